@@ -1,0 +1,1 @@
+"""Classical baselines: HOG features and a one-vs-rest linear SVM."""

@@ -1,0 +1,207 @@
+"""What a backend is, and how one is found.
+
+A backend is features x classifier (HOG x linear SVM, bottleneck x 2NN ...). A package offers one by an entry
+point of the group ``shelfbench.backends`` whose object is a `BackendSpec`; see ``baselines/backends.py`` for the
+shortest example and ``bench.conformance`` for the checks that every backend must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from bench.console import Console
+from bench.errors import InputError
+
+GROUP = "shelfbench.backends"
+
+
+class FeatureExtractor(Protocol):
+    """Pixels to features. Must be picklable until first used.
+
+    Attributes
+    ----------
+    name : str
+        Short name for logs and timings (``hog``, ``efficientnet_lite0``).
+    pixels : int
+        Side of the square images it takes.
+    dimensions : int
+        Length of one feature vector.
+    batch : int
+        Images per call of `extract` that suit it.
+    """
+
+    name: str
+    pixels: int
+    dimensions: int
+    batch: int
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes the features, as JSON: settings, network, hash of the weights, versions."""
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Compute features.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, pixels, pixels, 3)
+            RGB images; `n` may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dimensions)
+        """
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a classifier learns from.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (n, d)
+    labels : ndarray of int64, shape (n,)
+        Codes 0 .. classes - 1, one an image.
+    classes : int
+        Number of categories (at least 1); a code may be absent from `labels`.
+    tune_features, tune_labels : ndarray
+        The half of validation on which choices are made; -1 marks a category unknown to training. May be empty.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    classes: int
+    tune_features: np.ndarray
+    tune_labels: np.ndarray
+
+
+class Classifier(Protocol):
+    """Features to categories.
+
+    Attributes
+    ----------
+    chosen : dict
+        What was chosen on `tune` (JSON): C, temperature, best epoch ...
+    history : DataFrame or None
+        For iterative training, the columns of ``history/BACKEND.parquet``: epoch, step, loss, accuracy, val_loss,
+        val_accuracy, lr, seconds.
+    """
+
+    chosen: dict[str, Any]
+    history: pd.DataFrame | None
+
+    def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
+        """Learn; the same data and seed give the same classifier."""
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-probabilities, float64, shape (n, classes); each row sums to 1 in probability."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """The study's backbone: the root keys ``backbone``, ``weights`` and ``pixels`` of a study."""
+
+    name: str = "efficientnet_lite0"
+    weights: str = "imagenet"
+    pixels: int | None = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A feature extractor and the classifier on top of it.
+
+    Attributes
+    ----------
+    features : FeatureExtractor
+    classifier : callable
+        Gives a fresh, unfitted classifier.
+    load : callable
+        Gives the classifier that `Classifier.save` wrote into a folder.
+    settings : dict
+        What it was built from, for the record (JSON).
+    """
+
+    features: FeatureExtractor
+    classifier: Callable[[], Classifier]
+    load: Callable[[Path], Classifier]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """What an entry point of the group ``shelfbench.backends`` holds.
+
+    Attributes
+    ----------
+    summary : str
+        One line for ``shelfbench backends``.
+    build : callable
+        ``build(settings, backbone, workers)`` gives the `Backend`; `settings` maps each name of `sections` to an
+        instance of its dataclass. Heavy imports belong inside.
+    sections : mapping of str to type
+        Sections of a study that it reads, each a frozen dataclass with defaults; a key that the dataclass lacks is
+        refused. ``__post_init__`` raises `InputError` on a bad value.
+    uses_backbone : bool
+        Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense.
+    """
+
+    summary: str
+    build: Callable[[Mapping[str, Any], BackboneChoice, int], Backend]
+    sections: Mapping[str, type] = field(default_factory=dict)
+    uses_backbone: bool = False
+
+
+def available() -> dict[str, EntryPoint]:
+    """Entry points of all installed backends, by name."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def find(name: str) -> BackendSpec:
+    """Load the spec of a backend.
+
+    Parameters
+    ----------
+    name : str
+        Its name without ``@BACKBONE``.
+
+    Raises
+    ------
+    InputError
+        If no installed package offers it, or what it offers is no `BackendSpec`.
+    """
+    points = available()
+    if name not in points:
+        raise InputError(f"unknown backend {name!r}", f"choose from: {', '.join(points) or 'none installed'}")
+    try:
+        spec = points[name].load()
+    except ImportError as error:
+        raise InputError(f"backend {name!r} cannot be imported ({error})", "install the package it needs") from error
+    if not isinstance(spec, BackendSpec):
+        raise InputError(f"backend {name!r} ({points[name].value}) is no bench.backend.BackendSpec",
+                         "see bench/backend.py for what an entry point must hold")
+    return spec
+
+
+def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
+    """Take ``NAME@BACKBONE`` apart.
+
+    Returns
+    -------
+    tuple of str and BackboneChoice
+        The entry point's name and the backbone to build it with (the study's own where none is named).
+    """
+    base, at, backbone = name.partition("@")
+    if not at:
+        return base, study
+    if not backbone:
+        raise InputError(f"backend {name!r} names no backbone after '@'", "write for example bottleneck-svm@xception")
+    return base, BackboneChoice(backbone, study.weights, study.pixels)

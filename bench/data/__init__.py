@@ -1,0 +1,1 @@
+"""From bytes to features: catalogues, splits, images and the feature store."""

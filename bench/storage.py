@@ -1,0 +1,88 @@
+"""Where things are kept, and how they get there: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError, RunError
+
+
+def cache_dir() -> Path:
+    """Folder of what can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
+    if given := os.environ.get("SHELFBENCH_CACHE"):
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("shelfbench"))
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a full or forbidden disk into one line that names the place."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"no permission to write {error.filename or path}",
+                         "choose another folder with --out, or SHELFBENCH_CACHE for the cache") from error
+    except (NotADirectoryError, FileExistsError) as error:
+        raise InputError(f"{error.filename or path} is a file where a folder is needed", "choose another --out") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(f"no space left on the disk while writing {path}",
+                           "free some space and run the same command again: it goes on where it was") from error
+        if error.errno == errno.EROFS:
+            raise InputError(f"{path} is on a read-only disk", "choose another folder with --out") from error
+        raise
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file aside, sync it, and rename it to its place.
+
+    Parameters
+    ----------
+    path : Path
+        The final place; its folder is made if need be.
+    write : callable
+        Called with a temporary path of the same suffix in the same folder.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    RunError
+        If the disk is full.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+        try:
+            write(aside)
+            with open(aside, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON (indented, keys in the order given), whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def fingerprint(value: Any) -> str:
+    """Hash of a JSON-able value, independent of the order of keys (32 hexadecimal digits)."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
