@@ -150,6 +150,8 @@ class BackendSpec:
     sections : mapping of str to type
         Sections of a study that it reads, each a frozen dataclass with defaults; a key that the dataclass lacks is
         refused. ``__post_init__`` raises `InputError` on a bad value.
+    columns : mapping of str to str
+        How Table 4 of the paper names it: ``Feature``, ``Classifier``, ``Fine-tuning``.
     uses_backbone : bool
         Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense.
     """
@@ -157,6 +159,7 @@ class BackendSpec:
     summary: str
     build: Callable[[Mapping[str, Any], BackboneChoice, int], Backend]
     sections: Mapping[str, type] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
     uses_backbone: bool = False
 
 
