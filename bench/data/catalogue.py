@@ -1,0 +1,142 @@
+"""A catalogue: products, their images, their place in the taxonomy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from bench.errors import InputError
+
+
+class ImageBytes(Protocol):
+    """Encoded images by number. Must be picklable; opens its files when first read in a process."""
+
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        """Count the images."""
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Read the encoded bytes of some images; quickest where `indices` ascend."""
+
+    def where(self, index: int) -> str:
+        """Name the file and record of one image, for messages."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category.
+
+    Attributes
+    ----------
+    key : str
+        What identifies it (an id, a folder, a column's value).
+    name : str
+        What people call it; need not be unique.
+    levels : tuple of str
+        Names of the levels above it, the highest first.
+    """
+
+    key: str
+    name: str
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Products and their images.
+
+    Attributes
+    ----------
+    name : str
+        Name or path of the dataset.
+    categories : tuple of Category
+        In the order of their codes.
+    product_id : ndarray of int64 or object, shape (products,)
+        Unique.
+    product_category : ndarray of int32, shape (products,)
+        Codes into `categories`.
+    image_product : ndarray of int32, shape (images,)
+        Index of the product of each image, ascending.
+    images : ImageBytes
+        The encoded images, in the same order.
+    split : ndarray of str, shape (products,), or None
+        'train', 'validation' or 'test' where the data brings a split.
+    unlabelled : int
+        Products left out because they have no category.
+    notes : tuple of str
+        What the reader has to say of the data (a tail that was cut off ...).
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+    product_id: np.ndarray
+    product_category: np.ndarray
+    image_product: np.ndarray
+    images: ImageBytes
+    split: np.ndarray | None = None
+    unlabelled: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check what every reader must have got right."""
+        if len(self.product_id) == 0:
+            raise InputError(f"{self.name} holds no product with an image and a category", "check the path and the columns")
+        if len(self.images) != len(self.image_product):
+            raise ValueError("images and image_product differ in length")
+        if np.any(np.diff(self.image_product) < 0):
+            raise ValueError("image_product must ascend")
+
+    @property
+    def image_position(self) -> np.ndarray:
+        """Ordinal of each image within its product (0, 1, ...), int32."""
+        first = np.searchsorted(self.image_product, np.arange(len(self.product_id)))
+        return (np.arange(len(self.image_product)) - first[self.image_product]).astype(np.int32)
+
+    @property
+    def images_per_product(self) -> np.ndarray:
+        """Number of images of each product, int64."""
+        return np.bincount(self.image_product, minlength=len(self.product_id))
+
+
+def chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Cut indices into pieces of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+@dataclass(frozen=True)
+class ProductTable:
+    """Rows of a reader, one an image, gathered into products (see `gather_products`)."""
+
+    product_id: np.ndarray
+    product_row: np.ndarray
+    image_product: np.ndarray
+    image_row: np.ndarray
+
+
+def gather_products(product_ids: np.ndarray) -> ProductTable:
+    """Gather rows that carry one image each into products, products in order of first appearance.
+
+    Parameters
+    ----------
+    product_ids : ndarray, shape (rows,)
+        The product of each row.
+
+    Returns
+    -------
+    ProductTable
+        `product_row` is the first row of each product; `image_row` the row of each image once images are sorted by
+        product, rows of one product staying in order.
+    """
+    import pandas as pd
+
+    codes, unique = pd.factorize(product_ids)
+    order = np.argsort(codes, kind="stable")
+    first = np.full(len(unique), len(codes), np.int64)
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    return ProductTable(np.asarray(unique), first, codes[order].astype(np.int32), order)

@@ -1,0 +1,151 @@
+"""Encoded bytes to square pixels, as a person sees them; what cannot be read says why."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from bench.errors import InputError
+
+# A header may promise any size in a few bytes; nothing is decoded beyond this many pixels.
+MAX_PIXELS = 100_000_000
+IMAGES_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """The section ``images`` of a study: how a photo becomes a square.
+
+    Attributes
+    ----------
+    fit : {'pad', 'crop', 'stretch'}
+        White padding to a square (default), the central square, or a change of proportions.
+    """
+
+    fit: str = "pad"
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if self.fit not in ("pad", "crop", "stretch"):
+            raise InputError(f"images.fit is {self.fit!r}", "choose pad, crop or stretch")
+
+    def describe(self) -> dict[str, object]:
+        """Everything here that changes pixels, for the key of features."""
+        return {"fit": self.fit, "background": 255, "resample": "bicubic", "version": IMAGES_VERSION}
+
+
+class UnreadableImage(Exception):
+    """Bytes that give no picture; the message says why, in a few words."""
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB on white, the way a viewer shows it."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, np.float64)
+        # Pillow gives 16-bit grey as I;16 or I; floats are taken as 0 to 1 unless they exceed it
+        scale = 65535.0 if image.mode != "F" else max(1.0, float(values.max(initial=0.0)))
+        return Image.fromarray(np.uint8(np.clip(values / scale, 0.0, 1.0) * 255.0 + 0.5)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(canvas, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _square(image: Image.Image, pixels: int, fit: str) -> Image.Image:
+    how = Image.Resampling.BICUBIC
+    if fit == "stretch":
+        return image.resize((pixels, pixels), how)
+    if fit == "crop":
+        return ImageOps.fit(image, (pixels, pixels), how)
+    scale = pixels / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    inner = image.resize(size, how)
+    canvas = Image.new("RGB", (pixels, pixels), "white")
+    canvas.paste(inner, ((pixels - size[0]) // 2, (pixels - size[1]) // 2))
+    return canvas
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Decode bytes to an upright RGB image.
+
+    The first frame of an animation; EXIF orientation applied; transparency on white; CMYK, grey, palette and 16-bit
+    converted. The name of the file plays no part.
+
+    Raises
+    ------
+    UnreadableImage
+        If the bytes are empty, truncated, no image, or promise more than 100 million pixels.
+    """
+    if not data:
+        raise UnreadableImage("empty or missing file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # oddities that Pillow mends by itself are not the user's concern
+            image = Image.open(io.BytesIO(data))
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage("no image format that is known") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+    except MemoryError:
+        raise UnreadableImage("too large for the memory") from None
+    except Exception as error:  # decoders raise whatever a damaged stream makes them trip over
+        raise UnreadableImage(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__) from None
+
+
+def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
+    """Decode bytes to a square.
+
+    Parameters
+    ----------
+    data : bytes
+        An encoded image.
+    pixels : int
+        Side of the square.
+    fit : {'pad', 'crop', 'stretch'}
+
+    Returns
+    -------
+    ndarray of uint8, shape (pixels, pixels, 3)
+
+    Raises
+    ------
+    UnreadableImage
+    """
+    return np.asarray(_square(open_image(data), pixels, fit))
+
+
+def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode many images, in threads (Pillow decodes and resizes outside the interpreter's lock).
+
+    Returns
+    -------
+    ndarray of uint8, shape (readable, pixels, pixels, 3)
+        The readable ones, in order.
+    dict of int to str
+        Position in `batch` and reason of each unreadable one.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def one(data: bytes) -> np.ndarray | str:
+        try:
+            return decode(data, pixels, fit)
+        except UnreadableImage as error:
+            return str(error)
+
+    results = list(pool.map(one, batch, chunksize=16))
+    reasons = {position: result for position, result in enumerate(results) if isinstance(result, str)}
+    good = [result for result in results if not isinstance(result, str)]
+    return (np.stack(good) if good else np.empty((0, pixels, pixels, 3), np.uint8)), reasons
