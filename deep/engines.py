@@ -1,0 +1,53 @@
+"""The engines under Keras (TensorFlow, JAX, PyTorch): all that must know which one runs stands here.
+
+The other modules of this room take Keras from here (``from deep.engines import keras``), so that what
+TensorFlow's libraries write to stderr while they load stays out of the user's sight.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keep the file descriptor of stderr shut; show what came if loading fails.
+
+    The C++ libraries log before any setting of theirs is read, so that only the descriptor can stop them.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as aside:
+        kept = os.dup(2)
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _muted():
+    import keras
+
+__all__ = ["jit_compile", "keras"]
+
+
+def jit_compile() -> bool | str:
+    """What to give ``Model.compile(jit_compile=)``.
+
+    XLA slows TensorFlow down several times on a CPU; everywhere else Keras chooses.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    import tensorflow as tf
+
+    return "auto" if tf.config.list_physical_devices("GPU") else False

@@ -1,0 +1,59 @@
+"""Which Keras runs on which engine, told without loading either."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_DISTRIBUTIONS = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly"),
+    "jax": ("jax",),
+    "torch": ("torch",),
+}
+
+
+@dataclass(frozen=True)
+class Framework:
+    """Keras, the engine below it, and their versions."""
+
+    engine: str
+    engine_version: str
+    keras_version: str
+
+
+def framework() -> Framework:
+    """Say what computes, by Keras' own rule: ``KERAS_BACKEND``, else its ``keras.json``, else TensorFlow."""
+    if "keras" in sys.modules:
+        engine = str(sys.modules["keras"].backend.backend())
+    else:
+        engine = os.environ.get("KERAS_BACKEND") or _configured()
+    return Framework(engine, _version(*_DISTRIBUTIONS.get(engine, (engine,))), _version("keras"))
+
+
+def keras_home() -> Path:
+    """Folder in which Keras keeps its settings and downloads (``KERAS_HOME`` or ``~/.keras``)."""
+    if given := os.environ.get("KERAS_HOME"):
+        return Path(given).expanduser()
+    home = Path.home()
+    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+
+
+def _configured() -> str:
+    try:
+        settings = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = {}
+    return str(settings.get("backend", "tensorflow"))
+
+
+def _version(*distributions: str) -> str:
+    for name in distributions:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
