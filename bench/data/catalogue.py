@@ -26,6 +26,9 @@ class ImageBytes(Protocol):
     def where(self, index: int) -> str:
         """Name the file and record of one image, for messages."""
 
+    def locations(self) -> np.ndarray | None:
+        """Place of every image within `files` as integers, in order; None where the files are a folder's."""
+
 
 @dataclass(frozen=True)
 class Category:

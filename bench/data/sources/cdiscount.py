@@ -215,6 +215,10 @@ class BSONImages:
         """Name the file, product and offset."""
         return f"{self.files[0].name}, product {self._product_id[index]}, picture at byte {self._offsets[index]}"
 
+    def locations(self) -> np.ndarray:
+        """Give the byte offsets."""
+        return self._offsets
+
 
 def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
     names: dict[int, tuple[str, str, str]] = {}

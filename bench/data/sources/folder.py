@@ -43,6 +43,10 @@ class FileImages:
         """Name the file, relative to the folder."""
         return str(self._names[index])
 
+    def locations(self) -> None:
+        """Give nothing: a folder's files may change without a trace in the folder."""
+        return None
+
 
 def _files_below(folder: Path) -> tuple[list[Path], int]:
     """Image files below a folder, sorted, and the number of other files."""

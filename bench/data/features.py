@@ -1,0 +1,305 @@
+"""The feature store: features computed once per (image, preprocessing, network, weights), resumed, verified.
+
+A folder of the cache per key (everything that changes features apart from the image); in it, segments that appear whole
+or not at all, each with the content hashes of its images, their features, and why some have none. A row is found by the
+hash of the encoded bytes, so any dataset, split or study that meets the same image again finds its features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.backend import FeatureExtractor
+from bench.console import Console
+from bench.data.catalogue import Catalogue, ImageBytes, chunks
+from bench.data.images import ImageSettings, decode_batch
+from bench.errors import InputError
+from bench.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
+
+SEGMENT_IMAGES = 4096
+DIGEST = np.dtype("V16")
+STORE_VERSION = 1
+
+
+def digest(data: bytes) -> bytes:
+    """Hash of the content of one image (BLAKE2b, 16 bytes)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
+    """Hash every image of a catalogue; kept in the cache while its files do not change.
+
+    Returns
+    -------
+    ndarray of V16, shape (images,)
+    """
+    images = catalogue.images
+    locations = images.locations()
+    kept = None
+    if locations is not None:
+        stats = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in images.files]
+        order = hashlib.blake2b(np.ascontiguousarray(locations).data, digest_size=16).hexdigest()
+        kept = cache_dir() / "digests" / f"{fingerprint([stats, order])}.npy"
+        if kept.exists():
+            try:
+                stored = np.load(kept, allow_pickle=False)
+                if stored.dtype == DIGEST and stored.shape == (len(images),):
+                    return stored
+            except (OSError, ValueError, EOFError):
+                console.warn(f"{kept} is damaged and is made again")
+    result = np.empty(len(images), DIGEST)
+    with console.progress(len(images), "hashing images") as bar:
+        for part in chunks(np.arange(len(images)), 1024):
+            result[part] = np.frombuffer(b"".join(map(digest, images.read(part))), DIGEST)
+            bar.update(len(part))
+    if kept is not None:
+        write_whole(kept, lambda aside: _save_array(aside, result))
+    return result
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.save(handle, array)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of some images of a catalogue.
+
+    Attributes
+    ----------
+    matrix : ndarray of float32, shape (images, dimensions)
+        Rows of unreadable images are zero; see `readable`.
+    readable : ndarray of bool, shape (images,)
+    reasons : dict of int to str
+        Why an image is unreadable, by its position here.
+    seconds : float
+        What computing them cost when it was done (decoding included).
+    computed : int
+        How many distinct images were computed now.
+    cached : bool
+        Whether any of them came from the store.
+    """
+
+    matrix: np.ndarray
+    readable: np.ndarray
+    reasons: dict[int, str]
+    seconds: float
+    computed: int
+    cached: bool
+
+
+@dataclass
+class _Segment:
+    """One file of the store, and its index."""
+
+    path: Path
+    digests: np.ndarray
+    seconds: float
+    checksum: int
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class FeatureStore:
+    """Features on disk for one extractor and one way of squaring images.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+    images : ImageSettings
+    console : Console
+    workers : int
+        Threads that decode.
+    root : Path, optional
+        Where stores are kept; by default ``features`` in the user's cache.
+    """
+
+    def __init__(self, extractor: FeatureExtractor, images: ImageSettings, console: Console, workers: int,
+                 root: Path | None = None) -> None:
+        self._extractor, self._images, self._console, self._workers = extractor, images, console, workers
+        self.key: dict[str, Any] = {
+            "version": STORE_VERSION, "images": images.describe(), "pixels": extractor.pixels,
+            "dimensions": extractor.dimensions, "extractor": extractor.name, "settings": extractor.describe()}
+        self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
+
+    def _segments(self) -> list[_Segment]:
+        found = []
+        for meta in sorted(self.folder.glob("*.json")):
+            if meta.name == "key.json":
+                continue
+            try:
+                record = json.loads(meta.read_text(encoding="utf-8"))
+                digests = np.load(meta.with_suffix(".digests.npy"), allow_pickle=False)
+                path = meta.with_suffix(".features.npy")
+                if not path.exists() or digests.dtype != DIGEST:
+                    raise ValueError("incomplete")
+                found.append(_Segment(path, digests, record["seconds"], record["checksum"], record["failures"]))
+            except (OSError, ValueError, KeyError) as error:
+                self._console.warn(f"features in {meta} are damaged ({error}) and are computed again")
+                meta.unlink(missing_ok=True)
+        return found
+
+    def _load(self, segment: _Segment) -> np.ndarray | None:
+        """Read and verify a segment; None, and the segment removed, where it does not hold what was written."""
+        try:
+            rows = np.load(segment.path, allow_pickle=False)
+            if zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum and len(rows) == len(segment.digests):
+                return rows
+        except (OSError, ValueError):
+            pass
+        self._console.warn(f"features in {segment.path} do not match their checksum and are computed again")
+        segment.path.with_name(segment.path.name.replace(".features.npy", ".json")).unlink(missing_ok=True)
+        return None
+
+    def _append(self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float) -> None:
+        stem = self.folder / uuid.uuid4().hex
+        write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
+        write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
+        # last, because a segment exists once its record does
+        write_json(stem.with_suffix(".json"), {"seconds": seconds, "images": len(digests), "failures": failures,
+                                               "checksum": zlib.crc32(rows.data)})
+
+    def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:
+        """Compute features of the images `missing` (ascending) and append them, a segment at a time."""
+        extractor = self._extractor
+        with self._console.progress(len(missing), f"{extractor.name}: features") as bar:
+            for part in chunks(missing, SEGMENT_IMAGES):
+                started = time.perf_counter()
+                rows = np.zeros((len(part), extractor.dimensions), np.float32)
+                failures: dict[str, str] = {}
+                for where, pixels, reasons in _decoded_ahead(images, part, extractor, self._images.fit, self._workers):
+                    good = np.setdiff1d(np.arange(len(where)), list(reasons))
+                    values = extractor.extract(pixels)
+                    if values.shape != (len(good), extractor.dimensions):
+                        raise InputError(f"{extractor.name} gave features of shape {values.shape} for {len(good)} images",
+                                         f"it promises {extractor.dimensions} dimensions")
+                    rows[where[good]] = values
+                    failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
+                    bar.update(len(where))
+                self._append(digests[part], rows, failures, time.perf_counter() - started)
+
+    def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
+        """Give the features of some images, computing those that the store lacks.
+
+        Parameters
+        ----------
+        catalogue : Catalogue
+        indices : ndarray of int, shape (n,)
+            Images of the catalogue.
+        digests : ndarray of V16, shape (images of the catalogue,)
+            From `image_digests`.
+
+        Raises
+        ------
+        RunError, InputError
+            If the cache cannot be written to.
+        """
+        if not (self.folder / "key.json").exists():
+            with storage_errors(self.folder):
+                write_json(self.folder / "key.json", self.key)
+        wanted, first, inverse = np.unique(digests[indices], return_index=True, return_inverse=True)
+        matrix = np.zeros((len(wanted), self._extractor.dimensions), np.float32)
+        have = np.zeros(len(wanted), bool)
+        failures: dict[str, str] = {}
+        seconds = self._fill(wanted, matrix, have, failures)
+        computed = int((~have).sum())
+        if computed:
+            self._compute(catalogue.images, np.sort(np.asarray(indices)[first[~have]]), digests)
+            seconds += self._fill(wanted, matrix, have, failures)
+        unreadable = {position: failures[name] for position, name in
+                      enumerate(value.tobytes().hex() for value in wanted) if name in failures} if failures else {}
+        readable_wanted = np.ones(len(wanted), bool)
+        readable_wanted[list(unreadable)] = False
+        readable = readable_wanted[inverse]
+        reasons = {int(i): unreadable[int(inverse[i])] for i in np.flatnonzero(~readable)}
+        if len(wanted) == len(indices):  # no duplicates: put the rows into order without a second copy of them
+            _permute_rows(matrix, inverse)
+        else:
+            matrix = matrix[inverse]
+        return Features(matrix, readable, reasons, seconds, computed, computed < len(wanted))
+
+    def _fill(self, wanted: np.ndarray, matrix: np.ndarray, have: np.ndarray, failures: dict[str, str]) -> float:
+        """Copy rows of the store into `matrix` where `have` is not yet set; seconds that those rows once cost."""
+        seconds = 0.0
+        for segment in self._segments():
+            position = np.minimum(np.searchsorted(wanted, segment.digests), len(wanted) - 1)
+            useful = (wanted[position] == segment.digests) & ~have[position]
+            if not useful.any() or (rows := self._load(segment)) is None:
+                continue
+            matrix[position[useful]] = rows[useful]
+            have[position[useful]] = True
+            failures.update(segment.failures)
+            seconds += segment.seconds * float(useful.mean())
+        return seconds
+
+
+def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:
+    """Do ``matrix[:] = matrix[inverse]`` for a permutation, in place, cycle by cycle."""
+    done = np.zeros(len(inverse), bool)
+    for start in range(len(inverse)):
+        if done[start]:
+            continue
+        held, at = matrix[start].copy(), start
+        while inverse[at] != start:
+            matrix[at] = matrix[inverse[at]]
+            done[at] = True
+            at = int(inverse[at])
+        matrix[at] = held
+        done[at] = True
+
+
+def _decoded_ahead(images: ImageBytes, part: np.ndarray, extractor: FeatureExtractor, fit: str,
+                   workers: int) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+    """Read and decode batches in the background, two ahead of the extractor.
+
+    Yields
+    ------
+    tuple
+        Positions of the batch in `part`; pixels of its readable images; reasons of the others by position in the batch.
+    """
+    ready: queue.Queue[Any] = queue.Queue(maxsize=2)
+    stop = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                for where in chunks(np.arange(len(part)), extractor.batch):
+                    pixels, reasons = decode_batch(images.read(part[where]), extractor.pixels, fit, pool)
+                    if not put((where, pixels, reasons)):
+                        return
+            put(None)
+        except BaseException as error:  # handed to the thread that waits, which raises it
+            put(error)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

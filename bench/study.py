@@ -1,0 +1,247 @@
+"""A study: one TOML file, validated; what to run on what."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.backend import BackboneChoice, available, find, split_name
+from bench.data.generator import GeneratorSettings
+from bench.data.images import ImageSettings
+from bench.data.sources.tables import DatasetSettings
+from bench.data.split import SplitSettings
+from bench.errors import InputError, ShelfbenchError
+from bench.storage import fingerprint
+
+STUDIES = Path(__file__).with_name("studies")
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The section ``report`` of a study.
+
+    Attributes
+    ----------
+    pictures : bool
+        Whether pictures of the products may stand in figures and page.
+    targets : tuple of float
+        Precisions at which acceptance is reported; the first is Table 4's.
+    """
+
+    pictures: bool = True
+    targets: tuple[float, ...] = (0.9,)
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if not self.targets or any(isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target <= 1
+                                   for target in self.targets):
+            raise InputError(f"report.targets is {list(self.targets)}", "give precisions above 0 and up to 1, like [0.9, 0.95]")
+
+
+SECTIONS: dict[str, type] = {"dataset": DatasetSettings, "generated": GeneratorSettings, "split": SplitSettings,
+                             "images": ImageSettings, "report": ReportSettings}
+ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study.
+
+    Attributes
+    ----------
+    name, title : str
+    seed : int
+    backends : tuple of str
+        Names, each with ``@BACKBONE`` where it is not the study's own.
+    backbone : BackboneChoice
+        The study's own.
+    dataset, generated, split, images, report
+        The sections of the harness.
+    sections : mapping of str to dataclass instance
+        The sections that installed backends declare.
+    """
+
+    name: str
+    title: str
+    seed: int
+    backends: tuple[str, ...]
+    backbone: BackboneChoice
+    dataset: DatasetSettings
+    generated: GeneratorSettings
+    split: SplitSettings
+    images: ImageSettings
+    report: ReportSettings
+    sections: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Everything set, as JSON; sections that no backend of this study reads are left out."""
+        used = {section for name in self.backends for section in find(split_name(name, self.backbone)[0]).sections}
+        result: dict[str, Any] = {"name": self.name, "title": self.title, "seed": self.seed, "backends": list(self.backends),
+                                  "backbone": self.backbone.name, "weights": self.backbone.weights, "pixels": self.backbone.pixels}
+        for section in SECTIONS:
+            if section != "generated" or self.dataset.name == "generated":
+                result[section] = dataclasses.asdict(getattr(self, section))
+        for section in sorted(used):
+            result[section] = dataclasses.asdict(self.sections[section])
+        return result
+
+    def results_hash(self) -> str:
+        """Hash of all that can change a prediction: not the title, nor the report's settings, nor which backends run."""
+        record = self.record()
+        return fingerprint({key: value for key, value in record.items() if key not in ("name", "title", "report", "backends")})
+
+
+def study_names() -> list[str]:
+    """Names of the studies that come with shelfbench."""
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
+def _suggest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]!r}? known: {', '.join(known)}" if close else f"known: {', '.join(known)}"
+
+
+def _value(value: Any, default: Any, where: str) -> Any:
+    """Check a value against the type of its default."""
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        raise InputError(f"{where} is {value!r}", "give true or false")
+    if isinstance(default, int):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise InputError(f"{where} is {value!r}", "give a whole number")
+    if isinstance(default, float):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        raise InputError(f"{where} is {value!r}", "give a number")
+    if isinstance(default, str):
+        if isinstance(value, str):
+            return value
+        raise InputError(f"{where} is {value!r}", "give text in quotes")
+    if isinstance(default, tuple):
+        values = list(value) if isinstance(value, (list, tuple)) else [value]
+        return tuple(_value(item, default[0], where) if default else item for item in values)
+    return value
+
+
+def build_section(kind: type, table: Any, section: str, source: str) -> Any:
+    """Build the settings of one section.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass with defaults.
+    table : dict
+        What the study says.
+    section, source : str
+        For messages.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or a value of the wrong type.
+    """
+    if not isinstance(table, Mapping):
+        raise InputError(f"{source}: {section} is {table!r}, and is a section", f"write {section}.KEY = VALUE")
+    defaults = {item.name: item.default for item in dataclasses.fields(kind)}
+    for key in table:
+        if key not in defaults:
+            raise InputError(f"{source}: unknown key {section}.{key}", _suggest(key, list(defaults)))
+    return kind(**{key: _value(value, defaults[key], f"{source}: {section}.{key}") for key, value in table.items()})
+
+
+def parse_setting(text: str) -> tuple[list[str], Any]:
+    """Read one ``--set KEY=VALUE``: a TOML value, or plain text where it is none."""
+    key, equals, raw = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path) or len(path) > 2:
+        raise InputError(f"--set {text!r} is no KEY=VALUE", "write for example --set split.min_products=10")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    return path, value
+
+
+def _backend_sections() -> dict[str, type]:
+    """Sections declared by the installed backends; one that cannot be imported is left to fail when it is asked for."""
+    sections: dict[str, type] = {}
+    for name in available():
+        try:
+            declared = find(name).sections
+        except ShelfbenchError:
+            continue
+        for section, kind in declared.items():
+            if section in SECTIONS or section in ROOT_KEYS or sections.get(section, kind) is not kind:
+                raise InputError(f"backend {name!r} declares the section {section!r}, which is taken",
+                                 "rename it in the package that brings the backend")
+            sections[section] = kind
+    return sections
+
+
+def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> Study:
+    """Read and validate a study.
+
+    Parameters
+    ----------
+    source : str
+        A name in ``bench/studies``, or the path of a TOML file.
+    overrides : sequence of (path, value)
+        Settings that replace the file's, in order (see `parse_setting`).
+
+    Raises
+    ------
+    InputError
+        If it is not there, is no TOML, or says something unknown; key and remedy are named.
+    """
+    path = STUDIES / f"{source}.toml"
+    if not path.exists() or source.endswith(".toml"):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise InputError(f"no study {source!r}", f"choose from {', '.join(study_names())}, or give the path of a TOML file")
+    try:
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}", "correct it") from None
+    except PermissionError:
+        raise InputError(f"no permission to read {path}", "change its rights") from None
+    name = path.stem
+    known = {**SECTIONS, **_backend_sections()}
+    text_keys = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings)} | {("", "weights"), ("", "backbone")}
+    for keys, value in overrides:
+        target, key = (tables, keys[0]) if len(keys) == 1 else (tables.setdefault(keys[0], {}), keys[1])
+        if not isinstance(target, dict):
+            raise InputError(f"--set {'.'.join(keys)}: {keys[0]} is no section", f"sections: {', '.join(known)}")
+        as_text = ("" if len(keys) == 1 else keys[0], key) in text_keys and isinstance(value, (int, float))
+        target[key] = str(value) if as_text else value
+    label = str(path) if path.parent != STUDIES else f"study {name}"
+    for key in tables:
+        if key not in known and key not in ROOT_KEYS:
+            raise InputError(f"{label}: unknown key {key!r}", _suggest(key, [*ROOT_KEYS, *known]))
+    backends = _value(tables.get("backends", []), ("",), f"{label}: backends")
+    if not backends:
+        raise InputError(f"{label} names no backend", "add backends = [\"hog-svm\", ...] or --backend NAME")
+    if len(set(backends)) != len(backends):
+        raise InputError(f"{label} names a backend twice", "name each once")
+    pixels = tables.get("pixels")
+    backbone = BackboneChoice(_value(tables.get("backbone", "efficientnet_lite0"), "", f"{label}: backbone"),
+                              _value(tables.get("weights", "imagenet"), "", f"{label}: weights"),
+                              None if pixels is None else _value(pixels, 0, f"{label}: pixels"))
+    seed = _value(tables.get("seed", 0), 0, f"{label}: seed")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"{label}: seed is {seed}", "give a whole number from 0 to 4294967295")
+    for backend in backends:
+        base, _ = split_name(backend, backbone)
+        if "@" in backend and not find(base).uses_backbone:
+            raise InputError(f"backend {backend!r}: {base} uses no backbone", f"write {base}")
+        find(base)
+    built = {section: build_section(kind, tables.get(section, {}), section, label) for section, kind in known.items()}
+    return Study(name, _value(tables.get("title", name), "", f"{label}: title"), seed, backends, backbone,
+                 **{section: built[section] for section in SECTIONS},
+                 sections={section: built[section] for section in known if section not in SECTIONS})
