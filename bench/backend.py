@@ -35,12 +35,15 @@ class FeatureExtractor(Protocol):
         Length of one feature vector.
     batch : int
         Images per call of `extract` that suit it.
+    framework : str
+        What computes, for the record (``scikit-image``, ``tensorflow``).
     """
 
     name: str
     pixels: int
     dimensions: int
     batch: int
+    framework: str
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features, as JSON: settings, network, hash of the weights, versions."""
@@ -91,8 +94,14 @@ class Classifier(Protocol):
     history : DataFrame or None
         For iterative training, the columns of ``history/BACKEND.parquet``: epoch, step, loss, accuracy, val_loss,
         val_accuracy, lr, seconds.
+    framework : str
+        What computes, for the record (``numpy``, ``tensorflow``).
+    batch : int
+        Images per update; 0 where all are used at once.
     """
 
+    framework: str
+    batch: int
     chosen: dict[str, Any]
     history: pd.DataFrame | None
 

@@ -1,0 +1,213 @@
+"""The command ``shelfbench``: one function per verb, each importing what it needs, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from bench import __version__
+from bench.errors import InputError, RunError, ShelfbenchError
+
+if TYPE_CHECKING:
+    from bench.console import Console
+
+ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
+without a person while staying at least 90% right, and what does that cost?"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Report wrong use."""
+        raise InputError(message, f"see {self.prog} --help")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Run a study and print Table 4."""
+    from bench.harness import run_study
+    from bench.study import parse_setting, read_study
+
+    if options.workers < 1:
+        raise InputError(f"--workers is {options.workers}", "give 1 or more")
+    overrides = [parse_setting(text) for text in options.set]
+    if options.dataset:
+        overrides.append((["dataset", "name"], options.dataset))
+    if options.backend:
+        overrides.append((["backends"], options.backend))
+    if options.seed is not None:
+        overrides.append((["seed"], options.seed))
+    study = read_study(options.study, overrides)
+    out = Path(options.out) if options.out else Path("results") / study.name
+    console.log(f"study {study.name}: {study.title}")
+    command = shlex.join(["shelfbench", *(options.arguments)])
+    print(run_study(study, options.data, out, options.workers, console, command))
+    console.log(f"results: {out / 'report.html'}")
+
+
+def report(options: argparse.Namespace, console: Console) -> None:
+    """Make tables, figures and page again from a run directory."""
+    from bench.report.build import build_report
+
+    print(build_report(Path(options.directory), None, console))
+    console.log(f"results: {Path(options.directory) / 'report.html'}")
+
+
+def datasets(options: argparse.Namespace, console: Console) -> None:
+    """List the named datasets and where they are."""
+    from bench.data.datasets import find_named, named_datasets
+
+    for name, dataset in named_datasets().items():
+        where = None if dataset.method == "generate" else find_named(name, None)
+        place = "made on this machine when a run needs it" if dataset.method == "generate" else (
+            f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
+        print(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
+
+
+def backends(options: argparse.Namespace, console: Console) -> None:
+    """List the installed backends."""
+    from bench.backend import available, find
+
+    names = available()
+    width = max(map(len, names), default=0)
+    for name in names:
+        try:
+            summary = find(name).summary
+        except ShelfbenchError as error:
+            summary = f"not usable: {error.message}"
+        print(f"{name:{width}}  {summary}")
+
+
+def fetch(options: argparse.Namespace, console: Console) -> None:
+    """Download a named dataset."""
+    from bench.data.datasets import fetch as fetch_dataset
+
+    print(fetch_dataset(options.name, console))
+
+
+def generate(options: argparse.Namespace, console: Console) -> None:
+    """Write a generated catalogue into a folder."""
+    from bench.data.generator import GeneratorSettings
+    from bench.data.generator import generate as write_catalogue
+    from bench.study import build_section, parse_setting
+
+    table = {}
+    for text in options.set:
+        path, value = parse_setting(text)
+        if path[0] == "generated" and len(path) == 2:
+            path = path[1:]
+        if len(path) != 1:
+            raise InputError(f"--set {text!r} is no setting of the generated catalogue", "write for example --set books=false")
+        table[path[0]] = value
+    for name in ("products", "counts", "seed"):
+        if getattr(options, name) is not None:
+            table[name] = getattr(options, name)
+    settings = build_section(GeneratorSettings, table, "generated", "generate")
+    folder = Path(options.directory)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not an empty folder", "name a new one")
+    write_catalogue(folder, settings, console, options.workers)
+    print(folder)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    top = _Parser(prog="shelfbench", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter,
+                  epilog="example: shelfbench run default", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"shelfbench {__version__}")
+    quiet = argparse.ArgumentParser(add_help=False)
+    quiet.add_argument("--quiet", action="store_true", help="no logs and no progress bars")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+
+    def verb(name: str, function: object, summary: str, example: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=summary, description=summary, epilog=f"example: {example}", parents=[quiet],
+                                formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        made.set_defaults(function=function)
+        return made
+
+    one = verb("run", run, "run a study: from a catalogue to tables, figures and a page; prints Table 4",
+               "shelfbench run fashion --data ~/fashion --backend bottleneck-svm --out results/try")
+    one.add_argument("study", nargs="?", default="default", metavar="STUDY",
+                     help="a study that comes with shelfbench (default, fashion) or the path of a TOML file; default: default")
+    one.add_argument("--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images")
+    one.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the named dataset")
+    one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")
+    one.add_argument("--out", metavar="DIR", help="run directory; default: results/STUDY; a run in it goes on")
+    one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                     help="change a setting of the study, like split.min_products=10 (repeatable)")
+    one.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores")
+    one = verb("datasets", datasets, "list the named datasets and where they are", "shelfbench datasets")
+    one = verb("backends", backends, "list the installed backends", "shelfbench backends")
+    one = verb("fetch", fetch, "download a named dataset into the cache", "shelfbench fetch fashion")
+    one.add_argument("name", metavar="NAME", help="fashion or cdiscount")
+    one = verb("generate", generate, "write a generated catalogue in Kaggle's BSON layout into a new folder",
+               "shelfbench generate catalogue --products 2000 --set label_noise=0.1")
+    one.add_argument("directory", metavar="DIR", help="a folder that is not there yet, or empty")
+    one.add_argument("--products", type=int, metavar="N", help="number of products; default: 6000")
+    one.add_argument("--counts", metavar="FILE", help="CSV of name,count (no header): categories and sizes to follow")
+    one.add_argument("--seed", type=int, metavar="N", help="seed; default: 0")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                     help="another setting: departments, categories, skew, label_noise, books, lookalikes ... (repeatable)")
+    one.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes; default: cores")
+    one = verb("report", report, "make tables, figures and page again from a run directory", "shelfbench report results/default")
+    one.add_argument("directory", metavar="DIR", help="a run directory")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after ``shelfbench``; by default those of the process.
+
+    Returns
+    -------
+    int
+        0; 1 for a failed run; 2 for wrong input; 130 for Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = parser().parse_args(words)
+        options.arguments = words
+        from bench.console import Console
+
+        options.function(options, Console(options.quiet))
+        sys.stdout.flush()
+        return 0
+    except ShelfbenchError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("stopped; the same command goes on where it was", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _say(str(RunError("out of memory", "use fewer products or categories, or a machine with more")), 1)
+    except Exception as error:
+        if os.environ.get("SHELFBENCH_DEBUG"):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        return _say(f"unexpected {type(error).__name__}: {reason}; this is a defect: SHELFBENCH_DEBUG=1 shows where", 1)
+
+
+def _say(message: str, code: int) -> int:
+    print("shelfbench: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

