@@ -80,6 +80,7 @@ class HogExtractor:
     """
 
     name = "hog"
+    framework = "scikit-image"
     batch = 512
 
     def __init__(self, settings: HogSettings, workers: int = 1) -> None:

@@ -89,6 +89,8 @@ class LinearSVM:
 
     def __init__(self, settings: SVMSettings) -> None:
         self.settings = settings
+        self.framework = "numpy"
+        self.batch = 0
         self.chosen: dict[str, Any] = {}
         self.temperature = 1.0
 
