@@ -1,0 +1,52 @@
+"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (the papers' tables on real products)."""
+
+import os
+
+import nox
+
+nox.options.sessions = ["tests", "lint"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install shelfbench, editable, with extras."""
+    session.install("-e", f".[{','.join(extras)}]" if extras else ".")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the comparison on the generated catalogue; arguments after -- go to shelfbench run."""
+    install(session)
+    session.run("shelfbench", "run", "default", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after -- go to pytest."""
+    install(session, "test")
+    if not os.environ.get("SHELFBENCH_DATA"):
+        session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def regress(session: nox.Session) -> None:
+    """Measure speed against what a user would write instead, and fail where a ratio is under its floor."""
+    install(session, "test")
+    session.run("pytest", "tests/benchmarks", "--benchmark-enable", "--benchmark-json", f"{session.create_tmp()}/benchmark.json",
+                *session.posargs)
+
+
+@nox.session
+def paper(session: nox.Session) -> None:
+    """Make the paper's tables and figures on real products (fetched if they are not here)."""
+    install(session, "fetch")
+    session.run("shelfbench", "run", "fashion", *session.posargs)
