@@ -37,6 +37,7 @@ class BottleneckExtractor:
         self.pixels = self.backbone.pixels
         self.dimensions = self.backbone.network.dimensions
         self.batch = self.backbone.network.batch
+        self.framework = framework().engine
         self._model: keras.Model | None = None
         self._description: dict[str, Any] | None = None
 

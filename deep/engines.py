@@ -6,6 +6,7 @@ TensorFlow's libraries write to stderr while they load stays out of the user's s
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def _muted() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow counts networks built one after the other in a run as needless retracing of one, and warns.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with _muted():
     import keras
 

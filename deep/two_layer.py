@@ -1,0 +1,374 @@
+"""2NN: two equal hidden layers on bottlenecks, trained as the paper does (C, §4.2, §4.4, §5.2)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.backend import TrainingData
+from bench.console import Bar, Console
+from bench.errors import InputError, RunError
+from bench.storage import write_json, write_whole
+from deep.versions import framework
+
+if TYPE_CHECKING:
+    from deep.engines import keras
+
+# Rows at once where nothing is learnt; always filled up, so that a row's scores do not depend on its company.
+_ROWS = 512
+_WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
+
+
+@dataclass(frozen=True)
+class TwoLayerSettings:
+    """Section ``two_layer`` of a study.
+
+    Batch, learning rate and its decay are the paper's (C22 to C24, the exponent of the decay read as
+    negative). It gives no momentum, dropout rate, activation or number of epochs.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training images at most.
+    patience : int
+        Stop after so many epochs without a better precision on `tune`; 0 goes through all. The best epoch on
+        `tune` is kept in either case.
+    batch : int
+        Images per update.
+    learning_rate, decay : float
+        The rate after t updates is ``learning_rate / (1 + decay * t)``.
+    momentum : float
+        Of stochastic gradient descent.
+    dropout : float
+        Share of the first hidden layer's outputs that an update leaves out (C29).
+    batch_norm : {"none", "one", "several"}
+        Layers of batch normalisation (C44, Figure 3).
+    batch_norm_at : {"hidden", "logits"}
+        What C44's "logits" are. ``hidden``: the pre-activations of the first (one) or both (several) hidden
+        layers. ``logits``: the output (one), or it and both hidden layers (several).
+    standardise : bool
+        Give each feature mean 0 and deviation 1 over the training images first.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
+    """
+
+    epochs: int = 20
+    patience: int = 0
+    batch: int = 256
+    learning_rate: float = 0.1
+    decay: float = 7e-5
+    momentum: float = 0.0
+    dropout: float = 0.5
+    batch_norm: str = "one"
+    batch_norm_at: str = "hidden"
+    standardise: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("patience", 0), ("batch", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"two_layer.{name} is {value!r}", f"give a whole number of at least {least}")
+        for name in ("learning_rate", "decay", "momentum", "dropout"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+            if not number or (name == "learning_rate" and value == 0):
+                raise InputError(f"two_layer.{name} is {value!r}", "give a positive number")
+            if name in ("momentum", "dropout") and value >= 1:
+                raise InputError(f"two_layer.{name} is {value!r}", "give a number from 0 to below 1")
+        choices = {"batch_norm": ("none", "one", "several"), "batch_norm_at": ("hidden", "logits")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"two_layer.{name} is {getattr(self, name)!r}",
+                                 f"choose from: {', '.join(allowed)}")
+        if not isinstance(self.standardise, bool):
+            raise InputError(f"two_layer.standardise is {self.standardise!r}", "give true or false")
+
+    def normalised(self) -> frozenset[str]:
+        """Names of the dense layers that batch normalisation follows."""
+        if self.batch_norm == "none":
+            return frozenset()
+        if self.batch_norm_at == "hidden":
+            return frozenset({"hidden1"} if self.batch_norm == "one" else {"hidden1", "hidden2"})
+        return frozenset({"logits"} if self.batch_norm == "one" else {"hidden1", "hidden2", "logits"})
+
+
+class Epoch(NamedTuple):
+    """One row of the history: means over an epoch's updates, then what `tune` says of its end."""
+
+    epoch: int
+    step: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    seconds: float
+
+
+def two_layer(dimensions: int, units: int, classes: int, settings: TwoLayerSettings) -> keras.Model:
+    """Build the network: dense, ReLU, dropout, dense, ReLU, dense.
+
+    Parameters
+    ----------
+    dimensions : int
+        Length of a bottleneck.
+    units : int
+        Hidden units in total, half of them in each layer.
+    classes : int
+        Outputs (logits).
+    settings : TwoLayerSettings
+
+    Returns
+    -------
+    keras.Model
+        From float32 of shape (n, dimensions) to logits of shape (n, classes); not compiled.
+    """
+    from deep.engines import keras
+
+    normalised = settings.normalised()
+
+    def dense(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+        x = keras.layers.Dense(width, name=name)(x)
+        return keras.layers.BatchNormalization(name=f"{name}_bn")(x) if name in normalised else x
+
+    features = keras.Input((dimensions,), name="features")
+    x = keras.layers.ReLU(name="relu1")(dense(features, units // 2, "hidden1"))
+    if settings.dropout:
+        x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
+    x = keras.layers.ReLU(name="relu2")(dense(x, units // 2, "hidden2"))
+    return keras.Model(features, dense(x, classes, "logits"), name=f"2nn_{units}")
+
+
+class TwoLayer:
+    """A 2NN as a `bench.backend.Classifier`.
+
+    Parameters
+    ----------
+    units : int
+        Hidden units in total: 512, 2048 or 4096 in the paper.
+    settings : TwoLayerSettings
+
+    Attributes
+    ----------
+    framework : str
+        The engine under Keras.
+    batch : int
+        Images per update.
+    chosen : dict
+        ``epoch`` (the one kept), ``epochs`` (gone through) and ``parameters``.
+    history : DataFrame or None
+        One row an epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are running means over the epoch
+        with dropout on. None if loaded.
+    """
+
+    def __init__(self, units: int, settings: TwoLayerSettings) -> None:
+        if units < 2 or units % 2:
+            raise InputError(f"a 2NN of {units} units", "give an even number: two equal hidden layers")
+        self.units = units
+        self.settings = settings
+        self.framework = framework().engine
+        self.batch = settings.batch
+        self.chosen: dict[str, Any] = {}
+        self.history: pd.DataFrame | None = None
+        self._model: keras.Model | None = None
+        self._mean = self._scale = np.zeros(0, np.float32)
+
+    def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
+        """Learn, and keep the epoch with the best precision on `tune` (of equals, the lowest cost).
+
+        A `tune` label of -1 is always counted wrong and has no part in the cost; without `tune` the last
+        epoch is kept.
+
+        Parameters
+        ----------
+        data : TrainingData
+        seed : int
+            Of initial weights, dropout and the order of images: the same seed, the same weights on a CPU.
+        console : Console
+
+        Raises
+        ------
+        RunError
+            If there are no training images, or the cost becomes infinite.
+        """
+        from deep.engines import jit_compile, keras
+
+        n, dimensions = data.features.shape
+        if n == 0:
+            raise RunError("a 2NN has no training images to learn from", "look at the split of this dataset")
+        settings = self.settings
+        self._mean, self._scale = _moments(data.features) if settings.standardise else _identity(dimensions)
+        keras.utils.set_random_seed(seed)
+        self._model = model = two_layer(dimensions, self.units, data.classes, settings)
+        schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
+        model.compile(keras.optimizers.SGD(schedule, momentum=settings.momentum),
+                      keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                      metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+                      jit_compile=jit_compile())
+        order = np.random.default_rng(seed)
+        steps = math.ceil(n / settings.batch)
+        epochs: list[Epoch] = []
+        best, weights = 0, model.get_weights()
+        with console.progress(settings.epochs * steps, f"2NN-{self.units}", "batches") as bar:
+            for epoch in range(1, settings.epochs + 1):
+                started = time.perf_counter()
+                loss, accuracy = self._epoch(data, order.permutation(n), bar)
+                val_loss, val_accuracy = self._score(data.tune_features, data.tune_labels)
+                if not math.isfinite(loss):
+                    raise RunError(f"2NN-{self.units}: the cost is {loss} in epoch {epoch}",
+                                   "lower two_layer.learning_rate, and check that the features are finite")
+                rate = settings.learning_rate / (1 + settings.decay * epoch * steps)
+                epochs.append(Epoch(epoch, epoch * steps, loss, accuracy, val_loss, val_accuracy, rate,
+                                    time.perf_counter() - started))
+                if not best or _better(epochs[-1], epochs[best - 1]):
+                    best, weights = epoch, model.get_weights()
+                elif settings.patience and epoch - best >= settings.patience:
+                    break
+        model.set_weights(weights)
+        self.history = pd.DataFrame(epochs, columns=list(Epoch._fields))
+        self.chosen = {"epoch": best, "epochs": len(epochs), "parameters": model.count_params()}
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-probabilities of the categories.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+            Log-softmax in float64 of the logits, so that sure predictions can still be told apart.
+        """
+        if self._model is None:
+            raise RuntimeError("fit or load the 2NN first")
+        model = self._model
+        scores = np.empty((len(features), model.output_shape[1]))
+        filled = np.zeros((_ROWS, model.input_shape[1]), np.float32)
+        for start in range(0, len(features), _ROWS):
+            part = features[start:start + _ROWS]
+            filled[:len(part)] = (part - self._mean) / self._scale
+            filled[len(part):] = 0
+            logits = np.asarray(model.predict_on_batch(filled))[:len(part)]
+            scores[start:start + len(part)] = log_softmax(logits)
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+        if self._model is None:
+            raise RuntimeError("fit or load the 2NN first")
+        from safetensors.numpy import save_file
+
+        model = self._model
+        arrays = {variable.path: np.ascontiguousarray(variable.numpy()) for variable in model.weights}
+        arrays |= {"mean": self._mean, "scale": self._scale}
+        write_whole(folder / _WEIGHTS, lambda aside: save_file(arrays, aside))
+        write_json(folder / _SETTINGS, {
+            "kind": "two_layer", "units": self.units, "dimensions": model.input_shape[1],
+            "classes": model.output_shape[1], "settings": asdict(self.settings), "chosen": self.chosen})
+
+    @classmethod
+    def load(cls, folder: Path) -> TwoLayer:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, damaged, or does not fit the other.
+        """
+        from safetensors.numpy import load_file
+
+        from deep.engines import jit_compile
+
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+            if record["kind"] != "two_layer":
+                raise ValueError(f"a classifier of kind {record['kind']!r}")
+            classifier = cls(int(record["units"]), TwoLayerSettings(**record["settings"]))
+            arrays = load_file(folder / _WEIGHTS)
+            model = two_layer(int(record["dimensions"]), classifier.units, int(record["classes"]),
+                              classifier.settings)
+            for variable in model.weights:
+                variable.assign(arrays[variable.path])
+            model.compile(jit_compile=jit_compile())
+            classifier._mean, classifier._scale = arrays["mean"], arrays["scale"]
+            classifier.chosen = record["chosen"]
+        except Exception as error:  # safetensors and Keras raise all sorts
+            raise InputError(f"{folder} holds no readable 2NN ({type(error).__name__}: {error})",
+                             "run the study again to make it anew") from error
+        classifier._model = model
+        return classifier
+
+    def _epoch(self, data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
+        """One pass; the last batch is filled up with the pass's first images, so that all have one shape."""
+        assert self._model is not None
+        batch = min(self.settings.batch, len(order))
+        order = np.concatenate([order, order[:-len(order) % batch]])
+        self._model.reset_metrics()
+        means = {"loss": math.nan, "accuracy": math.nan}
+        for start in range(0, len(order), batch):
+            rows = order[start:start + batch]
+            features = (data.features[rows] - self._mean) / self._scale
+            means = self._model.train_on_batch(features, data.labels[rows], return_dict=True)
+            bar.update()
+        return float(means["loss"]), float(means["accuracy"])
+
+    def _score(self, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        """Cost and precision on `tune`; NaN where there is nothing to tell them from."""
+        if len(labels) == 0:
+            return math.nan, math.nan
+        scores = self.log_probabilities(features)
+        known = labels >= 0
+        loss = float(np.abs(scores[known, labels[known]]).mean()) if known.any() else math.nan
+        return loss, float((scores.argmax(axis=1) == labels).mean())
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-softmax of each row in float64.
+
+    The largest term is kept out of the sum, ``log1p`` of the rest: a probability of 1 - 1e-30 is not yet 1.
+
+    Parameters
+    ----------
+    logits : ndarray of float, shape (n, classes)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, classes)
+    """
+    rows, largest = np.arange(len(logits)), logits.argmax(axis=1)
+    shifted = logits.astype(np.float64)
+    shifted -= shifted[rows, largest][:, None]
+    rest = np.exp(shifted)
+    rest[rows, largest] = 0
+    return shifted - np.log1p(rest.sum(axis=1, keepdims=True))
+
+
+def _better(new: Epoch, old: Epoch) -> bool:
+    if math.isnan(new.val_accuracy):
+        return True
+    return (new.val_accuracy, -new.val_loss) > (old.val_accuracy, -old.val_loss)
+
+
+def _identity(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(dimensions, np.float32), np.ones(dimensions, np.float32)
+
+
+def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature in float64, in blocks, so that a memory map stays one."""
+    blocks = range(0, len(features), 8192)
+    mean = sum(features[i:i + 8192].sum(axis=0, dtype=np.float64) for i in blocks) / len(features)
+    square = sum(((features[i:i + 8192] - mean) ** 2).sum(axis=0) for i in blocks) / len(features)
+    scale = np.sqrt(square)
+    return mean.astype(np.float32), np.where(scale > 1e-6, scale, 1).astype(np.float32)
