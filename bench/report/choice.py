@@ -1,0 +1,107 @@
+"""Which backend to use: chosen on validation, reported on test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.inputs import labels
+from bench.report.render import duration, percent
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend that takes the largest share of the products at a precision of 0.9.
+
+    Attributes
+    ----------
+    backend : str or None
+        None where no backend reaches the precision on any product.
+    name : str
+        As tables and figures call it.
+    basis : str
+        The part of the data on which it was chosen: ``tune`` or ``validation``.
+    chosen_at : float
+        Its acceptance there.
+    test : dict
+        Its row of Table 4 for test; empty where the split has no test.
+    tuned_acceptance, tuned_precision : float
+        Share of test products taken, and precision met, by the threshold fixed on `basis`; NaN if unknown.
+    """
+
+    backend: str | None
+    name: str
+    basis: str
+    chosen_at: float
+    test: dict[str, Any]
+    tuned_acceptance: float
+    tuned_precision: float
+
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        if self.backend is None:
+            return ("No backend reaches a precision of 90% on any share of the validation products: "
+                    "none can work without a person.")
+        if not self.test:
+            return (f"{self.name} takes the largest share of the validation products at a precision of at least "
+                    f"90%: {percent(self.chosen_at)}; there is no test part to measure it on.")
+        cost = duration(float(self.test["seconds"])) + (" (partly measured by an earlier run)"
+                                                        if self.test["cached"] else "")
+        if not self.test["acceptance_90"]:
+            return (f"{self.name} is the best on validation ({percent(self.chosen_at)} at a precision of at least "
+                    f"90%), but reaches that precision on no share of the test products; it costs {cost}.")
+        return (f"{self.name} takes the largest share of the flow at a precision of at least 90%: "
+                f"{percent(self.test['acceptance_90'])} of the test products without a person "
+                f"(95% interval {percent(self.test['acceptance_90_low'])} to "
+                f"{percent(self.test['acceptance_90_high'])}), for {cost} of computing.")
+
+    def reservation(self) -> str:
+        """On what the choice rests, and what a threshold fixed beforehand would have done."""
+        if self.backend is None:
+            return ""
+        part = "the tuning half of validation" if self.basis == "tune" else "validation"
+        text = f"Chosen on {part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
+        if not np.isnan(self.tuned_acceptance):
+            text += (f" Table 4 sets the threshold on the products it measures, as the paper does. The threshold fixed on "
+                     f"{part} takes {percent(self.tuned_acceptance)} of the test products and is right on "
+                     f"{percent(self.tuned_precision)} of them.")
+        return text
+
+
+def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -> Choice | None:
+    """Choose a backend by its acceptance on validation; ties go to the cheaper one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``table4.csv``.
+    metrics : DataFrame
+        ``metrics.csv``.
+    record : dict
+        ``run.json``.
+
+    Returns
+    -------
+    Choice or None
+        None where there are no validation products to choose on.
+    """
+    products = metrics[metrics["level"] == "product"]
+    at = products[products["metric"] == "acceptance_90"]
+    basis = "tune" if (at["split"] == "tune").any() else "validation"
+    candidates = at[at["split"] == basis].merge(
+        table.groupby("backend", as_index=False)["seconds"].first(), on="backend")
+    if candidates.empty:
+        return None
+    best = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable").iloc[0]
+    if best["value"] == 0:
+        return Choice(None, "", basis, 0.0, {}, float("nan"), float("nan"))
+    backend = str(best["backend"])
+    test = table[(table["backend"] == backend) & (table["split"] == "test")].to_dict("records")
+    own = products[(products["backend"] == backend) & (products["split"] == "test")].set_index("metric")["value"]
+    name = labels(record, tuple(dict.fromkeys(table["backend"])))[backend].short
+    return Choice(backend, name, basis, float(best["value"]),
+                  {str(key): value for key, value in test[0].items()} if test else {},
+                  float(own.get("tuned_acceptance_90", np.nan)), float(own.get("tuned_precision_90", np.nan)))

@@ -1,0 +1,247 @@
+"""Figures 1, 2 and 5 of C and what acceptance costs, each as PNG and SVG."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bench.console import Console
+from bench.errors import InputError
+from bench.report.claims import load_claims
+from bench.report.inputs import RunDirectory, labels, open_run, read_history, read_predictions
+from bench.storage import write_whole
+from bench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
+
+# Okabe and Ito's colours, which the colour-blind tell apart, in an order whose greys differ too; the lines and
+# markers differ as well, for print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
+_LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
+_POINTS = 600  # corners of a curve that a figure can show
+_STYLE = {
+    "svg.hashsalt": "shelfbench", "svg.fonttype": "path", "text.parse_math": False, "font.family": "DejaVu Sans",
+    "font.size": 9.5, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titleweight": "bold",
+    "axes.titlepad": 12, "axes.labelsize": 9.5, "axes.edgecolor": _MUTED, "axes.labelcolor": _INK,
+    "text.color": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.7,
+    "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.9,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A product's photo for Figure 1."""
+
+    image: Image.Image
+    caption: str
+
+
+def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> None:
+    """Write every figure of a run into ``figures``.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A run directory with ``tables`` written.
+    pictures : sequence of Picture, optional
+        Random photos for Figure 1; without them an earlier Figure 1 is left as it is.
+    console : Console, optional
+
+    Raises
+    ------
+    InputError
+        If the directory holds no predictions, or a file in it is damaged (it is named).
+    """
+    console = console or Console(quiet=True)
+    run = open_run(run_dir)
+    with mpl.rc_context(_STYLE):
+        drawn = {"figure2": _learning_rates(run), "figure5": _acceptance_against_precision(run)}
+        if pictures:
+            drawn["figure1"] = _gallery(pictures)
+        if cost := _cost(run):
+            drawn["cost"] = cost
+        with console.progress(len(drawn), "figures", "figures") as bar:
+            for name, figure in drawn.items():
+                _save(figure, run_dir / "figures" / name)
+                bar.update(1)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    def write(aside: Path) -> None:
+        metadata = {"Date": None, "Creator": "shelfbench"} if aside.suffix == ".svg" else {"Software": "shelfbench"}
+        with warnings.catch_warnings():
+            # a category's name may be in a script that the font lacks: boxes are drawn in its place
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(aside, dpi=150, metadata=metadata)
+
+    for suffix in (".png", ".svg"):
+        write_whole(path.with_name(path.name + suffix), write)
+
+
+def _marks(number: int) -> dict[str, Any]:
+    """Colour, line and marker of the backend of this number: no two of 35 are drawn alike."""
+    return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _LINES[number % len(_LINES)],
+            "marker": _MARKERS[number % len(_MARKERS)]}
+
+
+# Figure 1 --------------------------------------------------------------------------------------------------------
+
+
+def _gallery(pictures: Sequence[Picture]) -> Figure:
+    """Random photos of products, with their categories (C, Fig. 1)."""
+    across = min(8, max(3, math.ceil(math.sqrt(len(pictures) * 1.8))))
+    down = math.ceil(len(pictures) / across)
+    figure = Figure(figsize=(9, 9 / across * 1.17 * down + 0.15), layout="constrained")
+    grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture in zip(grid, pictures, strict=False):
+        image = picture.image.convert("RGB")
+        image.thumbnail((256, 256))
+        axes.imshow(np.asarray(image))
+        axes.set_title(_shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center",
+                       color=_MUTED)
+    return figure
+
+
+def _shorten(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[:length - 1].rstrip() + "…"
+
+
+# Figure 2 --------------------------------------------------------------------------------------------------------
+
+
+def _learning_rates(run: RunDirectory) -> Figure:
+    """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    recipes: dict[str, dict[str, Any]] = {}
+    for claim in load_claims().values():
+        if "recipe" in claim.value:
+            recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
+    histories = {name: history.dropna(subset=["step", "lr"]) for name, history in read_history(run).items()}
+    last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
+    updates = np.geomspace(1, last, 400)
+    for number, (name, recipe) in enumerate(recipes.items()):
+        rate = recipe["initial"] / (1 + recipe["decay"] * updates)
+        axes.plot(updates, rate, color=_COLOURS[number], linestyle=_LINES[number], zorder=2,
+                  label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
+                        f"batch {recipe['batch']} (C, Eq. 3)")
+    names = labels(run, run.backends)
+    for number, (name, history) in enumerate(histories.items()):
+        axes.plot(history["step"], history["lr"], linestyle="none", marker=_MARKERS[number], markersize=8 - number % 4,
+                  markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=0.9, zorder=3,
+                  label=f"{names[name].short}: used here, at the end of each epoch")
+    axes.set(xscale="log", xlim=(1, last), xlabel="updates t", ylabel="learning rate", title="Learning rate against updates")
+    axes.set_ylim(0, None)
+    axes.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02))
+    return figure
+
+
+def _power(value: float) -> str:
+    digits, exponent = f"{value:.0e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+
+
+# Figure 5 --------------------------------------------------------------------------------------------------------
+
+
+def _acceptance_against_precision(run: RunDirectory) -> Figure:
+    """Acceptance as a function of precision on test, one curve a backend (C, Fig. 5)."""
+    figure = Figure(figsize=(7.6, 5.2), layout="constrained")
+    axes = figure.subplots()
+    required = load_claims()["C30"].value["precision"]
+    names, lowest, drawn = labels(run, run.backends), 0.55, []
+    for number, backend in enumerate(run.backends):
+        products = read_predictions(run, backend)
+        test = products.where(products.split == "test")
+        if not len(test.truth):
+            continue
+        curve = acceptance_curve(test.confidence, test.correct)
+        reached = accept_on_curve(curve, str(required)).acceptance
+        style = _marks(number)
+        precision, share = _staircase(curve)
+        if len(precision):
+            lowest = min(lowest, float(precision[0]) - 0.03)
+        axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3)
+        if reached:
+            axes.plot([required], [reached], color=style["color"], marker=style["marker"], markersize=7.5,
+                      markeredgecolor="white", markeredgewidth=0.9, zorder=5, clip_on=False)
+        handle, = axes.plot([], [], **style, markeredgecolor="white", markersize=7.5,
+                            label=f"{names[backend].short}:  {reached:.3f}".replace(" 0.", " .", 1))
+        drawn.append((reached, handle))
+    if not drawn:
+        raise InputError(f"{run.path} has no test products", "a split needs a test part")
+    axes.axvline(required, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
+    _paper_points(axes)
+    axes.set(xlim=(max(0.0, lowest), 1.0), ylim=(0, 1.02), xlabel="precision of what is accepted",
+             ylabel="acceptance: share of all test products", title="Acceptance against precision, test products")
+    handles = [handle for _, handle in sorted(drawn, key=lambda item: -item[0])]
+    legend = axes.legend(handles=handles, loc="lower left", fontsize=8.5, handlelength=3.4, bbox_to_anchor=(0.01, 0.04),
+                         title=f"acceptance at precision {required:g}", title_fontsize=8.5, alignment="left")
+    legend.set_zorder(6)
+    return figure
+
+
+def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the falling staircase, thinned to what a figure can show."""
+    precision, share = curve.frontier()
+    kept = np.unique(np.linspace(0, len(precision) - 1, _POINTS).round().astype(int)) if len(precision) else []
+    precision, share = precision[kept], share[kept]
+    # acceptance(p) holds the value of the next corner to the right
+    return np.repeat(precision, 2)[:-1], np.repeat(share, 2)[1:]
+
+
+def _paper_points(axes: Axes) -> None:
+    """Draw the two points that C states of its own figure, on its own data."""
+    for name, offset, place in (("C39", (9, -4), "left"), ("C40", (9, -4), "left")):
+        point = load_claims()[name].value
+        axes.plot([point["precision"]], [point["acceptance"]], marker="*", markersize=13, color=_PAPER, linestyle="none",
+                  markeredgecolor="white", markeredgewidth=0.8, zorder=6, clip_on=False)
+        axes.annotate("paper, its own data\n"
+                      f"({point['precision']:g} precise at {100 * point['acceptance']:g}%)",
+                      (point["precision"], point["acceptance"]), xytext=offset, textcoords="offset points",
+                      fontsize=7.5, color=_PAPER, ha=place, va="top", zorder=6)
+
+
+# Cost ------------------------------------------------------------------------------------------------------------
+
+
+def _cost(run: RunDirectory) -> Figure | None:
+    """Acceptance at 0.9 on test against seconds; None without tables or times."""
+    path = run.path / "tables" / "table4.csv"
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    table = table[(table["split"] == "test") & (table["seconds"] > 0)]
+    if table.empty:
+        return None
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    names = labels(run, run.backends)
+    for row in table.to_dict("records"):
+        number = run.backends.index(row["backend"])
+        style = _marks(number)
+        error = [[row["acceptance_90"] - row["acceptance_90_low"]], [row["acceptance_90_high"] - row["acceptance_90"]]]
+        axes.errorbar([row["seconds"]], [row["acceptance_90"]], yerr=np.maximum(error, 0), color=style["color"],
+                      marker=style["marker"], markersize=8, capsize=3, linestyle="none", elinewidth=1.2,
+                      markeredgecolor="white", label=names[row["backend"]].short + ("†" if row["cached"] else ""))
+    axes.set(xscale="log", ylim=(0, 1), xlabel="seconds: extract, fit and predict",
+             ylabel="acceptance at precision 0.9, test", title="What acceptance costs")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8.5)
+    return figure

@@ -1,0 +1,302 @@
+"""Reading a run directory: its record, predictions, scores, timings and history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bench.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+AGAIN = "run the study again in this directory"
+DELETE = f"delete it and {AGAIN}"
+COST_STAGES = ("extract", "fit", "predict")
+
+
+@dataclass(frozen=True)
+class BackendLabel:
+    """How Table 4 and the figures name a backend."""
+
+    feature: str
+    classifier: str
+    fine_tuning: str
+    short: str
+
+
+@dataclass(frozen=True, eq=False)
+class RunDirectory:
+    """A run that has predictions to report on.
+
+    Attributes
+    ----------
+    path : Path
+    record : dict
+        ``run.json``.
+    backends : tuple of str
+        Those with predictions, in the order of the record.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    backends: tuple[str, ...]
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """Display names by key."""
+        return self.record.get("dataset", {}).get("category_names") or {}
+
+    def predictions(self, backend: str) -> Path:
+        """Path of a backend's predictions."""
+        return self.path / "predictions" / f"{backend}.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Rows of one backend: products, or images.
+
+    Attributes
+    ----------
+    split, role : ndarray of str, shape (n,)
+        `role` repeats `split` for images.
+    truth, predicted : ndarray of int64, shape (n,)
+        Codes in `keys`; `predicted` is -1 where rejected.
+    confidence : ndarray of float64, shape (n,)
+        Log-probability; -inf where rejected.
+    rank : ndarray of int64, shape (n,)
+        Place of the true category among those stored, -1 where it is not one of them.
+    keys : tuple of str
+        The true categories, sorted.
+    """
+
+    split: np.ndarray
+    role: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    rank: np.ndarray
+    keys: tuple[str, ...]
+
+    def where(self, mask: np.ndarray) -> Evaluated:
+        """Keep the rows of a mask."""
+        return Evaluated(self.split[mask], self.role[mask], self.truth[mask], self.predicted[mask],
+                         self.confidence[mask], self.rank[mask], self.keys)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Rows that are right, bool, shape (n,)."""
+        return (self.truth == self.predicted) & (self.confidence > -np.inf)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of extract, fit and predict together; NaN where nothing was timed."""
+
+    seconds: float
+    cached: bool
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing", AGAIN) from error
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason})",
+                         DELETE) from error
+
+
+def open_run(run_dir: Path) -> RunDirectory:
+    """Open a run directory.
+
+    Raises
+    ------
+    InputError
+        If it is none, its record is damaged, or no backend has predictions yet.
+    """
+    path = run_dir / "run.json"
+    if not path.is_file():
+        raise InputError(f"{run_dir} is no run directory (it has no run.json)", "name the --out of a run")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error})", AGAIN) from error
+    if not isinstance(record, dict) or not isinstance(record.get("backends", {}), dict):
+        raise InputError(f"{path} is no run's record", AGAIN)
+    known = record.get("backends", {})
+    files = (run_dir / "predictions").glob("*.parquet")
+    found = {file.stem for file in files if not file.name.startswith(".")}
+    found -= {name for name, entry in known.items() if entry.get("status") == "failed"}
+    if not found:
+        raise InputError(f"{run_dir} has no predictions",
+                         "let the run finish at least one backend, then report again")
+    ordered = [name for name in known if name in found] + sorted(found - set(known))
+    return RunDirectory(run_dir, record, tuple(ordered))
+
+
+def labels(run: RunDirectory | dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
+    """Name the backends as Table 4 does; two of the same name keep the backbone apart."""
+    record = run.record if isinstance(run, RunDirectory) else run
+    named = {}
+    for name in backends:
+        columns = record.get("backends", {}).get(name, {}).get("columns") or {}
+        feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
+        tuned = columns.get("Fine-tuning", "–")
+        if backbone := name.partition("@")[2]:
+            feature = f"{feature} ({backbone})"
+        short = feature if classifier == "–" else f"{feature} + {classifier}"
+        named[name] = BackendLabel(feature, classifier, tuned, short + (", tuned" if tuned == "yes" else ""))
+    counts = [label.short for label in named.values()]
+    return {name: label if counts.count(label.short) == 1
+            else BackendLabel(label.feature, label.classifier, label.fine_tuning, name)
+            for name, label in named.items()}
+
+
+def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    return column.cast(pa.string())
+
+
+def _codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
+    """Codes in `keys`, -1 where absent or null."""
+    if isinstance(values, pa.DictionaryArray):
+        table = _codes(_strings(values.dictionary), keys)
+        return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
+    found = pc.fill_null(pc.index_in(_strings(values), value_set=keys), -1)
+    return np.asarray(found.to_numpy(), dtype=np.int64)
+
+
+def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int) -> np.ndarray:
+    """Position in its list of the first hit of every row, -1 without one."""
+    place = np.full(rows, -1, dtype=np.int64)
+    hits = np.flatnonzero(hit)[::-1]
+    place[row[hits]] = hits - starts[row[hits]]
+    return place
+
+
+def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
+    """Read a backend's products.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, lacks a column or a product of the split, or holds a NaN confidence.
+    """
+    path = run.predictions(backend)
+    with _reading(path):
+        columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
+        table = pq.read_table(path, columns=columns).combine_chunks()
+        ids, confidence = table["product_id"].to_numpy(), table["confidence"].to_numpy().astype(np.float64)
+        rejected = table["rejected"].is_valid().to_numpy()
+        keys = pc.unique(_strings(table["category"])).sort()
+        truth, predicted = _codes(table["category"], keys), _codes(table["predicted"], keys)
+        lists = table["top5"].chunk(0) if table.num_rows else pa.array([], pa.list_(pa.string()))
+        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
+        rank = _first_place(row, _codes(lists.flatten(), keys) == truth[row], starts, len(ids))
+        split = _strings(table["split"]).to_numpy(zero_copy_only=False).astype(str)
+        role = _strings(table["role"]).fill_null("").to_numpy(zero_copy_only=False).astype(str)
+    if np.isnan(confidence).any():
+        raise InputError(f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
+                         "the backend gave no probability; run it again")
+    if len(np.unique(ids)) != len(ids):
+        raise InputError(f"{path} holds a product twice", DELETE)
+    _check_complete(run, path, ids, split)
+    confidence = np.where(rejected, -np.inf, confidence)
+    return Evaluated(split, role, truth, np.where(confidence > -np.inf, predicted, -1), confidence,
+                     np.where(confidence > -np.inf, rank, -1), tuple(keys.to_pylist()))
+
+
+def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
+    """Every product of the split must be there, or the denominators would be wrong."""
+    manifest = run.path / "split.parquet"
+    if not manifest.is_file():
+        return
+    with _reading(manifest):
+        table = pq.read_table(manifest, columns=["product_id", "split"])
+        wanted_ids, wanted = table["product_id"].to_numpy(), _strings(table["split"]).to_numpy().astype(str)
+    for name in SPLITS:
+        missing = np.setdiff1d(wanted_ids[wanted == name], ids[split == name])
+        if len(missing):
+            raise InputError(f"{path} lacks {len(missing)} of {np.count_nonzero(wanted == name)} {name} "
+                             f"products (the first is {missing[0]})", DELETE)
+
+
+def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evaluated | None:
+    """Read a backend's images of validation and test, batch by batch; None where no scores are kept.
+
+    Parameters
+    ----------
+    keys : tuple of str
+        Categories to code by, as in the backend's products.
+    """
+    path = run.path / "scores" / f"{backend}.parquet"
+    if not path.is_file():
+        return None
+    value_set = pa.array(keys, pa.string())
+    with _reading(path):
+        columns = ["split", "category", "categories", "log_probabilities"]
+        batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
+        parts = [_read_batch(batch, value_set) for batch in batches]
+    if not parts:
+        return None
+    split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if np.isnan(confidence).any():
+        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN",
+                         DELETE)
+    return Evaluated(split, split, truth, predicted, confidence, rank, keys)
+
+
+def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
+    lists = batch.column("categories")
+    truth = _codes(batch.column("category"), keys)
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    row, starts = np.repeat(np.arange(len(truth)), lengths), np.cumsum(lengths) - lengths
+    scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    codes = _codes(lists.flatten(), keys)
+    # sorted here by row, then score: whoever wrote the file need not have
+    order = np.lexsort((np.arange(len(scores)), -scores, row))
+    scores, codes = scores[order], codes[order]
+    filled = lengths > 0
+    confidence, predicted = np.full(len(truth), -np.inf), np.full(len(truth), -1, dtype=np.int64)
+    confidence[filled], predicted[filled] = scores[starts[filled]], codes[starts[filled]]
+    rank = _first_place(row, codes == truth[row], starts, len(truth))
+    return (_strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str), truth, predicted,
+            confidence, rank)
+
+
+def read_costs(run: RunDirectory) -> dict[str, Cost]:
+    """Seconds of every backend: extract, fit and predict (epochs are part of fit)."""
+    path = run.path / "timings.parquet"
+    if not path.is_file():
+        return {name: Cost(float("nan"), False) for name in run.backends}
+    with _reading(path):
+        timings = pq.read_table(path, columns=["backend", "stage", "seconds", "cached"]).to_pandas()
+    timings = timings[timings["stage"].isin(COST_STAGES)]
+    costs = {}
+    for name in run.backends:
+        rows = timings[timings["backend"] == name]
+        costs[name] = Cost(float(rows["seconds"].sum()) if len(rows) else float("nan"),
+                           bool(rows["cached"].fillna(False).astype(bool).any()))
+    return costs
+
+
+def read_history(run: RunDirectory) -> dict[str, pd.DataFrame]:
+    """Training history of the backends that have one."""
+    histories = {}
+    for name in run.backends:
+        path = run.path / "history" / f"{name}.parquet"
+        if path.is_file():
+            with _reading(path):
+                histories[name] = pq.read_table(path, columns=["epoch", "step", "lr"]).to_pandas()
+    return histories

@@ -1,0 +1,134 @@
+"""One table of text, in every form that a reader may want: Markdown, LaTeX, HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass
+
+MISSING = "–"
+
+_LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "–": "--", "†": r"$^{\dagger}$", "≥": r"$\geq$", "×": r"$\times$", "§": r"\S{}",
+    "·": r"$\cdot$",
+})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table, formatted cell by cell.
+
+    Attributes
+    ----------
+    title : str
+        Caption.
+    headers : tuple of str
+    rows : tuple of tuple of str
+    numeric : frozenset of int
+        Columns set to the right.
+    notes : tuple of str
+        Lines below the table.
+    best : frozenset of (int, int)
+        Cells to stand out, as (row, column).
+    """
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
+    best: frozenset[tuple[int, int]] = frozenset()
+
+    def markdown(self) -> str:
+        """GitHub's Markdown; the best cells are bold."""
+        def line(cells: list[str]) -> str:
+            return "| " + " | ".join(cells) + " |\n"
+
+        text = f"**{_markdown(self.title)}**\n\n" + line([_markdown(cell) for cell in self.headers])
+        text += line(["--:" if column in self.numeric else ":--" for column in range(len(self.headers))])
+        for number, row in enumerate(self.rows):
+            text += line([f"**{_markdown(cell)}**" if (number, column) in self.best else _markdown(cell)
+                          for column, cell in enumerate(row)])
+        return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
+
+    def latex(self) -> str:
+        """A `table` environment that needs no package; the best cells are bold."""
+        form = "".join("r" if column in self.numeric else "l" for column in range(len(self.headers)))
+        lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex_escape(self.title)}}}",
+                 rf"\begin{{tabular}}{{{form}}}", r"\hline",
+                 " & ".join(latex_escape(cell) for cell in self.headers) + r" \\", r"\hline"]
+        for number, row in enumerate(self.rows):
+            lines.append(" & ".join(rf"\textbf{{{latex_escape(cell)}}}" if (number, column) in self.best
+                                    else latex_escape(cell) for column, cell in enumerate(row)) + r" \\")
+        lines += [r"\hline", r"\end{tabular}"]
+        lines += [rf"\par\smallskip{{\footnotesize {latex_escape(note)}}}" for note in self.notes]
+        return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+    def html(self) -> str:
+        """A `figure` with the table; scrolls by itself where it is too wide."""
+        def cell(tag: str, text: str, column: int, best: bool = False) -> str:
+            kinds = " ".join(kind for kind, on in (("n", column in self.numeric), ("best", best)) if on)
+            attribute = f' class="{kinds}"' if kinds else ""
+            return f"<{tag}{attribute}>{html.escape(text)}</{tag}>"
+
+        head = "".join(cell("th", text, column) for column, text in enumerate(self.headers))
+        body = "\n".join("<tr>" + "".join(cell("td", text, column, (number, column) in self.best)
+                                          for column, text in enumerate(row)) + "</tr>"
+                         for number, row in enumerate(self.rows))
+        notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
+        return (f'<figure class="table"><figcaption>{html.escape(self.title)}</figcaption>\n'
+                f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+                f"<tbody>\n{body}\n</tbody></table></div>\n{notes}</figure>")
+
+
+def latex_escape(text: str) -> str:
+    """Make text safe for LaTeX."""
+    return text.translate(_LATEX)
+
+
+def _markdown(text: str) -> str:
+    for plain, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"),
+                        ("*", "\\*"), ("_", "\\_"), ("`", "\\`"), ("\n", " ")):
+        text = text.replace(plain, safe)
+    return text
+
+
+def share(value: float | None, digits: int = 3) -> str:
+    """A share as the papers print it: .839, 1.000, – where there is none."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{value:.{digits}f}".removeprefix("0") if value < 1 else f"{value:.{digits}f}"
+
+
+def percent(value: float) -> str:
+    """A share in words: 86.3%."""
+    return MISSING if math.isnan(value) else f"{100 * value:.1f}%"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A share with its interval: .839 [.829, .849]."""
+    return MISSING if math.isnan(value) else f"{share(value)} [{share(low)}, {share(high)}]"
+
+
+def count(value: object) -> str:
+    """A whole number with thousands apart, – where there is none."""
+    return f"{value:,}" if isinstance(value, int) else MISSING
+
+
+def seconds(value: float, cached: bool = False) -> str:
+    """Seconds, marked with † where they were measured by an earlier run."""
+    if math.isnan(value):
+        return MISSING
+    return (f"{value:,.1f}" if value < 100 else f"{value:,.0f}") + ("†" if cached else "")
+
+
+def duration(value: float) -> str:
+    """Seconds in words: 42 seconds, 13.5 minutes, 2.1 hours."""
+    if math.isnan(value):
+        return "an unmeasured time"
+    if value < 100:
+        return f"{value:.0f} seconds"
+    return f"{value / 60:.1f} minutes" if value < 5400 else f"{value / 3600:.1f} hours"
