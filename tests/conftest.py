@@ -1,0 +1,70 @@
+"""What tests share: an own cache, the real data where they are at hand, small catalogues."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """No test reads or writes the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("SHELFBENCH_CACHE")
+    os.environ["SHELFBENCH_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["SHELFBENCH_CACHE"]
+    else:
+        os.environ["SHELFBENCH_CACHE"] = before
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    """A cache that nothing was put into yet."""
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real datasets."""
+    folder = os.environ.get("SHELFBENCH_DATA")
+    if not folder:
+        pytest.skip("SHELFBENCH_DATA is not set: no real products to test on")
+    return Path(folder)
+
+
+def picture(color=(200, 30, 30), size=(24, 18), kind="JPEG", mode="RGB", **options) -> bytes:
+    """One encoded image of one colour."""
+    buffer = io.BytesIO()
+    Image.new(mode, size, color).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise_picture(seed: int, size=(24, 18), base=(128, 128, 128)) -> bytes:
+    """One encoded image of noise around a colour; another for each seed."""
+    rng = np.random.default_rng(seed)
+    pixels = np.clip(np.array(base) + rng.normal(0, 25, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+COLORS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200)}
+
+
+@pytest.fixture
+def image_folder(tmp_path) -> Path:
+    """An ImageFolder of 3 categories with 24 noisy images each, told apart by colour."""
+    root = tmp_path / "shop"
+    for number, (name, color) in enumerate(COLORS.items()):
+        (root / name).mkdir(parents=True)
+        for i in range(24):
+            (root / name / f"{i:02}.png").write_bytes(noise_picture(1000 * number + i, base=color))
+    return root

@@ -1,0 +1,325 @@
+"""Readers: every layout gives the same kind of catalogue, and bad files are named."""
+
+import json
+import os
+import pickle
+import shutil
+
+import bson
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import noise_picture
+
+from bench.console import Console
+from bench.data.datasets import find_named, named_datasets, open_dataset, open_path
+from bench.data.sources import cdiscount
+from bench.data.sources.tables import DatasetSettings
+from bench.errors import InputError, RunError
+
+QUIET = Console(quiet=True)
+
+
+def opened(path, **settings):
+    return open_path(path, str(path), DatasetSettings(**settings), QUIET)
+
+
+def write_bson(folder, documents, names=None):
+    folder.mkdir(exist_ok=True)
+    (folder / "train.bson").write_bytes(b"".join(bson.encode(document) for document in documents))
+    names = names or {document["category_id"] for document in documents if "category_id" in document}
+    lines = ["category_id,category_level1,category_level2,category_level3",
+             *(f'{name},"TOP, {name}",MIDDLE,LEAF {name}' for name in sorted(names))]
+    (folder / "category_names.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "train.bson"
+
+
+def documents(count=12):
+    return [{"_id": 100 + i, "category_id": 1000 + i % 3,
+             "imgs": [{"picture": noise_picture(10 * i + j)} for j in range(1 + i % 4)]} for i in range(count)]
+
+
+def test_bson_equals_pymongo(tmp_path):
+    path = write_bson(tmp_path, documents())
+    catalogue = opened(path)
+    with open(path, "rb") as handle:
+        expected = list(bson.decode_file_iter(handle))
+    assert catalogue.product_id.tolist() == [document["_id"] for document in expected]
+    assert [catalogue.categories[code].key for code in catalogue.product_category] == [
+        str(document["category_id"]) for document in expected]
+    assert catalogue.categories[0].name == "LEAF 1000"
+    assert catalogue.categories[0].levels == ("TOP, 1000", "MIDDLE")
+    pictures = [(document["_id"], entry["picture"]) for document in expected for entry in document["imgs"]]
+    assert catalogue.product_id[catalogue.image_product].tolist() == [owner for owner, _ in pictures]
+    assert catalogue.images.read(np.arange(len(pictures))) == [data for _, data in pictures]
+    assert catalogue.image_position.tolist() == [j for document in expected for j in range(len(document["imgs"]))]
+
+
+def test_bson_index_is_reused_until_the_file_changes(tmp_path, fresh_cache, monkeypatch):
+    path = write_bson(tmp_path, documents())
+    scans = []
+    scan = cdiscount._scan
+    monkeypatch.setattr(cdiscount, "_scan", lambda *args: scans.append(1) or scan(*args))
+    first, second = opened(path), opened(path)
+    assert len(scans) == 1
+    assert first.images.read([3]) == second.images.read([3])
+    write_bson(tmp_path, documents(15))
+    assert len(opened(path).product_id) == 15
+    assert len(scans) == 2
+    for kept in (fresh_cache / "indexes").iterdir():
+        kept.write_bytes(b"damaged")
+    assert len(opened(path).product_id) == 15
+
+
+def test_a_truncated_bson_names_the_byte_and_can_be_accepted(tmp_path):
+    path = write_bson(tmp_path, documents())
+    whole = path.read_bytes()
+    starts = np.cumsum([0] + [len(bson.encode(document)) for document in documents()])
+    path.write_bytes(whole[: int(starts[7]) + 50])
+    with pytest.raises(InputError, match=rf"byte {starts[7]} \(after 7 products\).*dataset.truncated=accept"):
+        opened(path)
+    catalogue = opened(path, truncated="accept")
+    assert catalogue.product_id.tolist() == [100 + i for i in range(7)]
+    assert f"byte {starts[7]}" in catalogue.notes[0]
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + b"x" * 200, b"{}" * 40, b"\0" * 64, b"\xff" * 64, b"ab",
+                                     bson.encode({"name": "not a product"}),
+                                     bson.encode({"_id": "text", "category_id": 1, "imgs": []}),
+                                     bson.encode({"_id": 1, "category_id": 1, "imgs": {"picture": 3}})])
+def test_a_foreign_file_is_named(tmp_path, content):
+    path = write_bson(tmp_path, documents(3))
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.bson: bad document at byte 0"):
+        opened(path, truncated="accept")
+
+
+def test_random_damage_never_escapes_as_another_error(tmp_path):
+    path = write_bson(tmp_path, documents(6))
+    whole = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 3):
+            damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            catalogue = opened(path)
+            catalogue.images.read(np.arange(len(catalogue.images)))
+        except InputError as error:
+            assert str(path) in str(error)
+
+
+def test_bson_without_names_with_unknown_and_repeated(tmp_path):
+    path = write_bson(tmp_path, documents(), names={1000, 1001})
+    with pytest.raises(InputError, match="product 102 has category 1002"):
+        opened(path)
+    path = write_bson(tmp_path, documents() + documents(1))
+    with pytest.raises(InputError, match="product 100 is there twice"):
+        opened(path)
+    (tmp_path / "category_names.csv").unlink()
+    with pytest.raises(InputError, match=r"category_names\.csv is missing"):
+        opened(path)
+
+
+def test_bson_test_file_without_categories_and_products_without_pictures(tmp_path):
+    extra = [{"_id": 900, "imgs": [{"picture": b"x"}]}, {"_id": 901, "category_id": 1000, "imgs": []},
+             {"_id": 902, "extra": [{"deep": {"er": 1.5}}], "note": "text", "category_id": 1001, "imgs": [{"picture": b"xyz"}]}]
+    catalogue = opened(write_bson(tmp_path, documents(3) + extra))
+    assert catalogue.product_id.tolist() == [100, 101, 102, 902]
+    assert catalogue.unlabelled == 1
+    assert "1 products without a picture" in catalogue.notes[0]
+    assert catalogue.images.read([len(catalogue.images) - 1]) == [b"xyz"]
+
+
+def test_sources_can_be_pickled_after_use(tmp_path, image_folder):
+    for path in (write_bson(tmp_path / "b", documents()), write_shards(tmp_path / "p"), image_folder):
+        images = opened(path).images
+        before = images.read([1, 4])
+        assert pickle.loads(pickle.dumps(images)).read([1, 4]) == before
+
+
+def write_shards(folder, names=("train-00000-of-00002.parquet", "train-00001-of-00002.parquet"), rows=8, metadata=None, **columns):
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        table = {"category": [f"c{i % 2}" for i in range(rows)],
+                 "image": [{"bytes": noise_picture(100 * number + i), "path": f"{i}.png"} for i in range(rows)]}
+        for column, values in columns.items():
+            table[column] = values(number) if callable(values) else values
+            if table[column] is None:
+                del table[column]
+        made = pa.table(table)
+        pq.write_table(made.replace_schema_metadata(metadata), folder / name, row_group_size=3)
+    return folder
+
+
+def test_parquet_shards_are_one_catalogue(tmp_path):
+    catalogue = opened(write_shards(tmp_path / "p"))
+    assert len(catalogue.product_id) == 16
+    assert catalogue.split is None, "shards that are all called train are no split"
+    order = [15, 0, 7, 8, 3]
+    assert catalogue.images.read(order) == [noise_picture(100 * (i // 8) + i % 8) for i in order]
+    assert catalogue.images.where(9) == "train-00001-of-00002.parquet, row 1"
+
+
+def test_parquet_products_of_several_images_and_levels(tmp_path):
+    folder = write_shards(tmp_path / "p", product_id=lambda shard: [i // 2 * 2 for i in range(8)],
+                          category=["a", "a", "b", "b", "a", "a", "b", "b"], level1=["X", "X", "Y", "Y", "X", "X", "X", "Y"])
+    catalogue = opened(folder)
+    assert catalogue.product_id.tolist() == [0, 2, 4, 6]
+    assert catalogue.images_per_product.tolist() == [4, 4, 4, 4]
+    assert catalogue.images.read([0, 1, 2, 3]) == [noise_picture(i) for i in (0, 1, 100, 101)]
+    assert [category.levels for category in catalogue.categories] == [("X",), ("Y",)]
+
+
+def test_parquet_contradictions_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"train-00000-of-00002.parquet, row 1: product 5 has the category 'c1' here and 'c0'"):
+        opened(write_shards(tmp_path / "a", product_id=[5, 5, 1, 2, 3, 4, 6, 7]))
+    folder = write_shards(tmp_path / "b", ("train-0.parquet", "test-0.parquet"), category=["a"] * 8, product_id=list(range(8)))
+    with pytest.raises(InputError, match="product 0 has the split 'train' here and 'test'"):
+        opened(folder)
+
+
+def test_parquet_split_by_file_and_by_column(tmp_path):
+    catalogue = opened(write_shards(tmp_path / "a", ("train-0.parquet", "val-0.parquet", "test-0.parquet")))
+    assert pd.Series(catalogue.split).value_counts().to_dict() == {"train": 8, "validation": 8, "test": 8}
+    column = ["train"] * 4 + ["dev", "dev", "test", "test"]
+    catalogue = opened(write_shards(tmp_path / "b", part=column), split="part")
+    assert catalogue.split.tolist() == 2 * (["train"] * 4 + ["validation"] * 2 + ["test"] * 2)
+    with pytest.raises(InputError, match="row 4 has the split 'holdout'"):
+        opened(write_shards(tmp_path / "c", split=["train"] * 4 + ["holdout"] * 4))
+
+
+def test_parquet_columns_are_checked(tmp_path):
+    folder = write_shards(tmp_path / "p", category=None, kind=["x", "y"] * 4)
+    with pytest.raises(InputError, match=r"no column 'category' \(it has image, kind\).*dataset.category=COLUMN"):
+        opened(folder)
+    assert [category.key for category in opened(folder, category="kind").categories] == ["x", "y"]
+    with pytest.raises(InputError, match=r"no column 'nope'.*dataset.product_id"):
+        opened(folder, category="kind", product_id="nope")
+    with pytest.raises(InputError, match="column 'kind' is .*not a struct"):
+        opened(folder, category="kind", image="kind")
+    (folder / "train-00001-of-00002.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match=r"train-00001-of-00002.parquet is no readable Parquet"):
+        opened(folder, category="kind")
+
+
+def test_parquet_missing_categories_and_class_labels(tmp_path):
+    names = {"info": {"features": {"category": {"names": ["Shoes", "Bags"], "_type": "ClassLabel"}}}}
+    folder = write_shards(tmp_path / "p", category=[0, 1, None, 1, 0, 1, 0, 1], metadata={"huggingface": json.dumps(names)})
+    catalogue = opened(folder)
+    assert [(category.key, category.name) for category in catalogue.categories] == [("0", "Shoes"), ("1", "Bags")]
+    assert catalogue.unlabelled == 2
+    assert catalogue.images.read([2]) == [noise_picture(3)]
+
+
+def test_image_folder_with_and_without_splits(tmp_path, image_folder):
+    catalogue = opened(image_folder)
+    assert [category.key for category in catalogue.categories] == ["blue", "green", "red"]
+    assert len(catalogue.product_id) == 72
+    assert catalogue.product_id[0] == os.path.join("blue", "00.png")
+    split = tmp_path / "split"
+    for part, count in (("train", 10), ("val", 3), ("test", 5)):
+        for name in ("red", "blue"):
+            (split / part / name).mkdir(parents=True)
+            for i in range(count):
+                shutil.copy(image_folder / name / f"{i:02}.png", split / part / name)
+    (split / "train" / "red" / "notes.txt").write_text("no image")
+    catalogue = opened(split)
+    assert pd.Series(catalogue.split).value_counts().to_dict() == {"train": 20, "test": 10, "validation": 6}
+    assert "1 files that are no images" in catalogue.notes[0]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_folder_with_metadata(tmp_path, image_folder, form):
+    table = pd.DataFrame({"file_name": ["red/00.png", "red/01.png", "blue/00.png", "blue/gone.png"],
+                          "kind": ["r", "r", "b", "b"], "product_id": ["p1", "p1", "p2", "p3"]})
+    path = image_folder / f"metadata.{form}"
+    table.to_csv(path, index=False) if form == "csv" else table.to_parquet(path)
+    with pytest.raises(InputError, match=r"metadata\.\w+ has no column 'category'"):
+        opened(image_folder)
+    catalogue = opened(image_folder, category="kind")
+    assert catalogue.product_id.tolist() == ["p1", "p2", "p3"]
+    assert catalogue.images_per_product.tolist() == [2, 1, 1]
+    assert catalogue.images.read([0, 3]) == [(image_folder / "red/00.png").read_bytes(), b""]
+
+
+def test_metadata_cannot_reach_outside(tmp_path, image_folder):
+    (tmp_path / "secret.png").write_bytes(noise_picture(1))
+    (image_folder / "metadata.csv").write_text("file_name,category\nred/00.png,a\n../secret.png,b\n")
+    with pytest.raises(InputError, match=r"metadata\.csv, line 3: file_name '../secret.png'"):
+        opened(image_folder)
+
+
+def test_folders_that_hold_no_catalogue(tmp_path, image_folder):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no product images"):
+        opened(tmp_path / "empty")
+    with pytest.raises(InputError, match="holds 24 images and no category"):
+        opened(image_folder / "red")
+    with pytest.raises(InputError, match="does not exist"):
+        opened(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is no catalogue"):
+        opened(image_folder / "red" / "00.png")
+
+
+def test_named_datasets_are_looked_for_in_order(tmp_path, monkeypatch, fresh_cache):
+    shards = write_shards(tmp_path / "shared" / "fashion") if (tmp_path / "shared").mkdir() is None else None
+    monkeypatch.setenv("SHELFBENCH_DATA", str(tmp_path / "shared"))
+    assert find_named("fashion", None) == shards
+    here = write_shards(tmp_path / "here")
+    assert find_named("fashion", here) == here
+    with pytest.raises(InputError, match=r"--data .* does not hold fashion"):
+        find_named("fashion", fresh_cache.parent)
+    monkeypatch.delenv("SHELFBENCH_DATA")
+    cached = fresh_cache / "datasets" / "fashion"
+    cached.parent.mkdir(parents=True)
+    shutil.copytree(shards, cached)
+    assert find_named("fashion", None) == cached
+
+
+def test_without_a_network_one_line_says_which_files_go_where(fresh_cache, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason="the extra 'fetch' is not installed")
+    from bench.data.datasets import fetch
+
+    monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    with pytest.raises(RunError) as caught:
+        fetch("fashion", QUIET)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "data/*.parquet" in message
+    assert str(fresh_cache / "datasets" / "fashion") in message
+
+
+def test_declarations_are_complete():
+    for name, dataset in named_datasets().items():
+        assert dataset.title, name
+        assert dataset.licence, name
+        assert dataset.method in ("generate", "huggingface", "kaggle"), name
+
+
+def test_real_cdiscount(real_data):
+    catalogue, named = open_dataset(DatasetSettings(name="cdiscount"), {}, real_data / "cdiscount", 1, QUIET)
+    assert (len(catalogue.product_id), len(catalogue.images), len(catalogue.categories)) == (82, 110, 36)
+    names = pd.read_csv(real_data / "cdiscount" / "category_names.csv", index_col="category_id")
+    for category in catalogue.categories:
+        row = names.loc[int(category.key)]
+        assert (*category.levels, category.name) == (row.category_level1, row.category_level2, row.category_level3)
+    with open(real_data / "cdiscount" / "train_example.bson", "rb") as handle:
+        expected = [entry["picture"] for document in bson.decode_file_iter(handle) for entry in document["imgs"]]
+    assert catalogue.images.read(np.arange(110)) == expected
+
+
+def test_real_fashion(real_data):
+    catalogue, named = open_dataset(DatasetSettings(name="fashion"), {}, real_data / "fashion", 1, QUIET)
+    assert (len(catalogue.product_id), len(catalogue.categories)) == (44441, 142)
+    assert named.products == 44441
+    levels = {category.key: category.levels for category in catalogue.categories}
+    assert levels["Tshirts"] == ("Apparel", "Topwear")

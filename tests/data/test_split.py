@@ -1,0 +1,179 @@
+"""The paper's split: its counts, its seed, its hash, duplicates, and what runs without enough products."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.data.catalogue import Catalogue, Category
+from bench.data.split import SplitSettings, make_split, paper_counts, split_hash
+from bench.errors import InputError
+
+
+class NoImages:
+    """Images that nobody reads."""
+
+    files = ()
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+
+def catalogue(sizes, photos=1, split=None):
+    category = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
+    owner = np.repeat(np.arange(len(category)), photos).astype(np.int32)
+    return Catalogue("shop", tuple(Category(f"c{i}", f"C{i}") for i in range(len(sizes))), np.arange(len(category)) + 500,
+                     category, owner, NoImages(len(owner)), split)
+
+
+def split_of(cat, seed=0, digests=None, **options):
+    return make_split(cat, SplitSettings(**options), seed, np.arange(len(cat.images)) if digests is None else digests)
+
+
+@pytest.mark.parametrize(("products", "expected"), [
+    (100, (80, 10, 10)), (1000, (800, 100, 100)), (20, (9, 1, 10)), (28, (16, 2, 10)), (55, (40, 5, 10)),
+    (99, (79, 10, 10)), (3, (1, 1, 1)), (2, (1, 0, 1)), (1, (1, 0, 0))])
+def test_counts_of_the_paper(products, expected):
+    assert paper_counts(products) == expected
+
+
+@given(st.integers(20, 5000))
+def test_counts_are_whole_and_near_the_shares(products):
+    train, validation, test = paper_counts(products)
+    assert train + validation + test == products
+    assert validation >= 1
+    if products < 100:
+        assert test == 10
+        assert abs(validation - (products - 10) / 9) <= 1
+    else:
+        assert abs(test - products / 10) <= 0.5
+        assert validation == test
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 260), min_size=2, max_size=8), st.integers(0, 2**32 - 1))
+def test_every_category_follows_the_rule(sizes, seed):
+    cat = catalogue(sizes, photos=2)
+    enough = [size for size in sizes if size >= 20]
+    if len(enough) < 2:
+        with pytest.raises(InputError, match="split.min_products"):
+            split_of(cat, seed)
+        return
+    split = split_of(cat, seed)
+    frame = split.frame(cat)
+    assert frame["product_id"].is_unique
+    for code, size in enumerate(sizes):
+        rows = frame[frame["category"] == f"c{code}"]
+        counts = tuple((rows["split"] == name).sum() for name in ("train", "validation", "test"))
+        assert counts == (paper_counts(size) if size >= 20 else (0, 0, 0))
+    assert split.excluded_products == sum(size for size in sizes if size < 20)
+    halves = frame["role"].value_counts()
+    assert abs(halves.get("tune", 0) - halves.get("certify", 0)) <= 1
+    assert set(frame.loc[frame["split"] == "validation", "role"]) <= {"tune", "certify"}
+
+
+def test_a_seed_decides_and_the_hash_tells():
+    cat = catalogue([60, 130, 40])
+    first, again, other = split_of(cat, 1), split_of(cat, 1), split_of(cat, 2)
+    assert split_hash(first.frame(cat)) == split_hash(again.frame(cat).sample(frac=1, random_state=0))
+    assert split_hash(first.frame(cat)) != split_hash(other.frame(cat))
+
+
+def test_categories_are_drawn_among_those_with_enough_products():
+    cat = catalogue([25, 30, 5, 40, 50, 60, 19])
+    drawn = {tuple(sorted(set(split_of(cat, seed, categories=2).frame(cat)["category"]))) for seed in range(40)}
+    assert len(drawn) > 5
+    assert {name for pair in drawn for name in pair} == {"c0", "c1", "c3", "c4", "c5"}
+    with pytest.raises(InputError, match="5 categories have at least 20"):
+        split_of(cat, categories=6)
+
+
+def test_want_of_products_names_the_setting():
+    with pytest.raises(InputError, match=r"none of its 3 categories has 20 products \(the largest has 9\).*split.min_products=4"):
+        split_of(catalogue([9, 3, 2]))
+    with pytest.raises(InputError, match="single category"):
+        split_of(catalogue([50]))
+    with pytest.raises(InputError, match="no product is left for validation"):
+        split_of(catalogue([2, 2]), min_products=1)
+
+
+def test_a_split_that_the_data_brings_is_kept_and_not_filtered():
+    brought = np.array((["train"] * 6 + ["validation"] + ["test"] * 2) * 2, object)
+    cat = catalogue([9, 9], split=brought)
+    split = split_of(cat)
+    assert split.frame(cat)["split"].tolist() == brought.tolist()
+    assert "as the data brings it" in split.rule
+    with pytest.raises(InputError, match="split.min_products"):
+        split_of(cat, rule="paper")
+
+
+def test_a_brought_split_without_validation_gives_up_an_eighth_of_train():
+    cat = catalogue([100, 48], split=np.array((["train"] * 80 + ["test"] * 20) + (["train"] * 40 + ["test"] * 8), object))
+    frame = split_of(cat).frame(cat)
+    counts = frame.groupby(["category", "split"]).size().to_dict()
+    assert counts[("c0", "validation")] == 10
+    assert counts[("c1", "validation")] == 5
+    assert counts[("c0", "test")] == 20
+    with pytest.raises(InputError, match=r"without a test part.*split.rule=paper"):
+        split_of(catalogue([9, 9], split=np.array(["train"] * 9 + ["validation"] * 9, object)))
+
+
+def shared_digests(cat, pairs):
+    digests = np.arange(len(cat.images)).astype("V16")
+    for a, b in pairs:
+        digests[b] = digests[a]
+    return digests
+
+
+def test_duplicates_across_splits_are_reported_dropped_or_grouped():
+    cat = catalogue([120, 120])
+    kept = split_of(cat, 3)
+    where = {name: np.flatnonzero(kept.frame(cat)["split"] == name) for name in ("train", "validation", "test")}
+    train, validation, test = (where[name] for name in ("train", "validation", "test"))
+    pairs = [(train[0], test[0]), (train[1], test[1]), (validation[0], test[2]), (train[2], validation[1]), (train[4], train[5])]
+    digests = shared_digests(cat, pairs)
+    report = split_of(cat, 3, digests).duplicates
+    assert report["distinct_images_across_splits"] == 4
+    assert report["products_across_splits"] == 8
+    assert report["test_products_seen_in_train_or_validation"] == 3
+    assert report["images_with_equal_bytes"] == 10
+
+    dropped = split_of(cat, 3, digests, duplicates="drop")
+    ids = set(dropped.frame(cat)["product_id"] - 500)
+    assert ids == set(range(240)) - {train[0], train[1], validation[0], train[2]}
+    assert dropped.duplicates["products_dropped"] == 4
+    assert dropped.excluded_products == 0
+
+    grouped = split_of(cat, 3, digests, duplicates="group").frame(cat).set_index("product_id")["split"]
+    for a, b in pairs:
+        assert grouped[a + 500] == grouped[b + 500]
+    unaffected = np.setdiff1d(np.arange(240), np.ravel(pairs)) + 500
+    assert (grouped[unaffected] == kept.frame(cat).set_index("product_id")["split"][unaffected]).all()
+
+
+def test_grouping_follows_chains():
+    cat = catalogue([120, 120], photos=2)
+    digests = shared_digests(cat, [(2 * i, 2 * i + 3) for i in range(0, 60)])
+    grouped = split_of(cat, 0, digests, duplicates="group").frame(cat)["split"].to_numpy()
+    assert len(set(grouped[:61])) == 1
+
+
+@pytest.mark.parametrize("options", [{"rule": "mine"}, {"duplicates": "maybe"}, {"min_products": 0}, {"categories": 1}, {"categories": -3}])
+def test_bad_settings(options):
+    with pytest.raises(InputError):
+        SplitSettings(**options)
+
+
+def test_real_fashion_keeps_what_the_paper_keeps(real_data):
+    from bench.console import Console
+    from bench.data.datasets import open_dataset
+    from bench.data.sources.tables import DatasetSettings
+
+    cat, _ = open_dataset(DatasetSettings(name="fashion"), {}, real_data / "fashion", 1, Console(quiet=True))
+    split = split_of(cat)
+    assert len(split.product) == 44042
+    assert split.frame(cat)["category"].nunique() == 90
+    assert (split.excluded_products, split.excluded_categories) == (399, 52)
