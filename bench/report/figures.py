@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from PIL import Image
 
 from bench.console import Console
@@ -23,16 +25,17 @@ from bench.report.inputs import RunDirectory, labels, open_run, read_history, re
 from bench.storage import write_whole
 from bench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
-# Okabe and Ito's colours, which the colour-blind tell apart, in an order whose greys differ too; the lines and
-# markers differ as well, for print.
+# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 _LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
 _POINTS = 600  # corners of a curve that a figure can show
-_STYLE = {
-    "svg.hashsalt": "shelfbench", "svg.fonttype": "path", "text.parse_math": False, "font.family": "DejaVu Sans",
-    "font.size": 9.5, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titleweight": "bold",
+_EPOCHS = 8  # marks of one training in Figure 2
+_STYLE: Any = {
+    "svg.hashsalt": "shelfbench", "svg.fonttype": "path", "text.parse_math": False,
+    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11,
+    "axes.titlelocation": "left", "axes.titleweight": "bold",
     "axes.titlepad": 12, "axes.labelsize": 9.5, "axes.edgecolor": _MUTED, "axes.labelcolor": _INK,
     "text.color": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.7,
@@ -48,7 +51,8 @@ class Picture:
     caption: str
 
 
-def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> None:
+def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None,
+                  console: Console | None = None) -> None:
     """Write every figure of a run into ``figures``.
 
     Parameters
@@ -80,7 +84,8 @@ def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, cons
 
 def _save(figure: Figure, path: Path) -> None:
     def write(aside: Path) -> None:
-        metadata = {"Date": None, "Creator": "shelfbench"} if aside.suffix == ".svg" else {"Software": "shelfbench"}
+        svg = aside.suffix == ".svg"
+        metadata = {"Date": None, "Creator": "shelfbench"} if svg else {"Software": "shelfbench"}
         with warnings.catch_warnings():
             # a category's name may be in a script that the font lacks: boxes are drawn in its place
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -91,19 +96,17 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _marks(number: int) -> dict[str, Any]:
-    """Colour, line and marker of the backend of this number: no two of 35 are drawn alike."""
+    """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
     return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _LINES[number % len(_LINES)],
             "marker": _MARKERS[number % len(_MARKERS)]}
 
 
-# Figure 1 --------------------------------------------------------------------------------------------------------
-
-
 def _gallery(pictures: Sequence[Picture]) -> Figure:
     """Random photos of products, with their categories (C, Fig. 1)."""
-    across = min(8, max(3, math.ceil(math.sqrt(len(pictures) * 1.8))))
+    # the fewest empty places, then the most across
+    across = min(range(5, 9), key=lambda width: (-len(pictures) % width, -width))
     down = math.ceil(len(pictures) / across)
-    figure = Figure(figsize=(9, 9 / across * 1.17 * down + 0.15), layout="constrained")
+    figure = Figure(figsize=(9, 9 / across * 1.15 * down + 0.1), layout="constrained")
     grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
     for axes in grid:
         axes.set_axis_off()
@@ -111,17 +114,14 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
         image = picture.image.convert("RGB")
         image.thumbnail((256, 256))
         axes.imshow(np.asarray(image))
-        axes.set_title(_shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center",
-                       color=_MUTED)
+        axes.set_title(_shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3,
+                       loc="center", color=_MUTED)
     return figure
 
 
 def _shorten(text: str, length: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= length else text[:length - 1].rstrip() + "…"
-
-
-# Figure 2 --------------------------------------------------------------------------------------------------------
 
 
 def _learning_rates(run: RunDirectory) -> Figure:
@@ -142,22 +142,30 @@ def _learning_rates(run: RunDirectory) -> Figure:
                         f"batch {recipe['batch']} (C, Eq. 3)")
     names = labels(run, run.backends)
     for number, (name, history) in enumerate(histories.items()):
-        axes.plot(history["step"], history["lr"], linestyle="none", marker=_MARKERS[number], markersize=8 - number % 4,
-                  markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=0.9, zorder=3,
-                  label=f"{names[name].short}: used here, at the end of each epoch")
-    axes.set(xscale="log", xlim=(1, last), xlabel="updates t", ylabel="learning rate", title="Learning rate against updates")
+        if history.empty:
+            continue
+        shown = history.iloc[np.unique(np.geomspace(1, len(history), _EPOCHS).round().astype(int)) - 1]
+        # trainings that share a recipe lie on each other: larger marks around smaller ones
+        axes.plot(shown["step"], shown["lr"], linestyle="none", marker=_MARKERS[number % len(_MARKERS)],
+                  markersize=13 - 3.5 * (number % 4), markerfacecolor="none", markeredgecolor=_INK,
+                  markeredgewidth=0.9, zorder=3, label=f"{names[name].short}, used here")
+    axes.set(xscale="log", xlim=(1, last), xlabel="updates t (logarithmic)", ylabel="learning rate",
+             title="Learning rate against updates")
     axes.set_ylim(0, None)
-    axes.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02))
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02), labelspacing=0.7)
     return figure
+
+
+def _plain(value: float, _: object = None) -> str:
+    """A tick without powers of ten."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _power(value: float) -> str:
     digits, exponent = f"{value:.0e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
-
-
-# Figure 5 --------------------------------------------------------------------------------------------------------
 
 
 def _acceptance_against_precision(run: RunDirectory) -> Figure:
@@ -187,39 +195,40 @@ def _acceptance_against_precision(run: RunDirectory) -> Figure:
     if not drawn:
         raise InputError(f"{run.path} has no test products", "a split needs a test part")
     axes.axvline(required, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
+    axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom",
+              fontsize=8.5)
     _paper_points(axes)
     axes.set(xlim=(max(0.0, lowest), 1.0), ylim=(0, 1.02), xlabel="precision of what is accepted",
-             ylabel="acceptance: share of all test products", title="Acceptance against precision, test products")
+             ylabel="acceptance: share of all test products",
+             title="Acceptance against precision, test products")
     handles = [handle for _, handle in sorted(drawn, key=lambda item: -item[0])]
-    legend = axes.legend(handles=handles, loc="lower left", fontsize=8.5, handlelength=3.4, bbox_to_anchor=(0.01, 0.04),
-                         title=f"acceptance at precision {required:g}", title_fontsize=8.5, alignment="left")
-    legend.set_zorder(6)
+    legend = axes.legend(handles=handles, loc="lower left", fontsize=8.5, handlelength=3.4, alignment="left",
+                         bbox_to_anchor=(0.01, 0.04), title=f"acceptance at precision {required:g}",
+                         title_fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+    legend.set_zorder(4)
     return figure
 
 
 def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the falling staircase, thinned to what a figure can show."""
     precision, share = curve.frontier()
-    kept = np.unique(np.linspace(0, len(precision) - 1, _POINTS).round().astype(int)) if len(precision) else []
-    precision, share = precision[kept], share[kept]
+    if len(precision) > _POINTS:
+        kept = np.unique(np.linspace(0, len(precision) - 1, _POINTS).round().astype(int))
+        precision, share = precision[kept], share[kept]
     # acceptance(p) holds the value of the next corner to the right
     return np.repeat(precision, 2)[:-1], np.repeat(share, 2)[1:]
 
 
 def _paper_points(axes: Axes) -> None:
     """Draw the two points that C states of its own figure, on its own data."""
-    for name, offset, place in (("C39", (9, -4), "left"), ("C40", (9, -4), "left")):
+    for name, offset, side in (("C39", 9, "left"), ("C40", -9, "right")):
         point = load_claims()[name].value
-        axes.plot([point["precision"]], [point["acceptance"]], marker="*", markersize=13, color=_PAPER, linestyle="none",
-                  markeredgecolor="white", markeredgewidth=0.8, zorder=6, clip_on=False)
-        axes.annotate("paper, its own data\n"
-                      f"({point['precision']:g} precise at {100 * point['acceptance']:g}%)",
-                      (point["precision"], point["acceptance"]), xytext=offset, textcoords="offset points",
-                      fontsize=7.5, color=_PAPER, ha=place, va="top", zorder=6)
-
-
-# Cost ------------------------------------------------------------------------------------------------------------
+        place = (point["precision"], point["acceptance"])
+        axes.plot(*place, marker="*", markersize=13, color=_PAPER, linestyle="none", markeredgecolor="white",
+                  markeredgewidth=0.8, zorder=6, clip_on=False)
+        axes.annotate(f"the paper, on its own data:\n{100 * place[1]:g}% at precision {place[0]:g}", place,
+                      xytext=(offset, -3), textcoords="offset points", fontsize=7.5, color=_PAPER, ha=side,
+                      va="top", zorder=6, path_effects=[withStroke(linewidth=3, foreground="white")])
 
 
 def _cost(run: RunDirectory) -> Figure | None:
@@ -237,11 +246,16 @@ def _cost(run: RunDirectory) -> Figure | None:
     for row in table.to_dict("records"):
         number = run.backends.index(row["backend"])
         style = _marks(number)
-        error = [[row["acceptance_90"] - row["acceptance_90_low"]], [row["acceptance_90_high"] - row["acceptance_90"]]]
-        axes.errorbar([row["seconds"]], [row["acceptance_90"]], yerr=np.maximum(error, 0), color=style["color"],
-                      marker=style["marker"], markersize=8, capsize=3, linestyle="none", elinewidth=1.2,
-                      markeredgecolor="white", label=names[row["backend"]].short + ("†" if row["cached"] else ""))
-    axes.set(xscale="log", ylim=(0, 1), xlabel="seconds: extract, fit and predict",
+        middle, low, high = (row[f"acceptance_90{end}"] for end in ("", "_low", "_high"))
+        axes.errorbar([row["seconds"]], [middle], yerr=np.maximum([[middle - low], [high - middle]], 0),
+                      color=style["color"], marker=style["marker"], markersize=9, capsize=3, linestyle="none",
+                      elinewidth=1.2, markeredgecolor="white", clip_on=False, zorder=3,
+                      label=names[row["backend"]].short + ("†" if row["cached"] else ""))
+    axes.set(xscale="log", xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6), ylim=(0, 1.02),
+             xlabel="seconds to extract, fit and predict (logarithmic)",
              ylabel="acceptance at precision 0.9, test", title="What acceptance costs")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8.5, labelspacing=0.9)
     return figure

@@ -41,7 +41,8 @@ def write_page(run_dir: Path, console: Console | None = None) -> None:
     """
     console = console or Console(quiet=True)
     run = open_run(run_dir)
-    table, metrics, deciles = (_read(run_dir / "tables" / f"{name}.csv") for name in ("table4", "metrics", "deciles"))
+    table, metrics, deciles = (_read(run_dir / "tables" / f"{name}.csv")
+                               for name in ("table4", "metrics", "deciles"))
     choice = choose(table, metrics, run.record)
     dataset = run.record.get("dataset", {})
     title = str(dataset.get("title") or dataset.get("name") or run_dir.name)
@@ -53,8 +54,8 @@ def write_page(run_dir: Path, console: Console | None = None) -> None:
         _section("The data", _data(run)),
         _figures(run_dir, (("figure1", "photos"),)),
         _section("Training", _figures(run_dir, (("figure2", "chart"),))),
-        _section("Every number", "<details><summary>Per product and per image, on every split</summary>"
-                 + metrics_grid(run, metrics, targets_of(metrics)).html() + "</details>"),
+        _section("Every number", _details("Per product and per image, on every split",
+                                          metrics_grid(run, metrics, targets_of(metrics)).html())),
         _section("This run", _record(run)),
     ])
     style = (files("bench.report") / "page.css").read_text(encoding="utf-8")
@@ -79,6 +80,10 @@ def _section(title: str, inside: str) -> str:
     return f"<section>\n<h2>{html.escape(title)}</h2>\n{inside}\n</section>" if inside else ""
 
 
+def _details(summary: str, inside: str) -> str:
+    return f"<details><summary>{html.escape(summary)}</summary>\n{inside}\n</details>"
+
+
 def _text(text: str, kind: str = "") -> str:
     attribute = f' class="{kind}"' if kind else ""
     return f"<p{attribute}>{html.escape(text)}</p>"
@@ -100,42 +105,49 @@ def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
         parts += [_text(choice.sentence(), "verdict"), _text(choice.reservation())]
     if choice and choice.test:
         test = choice.test
-        numbers = [(percent(test["acceptance_90"]), "of test products accepted at a precision of at least 90%"),
+        numbers = [(percent(test["acceptance_90"]),
+                    "of test products accepted at a precision of at least 90%"),
                    (percent(test["precision"]), "precision where every test product is accepted"),
-                   (duration(test["seconds"]), "to extract, fit and predict"),
+                   (duration(test["seconds"]), "to extract, fit and predict"
+                    + (", partly measured by an earlier run" if test["cached"] else "")),
                    (products[2], f"test products; {products[0]} to train, {products[1]} to validate")]
         parts.append('<ul class="numbers">' + "".join(
             f"<li><b>{html.escape(number)}</b><span>{html.escape(meaning)}</span></li>"
             for number, meaning in numbers) + "</ul>")
-    missing = [(name, entry) for name, entry in run.record.get("backends", {}).items() if name not in run.backends]
-    parts += [_text(f"{name}: {entry.get('status', 'missing')}"
-                    + (f" ({entry['reason']})" if entry.get("reason") else ""), "warn") for name, entry in missing]
+    parts += [_text(f"{name}: {_status(entry)}", "warn")
+              for name, entry in run.record.get("backends", {}).items() if name not in run.backends]
     return "\n".join([*parts, "</header>"])
+
+
+def _status(entry: dict[str, Any]) -> str:
+    status = str(entry.get("status", MISSING))
+    return f"{status} ({entry['reason']})" if entry.get("reason") else status
 
 
 _CAPTIONS = {
     "figure1": "Figure 1. Random products.",
-    "figure2": "Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read with negative "
-               "exponents, since the printed 7·10^5 and 10^4 would end training at once. Marks: what was used here.",
-    "figure5": "Figure 5. Acceptance as a function of the required precision, on test. The stars are the two points "
-               f"the paper states: {paper_note()}.",
-    "cost": "What acceptance costs: acceptance at a precision of 0.9 on test, with 95% intervals, against seconds. "
-            "† partly measured by an earlier run.",
+    "figure2": "Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read "
+               "with negative exponents, since the printed 7·10^5 and 10^4 would end training at once. Marks: "
+               "what was used here.",
+    "figure5": "Figure 5. Acceptance as a function of the required precision, on test. The stars are the two "
+               f"points the paper states: {paper_note()}.",
+    "cost": "What acceptance costs: acceptance at a precision of 0.9 on test, with 95% intervals, against "
+            "seconds. † partly measured by an earlier run.",
 }
 
 
 def _figures(run_dir: Path, wanted: Iterable[tuple[str, str]]) -> str:
     parts = []
     for name, kind in wanted:
-        # photographs as PNG; drawings as SVG, which stay sharp. As images, nothing inside them can run.
+        # photos as PNG, drawings as SVG, which stay sharp; inside an <img> no script of an SVG can run
         path = run_dir / "figures" / (f"{name}.png" if kind == "photos" else f"{name}.svg")
         if not path.is_file():
             continue
         mime = "image/png" if kind == "photos" else "image/svg+xml"
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         caption = html.escape(_CAPTIONS[name])
-        parts.append(f'<figure class="chart"><img class="{kind}" alt="{caption}" src="data:{mime};base64,{data}">'
-                     f"<figcaption>{caption}</figcaption></figure>")
+        image = f'<img class="{kind}" alt="{caption}" src="data:{mime};base64,{data}">'
+        parts.append(f'<figure class="chart">{image}<figcaption>{caption}</figcaption></figure>')
     return "\n".join(parts)
 
 
@@ -147,19 +159,21 @@ def _data(run: RunDirectory) -> str:
         ("Licence", dataset.get("licence")), ("Content hash", dataset.get("hash")),
         ("In all", _sizes(dataset)), ("Levels", ", ".join(map(str, dataset.get("levels") or []))),
         ("Split", ", ".join(str(split[key]) for key in ("rule", "hash") if split.get(key))),
-        ("Excluded", f"{count(excluded.get('products'))} products of {count(excluded.get('categories'))} categories: "
-                     f"{excluded.get('reason', MISSING)}" if excluded else None),
+        ("Excluded", f"{count(excluded.get('products'))} products of {count(excluded.get('categories'))} "
+                     f"categories: {excluded.get('reason', MISSING)}" if excluded else None),
         ("Without a category", dataset.get("unlabelled")),
         ("Unreadable images", dataset.get("unreadable_images")),
         ("Duplicate images", _flat(dataset.get("duplicates"))),
     ]
     parts = [table1_grid(run.record).html(), _pairs(rows)]
     if unreadable := dataset.get("unreadable") or []:
-        listed = Grid("Images that could not be read; they count as rejected", ("Record", "Reason"),
+        more = len(unreadable) - _NAMED
+        listed = Grid("Images that could not be read; a product without any other is rejected",
+                      ("Record", "Reason"),
                       tuple((str(entry.get("record", MISSING)), str(entry.get("reason", MISSING)))
                             for entry in unreadable[:_NAMED]), frozenset(),
-                      (f"{len(unreadable) - _NAMED} more are named in run.json.",) if len(unreadable) > _NAMED else ())
-        parts.append(f"<details><summary>Unreadable images by name</summary>{listed.html()}</details>")
+                      (f"{more} more are named in run.json.",) if more > 0 else ())
+        parts.append(_details("Unreadable images by name", listed.html()))
     return "\n".join(parts)
 
 
@@ -179,8 +193,7 @@ def _flat(value: Any) -> str | None:
 def _record(run: RunDirectory) -> str:
     record = run.record
     backends = Grid("Backends", ("Backend", "Status", "Chosen on tune", "Peak memory", "Settings"), tuple(
-        (name, str(entry.get("status", MISSING)) + (f": {entry['reason']}" if entry.get("reason") else ""),
-         _flat(entry.get("chosen") or None) or MISSING,
+        (name, _status(entry), _flat(entry.get("chosen") or None) or MISSING,
          f"{entry['peak_rss_mib']:,.0f} MiB" if entry.get("peak_rss_mib") else MISSING,
          _flat(entry.get("settings") or None) or MISSING)
         for name, entry in record.get("backends", {}).items()), frozenset({3}))
@@ -193,5 +206,5 @@ def _record(run: RunDirectory) -> str:
         ("Versions", _flat(record.get("versions")))])]
     if study := record.get("study"):
         text = html.escape(json.dumps(study, indent=2, ensure_ascii=False))
-        parts.append(f"<details><summary>The study</summary><pre>{text}</pre></details>")
+        parts.append(_details("The study", f"<pre>{text}</pre>"))
     return "\n".join(parts)

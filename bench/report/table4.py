@@ -74,11 +74,13 @@ def table4_grid(table: pd.DataFrame, record: dict[str, Any]) -> Grid:
             interval(test["acceptance_90"], test["acceptance_90_low"], test["acceptance_90_high"])
             if test else MISSING,
             seconds(numbers["seconds"][row], reused),
-            f"{share(claim.value['train'])} / {share(claim.value['validation'])}" if claim else MISSING))
+            f"{share(claim.value['train'])} / {share(claim.value['validation'])}" if claim else MISSING,
+        ))
     places = {"validation": 4, "validation_90": 5, "test": 6, "test_90": 7, "seconds": 8}
-    notes = ["Acceptance: largest share of all products that a threshold on confidence takes at a precision of "
-             "at least 0.9. Intervals: 95%, bootstrap by product, the threshold chosen anew each time. "
-             "Bold: best of the column.", f"Paper: train / validation precision of Table 4 of C; {paper_note()}."]
+    notes = ["Acceptance: largest share of all products that a threshold on confidence takes at a precision "
+             "of at least 0.9. Intervals: 95%, bootstrap by product, the threshold chosen anew each time. "
+             "Bold: best of the column.",
+             f"Paper: train / validation precision of Table 4 of C; {paper_note()}."]
     notes += [_CACHED_NOTE] if cached else []
     notes += [f"Not in the table: {name} ({entry.get('status', MISSING)}"
               f"{': ' + entry['reason'] if entry.get('reason') else ''})."
@@ -101,8 +103,8 @@ def render_table4(table: pd.DataFrame, run: dict[str, Any]) -> str:
         ``run.json``.
     """
     grid = table4_grid(table, run)
-    heads = ("Feature", "Classifier", "Tuned", "Train", "Val", "Acc.9", "Test [95%]", "Acc.9 [95%]", "Seconds",
-             "Paper")
+    heads = ("Feature", "Classifier", "Tuned", "Train", "Val", "Acc.9", "Test [95%]", "Acc.9 [95%]",
+             "Seconds", "Paper")
     # the star has a place of its own, so that digits stay in line
     body = [[cell.replace(", ", " ").replace(" / ", "/").replace("†", "c")
              + (("*" if (number, column) in grid.best else " ") if 4 <= column <= 8 else "")
@@ -120,10 +122,11 @@ def render_table4(table: pd.DataFrame, run: dict[str, Any]) -> str:
         return "  ".join(fitted).rstrip()
 
     title = run.get("dataset", {}).get("title") or run.get("dataset", {}).get("name") or ""
-    foot = ["* best of its column.  Acc.9: largest share of all products taken at a precision of 0.9 or more.",
+    foot = ["* best of its column.  Acc.9: largest share of all products taken at a precision of 0.9 or "
+            "more.",
             "Paper: Table 4 of C, train/validation; it rests on other data (Cdiscount, 1,000 categories)."]
     if table["cached"].astype(bool).any():
         foot.append("c: part of the seconds was measured by an earlier run, whose features were reused.")
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([(f"Table 4 · {title}" if title else "Table 4")[:_WIDTH], line(heads), rule, *map(line, body),
-                      rule, *foot])
+    top = (f"Table 4 · {title}" if title else "Table 4")[:_WIDTH]
+    return "\n".join([top, line(heads), rule, *map(line, body), rule, *foot])

@@ -29,7 +29,6 @@ from bench.verdict.intervals import bootstrap_intervals
 from bench.verdict.metrics import Summary, exact_target, precision_by_decile, summarise
 
 
-
 def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,),
                  console: Console | None = None) -> pd.DataFrame:
     """Write every table of a run, as CSV, Markdown and LaTeX, into ``tables``.
@@ -176,7 +175,8 @@ def _metrics(run: RunDirectory, backend: str, products: Evaluated, images: Evalu
         # images that could not be read have no scores, yet they count
         known = run.record.get("split", {}).get(split, {}).get("images") or 0
         total = max(len(part.truth), int(known))
-        summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets, total=total)
+        summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets,
+                            total=total)
         rows += [{"backend": backend, "split": split, "level": "image", "metric": key, "value": value}
                  for key, value in _values(summary).items()]
     return rows
@@ -222,7 +222,8 @@ def metrics_grid(run: RunDirectory, frame: pd.DataFrame, targets: Sequence[Fract
     return Grid("All metrics", ("Backend", "Split", "Per", "Rows", "Rejected", *heads), tuple(rows),
                 frozenset(range(3, 5 + len(keys))),
                 ("tune: the half of validation on which choices are made. Balanced: mean recall over "
-                 "categories. Oracle: Eq. 5 of C read literally, which no threshold reaches. Rejected rows count as wrong.",))
+                 "categories. Oracle: Eq. 5 of C read literally, which no threshold reaches. Rejected rows "
+                 "count as wrong.",))
 
 
 def _deciles(backend: str, products: Evaluated) -> list[dict[str, Any]]:
@@ -251,5 +252,7 @@ def deciles_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
                      *(share(found.get(name, np.nan)) for name in run.backends)))
     heads = ("Decile", "Categories", "Train size", "Test products",
              *(names[name].short for name in run.backends))
-    return Grid("Precision on test by decile of category size", heads, tuple(rows), frozenset(range(len(heads))),
-                ("Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 the largest.",))
+    return Grid("Precision on test by decile of category size", heads, tuple(rows),
+                frozenset(range(len(heads))),
+                ("Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 "
+                 "the tenth with the most.",))

@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bench.console import Console
+from bench.report.build import build_report
+
 BACKENDS = {
     "hog-svm": ("HOG", "SVM", 1.35, 0.3, 210.0),
     "bottleneck-svm": ("Bottlenecks", "SVM", 1.95, 0.3, 640.0),
@@ -70,7 +73,8 @@ def make_run(path: Path, *, products: int = 6000, categories: int = 60, seed: in
             history.to_parquet(path / "history" / f"{name}.parquet")
     pd.DataFrame(timings).to_parquet(path / "timings.parquet")
     parts = {part: {"products": int((split == part).sum()), "images": int(images[split == part].sum()),
-                    "categories": len(np.unique(truth[split == part]))} for part in ("train", "validation", "test")}
+                    "categories": len(np.unique(truth[split == part]))}
+             for part in ("train", "validation", "test")}
     record = {
         "shelfbench": "0.1.0", "command": "shelfbench run default --seed 0", "seed": 0, "status": "complete",
         "study": {"dataset": {"name": "generated"}},
@@ -78,8 +82,9 @@ def make_run(path: Path, *, products: int = 6000, categories: int = 60, seed: in
         "machine": {"cpu": "AMD EPYC 7B13", "cores": 2, "memory_gib": 23.4, "gpus": [], "system": "Linux 6.1",
                     "python": "3.11.9"},
         "versions": {"numpy": "2.4.6", "keras": "3.15.1", "tensorflow": "2.21.0", "scikit-image": "0.26.0"},
-        "dataset": {"name": "generated", "title": "Generated product catalogue", "source": "procedural, seed 0",
-                    "licence": "CC0", "hash": "5f1d0c3a9b", "products": products + 12, "images": int(images.sum()) + 20,
+        "dataset": {"name": "generated", "title": "Generated product catalogue",
+                    "source": "procedural, seed 0", "licence": "CC0", "hash": "5f1d0c3a9b",
+                    "products": products + 12, "images": int(images.sum()) + 20,
                     "categories": categories + 2, "levels": ["department", "family"],
                     "category_names": {key: f"Category {key}" for key in keys} | (names or {}),
                     "category_level1": {key: f"Department {int(key[1:]) % 8}" for key in keys},
@@ -125,17 +130,16 @@ def _write_predictions(path, scores, ids, split, role, keys, truth, images, reje
         "confidence": np.where(rejected, -np.inf, values[:, 0]), "margin": values[:, 0] - values[:, 1],
         "top5": pa.array([empty if out else list(keys[row]) for row, out in zip(best, rejected, strict=True)],
                          pa.list_(pa.string())),
-        "top5_confidence": pa.array([empty if out else list(row)
-                                     for row, out in zip(values, rejected, strict=True)], pa.list_(pa.float64())),
-        "images": images, "rejected": pa.array(np.where(rejected, "no readable image", None), pa.string())}), path)
+        "top5_confidence": pa.array(
+            [empty if out else list(row) for row, out in zip(values, rejected, strict=True)],
+            pa.list_(pa.float64())),
+        "images": images,
+        "rejected": pa.array(np.where(rejected, "no readable image", None), pa.string())}), path)
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """A run of 6,000 products with its whole report; not to be changed by a test."""
-    from bench.console import Console
-    from bench.report.build import build_report
-
     path = make_run(tmp_path_factory.mktemp("finished"))
     build_report(path, None, Console(quiet=True))
     return path
