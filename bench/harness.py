@@ -315,7 +315,7 @@ def _dataset_record(material: Material, named: NamedDataset | None, digests: np.
         "source": (named.homepage or named.about) if named else "given by path",
         "licence": named.licence if named else "not known", "hash": dataset_hash(catalogue, digests),
         "products": len(catalogue.product_id), "images": len(catalogue.images), "categories": len(catalogue.categories),
-        "levels": depth,
+        "levels": [f"level{number + 1}" for number in range(depth)],
         "category_names": {category.key: category.name for category in categories},
         "category_level1": {category.key: category.levels[0] for category in categories if category.levels},
         "excluded": {"products": split.excluded_products, "categories": split.excluded_categories,
