@@ -113,28 +113,28 @@ def texture(kind: str) -> Image.Image:
     y, x = np.mgrid[0:TILE, 0:TILE]
     if kind == "wood":
         rings = _noise(rng, 40, 6, 1.0)
-        values = 14 * np.sin(9 * rings) + _noise(rng, 14, 0.8, 8)
+        values = 9 * np.sin(7 * rings) + _noise(rng, 14, 0.8, 5)
     elif kind == "board":
         rings = _noise(rng, 6, 40, 1.0)
-        values = 14 * np.sin(9 * rings) + _noise(rng, 0.8, 14, 8)
+        values = 9 * np.sin(7 * rings) + _noise(rng, 0.8, 14, 5)
     elif kind == "brushed":
         values = _noise(rng, 30, 0.7, 9)
     elif kind == "fabric":
-        values = 9 * np.sin(x * 2.1) + 9 * np.sin(y * 2.1) + _noise(rng, 1, 1, 6)
+        values = 6 * np.sin(x * 2.1) + 6 * np.sin(y * 2.1) + _noise(rng, 1, 1, 5)
     elif kind == "denim":
-        values = 14 * np.sin((x + y) * 1.2) + _noise(rng, 1.5, 1.5, 9) + _noise(rng, 30, 30, 9)
+        values = 8 * np.sin((x + y) * 1.2) + _noise(rng, 1.2, 1.2, 7) + _noise(rng, 30, 30, 8)
     elif kind == "knit":
-        values = 26 * np.sin(x * 0.9 + 1.2 * np.sin(y * 0.9)) * np.sin(y * 0.45)
+        values = 17 * np.sin(x * 0.9 + 1.2 * np.sin(y * 0.9)) * np.sin(y * 0.45)
     elif kind == "leather":
-        values = 12 * np.abs(_noise(rng, 2.2, 2.2, 1.0)) - 9 + _noise(rng, 25, 25, 7)
+        values = 7 * np.abs(_noise(rng, 1.6, 1.6, 1.0)) - 5 + _noise(rng, 25, 25, 6)
     elif kind == "fur":
-        values = _noise(rng, 1.2, 3.0, 22) + _noise(rng, 6, 8, 10)
+        values = _noise(rng, 0.9, 1.8, 15) + _noise(rng, 6, 8, 6)
     elif kind == "wicker":
         values = 32 * np.sign(np.sin(x * 0.5) * np.sin(y * 0.5)) * np.abs(np.sin(x * 0.5))
     elif kind == "marble":
         values = 40 - 55 * np.exp(-np.abs(_noise(rng, 18, 18, 1.0) + _noise(rng, 5, 5, 0.25)) * 9)
     elif kind == "folds":
-        values = _noise(rng, 9, 26, 13)
+        values = _noise(rng, 9, 26, 10)
     elif kind == "speckle":
         values = -90.0 * (_noise(rng, 1.3, 1.3, 1.0) > 2.1)
     else:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import math
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from bench.data.generator.materials import BASE, TILE, mix, palette, shading, texture
-from bench.data.generator.sketch import Colour, Sketch, font
+from bench.data.generator.materials import BASE, TILE, Colour, mix, palette, shading, texture
+from bench.data.generator.sketch import Sketch, font
 
 # How a product may be turned in a photo: most degrees to either side, and whether it may be mirrored (print may not).
-POSES = {"stands": (7.0, True), "front": (9.0, False), "lies": (180.0, True), "leans": (35.0, True)}
+POSES = {"stands": (4.0, True), "front": (7.0, False), "lies": (180.0, True), "leans": (35.0, True)}
 
 OVERSAMPLING = 1.5
-"""Pixels of the sketch for one of the photo; a product at its usual 0.7 of the photo is thus drawn at about twice its size."""
+"""Pixels of the sketch for one of the photo; at its usual scale a product is drawn at about twice its size."""
+
+TWICE, CLOSE_UP, PRINTED = 0.05, 0.14, 0.08
+"""Shares of photos that show the product twice, that show a part of it, and that carry a badge, a ribbon or a frame."""
 
 
 def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.random.Generator, first: bool) -> bytes:
@@ -42,16 +45,20 @@ def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.ran
     bytes
         A JPEG, RGB.
     """
-    photo, contrast = _background(pixels, rng, 0.7 if first else 0.45)
+    neat = rng.random() < (0.62 if first else 0.4)
+    photo = Image.new("RGB", (pixels, pixels), (255, 255, 255)) if neat else _background(pixels, rng)
+    shadow = rng.random() < (0.5 if neat else 0.85)
     kind = rng.random()
-    if kind < 0.06:
-        for side in (-0.23, 0.23):
-            _place(photo, sketch, _homography(sketch.side, pixels, pose, rng, rng.uniform(0.45, 0.6), side), contrast, pose, rng)
+    if kind < TWICE:
+        for across in (-0.23, 0.23):
+            back = _homography(sketch.side, pixels, pose, rng, rng.uniform(0.45, 0.6), across)
+            _place(photo, sketch, back, pose if shadow else "", rng)
     else:
-        scale = rng.uniform(0.62, 1.0) if kind < (0.92 if first else 0.75) else rng.uniform(1.1, 1.7)
-        _place(photo, sketch, _homography(sketch.side, pixels, pose, rng, scale, 0.0), contrast, pose, rng)
-    photo = _light(photo, rng)
-    if rng.random() < 0.1:
+        close = kind > 1 - CLOSE_UP * (0.5 if first else 1.5)
+        scale = rng.uniform(1.15, 1.7) if close else rng.uniform(0.62, 1.06)
+        _place(photo, sketch, _homography(sketch.side, pixels, pose, rng, scale, 0.0), pose if shadow else "", rng)
+    photo = _light(photo, rng, neat)
+    if rng.random() < PRINTED:
         _badge(photo, rng)
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)
@@ -59,56 +66,62 @@ def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.ran
 
 
 def _homography(side: int, pixels: int, pose: str, rng: np.random.Generator, scale: float, across: float) -> np.ndarray:
-    """Projective map from the photo's pixels to the sketch's, in the form that Pillow takes, shape (8,)."""
+    """Projective map from the photo's pixels to the sketch's, shape (3, 3)."""
     most, mirrors = POSES[pose]
     angle = math.radians(rng.uniform(-most, most))
-    squeeze, shear = rng.uniform(0.86, 1.0), rng.uniform(-0.08, 0.08)
+    squeeze, shear, tall = rng.uniform(0.86, 1.0), rng.uniform(-0.05, 0.05), rng.random() < 0.5
     flip = -1.0 if mirrors and rng.random() < 0.5 else 1.0
-    if rng.random() < 0.5:
-        sx, sy = scale * squeeze, scale
-    else:
-        sx, sy = scale, scale * squeeze
-    slack = abs(1 - scale) / 2 + 0.04
-    move = rng.uniform(-slack, slack, 2)
+    sx, sy = (scale * squeeze, scale) if tall else (scale, scale * squeeze)
+    slack = abs(1 - scale) / 2 + 0.03
+    right, down = rng.uniform(-slack, slack, 2)
+    tilt_x, tilt_y = rng.uniform(-0.16, 0.16, 2)
     c, s = math.cos(angle), math.sin(angle)
-    linear = np.array([[c, -s], [s, c]]) @ np.array([[flip * sx, shear], [0.0, sy]])
-    forward = np.eye(3)
-    forward[:2, :2] = linear
-    forward[:2, 2] = move + (across, 0)
-    forward[2, :2] = rng.uniform(-0.22, 0.22, 2)
+    forward = np.array([[c * flip * sx, c * shear - s * sy, right + across],
+                        [s * flip * sx, s * shear + c * sy, down],
+                        [tilt_x, tilt_y, 1.0]])
     into_photo = np.array([[pixels, 0, pixels / 2], [0, pixels, pixels / 2], [0, 0, 1.0]])
     from_sketch = np.array([[1 / side, 0, -0.5], [0, 1 / side, -0.5], [0, 0, 1.0]])
-    back = np.linalg.inv(into_photo @ forward @ from_sketch)
-    return (back / back[2, 2]).ravel()[:8]
+    return np.linalg.inv(into_photo @ forward @ from_sketch)
 
 
-def _place(photo: Image.Image, sketch: Sketch, map_: np.ndarray, contrast: float, pose: str, rng: np.random.Generator) -> None:
-    size, how = photo.size, Image.Transform.PERSPECTIVE
-    mask = sketch.mask.transform(size, how, map_.tolist(), Image.Resampling.BILINEAR)
-    image = sketch.image.transform(size, how, map_.tolist(), Image.Resampling.BILINEAR)
-    if rng.random() < contrast:
-        _shadow(photo, mask, pose, rng)
-    photo.paste(image, (0, 0), mask)
-
-
-def _shadow(photo: Image.Image, mask: Image.Image, pose: str, rng: np.random.Generator) -> None:
-    """Darken the ground below what stands, or beside what lies."""
-    width, height = photo.size
-    small = mask.reduce(4)
-    box = small.getbbox()
+def _place(photo: Image.Image, sketch: Sketch, back: np.ndarray, pose: str, rng: np.random.Generator) -> None:
+    """Put the sketch into the photo, with a shadow if a pose is given. Only the part of the photo it covers is warped."""
+    box = sketch.mask.getbbox()
     if box is None:
         return
-    strength, blur = rng.uniform(60, 150), rng.uniform(1.5, 4)
-    cast = Image.new("L", small.size)
+    x0, y0, x1, y1 = box
+    corners = np.linalg.inv(back) @ np.array([[x0, x1, x1, x0], [y0, y0, y1, y1], [1.0, 1, 1, 1]])
+    across, down = corners[0] / corners[2], corners[1] / corners[2]
+    left, top = max(0, int(across.min()) - 1), max(0, int(down.min()) - 1)
+    size = (min(photo.width, int(across.max()) + 2) - left, min(photo.height, int(down.max()) + 2) - top)
+    if min(size) <= 0:
+        return
+    moved = back @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
+    coefficients = (moved / moved[2, 2]).ravel()[:8].tolist()
+    mask = sketch.mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    image = sketch.image.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    if pose:
+        _shadow(photo, mask, (left, top), pose, rng)
+    photo.paste(image, (left, top), mask)
+
+
+@lru_cache(maxsize=256)
+def _fading(strength: int) -> list[int]:
+    return [v * strength // 255 for v in range(256)]
+
+
+def _shadow(photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator) -> None:
+    """Darken the ground below what stands, or beside what lies."""
+    cast = Image.new("L", (photo.width // 4 + 1, photo.height // 4 + 1))
+    blur, strength, slip, fall = rng.uniform(1.5, 4), int(rng.integers(60, 150)), rng.uniform(-1, 1), rng.uniform(1, 4)
     if pose in ("lies", "leans"):
-        cast.paste(small, (round(rng.uniform(-3, 3)), round(rng.uniform(1, 4))))
+        cast.paste(mask.reduce(4), (at[0] // 4 + round(3 * slip), at[1] // 4 + round(fall)))
     else:
-        x0, y0, x1, y1 = box
-        depth = max(3.0, 0.1 * (x1 - x0))
-        slip = rng.uniform(-0.08, 0.08) * (x1 - x0)
-        ImageDraw.Draw(cast).ellipse((x0 + slip, y1 - depth, x1 + slip, y1 + 0.5 * depth), fill=255)
-    cast = cast.filter(ImageFilter.GaussianBlur(blur)).resize((width, height), Image.Resampling.BILINEAR)
-    photo.paste((25, 22, 20), (0, 0), cast.point([round(v * strength / 255) for v in range(256)]))
+        width, bottom = mask.width / 4, (at[1] + mask.height) / 4
+        depth, left = max(3.0, 0.1 * width), at[0] / 4 + 0.08 * slip * width
+        ImageDraw.Draw(cast).ellipse((left, bottom - depth, left + width, bottom + 0.5 * depth), fill=255)
+    cast = cast.filter(ImageFilter.GaussianBlur(blur)).resize(photo.size, Image.Resampling.BILINEAR)
+    photo.paste((25, 22, 20), (0, 0), cast.point(_fading(strength)))
 
 
 @cache
@@ -116,71 +129,86 @@ def _ramp(kind: str, pixels: int) -> Image.Image:
     return shading(kind).resize((pixels, pixels), Image.Resampling.BICUBIC)
 
 
+@cache
+def _fall_of_light(kind: str, turn: int, pixels: int) -> Image.Image:
+    light = _ramp(kind, pixels).transpose(Image.Transpose(turn)).point([min(255, v + 60) for v in range(256)])
+    return Image.merge("RGB", (light, light, light))
+
+
 def _coloured(light: Image.Image, colour: Colour) -> Image.Image:
     light.putpalette(palette(colour))
     return light.convert("RGB")
 
 
-def _background(pixels: int, rng: np.random.Generator, white: float) -> tuple[Image.Image, float]:
-    """What is behind the product, and how probable a shadow on it is."""
+def _one(rng: np.random.Generator, *names: str) -> str:
+    return names[int(rng.integers(len(names)))]
+
+
+def _background(pixels: int, rng: np.random.Generator) -> Image.Image:
+    """A paper of one colour, a wall with a floor, or a table from above."""
     size = (pixels, pixels)
-    if rng.random() < white:
-        level = 255 if rng.random() < 0.75 else int(rng.integers(238, 255))
-        return Image.new("RGB", size, (level, level, level)), 0.55
-    tint = tuple(int(v) for v in rng.integers(90, 246, 3))
-    grey = int(rng.integers(120, 240))
+    grey = int(rng.integers(140, 246))
     kind = rng.random()
-    if kind < 0.4:
-        colour = mix((grey, grey, grey), (tint[0], tint[1], tint[2]), rng.uniform(0, 0.5))
-        light = _ramp(str(rng.choice(["down", "up", "ball", "slant", "puff"])), pixels).copy()
-        return _coloured(light, colour), 0.8
-    if kind < 0.6:
-        wall = Image.new("RGB", size, mix((225, 222, 215), (tint[0], tint[1], tint[2]), rng.uniform(0, 0.8)))
-        floor = _surface(size, str(rng.choice(["wood", "grain", "marble", "fabric"])), rng)
+    if kind < 0.5:
+        light = _ramp(_one(rng, "down", "up", "ball", "slant", "puff"), pixels).copy()
+        return _coloured(light, mix((grey, grey, grey), _tint(rng), rng.uniform(0, 0.3)))
+    if kind < 0.7:
+        wall = Image.new("RGB", size, mix((228, 225, 219), _tint(rng), rng.uniform(0, 0.4)))
+        floor = _surface(size, _one(rng, "wood", "grain", "marble", "fabric"), rng)
         wall.paste(floor, (0, round(pixels * rng.uniform(0.55, 0.85))))
-        return wall, 0.9
-    return _surface(size, str(rng.choice(["wood", "board", "marble", "fabric", "leather", "grain", "folds"])), rng), 0.9
+        return wall
+    return _surface(size, _one(rng, "wood", "board", "marble", "fabric", "leather", "grain", "folds"), rng)
+
+
+def _tint(rng: np.random.Generator) -> Colour:
+    red, green, blue = rng.integers(60, 246, 3)
+    return (int(red), int(green), int(blue))
+
+
+SURFACES: dict[str, Colour] = {
+    "wood": (176, 128, 84), "board": (150, 104, 66), "marble": (226, 224, 222), "fabric": (190, 180, 165),
+    "leather": (120, 80, 60), "grain": (200, 198, 194), "folds": (205, 196, 186)}
 
 
 def _surface(size: tuple[int, int], kind: str, rng: np.random.Generator) -> Image.Image:
     """A table, a floor, a cloth."""
-    colours = {"wood": (176, 128, 84), "board": (150, 104, 66), "marble": (226, 224, 222), "fabric": (190, 180, 165),
-               "leather": (120, 80, 60), "grain": (200, 198, 194), "folds": (205, 196, 186)}
-    tint = rng.integers(40, 240, 3)
-    colour = mix(colours[kind], (int(tint[0]), int(tint[1]), int(tint[2])), rng.uniform(0, 0.45))
-    x, y = rng.integers(0, TILE - min(TILE, size[0]) + 1), rng.integers(0, TILE - min(TILE, size[1]) + 1)
-    tile = texture(kind).crop((int(x), int(y), int(x) + size[0], int(y) + size[1]))
+    tile = texture(kind)
+    if size[0] < TILE:
+        x, y = int(rng.integers(TILE - size[0])), int(rng.integers(TILE - size[1]))
+        tile = tile.crop((x, y, x + size[0], y + size[1]))
+    else:
+        tile = tile.resize(size)
     light = ImageChops.add(tile, Image.new("L", size, BASE), 1, -128)
-    return _coloured(light, colour)
+    return _coloured(light, mix(SURFACES[kind], _tint(rng), rng.uniform(0, 0.3)))
 
 
-def _light(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Exposure, a cast of colour, and at times a fall of light over the whole."""
-    exposure = rng.uniform(0.86, 1.1)
-    cast = exposure * (1 + rng.uniform(-0.05, 0.05, 3))
-    gamma = rng.uniform(0.85, 1.2)
-    levels = 255 * (np.arange(256) / 255.0) ** gamma
-    table = np.clip(levels[None, :] * cast[:, None], 0, 255).round().astype(int).ravel().tolist()
-    photo = photo.point(table)
-    if rng.random() < 0.35:
-        ramp = _ramp(str(rng.choice(["slant", "down", "up", "ball"])), photo.width)
-        turned = ramp.transpose(Image.Transpose(int(rng.integers(0, 7)))).point([min(255, v + 60) for v in range(256)])
-        photo = ImageChops.multiply(photo, Image.merge("RGB", (turned, turned, turned)))
+def _light(photo: Image.Image, rng: np.random.Generator, neat: bool) -> Image.Image:
+    """Exposure, a cast of colour, and at times a fall of light over the whole; neat photos keep their white."""
+    low, high, cast = (0.98, 1.06, 0.008) if neat else (0.84, 1.08, 0.05)
+    red, green, blue = rng.uniform(low, high) * (1 + rng.uniform(-cast, cast, 3))
+    photo = photo.convert("RGB", (red, 0, 0, 0, 0, green, 0, 0, 0, 0, blue, 0))
+    if rng.random() < (0.08 if neat else 0.5):
+        light = _fall_of_light(_one(rng, "slant", "down", "up", "ball"), int(rng.integers(0, 7)), photo.width)
+        photo = ImageChops.multiply(photo, light)
     return photo
+
+
+BADGES: tuple[Colour, ...] = ((200, 30, 40), (30, 90, 180), (240, 170, 20), (40, 140, 70), (20, 20, 20))
 
 
 def _badge(photo: Image.Image, rng: np.random.Generator) -> None:
     """What shops print over their photos: a disc, a ribbon, a frame."""
     side = photo.width
     draw = ImageDraw.Draw(photo)
-    colour = tuple(int(v) for v in rng.choice([[200, 30, 40], [30, 90, 180], [240, 170, 20], [40, 140, 70], [20, 20, 20]]))
-    words = str(rng.choice(["-20%", "NEW", "SALE", "x2", "ECO", "TOP", "3 YEARS", "MADE IN EU"]))
+    colour = BADGES[int(rng.integers(len(BADGES)))]
+    words = _one(rng, "-20%", "NEW", "SALE", "x2", "ECO", "TOP", "3 YEARS", "MADE IN EU")
     kind = rng.random()
     if kind < 0.5:
         radius = side * rng.uniform(0.09, 0.14)
         x, y = (rng.choice([radius + 4, side - radius - 4]) for _ in range(2))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-        draw.text((x, y), words, fill="white", font=font(max(6, int(radius * 1.4 / max(2.2, len(words) * 0.5)))), anchor="mm")
+        size = max(6, int(radius * 1.4 / max(2.2, len(words) * 0.5)))
+        draw.text((x, y), words, fill="white", font=font(size), anchor="mm")
     elif kind < 0.8:
         top = rng.choice([0.0, 0.88]) * side
         draw.rectangle((0, top, side, top + 0.12 * side), fill=colour)

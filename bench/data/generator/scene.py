@@ -46,9 +46,10 @@ class Scene:
         c, s, ct, st = math.cos(angle), math.sin(angle), math.cos(tilt), math.sin(tilt)
         # Rows: to the right of the picture, up in it, towards the viewer.
         self._axes = np.array([[c, 0, s], [s * st, ct, -c * st], [-s * ct, st, c * ct]])
+        self._rows: list[list[float]] = self._axes[:2].tolist()
         self._boxes: list[_Box] = []
         self._scale = 1.0
-        self._shift = np.zeros(2)
+        self._shift = (0.0, 0.0)
 
     def box(self, x0: float, x1: float, y0: float, y1: float, z0: float, z1: float, paint: Paint) -> None:
         """Add a box."""
@@ -56,8 +57,9 @@ class Scene:
 
     def place(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Where a point is in the sketch; only after `draw`."""
-        u, v = (self._axes @ (x, y, z))[:2]
-        return self._scale * u + self._shift[0], -self._scale * v + self._shift[1]
+        (a, b, c), (d, e, f) = self._rows
+        right, up = self._shift
+        return self._scale * (a * x + b * y + c * z) + right, up - self._scale * (d * x + e * y + f * z)
 
     def draw(self, room: float = 88) -> None:
         """Draw all boxes, the far ones first, in the middle of the sketch, `room` units wide or high."""
@@ -67,9 +69,9 @@ class Scene:
         points = corners[:, index, np.arange(3)]
         seen = points @ self._axes.T
         low, high = seen[..., :2].min(axis=(0, 1)), seen[..., :2].max(axis=(0, 1))
-        self._scale = room / max(high - low)
+        self._scale = float(room / max(high - low))
         centre = (low + high) / 2
-        self._shift = np.array([50 - self._scale * centre[0], 50 + self._scale * centre[1]])
+        self._shift = (float(50 - self._scale * centre[0]), float(50 + self._scale * centre[1]))
         flat = np.empty((*seen.shape[:2], 2))
         flat[..., 0] = self._scale * seen[..., 0] + self._shift[0]
         flat[..., 1] = -self._scale * seen[..., 1] + self._shift[1]
@@ -117,7 +119,7 @@ class Scene:
             colour = darker(colour, 0.5)
         xs, ys = [p[0] for p in outline], [p[1] for p in outline]
         area = abs(sum(xs[i] * ys[i - 1] - xs[i - 1] * ys[i] for i in range(4))) / 2
-        if area < 90 and not paint.pattern:
+        if area < (60 if paint.pattern else 130):
             self.sketch.plain(outline, colour)
         else:
             self.sketch.poly(outline, Paint(colour, paint.shade, paint.texture, paint.pattern, paint.second))

@@ -134,10 +134,10 @@ def _garden_tool(s: Sketch, head: str) -> None:
         s.slab(50 - 8, top - 2, 50 + 8, top + 2, shaft, 2)
     wide = s.between(10, 16)
     if head == "spade":
-        tip = s.between(92, 96)
-        s.poly([(50 - 3, 62), (50 + 3, 62), (50 + wide * 0.9, 68), (50 + wide, 74), (50 + wide * 0.8, 88), (50, tip), (50 - wide * 0.8, 88),
-                (50 - wide, 74), (50 - wide * 0.9, 68)], metal, 1)
-        s.stroke([(50, 66), (50, 82)], 1, darker(metal.colour, 0.3))
+        tip, half = s.between(92, 96), s.between(8.5, 12)
+        s.poly([(46, 60), (54, 60), (50 + half, 63), (50 + half, 66), (50 + half, 80), (50 + half * s.between(0.4, 0.9), 89), (50, tip),
+                (50 - half * 0.65, 89), (50 - half, 80), (50 - half, 66), (50 - half, 63)], metal, 1)
+        s.stroke([(50, 58), (50, 80)], 1.4, darker(metal.colour, 0.3))
     elif head == "rake":
         tines = s.count(7, 13)
         for k in range(tines):

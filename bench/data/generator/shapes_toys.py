@@ -13,19 +13,19 @@ def teddy(s: Sketch, ears: str = "round") -> None:
     """A plush animal that sits."""
     colour = s.pick((176, 124, 74), (216, 186, 144), (110, 74, 48), (236, 230, 220)) if s.chance(0.55) else s.colour()
     fur, pale = Paint(mix(colour, s.colour(), 0.15), "ball", "fur"), Paint(lighter(colour, 0.45), "ball", "fur")
-    r = s.between(19, 24)
-    head_y, belly = 32.0, s.between(19, 25)
+    r = s.between(19, 24) if ears == "round" else s.between(15, 18)
+    head_y, belly = (32.0 if ears == "round" else 40.0), s.between(19, 25)
     for way in (-1, 1):
         if ears == "round":
             s.disc(50 + way * r * 0.8, head_y - r * 0.75, s.between(6, 9), fur)
             s.disc(50 + way * r * 0.8, head_y - r * 0.75, 4, pale)
         else:
-            tip = s.between(0, 9)
-            s.oval(50 + way * (r * 0.5) - 5, 0 + tip, 50 + way * (r * 0.5) + 5, head_y - 4, fur)
-            s.oval(50 + way * (r * 0.5) - 2.5, 4 + tip, 50 + way * (r * 0.5) + 2.5, head_y - 8, pale)
+            tip, out = s.between(3, 12), r * s.between(0.4, 0.6)
+            s.oval(50 + way * out - 4.5, tip, 50 + way * out + 4.5, head_y - 4, fur)
+            s.oval(50 + way * out - 2.2, 4 + tip, 50 + way * out + 2.2, head_y - 8, pale)
         arm = s.between(0.9, 1.25)
         s.oval(50 + way * belly * arm - 7, 50, 50 + way * belly * arm + 7, 74, fur)
-    s.oval(50 - belly, 44, 50 + belly, 90, fur)
+    s.oval(50 - belly, 46, 50 + belly, 90, fur)
     s.oval(50 - belly * 0.6, 54, 50 + belly * 0.6, 84, pale)
     for way in (-1, 1):
         s.oval(50 + way * belly * 0.9 - 10, 74, 50 + way * belly * 0.9 + 10, 95, fur)

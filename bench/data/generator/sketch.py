@@ -39,6 +39,11 @@ class Style:
     hue: float = -1.0
 
 
+def _liked(share: float) -> float:
+    """A hue, as shops have them: many reds, browns and blues, some greens, few purples."""
+    return float(np.interp(share, (0, 0.2, 0.36, 0.48, 0.6, 0.68, 0.92, 0.96, 1), (-0.03, 0.02, 0.08, 0.14, 0.36, 0.5, 0.66, 0.8, 0.94)))
+
+
 @lru_cache(maxsize=64)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own typeface, so that no font of the machine matters."""
@@ -75,6 +80,7 @@ class Sketch:
         self.style = style
         self.image = Image.new("RGB", (side, side), (120, 120, 120))
         self.mask = Image.new("L", (side, side))
+        self._on_image, self._on_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
         self._narrow = np.random.default_rng([13, style.variant]) if style.variant else None
 
     # Draws of the product
@@ -108,16 +114,16 @@ class Sketch:
     def colour(self) -> Colour:
         """Any colour of a shop: mostly coloured, some near black, grey or white."""
         hue, kind, u, v = self.rng.random(4)
-        if kind < 0.62:
-            return self._hsv(hue, 0.35 + 0.6 * u, 0.35 + 0.6 * v)
-        if kind < 0.8:
-            return self._hsv(hue, 0.1 * u, 0.1 + 0.2 * v)
-        return self._hsv(hue, 0.12 * u, 0.55 + 0.42 * v)
+        if kind < 0.55:
+            return self._hsv(_liked(hue), 0.25 + 0.55 * u, 0.28 + 0.62 * v)
+        if kind < 0.77:
+            return self._hsv(hue, 0.15 * u, 0.09 + 0.2 * v)
+        return self._hsv(0.1 * hue, 0.16 * u, 0.5 + 0.46 * v)
 
     def bright(self) -> Colour:
         """A saturated colour."""
         hue, u, v = self.rng.random(3)
-        return self._hsv(hue, 0.65 + 0.35 * u, 0.65 + 0.35 * v)
+        return self._hsv(_liked(hue), 0.6 + 0.35 * u, 0.6 + 0.35 * v)
 
     def pale(self) -> Colour:
         """White, cream or a pastel."""
@@ -221,30 +227,30 @@ class Sketch:
     def plain(self, points: Points, colour: Colour) -> None:
         """A polygon of one colour, the cheapest part: for what is thin."""
         local = [(x * self.unit, y * self.unit) for x, y in points]
-        ImageDraw.Draw(self.image).polygon(local, fill=colour)
-        ImageDraw.Draw(self.mask).polygon(local, fill=255)
+        self._on_image.polygon(local, fill=colour)
+        self._on_mask.polygon(local, fill=255)
 
     def stroke(self, points: Points, width: float, colour: Colour) -> None:
         """A line of one colour: seams, laces, wires."""
         local = [(x * self.unit, y * self.unit) for x, y in points]
         thick = max(1, round(width * self.unit))
-        ImageDraw.Draw(self.image).line(local, fill=colour, width=thick)
-        ImageDraw.Draw(self.mask).line(local, fill=255, width=thick)
+        self._on_image.line(local, fill=colour, width=thick)
+        self._on_mask.line(local, fill=255, width=thick)
 
     def spot(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """A small disc of one colour: buttons, eyes, screws."""
         box = ((x - radius) * self.unit, (y - radius) * self.unit, (x + radius) * self.unit, (y + radius) * self.unit)
-        ImageDraw.Draw(self.image).ellipse(box, fill=colour)
-        ImageDraw.Draw(self.mask).ellipse(box, fill=255)
+        self._on_image.ellipse(box, fill=colour)
+        self._on_mask.ellipse(box, fill=255)
 
     def text(self, x: float, y: float, words: str, height: float, colour: Colour, anchor: str = "mm") -> None:
         """Print words on what is there already."""
-        ImageDraw.Draw(self.image).text((x * self.unit, y * self.unit), words, fill=colour,
+        self._on_image.text((x * self.unit, y * self.unit), words, fill=colour,
                                         font=font(max(4, round(height * self.unit))), anchor=anchor)
 
     def erase(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """Make an elliptic hole."""
-        ImageDraw.Draw(self.mask).ellipse((x0 * self.unit, y0 * self.unit, x1 * self.unit, y1 * self.unit), fill=0)
+        self._on_mask.ellipse((x0 * self.unit, y0 * self.unit, x1 * self.unit, y1 * self.unit), fill=0)
 
     def _stencil(self, x0: float, y0: float, x1: float, y1: float) -> tuple[Image.Image, tuple[float, float, float, float]]:
         """An empty mask that fits the box, and the box in the mask's own pixels."""
