@@ -91,6 +91,9 @@ def run_study(study: Study, data: Path | None, out: Path, workers: int, console:
 
 
 def _run(study: Study, data: Path | None, out: Path, workers: int, console: Console, record: RunRecord) -> str:
+    jobs, errors = _build(study, workers, console, record)
+    if errors and not jobs and not record.done():
+        raise errors[0]
     # the section generated is handed on as a dict, so that only a run that generates knows what is in it
     catalogue, named = open_dataset(study.dataset, dataclasses.asdict(study.generated), data, workers, console)
     for note in catalogue.notes:
@@ -104,7 +107,6 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
                 f"{material.frame['category'].nunique():,} categories kept"
                 + (f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
                    f"{split.excluded_reason}" if split.excluded_products else ""))
-    jobs, errors = _build(study, workers, console, record)
     groups: dict[Path, list[_Job]] = {}
     for job in jobs:
         groups.setdefault(job.store.folder, []).append(job)

@@ -148,13 +148,14 @@ def fetch(name: str, console: Console) -> Path:
 
 def _generated(settings: dict, workers: int, console: Console) -> Path:
     """Give the folder of the generated catalogue of these settings, made if it is not in the cache."""
-    from bench.data.generator import GENERATOR_VERSION, GeneratorSettings, generate
+    from bench.data.generator import GeneratorSettings, generate
+    from bench.data.generator.write import VERSION
 
     chosen = GeneratorSettings(**settings)
     described = dataclasses.asdict(chosen)
     if chosen.counts:
         described["counts"] = Path(chosen.counts).read_text(encoding="utf-8") if Path(chosen.counts).is_file() else chosen.counts
-    folder = cache_dir() / "generated" / fingerprint([GENERATOR_VERSION, described])
+    folder = cache_dir() / "generated" / fingerprint([VERSION, described])
     if not (folder / "generator.json").exists():
         generate(folder, chosen, console, workers)
     return folder
