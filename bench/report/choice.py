@@ -66,9 +66,9 @@ class Choice:
         text = f"Chosen on {part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
-            text += (" Table 4 sets each threshold on the very products it measures, as the paper does; the"
-                     f" one fixed on {part} takes {percent(self.tuned_acceptance)} of the test products and is "
-                     f"right on {percent(self.tuned_precision)} of them{short}.")
+            text += (" Table 4 sets each threshold on the very products it measures, as the paper does; the "
+                     f"one fixed on {part} takes {percent(self.tuned_acceptance)} of the test products and "
+                     f"is right on {percent(self.tuned_precision)} of them{short}.")
         return text
 
 

@@ -127,8 +127,8 @@ def _status(entry: dict[str, Any]) -> str:
 _CAPTIONS = {
     "figure1": "Figure 1. Random products.",
     "figure2": "Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read "
-               "with negative exponents, since the printed 7·10^5 and 10^4 would end training at once. Marks: "
-               "what was used here.",
+               "with negative exponents, since the printed 7·10^5 and 10^4 would end training at once. "
+               "Marks: what was used here.",
     "figure5": "Figure 5. Acceptance as a function of the required precision, on test. The stars are the two "
                f"points the paper states: {paper_note()}.",
     "cost": "What acceptance costs: acceptance at a precision of 0.9 on test, with 95% intervals, against "

@@ -1,0 +1,71 @@
+"""Figures: that they appear, say what they must, and are the same each time."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.console import Console
+from bench.report.figures import Picture, write_figures
+from bench.report.inputs import open_run, read_predictions
+from bench.verdict.metrics import acceptance, acceptance_curve
+
+QUIET = Console(quiet=True)
+
+
+def pictures(count):
+    rng = np.random.default_rng(0)
+    captions = ("Shoes $x_2$ & <b>", "An extremely long name of a category, which cannot fit", "衣服")
+    return [Picture(Image.fromarray(rng.integers(0, 255, (40 + number, 60, 3), dtype=np.uint8)),
+                    captions[number % 3]) for number in range(count)]
+
+
+def test_every_figure_is_written_twice_over(finished_run):
+    names = {path.name for path in (finished_run / "figures").iterdir()}
+    assert names == {f"{name}.{kind}" for name in ("figure2", "figure5", "cost") for kind in ("png", "svg")}
+    for path in (finished_run / "figures").glob("*.png"):
+        with Image.open(path) as image:
+            assert image.width > 900
+            assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+
+
+def test_svg_has_no_date_and_names_every_backend(finished_run):
+    text = (finished_run / "figures" / "figure5.svg").read_text(encoding="utf-8")
+    assert "dc:date" not in text
+    comments = re.findall(r"<!-- (.*?) -->", text)  # text drawn as paths keeps its words as comments
+    for name in ("HOG + SVM", "Bottlenecks + SVM", "Bottlenecks + 2NN-512", "Bottlenecks + 2NN-4096"):
+        assert any(comment.startswith(name) for comment in comments)
+    assert "required: 0.9" in comments
+    assert text.count("#b00020") >= 4  # the paper's two points and their labels
+
+
+def test_a_gallery_of_any_size_which_stays_without_pictures(small_run):
+    path = small_run / "figures" / "figure1.png"
+    for count in (12, 1):
+        write_figures(small_run, pictures(count), QUIET)
+        with Image.open(path) as image:
+            assert (np.asarray(image.convert("L")) < 250).mean() > 0.02 * count
+    before = path.read_bytes()
+    write_figures(small_run, None, QUIET)
+    assert path.read_bytes() == before
+
+
+def test_eleven_backends_are_drawn_all_unlike():
+    from bench.report.figures import _marks
+
+    styles = [_marks(number) for number in range(11)]
+    assert len({(style["color"], str(style["linestyle"])) for style in styles}) == 11
+    assert len({style["marker"] for style in styles}) == 11
+
+
+def test_the_curve_that_is_drawn_meets_table_4(finished_run):
+    from bench.report.figures import _staircase
+
+    products = read_predictions(open_run(finished_run), "bottleneck-2nn-2048")
+    test = products.where(products.split == "test")
+    curve = acceptance_curve(test.confidence, test.correct)
+    precision, share = _staircase(curve)
+    for required in ("0.85", "0.9", "0.95"):
+        at = np.searchsorted(precision, float(required))  # first drawn corner that is precise enough
+        assert share[at] == acceptance(test.confidence, test.correct, required).acceptance

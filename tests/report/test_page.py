@@ -1,0 +1,148 @@
+"""The page and the choice that it announces."""
+
+import html.parser
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import make_run
+
+from bench.console import Console
+from bench.errors import InputError
+from bench.report.build import build_report
+from bench.report.choice import choose
+from bench.report.page import write_page
+
+QUIET = Console(quiet=True)
+EVIL = "<script>alert('x')</script>\"'&"
+
+
+class Tags(html.parser.HTMLParser):
+    """Every tag with its attributes, and whether all are closed in order."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def page_of(run):
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+def verdict_of(run):
+    return re.search(r'<p class="verdict">(.*?)</p>', page_of(run))[1]
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(finished_run):
+    parsed = Tags(page_of(finished_run))
+    assert not parsed.open
+    sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
+    assert len(sources) == 3
+    assert all(source.startswith("data:image/") for source in sources)
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"script", "link", "iframe", "object"})
+    assert "url(" not in page_of(finished_run)
+    assert all(attributes.get("alt") for tag, attributes in parsed.tags if tag == "img")
+
+
+def test_the_verdict_comes_first_and_agrees_with_table_4(finished_run):
+    page = page_of(finished_run)
+    table = pd.read_csv(finished_run / "tables" / "table4.csv").query("split == 'test'").set_index("backend")
+    row = table.loc["bottleneck-2nn-4096"]
+    assert page.index('class="verdict"') < page.index("<table")
+    assert verdict_of(finished_run).startswith("Bottlenecks + 2NN-4096")
+    verdict = verdict_of(finished_run)
+    assert f"{100 * row['acceptance_90']:.1f}% of the test" in verdict
+    assert f"{100 * row['acceptance_90_low']:.1f}% to {100 * row['acceptance_90_high']:.1f}%" in verdict
+    assert "13.5 minutes" in verdict
+
+
+def test_the_record_and_the_command_are_on_the_page(finished_run):
+    page = page_of(finished_run)
+    for text in ("shelfbench run default --seed 0", "truncated JPEG", "fewer than 20 products", "5f1d0c3a9b",
+                 "across splits 5", "AMD EPYC 7B13", "Without a category"):
+        assert text in page
+
+
+def test_names_from_the_data_are_inert(tmp_path):
+    run = make_run(tmp_path / "run", products=300, categories=8, names={"c00": EVIL})
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["command"] = f"shelfbench run {EVIL}"
+    record["study"] = {EVIL: EVIL}
+    record["dataset"] |= {"title": EVIL, "source": EVIL, "levels": [EVIL], "duplicates": {EVIL: EVIL},
+                          "unreadable": [{"record": EVIL, "reason": EVIL}]}
+    record["machine"]["cpu"] = EVIL
+    record["backends"]["hog-svm"]["columns"]["Feature"] = EVIL
+    record["backends"]["bottleneck-svm"] |= {"chosen": {EVIL: EVIL}, "settings": {EVIL: EVIL}}
+    record["backends"]["other"] = {"status": "failed", "reason": EVIL}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    build_report(run, None, QUIET)
+    parsed = Tags(page_of(run))
+    assert not parsed.open
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert "&lt;script&gt;" in page_of(run)
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+
+
+def test_no_backend_that_reaches_the_precision_is_said_plainly(small_run):
+    for path in (small_run / "predictions").iterdir():
+        table = pq.read_table(path)
+        keys = table["category"].to_numpy(zero_copy_only=False)
+        wrong = pa.array(np.where(keys == "c00", "c01", "c00"))
+        place = table.column_names.index("predicted")
+        pq.write_table(table.set_column(place, "predicted", wrong), path)
+    text = build_report(small_run, None, QUIET)
+    assert "No backend reaches a precision of 90%" in verdict_of(small_run)
+    assert "No backend reaches a precision of 90%" in text
+
+
+def frames(rows):
+    """Table 4 and metrics of backends given as (name, acceptance on tune, on test, seconds)."""
+    table = pd.DataFrame([{"backend": name, "split": "test", "precision": 0.7, "precision_low": 0.6,
+                           "precision_high": 0.8, "acceptance_90": test, "acceptance_90_low": test,
+                           "acceptance_90_high": test, "seconds": seconds, "cached": False}
+                          for name, _, test, seconds in rows])
+    metrics = pd.DataFrame([{"backend": name, "split": split, "level": "product", "metric": "acceptance_90",
+                             "value": value} for name, tune, test, _ in rows
+                            for split, value in (("tune", tune), ("validation", test), ("test", test))])
+    return table, metrics
+
+
+def test_the_choice_is_made_on_tune_and_never_on_test():
+    choice = choose(*frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)]), {})
+    assert (choice.backend, choice.basis, choice.chosen_at) == ("b", "tune", 0.6)
+    assert "40.0% of the test products" in choice.sentence()
+
+
+def test_equal_acceptance_goes_to_the_cheaper_backend():
+    assert choose(*frames([("a", 0.5, 0.5, 90.0), ("b", 0.5, 0.5, 10.0)]), {}).backend == "b"
+
+
+def test_without_tune_validation_decides_and_without_both_nothing_does():
+    table, metrics = frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)])
+    assert choose(table, metrics[metrics["split"] != "tune"], {}).backend == "a"
+    assert choose(table, metrics[metrics["split"] == "test"], {}) is None
+
+
+def test_a_choice_that_fails_on_test_says_so():
+    choice = choose(*frames([("a", 0.5, 0.0, 10.0)]), {})
+    assert "on no share of the test products" in choice.sentence()
+
+
+def test_a_page_without_its_tables_is_refused(small_run):
+    with pytest.raises(InputError, match=r"table4\.csv is missing"):
+        write_page(small_run, QUIET)

@@ -1,0 +1,311 @@
+"""Tables against numbers computed the long way round, and against damaged runs."""
+
+import json
+import re
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench.console import Console
+from bench.errors import InputError
+from bench.report.build import build_report
+from bench.report.claims import load_claims, table4_claim
+from bench.report.inputs import open_run, read_images, read_predictions
+from bench.report.render import Grid, duration, seconds, share
+from bench.report.table4 import COLUMNS, render_table4
+from bench.report.tables import targets_of, write_tables
+
+QUIET = Console(quiet=True)
+
+
+def record_of(run):
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
+
+
+def change_record(run, change):
+    record = record_of(run)
+    change(record)
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def rewrite(path, **columns):
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    pq.write_table(table, path)
+
+
+def metric(run, backend, split, level, name):
+    frame = pd.read_csv(run / "tables" / "metrics.csv")
+    found = frame.query("backend == @backend and split == @split and level == @level and metric == @name")
+    return float(found["value"].iloc[0])
+
+
+def test_table4_has_the_columns_and_rows_that_others_rely_on(finished_run):
+    table = pd.read_csv(finished_run / "tables" / "table4.csv")
+    assert tuple(table.columns) == COLUMNS
+    assert len(table) == 5 * 3
+    assert (table["precision_low"] <= table["precision"]).all()
+    assert (table["precision"] <= table["precision_high"]).all()
+    assert (table["acceptance_90_low"] <= table["acceptance_90_high"]).all()
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_table4_equals_a_plain_count_over_the_predictions(finished_run, split):
+    table = pd.read_csv(finished_run / "tables" / "table4.csv").set_index(["backend", "split"])
+    for backend in ("hog-svm", "bottleneck-2nn-4096"):
+        rows = pd.read_parquet(finished_run / "predictions" / f"{backend}.parquet").query("split == @split")
+        right = rows["category"] == rows["predicted"]
+        assert table.loc[(backend, split), "precision"] == right.sum() / len(rows)
+        best = 0
+        for threshold in rows["confidence"].unique():
+            taken = rows["confidence"] >= threshold
+            if threshold > -np.inf and Fraction(int(right[taken].sum()), int(taken.sum())) >= Fraction(9, 10):
+                best = max(best, int(taken.sum()))
+        assert table.loc[(backend, split), "acceptance_90"] == best / len(rows)
+
+
+def test_seconds_are_extract_fit_and_predict_without_the_epochs_inside(finished_run):
+    table = pd.read_csv(finished_run / "tables" / "table4.csv")
+    table = table.drop_duplicates("backend").set_index("backend")
+    assert table.loc["hog-svm", "seconds"] == pytest.approx(210)
+    assert table.loc["bottleneck-2nn-4096", "seconds"] == pytest.approx(810)
+    assert set(table.index[table["cached"]]) == {"bottleneck-2nn-512", "bottleneck-2nn-2048",
+                                                 "bottleneck-2nn-4096"}
+
+
+def test_top_5_and_rejection_count_every_product(finished_run):
+    rows = pd.read_parquet(finished_run / "predictions" / "hog-svm.parquet").query("split == 'test'")
+    hits = sum(truth in set(best) for truth, best in zip(rows["category"], rows["top5"], strict=True))
+    assert metric(finished_run, "hog-svm", "test", "product", "top_5") == hits / len(rows)
+    assert metric(finished_run, "hog-svm", "test", "product", "rejected") == 3
+
+
+def test_numbers_per_image_equal_a_plain_count_over_the_scores(finished_run):
+    rows = pd.read_parquet(finished_run / "scores" / "bottleneck-svm.parquet").query("split == 'test'")
+    total = record_of(finished_run)["split"]["test"]["images"]
+    assert total > len(rows)  # the images of rejected products have no scores
+    right = sum(keys[np.argmax(scores)] == truth for truth, keys, scores
+                in zip(rows["category"], rows["categories"], rows["log_probabilities"], strict=True))
+    fifth = sum(truth in np.asarray(keys)[np.argsort(-scores)[:5]] for truth, keys, scores
+                in zip(rows["category"], rows["categories"], rows["log_probabilities"], strict=True))
+    assert metric(finished_run, "bottleneck-svm", "test", "image", "precision") == right / total
+    assert metric(finished_run, "bottleneck-svm", "test", "image", "top_5") == fifth / total
+
+
+def test_scores_are_read_the_same_in_any_order_and_as_plain_strings(small_run):
+    run = open_run(small_run)
+    keys = read_predictions(run, "hog-svm").keys
+    before = read_images(run, "hog-svm", keys)
+    path = small_run / "scores" / "hog-svm.parquet"
+    table = pq.read_table(path)
+    names, values = table["categories"].to_pylist(), table["log_probabilities"].to_pylist()
+    rewrite(path, categories=[row[::-1] for row in names], log_probabilities=[row[::-1] for row in values])
+    after = read_images(run, "hog-svm", keys)
+    for name in ("truth", "predicted", "confidence", "rank"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+def test_a_threshold_fixed_on_tune_is_applied_to_test_as_it_is(finished_run):
+    rows = pd.read_parquet(finished_run / "predictions" / "bottleneck-svm.parquet")
+    threshold = metric(finished_run, "bottleneck-svm", "tune", "product", "threshold_90")
+    test = rows[rows["split"] == "test"]
+    taken = test[test["confidence"] >= threshold]
+    assert metric(finished_run, "bottleneck-svm", "test", "product", "tuned_acceptance_90") == \
+        len(taken) / len(test)
+    assert metric(finished_run, "bottleneck-svm", "test", "product", "tuned_precision_90") == \
+        (taken["category"] == taken["predicted"]).mean()
+
+
+def test_nothing_of_the_certifying_half_is_reported_by_itself(finished_run):
+    frame = pd.read_csv(finished_run / "tables" / "metrics.csv")
+    assert set(frame["split"]) == {"train", "validation", "test", "tune"}
+
+
+def test_deciles_hold_every_product_once(finished_run):
+    frame = pd.read_csv(finished_run / "tables" / "deciles.csv")
+    frame = frame.query("backend == 'hog-svm' and split == 'test'")
+    sizes = record_of(finished_run)["split"]["test"]
+    assert list(frame["decile"]) == list(range(1, 11))
+    assert frame["products"].sum() == sizes["products"]
+    weighted = (frame["precision"] * frame["products"]).sum() / sizes["products"]
+    assert weighted == pytest.approx(metric(finished_run, "hog-svm", "test", "product", "precision"))
+
+
+def test_further_targets_appear_in_metrics_and_ninety_always(small_run):
+    write_tables(small_run, ("0.925",), QUIET)
+    frame = pd.read_csv(small_run / "tables" / "metrics.csv")
+    assert {"acceptance_90", "acceptance_92_5", "oracle_bound_92_5"} <= set(frame["metric"])
+    assert targets_of(frame) == [Fraction(9, 10), Fraction(37, 40)]
+
+
+def test_the_papers_numbers_stand_beside_ours_with_what_they_rest_on(finished_run):
+    text = (finished_run / "tables" / "table4.md").read_text(encoding="utf-8")
+    assert ".716 / .598" in text
+    assert "rest on other data" in text
+    line = next(line for line in text.splitlines() if "2NN-2048" in line)
+    assert line.rstrip(" |").endswith("–")  # the paper has no such cell
+
+
+def test_claims_are_those_of_the_ledger():
+    rows = {name: claim.value for name, claim in load_claims().items() if claim.where == "C, Table 4"}
+    assert {name: (row["train"], row["validation"]) for name, row in rows.items()} == {
+        "C33": (0.266, 0.1), "C34": (0.608, 0.533), "C35": (0.544, 0.551), "C36": (0.716, 0.598),
+        "C37": (0.725, 0.614), "C38": (0.773, 0.726)}
+    assert table4_claim("Bottlenecks", "2NN-512", "yes") is None
+    assert table4_claim("bottlenecks", "2NN-2048", "yes").id == "C38"
+    assert all(claim.data and claim.meaning for claim in load_claims().values())
+
+
+def test_the_terminal_table_is_narrow_and_marks_the_best(finished_run):
+    table = pd.read_csv(finished_run / "tables" / "table4.csv")
+    record = record_of(finished_run)
+    text = render_table4(table, record)
+    assert max(map(len, text.splitlines())) <= 110
+    assert ".598" in text
+    body = [line for line in text.splitlines() if line.startswith(("HOG", "Bottlenecks"))]
+    assert [line.split()[1] for line in body if line.count("*") >= 3] == ["2NN-4096"]
+    assert re.search(r"\s210\*", body[0])
+    assert all(re.search(r"\d{3}c", line) for line in body[2:])
+
+
+def test_the_terminal_table_stays_narrow_with_long_names(small_run):
+    def change(record):
+        name = "somebodys-network-of-great-depth@with-a-backbone-of-great-length"
+        (small_run / "predictions" / "hog-svm.parquet").rename(small_run / "predictions" / f"{name}.parquet")
+        record["backends"][name] = {"status": "done"}
+        record["backends"].pop("hog-svm")
+    change_record(small_run, change)
+    text = render_table4(write_tables(small_run, console=QUIET), record_of(small_run))
+    assert max(map(len, text.splitlines())) <= 110
+    assert "…" in text
+
+
+def test_failed_and_unfinished_backends_are_named_not_shown(small_run):
+    def change(record):
+        record["backends"]["hog-svm"].update(status="failed", reason="out of memory_& <b>")
+        record["backends"]["full-xception"] = {"status": "pending"}
+    change_record(small_run, change)
+    table = write_tables(small_run, console=QUIET)
+    assert "hog-svm" not in set(table["backend"])
+    notes = (small_run / "tables" / "table4.md").read_text(encoding="utf-8")
+    assert "Not in the table: hog-svm (failed: out of memory" in notes
+    assert "Not in the table: full-xception (pending)." in notes
+
+
+def test_a_bare_record_is_enough(small_run):
+    (small_run / "run.json").write_text('{"backends": {}}', encoding="utf-8")
+    for name in ("timings.parquet", "split.parquet"):
+        (small_run / name).unlink()
+    for path in (*(small_run / "scores").iterdir(), *(small_run / "history").iterdir()):
+        path.unlink()
+    text = build_report(small_run, None, QUIET)
+    assert "–" in text
+    assert (small_run / "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["predictions/hog-svm.parquet", "scores/hog-svm.parquet", "timings.parquet",
+                                  "split.parquet", "history/bottleneck-2nn-512.parquet", "run.json"])
+@pytest.mark.parametrize("content", [b"", b"not a table", "half"])
+def test_a_damaged_file_is_named(small_run, name, content):
+    path = small_run / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:len(whole) // 2] if content == "half" else content)
+    with pytest.raises(InputError, match=re.escape(path.name)):
+        build_report(small_run, None, QUIET)
+
+
+def test_flipped_bytes_in_the_middle_of_a_file_are_an_input_error_or_harmless(small_run):
+    path = small_run / "predictions" / "hog-svm.parquet"
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 200):
+            damaged[place] ^= 0xFF
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(InputError):
+            read_predictions(open_run(small_run), "hog-svm")
+
+
+def test_a_missing_column_is_named(small_run):
+    path = small_run / "predictions" / "hog-svm.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["confidence"]), path)
+    with pytest.raises(InputError, match=r"hog-svm\.parquet.*confidence"):
+        write_tables(small_run, console=QUIET)
+
+
+def test_a_nan_confidence_is_named_by_its_product(small_run):
+    path = small_run / "predictions" / "hog-svm.parquet"
+    values = pq.read_table(path)["confidence"].to_numpy().copy()
+    values[7] = np.nan
+    rewrite(path, confidence=values)
+    with pytest.raises(InputError, match="product 1007 is NaN"):
+        write_tables(small_run, console=QUIET)
+
+
+def test_predictions_that_lack_a_product_are_refused(small_run):
+    path = small_run / "predictions" / "hog-svm.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+    with pytest.raises(InputError, match=r"lacks 1 of \d+ \w+ products \(the first is 1000\)"):
+        write_tables(small_run, console=QUIET)
+    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
+    with pytest.raises(InputError, match="twice"):
+        write_tables(small_run, console=QUIET)
+
+
+def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
+    with pytest.raises(InputError, match="no run directory"):
+        build_report(tmp_path / "nowhere", None, QUIET)
+    for path in (small_run / "predictions").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="no predictions"):
+        build_report(small_run, None, QUIET)
+
+
+def test_a_folder_that_cannot_be_made_is_an_input_error(small_run):
+    (small_run / "tables").write_text("in the way", encoding="utf-8")
+    with pytest.raises(InputError, match="tables is a file"):
+        write_tables(small_run, console=QUIET)
+
+
+def test_nothing_is_left_aside_and_a_second_report_is_the_same(small_run):
+    build_report(small_run, None, QUIET)
+    first = {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()}
+    build_report(small_run, None, QUIET)
+    assert {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()} == first
+    assert not [path for path in first if ".partial" in path.name]
+
+
+def test_latex_escapes_what_it_must():
+    rows = (("a_b", "~^\\"), ("$5", "3–4 †"))
+    text = Grid("50% of A_B & C", ("#1", "{x}"), rows, best=frozenset({(0, 0)})).latex()
+    assert r"50\% of A\_B \& C" in text
+    assert r"\textbf{a\_b} & \textasciitilde{}\textasciicircum{}\textbackslash{} \\" in text
+    assert r"\$5 & 3--4 $^{\dagger}$" in text
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+
+
+def test_all_latex_is_free_of_bare_specials(finished_run):
+    for path in (finished_run / "tables").glob("*.tex"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            plain = line.replace(r"$^{\dagger}$", "")
+            assert not re.search(r"(?<!\\)[%#_$^~]", plain), line
+
+
+def test_markdown_keeps_cells_whole():
+    text = Grid("T", ("a",), (("x|y <b> *z*\nw",),)).markdown()
+    assert "| x\\|y &lt;b&gt; \\*z\\* w |" in text
+
+
+def test_formats():
+    assert [share(value) for value in (0.8388, 1.0, 0.0, 0.9999, float("nan"), None)] == \
+        [".839", "1.000", ".000", "1.000", "–", "–"]
+    assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
+    assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]
