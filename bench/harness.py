@@ -251,12 +251,13 @@ def _predict(classifier: Classifier, features: Features, material: Material) -> 
             kept_rows.append(where[held])
         first = last
     predicted = pd.concat(frames).sort_index()
-    reason = pd.Series(None, index=frame.index, dtype=object)
-    for row, why in features.reasons.items():
-        product = int(owner[row])
-        if predicted["predicted"][product] == "" and reason[product] is None:
-            reason[product] = f"no readable image: {why}"
-    table = pd.concat([frame, predicted], axis=1).assign(images=np.bincount(owner, minlength=len(frame)), rejected=reason)
+    rejected = (predicted["predicted"] == "").to_numpy()
+    reason: list[str | None] = [None] * len(frame)
+    for row, why in sorted(features.reasons.items(), reverse=True):  # the first image's reason stays
+        if rejected[owner[row]]:
+            reason[owner[row]] = f"no readable image: {why}"
+    table = pd.concat([frame, predicted], axis=1).assign(images=np.bincount(owner, minlength=len(frame)),
+                                                         rejected=pd.Series(reason, dtype=object))
     rows_of = np.concatenate(kept_rows) if kept_rows else np.array([], np.int64)
     merged = _merge_scores(kept_scores, len(material.classes))
     held_frame = frame.iloc[owner[rows_of]]

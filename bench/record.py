@@ -55,6 +55,7 @@ class RunRecord:
         InputError
             If the directory holds predictions of a run with other settings, or a damaged record.
         """
+        values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
         backends: dict[str, Any] = {}
         previous: dict[str, Any] = {}
         if any((out / "predictions").glob("*.parquet")):

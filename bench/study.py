@@ -92,8 +92,8 @@ class Study:
 
     def results_hash(self) -> str:
         """Hash of all that can change a prediction: not the title, nor the report's settings, nor which backends run."""
-        record = self.record()
-        return fingerprint({key: value for key, value in record.items() if key not in ("name", "title", "report", "backends")})
+        record = {key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")}
+        return fingerprint({**record, **{name: dataclasses.asdict(values) for name, values in self.sections.items()}})
 
 
 def study_names() -> list[str]:

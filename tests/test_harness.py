@@ -1,0 +1,216 @@
+"""A study from start to end, on a small shop of noisy colours."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import noise_picture
+
+from bench.console import Console
+from bench.errors import InputError
+from bench.harness import run_study
+from bench.study import parse_setting, read_study
+
+BACKENDS = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512"]
+SETTINGS = ["hog.pixels=48", "hog.cells=8", "svm.C=[0.001, 0.1]", "pixels=32", "two_layer.epochs=3", "report.pictures=true"]
+
+
+def study_of(path, *settings, backends=BACKENDS):
+    overrides = [parse_setting(text) for text in (*SETTINGS, *settings)]
+    return read_study("default", [*overrides, (["dataset", "name"], str(path)), (["backends"], list(backends))])
+
+
+def run(path, out, *settings, backends=BACKENDS):
+    return run_study(study_of(path, *settings, backends=backends), None, out, 1, Console(quiet=True), "shelfbench run test")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Three colours, 30 products of 1 to 3 photos each, some of them broken."""
+    root = tmp_path_factory.mktemp("shop")
+    rows = []
+    for number, (name, color) in enumerate({"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200)}.items()):
+        for product in range(30):
+            for photo in range(1 + product % 3):
+                file = f"{name}-{product:02}-{photo}.png"
+                data = noise_picture(10000 * number + 10 * product + photo, base=color)
+                if product % 10 == 0 or (product % 10 == 1 and photo == 1):
+                    data = data[:60]
+                (root / file).write_bytes(data)
+                rows.append({"file_name": file, "category": name, "product_id": f"{name}-{product:02}"})
+    pd.DataFrame(rows).to_csv(root / "metadata.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(shop, tmp_path_factory):
+    """A finished run, and what it printed."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return out, run(shop, out)
+
+
+def record(out):
+    return json.loads((out / "run.json").read_text())
+
+
+def test_everything_that_is_promised_is_there(done):
+    out, text = done
+    for name in BACKENDS:
+        assert (out / "predictions" / f"{name}.parquet").exists()
+        assert (out / "scores" / f"{name}.parquet").exists()
+        files = sorted(path.name for path in (out / "models" / name).iterdir())
+        assert files == ["backend.json", "classifier.json", "weights.safetensors"]
+    for name in ("table1", "table2", "table4"):
+        for kind in ("csv", "md", "tex"):
+            assert (out / "tables" / f"{name}.{kind}").stat().st_size > 50
+    for name in ("figure1", "figure2", "figure5"):
+        for kind in ("png", "svg"):
+            assert (out / "figures" / f"{name}.{kind}").stat().st_size > 1000
+    assert (out / "report.html").exists()
+    assert not list(out.rglob(".partial-*"))
+    table = pd.read_csv(out / "tables" / "table4.csv")
+    assert list(table.columns) == ["backend", "split", "precision", "precision_low", "precision_high", "acceptance_90",
+                                   "acceptance_90_low", "acceptance_90_high", "seconds", "cached"]
+    assert len(table) == 9
+    assert "HOG" in text
+    values = record(out)
+    assert values["status"] == "complete"
+    assert {backend["status"] for backend in values["backends"].values()} == {"done"}
+    timings = pd.read_parquet(out / "timings.parquet")
+    assert set(timings["stage"]) == {"extract", "fit", "predict", "epoch"}
+    assert (timings["seconds"] >= 0).all()
+    assert list(pd.read_parquet(out / "history" / "bottleneck-2nn-512.parquet")["epoch"]) == [1, 2, 3]
+
+
+def test_every_product_is_in_the_predictions_and_the_broken_are_rejected(done, shop):
+    out, _ = done
+    manifest = pd.read_parquet(out / "split.parquet").set_index("product_id")
+    assert len(manifest) == 90
+    values = record(out)
+    # product 0 of ten has 1, 2 or 3 photos, all broken; product 1 of ten one broken photo where it has more than one
+    broken = [item["record"] for item in values["dataset"]["unreadable"]]
+    assert values["dataset"]["unreadable_images"] == len(broken) == 3 * (1 + 2 + 3) + 3 * 2
+    assert all(name.endswith(".png") for name in broken)
+    for name in BACKENDS:
+        predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
+        assert predictions.index.sort_values().equals(manifest.index.sort_values())
+        assert (predictions.loc[manifest.index, ["split", "role", "category"]] == manifest[["split", "role", "category"]]).all(axis=None)
+        rejected = predictions[predictions["rejected"].notna()]
+        assert sorted(rejected.index) == sorted(f"{color}-{i:02}" for color in ("red", "green", "blue") for i in (0, 10, 20))
+        assert (rejected["predicted"] == "").all()
+        assert np.isneginf(rejected["confidence"]).all()
+        assert (rejected["rejected"].str.startswith("no readable image: ")).all()
+        kept = predictions[predictions["rejected"].isna()]
+        assert (kept["predicted"] == kept["top5"].str[0]).all()
+        assert np.allclose(kept["confidence"], kept["top5_confidence"].str[0])
+        assert np.allclose(kept["margin"], kept["top5_confidence"].str[0] - kept["top5_confidence"].str[1])
+
+
+def test_predictions_are_the_mean_over_images_of_the_scores(done):
+    out, _ = done
+    for name in BACKENDS:
+        scores = pq.read_table(out / "scores" / f"{name}.parquet").to_pandas()
+        predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
+        assert set(scores["split"]) == {"validation", "test"}
+        assert not scores.duplicated(["product_id", "image"]).any()
+        for product, rows in scores.groupby("product_id"):
+            total = {}
+            for keys, values in zip(rows["categories"], rows["log_probabilities"], strict=True):
+                for key, value in zip(keys, np.exp(values.astype(float)), strict=True):
+                    total[key] = total.get(key, 0) + value / len(rows)
+            assert predictions.loc[product, "predicted"] == max(total, key=total.get)
+            assert np.exp(predictions.loc[product, "confidence"]) == pytest.approx(max(total.values()), rel=1e-5)
+
+
+def test_a_second_run_reuses_features_and_gives_the_same(done, shop, tmp_path, capsys):
+    out, _ = done
+    again = tmp_path / "second"
+    run_study(study_of(shop), None, again, 1, Console(), "shelfbench run test")
+    assert capsys.readouterr().err.count("features reused") == len(BACKENDS)
+    for name in BACKENDS:
+        for kind in ("scores", "predictions"):
+            first, second = (pq.read_table(folder / kind / f"{name}.parquet") for folder in (out, again))
+            assert first.equals(second), (name, kind)
+    first, second = (pd.read_parquet(folder / "timings.parquet").query("stage == 'extract'").set_index("backend")
+                     for folder in (out, again))
+    assert second["cached"].all()
+    assert not first.loc["hog-svm", "cached"]
+    assert np.allclose(first["seconds"], second["seconds"])
+    assert pd.read_csv(again / "tables" / "table4.csv")["cached"].all()
+
+
+def test_a_run_goes_on_in_its_directory(shop, tmp_path, capsys):
+    out = tmp_path / "run"
+    run(shop, out, backends=BACKENDS[:1])
+    before = (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns
+    run_study(study_of(shop, backends=BACKENDS[:2]), None, out, 1, Console(), "shelfbench run test")
+    assert "hog-svm: done before" in capsys.readouterr().err
+    assert (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns == before
+    assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == set(BACKENDS[:2])
+    assert set(pd.read_parquet(out / "timings.parquet")["backend"]) == set(BACKENDS[:2])
+    with pytest.raises(InputError, match=r"other settings \(seed\)"):
+        run(shop, out, "seed=5", backends=BACKENDS[:1])
+    (shop / "extra.png").write_bytes(b"")
+    (out / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        run(shop, out, backends=BACKENDS[:1])
+
+
+def test_changed_data_are_noticed(image_folder, tmp_path):
+    out = tmp_path / "run"
+    run(image_folder, out, backends=BACKENDS[:1])
+    (image_folder / "red" / "03.png").write_bytes(noise_picture(4242))
+    with pytest.raises(InputError, match="dataset has changed"):
+        run(image_folder, out, backends=BACKENDS[:1])
+
+
+def test_one_failing_backend_leaves_the_others(shop, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="1 of 2 backends failed; bottleneck-svm@inception_v3"):
+        run(shop, out, "weights=none", backends=["hog-svm", "bottleneck-svm@inception_v3"])
+    values = record(out)
+    assert values["status"] == "failed"
+    assert values["backends"]["hog-svm"]["status"] == "done"
+    assert "75" in values["backends"]["bottleneck-svm@inception_v3"]["reason"]
+    assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == {"hog-svm"}
+
+
+AGAIN = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from bench.backend import BackboneChoice, find
+from bench.data.images import decode
+folder, name, *files = sys.argv[1:]
+saved = json.loads((Path(folder) / "backend.json").read_text())
+spec = find(name)
+settings = {section: kind(**{key: tuple(value) if isinstance(value, list) else value
+                             for key, value in saved["sections"][section].items()}) for section, kind in spec.sections.items()}
+backend = spec.build(settings, BackboneChoice(**saved["backbone"]), 1)
+images = np.stack([decode(Path(file).read_bytes(), backend.features.pixels, saved["images"]["fit"]) for file in files])
+scores = backend.load(Path(folder)).log_probabilities(backend.features.extract(images))
+best = scores.argmax(axis=1)
+print(json.dumps([[saved["classes"][code], row[code].item()] for code, row in zip(best, scores)]))
+"""
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_saved_model_predicts_the_same_in_another_process(done, shop, name):
+    out, _ = done
+    predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
+    single = [product for product in predictions.index if int(product[-2:]) % 3 == 0 and int(product[-2:]) % 10 > 1][:8]
+    answer = subprocess.run([sys.executable, "-c", AGAIN, str(out / "models" / name), name,
+                             *(str(shop / f"{product}-0.png") for product in single)],
+                            capture_output=True, text=True, check=True)
+    for product, (category, confidence) in zip(single, json.loads(answer.stdout.splitlines()[-1]), strict=True):
+        assert predictions.loc[product, "predicted"] == category
+        assert predictions.loc[product, "confidence"] == pytest.approx(confidence, abs=1e-5)
+
+
+def test_no_picture_is_kept_where_the_study_shows_none(shop, tmp_path):
+    run(shop, tmp_path / "run", "report.pictures=false", backends=BACKENDS[:1])
+    assert not list((tmp_path / "run" / "figures").glob("figure1.*"))
