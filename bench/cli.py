@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     one = verb("run", run, "run a study: from a catalogue to tables, figures and a page; prints Table 4",
                "shelfbench run fashion --data ~/fashion --backend bottleneck-svm --out results/try")
     one.add_argument("study", nargs="?", default="default", metavar="STUDY",
-                     help="a study that comes with shelfbench (default, fashion) or the path of a TOML file; default: default")
+                     help="a study that comes with shelfbench (default, fashion, label-noise) or the path of a TOML file; default: default")
     one.add_argument("--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images")
     one.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")

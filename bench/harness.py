@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench import __version__
 from bench.backend import Backend, BackendSpec, Classifier, TrainingData, find, split_name
-from bench.console import Console
+from bench.console import Bar, Console
 from bench.data.datasets import NamedDataset, open_dataset
 from bench.data.features import Features, FeatureStore, image_digests
 from bench.data.images import UnreadableImage, open_image
@@ -213,7 +213,8 @@ def _run_backend(job: _Job, features: Features, material: Material, study: Study
         classifier.fit(TrainingData(train_rows, label[train][train_readable], len(material.classes), tune_rows,
                                     label[tune][tune_readable]), seed=study.seed, console=console)
     with Stopwatch() as predict:
-        predictions, scores = _predict(classifier, features, material)
+        with console.progress(len(material.image), f"{job.name}: scores") as bar:
+            predictions, scores = _predict(classifier, features, material, bar)
     _save_model(job, classifier, material, study, out)
     write_parquet(out / "scores" / f"{job.name}.parquet", scores)
     if classifier.history is not None:
@@ -224,7 +225,7 @@ def _run_backend(job: _Job, features: Features, material: Material, study: Study
     record.backend(job.name, status="done", reason="", chosen=classifier.chosen, settings=job.backend.settings)
 
 
-def _predict(classifier: Classifier, features: Features, material: Material) -> tuple[Any, Any]:
+def _predict(classifier: Classifier, features: Features, material: Material, bar: Bar) -> tuple[Any, Any]:
     """Score every image, a few thousand at a time; give the tables of products and of validation's and test's images."""
     frame, owner = material.frame, material.owner
     frames, kept_scores, kept_rows = [], [], []
@@ -250,6 +251,7 @@ def _predict(classifier: Classifier, features: Features, material: Material) -> 
             kept_scores.append(image_scores(scores[held]))
             kept_rows.append(where[held])
         first = last
+        bar.update(part.stop - part.start)
     predicted = pd.concat(frames).sort_index()
     rejected = (predicted["predicted"] == "").to_numpy()
     reason: list[str | None] = [None] * len(frame)
