@@ -134,6 +134,7 @@ def open_run(run_dir: Path) -> RunDirectory:
         raise InputError(f"{path} cannot be read ({error})", AGAIN) from error
     if not isinstance(record, dict) or not isinstance(record.get("backends", {}), dict):
         raise InputError(f"{path} is no run's record", AGAIN)
+    record = {key: value for key, value in record.items() if value is not None}
     known = record.get("backends", {})
     files = (run_dir / "predictions").glob("*.parquet")
     found = {file.stem for file in files if not file.name.startswith(".")}
@@ -259,18 +260,27 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
 
 def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
     lists = batch.column("categories")
-    truth = _codes(batch.column("category"), keys)
+    truth, rows = _codes(batch.column("category"), keys), batch.num_rows
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    row, starts = np.repeat(np.arange(len(truth)), lengths), np.cumsum(lengths) - lengths
-    scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    row, starts = np.repeat(np.arange(rows), lengths), np.cumsum(lengths) - lengths
+    scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False)
     codes = _codes(lists.flatten(), keys)
-    # sorted here by row, then score: whoever wrote the file need not have
-    order = np.lexsort((np.arange(len(scores)), -scores, row))
-    scores, codes = scores[order], codes[order]
-    filled = lengths > 0
-    confidence, predicted = np.full(len(truth), -np.inf), np.full(len(truth), -1, dtype=np.int64)
-    confidence[filled], predicted[filled] = scores[starts[filled]], codes[starts[filled]]
-    rank = _first_place(row, codes == truth[row], starts, len(truth))
+    if not len(row) == len(scores) == len(codes):
+        raise pa.ArrowInvalid("categories and log_probabilities differ in length")
+    confidence, predicted, rank = np.full(rows, -np.inf), np.full(rows, -1), np.full(rows, -1)
+    filled = np.flatnonzero(lengths)
+    if len(filled):
+        # whoever wrote the file need not have sorted it: the best is sought, and the truth's rank is counted
+        confidence[filled] = np.maximum.reduceat(scores, starts[filled])
+        best = _first_place(row, scores == confidence[row], starts, rows)
+        sure = np.flatnonzero(best >= 0)  # a NaN has no place; the caller refuses it
+        predicted[sure] = codes[starts[sure] + best[sure]]
+        place = _first_place(row, codes == truth[row], starts, rows)
+        known = np.flatnonzero(place >= 0)
+        own, at = np.full(rows, np.inf), np.full(rows, -1)
+        own[known], at[known] = scores[starts[known] + place[known]], starts[known] + place[known]
+        before = (scores > own[row]) | ((scores == own[row]) & (np.arange(len(row)) < at[row]))
+        rank[known] = np.bincount(row[before], minlength=rows)[known]
     return (_strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str), truth, predicted,
             confidence, rank)
 

@@ -147,7 +147,8 @@ def _figures(run_dir: Path, wanted: Iterable[tuple[str, str]]) -> str:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         caption = html.escape(_CAPTIONS[name])
         image = f'<img class="{kind}" alt="{caption}" src="data:{mime};base64,{data}">'
-        parts.append(f'<figure class="chart">{image}<figcaption>{caption}</figcaption></figure>')
+        parts.append(f'<figure class="chart"><div class="pan">{image}</div>'
+                     f"<figcaption>{caption}</figcaption></figure>")
     return "\n".join(parts)
 
 
@@ -184,9 +185,15 @@ def _sizes(dataset: dict[str, Any]) -> str:
 
 
 def _flat(value: Any) -> str | None:
-    """A small JSON object in words: groups 17, images 36."""
+    """A small JSON value in words: groups 17, images 36; a long list is counted."""
     if isinstance(value, dict):
-        return ", ".join(f"{str(key).replace('_', ' ')} {inner}" for key, inner in value.items())
+        return ", ".join(f"{str(key).replace('_', ' ')} " + (f"({_flat(inner)})" if isinstance(inner, dict)
+                                                             else str(_flat(inner)))
+                         for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(_flat(inner)) for inner in value) if len(value) <= 12 else f"{len(value)} entries"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return None if value is None else str(value)
 
 

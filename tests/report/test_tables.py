@@ -198,7 +198,7 @@ def test_failed_and_unfinished_backends_are_named_not_shown(small_run):
 
 
 def test_a_bare_record_is_enough(small_run):
-    (small_run / "run.json").write_text('{"backends": {}}', encoding="utf-8")
+    (small_run / "run.json").write_text('{"backends": {}, "dataset": null}', encoding="utf-8")
     for name in ("timings.parquet", "split.parquet"):
         (small_run / name).unlink()
     for path in (*(small_run / "scores").iterdir(), *(small_run / "history").iterdir()):
@@ -219,7 +219,7 @@ def test_a_damaged_file_is_named(small_run, name, content):
         build_report(small_run, None, QUIET)
 
 
-def test_flipped_bytes_in_the_middle_of_a_file_are_an_input_error_or_harmless(small_run):
+def test_flipped_bytes_anywhere_in_a_file_are_an_input_error(small_run):
     path = small_run / "predictions" / "hog-svm.parquet"
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -230,6 +230,15 @@ def test_flipped_bytes_in_the_middle_of_a_file_are_an_input_error_or_harmless(sm
         path.write_bytes(bytes(damaged))
         with pytest.raises(InputError):
             read_predictions(open_run(small_run), "hog-svm")
+
+
+def test_scores_whose_lists_differ_in_length_are_refused(small_run):
+    path = small_run / "scores" / "hog-svm.parquet"
+    values = pq.read_table(path)["log_probabilities"].to_pylist()
+    values[3] = values[3][1:]
+    rewrite(path, log_probabilities=values)
+    with pytest.raises(InputError, match=r"hog-svm\.parquet.*differ in length"):
+        write_tables(small_run, console=QUIET)
 
 
 def test_a_missing_column_is_named(small_run):
