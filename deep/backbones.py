@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
@@ -288,7 +289,9 @@ def _set_weights(model: keras.Model, path: Path) -> None:
         for variable in model.weights:
             variable.assign(arrays[variable.path])
     else:
-        with _reading(path):
+        # Keras only warns, and leaves random weights, where a file lacks some of the network's layers.
+        with _reading(path), warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
 
 
