@@ -165,6 +165,7 @@ def _data(run: RunDirectory) -> str:
         ("Without a category", dataset.get("unlabelled")),
         ("Unreadable images", dataset.get("unreadable_images")),
         ("Duplicate images", _flat(dataset.get("duplicates"))),
+        ("Notes", "; ".join(map(str, dataset.get("notes") or []))),
     ]
     parts = [table1_grid(run.record).html(), _pairs(rows)]
     if unreadable := dataset.get("unreadable") or []:

@@ -241,6 +241,13 @@ def test_scores_whose_lists_differ_in_length_are_refused(small_run):
         write_tables(small_run, console=QUIET)
 
 
+def test_products_may_be_named_by_strings(small_run):
+    before = write_tables(small_run, console=QUIET)
+    for path in (small_run / "split.parquet", *(small_run / "predictions").iterdir()):
+        rewrite(path, product_id=[f"SKU-{number}" for number in pq.read_table(path)["product_id"].to_pylist()])
+    pd.testing.assert_frame_equal(write_tables(small_run, console=QUIET), before)
+
+
 def test_a_missing_column_is_named(small_run):
     path = small_run / "predictions" / "hog-svm.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["confidence"]), path)
