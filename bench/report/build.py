@@ -16,8 +16,7 @@ from bench.report.table4 import REQUIRED, render_table4
 from bench.report.tables import write_tables
 
 
-def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None,
-                 targets: Sequence[str] = (REQUIRED,)) -> str:
+def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> str:
     """Write tables, figures and the page of a run, from its directory alone.
 
     Parameters
@@ -27,8 +26,6 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     pictures : sequence of Picture, optional
         Random photos for Figure 1; without them an earlier Figure 1 stays.
     console : Console, optional
-    targets : sequence of str
-        Further required precisions for the table of metrics.
 
     Returns
     -------
@@ -42,6 +39,8 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     """
     console = console or Console(quiet=True)
     run = open_run(run_dir)
+    settings = run.record.get("study", {}).get("report", {})
+    targets = tuple(dict.fromkeys([REQUIRED, *(str(target) for target in settings.get("targets", []))]))
     table = write_tables(run_dir, targets, console)
     write_figures(run_dir, pictures, console)
     write_page(run_dir, console)
