@@ -1,7 +1,8 @@
 """Light, texture and pattern: the surfaces of which all products are made.
 
-A surface is first a grey picture of how much light it sends back (``BASE`` is the plain colour, less is shade, more is
-highlight), then coloured through a palette. All is in 8 bits and in Pillow, for speed; the tiles are made once a process.
+A surface is first a grey picture of how much light it sends back (``BASE`` is the plain colour, less is shade, more
+is highlight), then coloured through a palette. All is in 8 bits and in Pillow, for speed; the tiles are made once a
+process.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ class Paint:
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Colour between `a` (share 0) and `b` (share 1)."""
-    return (round(a[0] + (b[0] - a[0]) * share), round(a[1] + (b[1] - a[1]) * share), round(a[2] + (b[2] - a[2]) * share))
+    return (
+        round(a[0] + (b[0] - a[0]) * share),
+        round(a[1] + (b[1] - a[1]) * share),
+        round(a[2] + (b[2] - a[2]) * share),
+    )
 
 
 def darker(colour: Colour, share: float = 0.3) -> Colour:
@@ -75,7 +80,7 @@ def _grey(values: np.ndarray) -> Image.Image:
 @cache
 def shading(kind: str) -> Image.Image:
     """Grey picture, to be stretched over a shape: how light falls on it (from the upper left)."""
-    y, x = np.mgrid[0:64, 0:64] / 63.0
+    y, x = np.mgrid[0:256, 0:256] / 255.0
     across = 2 * x - 1
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     light: dict[str, np.ndarray] = {
@@ -83,14 +88,26 @@ def shading(kind: str) -> Image.Image:
         "down": 186 - 36 * y,
         "up": 150 + 34 * y,
         "slant": 198 - 28 * x - 28 * y,
-        "side": 100 + 84 * np.sqrt(np.clip(1 - (across + 0.25) ** 2 / 1.6, 0, 1)) + 45 * np.exp(-((across + 0.45) / 0.13) ** 2),
-        "tube": 80 + 100 * np.sqrt(np.clip(1 - (2 * y - 1 + 0.2) ** 2 / 1.5, 0, 1)) + 50 * np.exp(-((2 * y - 0.55) / 0.14) ** 2),
-        "metal": 128 + 70 * np.sin(across * 4.2 + 0.6) + 40 * np.exp(-((across + 0.35) / 0.1) ** 2),
-        "ball": 205 - 100 * ((x - 0.36) ** 2 + (y - 0.32) ** 2) ** 0.75 * 1.3
+        "side": 100
+        + 84 * np.sqrt(np.clip(1 - (across + 0.25) ** 2 / 1.6, 0, 1))
+        + 45 * np.exp(-(((across + 0.45) / 0.13) ** 2)),
+        "tube": 80
+        + 100 * np.sqrt(np.clip(1 - (2 * y - 1 + 0.2) ** 2 / 1.5, 0, 1))
+        + 50 * np.exp(-(((2 * y - 0.55) / 0.14) ** 2)),
+        "metal": 128 + 70 * np.sin(across * 4.2 + 0.6) + 40 * np.exp(-(((across + 0.35) / 0.1) ** 2)),
+        "ball": 205
+        - 100 * ((x - 0.36) ** 2 + (y - 0.32) ** 2) ** 0.75 * 1.3
         + 60 * np.exp(-((x - 0.33) ** 2 + (y - 0.27) ** 2) / 0.008),
         "puff": 120 + 62 * np.clip(edge * 4, 0, 1) ** 0.6 - 14 * y,
-        "drape": 160 - 20 * np.abs(across) ** 3 + 14 * np.sin(across * 7 + 1.3 * y) - 10 * y + 8 * np.sin(across * 3 - 4 * y),
-        "glass": 165 + 60 * (np.abs(across) > 0.8) - 30 * (np.abs(across) > 0.92) + 70 * np.exp(-((across + 0.5) / 0.08) ** 2),
+        "drape": 160
+        - 20 * np.abs(across) ** 3
+        + 14 * np.sin(across * 7 + 1.3 * y)
+        - 10 * y
+        + 8 * np.sin(across * 3 - 4 * y),
+        "glass": 165
+        + 60 * (np.abs(across) > 0.8)
+        - 30 * (np.abs(across) > 0.92)
+        + 70 * np.exp(-(((across + 0.5) / 0.08) ** 2)),
         "screen": 160 + 50 * np.clip(1 - np.abs(x + 0.8 * y - 0.7) * 3, 0, 1),
         "hollow": 90 + 80 * x + 25 * y,
     }
@@ -142,7 +159,19 @@ def texture(kind: str) -> Image.Image:
     return _grey(128 + values)
 
 
-PATTERNS = ("stripes", "bands", "diagonal", "check", "dots", "chevron", "floral", "camouflage", "stars", "gingham", "leaves")
+PATTERNS = (
+    "stripes",
+    "bands",
+    "diagonal",
+    "check",
+    "dots",
+    "chevron",
+    "floral",
+    "camouflage",
+    "stars",
+    "gingham",
+    "leaves",
+)
 
 
 @cache
@@ -183,12 +212,17 @@ def _scattered(kind: str, rng: np.random.Generator) -> Image.Image:
                 for petal in range(5):
                     angle = turn + petal * 1.2566
                     px, py = cx + radius * 0.62 * np.cos(angle), cy + radius * 0.62 * np.sin(angle)
-                    draw.ellipse((px - radius * 0.5, py - radius * 0.5, px + radius * 0.5, py + radius * 0.5), fill=255)
+                    draw.ellipse(
+                        (px - radius * 0.5, py - radius * 0.5, px + radius * 0.5, py + radius * 0.5), fill=255
+                    )
                 draw.ellipse((cx - 4, cy - 4, cx + 4, cy + 4), fill=0)
             elif kind == "stars":
                 angles = turn + np.arange(10) * np.pi / 5
                 far = radius * np.where(np.arange(10) % 2 == 0, 0.9, 0.4)
-                draw.polygon([(cx + r * np.cos(a), cy + r * np.sin(a)) for r, a in zip(far, angles, strict=True)], fill=255)
+                draw.polygon(
+                    [(cx + r * np.cos(a), cy + r * np.sin(a)) for r, a in zip(far, angles, strict=True)],
+                    fill=255,
+                )
             else:
                 angles = np.linspace(-np.pi / 2, np.pi / 2, 9)
                 half = np.cos(angles) * radius * 0.35

@@ -12,8 +12,11 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from bench.data.generator.materials import BASE, TILE, Colour, mix, palette, shading, texture
 from bench.data.generator.sketch import Sketch, font
 
-# How a product may be turned in a photo: most degrees to either side, and whether it may be mirrored (print may not).
-POSES = {"stands": (4.0, True), "front": (7.0, False), "lies": (180.0, True), "leans": (35.0, True)}
+POSES = {"stands": 4.0, "front": 7.0, "lies": 180.0, "leans": 35.0}
+"""How a product may be turned in a photo: most degrees to either side."""
+
+ONE_WAY = "front"
+"""The pose of what has a right and a left, and is never mirrored."""
 
 OVERSAMPLING = 1.5
 """Pixels of the sketch for one of the photo; at its usual scale a product is drawn at about twice its size."""
@@ -22,7 +25,9 @@ TWICE, CLOSE_UP, PRINTED = 0.05, 0.14, 0.08
 """Shares of photos that show the product twice, that show a part of it, and that carry a badge, a ribbon or a frame."""
 
 
-def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.random.Generator, first: bool) -> bytes:
+def photograph(
+    sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.random.Generator, first: bool
+) -> bytes:
     """Photograph a sketch.
 
     Parameters
@@ -51,12 +56,12 @@ def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.ran
     kind = rng.random()
     if kind < TWICE:
         for across in (-0.23, 0.23):
-            back = _homography(sketch.side, pixels, pose, rng, rng.uniform(0.45, 0.6), across)
-            _place(photo, sketch, back, pose if shadow else "", rng)
+            forward = _homography(sketch, pixels, pose, rng, rng.uniform(0.45, 0.6), across)
+            _place(photo, sketch, forward, pose if shadow else "", rng)
     else:
         close = kind > 1 - CLOSE_UP * (0.5 if first else 1.5)
         scale = rng.uniform(1.15, 1.7) if close else rng.uniform(0.62, 1.06)
-        _place(photo, sketch, _homography(sketch.side, pixels, pose, rng, scale, 0.0), pose if shadow else "", rng)
+        _place(photo, sketch, _homography(sketch, pixels, pose, rng, scale, 0.0), pose if shadow else "", rng)
     photo = _light(photo, rng, neat)
     if rng.random() < PRINTED:
         _badge(photo, rng)
@@ -65,38 +70,48 @@ def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.ran
     return buffer.getvalue()
 
 
-def _homography(side: int, pixels: int, pose: str, rng: np.random.Generator, scale: float, across: float) -> np.ndarray:
-    """Projective map from the photo's pixels to the sketch's, shape (3, 3)."""
-    most, mirrors = POSES[pose]
-    angle = math.radians(rng.uniform(-most, most))
+def _homography(
+    sketch: Sketch, pixels: int, pose: str, rng: np.random.Generator, scale: float, across: float
+) -> np.ndarray:
+    """Projective map from the sketch's pixels to the photo's, shape (3, 3)."""
+    angle = math.radians(rng.uniform(-POSES[pose], POSES[pose]))
     squeeze, shear, tall = rng.uniform(0.86, 1.0), rng.uniform(-0.05, 0.05), rng.random() < 0.5
-    flip = -1.0 if mirrors and rng.random() < 0.5 else 1.0
     sx, sy = (scale * squeeze, scale) if tall else (scale, scale * squeeze)
     slack = abs(1 - scale) / 2 + 0.03
     right, down = rng.uniform(-slack, slack, 2)
     tilt_x, tilt_y = rng.uniform(-0.16, 0.16, 2)
     c, s = math.cos(angle), math.sin(angle)
-    forward = np.array([[c * flip * sx, c * shear - s * sy, right + across],
-                        [s * flip * sx, s * shear + c * sy, down],
-                        [tilt_x, tilt_y, 1.0]])
+    flip, side = -1.0 if sketch.mirrored else 1.0, sketch.side
+    forward = np.array(
+        [
+            [c * flip * sx, c * shear - s * sy, right + across],
+            [s * flip * sx, s * shear + c * sy, down],
+            [tilt_x, tilt_y, 1.0],
+        ]
+    )
     into_photo = np.array([[pixels, 0, pixels / 2], [0, pixels, pixels / 2], [0, 0, 1.0]])
     from_sketch = np.array([[1 / side, 0, -0.5], [0, 1 / side, -0.5], [0, 0, 1.0]])
-    return np.linalg.inv(into_photo @ forward @ from_sketch)
+    return into_photo @ forward @ from_sketch
 
 
-def _place(photo: Image.Image, sketch: Sketch, back: np.ndarray, pose: str, rng: np.random.Generator) -> None:
-    """Put the sketch into the photo, with a shadow if a pose is given. Only the part of the photo it covers is warped."""
+def _place(
+    photo: Image.Image, sketch: Sketch, forward: np.ndarray, pose: str, rng: np.random.Generator
+) -> None:
+    """Put the sketch into the photo, with a shadow if a pose is given.
+
+    Only the part of the photo that it covers is warped.
+    """
     box = sketch.mask.getbbox()
     if box is None:
         return
     x0, y0, x1, y1 = box
-    corners = np.linalg.inv(back) @ np.array([[x0, x1, x1, x0], [y0, y0, y1, y1], [1.0, 1, 1, 1]])
+    corners = forward @ np.array([[x0, x1, x1, x0], [y0, y0, y1, y1], [1.0, 1, 1, 1]])
     across, down = corners[0] / corners[2], corners[1] / corners[2]
     left, top = max(0, int(across.min()) - 1), max(0, int(down.min()) - 1)
     size = (min(photo.width, int(across.max()) + 2) - left, min(photo.height, int(down.max()) + 2) - top)
     if min(size) <= 0:
         return
-    moved = back @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
+    moved = np.linalg.inv(forward) @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
     coefficients = (moved / moved[2, 2]).ravel()[:8].tolist()
     mask = sketch.mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
     image = sketch.image.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
@@ -110,10 +125,17 @@ def _fading(strength: int) -> list[int]:
     return [v * strength // 255 for v in range(256)]
 
 
-def _shadow(photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator) -> None:
+def _shadow(
+    photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator
+) -> None:
     """Darken the ground below what stands, or beside what lies."""
     cast = Image.new("L", (photo.width // 4 + 1, photo.height // 4 + 1))
-    blur, strength, slip, fall = rng.uniform(1.5, 4), int(rng.integers(60, 150)), rng.uniform(-1, 1), rng.uniform(1, 4)
+    blur, strength, slip, fall = (
+        rng.uniform(1.5, 4),
+        int(rng.integers(60, 150)),
+        rng.uniform(-1, 1),
+        rng.uniform(1, 4),
+    )
     if pose in ("lies", "leans"):
         cast.paste(mask.reduce(4), (at[0] // 4 + round(3 * slip), at[1] // 4 + round(fall)))
     else:
@@ -166,8 +188,14 @@ def _tint(rng: np.random.Generator) -> Colour:
 
 
 SURFACES: dict[str, Colour] = {
-    "wood": (176, 128, 84), "board": (150, 104, 66), "marble": (226, 224, 222), "fabric": (190, 180, 165),
-    "leather": (120, 80, 60), "grain": (200, 198, 194), "folds": (205, 196, 186)}
+    "wood": (176, 128, 84),
+    "board": (150, 104, 66),
+    "marble": (226, 224, 222),
+    "fabric": (190, 180, 165),
+    "leather": (120, 80, 60),
+    "grain": (200, 198, 194),
+    "folds": (205, 196, 186),
+}
 
 
 def _surface(size: tuple[int, int], kind: str, rng: np.random.Generator) -> Image.Image:
@@ -183,10 +211,10 @@ def _surface(size: tuple[int, int], kind: str, rng: np.random.Generator) -> Imag
 
 
 def _light(photo: Image.Image, rng: np.random.Generator, neat: bool) -> Image.Image:
-    """Exposure, a cast of colour, and at times a fall of light over the whole; neat photos keep their white."""
-    low, high, cast = (0.98, 1.06, 0.008) if neat else (0.84, 1.08, 0.05)
-    red, green, blue = rng.uniform(low, high) * (1 + rng.uniform(-cast, cast, 3))
-    photo = photo.convert("RGB", (red, 0, 0, 0, 0, green, 0, 0, 0, 0, blue, 0))
+    """Exposure, a cast of colour, and at times a fall of light over the whole; a neat photo keeps its white."""
+    if not neat:
+        red, green, blue = rng.uniform(0.84, 1.08) * (1 + rng.uniform(-0.05, 0.05, 3))
+        photo = photo.convert("RGB", (red, 0, 0, 0, 0, green, 0, 0, 0, 0, blue, 0))
     if rng.random() < (0.08 if neat else 0.5):
         light = _fall_of_light(_one(rng, "slant", "down", "up", "ball"), int(rng.integers(0, 7)), photo.width)
         photo = ImageChops.multiply(photo, light)
@@ -212,6 +240,12 @@ def _badge(photo: Image.Image, rng: np.random.Generator) -> None:
     elif kind < 0.8:
         top = rng.choice([0.0, 0.88]) * side
         draw.rectangle((0, top, side, top + 0.12 * side), fill=colour)
-        draw.text((side / 2, top + 0.06 * side), words, fill="white", font=font(max(6, int(side * 0.07))), anchor="mm")
+        draw.text(
+            (side / 2, top + 0.06 * side),
+            words,
+            fill="white",
+            font=font(max(6, int(side * 0.07))),
+            anchor="mm",
+        )
     else:
         draw.rectangle((0, 0, side - 1, side - 1), outline=colour, width=max(1, side // 60))

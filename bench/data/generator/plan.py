@@ -78,12 +78,17 @@ def draw_plan(settings: GeneratorSettings) -> Plan:
         sizes = _scaled(np.array([count for _, count in listed]), settings)
     else:
         cast = _cast(settings, settings.categories)
-        names = [role.recipe.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast]
+        names = [
+            role.recipe.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast
+        ]
         sizes = _sizes(settings, cast, rng)
     styles = _styles(settings, cast)
     categories = tuple(
-        Category(FIRST_ID + 7 * place, (role.department, role.recipe.family, name), role.recipe, style, int(size))
-        for place, (role, name, style, size) in enumerate(zip(cast, names, styles, sizes, strict=True)))
+        Category(
+            FIRST_ID + 7 * place, (role.department, role.recipe.family, name), role.recipe, style, int(size)
+        )
+        for place, (role, name, style, size) in enumerate(zip(cast, names, styles, sizes, strict=True))
+    )
     truth = rng.permutation(np.repeat(np.arange(len(categories)), sizes))
     return Plan(categories, truth, _mislabel(truth, categories, settings.label_noise, rng))
 
@@ -95,8 +100,8 @@ def _cast(settings: GeneratorSettings, number: int) -> list[_Role]:
     cast: list[_Role] = []
     for place, department in enumerate(departments):
         recipes = DEPARTMENTS[department]
-        for k in range((number - place + len(departments) - 1) // len(departments)):
-            cast.append(_Role(department, recipes[k % len(recipes)], k // len(recipes)))
+        share = (number - place + len(departments) - 1) // len(departments)
+        cast.extend(_Role(department, recipes[k % len(recipes)], k // len(recipes)) for k in range(share))
     return cast
 
 
@@ -151,12 +156,16 @@ def _scaled(counts: np.ndarray, settings: GeneratorSettings) -> np.ndarray:
     if settings.products == 0:
         return counts
     if settings.products < len(counts):
-        raise InputError(f"generator.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
-                         "ask for more products, or 0 for the counts as given")
+        raise InputError(
+            f"generator.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
+            "ask for more products, or 0 for the counts as given",
+        )
     return 1 + _apportion(counts.astype(np.float64), settings.products - len(counts))
 
 
-def _mislabel(truth: np.ndarray, categories: tuple[Category, ...], share: float, rng: np.random.Generator) -> np.ndarray:
+def _mislabel(
+    truth: np.ndarray, categories: tuple[Category, ...], share: float, rng: np.random.Generator
+) -> np.ndarray:
     """Give a share of the products another category's label, as people do: mostly a popular one near by.
 
     No category of `SMALLEST` products or more falls below that by it.

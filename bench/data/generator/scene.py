@@ -10,14 +10,15 @@ import numpy as np
 from bench.data.generator.materials import Paint, darker, lighter
 from bench.data.generator.sketch import Sketch
 
-# The six faces of a box: the corners' places among (x0|x1, y0|y1, z0|z1), and the normal.
+# The six faces of a box: four corners, numbered 4 i + 2 j + k for the ends i, j, k of x, y, z; the axis across it, the
+# side of that axis on which it lies, and its name.
 _FACES = (
-    (((0, 1, 0), (1, 1, 0), (1, 1, 1), (0, 1, 1)), (0, 1, 0), "top"),
-    (((0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)), (0, -1, 0), "under"),
-    (((0, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 1)), (0, 0, 1), "front"),
-    (((0, 1, 0), (1, 1, 0), (1, 0, 0), (0, 0, 0)), (0, 0, -1), "back"),
-    (((1, 1, 1), (1, 1, 0), (1, 0, 0), (1, 0, 1)), (1, 0, 0), "right"),
-    (((0, 1, 1), (0, 1, 0), (0, 0, 0), (0, 0, 1)), (-1, 0, 0), "left"),
+    ((2, 6, 7, 3), 1, 1, "top"),
+    ((0, 4, 5, 1), 1, -1, "under"),
+    ((3, 7, 5, 1), 2, 1, "front"),
+    ((2, 6, 4, 0), 2, -1, "back"),
+    ((7, 6, 4, 5), 0, 1, "right"),
+    ((3, 2, 0, 1), 0, -1, "left"),
 )
 
 
@@ -47,6 +48,7 @@ class Scene:
         # Rows: to the right of the picture, up in it, towards the viewer.
         self._axes = np.array([[c, 0, s], [s * st, ct, -c * st], [-s * ct, st, c * ct]])
         self._rows: list[list[float]] = self._axes[:2].tolist()
+        self._look: list[float] = self._axes[2].tolist()
         self._boxes: list[_Box] = []
         self._scale = 1.0
         self._shift = (0.0, 0.0)
@@ -63,10 +65,10 @@ class Scene:
 
     def draw(self, room: float = 88) -> None:
         """Draw all boxes, the far ones first, in the middle of the sketch, `room` units wide or high."""
-        corners = np.array([(b.low, b.high) for b in self._boxes])
+        ends = np.array([(b.low, b.high) for b in self._boxes])
         # Corner (i, j, k) of box n, projected.
         index = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-        points = corners[:, index, np.arange(3)]
+        points = ends[:, index, np.arange(3)]
         seen = points @ self._axes.T
         low, high = seen[..., :2].min(axis=(0, 1)), seen[..., :2].max(axis=(0, 1))
         self._scale = float(room / max(high - low))
@@ -75,41 +77,46 @@ class Scene:
         flat = np.empty((*seen.shape[:2], 2))
         flat[..., 0] = self._scale * seen[..., 0] + self._shift[0]
         flat[..., 1] = -self._scale * seen[..., 1] + self._shift[1]
+        places = flat.tolist()
         for n in self._order():
-            for places, normal, name in _FACES:
-                if self._axes[2] @ normal > 1e-6:
-                    outline = [tuple(flat[n, 4 * i + 2 * j + k]) for i, j, k in places]
-                    self._face(outline, self._boxes[n].paint, name)
+            for corners, axis, way, name in _FACES:
+                if self._look[axis] * way > 1e-6:
+                    u, v, w, x = corners
+                    self._face(
+                        [places[n][u], places[n][v], places[n][w], places[n][x]], self._boxes[n].paint, name
+                    )
 
     def _order(self) -> list[int]:
         """Boxes from far to near.
 
         Of two boxes that do not meet, some axis separates them, and the one on the viewer's side of it is drawn later.
         """
-        look = self._axes[2]
-        boxes = self._boxes
+        boxes, nearer = (
+            self._boxes,
+            [(axis, part > 0) for axis, part in enumerate(self._look) if abs(part) > 1e-6],
+        )
         behind: list[set[int]] = [set() for _ in boxes]
         for a, first in enumerate(boxes):
             for b in range(a + 1, len(boxes)):
                 second = boxes[b]
-                for axis in range(3):
-                    if abs(look[axis]) < 1e-6:
-                        continue
+                for axis, towards in nearer:
                     if first.high[axis] <= second.low[axis] + 1e-9:
-                        (behind[b] if look[axis] > 0 else behind[a]).add(a if look[axis] > 0 else b)
+                        behind[b if towards else a].add(a if towards else b)
                         break
                     if second.high[axis] <= first.low[axis] + 1e-9:
-                        (behind[a] if look[axis] > 0 else behind[b]).add(b if look[axis] > 0 else a)
+                        behind[a if towards else b].add(b if towards else a)
                         break
         done: list[int] = []
         left = list(range(len(boxes)))
         while left:
-            free = next((n for n in left if not behind[n] - set(done)), left[0])
+            free = next((n for n in left if not behind[n]), left[0])
             left.remove(free)
             done.append(free)
+            for waits in behind:
+                waits.discard(free)
         return done
 
-    def _face(self, outline: list[tuple[float, float]], paint: Paint, name: str) -> None:
+    def _face(self, outline: list[list[float]], paint: Paint, name: str) -> None:
         colour = paint.colour
         if name == "top":
             colour = lighter(colour, 0.16)
@@ -117,8 +124,8 @@ class Scene:
             colour = darker(colour, 0.26 if name == "right" else 0.16)
         elif name == "under":
             colour = darker(colour, 0.5)
-        xs, ys = [p[0] for p in outline], [p[1] for p in outline]
-        area = abs(sum(xs[i] * ys[i - 1] - xs[i - 1] * ys[i] for i in range(4))) / 2
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = outline
+        area = abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2
         if area < (60 if paint.pattern else 130):
             self.sketch.plain(outline, colour)
         else:

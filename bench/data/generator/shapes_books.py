@@ -50,7 +50,13 @@ def book(s: Sketch, cover: Cover) -> None:
     x0, y0 = 50 - width / 2, 50 - height / 2
     x1, y1 = x0 + width, y0 + height
     ground_kind = s.between(0, 1)
-    ground = s.pale() if ground_kind < cover.pale else s.dark() if ground_kind < cover.pale + cover.dark else s.colour()
+    ground = (
+        s.pale()
+        if ground_kind < cover.pale
+        else s.dark()
+        if ground_kind < cover.pale + cover.dark
+        else s.colour()
+    )
     ink: Colour = (250, 248, 240) if sum(ground) < 390 else darker(s.colour(), 0.55)
     accent = s.bright()
     thick = s.between(*cover.thick) * (0.4 + abs(s.turn))
@@ -67,30 +73,64 @@ def book(s: Sketch, cover: Cover) -> None:
     y = y0 + height * (s.between(0.1, 0.24) if top else s.between(0.42, 0.62))
     lines = s.count(*cover.words)
     if s.chance(cover.band):
-        s.plain([(x0, y - size), (x1, y - size), (x1, y + size * (1.15 * lines)), (x0, y + size * (1.15 * lines))], accent)
+        s.plain(
+            [
+                (x0, y - size),
+                (x1, y - size),
+                (x1, y + size * (1.15 * lines)),
+                (x0, y + size * (1.15 * lines)),
+            ],
+            accent,
+        )
         ink = (255, 255, 255) if sum(accent) < 420 else (20, 20, 25)
     for line in range(lines):
         words = s.word(2, 4)
         fitted = min(size, width * 1.55 / len(words))
         s.text(50, y + line * size * 1.15, words.upper() if line == 0 else words.title(), fitted, ink)
-    s.text(50, y0 + height * (0.93 if top else s.between(0.07, 0.12)), f"{s.word(1, 2)} {s.word(2, 3)}".title(), 5, ink)
+    s.text(
+        50,
+        y0 + height * (0.93 if top else s.between(0.07, 0.12)),
+        f"{s.word(1, 2)} {s.word(2, 3)}".title(),
+        5,
+        ink,
+    )
     s.stroke([(x0 + 2.2, y0), (x0 + 2.2, y1)], 0.5, mix(ground, (0, 0, 0), 0.25))
 
 
-def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, ground: Colour, accent: Colour) -> None:
+def _picture(
+    s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, ground: Colour, accent: Colour
+) -> None:
     """What is pictured on the cover."""
     width, height = x1 - x0, y1 - y0
     cx, cy = x0 + width * s.between(0.4, 0.6), y0 + height * s.between(0.5, 0.7)
     second = s.colour()
     if kind == "landscape":
         horizon = y0 + height * s.between(0.5, 0.7)
-        s.slab(x0, y0 + height * s.between(0.0, 0.3), x1, horizon, Paint(mix(second, (150, 190, 230), 0.6), "up"))
+        s.slab(
+            x0, y0 + height * s.between(0.0, 0.3), x1, horizon, Paint(mix(second, (150, 190, 230), 0.6), "up")
+        )
         ridge = [(x0 + width * k / 6, horizon - s.between(2, 18)) for k in range(7)]
         s.poly([(x0, y1 - 8), *ridge, (x1, y1 - 8)], Paint(accent, "down", "grain"))
     elif kind == "figure":
-        s.poly([(cx - 12, y1), (cx - 11, cy + 2), (cx - 4, cy - 5), (cx + 4, cy - 5), (cx + 11, cy + 2), (cx + 12, y1)],
-               Paint(second, "drape"), 1)
-        s.oval(cx - 5, cy - 19, cx + 5, cy - 5, Paint(s.pick((224, 178, 146), (150, 100, 70), (90, 60, 45)), "ball"))
+        s.poly(
+            [
+                (cx - 12, y1),
+                (cx - 11, cy + 2),
+                (cx - 4, cy - 5),
+                (cx + 4, cy - 5),
+                (cx + 11, cy + 2),
+                (cx + 12, y1),
+            ],
+            Paint(second, "drape"),
+            1,
+        )
+        s.oval(
+            cx - 5,
+            cy - 19,
+            cx + 5,
+            cy - 5,
+            Paint(s.pick((224, 178, 146), (150, 100, 70), (90, 60, 45)), "ball"),
+        )
         s.arc(cx - 6, cy - 21, cx + 6, cy - 6, 180, 360, 4, Paint(s.dark(), "flat"))
     elif kind == "dish":
         radius = width * s.between(0.24, 0.36)
@@ -102,8 +142,15 @@ def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, g
         for k in range(s.count(3, 5)):
             bottom = y0 + height * 0.82
             left = x0 + width * (0.2 + 0.13 * k)
-            s.plain([(left, bottom), (left, bottom - s.between(5, 26)), (left + 4.5, bottom - s.between(5, 26)), (left + 4.5, bottom)],
-                    mix(accent, second, k / 4))
+            s.plain(
+                [
+                    (left, bottom),
+                    (left, bottom - s.between(5, 26)),
+                    (left + 4.5, bottom - s.between(5, 26)),
+                    (left + 4.5, bottom),
+                ],
+                mix(accent, second, k / 4),
+            )
     elif kind == "shapes":
         for _ in range(s.count(2, 5)):
             x, y, r = x0 + width * s.between(0.2, 0.8), y0 + height * s.between(0.3, 0.8), s.between(3, 10)
@@ -112,25 +159,93 @@ def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, g
         for row in range(2):
             for column in range(2):
                 left, up = x0 + width * (0.06 + 0.46 * column), y0 + height * (0.32 + 0.31 * row)
-                s.slab(left, up, left + width * 0.42, up + height * 0.28, Paint(s.bright(), "up", "", s.pick("", "dots", "diagonal"), s.bright()))
-                s.disc(left + width * s.between(0.12, 0.3), up + height * 0.17, s.between(3, 6), Paint((228, 184, 150), "ball"))
+                s.slab(
+                    left,
+                    up,
+                    left + width * 0.42,
+                    up + height * 0.28,
+                    Paint(s.bright(), "up", "", s.pick("", "dots", "diagonal"), s.bright()),
+                )
+                s.disc(
+                    left + width * s.between(0.12, 0.3),
+                    up + height * 0.17,
+                    s.between(3, 6),
+                    Paint((228, 184, 150), "ball"),
+                )
     elif kind == "pattern":
-        s.slab(x0, y0 + height * 0.3, x1, y1 - height * 0.1,
-               Paint(ground, "down", "", s.pick("floral", "leaves", "stars", "chevron", "stripes"), accent))
+        s.slab(
+            x0,
+            y0 + height * 0.3,
+            x1,
+            y1 - height * 0.1,
+            Paint(ground, "down", "", s.pick("floral", "leaves", "stars", "chevron", "stripes"), accent),
+        )
     elif kind == "frame":
         s.slab(x0 + 5, y0 + 5, x1 - 5, y1 - 5, Paint(accent, "flat"))
         s.slab(x0 + 6, y0 + 6, x1 - 6, y1 - 6, Paint(ground, "slant"))
 
 
 COVERS = {
-    "LITERATURE": Cover((0.62, 0.7), 0.4, 0.3, (1, 3), 0.6, (6, 10), 0.2, ("landscape", "figure", "pattern", "frame"), (3, 9)),
-    "CRIME NOVEL": Cover((0.6, 0.68), 0.12, 0.6, (1, 3), 0.4, (8, 14), 0.2, ("landscape", "figure", "frame", "none"), (4, 10)),
-    "TEXTBOOK": Cover((0.7, 0.8), 0.35, 0.15, (2, 4), 0.75, (7, 11), 0.5, ("diagram", "shapes", "pattern", "landscape"), (3, 9)),
-    "COOK BOOK": Cover((0.72, 0.95), 0.5, 0.12, (1, 3), 0.6, (7, 12), 0.35, ("dish", "dish", "pattern", "shapes"), (3, 7)),
-    "COMIC BOOK": Cover((0.66, 0.78), 0.2, 0.25, (1, 2), 0.85, (10, 16), 0.45, ("panels", "figure", "figure", "shapes"), (1, 4)),
-    "TRAVEL GUIDE": Cover((0.5, 0.64), 0.25, 0.1, (1, 2), 0.7, (8, 13), 0.5, ("landscape", "landscape", "pattern", "figure"), (2, 6)),
-    "CHILDREN'S BOOK": Cover((0.75, 1.05), 0.4, 0.05, (1, 3), 0.7, (8, 14), 0.2, ("shapes", "figure", "pattern", "landscape"), (1, 4)),
-    "BIOGRAPHY": Cover((0.62, 0.72), 0.35, 0.3, (1, 2), 0.4, (7, 12), 0.3, ("figure", "figure", "frame", "landscape"), (4, 9)),
-    "DICTIONARY": Cover((0.62, 0.75), 0.25, 0.2, (1, 3), 0.6, (9, 15), 0.55, ("frame", "none", "shapes", "pattern"), (6, 12)),
-    "SELF-HELP": Cover((0.62, 0.7), 0.5, 0.08, (2, 4), 0.5, (7, 12), 0.3, ("shapes", "none", "figure", "diagram"), (2, 6)),
+    "LITERATURE": Cover(
+        (0.62, 0.7), 0.4, 0.3, (1, 3), 0.6, (6, 10), 0.2, ("landscape", "figure", "pattern", "frame"), (3, 9)
+    ),
+    "CRIME NOVEL": Cover(
+        (0.6, 0.68), 0.12, 0.6, (1, 3), 0.4, (8, 14), 0.2, ("landscape", "figure", "frame", "none"), (4, 10)
+    ),
+    "TEXTBOOK": Cover(
+        (0.7, 0.8),
+        0.35,
+        0.15,
+        (2, 4),
+        0.75,
+        (7, 11),
+        0.5,
+        ("diagram", "shapes", "pattern", "landscape"),
+        (3, 9),
+    ),
+    "COOK BOOK": Cover(
+        (0.72, 0.95), 0.5, 0.12, (1, 3), 0.6, (7, 12), 0.35, ("dish", "dish", "pattern", "shapes"), (3, 7)
+    ),
+    "COMIC BOOK": Cover(
+        (0.66, 0.78),
+        0.2,
+        0.25,
+        (1, 2),
+        0.85,
+        (10, 16),
+        0.45,
+        ("panels", "figure", "figure", "shapes"),
+        (1, 4),
+    ),
+    "TRAVEL GUIDE": Cover(
+        (0.5, 0.64),
+        0.25,
+        0.1,
+        (1, 2),
+        0.7,
+        (8, 13),
+        0.5,
+        ("landscape", "landscape", "pattern", "figure"),
+        (2, 6),
+    ),
+    "CHILDREN'S BOOK": Cover(
+        (0.75, 1.05),
+        0.4,
+        0.05,
+        (1, 3),
+        0.7,
+        (8, 14),
+        0.2,
+        ("shapes", "figure", "pattern", "landscape"),
+        (1, 4),
+    ),
+    "BIOGRAPHY": Cover(
+        (0.62, 0.72), 0.35, 0.3, (1, 2), 0.4, (7, 12), 0.3, ("figure", "figure", "frame", "landscape"), (4, 9)
+    ),
+    "DICTIONARY": Cover(
+        (0.62, 0.75), 0.25, 0.2, (1, 3), 0.6, (9, 15), 0.55, ("frame", "none", "shapes", "pattern"), (6, 12)
+    ),
+    "SELF-HELP": Cover(
+        (0.62, 0.7), 0.5, 0.08, (2, 4), 0.5, (7, 12), 0.3, ("shapes", "none", "figure", "diagram"), (2, 6)
+    ),
 }

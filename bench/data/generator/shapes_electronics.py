@@ -12,7 +12,11 @@ from bench.data.generator.sketch import Sketch
 def _case(s: Sketch) -> Paint:
     """The body of a device: mostly black, grey or white."""
     kind = s.between(0, 1)
-    return Paint(s.dark() if kind < 0.55 else s.steel() if kind < 0.8 else s.colour(), "slant", s.pick("", "", "brushed"))
+    return Paint(
+        s.dark() if kind < 0.55 else s.steel() if kind < 0.8 else s.colour(),
+        "slant",
+        s.pick("", "", "brushed"),
+    )
 
 
 def _shown(s: Sketch, x0: float, y0: float, x1: float, y1: float) -> None:
@@ -26,7 +30,9 @@ def _shown(s: Sketch, x0: float, y0: float, x1: float, y1: float) -> None:
         s.slab(x0, y0, x1, y1, Paint((238, 240, 243), "flat"))
         for k in range(6):
             y = y0 + height * (0.16 + 0.12 * k)
-            s.stroke([(x0 + width * 0.1, y), (x0 + width * s.between(0.4, 0.9), y)], height * 0.03, (130, 136, 150))
+            s.stroke(
+                [(x0 + width * 0.1, y), (x0 + width * s.between(0.4, 0.9), y)], height * 0.03, (130, 136, 150)
+            )
         s.slab(x0, y0, x1, y0 + height * 0.08, Paint(s.colour(), "flat"))
         return
     s.slab(x0, y0, x1, y1, Paint(s.colour(), s.pick("up", "slant", "ball"), "", "", s.colour()))
@@ -35,18 +41,33 @@ def _shown(s: Sketch, x0: float, y0: float, x1: float, y1: float) -> None:
         ridge = [(x0 + width * k / 6, ground - height * s.between(0, 0.25)) for k in range(7)]
         s.poly([(x0, y1), *ridge, (x1, y1)], Paint(s.colour(), "down", "grain"))
         radius = min(width, height) * s.between(0.06, 0.14)
-        s.disc(x0 + width * s.between(0.2, 0.8), y0 + height * s.between(0.16, 0.4), radius, Paint((250, 240, 200), "flat"))
+        s.disc(
+            x0 + width * s.between(0.2, 0.8),
+            y0 + height * s.between(0.16, 0.4),
+            radius,
+            Paint((250, 240, 200), "flat"),
+        )
     elif kind == "icons":
         step = min(width, height) / 4.5
         for row in range(int(height // step) - 1):
             for column in range(int(width // step)):
                 x, y = x0 + step * (column + 0.22), y0 + step * (row + 0.6)
-                s.plain([(x, y), (x + step * 0.6, y), (x + step * 0.6, y + step * 0.6), (x, y + step * 0.6)], s.bright())
+                s.plain(
+                    [(x, y), (x + step * 0.6, y), (x + step * 0.6, y + step * 0.6), (x, y + step * 0.6)],
+                    s.bright(),
+                )
     else:
         for _ in range(3):
             a, b = s.between(0, 1), s.between(0, 1)
-            s.plain([(x0, y0 + height * a), (x1, y0 + height * b), (x1, min(y1, y0 + height * (b + 0.2))), (x0, min(y1, y0 + height * (a + 0.15)))],
-                    s.bright())
+            s.plain(
+                [
+                    (x0, y0 + height * a),
+                    (x1, y0 + height * b),
+                    (x1, min(y1, y0 + height * (b + 0.2))),
+                    (x0, min(y1, y0 + height * (a + 0.15))),
+                ],
+                s.bright(),
+            )
 
 
 def _handheld(s: Sketch, low: float, high: float, size: float, border: float) -> None:
@@ -60,7 +81,14 @@ def _handheld(s: Sketch, low: float, high: float, size: float, border: float) ->
     radius = s.between(2, 6)
     edge = s.between(border * 0.3, border)
     side = 1.6 * s.turn
-    s.slab(x0 + side, y0 + 0.6, x0 + width + side, y0 + height + 0.6, Paint(darker(case.colour, 0.4), "flat"), radius)
+    s.slab(
+        x0 + side,
+        y0 + 0.6,
+        x0 + width + side,
+        y0 + height + 0.6,
+        Paint(darker(case.colour, 0.4), "flat"),
+        radius,
+    )
     s.slab(x0, y0, x0 + width, y0 + height, case, radius)
     if s.chance(0.2):
         for k in range(s.count(1, 3)):
@@ -102,7 +130,18 @@ def _screen(s: Sketch, low: float, high: float, foot: float, border: float) -> N
     else:
         for way in (-1, 1):
             x = 50 + way * width * s.between(0.28, 0.4)
-            s.plain([(x - 1, y1), (x + 1, y1), (x + 6, y1 + 7), (x + 4, y1 + 7), (x, y1 + 2), (x - 4, y1 + 7), (x - 6, y1 + 7)], stand.colour)
+            s.plain(
+                [
+                    (x - 1, y1),
+                    (x + 1, y1),
+                    (x + 6, y1 + 7),
+                    (x + 4, y1 + 7),
+                    (x, y1 + 2),
+                    (x - 4, y1 + 7),
+                    (x - 6, y1 + 7),
+                ],
+                stand.colour,
+            )
     s.slab(x0, y0, x0 + width, y1, case, 1)
     edge = s.between(border * 0.4, border)
     _shown(s, x0 + edge, y0 + edge, x0 + width - edge, y1 - edge * 1.4)
@@ -128,19 +167,40 @@ def laptop(s: Sketch) -> None:
     x0, x1 = 50 - width / 2, 50 + width / 2
     hinge = 58.0
     lean = 5 * s.turn
-    s.poly([(x0 + lean, hinge - height), (x1 + lean, hinge - height), (x1, hinge), (x0, hinge)], Paint(case.colour, "flat"))
+    s.poly(
+        [(x0 + lean, hinge - height), (x1 + lean, hinge - height), (x1, hinge), (x0, hinge)],
+        Paint(case.colour, "flat"),
+    )
     edge = s.between(1.4, 3.5)
     _shown(s, x0 + edge + lean / 2, hinge - height + edge, x1 - edge + lean / 2, hinge - edge * 1.3)
     deep, spread = s.between(15, 24), s.between(4, 10)
-    s.poly([(x0, hinge), (x1, hinge), (x1 + spread, hinge + deep), (x0 - spread, hinge + deep)], Paint(lighter(case.colour, 0.1), "down", case.texture))
-    s.plain([(x0 - spread, hinge + deep), (x1 + spread, hinge + deep), (x1 + spread, hinge + deep + 2), (x0 - spread, hinge + deep + 2)],
-            darker(case.colour, 0.3))
+    s.poly(
+        [(x0, hinge), (x1, hinge), (x1 + spread, hinge + deep), (x0 - spread, hinge + deep)],
+        Paint(lighter(case.colour, 0.1), "down", case.texture),
+    )
+    s.plain(
+        [
+            (x0 - spread, hinge + deep),
+            (x1 + spread, hinge + deep),
+            (x1 + spread, hinge + deep + 2),
+            (x0 - spread, hinge + deep + 2),
+        ],
+        darker(case.colour, 0.3),
+    )
     keys = (30, 30, 34) if sum(case.colour) > 220 else (84, 86, 92)
     for row in range(4):
         y = hinge + deep * (0.1 + 0.12 * row)
         out = spread * (y - hinge) / deep - 5
         s.stroke([(x0 - out, y), (x1 + out, y)], deep * 0.085, keys)
-    s.plain([(42, hinge + deep * 0.66), (58, hinge + deep * 0.66), (59, hinge + deep * 0.93), (41, hinge + deep * 0.93)], mix(case.colour, (128, 128, 128), 0.3))
+    s.plain(
+        [
+            (42, hinge + deep * 0.66),
+            (58, hinge + deep * 0.66),
+            (59, hinge + deep * 0.93),
+            (41, hinge + deep * 0.93),
+        ],
+        mix(case.colour, (128, 128, 128), 0.3),
+    )
 
 
 def keyboard(s: Sketch) -> None:
@@ -155,7 +215,10 @@ def keyboard(s: Sketch) -> None:
     scene.draw()
     key = s.dark() if s.chance(0.6) else s.pale()
     glow = s.bright() if s.chance(0.3) else darker(case.colour, 0.4)
-    corners = [scene.place(x, 2, z) for x, z in ((1.5, 1.5), (width - 1.5, 1.5), (width - 1.5, deep - 1.5), (1.5, deep - 1.5))]
+    corners = [
+        scene.place(x, 2, z)
+        for x, z in ((1.5, 1.5), (width - 1.5, 1.5), (width - 1.5, deep - 1.5), (1.5, deep - 1.5))
+    ]
     s.plain(corners, glow)
     rows, columns = 5, s.count(12, 16)
     step_x, step_z = (width - 4) / columns, (deep - 4) / rows
@@ -164,8 +227,18 @@ def keyboard(s: Sketch) -> None:
         while column < columns:
             long = 6 if row == rows - 1 and column == 3 else 1
             x, z = 2 + column * step_x, 2 + row * step_z
-            s.plain([scene.place(u, 2.4, v) for u, v in ((x + 0.3, z + 0.3), (x + long * step_x - 0.3, z + 0.3),
-                                                        (x + long * step_x - 0.3, z + step_z - 0.3), (x + 0.3, z + step_z - 0.3))], key)
+            s.plain(
+                [
+                    scene.place(u, 2.4, v)
+                    for u, v in (
+                        (x + 0.3, z + 0.3),
+                        (x + long * step_x - 0.3, z + 0.3),
+                        (x + long * step_x - 0.3, z + step_z - 0.3),
+                        (x + 0.3, z + step_z - 0.3),
+                    )
+                ],
+                key,
+            )
             column += long
 
 
@@ -181,8 +254,16 @@ def headphones(s: Sketch) -> None:
         x = 50 + way * (r * narrow - 1)
         s.slab(x - 2, cup_y - cup - 8, x + 2, cup_y, case)
         s.oval(x - way * 5 - width, cup_y - cup, x - way * 5 + width, cup_y + cup, pad)
-        s.oval(x + way * 2 - width * 0.9, cup_y - cup * 0.95, x + way * 2 + width * 0.9, cup_y + cup * 0.95, case)
-        s.oval(x + way * 3 - width * 0.5, cup_y - cup * 0.5, x + way * 3 + width * 0.5, cup_y + cup * 0.5, Paint(darker(case.colour, 0.2), "ball"))
+        s.oval(
+            x + way * 2 - width * 0.9, cup_y - cup * 0.95, x + way * 2 + width * 0.9, cup_y + cup * 0.95, case
+        )
+        s.oval(
+            x + way * 3 - width * 0.5,
+            cup_y - cup * 0.5,
+            x + way * 3 + width * 0.5,
+            cup_y + cup * 0.5,
+            Paint(darker(case.colour, 0.2), "ball"),
+        )
     if s.chance(0.4):
         s.stroke([(50 - r, cup_y + cup), (46, 88), (52, 92), (60, 90)], 1, s.dark())
 
@@ -194,14 +275,21 @@ def camera(s: Sketch) -> None:
     width, height = s.between(64, 84), s.between(36, 50)
     x0, y0 = 50 - width / 2, 52 - height / 2
     if s.chance(0.6):
-        s.poly([(42, y0 + 3), (45, y0 - s.between(5, 10)), (55, y0 - 8), (59, y0 + 3)], Paint(metal.colour, "slant"))
+        s.poly(
+            [(42, y0 + 3), (45, y0 - s.between(5, 10)), (55, y0 - 8), (59, y0 + 3)],
+            Paint(metal.colour, "slant"),
+        )
     s.slab(x0 + 8, y0 - 4, x0 + 16, y0 + 3, Paint(s.steel(), "side"), 1)
     s.slab(x0, y0, x0 + width, y0 + height, case, 5)
     s.slab(x0, y0, x0 + width, y0 + height * 0.24, metal, 3)
     x, r = 50 + s.between(-6, 8) + 4 * s.turn, min(height * 0.5, s.between(15, 23))
     y = 54.0
-    for share, paint in ((1.0, Paint(s.dark(), "side")), (0.86, Paint(s.steel(), "metal")), (0.8, Paint((24, 24, 28), "ball")),
-                         (0.5, Paint(s.pick((40, 30, 70), (20, 50, 60), (50, 20, 30)), "ball"))):
+    for share, paint in (
+        (1.0, Paint(s.dark(), "side")),
+        (0.86, Paint(s.steel(), "metal")),
+        (0.8, Paint((24, 24, 28), "ball")),
+        (0.5, Paint(s.pick((40, 30, 70), (20, 50, 60), (50, 20, 30)), "ball")),
+    ):
         s.disc(x, y, r * share, paint)
     s.spot(x - r * 0.18, y - r * 0.2, r * 0.1, (225, 232, 245))
     s.slab(x0 + width - 14, y0 + 3, x0 + width - 5, y0 + 8, Paint((230, 232, 220), "screen"))
@@ -209,11 +297,20 @@ def camera(s: Sketch) -> None:
 
 def speaker(s: Sketch) -> None:
     """A box with cones, or a round one."""
-    case = s.pick(Paint(s.dark(), "slant", "grain"), Paint(s.wooden(), "slant", "board"), Paint(s.colour(), "side", "fabric"))
+    case = s.pick(
+        Paint(s.dark(), "slant", "grain"),
+        Paint(s.wooden(), "slant", "board"),
+        Paint(s.colour(), "side", "fabric"),
+    )
     if s.chance(0.35):
         r, height = s.between(16, 34), s.between(40, 70)
         top = 50 - height / 2
-        s.turned(50, [(top, r * 0.85), (top + 6, r), (top + height - 6, r), (top + height, r * 0.85)], Paint(case.colour, "side", "wicker"), 1)
+        s.turned(
+            50,
+            [(top, r * 0.85), (top + 6, r), (top + height - 6, r), (top + height, r * 0.85)],
+            Paint(case.colour, "side", "wicker"),
+            1,
+        )
         s.oval(50 - r * 0.84, top - 3, 50 + r * 0.84, top + 7, Paint(darker(case.colour, 0.3), "slant"))
         return
     width, height = s.between(34, 52), s.between(60, 84)
@@ -223,9 +320,23 @@ def speaker(s: Sketch) -> None:
     scene.draw(80)
     cone = s.between(0.3, 0.42)
     for share_y, share_r in ((0.32, cone), (0.76, cone * s.between(0.45, 0.8))):
-        rim = [scene.place(width * (0.5 + share_r * math.cos(a / 4)), height * share_y + width * share_r * math.sin(a / 4), depth) for a in range(26)]
+        rim = [
+            scene.place(
+                width * (0.5 + share_r * math.cos(a / 4)),
+                height * share_y + width * share_r * math.sin(a / 4),
+                depth,
+            )
+            for a in range(26)
+        ]
         s.poly(rim, Paint((34, 34, 38), "ball"))
-        inner = [scene.place(width * (0.5 + share_r * 0.75 * math.cos(a / 4)), height * share_y + width * share_r * 0.75 * math.sin(a / 4), depth) for a in range(26)]
+        inner = [
+            scene.place(
+                width * (0.5 + share_r * 0.75 * math.cos(a / 4)),
+                height * share_y + width * share_r * 0.75 * math.sin(a / 4),
+                depth,
+            )
+            for a in range(26)
+        ]
         s.poly(inner, Paint(s.pick((62, 62, 66), (190, 170, 60), (90, 90, 100)), "hollow"))
         u, v = scene.place(width * 0.5, height * share_y, depth)
         s.disc(u, v, 3, Paint((30, 30, 30), "ball"))
@@ -235,7 +346,16 @@ def game_controller(s: Sketch) -> None:
     """A controller with two grips."""
     case = Paint(s.dark() if s.chance(0.5) else s.colour(), "ball")
     spread, drop = s.between(36, 42), s.between(68, 80)
-    right = [(0, 36), (18, 34), (spread - 6, 33), (spread, 44), (spread + 3, drop), (spread - 5, drop + 4), (20, 62), (0, 60)]
+    right = [
+        (0, 36),
+        (18, 34),
+        (spread - 6, 33),
+        (spread, 44),
+        (spread + 3, drop),
+        (spread - 5, drop + 4),
+        (20, 62),
+        (0, 60),
+    ]
     s.poly([*((50 + x, y) for x, y in right), *((50 - x, y) for x, y in reversed(right))], case, 2)
     dark = Paint(s.dark(), "ball")
     low = s.chance(0.5)

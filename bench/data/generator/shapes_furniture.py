@@ -17,8 +17,17 @@ def _wood(s: Sketch, metal: float = 0.15) -> Paint:
     return Paint(s.wooden(), "down", s.pick("wood", "wood", "", "grain"))
 
 
-def _legs(scene: Scene, x0: float, x1: float, z0: float, z1: float, height: float, thick: float,
-          paint: Paint, inset: float = 0.0) -> None:
+def _legs(
+    scene: Scene,
+    x0: float,
+    x1: float,
+    z0: float,
+    z1: float,
+    height: float,
+    thick: float,
+    paint: Paint,
+    inset: float = 0.0,
+) -> None:
     """Four legs under a rectangle."""
     for x in (x0 + inset, x1 - thick - inset):
         for z in (z0 + inset, z1 - thick - inset):
@@ -92,7 +101,9 @@ def _upholstered(s: Sketch, low: float, high: float, seats: int) -> None:
     scene.box(width - arm, width, seat - 10, arms, 12, depth, plain)
     if s.chance(0.35):
         x = s.between(arm, width - arm - 26)
-        scene.box(x, x + 24, seat + 4, seat + 26, 27, 34, Paint(s.colour(), "puff", "fabric", "check", s.colour()))
+        scene.box(
+            x, x + 24, seat + 4, seat + 26, 27, 34, Paint(s.colour(), "puff", "fabric", "check", s.colour())
+        )
     scene.draw()
 
 
@@ -119,7 +130,15 @@ def _table(s: Sketch, low: float, high: float, drawers: float, shelf: float) -> 
         scene.box(width - 2 - thick, width - 2, 0, height, 4, depth - 4, legs)
     if s.chance(drawers):
         right = width * s.between(0.55, 0.68)
-        scene.box(right, width - 9, height - s.between(14, 50), height, 6, depth - 3, Paint(lighter(top.colour, 0.1), "down"))
+        scene.box(
+            right,
+            width - 9,
+            height - s.between(14, 50),
+            height,
+            6,
+            depth - 3,
+            Paint(lighter(top.colour, 0.1), "down"),
+        )
     if s.chance(shelf):
         scene.box(8, width - 8, height * 0.3, height * 0.3 + 3, 6, depth - 6, legs)
     scene.box(0, width, height, height + s.between(2.5, 6), 0, depth, top)
@@ -141,8 +160,9 @@ def desk(s: Sketch) -> None:
     _table(s, 68, 78, 0.8, 0.05)
 
 
-def _case(s: Sketch, width: float, height: float, depth: float, rows: int, columns: int, doors: float,
-          open_: float) -> None:
+def _case(
+    s: Sketch, width: float, height: float, depth: float, rows: int, columns: int, doors: float, open_: float
+) -> None:
     """A body divided into fields, each a drawer, a door or open."""
     scene = _scene(s)
     body = _wood(s, 0.02)
@@ -185,7 +205,10 @@ def _filled(s: Sketch, scene: Scene, x0: float, x1: float, y0: float, y1: float,
         while x < x0 + (x1 - x0) * 0.75:
             wide = 2 + 2.5 * float(s.rng.random())
             top = y0 + (y1 - y0) * (0.6 + 0.3 * float(s.rng.random()))
-            s.plain([scene.place(u, v, depth) for u, v in ((x, top), (x + wide, top), (x + wide, y0), (x, y0))], s.colour())
+            s.plain(
+                [scene.place(u, v, depth) for u, v in ((x, top), (x + wide, top), (x + wide, y0), (x, y0))],
+                s.colour(),
+            )
             x += wide + 0.3
     elif kind < 0.5:
         u, v = scene.place((x0 + x1) / 2, y0, depth)
@@ -194,19 +217,34 @@ def _filled(s: Sketch, scene: Scene, x0: float, x1: float, y0: float, y1: float,
 
 def drawers(s: Sketch) -> None:
     """A chest of drawers."""
-    _case(s, s.between(50, 100), s.between(70, 105), s.between(38, 48), s.count(3, 5), s.count(1, 2), 0.02, 0.02)
+    _case(
+        s, s.between(50, 100), s.between(70, 105), s.between(38, 48), s.count(3, 5), s.count(1, 2), 0.02, 0.02
+    )
 
 
 def sideboard(s: Sketch) -> None:
     """A low, long cupboard, also for the television."""
-    _case(s, s.between(120, 175), s.between(42, 80), s.between(38, 45), s.count(1, 3), s.count(2, 4), 0.6, 0.25)
+    _case(
+        s, s.between(120, 175), s.between(42, 80), s.between(38, 45), s.count(1, 3), s.count(2, 4), 0.6, 0.25
+    )
 
 
 def bookcase(s: Sketch) -> None:
     """Shelves, mostly open."""
-    _case(s, s.between(45, 110), s.between(110, 190), s.between(25, 35), s.count(4, 6), s.count(1, 3), 0.6, 0.88)
+    _case(
+        s, s.between(45, 110), s.between(110, 190), s.between(25, 35), s.count(4, 6), s.count(1, 3), 0.6, 0.88
+    )
 
 
 def wardrobe(s: Sketch) -> None:
     """A high cupboard with doors."""
-    _case(s, s.between(80, 160), s.between(165, 205), s.between(50, 60), s.pick(1, 1, 2), s.count(2, 4), 1.0, 0.08)
+    _case(
+        s,
+        s.between(80, 160),
+        s.between(165, 205),
+        s.between(50, 60),
+        s.pick(1, 1, 2),
+        s.count(2, 4),
+        1.0,
+        0.08,
+    )

@@ -10,23 +10,39 @@ from bench.data.generator.sketch import Sketch
 
 def _shade(s: Sketch, x: float, top: float, height: float, r: float) -> None:
     """A lamp's shade about the vertical at `x`, lit or not."""
-    cloth = s.pick(Paint(s.pale(), "side", "fabric"), Paint(s.colour(), "side", s.pick("fabric", "", "wicker")),
-                   Paint(s.steel(), "metal"), Paint(s.pale(), "side", "", s.pick("stripes", "chevron", "leaves"), s.colour()))
+    cloth = s.pick(
+        Paint(s.pale(), "side", "fabric"),
+        Paint(s.colour(), "side", s.pick("fabric", "", "wicker")),
+        Paint(s.steel(), "metal"),
+        Paint(s.pale(), "side", "", s.pick("stripes", "chevron", "leaves"), s.colour()),
+    )
     kind = s.pick("cone", "cone", "drum", "dome", "ball")
     if kind == "ball":
         s.disc(x, top + height / 2, max(r, height / 2) * 0.85, Paint(lighter(cloth.colour, 0.4), "ball"))
         return
     upper = r * {"cone": s.between(0.4, 0.7), "drum": 1.0, "dome": 0.35}[kind]
     if kind == "dome":
-        s.turned(x, [(top, upper), (top + height * 0.3, r * 0.85), (top + height, r), (top + height, r)], cloth, 2)
+        s.turned(
+            x, [(top, upper), (top + height * 0.3, r * 0.85), (top + height, r), (top + height, r)], cloth, 2
+        )
     else:
         s.turned(x, [(top, upper), (top + height, r)], cloth, 0)
-    s.oval(x - r, top + height - 2.5, x + r, top + height + 2.5, Paint(mix(cloth.colour, (255, 235, 180), 0.6), "flat"))
+    s.oval(
+        x - r,
+        top + height - 2.5,
+        x + r,
+        top + height + 2.5,
+        Paint(mix(cloth.colour, (255, 235, 180), 0.6), "flat"),
+    )
 
 
 def _foot(s: Sketch, x: float, top: float, bottom: float, r: float, thin: bool) -> None:
     """What carries a lamp."""
-    metal = Paint(s.steel(), "metal") if s.chance(0.6) else Paint(s.wooden() if s.chance(0.5) else s.colour(), "side")
+    metal = (
+        Paint(s.steel(), "metal")
+        if s.chance(0.6)
+        else Paint(s.wooden() if s.chance(0.5) else s.colour(), "side")
+    )
     kind = "rod" if thin else s.pick("rod", "vase", "turned")
     if kind == "rod" and thin and s.chance(0.35):
         for way in (-1, 0, 1):
@@ -37,11 +53,17 @@ def _foot(s: Sketch, x: float, top: float, bottom: float, r: float, thin: bool) 
     if kind == "rod":
         s.slab(x - 1.2, top, x + 1.2, bottom - 2, metal)
     elif kind == "vase":
-        s.turned(x, [(top, 2), (top + height * 0.3, r * 0.5), (top + height * 0.6, r), (bottom - 2, r * 0.6)],
-                 Paint(s.colour(), "side", "", s.pick("", "", "floral", "bands"), s.colour()), 2)
+        s.turned(
+            x,
+            [(top, 2), (top + height * 0.3, r * 0.5), (top + height * 0.6, r), (bottom - 2, r * 0.6)],
+            Paint(s.colour(), "side", "", s.pick("", "", "floral", "bands"), s.colour()),
+            2,
+        )
     else:
         steps = s.count(4, 7)
-        s.turned(x, [(top + height * k / steps, r * s.between(0.15, 0.7)) for k in range(steps + 1)], metal, 2)
+        s.turned(
+            x, [(top + height * k / steps, r * s.between(0.15, 0.7)) for k in range(steps + 1)], metal, 2
+        )
 
 
 def table_lamp(s: Sketch) -> None:
@@ -109,17 +131,41 @@ def vase(s: Sketch) -> None:
                 a = petal * 1.2566 + k
                 s.spot(x + 3.6 * math.cos(a), y + 3.6 * math.sin(a), 3, bloom)
             s.spot(x, y, 2, (240, 200, 60))
-    paint = s.pick(Paint(s.colour(), "side", s.pick("", "speckle", "marble"), s.pick("", "", "floral", "bands", "leaves", "chevron"), s.colour()),
-                   Paint(lighter(s.colour(), 0.5), "glass"), Paint(s.steel(), "metal"))
+    paint = s.pick(
+        Paint(
+            s.colour(),
+            "side",
+            s.pick("", "speckle", "marble"),
+            s.pick("", "", "floral", "bands", "leaves", "chevron"),
+            s.colour(),
+        ),
+        Paint(lighter(s.colour(), 0.5), "glass"),
+        Paint(s.steel(), "metal"),
+    )
     at = s.between(0.3, 0.75)
-    s.turned(50, [(top, neck * s.between(1, 1.5)), (top + height * 0.15, neck), (top + height * at, belly), (bottom - 3, foot), (bottom, foot)], paint, 3)
+    s.turned(
+        50,
+        [
+            (top, neck * s.between(1, 1.5)),
+            (top + height * 0.15, neck),
+            (top + height * at, belly),
+            (bottom - 3, foot),
+            (bottom, foot),
+        ],
+        paint,
+        3,
+    )
     s.oval(50 - neck, top - 1.5, 50 + neck, top + 2.5, Paint(darker(paint.colour, 0.45), "flat"))
 
 
 def wall_clock(s: Sketch) -> None:
     """A clock."""
     face = s.pale() if s.chance(0.6) else s.colour() if s.chance(0.5) else s.dark()
-    rim = Paint(s.steel() if s.chance(0.5) else s.wooden() if s.chance(0.5) else s.colour(), "slant", s.pick("", "wood"))
+    rim = Paint(
+        s.steel() if s.chance(0.5) else s.wooden() if s.chance(0.5) else s.colour(),
+        "slant",
+        s.pick("", "wood"),
+    )
     r, width = s.between(36, 44), s.between(1.5, 7)
     square = s.chance(0.25)
     if square:
@@ -137,12 +183,23 @@ def wall_clock(s: Sketch) -> None:
         if kind == "numbers":
             s.text(50 + inner * 0.95 * u, 50 + inner * 0.95 * v, str(hour), r * 0.2, ink)
         elif kind == "lines":
-            s.stroke([(50 + inner * 0.88 * u, 50 + inner * 0.88 * v), (50 + inner * u, 50 + inner * v)], 1.6 if hour % 3 else 2.6, ink)
+            s.stroke(
+                [(50 + inner * 0.88 * u, 50 + inner * 0.88 * v), (50 + inner * u, 50 + inner * v)],
+                1.6 if hour % 3 else 2.6,
+                ink,
+            )
         else:
             s.spot(50 + inner * u, 50 + inner * v, 1.4, ink)
     for reach, thick in ((0.55, 2.2), (0.8, 1.4)):
         a = s.between(0, 6.28)
-        s.stroke([(50 - 3 * math.sin(a), 50 + 3 * math.cos(a)), (50 + inner * reach * math.sin(a), 50 - inner * reach * math.cos(a))], thick, ink)
+        s.stroke(
+            [
+                (50 - 3 * math.sin(a), 50 + 3 * math.cos(a)),
+                (50 + inner * reach * math.sin(a), 50 - inner * reach * math.cos(a)),
+            ],
+            thick,
+            ink,
+        )
     s.spot(50, 50, 1.8, s.bright())
 
 
@@ -160,8 +217,12 @@ def _frame(s: Sketch, mirror: bool) -> None:
         s.oval(x0 + thick, y0 + thick, x1 - thick, y1 - thick, glass)
         return
     s.slab(x0, y0, x1, y1, rim, s.pick(0, 0, 3))
-    for a, b in (((x0, y0), (x0 + thick, y0 + thick)), ((x1, y1), (x1 - thick, y1 - thick)), ((x0, y1), (x0 + thick, y1 - thick)),
-                 ((x1, y0), (x1 - thick, y0 + thick))):
+    for a, b in (
+        ((x0, y0), (x0 + thick, y0 + thick)),
+        ((x1, y1), (x1 - thick, y1 - thick)),
+        ((x0, y1), (x0 + thick, y1 - thick)),
+        ((x1, y0), (x1 - thick, y0 + thick)),
+    ):
         s.stroke([a, b], 0.5, darker(rim.colour, 0.4))
     x0, y0, x1, y1 = x0 + thick, y0 + thick, x1 - thick, y1 - thick
     if mirror:
@@ -175,7 +236,9 @@ def _frame(s: Sketch, mirror: bool) -> None:
     s.slab(x0, y0, x1, y1, Paint(s.colour() if kind != "empty" else (232, 230, 226), "up"))
     if kind == "landscape":
         for level in (0.45, 0.65, 0.82):
-            ridge = [(x0 + (x1 - x0) * k / 5, y0 + (y1 - y0) * (level + s.between(-0.1, 0.08))) for k in range(6)]
+            ridge = [
+                (x0 + (x1 - x0) * k / 5, y0 + (y1 - y0) * (level + s.between(-0.1, 0.08))) for k in range(6)
+            ]
             s.poly([(x0, y1), *ridge, (x1, y1)], Paint(s.colour(), "down", "grain"))
     elif kind == "abstract":
         for _ in range(s.count(3, 6)):
@@ -210,7 +273,11 @@ def candle(s: Sketch) -> None:
         s.oval(x - r, top - 2.5, x + r, top + 2.5, Paint(lighter(wax, 0.4), "slant"))
         s.stroke([(x, top - 4), (x, top)], 0.9, (50, 40, 35))
         if s.chance(0.5):
-            s.poly([(x, top - 15), (x + 2.6, top - 6), (x, top - 3), (x - 2.6, top - 6)], Paint((255, 190, 60), "ball"), 2)
+            s.poly(
+                [(x, top - 15), (x + 2.6, top - 6), (x, top - 3), (x - 2.6, top - 6)],
+                Paint((255, 190, 60), "ball"),
+                2,
+            )
 
 
 def cushion(s: Sketch) -> None:
@@ -218,7 +285,16 @@ def cushion(s: Sketch) -> None:
     cloth = s.cloth("puff", "fabric", "knit", "fur", "folds", printed=0.65)
     a, b = s.between(34, 42), s.between(24, 42)
     pinch = s.between(2, 6)
-    points = [(-a, -b), (0, -b + pinch), (a, -b), (a - pinch, 0), (a, b), (0, b - pinch), (-a, b), (-a + pinch, 0)]
+    points = [
+        (-a, -b),
+        (0, -b + pinch),
+        (a, -b),
+        (a - pinch, 0),
+        (a, b),
+        (0, b - pinch),
+        (-a, b),
+        (-a + pinch, 0),
+    ]
     doubled = [(50 + x, 50 + y) for x, y in points for _ in range(2 if abs(x) == a and abs(y) == b else 1)]
     s.poly(doubled, cloth, 2)
     if s.chance(0.3):

@@ -10,13 +10,25 @@ from bench.data.generator.sketch import Sketch
 
 def _grip(s: Sketch) -> Paint:
     """A handle of wood, rubber or plastic."""
-    return s.pick(Paint(s.wooden(), "side", "board"), Paint(s.bright(), "side"), Paint(s.dark(), "side", "grain"))
+    return s.pick(
+        Paint(s.wooden(), "side", "board"), Paint(s.bright(), "side"), Paint(s.dark(), "side", "grain")
+    )
 
 
 def _handle(s: Sketch, top: float, bottom: float, r: float) -> None:
     """An upright handle at the middle."""
     paint = _grip(s)
-    s.turned(50, [(top, r * 0.8), (top + (bottom - top) * 0.4, r), (bottom - 6, r * s.between(0.8, 1.1)), (bottom, r * 0.9)], paint, 2)
+    s.turned(
+        50,
+        [
+            (top, r * 0.8),
+            (top + (bottom - top) * 0.4, r),
+            (bottom - 6, r * s.between(0.8, 1.1)),
+            (bottom, r * 0.9),
+        ],
+        paint,
+        2,
+    )
     if s.chance(0.4):
         band = Paint(s.bright(), "side")
         low = top + (bottom - top) * s.between(0.5, 0.7)
@@ -50,7 +62,9 @@ def screwdriver(s: Sketch) -> None:
         tip = 94 - s.between(0, 22)
         s.slab(x - 1.5, 8 + handle, x + 1.5, tip, Paint(s.steel(), "metal"))
         s.plain([(x - 1.5, tip), (x + 1.5, tip), (x + 2.2, tip + 3), (x - 2.2, tip + 3)], (90, 92, 96))
-        s.turned(x, [(8, r * 0.8), (12, r), (8 + handle * 0.7, r), (8 + handle, r * 0.55)], Paint(grip, "side"), 2)
+        s.turned(
+            x, [(8, r * 0.8), (12, r), (8 + handle * 0.7, r), (8 + handle, r * 0.55)], Paint(grip, "side"), 2
+        )
         s.slab(x - r * 0.9, 8 + handle * 0.3, x - r * 0.5, 8 + handle * 0.75, Paint(mark, "flat"))
         s.slab(x + r * 0.2, 8 + handle * 0.3, x + r * 0.55, 8 + handle * 0.75, Paint(mark, "flat"))
 
@@ -79,9 +93,23 @@ def pliers(s: Sketch) -> None:
     grip, steel = Paint(s.bright(), "side"), Paint(s.steel(), "slant", "brushed")
     spread, jaw = s.between(8, 18), s.between(14, 28)
     for way in (-1, 1):
-        s.line([(50 - way * 2, 42), (50 + way * spread, 60), (50 + way * spread * 0.9, 92)], s.between(5, 7), grip)
+        s.line(
+            [(50 - way * 2, 42), (50 + way * spread, 60), (50 + way * spread * 0.9, 92)],
+            s.between(5, 7),
+            grip,
+        )
     for way in (-1, 1):
-        s.poly([(50 + way * 1, 40 - jaw), (50 + way * 5, 40 - jaw + 3), (50 + way * 8, 40), (50 + way * 2, 50), (50 - way * 4, 44)], steel, 1)
+        s.poly(
+            [
+                (50 + way * 1, 40 - jaw),
+                (50 + way * 5, 40 - jaw + 3),
+                (50 + way * 8, 40),
+                (50 + way * 2, 50),
+                (50 - way * 4, 44),
+            ],
+            steel,
+            1,
+        )
     s.disc(50, 42, 4, Paint(darker(steel.colour, 0.2), "ball"))
     s.stroke([(50, 40 - jaw), (50, 36)], 0.6, (40, 40, 44))
 
@@ -90,7 +118,10 @@ def saw(s: Sketch) -> None:
     """A hand saw."""
     grip = _grip(s)
     high, low = s.between(34, 40), s.between(56, 64)
-    s.poly([(28, high), (96, high + s.between(2, 10)), (96, low - 6), (28, low)], Paint(s.steel(), "slant", "brushed"))
+    s.poly(
+        [(28, high), (96, high + s.between(2, 10)), (96, low - 6), (28, low)],
+        Paint(s.steel(), "slant", "brushed"),
+    )
     for k in range(24):
         x = 29 + 67 * k / 24
         y = low - 6 * k / 24
@@ -103,20 +134,41 @@ def saw(s: Sketch) -> None:
 
 def drill(s: Sketch) -> None:
     """A drill or screwdriver with a motor."""
-    case, dark = Paint(s.bright() if s.chance(0.8) else s.colour(), "slant"), Paint(s.dark(), "slant", "grain")
+    case, dark = (
+        Paint(s.bright() if s.chance(0.8) else s.colour(), "slant"),
+        Paint(s.dark(), "slant", "grain"),
+    )
     height = s.between(19, 25)
     top = 20.0
     s.slab(66, top + 4, 78, top + height - 4, Paint(s.dark(), "tube"), 2)
     s.slab(76, top + height / 2 - 1.2, 96, top + height / 2 + 1.2, Paint(s.steel(), "tube"))
-    s.poly([(30, top + height - 4), (48, top + height - 4), (42, 76), (24, 76)], case if s.chance(0.5) else dark, 1)
-    s.poly([(14, top + 3), (22, top), (62, top), (70, top + 4), (70, top + height - 3), (54, top + height), (20, top + height)], case, 1)
+    s.poly(
+        [(30, top + height - 4), (48, top + height - 4), (42, 76), (24, 76)],
+        case if s.chance(0.5) else dark,
+        1,
+    )
+    s.poly(
+        [
+            (14, top + 3),
+            (22, top),
+            (62, top),
+            (70, top + 4),
+            (70, top + height - 3),
+            (54, top + height),
+            (20, top + height),
+        ],
+        case,
+        1,
+    )
     s.slab(20, top + 5, 36, top + height - 6, dark, 3)
     if s.chance(0.65):
         s.slab(16, 72, 50, 86, dark, 3)
         s.slab(16, 72, 50, 75, case, 1)
     else:
         s.line([(32, 76), (34, 88), (20, 94)], 1.6, dark)
-    s.plain([(50, top + height), (54, top + height), (52, top + height + 7), (48, top + height + 6)], (30, 30, 30))
+    s.plain(
+        [(50, top + height), (54, top + height), (52, top + height + 7), (48, top + height + 6)], (30, 30, 30)
+    )
     s.text(50, top + height / 2, s.word(1, 2).upper(), 6, (255, 255, 255))
 
 
@@ -124,7 +176,9 @@ def _garden_tool(s: Sketch, head: str) -> None:
     """A long shaft with something at its end."""
     r = s.between(1.3, 2.3)
     shaft = Paint(s.wooden() if s.chance(0.6) else s.steel(), "side", s.pick("", "board"))
-    metal = Paint(s.dark() if s.chance(0.4) else s.steel() if s.chance(0.6) else s.bright(), "slant", "brushed")
+    metal = Paint(
+        s.dark() if s.chance(0.4) else s.steel() if s.chance(0.6) else s.bright(), "slant", "brushed"
+    )
     top = s.between(5, 30)
     s.slab(50 - r, top, 50 + r, 72, shaft, 1)
     kind = s.pick("d", "t", "none", "none")
@@ -135,8 +189,23 @@ def _garden_tool(s: Sketch, head: str) -> None:
     wide = s.between(10, 16)
     if head == "spade":
         tip, half = s.between(92, 96), s.between(8.5, 12)
-        s.poly([(46, 60), (54, 60), (50 + half, 63), (50 + half, 66), (50 + half, 80), (50 + half * s.between(0.4, 0.9), 89), (50, tip),
-                (50 - half * 0.65, 89), (50 - half, 80), (50 - half, 66), (50 - half, 63)], metal, 1)
+        s.poly(
+            [
+                (46, 60),
+                (54, 60),
+                (50 + half, 63),
+                (50 + half, 66),
+                (50 + half, 80),
+                (50 + half * s.between(0.4, 0.9), 89),
+                (50, tip),
+                (50 - half * 0.65, 89),
+                (50 - half, 80),
+                (50 - half, 66),
+                (50 - half, 63),
+            ],
+            metal,
+            1,
+        )
         s.stroke([(50, 58), (50, 80)], 1.4, darker(metal.colour, 0.3))
     elif head == "rake":
         tines = s.count(7, 13)
@@ -179,14 +248,28 @@ def watering_can(s: Sketch) -> None:
     s.arc(48, top - 12, 48 + 2 * r + 6, bottom - 6, 250, 80, 3.4, plain)
     if s.chance(0.5):
         s.arc(56 - r, top - 18, 56 + r, top + 14, 180, 360, 3, plain)
-    s.turned(56, [(top, r * s.between(0.75, 0.95)), (bottom, r)], Paint(paint.colour, "side", paint.texture, s.pick("", "", "", "floral"), s.pale()), 0)
+    s.turned(
+        56,
+        [(top, r * s.between(0.75, 0.95)), (bottom, r)],
+        Paint(paint.colour, "side", paint.texture, s.pick("", "", "", "floral"), s.pale()),
+        0,
+    )
     s.oval(56 - r * 0.85, top - 3, 56 + r * 0.85, top + 3, Paint(darker(paint.colour, 0.4), "hollow"))
 
 
 def flower_pot(s: Sketch) -> None:
     """A pot, empty or planted."""
-    clay = Paint((190, 104, 70), "side", "grain") if s.chance(0.4) else Paint(s.colour(), "side", s.pick("", "wicker", "speckle"),
-                                                                             s.pick("", "", "bands", "chevron"), s.colour())
+    clay = (
+        Paint((190, 104, 70), "side", "grain")
+        if s.chance(0.4)
+        else Paint(
+            s.colour(),
+            "side",
+            s.pick("", "wicker", "speckle"),
+            s.pick("", "", "bands", "chevron"),
+            s.colour(),
+        )
+    )
     r, height = s.between(18, 28), s.between(26, 46)
     planted = s.chance(0.55)
     top = (90 if planted else 50 + height / 2) - height
@@ -197,8 +280,16 @@ def flower_pot(s: Sketch) -> None:
             long = s.between(20, 40)
             x, y = 50 + long * math.cos(a), max(6, top + long * math.sin(a))
             across = s.between(2, 5)
-            s.poly([(50, top + 2), ((50 + x) / 2 - across, (top + y) / 2), (x, y), ((50 + x) / 2 + across, (top + y) / 2)],
-                   Paint(lighter(green, 0.05 * (k % 5)), "slant"), 1)
+            s.poly(
+                [
+                    (50, top + 2),
+                    ((50 + x) / 2 - across, (top + y) / 2),
+                    (x, y),
+                    ((50 + x) / 2 + across, (top + y) / 2),
+                ],
+                Paint(lighter(green, 0.05 * (k % 5)), "slant"),
+                1,
+            )
     s.turned(50, [(top, r), (top + height, r * s.between(0.6, 0.95))], clay, 0)
     if s.chance(0.6):
         s.slab(50 - r - 1.5, top - 2, 50 + r + 1.5, top + 6, Paint(clay.colour, "side", clay.texture), 1)
@@ -213,7 +304,13 @@ def paint_pot(s: Sketch) -> None:
     metal = Paint(s.steel() if s.chance(0.5) else s.pale(), "metal")
     s.arc(50 - r, top - r * 0.8, 50 + r, top + r * 0.8, 180, 360, 1.2, Paint(s.steel(), "side"))
     s.turned(50, [(top, r), (bottom, r * s.between(0.88, 1.0))], metal, 0)
-    s.slab(50 - r, top + 9, 50 + r, bottom - 5, Paint(s.colour(), "side", "", s.pick("", "diagonal", "bands"), s.bright()))
+    s.slab(
+        50 - r,
+        top + 9,
+        50 + r,
+        bottom - 5,
+        Paint(s.colour(), "side", "", s.pick("", "diagonal", "bands"), s.bright()),
+    )
     s.slab(50 - r * 0.6, 46, 50 + r * 0.6, 62, Paint(s.bright(), "side"))
     s.text(50, 54, s.word(1, 2).upper(), 7, (255, 255, 255))
     if s.chance(0.3):

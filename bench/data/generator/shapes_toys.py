@@ -11,8 +11,15 @@ from bench.data.generator.sketch import Sketch
 
 def teddy(s: Sketch, ears: str = "round") -> None:
     """A plush animal that sits."""
-    colour = s.pick((176, 124, 74), (216, 186, 144), (110, 74, 48), (236, 230, 220)) if s.chance(0.55) else s.colour()
-    fur, pale = Paint(mix(colour, s.colour(), 0.15), "ball", "fur"), Paint(lighter(colour, 0.45), "ball", "fur")
+    colour = (
+        s.pick((176, 124, 74), (216, 186, 144), (110, 74, 48), (236, 230, 220))
+        if s.chance(0.55)
+        else s.colour()
+    )
+    fur, pale = (
+        Paint(mix(colour, s.colour(), 0.15), "ball", "fur"),
+        Paint(lighter(colour, 0.45), "ball", "fur"),
+    )
     r = s.between(19, 24) if ears == "round" else s.between(15, 18)
     head_y, belly = (32.0 if ears == "round" else 40.0), s.between(19, 25)
     for way in (-1, 1):
@@ -61,11 +68,19 @@ def doll(s: Sketch) -> None:
         s.line([(50 + way * 5, 70), (50 + way * s.between(4, 8), 90)], 4.4, flesh)
         s.oval(50 + way * 6 - 5, 88, 50 + way * 6 + 4, 95, Paint(s.dark(), "ball"))
     wide = s.between(10, 26)
-    s.poly([(44, 38), (56, 38), (58, 52), (50 + wide, s.between(70, 82)), (50 - wide, 76), (42, 52)], cloth, 1)
+    s.poly(
+        [(44, 38), (56, 38), (58, 52), (50 + wide, s.between(70, 82)), (50 - wide, 76), (42, 52)], cloth, 1
+    )
     s.disc(50, 24, r, Paint(skin, "ball"))
     s.arc(50 - r - 1, 24 - r - 2, 50 + r + 1, 24 + r, 180, 360, s.between(4, 8), Paint(hair, "slant", "fur"))
     for way in (-1, 1):
-        s.oval(50 + way * r * 0.4 - 1.8, 22, 50 + way * r * 0.4 + 1.8, 27, Paint(s.pick((50, 90, 150), (60, 40, 30), (60, 120, 70)), "flat"))
+        s.oval(
+            50 + way * r * 0.4 - 1.8,
+            22,
+            50 + way * r * 0.4 + 1.8,
+            27,
+            Paint(s.pick((50, 90, 150), (60, 40, 30), (60, 120, 70)), "flat"),
+        )
     s.arc(46, 26, 54, 32, 20, 160, 0.9, Paint((190, 50, 60), "flat"))
 
 
@@ -82,7 +97,14 @@ def toy_car(s: Sketch) -> None:
             s.slab(13 + 16 * k, 39, 25 + 16 * k, 51, glass, 1)
         s.stroke([(8, 57), (92, 57)], 2.4, s.pale())
     elif kind == "lorry":
-        s.slab(6, s.between(30, 44), 64, floor - 2, Paint(s.bright(), "down", "", s.pick("", "stripes", "diagonal"), s.bright()), 1)
+        s.slab(
+            6,
+            s.between(30, 44),
+            64,
+            floor - 2,
+            Paint(s.bright(), "down", "", s.pick("", "stripes", "diagonal"), s.bright()),
+            1,
+        )
         s.poly([(66, 38), (82, 38), (92, 54), (93, floor), (66, floor)], body, 1)
         s.poly([(72, 42), (81, 42), (88, 54), (72, 54)], glass)
         s.slab(6, floor - 4, 92, floor, Paint((50, 50, 54), "down"))
@@ -110,15 +132,17 @@ def bricks(s: Sketch) -> None:
         x, z, long = s.count(0, 3), s.count(0, 1), s.count(1, 2)
         y = max(level.get((x + k, z), 0) for k in range(long))
         colour = s.bright()
-        scene.box(10 * x, 10 * (x + long) - 0.2, 9 * y, 9 * y + 8.8, 10 * z, 10 * z + 9.8, Paint(colour, "down"))
+        scene.box(
+            10 * x, 10 * (x + long) - 0.2, 9 * y, 9 * y + 8.8, 10 * z, 10 * z + 9.8, Paint(colour, "down")
+        )
         for k in range(long):
             level[x + k, z] = y + 1
             tops.append((10 * (x + k) + 5, 9 * y + 8.8, 10 * z + 5, colour))
     scene.draw(80)
     highest = {(x, z): y for x, y, z, _ in sorted(tops, key=lambda top: top[1])}
-    for x, y, z, colour in tops:
-        if highest[x, z] == y:
-            u, v = scene.place(x, y, z)
+    for x, top, z, colour in tops:
+        if highest[x, z] == top:
+            u, v = scene.place(x, top, z)
             s.oval(u - 4, v - 4, u + 4, v + 1, Paint(lighter(colour, 0.15), "side"))
 
 
@@ -180,19 +204,24 @@ def football(s: Sketch) -> None:
     patch = s.dark() if s.chance(0.6) else s.bright()
     turn, tilt = s.between(0, 6.28) + s.turn, s.between(0.2, 1.2)
     golden = (1 + 5**0.5) / 2
-    for a in (-1, 1):
+    for a in (-1.0, 1.0):
         for b in (-golden, golden):
-            for corner in ((0, a, b), (a, b, 0), (b, 0, a)):
+            for corner in ((0.0, a, b), (a, b, 0.0), (b, 0.0, a)):
                 x, y, z = (v / math.hypot(1, golden) for v in corner)
                 x, z = x * math.cos(turn) - z * math.sin(turn), x * math.sin(turn) + z * math.cos(turn)
                 y, z = y * math.cos(tilt) - z * math.sin(tilt), y * math.sin(tilt) + z * math.cos(tilt)
                 if z > 0.1:
-                    squash, way = z, math.atan2(y, x)
+                    way = math.atan2(y, x)
                     ring = []
                     for k in range(5):
                         q = k * 1.2566
-                        u, v = 0.3 * math.cos(q) * squash, 0.3 * math.sin(q)
-                        ring.append((50 + r * (x + u * math.cos(way) - v * math.sin(way)) * 0.94, 50 + r * (y + u * math.sin(way) + v * math.cos(way)) * 0.94))
+                        u, v = 0.3 * math.cos(q) * z, 0.3 * math.sin(q)
+                        ring.append(
+                            (
+                                50 + r * (x + u * math.cos(way) - v * math.sin(way)) * 0.94,
+                                50 + r * (y + u * math.sin(way) + v * math.cos(way)) * 0.94,
+                            )
+                        )
                     s.poly(ring, Paint(patch, "ball"))
 
 
@@ -201,8 +230,22 @@ def basketball(s: Sketch) -> None:
     r = _ball(s, s.pick((206, 104, 44), (190, 84, 40), (220, 130, 60)) if s.chance(0.7) else s.bright())
     seam = Paint((30, 24, 22), "flat")
     tilt = 0.3 * s.turn
-    s.stroke([(50 - r * math.cos(tilt), 50 - r * math.sin(tilt)), (50 + r * math.cos(tilt), 50 + r * math.sin(tilt))], 1.4, seam.colour)
-    s.stroke([(50 + r * math.sin(tilt), 50 - r * math.cos(tilt)), (50 - r * math.sin(tilt), 50 + r * math.cos(tilt))], 1.4, seam.colour)
+    s.stroke(
+        [
+            (50 - r * math.cos(tilt), 50 - r * math.sin(tilt)),
+            (50 + r * math.cos(tilt), 50 + r * math.sin(tilt)),
+        ],
+        1.4,
+        seam.colour,
+    )
+    s.stroke(
+        [
+            (50 + r * math.sin(tilt), 50 - r * math.cos(tilt)),
+            (50 - r * math.sin(tilt), 50 + r * math.cos(tilt)),
+        ],
+        1.4,
+        seam.colour,
+    )
     s.arc(50 - 1.65 * r, 50 - r * 0.8, 50 - 0.35 * r, 50 + r * 0.8, 280, 80, 1.4, seam)
     s.arc(50 + 0.35 * r, 50 - r * 0.8, 50 + 1.65 * r, 50 + r * 0.8, 100, 260, 1.4, seam)
     if s.chance(0.5):
@@ -215,8 +258,14 @@ def racket(s: Sketch) -> None:
     a, b = s.between(17, 23), s.between(22, 28)
     y = 8 + b
     s.slab(48, y + b, 52, 80, Paint(s.steel(), "side"))
-    s.plain([(50 - a * 0.5, y + b * 0.8), (50 - a * 0.35, y + b * 0.8), (50, y + b + 12), (50, y + b + 15)], frame.colour)
-    s.plain([(50 + a * 0.5, y + b * 0.8), (50 + a * 0.35, y + b * 0.8), (50, y + b + 12), (50, y + b + 15)], frame.colour)
+    s.plain(
+        [(50 - a * 0.5, y + b * 0.8), (50 - a * 0.35, y + b * 0.8), (50, y + b + 12), (50, y + b + 15)],
+        frame.colour,
+    )
+    s.plain(
+        [(50 + a * 0.5, y + b * 0.8), (50 + a * 0.35, y + b * 0.8), (50, y + b + 12), (50, y + b + 15)],
+        frame.colour,
+    )
     string, number = lighter(s.pale(), 0.2), s.count(7, 11)
     for k in range(1, number):
         t = 2 * k / number - 1
@@ -245,7 +294,13 @@ def dumbbell(s: Sketch) -> None:
 
 def skateboard(s: Sketch) -> None:
     """A board with wheels, from the side, from above or from below."""
-    deck = Paint(s.bright(), "slant", s.pick("wood", "grain"), s.pick("", "stars", "chevron", "camouflage", "stripes"), s.bright())
+    deck = Paint(
+        s.bright(),
+        "slant",
+        s.pick("wood", "grain"),
+        s.pick("", "stars", "chevron", "camouflage", "stripes"),
+        s.bright(),
+    )
     wheel = Paint(s.bright() if s.chance(0.5) else s.pale(), "ball")
     if s.chance(0.4):
         s.poly([(5, 40), (14, 49), (86, 49), (95, 40), (96, 43), (87, 53), (13, 53), (4, 43)], deck, 1)

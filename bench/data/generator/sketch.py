@@ -18,9 +18,30 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from bench.data.generator.materials import PATTERNS, TILE, Colour, Paint, palette, pattern, shading, texture
 
 T = TypeVar("T")
-Points = Sequence[tuple[float, float]]
+Points = Sequence[Sequence[float]]
 
-SYLLABLES = ("ba", "co", "da", "el", "fi", "go", "ha", "in", "ka", "lo", "ma", "ne", "or", "pa", "qui", "ra", "so", "ta", "un", "vi")
+SYLLABLES = (
+    "ba",
+    "co",
+    "da",
+    "el",
+    "fi",
+    "go",
+    "ha",
+    "in",
+    "ka",
+    "lo",
+    "ma",
+    "ne",
+    "or",
+    "pa",
+    "qui",
+    "ra",
+    "so",
+    "ta",
+    "un",
+    "vi",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +62,13 @@ class Style:
 
 def _liked(share: float) -> float:
     """A hue, as shops have them: many reds, browns and blues, some greens, few purples."""
-    return float(np.interp(share, (0, 0.2, 0.36, 0.48, 0.6, 0.68, 0.92, 0.96, 1), (-0.03, 0.02, 0.08, 0.14, 0.36, 0.5, 0.66, 0.8, 0.94)))
+    return float(
+        np.interp(
+            share,
+            (0, 0.2, 0.36, 0.48, 0.6, 0.68, 0.92, 0.96, 1),
+            (-0.03, 0.02, 0.08, 0.14, 0.36, 0.5, 0.66, 0.8, 0.94),
+        )
+    )
 
 
 @lru_cache(maxsize=64)
@@ -63,6 +90,8 @@ class Sketch:
         Of its category.
     turn : float
         Of the photo: from -1 (seen from the left) to 1 (from the right).
+    mirrored : bool
+        Of the photo: it will be mirrored, so print is drawn the wrong way round.
 
     Attributes
     ----------
@@ -72,11 +101,14 @@ class Sketch:
         L; where the product is.
     """
 
-    def __init__(self, side: int, rng: np.random.Generator, style: Style, turn: float) -> None:
+    def __init__(
+        self, side: int, rng: np.random.Generator, style: Style, turn: float, mirrored: bool = False
+    ) -> None:
         self.side = side
         self.unit = side / 100
         self.rng = rng
         self.turn = turn
+        self.mirrored = mirrored
         self.style = style
         self.image = Image.new("RGB", (side, side), (120, 120, 120))
         self.mask = Image.new("L", (side, side))
@@ -156,7 +188,10 @@ class Sketch:
 
     def word(self, low: int = 2, high: int = 4) -> str:
         """A word or brand that means nothing."""
-        return "".join(SYLLABLES[int(i)] for i in self.rng.integers(0, len(SYLLABLES), int(self.rng.integers(low, high + 1))))
+        return "".join(
+            SYLLABLES[int(i)]
+            for i in self.rng.integers(0, len(SYLLABLES), int(self.rng.integers(low, high + 1)))
+        )
 
     # Parts
 
@@ -176,7 +211,9 @@ class Sketch:
         ImageDraw.Draw(stencil).ellipse(box, outline=255, width=max(1, round(width * self.unit)))
         self._fill(stencil, x0, y0, paint)
 
-    def arc(self, x0: float, y0: float, x1: float, y1: float, start: float, end: float, width: float, paint: Paint) -> None:
+    def arc(
+        self, x0: float, y0: float, x1: float, y1: float, start: float, end: float, width: float, paint: Paint
+    ) -> None:
         """A part of such a rim, from `start` to `end` degrees clockwise from the right."""
         stencil, box = self._stencil(x0, y0, x1, y1)
         ImageDraw.Draw(stencil).arc(box, start, end, fill=255, width=max(1, round(width * self.unit)))
@@ -197,7 +234,9 @@ class Sketch:
         outline = np.asarray(points, dtype=np.float64)
         for _ in range(smooth):
             ahead = np.roll(outline, -1, axis=0)
-            outline = np.stack([0.75 * outline + 0.25 * ahead, 0.25 * outline + 0.75 * ahead], axis=1).reshape(-1, 2)
+            outline = np.stack(
+                [0.75 * outline + 0.25 * ahead, 0.25 * outline + 0.75 * ahead], axis=1
+            ).reshape(-1, 2)
         (x0, y0), (x1, y1) = outline.min(axis=0), outline.max(axis=0)
         stencil, _ = self._stencil(x0, y0, x1, y1)
         local = (outline - (x0, y0)) * self.unit
@@ -239,20 +278,36 @@ class Sketch:
 
     def spot(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """A small disc of one colour: buttons, eyes, screws."""
-        box = ((x - radius) * self.unit, (y - radius) * self.unit, (x + radius) * self.unit, (y + radius) * self.unit)
+        box = (
+            (x - radius) * self.unit,
+            (y - radius) * self.unit,
+            (x + radius) * self.unit,
+            (y + radius) * self.unit,
+        )
         self._on_image.ellipse(box, fill=colour)
         self._on_mask.ellipse(box, fill=255)
 
-    def text(self, x: float, y: float, words: str, height: float, colour: Colour, anchor: str = "mm") -> None:
+    def text(self, x: float, y: float, words: str, height: float, colour: Colour) -> None:
         """Print words on what is there already."""
-        self._on_image.text((x * self.unit, y * self.unit), words, fill=colour,
-                                        font=font(max(4, round(height * self.unit))), anchor=anchor)
+        typeface = font(max(4, round(height * self.unit)))
+        if not self.mirrored:
+            self._on_image.text(
+                (x * self.unit, y * self.unit), words, fill=colour, font=typeface, anchor="mm"
+            )
+            return
+        left, top, right, bottom = typeface.getbbox(words, anchor="mm")
+        label = Image.new("L", (max(1, int(right - left) + 2), max(1, int(bottom - top) + 2)))
+        ImageDraw.Draw(label).text((1 - left, 1 - top), words, fill=255, font=typeface, anchor="mm")
+        label = label.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        self.image.paste(colour, (round(x * self.unit - right), round(y * self.unit + top)), label)
 
     def erase(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """Make an elliptic hole."""
         self._on_mask.ellipse((x0 * self.unit, y0 * self.unit, x1 * self.unit, y1 * self.unit), fill=0)
 
-    def _stencil(self, x0: float, y0: float, x1: float, y1: float) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    def _stencil(
+        self, x0: float, y0: float, x1: float, y1: float
+    ) -> tuple[Image.Image, tuple[float, float, float, float]]:
         """An empty mask that fits the box, and the box in the mask's own pixels."""
         width, height = max(1.0, (x1 - x0) * self.unit), max(1.0, (y1 - y0) * self.unit)
         size = (min(2 * self.side, int(width) + 2), min(2 * self.side, int(height) + 2))
@@ -260,7 +315,7 @@ class Sketch:
 
     def _fill(self, stencil: Image.Image, x0: float, y0: float, paint: Paint) -> None:
         size = stencil.size
-        light = shading(paint.shade).resize(size, Image.Resampling.BILINEAR)
+        light = shading(paint.shade).resize(size, Image.Resampling.NEAREST)
         if paint.texture:
             light = ImageChops.add(light, self._crop(texture(paint.texture), size), 1, -128)
         coloured = _coloured(light, paint.colour)

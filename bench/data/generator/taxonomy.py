@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from bench.data.generator import shapes_bags as bags
+from bench.data.generator import shapes_clothes as clothes
 from bench.data.generator import shapes_electronics as electronics
-from bench.data.generator import shapes_fashion as fashion
 from bench.data.generator import shapes_furniture as furniture
 from bench.data.generator import shapes_home as home
 from bench.data.generator import shapes_kitchen as kitchen
@@ -44,7 +45,9 @@ BOOKS = "BOOKS"
 
 # The first eight of a department are those of the default catalogue.
 DEPARTMENTS: dict[str, tuple[Recipe, ...]] = {
-    BOOKS: tuple(Recipe(name, BOOKS, partial(book, cover=cover), "front", True) for name, cover in COVERS.items()),
+    BOOKS: tuple(
+        Recipe(name, BOOKS, partial(book, cover=cover), "front", True) for name, cover in COVERS.items()
+    ),
     "FURNITURE": (
         Recipe("CHAIR", "SEATS", furniture.chair, alike=True),
         Recipe("STOOL", "SEATS", furniture.stool, alike=True),
@@ -72,19 +75,19 @@ DEPARTMENTS: dict[str, tuple[Recipe, ...]] = {
         Recipe("WINE GLASS", "TABLEWARE", kitchen.wine_glass),
     ),
     "FASHION": (
-        Recipe("T-SHIRT", "TOPS", fashion.t_shirt, alike=True),
-        Recipe("SWEATER", "TOPS", fashion.sweater, alike=True),
-        Recipe("SHIRT", "TOPS", fashion.shirt, alike=True),
-        Recipe("COAT", "TOPS", fashion.coat, alike=True),
-        Recipe("DRESS", "SKIRTS AND DRESSES", fashion.dress, alike=True),
-        Recipe("TROUSERS", "TROUSERS", fashion.trousers, alike=True),
-        Recipe("SNEAKER", "SHOES", fashion.sneaker),
-        Recipe("HANDBAG", "BAGS", fashion.handbag),
-        Recipe("SKIRT", "SKIRTS AND DRESSES", fashion.skirt, alike=True),
-        Recipe("SHORTS", "TROUSERS", fashion.shorts, alike=True),
-        Recipe("BOOT", "SHOES", fashion.boot),
-        Recipe("BACKPACK", "BAGS", fashion.backpack),
-        Recipe("PUMP", "SHOES", fashion.pump),
+        Recipe("T-SHIRT", "TOPS", clothes.t_shirt, alike=True),
+        Recipe("SWEATER", "TOPS", clothes.sweater, alike=True),
+        Recipe("SHIRT", "TOPS", clothes.shirt, alike=True),
+        Recipe("COAT", "TOPS", clothes.coat, alike=True),
+        Recipe("DRESS", "SKIRTS AND DRESSES", clothes.dress, alike=True),
+        Recipe("TROUSERS", "TROUSERS", clothes.trousers, alike=True),
+        Recipe("SNEAKER", "SHOES", bags.sneaker),
+        Recipe("HANDBAG", "BAGS", bags.handbag),
+        Recipe("SKIRT", "SKIRTS AND DRESSES", clothes.skirt, alike=True),
+        Recipe("SHORTS", "TROUSERS", clothes.shorts, alike=True),
+        Recipe("BOOT", "SHOES", bags.boot),
+        Recipe("BACKPACK", "BAGS", bags.backpack),
+        Recipe("PUMP", "SHOES", bags.pump),
     ),
     "ELECTRONICS": (
         Recipe("SMARTPHONE", "MOBILE", electronics.smartphone, "leans", True),

@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 
 from bench.console import Console
-from bench.data.generator.photo import OVERSAMPLING, photograph
+from bench.data.generator.photo import ONE_WAY, OVERSAMPLING, photograph
 from bench.data.generator.plan import Category, Plan, draw_plan
 from bench.data.generator.settings import INT32_MAX, GeneratorSettings
 from bench.data.generator.sketch import Sketch
@@ -42,8 +42,9 @@ class _Task:
 def generate(directory: Path, settings: GeneratorSettings, console: Console, workers: int = 1) -> None:
     """Draw a catalogue and write it.
 
-    Writes ``train.bson`` (documents ``_id``, ``imgs``, ``category_id``, as Kaggle's), ``category_names.csv``, ``truth.csv``
-    and ``generator.json``, each whole or not at all. The bytes depend on the settings only, not on `workers`.
+    Writes ``train.bson`` (documents ``_id``, ``imgs``, ``category_id``, as Kaggle's), ``category_names.csv``,
+    ``truth.csv`` and ``generator.json``, each whole or not at all. The bytes depend on the settings only, not on
+    `workers`.
 
     Parameters
     ----------
@@ -63,15 +64,29 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
     """
     plan = draw_plan(settings)
     if len(plan.truth) > INT32_MAX:
-        raise InputError(f"{len(plan.truth)} products are more than the layout can number", f"ask for at most {INT32_MAX}")
-    write_whole(directory / "train.bson", lambda aside: _write_products(aside, plan, settings, console, workers))
-    write_text(directory / "category_names.csv", _table(
-        ("category_id", "category_level1", "category_level2", "category_level3"),
-        ((category.key, *category.levels) for category in plan.categories)))
-    write_text(directory / "truth.csv", _table(
-        ("product_id", "category_id", "true_category_id"),
-        ((product, plan.categories[label].key, plan.categories[true].key)
-         for product, (label, true) in enumerate(zip(plan.labels, plan.truth, strict=True)))))
+        raise InputError(
+            f"{len(plan.truth)} products are more than the layout can number", f"ask for at most {INT32_MAX}"
+        )
+    write_whole(
+        directory / "train.bson", lambda aside: _write_products(aside, plan, settings, console, workers)
+    )
+    write_text(
+        directory / "category_names.csv",
+        _table(
+            ("category_id", "category_level1", "category_level2", "category_level3"),
+            ((category.key, *category.levels) for category in plan.categories),
+        ),
+    )
+    write_text(
+        directory / "truth.csv",
+        _table(
+            ("product_id", "category_id", "true_category_id"),
+            (
+                (product, plan.categories[label].key, plan.categories[true].key)
+                for product, (label, true) in enumerate(zip(plan.labels, plan.truth, strict=True))
+            ),
+        ),
+    )
     write_json(directory / "generator.json", {"version": VERSION, **asdict(settings)})
 
 
@@ -83,7 +98,9 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     return text.getvalue()
 
 
-def _write_products(path: Path, plan: Plan, settings: GeneratorSettings, console: Console, workers: int) -> None:
+def _write_products(
+    path: Path, plan: Plan, settings: GeneratorSettings, console: Console, workers: int
+) -> None:
     total = len(plan.truth)
     with open(path, "wb") as handle, console.progress(total, "drawing the catalogue", "products") as bar:
         for documents in _drawn(_tasks(plan), settings, workers):
@@ -94,8 +111,11 @@ def _write_products(path: Path, plan: Plan, settings: GeneratorSettings, console
 def _tasks(plan: Plan) -> Iterator[_Task]:
     for first in range(0, len(plan.truth), CHUNK):
         part = slice(first, first + CHUNK)
-        yield _Task(first, tuple(plan.categories[true] for true in plan.truth[part]),
-                    tuple(plan.categories[label].key for label in plan.labels[part]))
+        yield _Task(
+            first,
+            tuple(plan.categories[true] for true in plan.truth[part]),
+            tuple(plan.categories[label].key for label in plan.labels[part]),
+        )
 
 
 def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) -> Iterator[list[bytes]]:
@@ -107,8 +127,10 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
 
 
 def _draw(task: _Task, settings: GeneratorSettings) -> list[bytes]:
-    return [document(task.first + n, key, photos(category, task.first + n, settings))
-            for n, (category, key) in enumerate(zip(task.categories, task.keys, strict=True))]
+    return [
+        document(task.first + n, key, photos(category, task.first + n, settings))
+        for n, (category, key) in enumerate(zip(task.categories, task.keys, strict=True))
+    ]
 
 
 def photos(category: Category, product: int, settings: GeneratorSettings) -> list[bytes]:
@@ -120,10 +142,19 @@ def photos(category: Category, product: int, settings: GeneratorSettings) -> lis
     for photo in range(number):
         of_photo = np.random.default_rng([settings.seed, 2, product, photo])
         # The product's generator starts anew for each photo, so that each shows the same product.
-        sketch = Sketch(round(settings.pixels * OVERSAMPLING), np.random.default_rng([settings.seed, 3, product]),
-                        category.style, of_photo.uniform(-1, 1))
+        turn = of_photo.uniform(-1, 1)
+        mirrored = category.recipe.pose != ONE_WAY and of_photo.random() < 0.5
+        sketch = Sketch(
+            round(settings.pixels * OVERSAMPLING),
+            np.random.default_rng([settings.seed, 3, product]),
+            category.style,
+            turn,
+            mirrored,
+        )
         category.recipe.draw(sketch)
-        pictures.append(photograph(sketch, category.recipe.pose, settings.pixels, settings.quality, of_photo, photo == 0))
+        pictures.append(
+            photograph(sketch, category.recipe.pose, settings.pixels, settings.quality, of_photo, photo == 0)
+        )
     return pictures
 
 
@@ -136,10 +167,15 @@ def document(product: int, category: int, pictures: list[bytes]) -> bytes:
         Signed 32 bits.
     pictures : list of bytes
     """
-    images = b"".join(_element(3, str(n), _document(_element(5, "picture", struct.pack("<iB", len(picture), 0) + picture)))
-                      for n, picture in enumerate(pictures))
-    return _document(_element(16, "_id", struct.pack("<i", product)) + _element(4, "imgs", _document(images))
-                     + _element(16, "category_id", struct.pack("<i", category)))
+    images = b"".join(
+        _element(3, str(n), _document(_element(5, "picture", struct.pack("<iB", len(picture), 0) + picture)))
+        for n, picture in enumerate(pictures)
+    )
+    return _document(
+        _element(16, "_id", struct.pack("<i", product))
+        + _element(4, "imgs", _document(images))
+        + _element(16, "category_id", struct.pack("<i", category))
+    )
 
 
 def _element(kind: int, name: str, value: bytes) -> bytes:
