@@ -176,7 +176,7 @@ class TwoLayer:
     chosen : dict
         ``epoch`` (the one kept), ``epochs`` (gone through) and ``parameters``.
     history : DataFrame or None
-        One row an epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are running means over the epoch
+        One row an epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates,
         with dropout on. None if loaded.
     """
 
@@ -325,14 +325,16 @@ class TwoLayer:
         assert self._model is not None
         batch = min(self.settings.batch, len(order))
         order = np.concatenate([order, order[:-len(order) % batch]])
-        self._model.reset_metrics()
-        means = {"loss": math.nan, "accuracy": math.nan}
+        sums = np.zeros(2)
         for start in range(0, len(order), batch):
             rows = order[start:start + batch]
             features = (data.features[rows] - self._mean) / self._scale
-            means = self._model.train_on_batch(features, data.labels[rows], return_dict=True)
+            self._model.reset_metrics()  # some engines accumulate over calls, others do not
+            logs = self._model.train_on_batch(features, data.labels[rows], return_dict=True)
+            sums += [float(logs["loss"]), float(logs["accuracy"])]
             bar.update()
-        return float(means["loss"]), float(means["accuracy"])
+        loss, accuracy = sums / (len(order) // batch)
+        return float(loss), float(accuracy)
 
     def _score(self, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Cost and precision on `tune`; NaN where there is nothing to tell them from."""

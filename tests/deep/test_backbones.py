@@ -85,7 +85,7 @@ def test_random_weights_are_the_same_every_time():
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".safetensors"])
 def test_weights_from_a_file(tmp_path, suffix):
     keras.utils.set_random_seed(5)
-    source = efficientnet_lite0(32)
+    source = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
     path = tmp_path / f"own{suffix}"
     if suffix == ".weights.h5":
         source.save_weights(path)
@@ -93,18 +93,25 @@ def test_weights_from_a_file(tmp_path, suffix):
         source.save(path)
     else:
         save_file({variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}, path)
-    backbone = load_backbone(BackboneChoice("efficientnet_lite0", str(path), 32))
+    backbone = load_backbone(BackboneChoice("vgg16", str(path), 32))
     for ours, theirs in zip(backbone.model().get_weights(), source.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     before = backbone.describe()["weights"]
     assert len(before["sha256"]) == 64
-    source.get_layer("head_bn").moving_variance.assign_add(np.full(1280, 1e-3, np.float32))
+    source.get_layer("block3_conv2").bias.assign_add(np.full(256, 1e-3, np.float32))
     if suffix == ".safetensors":
         save_file({variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}, path)
     else:
         path.unlink()
         (source.save_weights if suffix == ".weights.h5" else source.save)(path)
     assert backbone.describe()["weights"] != before
+
+
+def test_pth_files_are_for_lite0_alone():
+    packaged = load_backbone(BackboneChoice(weights=str(_packaged()), pixels=32)).describe()["weights"]
+    assert packaged["sha256"] == load_backbone(BackboneChoice(pixels=32)).describe()["weights"]["sha256"]
+    with pytest.raises(InputError, match=r"'\.pth' are not read for vgg16"):
+        load_backbone(BackboneChoice("vgg16", str(_packaged())))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -114,7 +121,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     (tmp_path / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\nnothing")
     for name in ("other.weights.h5", "other.safetensors", "broken.h5"):
         with pytest.raises(InputError, match=name):
-            load_backbone(BackboneChoice("efficientnet_lite0", str(tmp_path / name), 32)).model()
+            load_backbone(BackboneChoice("vgg16", str(tmp_path / name), 32)).model()
 
 
 def test_wrong_choices(tmp_path):

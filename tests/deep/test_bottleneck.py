@@ -81,17 +81,15 @@ def test_a_bad_choice_is_told_when_it_is_made():
         BottleneckExtractor(BackboneChoice("efficientnet_lite9"))
 
 
-def test_describing_loads_no_engine_and_extracting_writes_nothing():
+def test_describing_loads_no_engine():
     code = """
 import sys
-import numpy as np
 from bench.backend import BackboneChoice, find
 backend = find("bottleneck-svm")
 from deep.bottleneck import BottleneckExtractor
 extractor = BottleneckExtractor(BackboneChoice(pixels=32))
 extractor.describe()
 assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
-extractor.extract(np.zeros((1, 32, 32, 3), np.uint8))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

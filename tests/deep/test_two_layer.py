@@ -51,9 +51,13 @@ def precision(classifier, features, labels):
 def test_parameters_of_the_paper_sizes(units, classes, parameters):
     plain = two_layer(2048, units, classes, TwoLayerSettings(batch_norm="none"))
     assert plain.count_params() == parameters
-    for layers, batch_norm in ((1, "one"), (2, "several")):
-        model = two_layer(2048, units, classes, TwoLayerSettings(batch_norm=batch_norm))
-        assert model.count_params() == parameters + layers * 4 * units // 2
+
+
+@pytest.mark.parametrize(("units", "each"), [(512, 1_024), (2048, 4_096), (4096, 8_192)])
+def test_parameters_of_batch_normalisation(units, each):
+    none, one, several = (two_layer(64, units, 3, TwoLayerSettings(batch_norm=batch_norm)).count_params()
+                          for batch_norm in ("none", "one", "several"))
+    assert (one - none, several - none) == (each, 2 * each)
 
 
 @pytest.mark.parametrize(("batch_norm", "at", "expected"), [
@@ -85,6 +89,15 @@ def test_training_follows_that_rate(usual):
     assert last == pytest.approx(0.1 / 3.2)
     assert float(classifier._model.optimizer.learning_rate) == pytest.approx(last, rel=1e-6)
     assert int(classifier._model.optimizer.iterations) == 44
+
+
+def test_loss_and_accuracy_are_means_over_the_epoch():
+    data = clusters(n=256)
+    still = fitted(data, epochs=2, learning_rate=1e-12, batch_norm="none", dropout=0.0)
+    scores = still.log_probabilities(data.features)
+    assert still.history["loss"].tolist() == pytest.approx(
+        [-scores[np.arange(256), data.labels].mean()] * 2, rel=1e-4)
+    assert still.history["accuracy"].tolist() == [(scores.argmax(axis=1) == data.labels).mean()] * 2
 
 
 @pytest.mark.parametrize("changed", [
