@@ -53,8 +53,8 @@ class HogSettings:
         if self.engine not in ENGINES:
             raise InputError(f"hog.engine is {self.engine!r}", f"choose from: {', '.join(ENGINES)}")
         if self.pixels < self.cells * self.blocks:
-            raise InputError(f"hog.pixels is {self.pixels}, but one block of {self.blocks} x {self.blocks} cells "
-                             f"of {self.cells} pixels needs {self.cells * self.blocks}",
+            raise InputError(f"hog.pixels is {self.pixels}, but a block of {self.blocks} x {self.blocks} "
+                             f"cells of {self.cells} pixels needs {self.cells * self.blocks}",
                              "make hog.pixels larger, or hog.cells or hog.blocks smaller")
 
     @property

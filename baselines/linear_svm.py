@@ -32,6 +32,8 @@ class SVMSettings:
         Weights of the loss to choose from on `tune` (a number or a list is accepted; kept in rising order).
     standardise : bool
         Give each feature mean 0 and deviation 1 first.
+    intercept_scaling : float
+        The constant that stands for the intercept: the larger, the less the penalty holds the intercept back.
     tol : float
         Distance of each category's objective from its optimum, relative and estimated, at which it is done.
     max_iter : int
@@ -45,6 +47,7 @@ class SVMSettings:
 
     C: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
     standardise: bool = True
+    intercept_scaling: float = 1.0
     tol: float = 1e-4
     max_iter: int = 100
 
@@ -56,8 +59,9 @@ class SVMSettings:
         object.__setattr__(self, "C", tuple(sorted({float(value) for value in values})))
         if not isinstance(self.standardise, bool):
             raise InputError(f"svm.standardise is {self.standardise!r}", "give true or false")
-        if not _positive(self.tol):
-            raise InputError(f"svm.tol is {self.tol!r}", "give a positive number, such as 1e-4")
+        for name in ("intercept_scaling", "tol"):
+            if not _positive(getattr(self, name)):
+                raise InputError(f"svm.{name} is {getattr(self, name)!r}", "give a positive number")
         if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int) or self.max_iter < 1:
             raise InputError(f"svm.max_iter is {self.max_iter!r}", "give a whole number of at least 1")
 
@@ -120,7 +124,8 @@ class LinearSVM:
             self._take(np.zeros((width + 1, 1)), Standardisation(np.zeros(width), np.ones(width)), labels)
             best_C = grid[0]
         else:
-            problem = SquaredHinge(features, labels, data.classes, self.settings.standardise)
+            problem = SquaredHinge(features, labels, data.classes, self.settings.standardise,
+                                   self.settings.intercept_scaling)
             weights = np.zeros((features.shape[1] + 1, data.classes))
             best = None
             with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
@@ -139,13 +144,13 @@ class LinearSVM:
             assert best is not None
             best_C, weights = best
             self._take(weights, problem.standardisation, labels)
-        known = tune_labels >= 0
+        known = np.isin(tune_labels, labels)  # what training lacks can teach no temperature
         self.temperature = _temperature(self._margins(tune[known]), tune_labels[known])
         self.chosen = {"C": best_C, "temperature": self.temperature, "tune_precision": precision}
 
     def _take(self, weights: np.ndarray, standardisation: Standardisation, labels: np.ndarray) -> None:
         self.coef = np.ascontiguousarray(weights[:-1].T, dtype=np.float32)
-        self.intercept = weights[-1].copy()
+        self.intercept = self.settings.intercept_scaling * weights[-1]
         self.mean = standardisation.mean.astype(np.float32)
         self.scale = standardisation.scale.astype(np.float32)
         absent = np.bincount(labels, minlength=weights.shape[1]) == 0
@@ -176,7 +181,7 @@ class LinearSVM:
         """
         features = np.asarray(features, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise RunError(f"the linear SVM takes {len(self.mean)} features, not an array of {features.shape}",
+            raise RunError(f"the linear SVM takes {len(self.mean)} features, not shape {features.shape}",
                            "use the features it was fitted on")
         return _log_softmax(self.temperature * self._margins(features))
 
@@ -210,7 +215,8 @@ class LinearSVM:
             svm.coef, svm.intercept = tensors["coef"], tensors["intercept"]
             svm.mean, svm.scale = tensors["mean"], tensors["scale"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(f"{folder} holds no linear SVM ({type(error).__name__}: {error})", "train it again") from error
+            raise InputError(f"{folder} holds no linear SVM ({type(error).__name__}: {error})",
+                             "train it again") from error
         return svm
 
 

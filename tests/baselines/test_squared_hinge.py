@@ -1,0 +1,136 @@
+"""The solver against scikit-learn's LinearSVC, and what must not change its answer."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.svm import LinearSVC
+
+import baselines.squared_hinge as module
+from baselines.squared_hinge import SquaredHinge
+from bench.errors import RunError
+
+
+def correlated(count, dimensions, classes, seed=0, apart=0.6):
+    """Correlated features off zero, categories as unequal as a shop's, each with at least one row."""
+    rng = np.random.default_rng(seed)
+    share = 1 / np.arange(1, classes + 1) ** 1.5
+    labels = rng.choice(classes, count, p=share / share.sum())
+    labels[:classes] = np.arange(classes)
+    mix = rng.normal(size=(dimensions, dimensions)) * np.linspace(0.3, 2, dimensions)
+    centres = rng.normal(size=(classes, dimensions)) * apart
+    features = (centres[labels] + rng.normal(size=(count, dimensions))) @ mix + 3
+    return features.astype(np.float32), labels
+
+
+def objective(inputs, labels, weights, intercept, C, constant=1.0):
+    """|w|^2 / 2 + C * sum of squared hinges, per category, in float64; `intercept` as added to the margin."""
+    signs = np.where(labels[:, None] == np.arange(weights.shape[1]), 1.0, -1.0)
+    slack = np.maximum(0, 1 - signs * (inputs @ weights + intercept))
+    return 0.5 * ((weights**2).sum(0) + (intercept / constant) ** 2) + C * (slack**2).sum(0)
+
+
+def solved(features, labels, classes, C, standardise=True, constant=1.0, tolerance=1e-4, start=None):
+    problem = SquaredHinge(features, labels, classes, standardise, constant)
+    start = np.zeros((features.shape[1] + 1, classes)) if start is None else start
+    return problem, problem.solve(C, start, tolerance, 300)
+
+
+@pytest.mark.parametrize(("standardise", "constant", "C"), [
+    (True, 1.0, 1e-4), (True, 1.0, 1e-2), (True, 1.0, 0.3), (True, 10.0, 1e-3), (False, 1.0, 1e-3),
+    (False, 5.0, 1e-2)])
+def test_reaches_the_optimum_of_linear_svc(standardise, constant, C):
+    features, labels = correlated(1500, 50, 12)
+    problem, solution = solved(features, labels, 12, C, standardise, constant)
+    inputs = features.astype(np.float64)
+    if standardise:
+        inputs = (inputs - inputs.mean(0)) / inputs.std(0)
+    best = LinearSVC(C=C, dual=False, tol=1e-7, max_iter=5000, intercept_scaling=constant).fit(inputs, labels)
+    ours = objective(inputs, labels, solution.weights[:-1], constant * solution.weights[-1], C, constant)
+    theirs = objective(inputs, labels, best.coef_.T, best.intercept_, C, constant)
+    assert ours.sum() <= theirs.sum() * 1.001
+    assert (ours <= theirs * 1.002).all()
+    np.testing.assert_allclose(solution.objective, ours, rtol=1e-4)
+    margins = problem.margins(solution.weights, np.empty((1500, 12), np.float32))
+    assert np.mean(margins.argmax(1) == best.decision_function(inputs).argmax(1)) >= 0.995
+
+
+def test_tighter_tolerance_comes_closer_than_a_millionth():
+    features, labels = correlated(800, 30, 6)
+    _, loose = solved(features, labels, 6, 1e-2, tolerance=1e-3)
+    _, tight = solved(features, labels, 6, 1e-2, tolerance=1e-8)
+    assert tight.objective.sum() < loose.objective.sum() <= tight.objective.sum() * 1.002
+    assert tight.gap < 1e-6
+
+
+def test_warm_start_gives_the_same_optimum_sooner():
+    features, labels = correlated(1500, 50, 12)
+    _, near = solved(features, labels, 12, 8e-3)
+    _, cold = solved(features, labels, 12, 1e-2)
+    _, warm = solved(features, labels, 12, 1e-2, start=near.weights)
+    assert warm.sweeps < cold.sweeps
+    np.testing.assert_allclose(warm.objective, cold.objective, rtol=1e-3)
+
+
+@given(seed=st.integers(0, 1000), classes=st.integers(2, 9), C=st.sampled_from([1e-3, 1e-2, 0.1]))
+@settings(max_examples=15, deadline=None)
+def test_order_of_rows_and_of_categories_does_not_matter(seed, classes, C):
+    features, labels = correlated(200, 12, classes, seed)
+    rng = np.random.default_rng(seed)
+    rows, names = rng.permutation(200), rng.permutation(classes)
+    _, plain = solved(features, labels, classes, C, tolerance=1e-6)
+    _, mixed = solved(features[rows], names[labels[rows]], classes, C, tolerance=1e-6)
+    np.testing.assert_allclose(mixed.objective[names], plain.objective, rtol=1e-4)
+    np.testing.assert_allclose(mixed.weights[:, names], plain.weights, atol=0.02)
+
+
+def test_blocks_of_rows_and_categories_do_not_matter(monkeypatch):
+    features, labels = correlated(700, 20, 40)
+    _, whole = solved(features, labels, 40, 1e-2, tolerance=1e-6)
+    monkeypatch.setattr(module, "ROWS", 64)
+    monkeypatch.setattr(module, "WIDEST", 16)
+    _, pieces = solved(features, labels, 40, 1e-2, tolerance=1e-6)
+    np.testing.assert_allclose(pieces.objective, whole.objective, rtol=1e-4)
+
+
+def test_without_the_gram_matrix_it_arrives_too(monkeypatch):
+    features, labels = correlated(700, 20, 5)
+    _, whole = solved(features, labels, 5, 1e-2)
+    monkeypatch.setattr(module, "GRAM_LIMIT", 10)
+    _, diagonal = solved(features, labels, 5, 1e-2)
+    np.testing.assert_allclose(diagonal.objective, whole.objective, rtol=1e-3)
+
+
+def test_features_far_from_zero_lose_nothing():
+    features, labels = correlated(700, 20, 5)
+    _, near = solved(features, labels, 5, 1e-2)
+    moved = features + np.float32(8192)  # 8192 costs the features digits of their own
+    kept = moved.copy()
+    _, far = solved(moved, labels, 5, 1e-2)
+    np.testing.assert_allclose(far.objective, near.objective, rtol=2e-3)
+    np.testing.assert_array_equal(moved, kept)
+
+
+def test_the_data_are_neither_copied_nor_changed():
+    features, labels = correlated(300, 10, 3)
+    features.flags.writeable = False
+    problem, _ = solved(features, labels, 3, 1e-2)
+    assert problem._features is features
+
+
+def test_more_features_than_rows():
+    features, labels = correlated(40, 120, 4)
+    _, solution = solved(features, labels, 4, 1.0)
+    inputs = features.astype(np.float64)
+    inputs = (inputs - inputs.mean(0)) / inputs.std(0)
+    best = LinearSVC(C=1.0, dual=False, tol=1e-7, max_iter=5000).fit(inputs, labels)
+    theirs = objective(inputs, labels, best.coef_.T, best.intercept_, 1.0)
+    assert solution.objective.sum() <= theirs.sum() * 1.001
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_feature_that_is_not_finite_is_named(bad):
+    features, labels = correlated(300, 10, 3)
+    features[123, 4] = bad
+    with pytest.raises(RunError, match="feature 4 of training image 123"):
+        SquaredHinge(features, labels, 3, True)
