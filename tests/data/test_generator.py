@@ -130,6 +130,16 @@ def test_a_failed_run_leaves_no_catalogue(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failed_run_over_an_older_catalogue_takes_its_record_away(tmp_path, monkeypatch):
+    write(tmp_path, replace(SMALL, products=20, max_photos=1))
+    before = (tmp_path / "train.bson").read_bytes()
+    monkeypatch.setattr("bench.data.generator.write.photos", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(tmp_path, SMALL)
+    assert (tmp_path / "train.bson").read_bytes() == before
+    assert not (tmp_path / "generator.json").exists()
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "here").write_text("")
     with pytest.raises(InputError, match="here"):
@@ -219,6 +229,17 @@ def test_wrong_labels_are_as_many_as_asked_and_mostly_from_the_department(share)
         near = (homes[plan.labels[wrong]] == homes[plan.truth[wrong]]).mean()
         assert 0.7 < near < 0.9
         assert np.bincount(plan.labels).min() >= 20
+
+
+def test_wrong_labels_follow_the_sizes_of_the_other_categories(tmp_path):
+    """Within one department, a wrong label falls on another category in proportion to that one's size."""
+    path = listed(tmp_path / "counts.csv", "A,30000\nB,6000\nC,2000\n")
+    plan = draw_plan(GeneratorSettings(products=0, counts=path, departments=1, label_noise=0.3))
+    table_ = np.zeros((3, 3))
+    np.add.at(table_, (plan.truth, plan.labels), 1)
+    assert table_[0, 1] / table_[0, 2] == pytest.approx(3, rel=0.15)
+    assert table_[1, 0] / table_[1, 2] == pytest.approx(15, rel=0.3)
+    assert table_[2, 0] / table_[2, 1] == pytest.approx(5, rel=0.35)
 
 
 def test_books_are_a_department_of_their_own_or_none():

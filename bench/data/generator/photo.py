@@ -21,7 +21,7 @@ ONE_WAY = "front"
 OVERSAMPLING = 1.5
 """Pixels of the sketch for one of the photo; at its usual scale a product is drawn at about twice its size."""
 
-TWICE, CLOSE_UP, PRINTED = 0.05, 0.14, 0.08
+TWICE, CLOSE_UP, PRINTED = 0.04, 0.1, 0.08
 """Shares of photos that show the product twice, that show a part of it, and that carry a badge, a ribbon or a frame."""
 
 
@@ -60,7 +60,7 @@ def photograph(
             _place(photo, sketch, forward, pose if shadow else "", rng)
     else:
         close = kind > 1 - CLOSE_UP * (0.5 if first else 1.5)
-        scale = rng.uniform(1.15, 1.7) if close else rng.uniform(0.62, 1.06)
+        scale = rng.uniform(1.15, 1.7) if close else rng.uniform(0.7, 1.06)
         _place(photo, sketch, _homography(sketch, pixels, pose, rng, scale, 0.0), pose if shadow else "", rng)
     photo = _light(photo, rng, neat)
     if rng.random() < PRINTED:

@@ -163,6 +163,22 @@ def _scaled(counts: np.ndarray, settings: GeneratorSettings) -> np.ndarray:
     return 1 + _apportion(counts.astype(np.float64), settings.products - len(counts))
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """Categories to draw from in proportion to their size: their places, ascending, and the sizes before each."""
+
+    places: np.ndarray
+    before: np.ndarray
+
+    def other_than(self, place: int, rng: np.random.Generator) -> int:
+        """Draw one that is not `place`."""
+        at = int(np.searchsorted(self.places, place))
+        start, size = self.before[at], self.before[at + 1] - self.before[at]
+        drawn = rng.integers(self.before[-1] - size)
+        drawn += size if drawn >= start else 0
+        return int(self.places[np.searchsorted(self.before, drawn, side="right") - 1])
+
+
 def _mislabel(
     truth: np.ndarray, categories: tuple[Category, ...], share: float, rng: np.random.Generator
 ) -> np.ndarray:
@@ -174,8 +190,13 @@ def _mislabel(
     if len(categories) < 2:
         return labels
     wanted = rng.binomial(len(truth), share)
-    sizes = np.array([category.size for category in categories], dtype=np.float64)
+    sizes = np.array([category.size for category in categories])
     homes = np.array([category.levels[0] for category in categories])
+    anywhere = _Draw(np.arange(len(sizes)), np.concatenate([[0], np.cumsum(sizes)]))
+    near = {}
+    for home in set(homes):
+        places = np.flatnonzero(homes == home)
+        near[home] = _Draw(places, np.concatenate([[0], np.cumsum(sizes[places])]))
     left = sizes.copy()
     for product in rng.permutation(len(truth)):
         if wanted == 0:
@@ -183,12 +204,11 @@ def _mislabel(
         true = truth[product]
         if left[true] <= (SMALLEST if sizes[true] >= SMALLEST else 1):
             continue
-        weights = np.where(homes == homes[true], sizes, 0) if rng.random() < NEAR_MISTAKES else sizes.copy()
-        weights[true] = 0
-        if not weights.any():
-            weights = np.where(np.arange(len(sizes)) == true, 0, sizes)
-        labels[product] = rng.choice(len(sizes), p=weights / weights.sum())
+        at_home = near[homes[true]]
+        source = at_home if len(at_home.places) > 1 and rng.random() < NEAR_MISTAKES else anywhere
+        wrong = source.other_than(true, rng)
+        labels[product] = wrong
         left[true] -= 1
-        left[labels[product]] += 1
+        left[wrong] += 1
         wanted -= 1
     return labels

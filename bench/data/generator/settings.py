@@ -25,12 +25,13 @@ class GeneratorSettings:
     departments : int
         Departments (level 1), books among them: 1 to 8. Without `books` there is one fewer.
     categories : int
-        Categories over all departments. Beyond the 83 recipes, further categories are narrower draws of the same.
+        Categories over all departments, shared out evenly; at least one each. Where a department has fewer recipes,
+        further categories are narrower draws of the same ones.
     skew : bool
         80% of the products in 20% of the categories (C, §1); off, all categories are of one size.
     counts : str
-        Path of a headerless CSV ``name,count``: number, names and relative sizes of the categories follow it, and
-        `categories` and `skew` have no say.
+        Path of a headerless CSV ``name,count``: number, names (of the third level) and relative sizes of the
+        categories follow it, and `categories` and `skew` have no say.
     label_noise : float
         Share of products that carry another category's label, in [0, 0.5].
     books : bool

@@ -187,65 +187,43 @@ def _picture(
 
 COVERS = {
     "LITERATURE": Cover(
-        (0.62, 0.7), 0.4, 0.3, (1, 3), 0.6, (6, 10), 0.2, ("landscape", "figure", "pattern", "frame"), (3, 9)
+        shape=(0.62, 0.7), pale=0.4, dark=0.3, words=(1, 3), title_top=0.6, size=(6, 9),
+        band=0.15, art=("landscape", "pattern", "frame", "frame"), thick=(3, 9),
     ),
     "CRIME NOVEL": Cover(
-        (0.6, 0.68), 0.12, 0.6, (1, 3), 0.4, (8, 14), 0.2, ("landscape", "figure", "frame", "none"), (4, 10)
+        shape=(0.6, 0.68), pale=0.08, dark=0.72, words=(1, 3), title_top=0.4, size=(9, 14),
+        band=0.15, art=("landscape", "figure", "none", "none"), thick=(4, 10),
     ),
     "TEXTBOOK": Cover(
-        (0.7, 0.8),
-        0.35,
-        0.15,
-        (2, 4),
-        0.75,
-        (7, 11),
-        0.5,
-        ("diagram", "shapes", "pattern", "landscape"),
-        (3, 9),
+        shape=(0.7, 0.8), pale=0.35, dark=0.15, words=(2, 4), title_top=0.75, size=(7, 11),
+        band=0.5, art=("diagram", "diagram", "shapes", "pattern"), thick=(3, 9),
     ),
     "COOK BOOK": Cover(
-        (0.72, 0.95), 0.5, 0.12, (1, 3), 0.6, (7, 12), 0.35, ("dish", "dish", "pattern", "shapes"), (3, 7)
+        shape=(0.74, 0.95), pale=0.5, dark=0.12, words=(1, 3), title_top=0.6, size=(7, 12),
+        band=0.35, art=("dish", "dish", "dish", "pattern"), thick=(3, 7),
     ),
     "COMIC BOOK": Cover(
-        (0.66, 0.78),
-        0.2,
-        0.25,
-        (1, 2),
-        0.85,
-        (10, 16),
-        0.45,
-        ("panels", "figure", "figure", "shapes"),
-        (1, 4),
+        shape=(0.66, 0.78), pale=0.2, dark=0.25, words=(1, 2), title_top=0.85, size=(10, 16),
+        band=0.45, art=("panels", "panels", "figure", "shapes"), thick=(1, 4),
     ),
     "TRAVEL GUIDE": Cover(
-        (0.5, 0.64),
-        0.25,
-        0.1,
-        (1, 2),
-        0.7,
-        (8, 13),
-        0.5,
-        ("landscape", "landscape", "pattern", "figure"),
-        (2, 6),
+        shape=(0.5, 0.62), pale=0.25, dark=0.1, words=(1, 2), title_top=0.7, size=(8, 13),
+        band=0.5, art=("landscape", "landscape", "pattern", "figure"), thick=(2, 6),
     ),
     "CHILDREN'S BOOK": Cover(
-        (0.75, 1.05),
-        0.4,
-        0.05,
-        (1, 3),
-        0.7,
-        (8, 14),
-        0.2,
-        ("shapes", "figure", "pattern", "landscape"),
-        (1, 4),
+        shape=(0.8, 1.05), pale=0.4, dark=0.05, words=(1, 3), title_top=0.7, size=(8, 14),
+        band=0.2, art=("shapes", "figure", "pattern", "landscape"), thick=(1, 4),
     ),
     "BIOGRAPHY": Cover(
-        (0.62, 0.72), 0.35, 0.3, (1, 2), 0.4, (7, 12), 0.3, ("figure", "figure", "frame", "landscape"), (4, 9)
+        shape=(0.62, 0.72), pale=0.35, dark=0.3, words=(1, 2), title_top=0.35, size=(7, 12),
+        band=0.3, art=("figure", "figure", "figure", "frame"), thick=(4, 9),
     ),
     "DICTIONARY": Cover(
-        (0.62, 0.75), 0.25, 0.2, (1, 3), 0.6, (9, 15), 0.55, ("frame", "none", "shapes", "pattern"), (6, 12)
+        shape=(0.62, 0.75), pale=0.25, dark=0.2, words=(1, 3), title_top=0.6, size=(9, 15),
+        band=0.55, art=("frame", "none", "shapes", "pattern"), thick=(6, 12),
     ),
     "SELF-HELP": Cover(
-        (0.62, 0.7), 0.5, 0.08, (2, 4), 0.5, (7, 12), 0.3, ("shapes", "none", "figure", "diagram"), (2, 6)
+        shape=(0.62, 0.7), pale=0.5, dark=0.08, words=(2, 4), title_top=0.5, size=(7, 12),
+        band=0.3, art=("shapes", "none", "figure", "diagram"), thick=(2, 6),
     ),
 }

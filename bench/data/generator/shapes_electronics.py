@@ -105,12 +105,12 @@ def _handheld(s: Sketch, low: float, high: float, size: float, border: float) ->
 
 def smartphone(s: Sketch) -> None:
     """A telephone."""
-    _handheld(s, 0.46, 0.62, 88, 3.5)
+    _handheld(s, 0.45, 0.58, 88, 3.5)
 
 
 def tablet(s: Sketch) -> None:
     """A tablet: wider than a telephone, by little."""
-    _handheld(s, 0.58, 0.78, 86, 5)
+    _handheld(s, 0.6, 0.8, 86, 5)
 
 
 def _screen(s: Sketch, low: float, high: float, foot: float, border: float) -> None:

@@ -75,7 +75,7 @@ def stool(s: Sketch) -> None:
     for z in (2.0, depth - thick - 2):
         scene.box(thick, width - thick, rung, rung + 2, z, z + 2, frame)
     scene.box(0, width, height, height + s.between(3, 8), 0, depth, seat)
-    if s.chance(0.35):
+    if s.chance(0.15):
         scene.box(0, width, height + 8, height + s.between(16, 28), 0, 4, seat)
     scene.draw()
 
@@ -109,12 +109,12 @@ def _upholstered(s: Sketch, low: float, high: float, seats: int) -> None:
 
 def armchair(s: Sketch) -> None:
     """A seat for one."""
-    _upholstered(s, 72, 100, 1)
+    _upholstered(s, 70, 94, 1)
 
 
 def sofa(s: Sketch) -> None:
     """A seat for two or three, with the narrow ones near the armchairs."""
-    _upholstered(s, 118, 215, s.count(2, 3))
+    _upholstered(s, 125, 215, s.count(2, 3))
 
 
 def _table(s: Sketch, low: float, high: float, drawers: float, shelf: float) -> None:
@@ -152,7 +152,7 @@ def dining_table(s: Sketch) -> None:
 
 def coffee_table(s: Sketch) -> None:
     """A low table."""
-    _table(s, 32, 56, 0.1, 0.45)
+    _table(s, 30, 50, 0.1, 0.6)
 
 
 def desk(s: Sketch) -> None:

@@ -232,7 +232,7 @@ def _frame(s: Sketch, mirror: bool) -> None:
         s.slab(x0, y0, x1, y1, Paint((246, 244, 238), "flat"))
         mat = s.between(3, 9)
         x0, y0, x1, y1 = x0 + mat, y0 + mat, x1 - mat, y1 - mat
-    kind = s.pick("landscape", "abstract", "flower", "empty")
+    kind = s.pick("landscape", "abstract", "flower", "landscape", "abstract", "empty")
     s.slab(x0, y0, x1, y1, Paint(s.colour() if kind != "empty" else (232, 230, 226), "up"))
     if kind == "landscape":
         for level in (0.45, 0.65, 0.82):

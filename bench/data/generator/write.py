@@ -18,7 +18,7 @@ from bench.data.generator.plan import Category, Plan, draw_plan
 from bench.data.generator.settings import INT32_MAX, GeneratorSettings
 from bench.data.generator.sketch import Sketch
 from bench.errors import InputError
-from bench.storage import write_json, write_text, write_whole
+from bench.storage import storage_errors, write_json, write_text, write_whole
 
 VERSION = 1
 """Raised whenever the same settings give other pictures."""
@@ -43,8 +43,8 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
     """Draw a catalogue and write it.
 
     Writes ``train.bson`` (documents ``_id``, ``imgs``, ``category_id``, as Kaggle's), ``category_names.csv``,
-    ``truth.csv`` and ``generator.json``, each whole or not at all. The bytes depend on the settings only, not on
-    `workers`.
+    ``truth.csv`` and ``generator.json``, each whole or not at all, the last when all others are there. The bytes
+    depend on the settings only, not on `workers`.
 
     Parameters
     ----------
@@ -63,6 +63,9 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
         If the disk is full.
     """
     plan = draw_plan(settings)
+    with storage_errors(directory):
+        # Written last, it says that all files are of one catalogue.
+        (directory / "generator.json").unlink(missing_ok=True)
     if len(plan.truth) > INT32_MAX:
         raise InputError(
             f"{len(plan.truth)} products are more than the layout can number", f"ask for at most {INT32_MAX}"
