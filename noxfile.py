@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (the papers' tables on real products)."""
+"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (its tables on real products)."""
 
 import os
 
@@ -41,8 +41,14 @@ def lint(session: nox.Session) -> None:
 def regress(session: nox.Session) -> None:
     """Measure speed against what a user would write instead, and fail where a ratio is under its floor."""
     install(session, "test")
-    session.run("pytest", "tests/benchmarks", "--benchmark-enable", "--benchmark-json", f"{session.create_tmp()}/benchmark.json",
-                *session.posargs)
+    session.run(
+        "pytest",
+        "tests/benchmarks",
+        "--benchmark-enable",
+        "--benchmark-json",
+        f"{session.create_tmp()}/benchmark.json",
+        *session.posargs,
+    )
 
 
 @nox.session

@@ -13,8 +13,12 @@ from bench.backend import BackboneChoice, Backend, BackendSpec
 
 def _build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     hog, svm = settings["hog"], settings["svm"]
-    return Backend(features=HogExtractor(hog, workers), classifier=lambda: LinearSVM(svm),
-                   load=LinearSVM.load, settings={"hog": asdict(hog), "svm": asdict(svm)})
+    return Backend(
+        features=HogExtractor(hog, workers),
+        classifier=lambda: LinearSVM(svm),
+        load=LinearSVM.load,
+        settings={"hog": asdict(hog), "svm": asdict(svm)},
+    )
 
 
 hog_svm = BackendSpec(

@@ -53,9 +53,11 @@ class HogSettings:
         if self.engine not in ENGINES:
             raise InputError(f"hog.engine is {self.engine!r}", f"choose from: {', '.join(ENGINES)}")
         if self.pixels < self.cells * self.blocks:
-            raise InputError(f"hog.pixels is {self.pixels}, but a block of {self.blocks} x {self.blocks} "
-                             f"cells of {self.cells} pixels needs {self.cells * self.blocks}",
-                             "make hog.pixels larger, or hog.cells or hog.blocks smaller")
+            raise InputError(
+                f"hog.pixels is {self.pixels}, but a block of {self.blocks} x {self.blocks} "
+                f"cells of {self.cells} pixels needs {self.cells * self.blocks}",
+                "make hog.pixels larger, or hog.cells or hog.blocks smaller",
+            )
 
     @property
     def dimensions(self) -> int:
@@ -93,8 +95,13 @@ class HogExtractor:
 
     def describe(self) -> dict[str, Any]:
         """Settings, colour rule, normalisation and library: all that changes the features."""
-        return {"features": self.name, **asdict(self.settings), "channels": "strongest",
-                "block_norm": "L2-Hys", "library": f"scikit-image {version('scikit-image')}"}
+        return {
+            "features": self.name,
+            **asdict(self.settings),
+            "channels": "strongest",
+            "block_norm": "L2-Hys",
+            "library": f"scikit-image {version('scikit-image')}",
+        }
 
     def extract(self, images: np.ndarray) -> np.ndarray:
         """Compute the HOG of each image.
@@ -114,9 +121,10 @@ class HogExtractor:
         """
         side = self.pixels
         if images.ndim != 4 or images.shape[1:] != (side, side, 3) or images.dtype != np.uint8:
-            raise RunError(f"HOG takes uint8 images of shape (n, {side}, {side}, 3), "
-                           f"not {images.dtype} of {images.shape}",
-                           "give images of the size that hog.pixels says")
+            raise RunError(
+                f"HOG takes uint8 images of shape (n, {side}, {side}, 3), not {images.dtype} of {images.shape}",
+                "give images of the size that hog.pixels says",
+            )
         features = np.empty((len(images), self.dimensions), np.float32)
         if self.workers == 1 or len(images) <= CHUNK:
             return _fill(features, images, self.settings)
@@ -125,9 +133,10 @@ class HogExtractor:
         starts = range(0, len(images), CHUNK)
         # Loky keeps its processes between calls. A chunk goes through a pipe, not through a file.
         parts = Parallel(n_jobs=self.workers, max_nbytes=None, return_as="generator")(
-            delayed(_hog_of)(images[start:start + CHUNK], self.settings) for start in starts)
+            delayed(_hog_of)(images[start : start + CHUNK], self.settings) for start in starts
+        )
         for start, part in zip(starts, parts, strict=True):
-            features[start:start + CHUNK] = part
+            features[start : start + CHUNK] = part
         return features
 
 
@@ -140,7 +149,12 @@ def _fill(features: np.ndarray, images: np.ndarray, settings: HogSettings) -> np
     from skimage.feature import hog
 
     for row, image in zip(features, images, strict=True):
-        row[:] = hog(image, orientations=settings.orientations, block_norm="L2-Hys", channel_axis=-1,
-                     pixels_per_cell=(settings.cells, settings.cells),
-                     cells_per_block=(settings.blocks, settings.blocks))
+        row[:] = hog(
+            image,
+            orientations=settings.orientations,
+            block_norm="L2-Hys",
+            channel_axis=-1,
+            pixels_per_cell=(settings.cells, settings.cells),
+            cells_per_block=(settings.blocks, settings.blocks),
+        )
     return features

@@ -198,8 +198,10 @@ def find(name: str) -> BackendSpec:
     except ImportError as error:
         raise InputError(f"backend {name!r} cannot be imported ({error})", "install the package it needs") from error
     if not isinstance(spec, BackendSpec):
-        raise InputError(f"backend {name!r} ({points[name].value}) is no bench.backend.BackendSpec",
-                         "see bench/backend.py for what an entry point must hold")
+        raise InputError(
+            f"backend {name!r} ({points[name].value}) is no bench.backend.BackendSpec",
+            "see bench/backend.py for what an entry point must hold",
+        )
     return spec
 
 

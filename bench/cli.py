@@ -70,8 +70,11 @@ def datasets(options: argparse.Namespace, console: Console) -> None:
 
     for name, dataset in named_datasets().items():
         where = None if dataset.method == "generate" else find_named(name, None)
-        place = "made on this machine when a run needs it" if dataset.method == "generate" else (
-            f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
+        place = (
+            "made on this machine when a run needs it"
+            if dataset.method == "generate"
+            else (f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
+        )
         print(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
 
 
@@ -108,7 +111,9 @@ def generate(options: argparse.Namespace, console: Console) -> None:
         if path[0] == "generated" and len(path) == 2:
             path = path[1:]
         if len(path) != 1:
-            raise InputError(f"--set {text!r} is no setting of the generated catalogue", "write for example --set books=false")
+            raise InputError(
+                f"--set {text!r} is no setting of the generated catalogue", "write for example --set books=false"
+            )
         table[path[0]] = value
     for name in ("products", "counts", "seed"):
         if getattr(options, name) is not None:
@@ -123,45 +128,89 @@ def generate(options: argparse.Namespace, console: Console) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    top = _Parser(prog="shelfbench", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter,
-                  epilog="example: shelfbench run default", allow_abbrev=False)
+    top = _Parser(
+        prog="shelfbench",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: shelfbench run default",
+        allow_abbrev=False,
+    )
     top.add_argument("--version", action="version", version=f"shelfbench {__version__}")
-    quiet = argparse.ArgumentParser(add_help=False)
+    quiet = _Parser(add_help=False)
     quiet.add_argument("--quiet", action="store_true", help="no logs and no progress bars")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
 
     def verb(name: str, function: object, summary: str, example: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(name, help=summary, description=summary, epilog=f"example: {example}", parents=[quiet],
-                                formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        made = verbs.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example: {example}",
+            parents=[quiet],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         made.set_defaults(function=function)
         return made
 
-    one = verb("run", run, "run a study: from a catalogue to tables, figures and a page; prints Table 4",
-               "shelfbench run fashion --data ~/fashion --backend bottleneck-svm --out results/try")
-    one.add_argument("study", nargs="?", default="default", metavar="STUDY",
-                     help="a study that comes with shelfbench (default, fashion, label-noise) or the path of a TOML file; default: default")
-    one.add_argument("--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images")
+    one = verb(
+        "run",
+        run,
+        "run a study: from a catalogue to tables, figures and a page; prints Table 4",
+        "shelfbench run fashion --data ~/fashion --backend bottleneck-svm --out results/try",
+    )
+    one.add_argument(
+        "study",
+        nargs="?",
+        default="default",
+        metavar="STUDY",
+        help="default, fashion, label-noise, or the path of a TOML file; default: default",
+    )
+    one.add_argument(
+        "--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images"
+    )
     one.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")
     one.add_argument("--out", metavar="DIR", help="run directory; default: results/STUDY; a run in it goes on")
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
-    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                     help="change a setting of the study, like split.min_products=10 (repeatable)")
-    one.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores")
+    one.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting of the study, like split.min_products=10 (repeatable)",
+    )
+    one.add_argument(
+        "--workers", type=int, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
+    )
     one = verb("datasets", datasets, "list the named datasets and where they are", "shelfbench datasets")
     one = verb("backends", backends, "list the installed backends", "shelfbench backends")
     one = verb("fetch", fetch, "download a named dataset into the cache", "shelfbench fetch fashion")
     one.add_argument("name", metavar="NAME", help="fashion or cdiscount")
-    one = verb("generate", generate, "write a generated catalogue in Kaggle's BSON layout into a new folder",
-               "shelfbench generate catalogue --products 2000 --set label_noise=0.1")
+    one = verb(
+        "generate",
+        generate,
+        "write a generated catalogue in Kaggle's BSON layout into a new folder",
+        "shelfbench generate catalogue --products 2000 --set label_noise=0.1",
+    )
     one.add_argument("directory", metavar="DIR", help="a folder that is not there yet, or empty")
     one.add_argument("--products", type=int, metavar="N", help="number of products; default: 6000")
     one.add_argument("--counts", metavar="FILE", help="CSV of name,count (no header): categories and sizes to follow")
     one.add_argument("--seed", type=int, metavar="N", help="seed; default: 0")
-    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                     help="another setting: departments, categories, skew, label_noise, books, lookalikes ... (repeatable)")
+    one.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another setting: departments, categories, skew, label_noise, books, lookalikes ... (repeatable)",
+    )
     one.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes; default: cores")
-    one = verb("report", report, "make tables, figures and page again from a run directory", "shelfbench report results/default")
+    one = verb(
+        "report",
+        report,
+        "make tables, figures and page again from a run directory",
+        "shelfbench report results/default",
+    )
     one.add_argument("directory", metavar="DIR", help="a run directory")
     return top
 

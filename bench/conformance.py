@@ -57,7 +57,9 @@ def _data(classes: int = 3, per_class: int = 30, dimensions: int = 24, seed: int
     labels = np.tile(np.arange(classes), per_class)
     features = (centres[labels] + rng.normal(size=(len(labels), dimensions))).astype(np.float32)
     tune = np.tile(np.arange(classes), 6)
-    return TrainingData(features, labels, classes, (centres[tune] + rng.normal(size=(len(tune), dimensions))).astype(np.float32), tune)
+    return TrainingData(
+        features, labels, classes, (centres[tune] + rng.normal(size=(len(tune), dimensions))).astype(np.float32), tune
+    )
 
 
 def _fitted(build: Build, data: TrainingData, seed: int = 0) -> Classifier:
@@ -98,7 +100,9 @@ def features_do_not_depend_on_the_batch(build: Build) -> None:
 def features_are_described(build: Build) -> None:
     """`describe` is JSON and the same for two extractors of the same settings."""
     first, second = build().features.describe(), build().features.describe()
-    _require(json.loads(json.dumps(first)) == json.loads(json.dumps(second)), "describe differs between two equal extractors")
+    _require(
+        json.loads(json.dumps(first)) == json.loads(json.dumps(second)), "describe differs between two equal extractors"
+    )
 
 
 def an_extractor_can_be_pickled_for_workers(build: Build) -> None:
@@ -106,8 +110,10 @@ def an_extractor_can_be_pickled_for_workers(build: Build) -> None:
     extractor = build().features
     copy = pickle.loads(pickle.dumps(extractor))
     images = _images(extractor.pixels, 2)
-    _require(bool(np.allclose(extractor.extract(images), copy.extract(images), rtol=1e-4, atol=1e-4)),
-             "features change by pickling the extractor")
+    _require(
+        bool(np.allclose(extractor.extract(images), copy.extract(images), rtol=1e-4, atol=1e-4)),
+        "features change by pickling the extractor",
+    )
 
 
 def scores_are_log_probabilities(build: Build) -> None:
@@ -155,7 +161,9 @@ def a_category_may_lack_images(build: Build) -> None:
     """A category without a training image (all unreadable) keeps its column and does not spoil the others."""
     data = _data(classes=4)
     there = data.labels != 1
-    classifier = _fitted(build, TrainingData(data.features[there], data.labels[there], 4, data.tune_features, data.tune_labels))
+    classifier = _fitted(
+        build, TrainingData(data.features[there], data.labels[there], 4, data.tune_features, data.tune_labels)
+    )
     scores = classifier.log_probabilities(data.features[there])
     _check_scores(scores, int(there.sum()), 4)
     right = float((scores.argmax(axis=1) == data.labels[there]).mean())
@@ -165,8 +173,10 @@ def a_category_may_lack_images(build: Build) -> None:
 def tune_may_be_empty_or_unknown(build: Build) -> None:
     """Validation may be empty, or hold only categories that training lacks (-1)."""
     data = _data()
-    for features, labels in ((data.tune_features[:0], data.tune_labels[:0]),
-                             (data.tune_features, np.full(len(data.tune_labels), -1))):
+    for features, labels in (
+        (data.tune_features[:0], data.tune_labels[:0]),
+        (data.tune_features, np.full(len(data.tune_labels), -1)),
+    ):
         classifier = _fitted(build, TrainingData(data.features, data.labels, 3, features, labels))
         _check_scores(classifier.log_probabilities(data.features), len(data.features), 3)
 
@@ -180,8 +190,10 @@ def a_saved_model_predicts_the_same(build: Build) -> None:
         names = sorted(path.name for path in Path(folder).iterdir())
         _require(names == ["classifier.json", "weights.safetensors"], f"save wrote {names}")
         loaded = build().load(Path(folder))
-        _require(bool(np.array_equal(classifier.log_probabilities(data.features), loaded.log_probabilities(data.features))),
-                 "a loaded model gives other scores")
+        _require(
+            bool(np.array_equal(classifier.log_probabilities(data.features), loaded.log_probabilities(data.features))),
+            "a loaded model gives other scores",
+        )
 
 
 def what_was_chosen_is_on_record(build: Build) -> None:
@@ -193,11 +205,23 @@ def what_was_chosen_is_on_record(build: Build) -> None:
     _require(bool(backend.features.framework) and bool(classifier.framework), "framework is empty")
     _require(isinstance(classifier.batch, int), "batch is no whole number")
     if classifier.history is not None:
-        _require(list(classifier.history.columns) == HISTORY, f"history has the columns {list(classifier.history.columns)}")
+        _require(
+            list(classifier.history.columns) == HISTORY, f"history has the columns {list(classifier.history.columns)}"
+        )
 
 
 CHECKS: tuple[Callable[[Build], None], ...] = (
-    features_have_the_promised_shape, features_do_not_depend_on_the_batch, features_are_described,
-    an_extractor_can_be_pickled_for_workers, scores_are_log_probabilities, columns_follow_the_codes, a_seed_decides_everything,
-    one_image_is_enough, one_category_is_certain, a_category_may_lack_images, tune_may_be_empty_or_unknown,
-    a_saved_model_predicts_the_same, what_was_chosen_is_on_record)
+    features_have_the_promised_shape,
+    features_do_not_depend_on_the_batch,
+    features_are_described,
+    an_extractor_can_be_pickled_for_workers,
+    scores_are_log_probabilities,
+    columns_follow_the_codes,
+    a_seed_decides_everything,
+    one_image_is_enough,
+    one_category_is_certain,
+    a_category_may_lack_images,
+    tune_may_be_empty_or_unknown,
+    a_saved_model_predicts_the_same,
+    what_was_chosen_is_on_record,
+)

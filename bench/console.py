@@ -59,8 +59,16 @@ class Console:
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=what, unit=f" {unit}", file=sys.stderr, leave=False, delay=1.0,
-                  mininterval=0.5, dynamic_ncols=True) as bar:
+        with tqdm(
+            total=total,
+            desc=what,
+            unit=f" {unit}",
+            file=sys.stderr,
+            leave=False,
+            delay=1.0,
+            mininterval=0.5,
+            dynamic_ncols=True,
+        ) as bar:
             yield bar
 
     @staticmethod

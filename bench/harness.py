@@ -9,31 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bench import __version__
 from bench.backend import Backend, BackendSpec, Classifier, TrainingData, find, split_name
-from bench.console import Bar, Console
-from bench.data.datasets import NamedDataset, open_dataset
+from bench.console import Console
+from bench.data.datasets import open_dataset
 from bench.data.features import Features, FeatureStore, image_digests
 from bench.data.images import UnreadableImage, open_image
 from bench.data.split import make_split
 from bench.errors import InputError, RunError, ShelfbenchError
-from bench.material import Material, dataset_hash, gather
+from bench.material import Material, dataset_record, gather
 from bench.record import RunRecord, write_parquet
+from bench.scoring import readable_rows, score
 from bench.storage import storage_errors, write_json
 from bench.study import Study
 from bench.timing import PeakMemory, Stopwatch, Timing, machine, timings_frame, versions
-from bench.verdict.predictions import (
-    aggregate,
-    image_scores,
-    predictions_table,
-    product_rows,
-    rejected_rows,
-    scores_table,
-)
-
-PREDICT_IMAGES = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +66,18 @@ def run_study(study: Study, data: Path | None, out: Path, workers: int, console:
     """
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    record = RunRecord.start(out, {
-        "shelfbench": __version__, "command": command, "study": study.record(), "results_hash": study.results_hash(),
-        "seed": study.seed, "machine": machine(), "versions": versions()})
+    record = RunRecord.start(
+        out,
+        {
+            "shelfbench": __version__,
+            "command": command,
+            "study": study.record(),
+            "results_hash": study.results_hash(),
+            "seed": study.seed,
+            "machine": machine(),
+            "versions": versions(),
+        },
+    )
     try:
         return _run(study, data, out, workers, console, record)
     except KeyboardInterrupt:
@@ -101,12 +100,18 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
     digests = image_digests(catalogue, console)
     split = make_split(catalogue, study.split, study.seed, digests)
     material = gather(catalogue, split)
-    record.update(dataset=_dataset_record(material, named, digests), split=material.split_record())
+    record.update(dataset=dataset_record(material, named, digests), split=material.split_record())
     write_parquet(out / "split.parquet", material.frame)
-    console.log(f"{catalogue.name}: {len(material.frame):,} products, {len(material.image):,} images, "
-                f"{material.frame['category'].nunique():,} categories kept"
-                + (f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
-                   f"{split.excluded_reason}" if split.excluded_products else ""))
+    console.log(
+        f"{catalogue.name}: {len(material.frame):,} products, {len(material.image):,} images, "
+        f"{material.frame['category'].nunique():,} categories kept"
+        + (
+            f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
+            f"{split.excluded_reason}"
+            if split.excluded_products
+            else ""
+        )
+    )
     groups: dict[Path, list[_Job]] = {}
     for job in jobs:
         groups.setdefault(job.store.folder, []).append(job)
@@ -123,8 +128,10 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
         record.finish("failed", "; ".join(map(str, errors)))
         if not record.done():
             raise first
-        raise type(first)(f"{len(errors)} of {len(study.backends)} backends failed; {first.message} (the others are in {out})",
-                          first.remedy)
+        raise type(first)(
+            f"{len(errors)} of {len(study.backends)} backends failed; {first.message} (the others are in {out})",
+            first.remedy,
+        )
     return text
 
 
@@ -153,8 +160,15 @@ def _failed(name: str, error: ShelfbenchError, console: Console, record: RunReco
     return type(error)(f"{name}: {error.message}", error.remedy)
 
 
-def _run_group(group: list[_Job], material: Material, digests: np.ndarray, study: Study, out: Path, console: Console,
-               record: RunRecord) -> list[ShelfbenchError]:
+def _run_group(
+    group: list[_Job],
+    material: Material,
+    digests: np.ndarray,
+    study: Study,
+    out: Path,
+    console: Console,
+    record: RunRecord,
+) -> list[ShelfbenchError]:
     """Run the backends that share features."""
     errors: list[ShelfbenchError] = []
     try:
@@ -166,9 +180,11 @@ def _run_group(group: list[_Job], material: Material, digests: np.ndarray, study
     for number, job in enumerate(group):
         shared = features if number == 0 else dataclasses.replace(features, cached=True)
         if shared.cached:
-            console.log(f"{job.name}: features reused (computing them took {features.seconds:.1f} s)"
-                        if not features.computed or number else
-                        f"{job.name}: features of {len(material.image) - features.computed:,} images reused")
+            console.log(
+                f"{job.name}: features reused (computing them took {features.seconds:.1f} s)"
+                if not features.computed or number
+                else f"{job.name}: features of {len(material.image) - features.computed:,} images reused"
+            )
         try:
             with PeakMemory().watch() as memory:
                 _run_backend(job, shared, material, study, out, console, record)
@@ -176,45 +192,54 @@ def _run_group(group: list[_Job], material: Material, digests: np.ndarray, study
         except ShelfbenchError as error:
             errors.append(_failed(job.name, error, console, record))
         except MemoryError:
-            errors.append(_failed(job.name, RunError("out of memory", "use fewer categories or products, or a machine with more"),
-                                  console, record))
+            errors.append(
+                _failed(
+                    job.name,
+                    RunError("out of memory", "use fewer categories or products, or a machine with more"),
+                    console,
+                    record,
+                )
+            )
     return errors
 
 
 def _note_unreadable(features: Features, material: Material, record: RunRecord) -> None:
     images = material.catalogue.images
-    unreadable = [{"record": images.where(int(material.image[row])), "reason": reason}
-                  for row, reason in sorted(features.reasons.items())]
+    unreadable = [
+        {"record": images.where(int(material.image[row])), "reason": reason}
+        for row, reason in sorted(features.reasons.items())
+    ]
     record.values["dataset"]["unreadable_images"] = len(unreadable)
     record.values["dataset"]["unreadable"] = unreadable
     train = material.images_of("train")
     if not features.readable[train].any():
-        raise InputError(f"{material.catalogue.name}: none of the {train.stop - train.start} training images can be read "
-                         f"(first: {unreadable[0]['record']}: {unreadable[0]['reason']})", "check the files")
+        raise InputError(
+            f"{material.catalogue.name}: none of the {train.stop - train.start} training images can be read "
+            f"(first: {unreadable[0]['record']}: {unreadable[0]['reason']})",
+            "check the files",
+        )
 
 
-def _rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a slice of images and which of them are readable; a view where all are."""
-    readable = features.readable[part]
-    matrix = features.matrix[part]
-    return (matrix if readable.all() else matrix[readable]), readable
-
-
-def _run_backend(job: _Job, features: Features, material: Material, study: Study, out: Path, console: Console,
-                 record: RunRecord) -> None:
+def _run_backend(
+    job: _Job, features: Features, material: Material, study: Study, out: Path, console: Console, record: RunRecord
+) -> None:
     """Fit, predict, save: everything of one backend."""
     console.log(f"{job.name}: fitting")
     train, tune = material.images_of("train"), material.images_of("tune")
-    train_rows, train_readable = _rows(features, train)
-    tune_rows, tune_readable = _rows(features, tune)
+    train_rows, train_readable = readable_rows(features, train)
+    tune_rows, tune_readable = readable_rows(features, tune)
     label = material.label[material.owner]
     classifier = job.backend.classifier()
     with Stopwatch() as fit:
-        classifier.fit(TrainingData(train_rows, label[train][train_readable], len(material.classes), tune_rows,
-                                    label[tune][tune_readable]), seed=study.seed, console=console)
-    with Stopwatch() as predict:
-        with console.progress(len(material.image), f"{job.name}: scores") as bar:
-            predictions, scores = _predict(classifier, features, material, bar)
+        classifier.fit(
+            TrainingData(
+                train_rows, label[train][train_readable], len(material.classes), tune_rows, label[tune][tune_readable]
+            ),
+            seed=study.seed,
+            console=console,
+        )
+    with Stopwatch() as predict, console.progress(len(material.image), f"{job.name}: scores") as bar:
+        predictions, scores = score(classifier, features, material, bar)
     _save_model(job, classifier, material, study, out)
     write_parquet(out / "scores" / f"{job.name}.parquet", scores)
     if classifier.history is not None:
@@ -225,56 +250,6 @@ def _run_backend(job: _Job, features: Features, material: Material, study: Study
     record.backend(job.name, status="done", reason="", chosen=classifier.chosen, settings=job.backend.settings)
 
 
-def _predict(classifier: Classifier, features: Features, material: Material, bar: Bar) -> tuple[Any, Any]:
-    """Score every image, a few thousand at a time; give the tables of products and of validation's and test's images."""
-    frame, owner = material.frame, material.owner
-    frames, kept_scores, kept_rows = [], [], []
-    bounds = np.searchsorted(owner, np.arange(len(frame) + 1))
-    first = 0
-    while first < len(frame):
-        last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + PREDICT_IMAGES, side="right")) - 1)
-        last = min(last, len(frame))
-        part = slice(int(bounds[first]), int(bounds[last]))
-        rows, readable = _rows(features, part)
-        scores = classifier.log_probabilities(rows)
-        where = np.arange(part.start, part.stop)[readable]
-        products, starts = np.unique(owner[where], return_index=True)
-        good = frame.index[first:last].isin(products)
-        columns = {key: pd.Series(list(value), index=products) for key, value in
-                   product_rows(aggregate(scores, starts), material.classes).items()} if len(products) else {}
-        bad = frame.index[first:last][~good]
-        columns_bad = {key: pd.Series(list(value), index=bad) for key, value in rejected_rows(len(bad)).items()}
-        block = pd.concat([part_frame for part_frame in (pd.DataFrame(columns), pd.DataFrame(columns_bad)) if len(part_frame)])
-        frames.append(block)
-        held = (frame["split"].to_numpy() != "train")[owner[where]]
-        if held.any():
-            kept_scores.append(image_scores(scores[held]))
-            kept_rows.append(where[held])
-        first = last
-        bar.update(part.stop - part.start)
-    predicted = pd.concat(frames).sort_index()
-    rejected = (predicted["predicted"] == "").to_numpy()
-    reason: list[str | None] = [None] * len(frame)
-    for row, why in sorted(features.reasons.items(), reverse=True):  # the first image's reason stays
-        if rejected[owner[row]]:
-            reason[owner[row]] = f"no readable image: {why}"
-    table = pd.concat([frame, predicted], axis=1).assign(images=np.bincount(owner, minlength=len(frame)),
-                                                         rejected=pd.Series(reason, dtype=object))
-    rows_of = np.concatenate(kept_rows) if kept_rows else np.array([], np.int64)
-    merged = _merge_scores(kept_scores, len(material.classes))
-    held_frame = frame.iloc[owner[rows_of]]
-    scores_out = scores_table(held_frame["product_id"], material.position[rows_of], held_frame["split"].to_numpy(),
-                              held_frame["category"].to_numpy(), merged, material.classes)
-    return predictions_table(table), scores_out
-
-
-def _merge_scores(parts: list[Any], classes: int) -> Any:
-    if not parts:
-        return image_scores(np.empty((0, classes)))
-    return type(parts[0])(*(np.concatenate([getattr(part, field.name) for part in parts])
-                            for field in dataclasses.fields(parts[0])))
-
-
 def _save_model(job: _Job, classifier: Classifier, material: Material, study: Study, out: Path) -> None:
     """Write models/BACKEND whole: the classifier's own files, and what leads from a photo to it."""
     target = out / "models" / job.name
@@ -283,51 +258,57 @@ def _save_model(job: _Job, classifier: Classifier, material: Material, study: St
         try:
             aside.mkdir(parents=True)
             classifier.save(aside)
-            write_json(aside / "backend.json", {
-                "backend": job.name, "classes": material.classes.tolist(), "images": dataclasses.asdict(study.images),
-                "backbone": dataclasses.asdict(split_name(job.name, study.backbone)[1]), "features": job.store.key,
-                "sections": {name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections}})
+            write_json(
+                aside / "backend.json",
+                {
+                    "backend": job.name,
+                    "classes": material.classes.tolist(),
+                    "images": dataclasses.asdict(study.images),
+                    "backbone": dataclasses.asdict(split_name(job.name, study.backbone)[1]),
+                    "features": job.store.key,
+                    "sections": {name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
+                },
+            )
             shutil.rmtree(target, ignore_errors=True)
             aside.rename(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _timings(job: _Job, features: Features, classifier: Classifier, fit: float, predict: float,
-             material: Material) -> list[Timing]:
+def _timings(
+    job: _Job, features: Features, classifier: Classifier, fit: float, predict: float, material: Material
+) -> list[Timing]:
     extractor = job.backend.features
-    common: dict[str, Any] = {"backend": job.name, "backbone": extractor.name, "pixels": extractor.pixels,
-                              "device": "cpu", "precision": "float32"}
+    common: dict[str, Any] = {
+        "backend": job.name,
+        "backbone": extractor.name,
+        "pixels": extractor.pixels,
+        "device": "cpu",
+        "precision": "float32",
+    }
     train = int(features.readable[material.images_of("train")].sum())
-    rows = [Timing(stage="extract", seconds=features.seconds, images=len(material.image), batch=extractor.batch,
-                   framework=extractor.framework, cached=features.cached, **common)]
+    rows = [
+        Timing(
+            stage="extract",
+            seconds=features.seconds,
+            images=len(material.image),
+            batch=extractor.batch,
+            framework=extractor.framework,
+            cached=features.cached,
+            **common,
+        )
+    ]
     head = {**common, "framework": classifier.framework, "batch": classifier.batch}
     rows.append(Timing(stage="fit", seconds=fit, images=train, **head))
     if classifier.history is not None:
-        rows += [Timing(stage="epoch", epoch=int(epoch), seconds=float(seconds), images=train, warm_up=int(epoch) == 1, **head)
-                 for epoch, seconds in zip(classifier.history["epoch"], classifier.history["seconds"], strict=True)]
+        rows += [
+            Timing(
+                stage="epoch", epoch=int(epoch), seconds=float(seconds), images=train, warm_up=int(epoch) == 1, **head
+            )
+            for epoch, seconds in zip(classifier.history["epoch"], classifier.history["seconds"], strict=True)
+        ]
     rows.append(Timing(stage="predict", seconds=predict, images=int(features.readable.sum()), **head))
     return rows
-
-
-def _dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:
-    catalogue, split = material.catalogue, material.split
-    kept = set(material.frame["category"])
-    categories = [category for category in catalogue.categories if category.key in kept]
-    depth = max((len(category.levels) for category in categories), default=0)
-    return {
-        "name": catalogue.name, "title": named.title if named else catalogue.name,
-        "source": (named.homepage or named.about) if named else "given by path",
-        "licence": named.licence if named else "not known", "hash": dataset_hash(catalogue, digests),
-        "products": len(catalogue.product_id), "images": len(catalogue.images), "categories": len(catalogue.categories),
-        "levels": [f"level{number + 1}" for number in range(depth)],
-        "category_names": {category.key: category.name for category in categories},
-        "category_level1": {category.key: category.levels[0] for category in categories if category.levels},
-        "excluded": {"products": split.excluded_products, "categories": split.excluded_categories,
-                     "reason": split.excluded_reason},
-        "unlabelled": catalogue.unlabelled, "notes": list(catalogue.notes), "duplicates": split.duplicates,
-        "unreadable_images": 0, "unreadable": [],
-    }
 
 
 def _pictures(material: Material, study: Study, count: int = 40) -> list[Any] | None:
@@ -349,4 +330,3 @@ def _pictures(material: Material, study: Study, count: int = 40) -> list[Any] | 
         if len(pictures) == count:
             break
     return pictures
-

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.data.catalogue import Catalogue
+from bench.data.datasets import NamedDataset
 from bench.data.split import ROLES, SPLITS, Split, split_hash
 
 
@@ -17,8 +18,8 @@ from bench.data.split import ROLES, SPLITS, Split, split_hash
 class Material:
     """Products and images of a split.
 
-    Products are sorted by role (train, tune, certify, test), and images with them, so that the features of a role are one
-    slice of a matrix and no copy of it.
+    Products are sorted by role (train, tune, certify, test), and images with them, so that the features of a role are
+    one slice of a matrix and no copy of it.
 
     Attributes
     ----------
@@ -53,7 +54,9 @@ class Material:
         rows = np.flatnonzero(codes == role)
         if len(rows) == 0:
             return slice(0, 0)
-        return slice(int(np.searchsorted(self.owner, rows[0])), int(np.searchsorted(self.owner, rows[-1], side="right")))
+        return slice(
+            int(np.searchsorted(self.owner, rows[0])), int(np.searchsorted(self.owner, rows[-1], side="right"))
+        )
 
     def split_record(self) -> dict[str, Any]:
         """Describe the split for ``run.json``."""
@@ -61,8 +64,11 @@ class Material:
         images = np.bincount(self.owner, minlength=len(self.frame))
         for name in SPLITS:
             rows = (self.frame["split"] == name).to_numpy()
-            record[name] = {"products": int(rows.sum()), "images": int(images[rows].sum()),
-                            "categories": int(self.frame["category"][rows].nunique())}
+            record[name] = {
+                "products": int(rows.sum()),
+                "images": int(images[rows].sum()),
+                "categories": int(self.frame["category"][rows].nunique()),
+            }
         return record
 
 
@@ -80,15 +86,54 @@ def gather(catalogue: Catalogue, split: Split) -> Material:
     keys = np.array([catalogue.categories[code].key for code in in_train], object)
     label = np.full(len(catalogue.categories), -1, np.int64)
     label[in_train] = np.arange(len(in_train))
-    return Material(catalogue, split, frame, np.repeat(starts, counts) + position, owner, position.astype(np.int32), keys,
-                    label[codes])
+    return Material(
+        catalogue,
+        split,
+        frame,
+        np.repeat(starts, counts) + position,
+        owner,
+        position.astype(np.int32),
+        keys,
+        label[codes],
+    )
 
 
 def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
-    """Hash of what a catalogue holds: products, categories and the content of images (64 hexadecimal digits, SHA-256)."""
+    """Hash of what a catalogue holds: products, categories and the content of images (SHA-256, hexadecimal)."""
     state = hashlib.sha256()
     for values in (catalogue.product_id, catalogue.product_category, catalogue.image_product):
         state.update("\n".join(map(str, values.tolist())).encode() + b"\0")
     state.update("\n".join(category.key for category in catalogue.categories).encode())
     state.update(np.ascontiguousarray(digests).tobytes())
     return state.hexdigest()
+
+
+def dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:
+    """Describe the catalogue, and what of it is used, for ``run.json``."""
+    catalogue, split = material.catalogue, material.split
+    kept = set(material.frame["category"])
+    categories = [category for category in catalogue.categories if category.key in kept]
+    depth = max((len(category.levels) for category in categories), default=0)
+    return {
+        "name": catalogue.name,
+        "title": named.title if named else catalogue.name,
+        "source": (named.homepage or named.about) if named else "given by path",
+        "licence": named.licence if named else "not known",
+        "hash": dataset_hash(catalogue, digests),
+        "products": len(catalogue.product_id),
+        "images": len(catalogue.images),
+        "categories": len(catalogue.categories),
+        "levels": [f"level{number + 1}" for number in range(depth)],
+        "category_names": {category.key: category.name for category in categories},
+        "category_level1": {category.key: category.levels[0] for category in categories if category.levels},
+        "excluded": {
+            "products": split.excluded_products,
+            "categories": split.excluded_categories,
+            "reason": split.excluded_reason,
+        },
+        "unlabelled": catalogue.unlabelled,
+        "notes": list(catalogue.notes),
+        "duplicates": split.duplicates,
+        "unreadable_images": 0,
+        "unreadable": [],
+    }

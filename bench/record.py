@@ -45,6 +45,7 @@ class RunRecord:
     def __init__(self, out: Path, values: dict[str, Any]) -> None:
         self._out = out
         self.values = values
+        self._previous: dict[str, str] = {}  # hashes of the data that an earlier run in this directory rests on
 
     @classmethod
     def start(cls, out: Path, values: dict[str, Any]) -> RunRecord:
@@ -65,20 +66,34 @@ class RunRecord:
             except FileNotFoundError:
                 raise InputError(f"{out} holds predictions and no run.json", "choose another --out") from None
             except (ValueError, KeyError, TypeError):
-                raise InputError(f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder") from None
+                raise InputError(
+                    f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder"
+                ) from None
             if previous.get("results_hash") != values["results_hash"]:
-                differ = [name for name in _differences(previous.get("study"), values["study"])
-                          if name not in ("title", "name", "backends") and not name.startswith("report")]
-                raise InputError(f"{out} holds a run with other settings ({', '.join(differ)})",
-                                 "choose another --out, or delete that folder")
-        values = {**values, "started": previous.get("started", _now()), "finished": "", "status": "running", "reason": "",
-                  "dataset": {}, "split": {}, "backends": backends}
+                differ = [
+                    name
+                    for name in _differences(previous.get("study"), values["study"])
+                    if name not in ("title", "name", "backends") and not name.startswith("report")
+                ]
+                raise InputError(
+                    f"{out} holds a run with other settings ({', '.join(differ)})",
+                    "choose another --out, or delete that folder",
+                )
+        values = {
+            **values,
+            "started": previous.get("started", _now()),
+            "finished": "",
+            "status": "running",
+            "reason": "",
+            "dataset": {},
+            "split": {},
+            "backends": backends,
+        }
         record = cls(out, values)
-        record._previous = {key: previous.get(key, {}).get("hash") for key in ("dataset", "split")} if previous else {}
+        if previous:
+            record._previous = {name: previous[name]["hash"] for name in ("dataset", "split") if previous.get(name)}
         record._write()
         return record
-
-    _previous: dict[str, Any] = {}
 
     def _write(self) -> None:
         write_json(self._out / "run.json", self.values)
@@ -99,9 +114,11 @@ class RunRecord:
 
     def is_done(self, name: str) -> bool:
         """Whether a backend has its predictions."""
-        return (self.values["backends"].get(name, {}).get("status") == "done"
-                and (self._out / "predictions" / f"{name}.parquet").exists()
-                and (self._out / "scores" / f"{name}.parquet").exists())
+        return (
+            self.values["backends"].get(name, {}).get("status") == "done"
+            and (self._out / "predictions" / f"{name}.parquet").exists()
+            and (self._out / "scores" / f"{name}.parquet").exists()
+        )
 
     def done(self) -> list[str]:
         """Names of the backends that have their predictions."""

@@ -30,14 +30,20 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise InputError(f"no permission to write {error.filename or path}",
-                         "choose another folder with --out, or SHELFBENCH_CACHE for the cache") from error
+        raise InputError(
+            f"no permission to write {error.filename or path}",
+            "choose another folder with --out, or SHELFBENCH_CACHE for the cache",
+        ) from error
     except (NotADirectoryError, FileExistsError) as error:
-        raise InputError(f"{error.filename or path} is a file where a folder is needed", "choose another --out") from error
+        raise InputError(
+            f"{error.filename or path} is a file where a folder is needed", "choose another --out"
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(f"no space left on the disk while writing {path}",
-                           "free some space and run the same command again: it goes on where it was") from error
+            raise RunError(
+                f"no space left on the disk while writing {path}",
+                "free some space and run the same command again: it goes on where it was",
+            ) from error
         if error.errno == errno.EROFS:
             raise InputError(f"{path} is on a read-only disk", "choose another folder with --out") from error
         raise

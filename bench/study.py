@@ -38,13 +38,22 @@ class ReportSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
-        if not self.targets or any(isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target <= 1
-                                   for target in self.targets):
-            raise InputError(f"report.targets is {list(self.targets)}", "give precisions above 0 and up to 1, like [0.9, 0.95]")
+        if not self.targets or any(
+            isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target <= 1
+            for target in self.targets
+        ):
+            raise InputError(
+                f"report.targets is {list(self.targets)}", "give precisions above 0 and up to 1, like [0.9, 0.95]"
+            )
 
 
-SECTIONS: dict[str, type] = {"dataset": DatasetSettings, "generated": GeneratorSettings, "split": SplitSettings,
-                             "images": ImageSettings, "report": ReportSettings}
+SECTIONS: dict[str, type] = {
+    "dataset": DatasetSettings,
+    "generated": GeneratorSettings,
+    "split": SplitSettings,
+    "images": ImageSettings,
+    "report": ReportSettings,
+}
 ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels")
 
 
@@ -81,8 +90,15 @@ class Study:
     def record(self) -> dict[str, Any]:
         """Everything set, as JSON; sections that no backend of this study reads are left out."""
         used = {section for name in self.backends for section in find(split_name(name, self.backbone)[0]).sections}
-        result: dict[str, Any] = {"name": self.name, "title": self.title, "seed": self.seed, "backends": list(self.backends),
-                                  "backbone": self.backbone.name, "weights": self.backbone.weights, "pixels": self.backbone.pixels}
+        result: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "seed": self.seed,
+            "backends": list(self.backends),
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights,
+            "pixels": self.backbone.pixels,
+        }
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
@@ -91,8 +107,10 @@ class Study:
         return result
 
     def results_hash(self) -> str:
-        """Hash of all that can change a prediction: not the title, nor the report's settings, nor which backends run."""
-        record = {key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")}
+        """Hash of all that can change a prediction: not the title, the report's settings, or which backends run."""
+        record = {
+            key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")
+        }
         return fingerprint({**record, **{name: dataclasses.asdict(values) for name, values in self.sections.items()}})
 
 
@@ -179,8 +197,10 @@ def _backend_sections() -> dict[str, type]:
             continue
         for section, kind in declared.items():
             if section in SECTIONS or section in ROOT_KEYS or sections.get(section, kind) is not kind:
-                raise InputError(f"backend {name!r} declares the section {section!r}, which is taken",
-                                 "rename it in the package that brings the backend")
+                raise InputError(
+                    f"backend {name!r} declares the section {section!r}, which is taken",
+                    "rename it in the package that brings the backend",
+                )
             sections[section] = kind
     return sections
 
@@ -204,7 +224,9 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
     if not path.exists() or source.endswith(".toml"):
         path = Path(source).expanduser()
         if not path.is_file():
-            raise InputError(f"no study {source!r}", f"choose from {', '.join(study_names())}, or give the path of a TOML file")
+            raise InputError(
+                f"no study {source!r}", f"choose from {', '.join(study_names())}, or give the path of a TOML file"
+            )
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -213,7 +235,10 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
         raise InputError(f"no permission to read {path}", "change its rights") from None
     name = path.stem
     known = {**SECTIONS, **_backend_sections()}
-    text_keys = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings)} | {("", "weights"), ("", "backbone")}
+    text_keys = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings)} | {
+        ("", "weights"),
+        ("", "backbone"),
+    }
     for keys, value in overrides:
         target, key = (tables, keys[0]) if len(keys) == 1 else (tables.setdefault(keys[0], {}), keys[1])
         if not isinstance(target, dict):
@@ -226,13 +251,15 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
             raise InputError(f"{label}: unknown key {key!r}", _suggest(key, [*ROOT_KEYS, *known]))
     backends = _value(tables.get("backends", []), ("",), f"{label}: backends")
     if not backends:
-        raise InputError(f"{label} names no backend", "add backends = [\"hog-svm\", ...] or --backend NAME")
+        raise InputError(f"{label} names no backend", 'add backends = ["hog-svm", ...] or --backend NAME')
     if len(set(backends)) != len(backends):
         raise InputError(f"{label} names a backend twice", "name each once")
     pixels = tables.get("pixels")
-    backbone = BackboneChoice(_value(tables.get("backbone", "efficientnet_lite0"), "", f"{label}: backbone"),
-                              _value(tables.get("weights", "imagenet"), "", f"{label}: weights"),
-                              None if pixels is None else _value(pixels, 0, f"{label}: pixels"))
+    backbone = BackboneChoice(
+        _value(tables.get("backbone", "efficientnet_lite0"), "", f"{label}: backbone"),
+        _value(tables.get("weights", "imagenet"), "", f"{label}: weights"),
+        None if pixels is None else _value(pixels, 0, f"{label}: pixels"),
+    )
     seed = _value(tables.get("seed", 0), 0, f"{label}: seed")
     if not 0 <= seed < 2**32:
         raise InputError(f"{label}: seed is {seed}", "give a whole number from 0 to 4294967295")
@@ -242,6 +269,12 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
             raise InputError(f"backend {backend!r}: {base} uses no backbone", f"write {base}")
         find(base)
     built = {section: build_section(kind, tables.get(section, {}), section, label) for section, kind in known.items()}
-    return Study(name, _value(tables.get("title", name), "", f"{label}: title"), seed, backends, backbone,
-                 **{section: built[section] for section in SECTIONS},
-                 sections={section: built[section] for section in known if section not in SECTIONS})
+    return Study(
+        name,
+        _value(tables.get("title", name), "", f"{label}: title"),
+        seed,
+        backends,
+        backbone,
+        **{section: built[section] for section in SECTIONS},
+        sections={section: built[section] for section in known if section not in SECTIONS},
+    )

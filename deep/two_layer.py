@@ -92,8 +92,7 @@ class TwoLayerSettings:
         choices = {"batch_norm": ("none", "one", "several"), "batch_norm_at": ("hidden", "logits")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise InputError(f"two_layer.{name} is {getattr(self, name)!r}",
-                                 f"choose from: {', '.join(allowed)}")
+                raise InputError(f"two_layer.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")
         if not isinstance(self.standardise, bool):
             raise InputError(f"two_layer.standardise is {self.standardise!r}", "give true or false")
 
@@ -223,10 +222,12 @@ class TwoLayer:
         keras.utils.set_random_seed(seed)
         self._model = model = two_layer(dimensions, self.units, data.classes, settings)
         schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
-        model.compile(keras.optimizers.SGD(schedule, momentum=settings.momentum),
-                      keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                      metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-                      jit_compile=jit_compile())
+        model.compile(
+            keras.optimizers.SGD(schedule, momentum=settings.momentum),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=jit_compile(),
+        )
         order = np.random.default_rng(seed)
         steps = math.ceil(n / settings.batch)
         epochs: list[Epoch] = []
@@ -237,10 +238,22 @@ class TwoLayer:
                 loss, accuracy = self._epoch(data, order.permutation(n), bar)
                 val_loss, val_accuracy = self._score(data.tune_features, data.tune_labels)
                 if not math.isfinite(loss):
-                    raise RunError(f"2NN-{self.units}: the cost is {loss} in epoch {epoch}",
-                                   "lower two_layer.learning_rate or two_layer.momentum")
-                epochs.append(Epoch(epoch, epoch * steps, loss, accuracy, val_loss, val_accuracy,
-                                    settings.rate(epoch * steps), time.perf_counter() - started))
+                    raise RunError(
+                        f"2NN-{self.units}: the cost is {loss} in epoch {epoch}",
+                        "lower two_layer.learning_rate or two_layer.momentum",
+                    )
+                epochs.append(
+                    Epoch(
+                        epoch,
+                        epoch * steps,
+                        loss,
+                        accuracy,
+                        val_loss,
+                        val_accuracy,
+                        settings.rate(epoch * steps),
+                        time.perf_counter() - started,
+                    )
+                )
                 if not best or _better(epochs[-1], epochs[best - 1]):
                     best, weights = epoch, model.get_weights()
                 elif settings.patience and epoch - best >= settings.patience:
@@ -267,11 +280,11 @@ class TwoLayer:
         scores = np.empty((len(features), model.output_shape[1]))
         filled = np.zeros((_ROWS, model.input_shape[1]), np.float32)
         for start in range(0, len(features), _ROWS):
-            part = features[start:start + _ROWS]
-            filled[:len(part)] = (part - self._mean) / self._scale
-            filled[len(part):] = 0
-            logits = np.asarray(model.predict_on_batch(filled))[:len(part)]
-            scores[start:start + len(part)] = log_softmax(logits)
+            part = features[start : start + _ROWS]
+            filled[: len(part)] = (part - self._mean) / self._scale
+            filled[len(part) :] = 0
+            logits = np.asarray(model.predict_on_batch(filled))[: len(part)]
+            scores[start : start + len(part)] = log_softmax(logits)
         return scores
 
     def save(self, folder: Path) -> None:
@@ -284,9 +297,17 @@ class TwoLayer:
         arrays = {variable.path: np.ascontiguousarray(variable.numpy()) for variable in model.weights}
         arrays |= {"mean": self._mean, "scale": self._scale}
         write_whole(folder / _WEIGHTS, lambda aside: save_file(arrays, aside))
-        write_json(folder / _SETTINGS, {
-            "kind": "two_layer", "units": self.units, "dimensions": model.input_shape[1],
-            "classes": model.output_shape[1], "settings": asdict(self.settings), "chosen": self.chosen})
+        write_json(
+            folder / _SETTINGS,
+            {
+                "kind": "two_layer",
+                "units": self.units,
+                "dimensions": model.input_shape[1],
+                "classes": model.output_shape[1],
+                "settings": asdict(self.settings),
+                "chosen": self.chosen,
+            },
+        )
 
     @classmethod
     def load(cls, folder: Path) -> TwoLayer:
@@ -308,16 +329,17 @@ class TwoLayer:
                 raise ValueError(f"a classifier of kind {record['kind']!r}")
             classifier = cls(int(record["units"]), TwoLayerSettings(**record["settings"]))
             arrays = load_file(folder / _WEIGHTS)
-            model = two_layer(int(record["dimensions"]), classifier.units, int(record["classes"]),
-                              classifier.settings)
+            model = two_layer(int(record["dimensions"]), classifier.units, int(record["classes"]), classifier.settings)
             for variable in model.weights:
                 variable.assign(arrays[variable.path])
             model.compile(jit_compile=jit_compile())
             classifier._mean, classifier._scale = arrays["mean"], arrays["scale"]
             classifier.chosen = record["chosen"]
         except Exception as error:  # safetensors and Keras raise all sorts
-            raise InputError(f"{folder} holds no readable 2NN ({type(error).__name__}: {error})",
-                             "run the study again to make it anew") from error
+            raise InputError(
+                f"{folder} holds no readable 2NN ({type(error).__name__}: {error})",
+                "run the study again to make it anew",
+            ) from error
         classifier._model = model
         return classifier
 
@@ -325,10 +347,10 @@ class TwoLayer:
         """One pass; the last batch is filled up with the pass's first images, so that all have one shape."""
         assert self._model is not None
         batch = min(self.settings.batch, len(order))
-        order = np.concatenate([order, order[:-len(order) % batch]])
+        order = np.concatenate([order, order[: -len(order) % batch]])
         sums = np.zeros(2)
         for start in range(0, len(order), batch):
-            rows = order[start:start + batch]
+            rows = order[start : start + batch]
             features = (data.features[rows] - self._mean) / self._scale
             self._model.reset_metrics()  # some engines accumulate over calls, others do not
             logs = self._model.train_on_batch(features, data.labels[rows], return_dict=True)
@@ -376,10 +398,12 @@ def _better(new: Epoch, old: Epoch) -> bool:
 
 def _check_finite(features: np.ndarray, part: str) -> None:
     for start in range(0, len(features), 8192):
-        bad = ~np.isfinite(features[start:start + 8192]).all(axis=1)
+        bad = ~np.isfinite(features[start : start + 8192]).all(axis=1)
         if bad.any():
-            raise RunError(f"the features of {part} image {start + int(bad.argmax())} are not finite",
-                           "look for damaged weights of the backbone; other weights give other features")
+            raise RunError(
+                f"the features of {part} image {start + int(bad.argmax())} are not finite",
+                "look for damaged weights of the backbone; other weights give other features",
+            )
 
 
 def _identity(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
@@ -389,7 +413,7 @@ def _identity(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each feature in float64, in blocks, so that a memory map stays one."""
     blocks = range(0, len(features), 8192)
-    mean = sum(features[i:i + 8192].sum(axis=0, dtype=np.float64) for i in blocks) / len(features)
-    square = sum(((features[i:i + 8192] - mean) ** 2).sum(axis=0) for i in blocks) / len(features)
+    mean = sum(features[i : i + 8192].sum(axis=0, dtype=np.float64) for i in blocks) / len(features)
+    square = sum(((features[i : i + 8192] - mean) ** 2).sum(axis=0) for i in blocks) / len(features)
     scale = np.sqrt(square)
     return mean.astype(np.float32), np.where(scale > 1e-6, scale, 1).astype(np.float32)

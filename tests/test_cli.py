@@ -14,19 +14,34 @@ from conftest import noise_picture
 
 from bench.cli import main, parser
 
-SMALL = ["--backend", "hog-svm", "--set", "hog.pixels=48", "--set", "hog.cells=8", "--set", "svm.C=[0.01]", "--workers", "1"]
+SMALL = [
+    "--backend",
+    "hog-svm",
+    "--set",
+    "hog.pixels=48",
+    "--set",
+    "hog.cells=8",
+    "--set",
+    "svm.C=[0.01]",
+    "--workers",
+    "1",
+]
 
 
 def verbs():
-    [action] = [action for action in parser()._actions if hasattr(action, "choices") and isinstance(action.choices, dict)]
+    [action] = [
+        action for action in parser()._actions if hasattr(action, "choices") and isinstance(action.choices, dict)
+    ]
     return action.choices
 
 
 def test_help_is_instant_and_loads_nothing_heavy():
-    code = ("import sys, bench.cli\n"
-            "try: bench.cli.main(['--help'])\nexcept SystemExit: pass\n"
-            "heavy = {'numpy', 'pandas', 'tensorflow', 'keras', 'sklearn', 'skimage', 'matplotlib'} & set(sys.modules)\n"
-            "assert not heavy, heavy")
+    code = (
+        "import sys, bench.cli\n"
+        "try: bench.cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'tensorflow', 'keras', 'sklearn', 'skimage', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
     times = []
     for _ in range(3):
         started = time.perf_counter()
@@ -91,7 +106,9 @@ def wrong_inputs(tmp_path, image_folder):
         for i in range(6):
             (few / name / f"{i}.png").write_bytes(noise_picture(i + 10 * (name == "b")))
     table = tmp_path / "table.parquet"
-    pq.write_table(pa.table({"kind": ["a", "b"], "image": [{"bytes": noise_picture(i), "path": ""} for i in range(2)]}), table)
+    pq.write_table(
+        pa.table({"kind": ["a", "b"], "image": [{"bytes": noise_picture(i), "path": ""} for i in range(2)]}), table
+    )
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1" + b"\0" * 50)
     bad_toml = tmp_path / "bad.toml"
@@ -103,42 +120,60 @@ def wrong_inputs(tmp_path, image_folder):
     bad_bson = tmp_path / "bson"
     bad_bson.mkdir()
     (bad_bson / "train.bson").write_bytes(b"junk that is long enough")
-    (bad_bson / "category_names.csv").write_text("category_id,category_level1,category_level2,category_level3\n1,a,b,c\n")
+    (bad_bson / "category_names.csv").write_text(
+        "category_id,category_level1,category_level2,category_level3\n1,a,b,c\n"
+    )
     text = tmp_path / "notes.txt"
     text.write_text("hello")
     return tmp_path
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["nostudy"], "no study 'nostudy'"),
-    (["{}/bad.toml"], "is no TOML"),
-    (["{}/unknown.toml"], "unknown key 'colour'"),
-    (["--set", "split.nothing=1"], "unknown key split.nothing"),
-    (["--set", "split.min_products=many"], "give a whole number"),
-    (["--backend", "resnet-magic"], "unknown backend 'resnet-magic'"),
-    (["--backend", "bottleneck-svm@lenet"], "lenet"),
-    (["--set", "backbone=inception_v3", "--set", "pixels=32", "--backend", "bottleneck-svm", "--set", "weights=none",
-      "--dataset", "{}/shop"], "75"),
-    (["--dataset", "{}/nowhere"], "nowhere does not exist"),
-    (["--dataset", "fashon"], "no dataset 'fashon'"),
-    (["--dataset", "fashion", "--data", "{}/empty"], "does not hold fashion"),
-    (["--dataset", "{}/empty"], "holds no product images"),
-    (["--dataset", "{}/single"], "single category"),
-    (["--dataset", "{}/broken"], "none of the"),
-    (["--dataset", "{}/few"], "split.min_products"),
-    (["--dataset", "{}/table.parquet"], "no column 'category'"),
-    (["--dataset", "{}/table.parquet", "--set", "dataset.category=nope"], "no column 'nope'"),
-    (["--dataset", "{}/damaged.parquet"], "no readable Parquet file"),
-    (["--dataset", "{}/train.bson"], "category_names.csv is missing"),
-    (["--dataset", "{}/bson"], "bad document at byte 0"),
-    (["--dataset", "{}/notes.txt"], "is no catalogue"),
-    (["--dataset", "{}/shop", "--set", "split.categories=50"], "split.categories=50"),
-    (["--set", "images.fit=wide"], "images.fit is 'wide'"),
-    (["--set", "hog.pixels=8", "--dataset", "{}/shop"], "hog.pixels is 8"),
-    (["--out", "{}/notes.txt", "--dataset", "{}/shop"], "notes.txt"),
-    (["--out", "{}/notes.txt/deeper", "--dataset", "{}/shop"], "notes.txt"),
-    (["--set", "generated.products=3"], "products"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nostudy"], "no study 'nostudy'"),
+        (["{}/bad.toml"], "is no TOML"),
+        (["{}/unknown.toml"], "unknown key 'colour'"),
+        (["--set", "split.nothing=1"], "unknown key split.nothing"),
+        (["--set", "split.min_products=many"], "give a whole number"),
+        (["--backend", "resnet-magic"], "unknown backend 'resnet-magic'"),
+        (["--backend", "bottleneck-svm@lenet"], "lenet"),
+        (
+            [
+                "--set",
+                "backbone=inception_v3",
+                "--set",
+                "pixels=32",
+                "--backend",
+                "bottleneck-svm",
+                "--set",
+                "weights=none",
+                "--dataset",
+                "{}/shop",
+            ],
+            "75",
+        ),
+        (["--dataset", "{}/nowhere"], "nowhere does not exist"),
+        (["--dataset", "fashon"], "no dataset 'fashon'"),
+        (["--dataset", "fashion", "--data", "{}/empty"], "does not hold fashion"),
+        (["--dataset", "{}/empty"], "holds no product images"),
+        (["--dataset", "{}/single"], "single category"),
+        (["--dataset", "{}/broken"], "none of the"),
+        (["--dataset", "{}/few"], "split.min_products"),
+        (["--dataset", "{}/table.parquet"], "no column 'category'"),
+        (["--dataset", "{}/table.parquet", "--set", "dataset.category=nope"], "no column 'nope'"),
+        (["--dataset", "{}/damaged.parquet"], "no readable Parquet file"),
+        (["--dataset", "{}/train.bson"], "category_names.csv is missing"),
+        (["--dataset", "{}/bson"], "bad document at byte 0"),
+        (["--dataset", "{}/notes.txt"], "is no catalogue"),
+        (["--dataset", "{}/shop", "--set", "split.categories=50"], "split.categories=50"),
+        (["--set", "images.fit=wide"], "images.fit is 'wide'"),
+        (["--set", "hog.pixels=8", "--dataset", "{}/shop"], "hog.pixels is 8"),
+        (["--out", "{}/notes.txt", "--dataset", "{}/shop"], "notes.txt"),
+        (["--out", "{}/notes.txt/deeper", "--dataset", "{}/shop"], "notes.txt"),
+        (["--set", "generated.products=3"], "products"),
+    ],
+)
 def test_wrong_input_is_one_line(capsys, wrong_inputs, words, message):
     words = [word.replace("{}", str(wrong_inputs)) for word in words]
     options = [] if "--out" in words else ["--out", str(wrong_inputs / "out")]
@@ -150,8 +185,12 @@ def test_other_verbs_with_wrong_input(capsys, wrong_inputs):
     assert "unknown dataset 'imagenot'" in fails(capsys, 2, "fetch", "imagenot")
     assert "needs no download" in fails(capsys, 2, "fetch", "generated")
     assert "is not an empty folder" in fails(capsys, 2, "generate", str(wrong_inputs / "shop"))
-    assert "unknown key generated.colour" in fails(capsys, 2, "generate", str(wrong_inputs / "new"), "--set", "colour=3")
-    assert "nowhere.csv" in fails(capsys, 2, "generate", str(wrong_inputs / "new"), "--counts", str(wrong_inputs / "nowhere.csv"))
+    assert "unknown key generated.colour" in fails(
+        capsys, 2, "generate", str(wrong_inputs / "new"), "--set", "colour=3"
+    )
+    assert "nowhere.csv" in fails(
+        capsys, 2, "generate", str(wrong_inputs / "new"), "--counts", str(wrong_inputs / "nowhere.csv")
+    )
     fails(capsys, 2, "report", str(wrong_inputs / "empty"))
     fails(capsys, 2, "report", str(wrong_inputs / "nowhere"))
 
@@ -167,13 +206,23 @@ def test_folders_without_rights(capsys, wrong_inputs, monkeypatch):
     locked = wrong_inputs / "locked"
     locked.mkdir(mode=0o500)
     shop = str(wrong_inputs / "shop")
-    assert "no permission to write" in fails(capsys, 2, "run", "--quiet", "--dataset", shop, "--out", str(locked / "out"), *SMALL)
+    assert "no permission to write" in fails(
+        capsys, 2, "run", "--quiet", "--dataset", shop, "--out", str(locked / "out"), *SMALL
+    )
     (wrong_inputs / "shop" / "red").chmod(0)
-    assert "no permission to read" in fails(capsys, 2, "run", "--quiet", "--dataset", shop, "--out", str(wrong_inputs / "o"), *SMALL)
+    assert "no permission to read" in fails(
+        capsys, 2, "run", "--quiet", "--dataset", shop, "--out", str(wrong_inputs / "o"), *SMALL
+    )
 
 
-@pytest.mark.parametrize(("code", "exit_code", "message"), [
-    (errno.ENOSPC, 1, "no space left on the disk"), (errno.EACCES, 2, "no permission to write"), (errno.EROFS, 2, "read-only disk")])
+@pytest.mark.parametrize(
+    ("code", "exit_code", "message"),
+    [
+        (errno.ENOSPC, 1, "no space left on the disk"),
+        (errno.EACCES, 2, "no permission to write"),
+        (errno.EROFS, 2, "read-only disk"),
+    ],
+)
 def test_a_full_or_forbidden_disk(capsys, wrong_inputs, monkeypatch, code, exit_code, message):
     shop, out = str(wrong_inputs / "shop"), wrong_inputs / "out"
     real = os.replace
@@ -188,7 +237,7 @@ def test_a_full_or_forbidden_disk(capsys, wrong_inputs, monkeypatch, code, exit_
     monkeypatch.setattr(os, "replace", refuse)
     line = fails(capsys, exit_code, "run", "--quiet", "--dataset", shop, "--out", str(out), *SMALL)
     assert message in line
-    left = [path for path in wrong_inputs.rglob(".partial-*")]
+    left = list(wrong_inputs.rglob(".partial-*"))
     assert not left, "nothing is half-written"
 
 

@@ -16,7 +16,14 @@ from bench.harness import run_study
 from bench.study import parse_setting, read_study
 
 BACKENDS = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512"]
-SETTINGS = ["hog.pixels=48", "hog.cells=8", "svm.C=[0.001, 0.1]", "pixels=32", "two_layer.epochs=3", "report.pictures=true"]
+SETTINGS = [
+    "hog.pixels=48",
+    "hog.cells=8",
+    "svm.C=[0.001, 0.1]",
+    "pixels=32",
+    "two_layer.epochs=3",
+    "report.pictures=true",
+]
 
 
 def study_of(path, *settings, backends=BACKENDS):
@@ -25,7 +32,9 @@ def study_of(path, *settings, backends=BACKENDS):
 
 
 def run(path, out, *settings, backends=BACKENDS):
-    return run_study(study_of(path, *settings, backends=backends), None, out, 1, Console(quiet=True), "shelfbench run test")
+    return run_study(
+        study_of(path, *settings, backends=backends), None, out, 1, Console(quiet=True), "shelfbench run test"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,9 @@ def shop(tmp_path_factory):
     """Three colours, 30 products of 1 to 3 photos each, some of them broken."""
     root = tmp_path_factory.mktemp("shop")
     rows = []
-    for number, (name, color) in enumerate({"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200)}.items()):
+    for number, (name, color) in enumerate(
+        {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200)}.items()
+    ):
         for product in range(30):
             for photo in range(1 + product % 3):
                 file = f"{name}-{product:02}-{photo}.png"
@@ -73,8 +84,18 @@ def test_everything_that_is_promised_is_there(done):
     assert (out / "report.html").exists()
     assert not list(out.rglob(".partial-*"))
     table = pd.read_csv(out / "tables" / "table4.csv")
-    assert list(table.columns) == ["backend", "split", "precision", "precision_low", "precision_high", "acceptance_90",
-                                   "acceptance_90_low", "acceptance_90_high", "seconds", "cached"]
+    assert list(table.columns) == [
+        "backend",
+        "split",
+        "precision",
+        "precision_low",
+        "precision_high",
+        "acceptance_90",
+        "acceptance_90_low",
+        "acceptance_90_high",
+        "seconds",
+        "cached",
+    ]
     assert len(table) == 9
     assert "HOG" in text
     values = record(out)
@@ -98,9 +119,13 @@ def test_every_product_is_in_the_predictions_and_the_broken_are_rejected(done, s
     for name in BACKENDS:
         predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
         assert predictions.index.sort_values().equals(manifest.index.sort_values())
-        assert (predictions.loc[manifest.index, ["split", "role", "category"]] == manifest[["split", "role", "category"]]).all(axis=None)
+        assert (
+            predictions.loc[manifest.index, ["split", "role", "category"]] == manifest[["split", "role", "category"]]
+        ).all(axis=None)
         rejected = predictions[predictions["rejected"].notna()]
-        assert sorted(rejected.index) == sorted(f"{color}-{i:02}" for color in ("red", "green", "blue") for i in (0, 10, 20))
+        assert sorted(rejected.index) == sorted(
+            f"{color}-{i:02}" for color in ("red", "green", "blue") for i in (0, 10, 20)
+        )
         assert (rejected["predicted"] == "").all()
         assert np.isneginf(rejected["confidence"]).all()
         assert (rejected["rejected"].str.startswith("no readable image: ")).all()
@@ -135,8 +160,10 @@ def test_a_second_run_reuses_features_and_gives_the_same(done, shop, tmp_path, c
         for kind in ("scores", "predictions"):
             first, second = (pq.read_table(folder / kind / f"{name}.parquet") for folder in (out, again))
             assert first.equals(second), (name, kind)
-    first, second = (pd.read_parquet(folder / "timings.parquet").query("stage == 'extract'").set_index("backend")
-                     for folder in (out, again))
+    first, second = (
+        pd.read_parquet(folder / "timings.parquet").query("stage == 'extract'").set_index("backend")
+        for folder in (out, again)
+    )
     assert second["cached"].all()
     assert not first.loc["hog-svm", "cached"]
     assert np.allclose(first["seconds"], second["seconds"])
@@ -189,7 +216,8 @@ folder, name, *files = sys.argv[1:]
 saved = json.loads((Path(folder) / "backend.json").read_text())
 spec = find(name)
 settings = {section: kind(**{key: tuple(value) if isinstance(value, list) else value
-                             for key, value in saved["sections"][section].items()}) for section, kind in spec.sections.items()}
+                             for key, value in saved["sections"][section].items()})
+            for section, kind in spec.sections.items()}
 backend = spec.build(settings, BackboneChoice(**saved["backbone"]), 1)
 images = np.stack([decode(Path(file).read_bytes(), backend.features.pixels, saved["images"]["fit"]) for file in files])
 scores = backend.load(Path(folder)).log_probabilities(backend.features.extract(images))
@@ -203,9 +231,19 @@ def test_a_saved_model_predicts_the_same_in_another_process(done, shop, name):
     out, _ = done
     predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
     single = [product for product in predictions.index if int(product[-2:]) % 3 == 0 and int(product[-2:]) % 10 > 1][:8]
-    answer = subprocess.run([sys.executable, "-c", AGAIN, str(out / "models" / name), name,
-                             *(str(shop / f"{product}-0.png") for product in single)],
-                            capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            AGAIN,
+            str(out / "models" / name),
+            name,
+            *(str(shop / f"{product}-0.png") for product in single),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for product, (category, confidence) in zip(single, json.loads(answer.stdout.splitlines()[-1]), strict=True):
         assert predictions.loc[product, "predicted"] == category
         assert predictions.loc[product, "confidence"] == pytest.approx(confidence, abs=1e-5)

@@ -25,9 +25,20 @@ def test_every_study_that_comes_with_shelfbench_is_valid():
 
 def test_settings_replace_those_of_the_file(tmp_path):
     source = written(tmp_path, GOOD + "[split]\nmin_products = 5\n")
-    overrides = [parse_setting(text) for text in
-                 ("split.min_products=7", "seed=3", "dataset.category=articleType", "report.targets=[0.8, 1]", "weights=none",
-                  "dataset.levels=[\"a\", \"b\"]", "hog.pixels=96", "dataset.name=2017", "report.pictures=false")]
+    overrides = [
+        parse_setting(text)
+        for text in (
+            "split.min_products=7",
+            "seed=3",
+            "dataset.category=articleType",
+            "report.targets=[0.8, 1]",
+            "weights=none",
+            'dataset.levels=["a", "b"]',
+            "hog.pixels=96",
+            "dataset.name=2017",
+            "report.pictures=false",
+        )
+    ]
     study = read_study(source, overrides)
     assert (study.split.min_products, study.seed, study.dataset.category) == (7, 3, "articleType")
     assert study.report.targets == (0.8, 1.0)
@@ -41,23 +52,44 @@ def test_settings_replace_those_of_the_file(tmp_path):
 def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
     source = written(tmp_path, GOOD)
     base = read_study(source).results_hash()
-    for text in ("seed=1", "split.min_products=3", "images.fit=crop", "hog.cells=8", "dataset.category=x", "backbone=xception", "pixels=96"):
+    for text in (
+        "seed=1",
+        "split.min_products=3",
+        "images.fit=crop",
+        "hog.cells=8",
+        "dataset.category=x",
+        "backbone=xception",
+        "pixels=96",
+    ):
         assert read_study(source, [parse_setting(text)]).results_hash() != base, text
     for text in ("title=other", "report.pictures=false", "report.targets=[0.5]"):
         assert read_study(source, [parse_setting(text)]).results_hash() == base, text
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("backends = [", "is no TOML"), ("", "names no backend"), ('backends = ["nope"]', "unknown backend 'nope'.*hog-svm"),
-    ('backends = ["hog-svm", "hog-svm"]', "twice"), (GOOD + "[splitt]\n", "unknown key 'splitt'.*did you mean 'split'"),
-    (GOOD + "[split]\nmin_product = 3\n", "unknown key split.min_product; did you mean 'min_products'"),
-    (GOOD + "[split]\nmin_products = '3'\n", "split.min_products is '3'.*whole number"),
-    (GOOD + "[split]\nmin_products = true\n", "whole number"), (GOOD + "[split]\nmin_products = 2.5\n", "whole number"),
-    (GOOD + "[report]\npictures = 1\n", "true or false"), (GOOD + "[report]\ntargets = [90]\n", "report.targets"),
-    (GOOD + "[report]\ntargets = ['a']\n", "report.targets"), ("seed = -1\n" + GOOD, "seed is -1"),
-    ('backends = ["hog-svm@xception"]', "uses no backbone"), ('backends = ["bottleneck-svm@"]', "names no backbone"),
-    ("split = 3\n" + GOOD, "split is 3, and is a section"), (GOOD + "[svm]\nC = 'a'\n", "svm.C"),
-    (GOOD + "[generated]\nproducts = -5\n", "generated|products"), (GOOD + "[images]\nfit = 'wide'\n", "images.fit is 'wide'")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("backends = [", "is no TOML"),
+        ("", "names no backend"),
+        ('backends = ["nope"]', "unknown backend 'nope'.*hog-svm"),
+        ('backends = ["hog-svm", "hog-svm"]', "twice"),
+        (GOOD + "[splitt]\n", "unknown key 'splitt'.*did you mean 'split'"),
+        (GOOD + "[split]\nmin_product = 3\n", "unknown key split.min_product; did you mean 'min_products'"),
+        (GOOD + "[split]\nmin_products = '3'\n", "split.min_products is '3'.*whole number"),
+        (GOOD + "[split]\nmin_products = true\n", "whole number"),
+        (GOOD + "[split]\nmin_products = 2.5\n", "whole number"),
+        (GOOD + "[report]\npictures = 1\n", "true or false"),
+        (GOOD + "[report]\ntargets = [90]\n", "report.targets"),
+        (GOOD + "[report]\ntargets = ['a']\n", "report.targets"),
+        ("seed = -1\n" + GOOD, "seed is -1"),
+        ('backends = ["hog-svm@xception"]', "uses no backbone"),
+        ('backends = ["bottleneck-svm@"]', "names no backbone"),
+        ("split = 3\n" + GOOD, "split is 3, and is a section"),
+        (GOOD + "[svm]\nC = 'a'\n", "svm.C"),
+        (GOOD + "[generated]\nproducts = -5\n", "generated|products"),
+        (GOOD + "[images]\nfit = 'wide'\n", "images.fit is 'wide'"),
+    ],
+)
 def test_wrong_studies_are_named(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         read_study(written(tmp_path, text))

@@ -88,7 +88,9 @@ class Catalogue:
     def __post_init__(self) -> None:
         """Check what every reader must have got right."""
         if len(self.product_id) == 0:
-            raise InputError(f"{self.name} holds no product with an image and a category", "check the path and the columns")
+            raise InputError(
+                f"{self.name} holds no product with an image and a category", "check the path and the columns"
+            )
         if len(self.images) != len(self.image_product):
             raise ValueError("images and image_product differ in length")
         if np.any(np.diff(self.image_product) < 0):

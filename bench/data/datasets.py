@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.console import Console
 from bench.data.catalogue import Catalogue
@@ -67,9 +68,11 @@ class NamedDataset:
 def named_datasets() -> dict[str, NamedDataset]:
     """Give the declared datasets by name."""
     text = Path(__file__).with_name("datasets.toml").read_text(encoding="utf-8")
-    return {name: NamedDataset(name=name, **{key: tuple(value) if isinstance(value, list) else value
-                                            for key, value in table.items()})
-            for name, table in tomllib.loads(text).items()}
+    datasets = {}
+    for name, table in tomllib.loads(text).items():
+        values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in table.items()}
+        datasets[name] = NamedDataset(name=name, **values)
+    return datasets
 
 
 def find_named(name: str, data: Path | None) -> Path | None:
@@ -96,8 +99,10 @@ def find_named(name: str, data: Path | None) -> Path | None:
 
 
 def _place_by_hand(dataset: NamedDataset) -> str:
-    return (f"download {', '.join(dataset.patterns)} from {dataset.homepage} and put them into "
-            f"{cache_dir() / 'datasets' / dataset.name}, or name their folder with --data")
+    return (
+        f"download {', '.join(dataset.patterns)} from {dataset.homepage} and put them into "
+        f"{cache_dir() / 'datasets' / dataset.name}, or name their folder with --data"
+    )
 
 
 def fetch(name: str, console: Console) -> Path:
@@ -127,20 +132,29 @@ def fetch(name: str, console: Console) -> Path:
             if dataset.method == "huggingface":
                 from huggingface_hub import snapshot_download
 
-                snapshot_download(dataset.repository, repo_type="dataset", revision=dataset.revision,
-                                  allow_patterns=list(dataset.patterns), local_dir=target)
+                snapshot_download(
+                    dataset.repository,
+                    repo_type="dataset",
+                    revision=dataset.revision,
+                    allow_patterns=list(dataset.patterns),
+                    local_dir=target,
+                )
             else:
                 import kagglehub
 
                 for pattern in dataset.patterns:
                     shutil.copy2(kagglehub.competition_download(dataset.repository, path=pattern), target / pattern)
     except ImportError as error:
-        raise InputError(f"fetching {name} needs the package {error.name}", "python -m pip install 'shelfbench[fetch]'") from error
+        raise InputError(
+            f"fetching {name} needs the package {error.name}", "python -m pip install 'shelfbench[fetch]'"
+        ) from error
     except (InputError, RunError):
         raise
     except Exception as error:  # either hub raises its own kinds for no network, no rights, no such file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"{name} could not be fetched ({type(error).__name__}: {reason[:200]})", _place_by_hand(dataset)) from error
+        raise RunError(
+            f"{name} could not be fetched ({type(error).__name__}: {reason[:200]})", _place_by_hand(dataset)
+        ) from error
     if (found := find_named(name, None)) is None:
         raise RunError(f"the download of {name} into {target} is not whole", _place_by_hand(dataset))
     return found
@@ -154,7 +168,9 @@ def _generated(settings: dict, workers: int, console: Console) -> Path:
     chosen = GeneratorSettings(**settings)
     described = dataclasses.asdict(chosen)
     if chosen.counts:
-        described["counts"] = Path(chosen.counts).read_text(encoding="utf-8") if Path(chosen.counts).is_file() else chosen.counts
+        described["counts"] = (
+            Path(chosen.counts).read_text(encoding="utf-8") if Path(chosen.counts).is_file() else chosen.counts
+        )
     folder = cache_dir() / "generated" / fingerprint([VERSION, described])
     if not (folder / "generator.json").exists():
         generate(folder, chosen, console, workers)
@@ -184,7 +200,9 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
     """
     try:
         if not path.exists():
-            raise InputError(f"{path} does not exist", "correct the path, or see shelfbench datasets for the named ones")
+            raise InputError(
+                f"{path} does not exist", "correct the path, or see shelfbench datasets for the named ones"
+            )
         if path.is_file():
             if path.suffix == ".bson":
                 return read_bson(path, name, settings.truncated, console)
@@ -193,7 +211,9 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             raise InputError(f"{path} is no catalogue", "give a *.bson or *.parquet file, or a folder")
         bson = sorted(path.glob("*.bson"))
         if len(bson) > 1:
-            raise InputError(f"{path} holds several BSON files ({', '.join(file.name for file in bson)})", "name one of them")
+            raise InputError(
+                f"{path} holds several BSON files ({', '.join(file.name for file in bson)})", "name one of them"
+            )
         if bson:
             return read_bson(bson[0], name, settings.truncated, console)
         shards = [file for file in _parquet_files(path) if file.name != "metadata.parquet"]
@@ -204,8 +224,9 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
         raise InputError(f"no permission to read {error.filename}", "change its rights") from None
 
 
-def open_dataset(settings: DatasetSettings, generated: dict, data: Path | None, workers: int,
-                 console: Console) -> tuple[Catalogue, NamedDataset | None]:
+def open_dataset(
+    settings: DatasetSettings, generated: dict, data: Path | None, workers: int, console: Console
+) -> tuple[Catalogue, NamedDataset | None]:
     """Open the dataset of a study.
 
     Parameters
@@ -233,8 +254,10 @@ def open_dataset(settings: DatasetSettings, generated: dict, data: Path | None, 
         if data is not None and not path.exists():
             path = data / settings.name
         if not path.exists() and os.sep not in settings.name:
-            raise InputError(f"no dataset {settings.name!r}",
-                             f"choose from {', '.join(datasets)}, or give the path of a *.bson, Parquet files or a folder")
+            raise InputError(
+                f"no dataset {settings.name!r}",
+                f"choose from {', '.join(datasets)}, or give the path of a *.bson, Parquet files or a folder",
+            )
         return open_path(path, settings.name, settings, console), None
     named = datasets[settings.name]
     if named.method == "generate":
@@ -242,10 +265,14 @@ def open_dataset(settings: DatasetSettings, generated: dict, data: Path | None, 
     else:
         folder = find_named(named.name, data) or fetch(named.name, console)
     defaults = DatasetSettings()
-    changed = {name: getattr(named, name) for name in ("category", "product_id", "levels")
-               if getattr(named, name) and getattr(settings, name) == getattr(defaults, name)}
+    changed = {
+        name: getattr(named, name)
+        for name in ("category", "product_id", "levels")
+        if getattr(named, name) and getattr(settings, name) == getattr(defaults, name)
+    }
     catalogue = open_path(folder, named.name, dataclasses.replace(settings, **changed), console)
     if named.products and len(catalogue.product_id) + catalogue.unlabelled != named.products:
-        console.warn(f"{folder} holds {len(catalogue.product_id):,} products; the whole of {named.name} holds "
-                     f"{named.products:,}")
+        console.warn(
+            f"{folder} holds {len(catalogue.product_id):,} products; the whole of {named.name} holds {named.products:,}"
+        )
     return catalogue, named

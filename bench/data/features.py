@@ -127,12 +127,23 @@ class FeatureStore:
         Where stores are kept; by default ``features`` in the user's cache.
     """
 
-    def __init__(self, extractor: FeatureExtractor, images: ImageSettings, console: Console, workers: int,
-                 root: Path | None = None) -> None:
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        images: ImageSettings,
+        console: Console,
+        workers: int,
+        root: Path | None = None,
+    ) -> None:
         self._extractor, self._images, self._console, self._workers = extractor, images, console, workers
         self.key: dict[str, Any] = {
-            "version": STORE_VERSION, "images": images.describe(), "pixels": extractor.pixels,
-            "dimensions": extractor.dimensions, "extractor": extractor.name, "settings": extractor.describe()}
+            "version": STORE_VERSION,
+            "images": images.describe(),
+            "pixels": extractor.pixels,
+            "dimensions": extractor.dimensions,
+            "extractor": extractor.name,
+            "settings": extractor.describe(),
+        }
         self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
 
     def _segments(self) -> list[_Segment]:
@@ -169,8 +180,10 @@ class FeatureStore:
         write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
         write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
         # last, because a segment exists once its record does
-        write_json(stem.with_suffix(".json"), {"seconds": seconds, "images": len(digests), "failures": failures,
-                                               "checksum": zlib.crc32(rows.data)})
+        write_json(
+            stem.with_suffix(".json"),
+            {"seconds": seconds, "images": len(digests), "failures": failures, "checksum": zlib.crc32(rows.data)},
+        )
 
     def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:
         """Compute features of the images `missing` (ascending) and append them, a segment at a time."""
@@ -184,8 +197,10 @@ class FeatureStore:
                     good = np.setdiff1d(np.arange(len(where)), list(reasons))
                     values = extractor.extract(pixels)
                     if values.shape != (len(good), extractor.dimensions):
-                        raise InputError(f"{extractor.name} gave features of shape {values.shape} for {len(good)} images",
-                                         f"it promises {extractor.dimensions} dimensions")
+                        raise InputError(
+                            f"{extractor.name} gave features of shape {values.shape} for {len(good)} images",
+                            f"it promises {extractor.dimensions} dimensions",
+                        )
                     rows[where[good]] = values
                     failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
                     bar.update(len(where))
@@ -219,8 +234,15 @@ class FeatureStore:
         if computed:
             self._compute(catalogue.images, np.sort(np.asarray(indices)[first[~have]]), digests)
             seconds += self._fill(wanted, matrix, have, failures)
-        unreadable = {position: failures[name] for position, name in
-                      enumerate(value.tobytes().hex() for value in wanted) if name in failures} if failures else {}
+        unreadable = (
+            {
+                position: failures[name]
+                for position, name in enumerate(value.tobytes().hex() for value in wanted)
+                if name in failures
+            }
+            if failures
+            else {}
+        )
         readable_wanted = np.ones(len(wanted), bool)
         readable_wanted[list(unreadable)] = False
         readable = readable_wanted[inverse]
@@ -261,8 +283,9 @@ def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:
         done[at] = True
 
 
-def _decoded_ahead(images: ImageBytes, part: np.ndarray, extractor: FeatureExtractor, fit: str,
-                   workers: int) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+def _decoded_ahead(
+    images: ImageBytes, part: np.ndarray, extractor: FeatureExtractor, fit: str, workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
     """Read and decode batches in the background, two ahead of the extractor.
 
     Yields

@@ -102,7 +102,9 @@ def open_image(data: bytes) -> Image.Image:
     except MemoryError:
         raise UnreadableImage("too large for the memory") from None
     except Exception as error:  # decoders raise whatever a damaged stream makes them trip over
-        raise UnreadableImage(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__) from None
+        raise UnreadableImage(
+            str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        ) from None
 
 
 def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:

@@ -83,12 +83,14 @@ class Split:
     def frame(self, catalogue: Catalogue) -> pd.DataFrame:
         """Give the manifest: product_id, category, split, role."""
         keys = np.array([category.key for category in catalogue.categories], object)
-        return pd.DataFrame({
-            "product_id": catalogue.product_id[self.product],
-            "category": keys[catalogue.product_category[self.product]],
-            "split": np.array(SPLITS, object)[self.split],
-            "role": np.array(ROLES, object)[self.role],
-        })
+        return pd.DataFrame(
+            {
+                "product_id": catalogue.product_id[self.product],
+                "category": keys[catalogue.product_category[self.product]],
+                "split": np.array(SPLITS, object)[self.split],
+                "role": np.array(ROLES, object)[self.role],
+            }
+        )
 
 
 def split_hash(frame: pd.DataFrame) -> str:
@@ -112,17 +114,25 @@ def paper_counts(products: int) -> tuple[int, int, int]:
     return rest - validation, validation, test
 
 
-def _choose_categories(catalogue: Catalogue, settings: SplitSettings, floor: int, rng: np.random.Generator) -> np.ndarray:
+def _choose_categories(
+    catalogue: Catalogue, settings: SplitSettings, floor: int, rng: np.random.Generator
+) -> np.ndarray:
     """Categories that stay: those with enough products, or a random draw of them."""
     sizes = np.bincount(catalogue.product_category, minlength=len(catalogue.categories))
     kept = np.flatnonzero(sizes >= floor)
     if len(kept) == 0:
-        raise InputError(f"{catalogue.name}: none of its {len(sizes)} categories has {floor} products (the largest has "
-                         f"{sizes.max()})", f"lower the bar, for example --set split.min_products={max(1, sizes.max() // 2)}")
+        raise InputError(
+            f"{catalogue.name}: none of its {len(sizes)} categories has {floor} products (the largest has "
+            f"{sizes.max()})",
+            f"lower the bar, for example --set split.min_products={max(1, sizes.max() // 2)}",
+        )
     if settings.categories:
         if settings.categories > len(kept):
-            raise InputError(f"{catalogue.name}: split.categories={settings.categories}, and {len(kept)} categories have at "
-                             f"least {floor} products", f"ask for at most {len(kept)}, or lower split.min_products")
+            raise InputError(
+                f"{catalogue.name}: split.categories={settings.categories}, and {len(kept)} categories have at "
+                f"least {floor} products",
+                f"ask for at most {len(kept)}, or lower split.min_products",
+            )
         kept = np.sort(rng.choice(kept, settings.categories, replace=False))
     return kept
 
@@ -145,8 +155,10 @@ def _brought(catalogue: Catalogue, product: np.ndarray, rng: np.random.Generator
     present = set(np.unique(split).tolist())
     if TRAIN not in present or TEST not in present:
         lacks = "train" if TRAIN not in present else "test"
-        raise InputError(f"{catalogue.name} brings a split without a {lacks} part",
-                         "add it, or draw the paper's split with --set split.rule=paper")
+        raise InputError(
+            f"{catalogue.name} brings a split without a {lacks} part",
+            "add it, or draw the paper's split with --set split.rule=paper",
+        )
     rule = "as the data brings it"
     if VALIDATION not in present:
         categories = catalogue.product_category[product]
@@ -179,7 +191,9 @@ def _components(owner: np.ndarray, digest: np.ndarray, products: int) -> np.ndar
     return connected_components(graph, directed=False)[1][:products]
 
 
-def _handle_duplicates(split: np.ndarray, owner: np.ndarray, digest: np.ndarray, how: str) -> tuple[np.ndarray, dict[str, int | str]]:
+def _handle_duplicates(
+    split: np.ndarray, owner: np.ndarray, digest: np.ndarray, how: str
+) -> tuple[np.ndarray, dict[str, int | str]]:
     """Report, drop or group products that share an image across splits.
 
     Returns
@@ -243,30 +257,57 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     floor = 1 if brought else settings.min_products
     kept = _choose_categories(catalogue, settings, floor, rng)
     if len(kept) < 2:
-        problem = (f"{catalogue.name} has a single category ({catalogue.categories[kept[0]].key})" if len(catalogue.categories) == 1
-                   else f"{catalogue.name}: only one category has {floor} products")
-        raise InputError(problem, "give at least two categories" if len(catalogue.categories) == 1
-                         else "lower the bar with --set split.min_products=N")
+        problem = (
+            f"{catalogue.name} has a single category ({catalogue.categories[kept[0]].key})"
+            if len(catalogue.categories) == 1
+            else f"{catalogue.name}: only one category has {floor} products"
+        )
+        raise InputError(
+            problem,
+            "give at least two categories"
+            if len(catalogue.categories) == 1
+            else "lower the bar with --set split.min_products=N",
+        )
     product = np.flatnonzero(np.isin(catalogue.product_category, kept))
     categories = catalogue.product_category[product]
     if brought:
         split, rule = _brought(catalogue, product, rng)
     else:
-        split, rule = _draw(categories, rng), (f"by product: categories of {floor} products or more; 80/10/10 from 100 on, "
-                                               "below 10 to test and the rest 8:1")
+        split, rule = (
+            _draw(categories, rng),
+            (
+                f"by product: categories of {floor} products or more; 80/10/10 from 100 on, "
+                "below 10 to test and the rest 8:1"
+            ),
+        )
     position = np.full(len(catalogue.product_id), -1, np.int64)
     position[product] = np.arange(len(product))
     of_kept = position[catalogue.image_product] >= 0
     _, digest_code = np.unique(digests[of_kept], return_inverse=True)
-    split, report = _handle_duplicates(split, position[catalogue.image_product[of_kept]], digest_code, settings.duplicates)
+    split, report = _handle_duplicates(
+        split, position[catalogue.image_product[of_kept]], digest_code, settings.duplicates
+    )
     stays = split >= 0
     product, split, categories = product[stays], split[stays], categories[stays]
     for code, name in enumerate(SPLITS):
         if not (split == code).any():
-            raise InputError(f"{catalogue.name}: no product is left for {name}", "give more products, or other split settings")
+            raise InputError(
+                f"{catalogue.name}: no product is left for {name}", "give more products, or other split settings"
+            )
     present = len(np.unique(catalogue.product_category))
-    reason = (f"fewer than {floor} products (split.min_products)" if not settings.categories
-              else f"fewer than {floor} products, or not among the {settings.categories} drawn (split.categories)")
+    reason = (
+        f"fewer than {floor} products (split.min_products)"
+        if not settings.categories
+        else f"fewer than {floor} products, or not among the {settings.categories} drawn (split.categories)"
+    )
     excluded = len(catalogue.product_id) - int(stays.sum()) - int(report["products_dropped"])
-    return Split(product, split, _roles(split, categories, rng), rule, excluded, present - len(kept),
-                 reason if excluded else "", report)
+    return Split(
+        product,
+        split,
+        _roles(split, categories, rng),
+        rule,
+        excluded,
+        present - len(kept),
+        reason if excluded else "",
+        report,
+    )

@@ -43,20 +43,28 @@ class Choice:
     def sentence(self) -> str:
         """The verdict in one sentence."""
         if self.backend is None:
-            return ("No backend reaches a precision of 90% on any share of the validation products: "
-                    "none can work without a person.")
+            return (
+                "No backend reaches a precision of 90% on any share of the validation products: "
+                "none can work without a person."
+            )
         if not self.test:
-            return (f"{self.name} takes the largest share of the validation products at a precision of at "
-                    f"least 90%: {percent(self.chosen_at)}; there is no test part to measure it on.")
+            return (
+                f"{self.name} takes the largest share of the validation products at a precision of at "
+                f"least 90%: {percent(self.chosen_at)}; there is no test part to measure it on."
+            )
         cost = duration(float(self.test["seconds"]))
         if not self.test["acceptance_90"]:
-            return (f"{self.name} is the best on validation ({percent(self.chosen_at)} at a precision of at "
-                    f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
-                    f"computing.")
-        return (f"{self.name}, the best on validation, takes {percent(self.test['acceptance_90'])} of the "
-                f"test products without a person at a precision of at least 90% (95% interval "
-                f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
-                f"for {cost} of computing.")
+            return (
+                f"{self.name} is the best on validation ({percent(self.chosen_at)} at a precision of at "
+                f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
+                f"computing."
+            )
+        return (
+            f"{self.name}, the best on validation, takes {percent(self.test['acceptance_90'])} of the "
+            f"test products without a person at a precision of at least 90% (95% interval "
+            f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
+            f"for {cost} of computing."
+        )
 
     def reservation(self) -> str:
         """On what the choice rests, and what a threshold fixed beforehand would have done."""
@@ -66,9 +74,11 @@ class Choice:
         text = f"Chosen on {part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
-            text += (" Table 4 sets each threshold on the very products it measures, as the paper does; the "
-                     f"one fixed on {part} takes {percent(self.tuned_acceptance)} of the test products and "
-                     f"is right on {percent(self.tuned_precision)} of them{short}.")
+            text += (
+                " Table 4 sets each threshold on the very products it measures, as the paper does; the "
+                f"one fixed on {part} takes {percent(self.tuned_acceptance)} of the test products and "
+                f"is right on {percent(self.tuned_precision)} of them{short}."
+            )
         return text
 
 
@@ -93,7 +103,8 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -
     at = products[products["metric"] == "acceptance_90"]
     basis = "tune" if (at["split"] == "tune").any() else "validation"
     candidates = at[at["split"] == basis].merge(
-        table.groupby("backend", as_index=False)["seconds"].first(), on="backend")
+        table.groupby("backend", as_index=False)["seconds"].first(), on="backend"
+    )
     if candidates.empty:
         return None
     best = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable").iloc[0]
@@ -104,7 +115,12 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -
     own = products[(products["backend"] == backend) & (products["split"] == "test")]
     values = own.set_index("metric")["value"]
     name = labels(record, tuple(dict.fromkeys(table["backend"])))[backend].short
-    return Choice(backend, name, basis, float(best["value"]),
-                  {str(key): value for key, value in test[0].items()} if test else {},
-                  float(values.get("tuned_acceptance_90", np.nan)),
-                  float(values.get("tuned_precision_90", np.nan)))
+    return Choice(
+        backend,
+        name,
+        basis,
+        float(best["value"]),
+        {str(key): value for key, value in test[0].items()} if test else {},
+        float(values.get("tuned_acceptance_90", np.nan)),
+        float(values.get("tuned_precision_90", np.nan)),
+    )

@@ -55,6 +55,7 @@ def table4_claim(feature: str, classifier: str, fine_tuning: str) -> Claim | Non
     for claim in load_claims().values():
         row = claim.value
         if "classifier" in row and wanted == tuple(
-                str(row[key]).casefold() for key in ("feature", "classifier", "fine_tuning")):
+            str(row[key]).casefold() for key in ("feature", "classifier", "fine_tuning")
+        ):
             return claim
     return None

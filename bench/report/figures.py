@@ -33,13 +33,29 @@ _INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
 _POINTS = 600  # corners of a curve that a figure can show
 _EPOCHS = 8  # marks of one training in Figure 2
 _STYLE: Any = {
-    "svg.hashsalt": "shelfbench", "svg.fonttype": "path", "text.parse_math": False,
-    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11,
-    "axes.titlelocation": "left", "axes.titleweight": "bold",
-    "axes.titlepad": 12, "axes.labelsize": 9.5, "axes.edgecolor": _MUTED, "axes.labelcolor": _INK,
-    "text.color": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.7,
-    "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.9,
+    "svg.hashsalt": "shelfbench",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlepad": 12,
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.9,
 }
 
 
@@ -51,8 +67,7 @@ class Picture:
     caption: str
 
 
-def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None,
-                  console: Console | None = None) -> None:
+def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> None:
     """Write every figure of a run into ``figures``.
 
     Parameters
@@ -97,8 +112,11 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _marks(number: int) -> dict[str, Any]:
     """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
-    return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _LINES[number % len(_LINES)],
-            "marker": _MARKERS[number % len(_MARKERS)]}
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "linestyle": _LINES[number % len(_LINES)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+    }
 
 
 def _gallery(pictures: Sequence[Picture]) -> Figure:
@@ -114,14 +132,15 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
         image = picture.image.convert("RGB")
         image.thumbnail((256, 256))
         axes.imshow(np.asarray(image))
-        axes.set_title(_shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3,
-                       loc="center", color=_MUTED)
+        axes.set_title(
+            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=_MUTED
+        )
     return figure
 
 
 def _shorten(text: str, length: int) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= length else text[:length - 1].rstrip() + "…"
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _learning_rates(run: RunDirectory) -> Figure:
@@ -137,20 +156,40 @@ def _learning_rates(run: RunDirectory) -> Figure:
     updates = np.geomspace(1, last, 400)
     for number, (name, recipe) in enumerate(recipes.items()):
         rate = recipe["initial"] / (1 + recipe["decay"] * updates)
-        axes.plot(updates, rate, color=_COLOURS[number], linestyle=_LINES[number], zorder=2,
-                  label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
-                        f"batch {recipe['batch']} (C, Eq. 3)")
+        axes.plot(
+            updates,
+            rate,
+            color=_COLOURS[number],
+            linestyle=_LINES[number],
+            zorder=2,
+            label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
+            f"batch {recipe['batch']} (C, Eq. 3)",
+        )
     names = labels(run, run.backends)
     for number, (name, history) in enumerate(histories.items()):
         if history.empty:
             continue
         shown = history.iloc[np.unique(np.geomspace(1, len(history), _EPOCHS).round().astype(int)) - 1]
         # trainings that share a recipe lie on each other: larger marks around smaller ones
-        axes.plot(shown["step"], shown["lr"], linestyle="none", marker=_MARKERS[number % len(_MARKERS)],
-                  markersize=13 - 3.5 * (number % 4), markerfacecolor="none", markeredgecolor=_INK,
-                  markeredgewidth=0.9, zorder=3, label=f"{names[name].short}, used here")
-    axes.set(xscale="log", xlim=(1, last), xlabel="updates t (logarithmic)", ylabel="learning rate",
-             title="Learning rate against updates")
+        axes.plot(
+            shown["step"],
+            shown["lr"],
+            linestyle="none",
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=13 - 3.5 * (number % 4),
+            markerfacecolor="none",
+            markeredgecolor=_INK,
+            markeredgewidth=0.9,
+            zorder=3,
+            label=f"{names[name].short}, used here",
+        )
+    axes.set(
+        xscale="log",
+        xlim=(1, last),
+        xlabel="updates t (logarithmic)",
+        ylabel="learning rate",
+        title="Learning rate against updates",
+    )
     axes.set_ylim(0, None)
     axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     axes.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02), labelspacing=0.7)
@@ -187,24 +226,52 @@ def _acceptance_against_precision(run: RunDirectory) -> Figure:
             lowest = min(lowest, float(precision[0]) - 0.03)
         axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3)
         if reached:
-            axes.plot([required], [reached], color=style["color"], marker=style["marker"], markersize=7.5,
-                      markeredgecolor="white", markeredgewidth=0.9, zorder=5, clip_on=False)
-        handle, = axes.plot([], [], **style, markeredgecolor="white", markersize=7.5,
-                            label=f"{names[backend].short}:  {reached:.3f}".replace(" 0.", " .", 1))
+            axes.plot(
+                [required],
+                [reached],
+                color=style["color"],
+                marker=style["marker"],
+                markersize=7.5,
+                markeredgecolor="white",
+                markeredgewidth=0.9,
+                zorder=5,
+                clip_on=False,
+            )
+        (handle,) = axes.plot(
+            [],
+            [],
+            **style,
+            markeredgecolor="white",
+            markersize=7.5,
+            label=f"{names[backend].short}:  {reached:.3f}".replace(" 0.", " .", 1),
+        )
         drawn.append((reached, handle))
     if not drawn:
         raise InputError(f"{run.path} has no test products", "a split needs a test part")
     axes.axvline(required, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom",
-              fontsize=8.5)
+    axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
     _paper_points(axes)
-    axes.set(xlim=(max(0.0, lowest), 1.0), ylim=(0, 1.02), xlabel="precision of what is accepted",
-             ylabel="acceptance: share of all test products",
-             title="Acceptance against precision, test products")
+    axes.set(
+        xlim=(max(0.0, lowest), 1.0),
+        ylim=(0, 1.02),
+        xlabel="precision of what is accepted",
+        ylabel="acceptance: share of all test products",
+        title="Acceptance against precision, test products",
+    )
     handles = [handle for _, handle in sorted(drawn, key=lambda item: -item[0])]
-    legend = axes.legend(handles=handles, loc="lower left", fontsize=8.5, handlelength=3.4, alignment="left",
-                         bbox_to_anchor=(0.01, 0.04), title=f"acceptance at precision {required:g}",
-                         title_fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+    legend = axes.legend(
+        handles=handles,
+        loc="lower left",
+        fontsize=8.5,
+        handlelength=3.4,
+        alignment="left",
+        bbox_to_anchor=(0.01, 0.04),
+        title=f"acceptance at precision {required:g}",
+        title_fontsize=8.5,
+        frameon=True,
+        framealpha=0.85,
+        edgecolor="none",
+    )
     legend.set_zorder(4)
     return figure
 
@@ -224,11 +291,29 @@ def _paper_points(axes: Axes) -> None:
     for name, offset, side in (("C39", 9, "left"), ("C40", -9, "right")):
         point = load_claims()[name].value
         place = (point["precision"], point["acceptance"])
-        axes.plot(*place, marker="*", markersize=13, color=_PAPER, linestyle="none", markeredgecolor="white",
-                  markeredgewidth=0.8, zorder=6, clip_on=False)
-        axes.annotate(f"the paper, on its own data:\n{100 * place[1]:g}% at precision {place[0]:g}", place,
-                      xytext=(offset, -3), textcoords="offset points", fontsize=7.5, color=_PAPER, ha=side,
-                      va="top", zorder=6, path_effects=[withStroke(linewidth=3, foreground="white")])
+        axes.plot(
+            *place,
+            marker="*",
+            markersize=13,
+            color=_PAPER,
+            linestyle="none",
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+            zorder=6,
+            clip_on=False,
+        )
+        axes.annotate(
+            f"the paper, on its own data:\n{100 * place[1]:g}% at precision {place[0]:g}",
+            place,
+            xytext=(offset, -3),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=_PAPER,
+            ha=side,
+            va="top",
+            zorder=6,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
 
 
 def _cost(run: RunDirectory) -> Figure | None:
@@ -247,13 +332,29 @@ def _cost(run: RunDirectory) -> Figure | None:
         number = run.backends.index(row["backend"])
         style = _marks(number)
         middle, low, high = (row[f"acceptance_90{end}"] for end in ("", "_low", "_high"))
-        axes.errorbar([row["seconds"]], [middle], yerr=np.maximum([[middle - low], [high - middle]], 0),
-                      color=style["color"], marker=style["marker"], markersize=9, capsize=3, linestyle="none",
-                      elinewidth=1.2, markeredgecolor="white", clip_on=False, zorder=3,
-                      label=names[row["backend"]].short + ("†" if row["cached"] else ""))
-    axes.set(xscale="log", xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6), ylim=(0, 1.02),
-             xlabel="seconds to extract, fit and predict (logarithmic)",
-             ylabel="acceptance at precision 0.9, test", title="What acceptance costs")
+        axes.errorbar(
+            [row["seconds"]],
+            [middle],
+            yerr=np.maximum([[middle - low], [high - middle]], 0),
+            color=style["color"],
+            marker=style["marker"],
+            markersize=9,
+            capsize=3,
+            linestyle="none",
+            elinewidth=1.2,
+            markeredgecolor="white",
+            clip_on=False,
+            zorder=3,
+            label=names[row["backend"]].short + ("†" if row["cached"] else ""),
+        )
+    axes.set(
+        xscale="log",
+        xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6),
+        ylim=(0, 1.02),
+        xlabel="seconds to extract, fit and predict (logarithmic)",
+        ylabel="acceptance at precision 0.9, test",
+        title="What acceptance costs",
+    )
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(_plain))

@@ -88,8 +88,15 @@ class Evaluated:
 
     def where(self, mask: np.ndarray) -> Evaluated:
         """Keep the rows of a mask."""
-        return Evaluated(self.split[mask], self.role[mask], self.truth[mask], self.predicted[mask],
-                         self.confidence[mask], self.rank[mask], self.keys)
+        return Evaluated(
+            self.split[mask],
+            self.role[mask],
+            self.truth[mask],
+            self.predicted[mask],
+            self.confidence[mask],
+            self.rank[mask],
+            self.keys,
+        )
 
     @property
     def correct(self) -> np.ndarray:
@@ -113,8 +120,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing", AGAIN) from error
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason})",
-                         DELETE) from error
+        raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
 def open_run(run_dir: Path) -> RunDirectory:
@@ -140,8 +146,7 @@ def open_run(run_dir: Path) -> RunDirectory:
     found = {file.stem for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in known.items() if entry.get("status") == "failed"}
     if not found:
-        raise InputError(f"{run_dir} has no predictions",
-                         "let the run finish at least one backend, then report again")
+        raise InputError(f"{run_dir} has no predictions", "let the run finish at least one backend, then report again")
     ordered = [name for name in known if name in found] + sorted(found - set(known))
     return RunDirectory(run_dir, record, tuple(ordered))
 
@@ -159,9 +164,12 @@ def labels(run: RunDirectory | dict[str, Any], backends: tuple[str, ...]) -> dic
         short = feature if classifier == "–" else f"{feature} + {classifier}"
         named[name] = BackendLabel(feature, classifier, tuned, short + (", tuned" if tuned == "yes" else ""))
     counts = [label.short for label in named.values()]
-    return {name: label if counts.count(label.short) == 1
-            else BackendLabel(label.feature, label.classifier, label.fine_tuning, name)
-            for name, label in named.items()}
+    return {
+        name: label
+        if counts.count(label.short) == 1
+        else BackendLabel(label.feature, label.classifier, label.fine_tuning, name)
+        for name, label in named.items()
+    }
 
 
 def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -208,14 +216,23 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         split = _strings(table["split"]).to_numpy(zero_copy_only=False).astype(str)
         role = _strings(table["role"]).fill_null("").to_numpy(zero_copy_only=False).astype(str)
     if np.isnan(confidence).any():
-        raise InputError(f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
-                         "the backend gave no probability; run it again")
+        raise InputError(
+            f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
+            "the backend gave no probability; run it again",
+        )
     if len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} holds a product twice", DELETE)
     _check_complete(run, path, ids, split)
     confidence = np.where(rejected, -np.inf, confidence)
-    return Evaluated(split, role, truth, np.where(confidence > -np.inf, predicted, -1), confidence,
-                     np.where(confidence > -np.inf, rank, -1), tuple(keys.to_pylist()))
+    return Evaluated(
+        split,
+        role,
+        truth,
+        np.where(confidence > -np.inf, predicted, -1),
+        confidence,
+        np.where(confidence > -np.inf, rank, -1),
+        tuple(keys.to_pylist()),
+    )
 
 
 def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
@@ -229,8 +246,11 @@ def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.nd
     for name in SPLITS:
         missing = np.setdiff1d(wanted_ids[wanted == name], ids[split == name])
         if len(missing):
-            raise InputError(f"{path} lacks {len(missing)} of {np.count_nonzero(wanted == name)} {name} "
-                             f"products (the first is {missing[0]})", DELETE)
+            raise InputError(
+                f"{path} lacks {len(missing)} of {np.count_nonzero(wanted == name)} {name} "
+                f"products (the first is {missing[0]})",
+                DELETE,
+            )
 
 
 def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evaluated | None:
@@ -253,8 +273,7 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
         return None
     split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
     if np.isnan(confidence).any():
-        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN",
-                         DELETE)
+        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN", DELETE)
     return Evaluated(split, split, truth, predicted, confidence, rank, keys)
 
 
@@ -281,8 +300,13 @@ def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]
         own[known], at[known] = scores[starts[known] + place[known]], starts[known] + place[known]
         before = (scores > own[row]) | ((scores == own[row]) & (np.arange(len(row)) < at[row]))
         rank[known] = np.bincount(row[before], minlength=rows)[known]
-    return (_strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str), truth, predicted,
-            confidence, rank)
+    return (
+        _strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str),
+        truth,
+        predicted,
+        confidence,
+        rank,
+    )
 
 
 def read_costs(run: RunDirectory) -> dict[str, Cost]:
@@ -296,8 +320,10 @@ def read_costs(run: RunDirectory) -> dict[str, Cost]:
     costs = {}
     for name in run.backends:
         rows = timings[timings["backend"] == name]
-        costs[name] = Cost(float(rows["seconds"].sum()) if len(rows) else float("nan"),
-                           bool(rows["cached"].fillna(False).astype(bool).any()))
+        costs[name] = Cost(
+            float(rows["seconds"].sum()) if len(rows) else float("nan"),
+            bool(rows["cached"].fillna(False).astype(bool).any()),
+        )
     return costs
 
 

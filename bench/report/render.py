@@ -8,13 +8,29 @@ from dataclasses import dataclass
 
 MISSING = "–"
 
-_LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "–": "--", "†": r"$^{\dagger}$", "≥": r"$\geq$", "×": r"$\times$", "§": r"\S{}",
-    "·": r"$\cdot$",
-})
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "–": "--",
+        "†": r"$^{\dagger}$",
+        "≥": r"$\geq$",
+        "×": r"$\times$",
+        "§": r"\S{}",
+        "·": r"$\cdot$",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -44,44 +60,66 @@ class Grid:
 
     def markdown(self) -> str:
         """GitHub's Markdown; the best cells are bold."""
+
         def line(cells: list[str]) -> str:
             return "| " + " | ".join(cells) + " |\n"
 
         text = f"**{_markdown(self.title)}**\n\n" + line([_markdown(cell) for cell in self.headers])
         text += line(["--:" if column in self.numeric else ":--" for column in range(len(self.headers))])
         for number, row in enumerate(self.rows):
-            text += line([f"**{_markdown(cell)}**" if (number, column) in self.best else _markdown(cell)
-                          for column, cell in enumerate(row)])
+            text += line(
+                [
+                    f"**{_markdown(cell)}**" if (number, column) in self.best else _markdown(cell)
+                    for column, cell in enumerate(row)
+                ]
+            )
         return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
 
     def latex(self) -> str:
         """A `table` environment that needs no package; the best cells are bold."""
         form = "".join("r" if column in self.numeric else "l" for column in range(len(self.headers)))
-        lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex_escape(self.title)}}}",
-                 rf"\begin{{tabular}}{{{form}}}", r"\hline",
-                 " & ".join(latex_escape(cell) for cell in self.headers) + r" \\", r"\hline"]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex_escape(self.title)}}}",
+            rf"\begin{{tabular}}{{{form}}}",
+            r"\hline",
+            " & ".join(latex_escape(cell) for cell in self.headers) + r" \\",
+            r"\hline",
+        ]
         for number, row in enumerate(self.rows):
-            lines.append(" & ".join(rf"\textbf{{{latex_escape(cell)}}}" if (number, column) in self.best
-                                    else latex_escape(cell) for column, cell in enumerate(row)) + r" \\")
+            lines.append(
+                " & ".join(
+                    rf"\textbf{{{latex_escape(cell)}}}" if (number, column) in self.best else latex_escape(cell)
+                    for column, cell in enumerate(row)
+                )
+                + r" \\"
+            )
         lines += [r"\hline", r"\end{tabular}"]
         lines += [rf"\par\smallskip{{\footnotesize {latex_escape(note)}}}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def html(self) -> str:
         """A `figure` with the table; scrolls by itself where it is too wide."""
+
         def cell(tag: str, text: str, column: int, best: bool = False) -> str:
             kinds = " ".join(kind for kind, on in (("n", column in self.numeric), ("best", best)) if on)
             attribute = f' class="{kinds}"' if kinds else ""
             return f"<{tag}{attribute}>{html.escape(text)}</{tag}>"
 
         head = "".join(cell("th", text, column) for column, text in enumerate(self.headers))
-        body = "\n".join("<tr>" + "".join(cell("td", text, column, (number, column) in self.best)
-                                          for column, text in enumerate(row)) + "</tr>"
-                         for number, row in enumerate(self.rows))
+        body = "\n".join(
+            "<tr>"
+            + "".join(cell("td", text, column, (number, column) in self.best) for column, text in enumerate(row))
+            + "</tr>"
+            for number, row in enumerate(self.rows)
+        )
         notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
-        return (f'<figure class="table"><figcaption>{html.escape(self.title)}</figcaption>\n'
-                f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
-                f"<tbody>\n{body}\n</tbody></table></div>\n{notes}</figure>")
+        return (
+            f'<figure class="table"><figcaption>{html.escape(self.title)}</figcaption>\n'
+            f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>\n{notes}</figure>"
+        )
 
 
 def latex_escape(text: str) -> str:
@@ -90,8 +128,17 @@ def latex_escape(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    for plain, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"),
-                        ("*", "\\*"), ("_", "\\_"), ("`", "\\`"), ("\n", " ")):
+    for plain, safe in (
+        ("\\", "\\\\"),
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("*", "\\*"),
+        ("_", "\\_"),
+        ("`", "\\`"),
+        ("\n", " "),
+    ):
         text = text.replace(plain, safe)
     return text
 

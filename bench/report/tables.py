@@ -29,8 +29,7 @@ from bench.verdict.intervals import bootstrap_intervals
 from bench.verdict.metrics import Summary, exact_target, precision_by_decile, summarise
 
 
-def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,),
-                 console: Console | None = None) -> pd.DataFrame:
+def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,), console: Console | None = None) -> pd.DataFrame:
     """Write every table of a run, as CSV, Markdown and LaTeX, into ``tables``.
 
     Parameters
@@ -65,8 +64,10 @@ def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,),
             for split in SPLITS:
                 part = products.where(products.split == split)
                 if len(part.truth):
-                    cells.append(_table4_row(backend, split, part) | {
-                        "seconds": costs[backend].seconds, "cached": costs[backend].cached})
+                    cells.append(
+                        _table4_row(backend, split, part)
+                        | {"seconds": costs[backend].seconds, "cached": costs[backend].cached}
+                    )
                 bar.update(1)
     table = pd.DataFrame(cells, columns=list(COLUMNS))
     _write(run_dir, "table1", _table1_frame(run.record), table1_grid(run.record))
@@ -79,8 +80,11 @@ def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,),
 
 def targets_of(metrics: pd.DataFrame) -> list[Fraction]:
     """Required precisions that ``metrics.csv`` holds, ascending."""
-    names = {str(name).removeprefix("acceptance_") for name in metrics["metric"].unique()
-             if str(name).startswith("acceptance_")}
+    names = {
+        str(name).removeprefix("acceptance_")
+        for name in metrics["metric"].unique()
+        if str(name).startswith("acceptance_")
+    }
     return sorted(Fraction(name.replace("_", ".")) / 100 for name in names)
 
 
@@ -94,56 +98,92 @@ def _write(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
 def _table4_row(backend: str, split: str, part: Evaluated) -> dict[str, Any]:
     summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=(REQUIRED,))
     ends = bootstrap_intervals(part.confidence, part.correct, REQUIRED)
-    return {"backend": backend, "split": split, "precision": summary.precision,
-            "precision_low": ends.precision.low, "precision_high": ends.precision.high,
-            "acceptance_90": summary.acceptances[0].acceptance,
-            "acceptance_90_low": ends.acceptance.low, "acceptance_90_high": ends.acceptance.high}
+    return {
+        "backend": backend,
+        "split": split,
+        "precision": summary.precision,
+        "precision_low": ends.precision.low,
+        "precision_high": ends.precision.high,
+        "acceptance_90": summary.acceptances[0].acceptance,
+        "acceptance_90_low": ends.acceptance.low,
+        "acceptance_90_high": ends.acceptance.high,
+    }
 
 
 def _table1_frame(record: dict[str, Any]) -> pd.DataFrame:
     paper = {claim.value["split"]: claim.value for claim in load_claims().values() if "images" in claim.value}
     sizes = record.get("split", {})
     ours = ("products", "images", "categories")
-    rows = [{"split": split, **{key: sizes.get(split, {}).get(key) for key in ours},
-             "paper_images": paper[split]["images"], "paper_categories": paper[split]["categories"]}
-            for split in SPLITS]
+    rows = [
+        {
+            "split": split,
+            **{key: sizes.get(split, {}).get(key) for key in ours},
+            "paper_images": paper[split]["images"],
+            "paper_categories": paper[split]["categories"],
+        }
+        for split in SPLITS
+    ]
     return pd.DataFrame(rows).astype(dict.fromkeys(ours, "Int64"))
 
 
 def table1_grid(record: dict[str, Any]) -> Grid:
     """Sizes of the splits, with the paper's beside (Table 1)."""
-    rows = tuple((str(row["split"]).capitalize(), *(MISSING if pd.isna(row[key]) else count(int(row[key]))
-                                                    for key in ("products", "images", "categories")),
-                  row["paper_images"], row["paper_categories"])
-                 for row in _table1_frame(record).to_dict("records"))
-    return Grid("Table 1. Sizes of the data",
-                ("Name", "Products", "Images", "Categories", "Paper: images", "Paper: categories"),
-                rows, frozenset(range(1, 6)),
-                ("The paper's sizes are those of its own catalogue, which is not the public release of "
-                 "Cdiscount.",))
+    rows = tuple(
+        (
+            str(row["split"]).capitalize(),
+            *(MISSING if pd.isna(row[key]) else count(int(row[key])) for key in ("products", "images", "categories")),
+            row["paper_images"],
+            row["paper_categories"],
+        )
+        for row in _table1_frame(record).to_dict("records")
+    )
+    return Grid(
+        "Table 1. Sizes of the data",
+        ("Name", "Products", "Images", "Categories", "Paper: images", "Paper: categories"),
+        rows,
+        frozenset(range(1, 6)),
+        ("The paper's sizes are those of its own catalogue, which is not the public release of Cdiscount.",),
+    )
 
 
 def _table2_frame(record: dict[str, Any]) -> pd.DataFrame:
     machine = record.get("machine", {})
     memory = machine.get("memory_gib")
     paper = {claim.value["part"]: claim.value for claim in load_claims().values() if "part" in claim.value}
-    ours = {"cpu": (machine.get("cpu"), machine.get("cores"), f"{memory:.1f} GiB" if memory else None),
-            "gpu": (", ".join(machine.get("gpus") or []) or "none", None, None)}
-    rows = [{"part": part.upper(), "model": model, "cores": cores, "memory": size,
-             "paper_model": paper[part]["model"], "paper_cores": paper[part]["cores"],
-             "paper_memory": paper[part]["memory"]} for part, (model, cores, size) in ours.items()]
+    ours = {
+        "cpu": (machine.get("cpu"), machine.get("cores"), f"{memory:.1f} GiB" if memory else None),
+        "gpu": (", ".join(machine.get("gpus") or []) or "none", None, None),
+    }
+    rows = [
+        {
+            "part": part.upper(),
+            "model": model,
+            "cores": cores,
+            "memory": size,
+            "paper_model": paper[part]["model"],
+            "paper_cores": paper[part]["cores"],
+            "paper_memory": paper[part]["memory"],
+        }
+        for part, (model, cores, size) in ours.items()
+    ]
     return pd.DataFrame(rows, dtype=object)
 
 
 def table2_grid(record: dict[str, Any]) -> Grid:
     """The machine, with the paper's beside (Table 2)."""
-    rows = tuple(tuple(MISSING if pd.isna(cell) else str(cell) for cell in row)
-                 for row in _table2_frame(record).to_numpy())
+    rows = tuple(
+        tuple(MISSING if pd.isna(cell) else str(cell) for cell in row) for row in _table2_frame(record).to_numpy()
+    )
     machine = record.get("machine", {})
     notes = tuple(str(machine[key]) for key in ("system", "python") if machine.get(key))
     heads = ("Part", "Model", "Cores", "Memory", "Paper: model", "Paper: cores", "Paper: memory")
-    return Grid("Table 2. The machine", heads, rows, frozenset({2, 3, 5, 6}),
-                ((f"System: {', Python '.join(notes)}.",) if notes else ()))
+    return Grid(
+        "Table 2. The machine",
+        heads,
+        rows,
+        frozenset({2, 3, 5, 6}),
+        ((f"System: {', Python '.join(notes)}.",) if notes else ()),
+    )
 
 
 def suffix(target: Fraction) -> str:
@@ -151,8 +191,9 @@ def suffix(target: Fraction) -> str:
     return f"{float(100 * target):.9g}".replace(".", "_")
 
 
-def _metrics(run: RunDirectory, backend: str, products: Evaluated, images: Evaluated | None,
-             targets: Sequence[Fraction]) -> list[dict[str, Any]]:
+def _metrics(
+    run: RunDirectory, backend: str, products: Evaluated, images: Evaluated | None, targets: Sequence[Fraction]
+) -> list[dict[str, Any]]:
     parts = {split: products.where(products.split == split) for split in SPLITS}
     # the half of validation on which a backend may be chosen; `certify` is left alone
     parts["tune"] = products.where(products.role == "tune")
@@ -164,8 +205,10 @@ def _metrics(run: RunDirectory, backend: str, products: Evaluated, images: Evalu
             if split == "test":
                 chooser = parts["tune"] if len(parts["tune"].truth) else parts["validation"]
                 values |= _at_tuned_thresholds(chooser, part, targets)
-            rows += [{"backend": backend, "split": split, "level": "product", "metric": key, "value": value}
-                     for key, value in values.items()]
+            rows += [
+                {"backend": backend, "split": split, "level": "product", "metric": key, "value": value}
+                for key, value in values.items()
+            ]
     if images is None:
         return rows
     for split in ("validation", "test"):
@@ -175,25 +218,33 @@ def _metrics(run: RunDirectory, backend: str, products: Evaluated, images: Evalu
         # images that could not be read have no scores, yet they count
         known = run.record.get("split", {}).get(split, {}).get("images") or 0
         total = max(len(part.truth), int(known))
-        summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets,
-                            total=total)
-        rows += [{"backend": backend, "split": split, "level": "image", "metric": key, "value": value}
-                 for key, value in _values(summary).items()]
+        summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets, total=total)
+        rows += [
+            {"backend": backend, "split": split, "level": "image", "metric": key, "value": value}
+            for key, value in _values(summary).items()
+        ]
     return rows
 
 
 def _values(summary: Summary) -> dict[str, float]:
-    values = {"rows": summary.total, "rejected": summary.rejected, "precision": summary.precision,
-              "balanced_accuracy": summary.balanced_accuracy, "top_5": summary.top_5}
+    values = {
+        "rows": summary.total,
+        "rejected": summary.rejected,
+        "precision": summary.precision,
+        "balanced_accuracy": summary.balanced_accuracy,
+        "top_5": summary.top_5,
+    }
     for found, bound in zip(summary.acceptances, summary.oracle_bounds, strict=True):
         name = suffix(found.target)
-        values |= {f"acceptance_{name}": found.acceptance, f"threshold_{name}": found.threshold,
-                   f"oracle_bound_{name}": bound}
+        values |= {
+            f"acceptance_{name}": found.acceptance,
+            f"threshold_{name}": found.threshold,
+            f"oracle_bound_{name}": bound,
+        }
     return values
 
 
-def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated,
-                         targets: Sequence[Fraction]) -> dict[str, float]:
+def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated, targets: Sequence[Fraction]) -> dict[str, float]:
     """What a threshold fixed before the test gives there: the share taken and the precision met."""
     values: dict[str, float] = {}
     if not len(chooser.truth):
@@ -210,20 +261,42 @@ def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated,
 def metrics_grid(run: RunDirectory, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
     """All metrics, one row a backend, split and level."""
     names = labels(run, run.backends)
-    keys = ["precision", "balanced_accuracy", "top_5",
-            *(f"{kind}_{suffix(target)}" for target in targets for kind in ("acceptance", "oracle_bound"))]
-    heads = ["Precision", "Balanced", "Top 5", *(f"{kind} at {float(target):g}".replace(" 0.", " .")
-                                                 for target in targets for kind in ("Acc.", "Oracle"))]
+    keys = [
+        "precision",
+        "balanced_accuracy",
+        "top_5",
+        *(f"{kind}_{suffix(target)}" for target in targets for kind in ("acceptance", "oracle_bound")),
+    ]
+    heads = [
+        "Precision",
+        "Balanced",
+        "Top 5",
+        *(f"{kind} at {float(target):g}".replace(" 0.", " .") for target in targets for kind in ("Acc.", "Oracle")),
+    ]
     rows = []
     for (backend, level, split), part in frame.groupby(["backend", "level", "split"], sort=False):
         values = dict(zip(part["metric"], part["value"], strict=True))
-        rows.append((names[str(backend)].short, str(split), str(level), count(int(values["rows"])),
-                     count(int(values["rejected"])), *(share(values[key]) for key in keys)))
-    return Grid("All metrics", ("Backend", "Split", "Per", "Rows", "Rejected", *heads), tuple(rows),
-                frozenset(range(3, 5 + len(keys))),
-                ("tune: the half of validation on which choices are made. Balanced: mean recall over "
-                 "categories. Oracle: Eq. 5 of C read literally, which no threshold reaches. Rejected rows "
-                 "count as wrong.",))
+        rows.append(
+            (
+                names[str(backend)].short,
+                str(split),
+                str(level),
+                count(int(values["rows"])),
+                count(int(values["rejected"])),
+                *(share(values[key]) for key in keys),
+            )
+        )
+    return Grid(
+        "All metrics",
+        ("Backend", "Split", "Per", "Rows", "Rejected", *heads),
+        tuple(rows),
+        frozenset(range(3, 5 + len(keys))),
+        (
+            "tune: the half of validation on which choices are made. Balanced: mean recall over "
+            "categories. Oracle: Eq. 5 of C read literally, which no threshold reaches. Rejected rows "
+            "count as wrong.",
+        ),
+    )
 
 
 def _deciles(backend: str, products: Evaluated) -> list[dict[str, Any]]:
@@ -232,10 +305,19 @@ def _deciles(backend: str, products: Evaluated) -> list[dict[str, Any]]:
     for split in SPLITS:
         part = products.where(products.split == split)
         if len(part.truth):
-            rows += [{"backend": backend, "split": split, "decile": found.decile,
-                      "categories": found.categories, "smallest": found.smallest, "largest": found.largest,
-                      "products": found.rows, "precision": found.precision}
-                     for found in precision_by_decile(part.truth, part.correct, sizes)]
+            rows += [
+                {
+                    "backend": backend,
+                    "split": split,
+                    "decile": found.decile,
+                    "categories": found.categories,
+                    "smallest": found.smallest,
+                    "largest": found.largest,
+                    "products": found.rows,
+                    "precision": found.precision,
+                }
+                for found in precision_by_decile(part.truth, part.correct, sizes)
+            ]
     return rows
 
 
@@ -247,12 +329,23 @@ def deciles_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
     for decile, part in test.groupby("decile"):
         first = part.iloc[0]
         found = dict(zip(part["backend"], part["precision"], strict=True))
-        rows.append((str(decile), str(first["categories"]),
-                     f"{first['smallest']}–{first['largest']}", count(int(first["products"])),
-                     *(share(found.get(name, np.nan)) for name in run.backends)))
-    heads = ("Decile", "Categories", "Train size", "Test products",
-             *(names[name].short for name in run.backends))
-    return Grid("Precision on test by decile of category size", heads, tuple(rows),
-                frozenset(range(len(heads))),
-                ("Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 "
-                 "the tenth with the most.",))
+        rows.append(
+            (
+                str(decile),
+                str(first["categories"]),
+                f"{first['smallest']}–{first['largest']}",
+                count(int(first["products"])),
+                *(share(found.get(name, np.nan)) for name in run.backends),
+            )
+        )
+    heads = ("Decile", "Categories", "Train size", "Test products", *(names[name].short for name in run.backends))
+    return Grid(
+        "Precision on test by decile of category size",
+        heads,
+        tuple(rows),
+        frozenset(range(len(heads))),
+        (
+            "Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 "
+            "the tenth with the most.",
+        ),
+    )

@@ -29,8 +29,15 @@ class Intervals:
     acceptance: Interval
 
 
-def bootstrap_intervals(confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", *,
-                        resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Intervals:
+def bootstrap_intervals(
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    target: Target = "0.9",
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Intervals:
     """Resample the products with replacement and take percentiles.
 
     Parameters
@@ -60,8 +67,10 @@ def bootstrap_intervals(confidence: np.ndarray, correct: np.ndarray, target: Tar
     confidence = np.asarray(confidence, dtype=np.float64)
     correct = np.asarray(correct, dtype=bool)
     if not len(confidence) or np.isnan(confidence).any():
-        raise InputError("no rows to resample" if not len(confidence) else "a confidence is NaN",
-                         "a rejected row has the confidence -inf")
+        raise InputError(
+            "no rows to resample" if not len(confidence) else "a confidence is NaN",
+            "a rejected row has the confidence -inf",
+        )
     wanted = exact_target(target)
     rows = len(confidence)
     order = np.lexsort((correct, -confidence))
@@ -79,9 +88,11 @@ def bootstrap_intervals(confidence: np.ndarray, correct: np.ndarray, target: Tar
         weights = np.bincount(drawn.ravel(), minlength=count * rows).astype(kind).reshape(count, rows)
         accepted: np.ndarray = np.cumsum(weights, axis=1, dtype=kind)[:, ends]
         hits: np.ndarray = np.cumsum(weights * right, axis=1, dtype=kind)
-        precisions[start:start + count] = hits[:, -1] / rows
+        precisions[start : start + count] = hits[:, -1] / rows
         feasible = hits[:, ends] * wanted.denominator >= accepted * wanted.numerator
-        acceptances[start:start + count] = np.max(accepted, axis=1, where=feasible, initial=0) / rows
+        acceptances[start : start + count] = np.max(accepted, axis=1, where=feasible, initial=0) / rows
     tails = [(1 - level) / 2, (1 + level) / 2]
-    return Intervals(Interval(*(float(end) for end in np.quantile(precisions, tails))),
-                     Interval(*(float(end) for end in np.quantile(acceptances, tails))))
+    return Intervals(
+        Interval(*(float(end) for end in np.quantile(precisions, tails))),
+        Interval(*(float(end) for end in np.quantile(acceptances, tails))),
+    )

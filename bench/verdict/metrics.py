@@ -200,8 +200,7 @@ def top_k(rank: np.ndarray, k: int, total: int | None = None) -> float:
     return int(np.count_nonzero((rank >= 0) & (rank < k))) / _checked_total(len(rank), total)
 
 
-def acceptance_curve(confidence: np.ndarray, correct: np.ndarray,
-                     total: int | None = None) -> AcceptanceCurve:
+def acceptance_curve(confidence: np.ndarray, correct: np.ndarray, total: int | None = None) -> AcceptanceCurve:
     """All cuts by confidence; rows of equal confidence are accepted together or not at all.
 
     Parameters
@@ -220,12 +219,15 @@ def acceptance_curve(confidence: np.ndarray, correct: np.ndarray,
     confidence = np.asarray(confidence, dtype=np.float64)
     correct = np.asarray(correct, dtype=bool)
     if confidence.shape != correct.shape or confidence.ndim != 1:
-        raise InputError(f"confidence has shape {confidence.shape} and correct {correct.shape}",
-                         "give one value a row in each")
+        raise InputError(
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value a row in each"
+        )
     rows = _checked_total(len(confidence), total)
     if np.isnan(confidence).any():
-        raise InputError(f"the confidence of row {int(np.isnan(confidence).argmax())} is NaN",
-                         "a rejected row has the confidence -inf")
+        raise InputError(
+            f"the confidence of row {int(np.isnan(confidence).argmax())} is NaN",
+            "a rejected row has the confidence -inf",
+        )
     seen = confidence > -np.inf
     order = np.argsort(-confidence[seen], kind="stable")
     ordered = confidence[seen][order]
@@ -234,8 +236,9 @@ def acceptance_curve(confidence: np.ndarray, correct: np.ndarray,
     return AcceptanceCurve(ordered[last], last + 1, right[last], rows)
 
 
-def acceptance(confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9",
-               total: int | None = None) -> Acceptance:
+def acceptance(
+    confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", total: int | None = None
+) -> Acceptance:
     """Largest share acceptable by a threshold at a required precision (Eq. 5, by thresholding).
 
     The precision test is exact, in integers: k right of m accepted meet p/q where ``k q >= p m``. Parameters
@@ -252,8 +255,7 @@ def accept_on_curve(curve: AcceptanceCurve, target: Target) -> Acceptance:
         return Acceptance(0.0, float("inf"), 0, 0, wanted)
     cut = feasible[-1]
     accepted = int(curve.accepted[cut])
-    return Acceptance(accepted / curve.total, float(curve.threshold[cut]), accepted,
-                      int(curve.correct[cut]), wanted)
+    return Acceptance(accepted / curve.total, float(curve.threshold[cut]), accepted, int(curve.correct[cut]), wanted)
 
 
 def oracle_bound(correct: int, total: int, target: Target = "0.9") -> float:
@@ -285,13 +287,29 @@ def precision_by_decile(truth: np.ndarray, correct: np.ndarray, sizes: np.ndarra
     rows = np.bincount(truth, minlength=len(sizes))
     right = np.bincount(truth, weights=correct, minlength=len(sizes)).astype(np.int64)
     groups = np.array_split(np.argsort(sizes, kind="stable"), min(10, max(len(sizes), 1)))
-    return [Decile(number, len(group), int(sizes[group].min()), int(sizes[group].max()),
-                   int(rows[group].sum()), int(right[group].sum()))
-            for number, group in enumerate(groups, start=1) if len(group)]
+    return [
+        Decile(
+            number,
+            len(group),
+            int(sizes[group].min()),
+            int(sizes[group].max()),
+            int(rows[group].sum()),
+            int(right[group].sum()),
+        )
+        for number, group in enumerate(groups, start=1)
+        if len(group)
+    ]
 
 
-def summarise(confidence: np.ndarray, truth: np.ndarray, predicted: np.ndarray, rank: np.ndarray, *,
-              targets: Sequence[Target] = ("0.9",), total: int | None = None) -> Summary:
+def summarise(
+    confidence: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    rank: np.ndarray,
+    *,
+    targets: Sequence[Target] = ("0.9",),
+    total: int | None = None,
+) -> Summary:
     """Compute every number of one backend on one split, per product or per image.
 
     Parameters
@@ -312,16 +330,22 @@ def summarise(confidence: np.ndarray, truth: np.ndarray, predicted: np.ndarray, 
     curve = acceptance_curve(confidence, right, total)
     hits = int(np.count_nonzero(right))
     return Summary(
-        total=curve.total, rejected=curve.total - int(np.count_nonzero(seen)), correct=hits,
-        precision=precision(right, total), top_5=top_k(np.where(seen, rank, -1), 5, total),
+        total=curve.total,
+        rejected=curve.total - int(np.count_nonzero(seen)),
+        correct=hits,
+        precision=precision(right, total),
+        top_5=top_k(np.where(seen, rank, -1), 5, total),
         balanced_accuracy=balanced_accuracy(truth, np.where(right, truth, -1)),
         acceptances=tuple(accept_on_curve(curve, target) for target in targets),
-        oracle_bounds=tuple(oracle_bound(hits, curve.total, target) for target in targets))
+        oracle_bounds=tuple(oracle_bound(hits, curve.total, target) for target in targets),
+    )
 
 
 def _checked_total(rows: int, total: int | None) -> int:
     count = rows if total is None else total
     if count < max(rows, 1):
-        raise InputError(f"{rows} rows of a total of {count}" if rows else "no rows to evaluate",
-                         "the total counts every row, rejected ones included")
+        raise InputError(
+            f"{rows} rows of a total of {count}" if rows else "no rows to evaluate",
+            "the total counts every row, rejected ones included",
+        )
     return count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +81,7 @@ def aggregate(log_probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.logaddexp.reduceat(log_probabilities, starts, axis=0) - np.log(counts)[:, None]
 
 
-def product_rows(log_probabilities: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+def product_rows(log_probabilities: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
     """Turn aggregated scores into columns of ``predictions/BACKEND.parquet``.
 
     Parameters
@@ -94,25 +93,51 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray) -> dict[str
     Returns
     -------
     dict
-        ``predicted``, ``confidence`` (log-probability of it), ``margin`` (to the second, in log-probability; inf with one
-        category), ``top5``, ``top5_confidence``.
+        ``predicted``, ``confidence`` (log-probability of it), ``margin`` (to the second, in log-probability; inf with
+        one category), ``top5``, ``top5_confidence``.
     """
     codes, values = best_categories(log_probabilities, TOP)
     margin = values[:, 0] - values[:, 1] if values.shape[1] > 1 else np.full(len(values), np.inf)
-    return {"predicted": classes[codes[:, 0]], "confidence": values[:, 0], "margin": margin,
-            "top5": list(classes[codes]), "top5_confidence": list(values)}
+    return {
+        "predicted": classes[codes[:, 0]],
+        "confidence": values[:, 0],
+        "margin": margin,
+        "top5": _row_lists(classes[codes]),
+        "top5_confidence": _row_lists(values),
+    }
 
 
-def rejected_rows(count: int) -> dict[str, Any]:
+def _row_lists(values: np.ndarray) -> np.ndarray:
+    """Rows of a table as an array of arrays."""
+    rows = np.empty(len(values), object)
+    for number, row in enumerate(values):
+        rows[number] = row
+    return rows
+
+
+def rejected_rows(count: int) -> dict[str, np.ndarray]:
     """Columns of products without a readable image: rejected, never dropped from the denominator."""
-    empty = np.array([""] * count, object)
-    return {"predicted": empty, "confidence": np.full(count, -np.inf), "margin": np.full(count, -np.inf),
-            "top5": [np.array([], object)] * count, "top5_confidence": [np.array([], np.float64)] * count}
+    return {
+        "predicted": np.full(count, "", object),
+        "confidence": np.full(count, -np.inf),
+        "margin": np.full(count, -np.inf),
+        "top5": _row_lists(np.empty((count, 0), object)),
+        "top5_confidence": _row_lists(np.empty((count, 0))),
+    }
 
 
-PREDICTION_SCHEMA = [("split", pa.string()), ("role", pa.string()), ("category", pa.string()), ("predicted", pa.string()),
-                     ("confidence", pa.float64()), ("margin", pa.float64()), ("top5", pa.list_(pa.string())),
-                     ("top5_confidence", pa.list_(pa.float64())), ("images", pa.int32()), ("rejected", pa.string())]
+PREDICTION_SCHEMA = [
+    ("split", pa.string()),
+    ("role", pa.string()),
+    ("category", pa.string()),
+    ("predicted", pa.string()),
+    ("confidence", pa.float64()),
+    ("margin", pa.float64()),
+    ("top5", pa.list_(pa.string())),
+    ("top5_confidence", pa.list_(pa.float64())),
+    ("images", pa.int32()),
+    ("rejected", pa.string()),
+]
 
 
 def predictions_table(frame: pd.DataFrame) -> pa.Table:
@@ -125,8 +150,14 @@ def _id_type(identifiers: pd.Series) -> pa.DataType:
     return pa.int64() if identifiers.dtype == np.int64 else pa.string()
 
 
-def scores_table(identifiers: pd.Series, position: np.ndarray, split: np.ndarray, category: np.ndarray, scores: ImageScores,
-                 classes: np.ndarray) -> pa.Table:
+def scores_table(
+    identifiers: pd.Series,
+    position: np.ndarray,
+    split: np.ndarray,
+    category: np.ndarray,
+    scores: ImageScores,
+    classes: np.ndarray,
+) -> pa.Table:
     """Give one row an image: product_id, image, split, category, categories, log_probabilities, log_rest.
 
     Parameters
@@ -144,12 +175,14 @@ def scores_table(identifiers: pd.Series, position: np.ndarray, split: np.ndarray
     count = scores.codes.shape[1]
     offsets = pa.array(np.arange(len(scores.codes) + 1, dtype=np.int32) * count)
     keys = pa.DictionaryArray.from_arrays(pa.array(scores.codes.ravel()), pa.array(classes, pa.string()))
-    return pa.table({
-        "product_id": pa.array(identifiers, _id_type(identifiers)),
-        "image": pa.array(position, pa.int32()),
-        "split": pa.array(split, pa.string()),
-        "category": pa.array(category, pa.string()),
-        "categories": pa.ListArray.from_arrays(offsets, keys),
-        "log_probabilities": pa.ListArray.from_arrays(offsets, pa.array(scores.log_probabilities.ravel())),
-        "log_rest": pa.array(scores.log_rest),
-    })
+    return pa.table(
+        {
+            "product_id": pa.array(identifiers, _id_type(identifiers)),
+            "image": pa.array(position, pa.int32()),
+            "split": pa.array(split, pa.string()),
+            "category": pa.array(category, pa.string()),
+            "categories": pa.ListArray.from_arrays(offsets, keys),
+            "log_probabilities": pa.ListArray.from_arrays(offsets, pa.array(scores.log_probabilities.ravel())),
+            "log_rest": pa.array(scores.log_rest),
+        }
+    )

@@ -53,8 +53,14 @@ class Means:
 
 def catalogue(data):
     count = len(data)
-    return Catalogue("shop", (Category("a", "a"),), np.arange(count), np.zeros(count, np.int32), np.arange(count, dtype=np.int32),
-                     Pictures(data))
+    return Catalogue(
+        "shop",
+        (Category("a", "a"),),
+        np.arange(count),
+        np.zeros(count, np.int32),
+        np.arange(count, dtype=np.int32),
+        Pictures(data),
+    )
 
 
 @pytest.fixture
@@ -64,7 +70,9 @@ def ten():
 
 def computed(cat, extractor, root, indices=None, fit="pad"):
     store = FeatureStore(extractor, ImageSettings(fit), QUIET, 2, root)
-    return store.features(cat, np.arange(len(cat.images)) if indices is None else np.asarray(indices), image_digests(cat, QUIET))
+    return store.features(
+        cat, np.arange(len(cat.images)) if indices is None else np.asarray(indices), image_digests(cat, QUIET)
+    )
 
 
 def test_rows_follow_the_indices_and_are_computed_once(ten, tmp_path):
@@ -195,8 +203,17 @@ def test_digests_of_a_table_are_kept_by_the_order_of_its_images(tmp_path, fresh_
     from bench.data.datasets import open_path
     from bench.data.sources.tables import DatasetSettings
 
-    pq.write_table(pa.table({"category": ["a"] * 6, "one": [1, 2, 3, 4, 5, 6], "two": [1, 2, 1, 2, 1, 2],
-                             "image": [{"bytes": noise_picture(i), "path": ""} for i in range(6)]}), tmp_path / "t.parquet")
+    pq.write_table(
+        pa.table(
+            {
+                "category": ["a"] * 6,
+                "one": [1, 2, 3, 4, 5, 6],
+                "two": [1, 2, 1, 2, 1, 2],
+                "image": [{"bytes": noise_picture(i), "path": ""} for i in range(6)],
+            }
+        ),
+        tmp_path / "t.parquet",
+    )
     for column in ("one", "two", "one"):
         cat = open_path(tmp_path / "t.parquet", "t", DatasetSettings(product_id=column), QUIET)
         expected = [digest(data) for data in cat.images.read(range(6))]

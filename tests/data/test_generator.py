@@ -51,7 +51,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # The files
 
-@given(st.integers(-2**31, 2**31 - 1), st.integers(-2**31, 2**31 - 1), st.lists(st.binary(max_size=40), max_size=12))
+
+@given(
+    st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1), st.lists(st.binary(max_size=40), max_size=12)
+)
 def test_documents_are_what_a_bson_library_writes(product, category, pictures):
     expected = {"_id": product, "imgs": [{"picture": picture} for picture in pictures], "category_id": category}
     assert document(product, category, pictures) == bson.encode(expected)
@@ -148,6 +151,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 
 # The pictures
 
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_recipes_draw_within_the_sketch_and_the_same_product_again(recipe):
     """Every recipe leaves a mark of some size from any side, and only the photo's turn may change it."""
@@ -191,6 +195,7 @@ def test_without_lookalikes_the_members_of_a_family_have_colours_of_their_own():
 
 
 # Sizes and labels
+
 
 def test_the_default_catalogue_is_what_the_readme_says():
     plan = draw_plan(GeneratorSettings())
@@ -264,17 +269,19 @@ def test_departments_share_the_categories(departments, categories):
 
 # A list of counts
 
+
 def listed(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
     return str(path)
 
 
 def test_a_list_of_counts_is_followed(tmp_path):
-    names = ["VIN, \"BLANC\" - 75 CL", "L'ABAT-JOUR", "ÉTAGÈRE", "LIVRE"]
+    names = ['VIN, "BLANC" - 75 CL', "L'ABAT-JOUR", "ÉTAGÈRE", "LIVRE"]
     with open(tmp_path / "counts.csv", "w", newline="", encoding="utf-8") as handle:
         csv.writer(handle).writerows(zip(names, (5, 3, 40, 2), strict=True))
     wanted = GeneratorSettings(
-        products=0, counts=str(tmp_path / "counts.csv"), pixels=32, label_noise=0.0, departments=2)
+        products=0, counts=str(tmp_path / "counts.csv"), pixels=32, label_noise=0.0, departments=2
+    )
     folder = write(tmp_path / "out", wanted)
     rows = table(folder / "category_names.csv")
     assert [row["category_level3"] for row in rows] == names
@@ -296,17 +303,20 @@ def test_counts_are_scaled_in_proportion(tmp_path_factory, counts, extra):
     assert np.abs(found - expected).max() < 1
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("A,3\nB,x\n", "line 2.*'x'"),
-    ("A,3\n\nB\n", "line 3.*'B'"),
-    ("name,count\nA,3\n", "line 1.*'count'"),
-    ("A,0\n", "line 1.*'0'"),
-    ("A,-4\n", "line 1.*'-4'"),
-    ("A,3,4\n", "line 1"),
-    (",3\n", "line 1"),
-    ("A,3\n\"B,4\n", "line 2"),
-    ("", "no counts"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("A,3\nB,x\n", "line 2.*'x'"),
+        ("A,3\n\nB\n", "line 3.*'B'"),
+        ("name,count\nA,3\n", "line 1.*'count'"),
+        ("A,0\n", "line 1.*'0'"),
+        ("A,-4\n", "line 1.*'-4'"),
+        ("A,3,4\n", "line 1"),
+        (",3\n", "line 1"),
+        ('A,3\n"B,4\n', "line 2"),
+        ("", "no counts"),
+    ],
+)
 def test_a_bad_list_of_counts_is_refused_by_its_line(tmp_path, text, says):
     path = tmp_path / "counts.csv"
     with pytest.raises(InputError, match=says):
@@ -329,12 +339,33 @@ def test_fewer_products_than_listed_categories_are_refused(tmp_path):
 
 # Settings
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("seed", -1), ("seed", 1.5), ("products", 10), ("products", -1), ("departments", 0), ("departments", 9),
-    ("categories", 3), ("skew", "yes"), ("books", 1), ("lookalikes", None), ("counts", 3), ("label_noise", 0.7),
-    ("label_noise", -0.1), ("label_noise", True), ("label_noise", float("nan")), ("pixels", 8), ("pixels", 4000),
-    ("quality", 0), ("quality", 100), ("max_photos", 0), ("max_photos", 5),
-])
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", -1),
+        ("seed", 1.5),
+        ("products", 10),
+        ("products", -1),
+        ("departments", 0),
+        ("departments", 9),
+        ("categories", 3),
+        ("skew", "yes"),
+        ("books", 1),
+        ("lookalikes", None),
+        ("counts", 3),
+        ("label_noise", 0.7),
+        ("label_noise", -0.1),
+        ("label_noise", True),
+        ("label_noise", float("nan")),
+        ("pixels", 8),
+        ("pixels", 4000),
+        ("quality", 0),
+        ("quality", 100),
+        ("max_photos", 0),
+        ("max_photos", 5),
+    ],
+)
 def test_bad_settings_are_refused_by_name(name, value):
     with pytest.raises(InputError, match=rf"generator\.{name} = "):
         GeneratorSettings(**{name: value})

@@ -60,8 +60,16 @@ def test_exif_orientation_is_applied(orientation):
     upright = np.zeros((16, 24, 3), np.uint8)
     upright[:8] = (250, 250, 0)
     upright[8:, :12] = (0, 0, 250)
-    undo = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
+    undo = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
     image = Image.fromarray(upright)
     stored = image if undo[orientation] is None else image.transpose(undo[orientation])
     exif = Image.Exif()
@@ -80,7 +88,10 @@ def test_one_pixel_and_extreme_shapes():
 
 
 def test_the_three_ways_to_a_square():
-    data = encoded(Image.fromarray(np.concatenate([np.full((30, 30, 3), 250, np.uint8), np.zeros((30, 30, 3), np.uint8)], axis=1)), "PNG")
+    data = encoded(
+        Image.fromarray(np.concatenate([np.full((30, 30, 3), 250, np.uint8), np.zeros((30, 30, 3), np.uint8)], axis=1)),
+        "PNG",
+    )
     pad, crop, stretch = (decode(data, 40, fit) for fit in ("pad", "crop", "stretch"))
     assert (pad[:9] == 255).all()
     assert (pad[-9:] == 255).all()
@@ -98,16 +109,29 @@ def png_header(width, height):
 
 
 def bmp_header(width, height):
-    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
 
 
 NOISE = encoded(Image.effect_noise((60, 40), 60).convert("RGB"), "JPEG")
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty or missing"), (b"hello, no image at all", "no image format"), (NOISE[: len(NOISE) // 2], "truncated"),
-    (noise_picture(0)[:200], "truncated|broken|EOF|read"), (png_header(20000, 20000), "million"),
-    (png_header(11000, 11000), "11000 x 11000"), (bmp_header(20000, 20000), "million"), (b"\xff\xd8\xff\xe0" + b"\0" * 40, "image|JPEG")])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty or missing"),
+        (b"hello, no image at all", "no image format"),
+        (NOISE[: len(NOISE) // 2], "truncated"),
+        (noise_picture(0)[:200], "truncated|broken|EOF|read"),
+        (png_header(20000, 20000), "million"),
+        (png_header(11000, 11000), "11000 x 11000"),
+        (bmp_header(20000, 20000), "million"),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 40, "image|JPEG"),
+    ],
+)
 def test_bad_images_say_why(data, reason):
     with pytest.raises(UnreadableImage, match=reason) as caught:
         decode(data, 32)

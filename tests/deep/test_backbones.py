@@ -150,8 +150,12 @@ def test_unreachable_weights_say_which_file_belongs_where(tmp_path, monkeypatch,
 def test_hash_covers_names_shapes_types_and_values():
     base = {"a": np.arange(6, dtype=np.float32), "b": np.ones(2, np.float32)}
     variants = [
-        base, {**base, "a": base["a"].reshape(2, 3)}, {**base, "a": base["a"].view(np.int32)},
-        {**base, "b": np.array([1, 1.0001], np.float32)}, {"a": base["a"], "c": base["b"]}, {"a": base["a"]},
+        base,
+        {**base, "a": base["a"].reshape(2, 3)},
+        {**base, "a": base["a"].view(np.int32)},
+        {**base, "b": np.array([1, 1.0001], np.float32)},
+        {"a": base["a"], "c": base["b"]},
+        {"a": base["a"]},
     ]
     hashes = [hash_of_arrays(iter(arrays.items())) for arrays in variants]
     assert len(set(hashes)) == len(variants)
@@ -163,8 +167,9 @@ def test_the_engine_is_known_without_loading_it(tmp_path, settings):
     if settings:
         (tmp_path / "keras.json").write_text(settings)
     code = "import sys; from deep.versions import framework as f; print(f().engine, 'keras' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], env={"KERAS_HOME": str(tmp_path)},
-                          capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], env={"KERAS_HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
     assert told.stdout.split() == ["jax" if settings else "tensorflow", "False"]
 
 

@@ -67,13 +67,17 @@ def test_pickles_before_use_and_describes_itself_the_same():
 
 
 def test_description_changes_with_everything_that_changes_features(monkeypatch):
-    choices = [BackboneChoice(), BackboneChoice(pixels=160), BackboneChoice(weights="none"),
-               BackboneChoice("vgg16", "none", 128), BackboneChoice("xception", "none", 128)]
+    choices = [
+        BackboneChoice(),
+        BackboneChoice(pixels=160),
+        BackboneChoice(weights="none"),
+        BackboneChoice("vgg16", "none", 128),
+        BackboneChoice("xception", "none", 128),
+    ]
     described = [BottleneckExtractor(choice).describe() for choice in choices]
     assert all(described[i] != described[j] for i in range(5) for j in range(i))
     assert described[0] == BottleneckExtractor(BackboneChoice()).describe()
-    assert set(described[0]) >= {
-        "network", "pixels", "pooling", "preprocessing", "weights", "precision", "framework"}
+    assert set(described[0]) >= {"network", "pixels", "pooling", "preprocessing", "weights", "precision", "framework"}
 
 
 def test_a_bad_choice_is_told_when_it_is_made():

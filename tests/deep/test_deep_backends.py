@@ -42,8 +42,9 @@ def test_from_images_to_a_saved_model(name, tmp_path):
     images = np.clip(colours + rng.normal(0, 10, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
     features = backend.features.extract(images)
     classifier = backend.classifier()
-    classifier.fit(TrainingData(features[:30], labels[:30], 2, features[30:], labels[30:]), seed=0,
-                   console=Console(quiet=True))
+    classifier.fit(
+        TrainingData(features[:30], labels[:30], 2, features[30:], labels[30:]), seed=0, console=Console(quiet=True)
+    )
     scores = classifier.log_probabilities(features)
     assert (scores.argmax(axis=1) == labels).mean() > 0.9
     classifier.save(tmp_path)

@@ -88,7 +88,8 @@ def test_reads_views_types_and_shared_storages(tmp_path, torch_names, write):
         whole=Tensor(utils, floats, 0, (2, 3, 4), (12, 4, 1)),
         turned=Tensor(utils, floats, 12, (4, 3), (1, 4)),
         scalar=Tensor(utils, count, 0, (), ()),
-        empty=Tensor(utils, floats, 0, (0, 4), (4, 1)))
+        empty=Tensor(utils, floats, 0, (0, 4), (4, 1)),
+    )
     write(tmp_path / "w.pth", state, [floats, count], torch)
     arrays = read_torch_weights(tmp_path / "w.pth")
     assert list(arrays) == ["whole", "turned", "scalar", "empty"]
@@ -117,8 +118,7 @@ def test_hostile_pickle_is_refused_and_nothing_runs(tmp_path, torch_names, write
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", [
-    "builtins eval", "torch load", "torch._utils _rebuild_tensor_v2.__globals__"])
+@pytest.mark.parametrize("name", ["builtins eval", "torch load", "torch._utils _rebuild_tensor_v2.__globals__"])
 def test_other_names_are_refused(tmp_path, name):
     module, attribute = name.split()
     (tmp_path / "w.pth").write_bytes(f"c{module}\n{attribute}\n.".encode())
@@ -126,9 +126,10 @@ def test_other_names_are_refused(tmp_path, name):
         read_torch_weights(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize(("shape", "strides", "offset"), [
-    ((5, 5), (5, 1), 0), ((2, 2), (12, 1), 20), ((10**6, 10**6), (0, 0), 0), ((2,), (-1,), 1),
-    ((2, 2), (2,), 0)])
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"),
+    [((5, 5), (5, 1), 0), ((2, 2), (12, 1), 20), ((10**6, 10**6), (0, 0), 0), ((2,), (-1,), 1), ((2, 2), (2,), 0)],
+)
 @pytest.mark.parametrize("write", LAYOUTS)
 def test_tensors_beyond_their_storage_are_refused(tmp_path, torch_names, write, shape, strides, offset):
     torch, utils = torch_names

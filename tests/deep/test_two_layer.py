@@ -45,9 +45,17 @@ def precision(classifier, features, labels):
     return float((classifier.log_probabilities(features).argmax(axis=1) == labels).mean())
 
 
-@pytest.mark.parametrize(("units", "classes", "parameters"), [
-    (512, 1000, 847_336), (512, 5270, 1_944_726), (2048, 1000, 4_172_776),
-    (2048, 5270, 8_549_526), (4096, 1000, 10_441_704), (4096, 5270, 19_190_934)])
+@pytest.mark.parametrize(
+    ("units", "classes", "parameters"),
+    [
+        (512, 1000, 847_336),
+        (512, 5270, 1_944_726),
+        (2048, 1000, 4_172_776),
+        (2048, 5270, 8_549_526),
+        (4096, 1000, 10_441_704),
+        (4096, 5270, 19_190_934),
+    ],
+)
 def test_parameters_of_the_paper_sizes(units, classes, parameters):
     plain = two_layer(2048, units, classes, TwoLayerSettings(batch_norm="none"))
     assert plain.count_params() == parameters
@@ -55,22 +63,38 @@ def test_parameters_of_the_paper_sizes(units, classes, parameters):
 
 @pytest.mark.parametrize(("units", "each"), [(512, 1_024), (2048, 4_096), (4096, 8_192)])
 def test_parameters_of_batch_normalisation(units, each):
-    none, one, several = (two_layer(64, units, 3, TwoLayerSettings(batch_norm=batch_norm)).count_params()
-                          for batch_norm in ("none", "one", "several"))
+    none, one, several = (
+        two_layer(64, units, 3, TwoLayerSettings(batch_norm=batch_norm)).count_params()
+        for batch_norm in ("none", "one", "several")
+    )
     assert (one - none, several - none) == (each, 2 * each)
 
 
-@pytest.mark.parametrize(("batch_norm", "at", "expected"), [
-    ("none", "hidden", []), ("one", "hidden", ["hidden1_bn"]),
-    ("several", "hidden", ["hidden1_bn", "hidden2_bn"]),
-    ("none", "logits", []), ("one", "logits", ["logits_bn"]),
-    ("several", "logits", ["hidden1_bn", "hidden2_bn", "logits_bn"])])
+@pytest.mark.parametrize(
+    ("batch_norm", "at", "expected"),
+    [
+        ("none", "hidden", []),
+        ("one", "hidden", ["hidden1_bn"]),
+        ("several", "hidden", ["hidden1_bn", "hidden2_bn"]),
+        ("none", "logits", []),
+        ("one", "logits", ["logits_bn"]),
+        ("several", "logits", ["hidden1_bn", "hidden2_bn", "logits_bn"]),
+    ],
+)
 def test_order_of_layers(batch_norm, at, expected):
-    names = [layer.name for layer in
-             two_layer(8, 16, 3, TwoLayerSettings(batch_norm=batch_norm, batch_norm_at=at)).layers]
+    names = [
+        layer.name for layer in two_layer(8, 16, 3, TwoLayerSettings(batch_norm=batch_norm, batch_norm_at=at)).layers
+    ]
     assert [name for name in names if name.endswith("_bn")] == expected
     assert [name for name in names if not name.endswith("_bn")] == [
-        "features", "hidden1", "relu1", "dropout", "hidden2", "relu2", "logits"]
+        "features",
+        "hidden1",
+        "relu1",
+        "dropout",
+        "hidden2",
+        "relu2",
+        "logits",
+    ]
     for name in expected:
         assert names.index(name) == names.index(name.removesuffix("_bn")) + 1
 
@@ -95,20 +119,33 @@ def test_loss_and_accuracy_are_means_over_the_epoch():
     data = clusters(n=256)
     still = fitted(data, epochs=2, learning_rate=1e-12, batch_norm="none", dropout=0.0)
     scores = still.log_probabilities(data.features)
-    assert still.history["loss"].tolist() == pytest.approx(
-        [-scores[np.arange(256), data.labels].mean()] * 2, rel=1e-4)
+    assert still.history["loss"].tolist() == pytest.approx([-scores[np.arange(256), data.labels].mean()] * 2, rel=1e-4)
     assert still.history["accuracy"].tolist() == [(scores.argmax(axis=1) == data.labels).mean()] * 2
 
 
-@pytest.mark.parametrize("changed", [
-    {}, {"batch_norm": "none", "standardise": True}, {"batch_norm": "several", "batch_norm_at": "logits"},
-    {"momentum": 0.9, "learning_rate": 0.02, "dropout": 0.0}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"batch_norm": "none", "standardise": True},
+        {"batch_norm": "several", "batch_norm_at": "logits"},
+        {"momentum": 0.9, "learning_rate": 0.02, "dropout": 0.0},
+    ],
+)
 def test_learns_clusters(changed):
     data = clusters()
     classifier = fitted(data, epochs=10, **changed)
     assert precision(classifier, data.tune_features, data.tune_labels) > 0.95
     assert list(classifier.history) == [
-        "epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"]
+        "epoch",
+        "step",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "lr",
+        "seconds",
+    ]
     assert classifier.history["loss"].iloc[-1] < classifier.history["loss"].iloc[0] / 2
 
 
@@ -116,8 +153,9 @@ def test_scores_are_the_networks_own(usual):
     data, classifier = usual
     standardised = (data.features - data.features.mean(0)) / data.features.std(0)
     logits = keras.ops.convert_to_numpy(classifier._model(standardised, training=False))
-    np.testing.assert_allclose(classifier.log_probabilities(data.features),
-                               scipy_log_softmax(logits.astype(np.float64), axis=1), atol=1e-4)
+    np.testing.assert_allclose(
+        classifier.log_probabilities(data.features), scipy_log_softmax(logits.astype(np.float64), axis=1), atol=1e-4
+    )
 
 
 def test_a_seed_decides_everything(usual):
@@ -140,8 +178,7 @@ def test_predicts_the_same_in_another_process(tmp_path, usual):
     data, classifier = usual
     np.save(tmp_path / "features.npy", data.features)
     classifier.save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "features.npy", "weights.safetensors", "classifier.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"features.npy", "weights.safetensors", "classifier.json"}
     code = """
 import sys
 from pathlib import Path
@@ -153,11 +190,9 @@ np.save(folder / "scores.npy", loaded.log_probabilities(np.load(folder / "featur
 """
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"),
-                                  classifier.log_probabilities(data.features))
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), classifier.log_probabilities(data.features))
     loaded = TwoLayer.load(tmp_path)
-    assert (loaded.chosen, loaded.settings, loaded.units) == (
-        classifier.chosen, classifier.settings, classifier.units)
+    assert (loaded.chosen, loaded.settings, loaded.units) == (classifier.chosen, classifier.settings, classifier.units)
 
 
 def test_a_damaged_model_is_named(tmp_path, usual):
@@ -185,8 +220,7 @@ def test_sure_predictions_can_still_be_told_apart():
 
 
 @settings(max_examples=100, deadline=None)
-@given(arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 6)),
-              elements=st.floats(-300, 300, width=32)))
+@given(arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 6)), elements=st.floats(-300, 300, width=32)))
 def test_log_softmax_is_that_of_scipy(logits):
     scores = log_softmax(logits)
     assert scores.dtype == np.float64
@@ -245,8 +279,9 @@ def test_little_data(n, classes, tune):
 def test_a_category_without_images_is_not_predicted():
     data = clusters(classes=4)
     present = data.labels != 2
-    classifier = fitted(TrainingData(data.features[present], data.labels[present], 4,
-                                     data.tune_features, data.tune_labels), epochs=8)
+    classifier = fitted(
+        TrainingData(data.features[present], data.labels[present], 4, data.tune_features, data.tune_labels), epochs=8
+    )
     assert 2 not in classifier.log_probabilities(data.features[present]).argmax(axis=1)
 
 
@@ -254,8 +289,9 @@ def test_constant_features_are_no_division_by_zero():
     data = clusters()
     flat = data.features.copy()
     flat[:, 3] = 1.25
-    classifier = fitted(TrainingData(flat, data.labels, 4, data.tune_features, data.tune_labels), epochs=1,
-                        standardise=True)
+    classifier = fitted(
+        TrainingData(flat, data.labels, 4, data.tune_features, data.tune_labels), epochs=1, standardise=True
+    )
     assert np.isfinite(classifier.log_probabilities(flat)).all()
 
 
@@ -271,10 +307,26 @@ def test_training_that_cannot_work_says_so():
         fitted(TrainingData(data.features[:0], data.labels[:0], 4, data.tune_features, data.tune_labels))
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("patience", -1), ("batch", 0), ("learning_rate", 0),
-    ("learning_rate", float("nan")), ("learning_rate", "0.1"), ("decay", -1e-5), ("momentum", 1),
-    ("dropout", 1.0), ("dropout", -0.1), ("batch_norm", "two"), ("batch_norm_at", "output"), ("standardise", "yes")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("epochs", True),
+        ("patience", -1),
+        ("batch", 0),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", "0.1"),
+        ("decay", -1e-5),
+        ("momentum", 1),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("batch_norm", "two"),
+        ("batch_norm_at", "output"),
+        ("standardise", "yes"),
+    ],
+)
 def test_impossible_settings_are_named(name, value):
     with pytest.raises(InputError, match=rf"two_layer\.{name} is"):
         TwoLayerSettings(**{name: value})

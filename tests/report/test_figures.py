@@ -17,8 +17,10 @@ QUIET = Console(quiet=True)
 def pictures(count):
     rng = np.random.default_rng(0)
     captions = ("Shoes $x_2$ & <b>", "An extremely long name of a category, which cannot fit", "衣服")
-    return [Picture(Image.fromarray(rng.integers(0, 255, (40 + number, 60, 3), dtype=np.uint8)),
-                    captions[number % 3]) for number in range(count)]
+    return [
+        Picture(Image.fromarray(rng.integers(0, 255, (40 + number, 60, 3), dtype=np.uint8)), captions[number % 3])
+        for number in range(count)
+    ]
 
 
 def test_every_figure_is_written_twice_over(finished_run):

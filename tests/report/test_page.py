@@ -73,8 +73,15 @@ def test_the_verdict_comes_first_and_agrees_with_table_4(finished_run):
 
 def test_the_record_and_the_command_are_on_the_page(finished_run):
     page = page_of(finished_run)
-    for text in ("shelfbench run default --seed 0", "truncated JPEG", "fewer than 20 products", "5f1d0c3a9b",
-                 "across splits 5", "AMD EPYC 7B13", "Without a category"):
+    for text in (
+        "shelfbench run default --seed 0",
+        "truncated JPEG",
+        "fewer than 20 products",
+        "5f1d0c3a9b",
+        "across splits 5",
+        "AMD EPYC 7B13",
+        "Without a category",
+    ):
         assert text in page
 
 
@@ -83,8 +90,13 @@ def test_names_from_the_data_are_inert(tmp_path):
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     record["command"] = f"shelfbench run {EVIL}"
     record["study"] = {EVIL: EVIL}
-    record["dataset"] |= {"title": EVIL, "source": EVIL, "levels": [EVIL], "duplicates": {EVIL: EVIL},
-                          "unreadable": [{"record": EVIL, "reason": EVIL}]}
+    record["dataset"] |= {
+        "title": EVIL,
+        "source": EVIL,
+        "levels": [EVIL],
+        "duplicates": {EVIL: EVIL},
+        "unreadable": [{"record": EVIL, "reason": EVIL}],
+    }
     record["machine"]["cpu"] = EVIL
     record["backends"]["hog-svm"]["columns"]["Feature"] = EVIL
     record["backends"]["bottleneck-svm"] |= {"chosen": {EVIL: EVIL}, "settings": {EVIL: EVIL}}
@@ -112,13 +124,30 @@ def test_no_backend_that_reaches_the_precision_is_said_plainly(small_run):
 
 def frames(rows):
     """Table 4 and metrics of backends given as (name, acceptance on tune, on test, seconds)."""
-    table = pd.DataFrame([{"backend": name, "split": "test", "precision": 0.7, "precision_low": 0.6,
-                           "precision_high": 0.8, "acceptance_90": test, "acceptance_90_low": test,
-                           "acceptance_90_high": test, "seconds": seconds, "cached": False}
-                          for name, _, test, seconds in rows])
-    metrics = pd.DataFrame([{"backend": name, "split": split, "level": "product", "metric": "acceptance_90",
-                             "value": value} for name, tune, test, _ in rows
-                            for split, value in (("tune", tune), ("validation", test), ("test", test))])
+    table = pd.DataFrame(
+        [
+            {
+                "backend": name,
+                "split": "test",
+                "precision": 0.7,
+                "precision_low": 0.6,
+                "precision_high": 0.8,
+                "acceptance_90": test,
+                "acceptance_90_low": test,
+                "acceptance_90_high": test,
+                "seconds": seconds,
+                "cached": False,
+            }
+            for name, _, test, seconds in rows
+        ]
+    )
+    metrics = pd.DataFrame(
+        [
+            {"backend": name, "split": split, "level": "product", "metric": "acceptance_90", "value": value}
+            for name, tune, test, _ in rows
+            for split, value in (("tune", tune), ("validation", test), ("test", test))
+        ]
+    )
     return table, metrics
 
 

@@ -74,8 +74,7 @@ def test_seconds_are_extract_fit_and_predict_without_the_epochs_inside(finished_
     table = table.drop_duplicates("backend").set_index("backend")
     assert table.loc["hog-svm", "seconds"] == pytest.approx(210)
     assert table.loc["bottleneck-2nn-4096", "seconds"] == pytest.approx(810)
-    assert set(table.index[table["cached"]]) == {"bottleneck-2nn-512", "bottleneck-2nn-2048",
-                                                 "bottleneck-2nn-4096"}
+    assert set(table.index[table["cached"]]) == {"bottleneck-2nn-512", "bottleneck-2nn-2048", "bottleneck-2nn-4096"}
 
 
 def test_top_5_and_rejection_count_every_product(finished_run):
@@ -89,10 +88,14 @@ def test_numbers_per_image_equal_a_plain_count_over_the_scores(finished_run):
     rows = pd.read_parquet(finished_run / "scores" / "bottleneck-svm.parquet").query("split == 'test'")
     total = record_of(finished_run)["split"]["test"]["images"]
     assert total > len(rows)  # the images of rejected products have no scores
-    right = sum(keys[np.argmax(scores)] == truth for truth, keys, scores
-                in zip(rows["category"], rows["categories"], rows["log_probabilities"], strict=True))
-    fifth = sum(truth in np.asarray(keys)[np.argsort(-scores)[:5]] for truth, keys, scores
-                in zip(rows["category"], rows["categories"], rows["log_probabilities"], strict=True))
+    right = sum(
+        keys[np.argmax(scores)] == truth
+        for truth, keys, scores in zip(rows["category"], rows["categories"], rows["log_probabilities"], strict=True)
+    )
+    fifth = sum(
+        truth in np.asarray(keys)[np.argsort(-scores)[:5]]
+        for truth, keys, scores in zip(rows["category"], rows["categories"], rows["log_probabilities"], strict=True)
+    )
     assert metric(finished_run, "bottleneck-svm", "test", "image", "precision") == right / total
     assert metric(finished_run, "bottleneck-svm", "test", "image", "top_5") == fifth / total
 
@@ -115,10 +118,11 @@ def test_a_threshold_fixed_on_tune_is_applied_to_test_as_it_is(finished_run):
     threshold = metric(finished_run, "bottleneck-svm", "tune", "product", "threshold_90")
     test = rows[rows["split"] == "test"]
     taken = test[test["confidence"] >= threshold]
-    assert metric(finished_run, "bottleneck-svm", "test", "product", "tuned_acceptance_90") == \
-        len(taken) / len(test)
-    assert metric(finished_run, "bottleneck-svm", "test", "product", "tuned_precision_90") == \
-        (taken["category"] == taken["predicted"]).mean()
+    assert metric(finished_run, "bottleneck-svm", "test", "product", "tuned_acceptance_90") == len(taken) / len(test)
+    assert (
+        metric(finished_run, "bottleneck-svm", "test", "product", "tuned_precision_90")
+        == (taken["category"] == taken["predicted"]).mean()
+    )
 
 
 def test_nothing_of_the_certifying_half_is_reported_by_itself(finished_run):
@@ -154,8 +158,13 @@ def test_the_papers_numbers_stand_beside_ours_with_what_they_rest_on(finished_ru
 def test_claims_are_those_of_the_ledger():
     rows = {name: claim.value for name, claim in load_claims().items() if claim.where == "C, Table 4"}
     assert {name: (row["train"], row["validation"]) for name, row in rows.items()} == {
-        "C33": (0.266, 0.1), "C34": (0.608, 0.533), "C35": (0.544, 0.551), "C36": (0.716, 0.598),
-        "C37": (0.725, 0.614), "C38": (0.773, 0.726)}
+        "C33": (0.266, 0.1),
+        "C34": (0.608, 0.533),
+        "C35": (0.544, 0.551),
+        "C36": (0.716, 0.598),
+        "C37": (0.725, 0.614),
+        "C38": (0.773, 0.726),
+    }
     assert table4_claim("Bottlenecks", "2NN-512", "yes") is None
     assert table4_claim("bottlenecks", "2NN-2048", "yes").id == "C38"
     assert all(claim.data and claim.meaning for claim in load_claims().values())
@@ -179,6 +188,7 @@ def test_the_terminal_table_stays_narrow_with_long_names(small_run):
         (small_run / "predictions" / "hog-svm.parquet").rename(small_run / "predictions" / f"{name}.parquet")
         record["backends"][name] = {"status": "done"}
         record["backends"].pop("hog-svm")
+
     change_record(small_run, change)
     text = render_table4(write_tables(small_run, console=QUIET), record_of(small_run))
     assert max(map(len, text.splitlines())) <= 110
@@ -189,6 +199,7 @@ def test_failed_and_unfinished_backends_are_named_not_shown(small_run):
     def change(record):
         record["backends"]["hog-svm"].update(status="failed", reason="out of memory_& <b>")
         record["backends"]["full-xception"] = {"status": "pending"}
+
     change_record(small_run, change)
     table = write_tables(small_run, console=QUIET)
     assert "hog-svm" not in set(table["backend"])
@@ -208,13 +219,22 @@ def test_a_bare_record_is_enough(small_run):
     assert (small_run / "report.html").is_file()
 
 
-@pytest.mark.parametrize("name", ["predictions/hog-svm.parquet", "scores/hog-svm.parquet", "timings.parquet",
-                                  "split.parquet", "history/bottleneck-2nn-512.parquet", "run.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "predictions/hog-svm.parquet",
+        "scores/hog-svm.parquet",
+        "timings.parquet",
+        "split.parquet",
+        "history/bottleneck-2nn-512.parquet",
+        "run.json",
+    ],
+)
 @pytest.mark.parametrize("content", [b"", b"not a table", "half"])
 def test_a_damaged_file_is_named(small_run, name, content):
     path = small_run / name
     whole = path.read_bytes()
-    path.write_bytes(whole[:len(whole) // 2] if content == "half" else content)
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     with pytest.raises(InputError, match=re.escape(path.name)):
         build_report(small_run, None, QUIET)
 
@@ -321,7 +341,13 @@ def test_markdown_keeps_cells_whole():
 
 
 def test_formats():
-    assert [share(value) for value in (0.8388, 1.0, 0.0, 0.9999, float("nan"), None)] == \
-        [".839", "1.000", ".000", "1.000", "–", "–"]
+    assert [share(value) for value in (0.8388, 1.0, 0.0, 0.9999, float("nan"), None)] == [
+        ".839",
+        "1.000",
+        ".000",
+        "1.000",
+        "–",
+        "–",
+    ]
     assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
     assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]

@@ -78,8 +78,9 @@ def test_bootstrap_does_not_depend_on_the_order_of_rows():
     confidence = np.round(np.log(rng.beta(1.6, 1, 400)), 1)
     correct = rng.random(400) < np.exp(confidence)
     order = rng.permutation(400)
-    assert bootstrap_intervals(confidence, correct, resamples=200) == \
-        bootstrap_intervals(confidence[order], correct[order], resamples=200)
+    assert bootstrap_intervals(confidence, correct, resamples=200) == bootstrap_intervals(
+        confidence[order], correct[order], resamples=200
+    )
 
 
 def test_bootstrap_equals_a_plain_loop_that_chooses_the_threshold_again(monkeypatch):
@@ -98,10 +99,8 @@ def test_bootstrap_equals_a_plain_loop_that_chooses_the_threshold_again(monkeypa
     for block in (150 * 7, 1 << 21):  # several blocks and a single one
         monkeypatch.setattr("bench.verdict.intervals._BLOCK", block)
         found = bootstrap_intervals(confidence, correct, "0.8", resamples=300, level=0.9, seed=2)
-        assert (found.precision.low, found.precision.high) == \
-            pytest.approx(np.quantile(precisions, [0.05, 0.95]))
-        assert (found.acceptance.low, found.acceptance.high) == \
-            pytest.approx(np.quantile(acceptances, [0.05, 0.95]))
+        assert (found.precision.low, found.precision.high) == pytest.approx(np.quantile(precisions, [0.05, 0.95]))
+        assert (found.acceptance.low, found.acceptance.high) == pytest.approx(np.quantile(acceptances, [0.05, 0.95]))
 
 
 def test_bootstrap_interval_of_precision_is_the_binomial_one():
@@ -162,8 +161,7 @@ def test_no_rows_and_too_small_totals_are_refused():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(-6, 0), st.booleans()), min_size=1, max_size=60),
-       st.sampled_from(TARGETS))
+@given(st.lists(st.tuples(st.integers(-6, 0), st.booleans()), min_size=1, max_size=60), st.sampled_from(TARGETS))
 def test_the_frontier_gives_the_acceptance_of_every_target(rows, target):
     confidence = np.array([float(value) for value, _ in rows])
     correct = np.array([hit for _, hit in rows])
@@ -176,8 +174,7 @@ def test_the_frontier_gives_the_acceptance_of_every_target(rows, target):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(-6, 0), st.booleans()), min_size=1, max_size=60),
-       st.sampled_from(TARGETS))
+@given(st.lists(st.tuples(st.integers(-6, 0), st.booleans()), min_size=1, max_size=60), st.sampled_from(TARGETS))
 def test_no_threshold_beats_the_oracle(rows, target):
     confidence = np.array([float(value) for value, _ in rows])
     correct = np.array([hit for _, hit in rows])

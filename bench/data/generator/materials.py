@@ -212,9 +212,7 @@ def _scattered(kind: str, rng: np.random.Generator) -> Image.Image:
                 for petal in range(5):
                     angle = turn + petal * 1.2566
                     px, py = cx + radius * 0.62 * np.cos(angle), cy + radius * 0.62 * np.sin(angle)
-                    draw.ellipse(
-                        (px - radius * 0.5, py - radius * 0.5, px + radius * 0.5, py + radius * 0.5), fill=255
-                    )
+                    draw.ellipse((px - radius * 0.5, py - radius * 0.5, px + radius * 0.5, py + radius * 0.5), fill=255)
                 draw.ellipse((cx - 4, cy - 4, cx + 4, cy + 4), fill=0)
             elif kind == "stars":
                 angles = turn + np.arange(10) * np.pi / 5

@@ -25,9 +25,7 @@ TWICE, CLOSE_UP, PRINTED = 0.04, 0.1, 0.08
 """Shares of photos that show the product twice, that show a part of it, and that carry a badge, a ribbon or a frame."""
 
 
-def photograph(
-    sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.random.Generator, first: bool
-) -> bytes:
+def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.random.Generator, first: bool) -> bytes:
     """Photograph a sketch.
 
     Parameters
@@ -94,9 +92,7 @@ def _homography(
     return into_photo @ forward @ from_sketch
 
 
-def _place(
-    photo: Image.Image, sketch: Sketch, forward: np.ndarray, pose: str, rng: np.random.Generator
-) -> None:
+def _place(photo: Image.Image, sketch: Sketch, forward: np.ndarray, pose: str, rng: np.random.Generator) -> None:
     """Put the sketch into the photo, with a shadow if a pose is given.
 
     Only the part of the photo that it covers is warped.
@@ -125,9 +121,7 @@ def _fading(strength: int) -> list[int]:
     return [v * strength // 255 for v in range(256)]
 
 
-def _shadow(
-    photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator
-) -> None:
+def _shadow(photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator) -> None:
     """Darken the ground below what stands, or beside what lies."""
     cast = Image.new("L", (photo.width // 4 + 1, photo.height // 4 + 1))
     blur, strength, slip, fall = (

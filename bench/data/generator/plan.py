@@ -78,15 +78,11 @@ def draw_plan(settings: GeneratorSettings) -> Plan:
         sizes = _scaled(np.array([count for _, count in listed]), settings)
     else:
         cast = _cast(settings, settings.categories)
-        names = [
-            role.recipe.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast
-        ]
+        names = [role.recipe.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast]
         sizes = _sizes(settings, cast, rng)
     styles = _styles(settings, cast)
     categories = tuple(
-        Category(
-            FIRST_ID + 7 * place, (role.department, role.recipe.family, name), role.recipe, style, int(size)
-        )
+        Category(FIRST_ID + 7 * place, (role.department, role.recipe.family, name), role.recipe, style, int(size))
         for place, (role, name, style, size) in enumerate(zip(cast, names, styles, sizes, strict=True))
     )
     truth = rng.permutation(np.repeat(np.arange(len(categories)), sizes))

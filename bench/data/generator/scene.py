@@ -82,9 +82,7 @@ class Scene:
             for corners, axis, way, name in _FACES:
                 if self._look[axis] * way > 1e-6:
                     u, v, w, x = corners
-                    self._face(
-                        [places[n][u], places[n][v], places[n][w], places[n][x]], self._boxes[n].paint, name
-                    )
+                    self._face([places[n][u], places[n][v], places[n][w], places[n][x]], self._boxes[n].paint, name)
 
     def _order(self) -> list[int]:
         """Boxes from far to near.

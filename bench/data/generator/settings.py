@@ -68,17 +68,11 @@ class GeneratorSettings:
                 )
         for name in ("skew", "books", "lookalikes"):
             if not isinstance(getattr(self, name), bool):
-                raise InputError(
-                    f"generator.{name} = {getattr(self, name)!r} is no switch", "write true or false"
-                )
+                raise InputError(f"generator.{name} = {getattr(self, name)!r} is no switch", "write true or false")
         if not isinstance(self.counts, str):
-            raise InputError(
-                f"generator.counts = {self.counts!r} is no path", "give the path of a CSV file name,count"
-            )
+            raise InputError(f"generator.counts = {self.counts!r} is no path", "give the path of a CSV file name,count")
         if isinstance(self.label_noise, bool) or not isinstance(self.label_noise, int | float):
-            raise InputError(
-                f"generator.label_noise = {self.label_noise!r} is no number", "give a share from 0 to 0.5"
-            )
+            raise InputError(f"generator.label_noise = {self.label_noise!r} is no number", "give a share from 0 to 0.5")
         self._within("seed", 0, 2**63 - 1)
         self._within("departments", 1 if self.books else 2, MAX_DEPARTMENTS)
         self._within("categories", self.departments, 100_000)
@@ -91,9 +85,7 @@ class GeneratorSettings:
     def _within(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         if not low <= value <= high:
-            raise InputError(
-                f"generator.{name} = {value} is out of range", f"give a value from {low} to {high}"
-            )
+            raise InputError(f"generator.{name} = {value} is out of range", f"give a value from {low} to {high}")
 
 
 def read_counts(path: Path) -> list[tuple[str, int]]:
@@ -123,9 +115,7 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
                 if not row:
                     continue
                 if len(row) != 2 or not row[0].strip():
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: {','.join(row)!r} is no name and count", remedy
-                    )
+                    raise InputError(f"{path}, line {reader.line_num}: {','.join(row)!r} is no name and count", remedy)
                 try:
                     count = int(row[1])
                 except ValueError:
@@ -134,9 +124,7 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
                     raise InputError(f"{path}, line {reader.line_num}: {row[1]!r} is no count", remedy)
                 found.append((row[0].strip(), count))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read the counts in {path} ({error})", "give a readable UTF-8 CSV file"
-        ) from error
+        raise InputError(f"cannot read the counts in {path} ({error})", "give a readable UTF-8 CSV file") from error
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}", remedy) from error
     if not found:

@@ -122,9 +122,7 @@ def pump(s: Sketch) -> None:
         [(14, high), (14 + wide + 4, high + 5), (15 + wide, 80), (15, 80)],
         Paint(darker(leather.colour, 0.2), "side"),
     )
-    s.poly(
-        [(26, high), (46, high + 9), (64, 65), (40, high + 14)], Paint(darker(leather.colour, 0.5), "flat"), 1
-    )
+    s.poly([(26, high), (46, high + 9), (64, 65), (40, high + 14)], Paint(darker(leather.colour, 0.5), "flat"), 1)
     if s.chance(0.35):
         s.arc(16, high - 22, 34, high - 6, 0, 360, 1.6, Paint(leather.colour, "side"))
     if s.chance(0.3):
@@ -156,9 +154,7 @@ def handbag(s: Sketch) -> None:
     if s.chance(0.5):
         flap = height * s.between(0.3, 0.6)
         s.poly(
-            mirrored(
-                [(width * slope, top), (width * slope, top), (width * 0.9, top + flap), (4, top + flap + 4)]
-            ),
+            mirrored([(width * slope, top), (width * slope, top), (width * 0.9, top + flap), (4, top + flap + 4)]),
             Paint(darker(leather.colour, 0.12), "puff", leather.texture),
             1,
         )

@@ -50,13 +50,7 @@ def book(s: Sketch, cover: Cover) -> None:
     x0, y0 = 50 - width / 2, 50 - height / 2
     x1, y1 = x0 + width, y0 + height
     ground_kind = s.between(0, 1)
-    ground = (
-        s.pale()
-        if ground_kind < cover.pale
-        else s.dark()
-        if ground_kind < cover.pale + cover.dark
-        else s.colour()
-    )
+    ground = s.pale() if ground_kind < cover.pale else s.dark() if ground_kind < cover.pale + cover.dark else s.colour()
     ink: Colour = (250, 248, 240) if sum(ground) < 390 else darker(s.colour(), 0.55)
     accent = s.bright()
     thick = s.between(*cover.thick) * (0.4 + abs(s.turn))
@@ -97,18 +91,14 @@ def book(s: Sketch, cover: Cover) -> None:
     s.stroke([(x0 + 2.2, y0), (x0 + 2.2, y1)], 0.5, mix(ground, (0, 0, 0), 0.25))
 
 
-def _picture(
-    s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, ground: Colour, accent: Colour
-) -> None:
+def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, ground: Colour, accent: Colour) -> None:
     """What is pictured on the cover."""
     width, height = x1 - x0, y1 - y0
     cx, cy = x0 + width * s.between(0.4, 0.6), y0 + height * s.between(0.5, 0.7)
     second = s.colour()
     if kind == "landscape":
         horizon = y0 + height * s.between(0.5, 0.7)
-        s.slab(
-            x0, y0 + height * s.between(0.0, 0.3), x1, horizon, Paint(mix(second, (150, 190, 230), 0.6), "up")
-        )
+        s.slab(x0, y0 + height * s.between(0.0, 0.3), x1, horizon, Paint(mix(second, (150, 190, 230), 0.6), "up"))
         ridge = [(x0 + width * k / 6, horizon - s.between(2, 18)) for k in range(7)]
         s.poly([(x0, y1 - 8), *ridge, (x1, y1 - 8)], Paint(accent, "down", "grain"))
     elif kind == "figure":
@@ -187,43 +177,113 @@ def _picture(
 
 COVERS = {
     "LITERATURE": Cover(
-        shape=(0.62, 0.7), pale=0.4, dark=0.3, words=(1, 3), title_top=0.6, size=(6, 9),
-        band=0.15, art=("landscape", "pattern", "frame", "frame"), thick=(3, 9),
+        shape=(0.62, 0.7),
+        pale=0.4,
+        dark=0.3,
+        words=(1, 3),
+        title_top=0.6,
+        size=(6, 9),
+        band=0.15,
+        art=("landscape", "pattern", "frame", "frame"),
+        thick=(3, 9),
     ),
     "CRIME NOVEL": Cover(
-        shape=(0.6, 0.68), pale=0.08, dark=0.72, words=(1, 3), title_top=0.4, size=(9, 14),
-        band=0.15, art=("landscape", "figure", "none", "none"), thick=(4, 10),
+        shape=(0.6, 0.68),
+        pale=0.08,
+        dark=0.72,
+        words=(1, 3),
+        title_top=0.4,
+        size=(9, 14),
+        band=0.15,
+        art=("landscape", "figure", "none", "none"),
+        thick=(4, 10),
     ),
     "TEXTBOOK": Cover(
-        shape=(0.7, 0.8), pale=0.35, dark=0.15, words=(2, 4), title_top=0.75, size=(7, 11),
-        band=0.5, art=("diagram", "diagram", "shapes", "pattern"), thick=(3, 9),
+        shape=(0.7, 0.8),
+        pale=0.35,
+        dark=0.15,
+        words=(2, 4),
+        title_top=0.75,
+        size=(7, 11),
+        band=0.5,
+        art=("diagram", "diagram", "shapes", "pattern"),
+        thick=(3, 9),
     ),
     "COOK BOOK": Cover(
-        shape=(0.74, 0.95), pale=0.5, dark=0.12, words=(1, 3), title_top=0.6, size=(7, 12),
-        band=0.35, art=("dish", "dish", "dish", "pattern"), thick=(3, 7),
+        shape=(0.74, 0.95),
+        pale=0.5,
+        dark=0.12,
+        words=(1, 3),
+        title_top=0.6,
+        size=(7, 12),
+        band=0.35,
+        art=("dish", "dish", "dish", "pattern"),
+        thick=(3, 7),
     ),
     "COMIC BOOK": Cover(
-        shape=(0.66, 0.78), pale=0.2, dark=0.25, words=(1, 2), title_top=0.85, size=(10, 16),
-        band=0.45, art=("panels", "panels", "figure", "shapes"), thick=(1, 4),
+        shape=(0.66, 0.78),
+        pale=0.2,
+        dark=0.25,
+        words=(1, 2),
+        title_top=0.85,
+        size=(10, 16),
+        band=0.45,
+        art=("panels", "panels", "figure", "shapes"),
+        thick=(1, 4),
     ),
     "TRAVEL GUIDE": Cover(
-        shape=(0.5, 0.62), pale=0.25, dark=0.1, words=(1, 2), title_top=0.7, size=(8, 13),
-        band=0.5, art=("landscape", "landscape", "pattern", "figure"), thick=(2, 6),
+        shape=(0.5, 0.62),
+        pale=0.25,
+        dark=0.1,
+        words=(1, 2),
+        title_top=0.7,
+        size=(8, 13),
+        band=0.5,
+        art=("landscape", "landscape", "pattern", "figure"),
+        thick=(2, 6),
     ),
     "CHILDREN'S BOOK": Cover(
-        shape=(0.8, 1.05), pale=0.4, dark=0.05, words=(1, 3), title_top=0.7, size=(8, 14),
-        band=0.2, art=("shapes", "figure", "pattern", "landscape"), thick=(1, 4),
+        shape=(0.8, 1.05),
+        pale=0.4,
+        dark=0.05,
+        words=(1, 3),
+        title_top=0.7,
+        size=(8, 14),
+        band=0.2,
+        art=("shapes", "figure", "pattern", "landscape"),
+        thick=(1, 4),
     ),
     "BIOGRAPHY": Cover(
-        shape=(0.62, 0.72), pale=0.35, dark=0.3, words=(1, 2), title_top=0.35, size=(7, 12),
-        band=0.3, art=("figure", "figure", "figure", "frame"), thick=(4, 9),
+        shape=(0.62, 0.72),
+        pale=0.35,
+        dark=0.3,
+        words=(1, 2),
+        title_top=0.35,
+        size=(7, 12),
+        band=0.3,
+        art=("figure", "figure", "figure", "frame"),
+        thick=(4, 9),
     ),
     "DICTIONARY": Cover(
-        shape=(0.62, 0.75), pale=0.25, dark=0.2, words=(1, 3), title_top=0.6, size=(9, 15),
-        band=0.55, art=("frame", "none", "shapes", "pattern"), thick=(6, 12),
+        shape=(0.62, 0.75),
+        pale=0.25,
+        dark=0.2,
+        words=(1, 3),
+        title_top=0.6,
+        size=(9, 15),
+        band=0.55,
+        art=("frame", "none", "shapes", "pattern"),
+        thick=(6, 12),
     ),
     "SELF-HELP": Cover(
-        shape=(0.62, 0.7), pale=0.5, dark=0.08, words=(2, 4), title_top=0.5, size=(7, 12),
-        band=0.3, art=("shapes", "none", "figure", "diagram"), thick=(2, 6),
+        shape=(0.62, 0.7),
+        pale=0.5,
+        dark=0.08,
+        words=(2, 4),
+        title_top=0.5,
+        size=(7, 12),
+        band=0.3,
+        art=("shapes", "none", "figure", "diagram"),
+        thick=(2, 6),
     ),
 }

@@ -208,9 +208,7 @@ def skirt(s: Sketch) -> None:
     for k in range(s.count(0, 5)):
         x = (k - 2) / 2.6
         s.stroke([(50 + x * waist, top + 6), (50 + x * hem, top + length)], 0.5, darker(cloth.colour, 0.3))
-    s.slab(
-        50 - waist, top - 3, 50 + waist, top + 3, Paint(darker(cloth.colour, 0.15), "tube", cloth.texture), 1
-    )
+    s.slab(50 - waist, top - 3, 50 + waist, top + 3, Paint(darker(cloth.colour, 0.15), "tube", cloth.texture), 1)
 
 
 def _legs(s: Sketch, cloth: Paint, length: float, wide: float) -> None:
@@ -230,9 +228,7 @@ def _legs(s: Sketch, cloth: Paint, length: float, wide: float) -> None:
             cloth,
         )
     seam = darker(cloth.colour, 0.4)
-    s.slab(
-        50 - waist, top - 1, 50 + waist, top + 4, Paint(darker(cloth.colour, 0.15), "tube", cloth.texture), 1
-    )
+    s.slab(50 - waist, top - 1, 50 + waist, top + 4, Paint(darker(cloth.colour, 0.15), "tube", cloth.texture), 1)
     s.stroke([(50, top + 4), (50, crotch)], 0.6, seam)
     for way in (-1, 1):
         s.stroke([(50 + way * waist * 0.4, top + 4), (50 + way * waist, top + s.between(9, 14))], 0.6, seam)

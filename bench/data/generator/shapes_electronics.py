@@ -30,9 +30,7 @@ def _shown(s: Sketch, x0: float, y0: float, x1: float, y1: float) -> None:
         s.slab(x0, y0, x1, y1, Paint((238, 240, 243), "flat"))
         for k in range(6):
             y = y0 + height * (0.16 + 0.12 * k)
-            s.stroke(
-                [(x0 + width * 0.1, y), (x0 + width * s.between(0.4, 0.9), y)], height * 0.03, (130, 136, 150)
-            )
+            s.stroke([(x0 + width * 0.1, y), (x0 + width * s.between(0.4, 0.9), y)], height * 0.03, (130, 136, 150))
         s.slab(x0, y0, x1, y0 + height * 0.08, Paint(s.colour(), "flat"))
         return
     s.slab(x0, y0, x1, y1, Paint(s.colour(), s.pick("up", "slant", "ball"), "", "", s.colour()))
@@ -216,8 +214,7 @@ def keyboard(s: Sketch) -> None:
     key = s.dark() if s.chance(0.6) else s.pale()
     glow = s.bright() if s.chance(0.3) else darker(case.colour, 0.4)
     corners = [
-        scene.place(x, 2, z)
-        for x, z in ((1.5, 1.5), (width - 1.5, 1.5), (width - 1.5, deep - 1.5), (1.5, deep - 1.5))
+        scene.place(x, 2, z) for x, z in ((1.5, 1.5), (width - 1.5, 1.5), (width - 1.5, deep - 1.5), (1.5, deep - 1.5))
     ]
     s.plain(corners, glow)
     rows, columns = 5, s.count(12, 16)
@@ -254,9 +251,7 @@ def headphones(s: Sketch) -> None:
         x = 50 + way * (r * narrow - 1)
         s.slab(x - 2, cup_y - cup - 8, x + 2, cup_y, case)
         s.oval(x - way * 5 - width, cup_y - cup, x - way * 5 + width, cup_y + cup, pad)
-        s.oval(
-            x + way * 2 - width * 0.9, cup_y - cup * 0.95, x + way * 2 + width * 0.9, cup_y + cup * 0.95, case
-        )
+        s.oval(x + way * 2 - width * 0.9, cup_y - cup * 0.95, x + way * 2 + width * 0.9, cup_y + cup * 0.95, case)
         s.oval(
             x + way * 3 - width * 0.5,
             cup_y - cup * 0.5,

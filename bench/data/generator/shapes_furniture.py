@@ -101,9 +101,7 @@ def _upholstered(s: Sketch, low: float, high: float, seats: int) -> None:
     scene.box(width - arm, width, seat - 10, arms, 12, depth, plain)
     if s.chance(0.35):
         x = s.between(arm, width - arm - 26)
-        scene.box(
-            x, x + 24, seat + 4, seat + 26, 27, 34, Paint(s.colour(), "puff", "fabric", "check", s.colour())
-        )
+        scene.box(x, x + 24, seat + 4, seat + 26, 27, 34, Paint(s.colour(), "puff", "fabric", "check", s.colour()))
     scene.draw()
 
 
@@ -217,23 +215,17 @@ def _filled(s: Sketch, scene: Scene, x0: float, x1: float, y0: float, y1: float,
 
 def drawers(s: Sketch) -> None:
     """A chest of drawers."""
-    _case(
-        s, s.between(50, 100), s.between(70, 105), s.between(38, 48), s.count(3, 5), s.count(1, 2), 0.02, 0.02
-    )
+    _case(s, s.between(50, 100), s.between(70, 105), s.between(38, 48), s.count(3, 5), s.count(1, 2), 0.02, 0.02)
 
 
 def sideboard(s: Sketch) -> None:
     """A low, long cupboard, also for the television."""
-    _case(
-        s, s.between(120, 175), s.between(42, 80), s.between(38, 45), s.count(1, 3), s.count(2, 4), 0.6, 0.25
-    )
+    _case(s, s.between(120, 175), s.between(42, 80), s.between(38, 45), s.count(1, 3), s.count(2, 4), 0.6, 0.25)
 
 
 def bookcase(s: Sketch) -> None:
     """Shelves, mostly open."""
-    _case(
-        s, s.between(45, 110), s.between(110, 190), s.between(25, 35), s.count(4, 6), s.count(1, 3), 0.6, 0.88
-    )
+    _case(s, s.between(45, 110), s.between(110, 190), s.between(25, 35), s.count(4, 6), s.count(1, 3), 0.6, 0.88)
 
 
 def wardrobe(s: Sketch) -> None:

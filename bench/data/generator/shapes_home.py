@@ -22,9 +22,7 @@ def _shade(s: Sketch, x: float, top: float, height: float, r: float) -> None:
         return
     upper = r * {"cone": s.between(0.4, 0.7), "drum": 1.0, "dome": 0.35}[kind]
     if kind == "dome":
-        s.turned(
-            x, [(top, upper), (top + height * 0.3, r * 0.85), (top + height, r), (top + height, r)], cloth, 2
-        )
+        s.turned(x, [(top, upper), (top + height * 0.3, r * 0.85), (top + height, r), (top + height, r)], cloth, 2)
     else:
         s.turned(x, [(top, upper), (top + height, r)], cloth, 0)
     s.oval(
@@ -38,11 +36,7 @@ def _shade(s: Sketch, x: float, top: float, height: float, r: float) -> None:
 
 def _foot(s: Sketch, x: float, top: float, bottom: float, r: float, thin: bool) -> None:
     """What carries a lamp."""
-    metal = (
-        Paint(s.steel(), "metal")
-        if s.chance(0.6)
-        else Paint(s.wooden() if s.chance(0.5) else s.colour(), "side")
-    )
+    metal = Paint(s.steel(), "metal") if s.chance(0.6) else Paint(s.wooden() if s.chance(0.5) else s.colour(), "side")
     kind = "rod" if thin else s.pick("rod", "vase", "turned")
     if kind == "rod" and thin and s.chance(0.35):
         for way in (-1, 0, 1):
@@ -61,9 +55,7 @@ def _foot(s: Sketch, x: float, top: float, bottom: float, r: float, thin: bool) 
         )
     else:
         steps = s.count(4, 7)
-        s.turned(
-            x, [(top + height * k / steps, r * s.between(0.15, 0.7)) for k in range(steps + 1)], metal, 2
-        )
+        s.turned(x, [(top + height * k / steps, r * s.between(0.15, 0.7)) for k in range(steps + 1)], metal, 2)
 
 
 def table_lamp(s: Sketch) -> None:
@@ -236,9 +228,7 @@ def _frame(s: Sketch, mirror: bool) -> None:
     s.slab(x0, y0, x1, y1, Paint(s.colour() if kind != "empty" else (232, 230, 226), "up"))
     if kind == "landscape":
         for level in (0.45, 0.65, 0.82):
-            ridge = [
-                (x0 + (x1 - x0) * k / 5, y0 + (y1 - y0) * (level + s.between(-0.1, 0.08))) for k in range(6)
-            ]
+            ridge = [(x0 + (x1 - x0) * k / 5, y0 + (y1 - y0) * (level + s.between(-0.1, 0.08))) for k in range(6)]
             s.poly([(x0, y1), *ridge, (x1, y1)], Paint(s.colour(), "down", "grain"))
     elif kind == "abstract":
         for _ in range(s.count(3, 6)):

@@ -9,11 +9,7 @@ from bench.data.generator.sketch import Sketch
 def _ceramic(s: Sketch, printed: float = 0.4) -> Paint:
     """Glazed: white or coloured, at times printed."""
     colour = s.pale() if s.chance(0.45) else s.colour()
-    print_ = (
-        s.pick("stripes", "bands", "dots", "floral", "leaves", "stars", "chevron")
-        if s.chance(printed)
-        else ""
-    )
+    print_ = s.pick("stripes", "bands", "dots", "floral", "leaves", "stars", "chevron") if s.chance(printed) else ""
     return Paint(colour, "side", s.pick("", "", "speckle"), print_, s.colour())
 
 
@@ -215,9 +211,7 @@ def saucepan(s: Sketch, low: float = 0.75, high: float = 1.1, lid: float = 0.4, 
         for way in (-1, 1):
             s.ring(x + way * r - 8, top + 3, x + way * r + 8, top + 13, 3.2, dark)
     else:
-        s.line(
-            [(x + r - 2, top + 5), (x + r + 14, top + 3), (95, top + s.between(-6, 3))], s.between(4, 6), dark
-        )
+        s.line([(x + r - 2, top + 5), (x + r + 14, top + 3), (95, top + s.between(-6, 3))], s.between(4, 6), dark)
     s.turned(x, [(top, r), (top + height * 0.8, r * s.between(0.9, 1)), (top + height, r * 0.86)], paint, 1)
     s.oval(x - r, top - rim, x + r, top + rim, Paint(lighter(paint.colour, 0.35), "flat"))
     if s.chance(lid):
@@ -246,20 +240,14 @@ def casserole(s: Sketch) -> None:
 
 def frying_pan(s: Sketch) -> None:
     """A flat pan, from above or from the side."""
-    body = (
-        Paint(s.steel(), "metal")
-        if s.chance(0.3)
-        else Paint(s.dark() if s.chance(0.6) else s.colour(), "side")
-    )
+    body = Paint(s.steel(), "metal") if s.chance(0.3) else Paint(s.dark() if s.chance(0.6) else s.colour(), "side")
     r = s.between(25, 30)
     flat = s.between(0.3, 0.95)
     x = 34
     handle = Paint(s.dark() if s.chance(0.6) else s.wooden(), "tube")
     s.line([(x + r - 3, 50), (94, 50 - s.between(-3, 8))], s.between(4, 6.5), handle)
     depth = (1 - flat) * 12
-    s.oval(
-        x - r, 50 - r * flat + depth, x + r, 50 + r * flat + depth, Paint(darker(body.colour, 0.25), "side")
-    )
+    s.oval(x - r, 50 - r * flat + depth, x + r, 50 + r * flat + depth, Paint(darker(body.colour, 0.25), "side"))
     s.oval(x - r, 50 - r * flat, x + r, 50 + r * flat, body)
     inner = s.dark() if s.chance(0.75) else s.steel()
     s.oval(
@@ -348,9 +336,7 @@ def wine_glass(s: Sketch) -> None:
     s.oval(50 - r * 0.8, waist + stem - 3, 50 + r * 0.8, waist + stem + 3, glass)
     s.slab(49, waist - 2, 51, waist + stem, glass)
     belly = s.between(0.85, 1.25)
-    s.turned(
-        50, [(top, r), (top + bowl_height * 0.5, r * belly), (waist - 3, r * 0.5), (waist + 2, 1)], glass
-    )
+    s.turned(50, [(top, r), (top + bowl_height * 0.5, r * belly), (waist - 3, r * 0.5), (waist + 2, 1)], glass)
     if s.chance(0.5):
         wine = s.pick((110, 10, 30), (140, 20, 45), (225, 200, 110), (240, 160, 150))
         level = top + bowl_height * s.between(0.3, 0.6)
@@ -360,7 +346,5 @@ def wine_glass(s: Sketch) -> None:
             [(level, width), (top + bowl_height * 0.65, width * 0.95), (waist - 3, r * 0.42), (waist, 1)],
             Paint(wine, "side"),
         )
-        s.oval(
-            50 - width * 0.97, level - 2.5, 50 + width * 0.97, level + 2.5, Paint(lighter(wine, 0.2), "flat")
-        )
+        s.oval(50 - width * 0.97, level - 2.5, 50 + width * 0.97, level + 2.5, Paint(lighter(wine, 0.2), "flat"))
     s.oval(50 - r, top - 2.5, 50 + r, top + 2.5, Paint(lighter(tint, 0.3), "slant"))

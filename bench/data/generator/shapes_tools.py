@@ -10,9 +10,7 @@ from bench.data.generator.sketch import Sketch
 
 def _grip(s: Sketch) -> Paint:
     """A handle of wood, rubber or plastic."""
-    return s.pick(
-        Paint(s.wooden(), "side", "board"), Paint(s.bright(), "side"), Paint(s.dark(), "side", "grain")
-    )
+    return s.pick(Paint(s.wooden(), "side", "board"), Paint(s.bright(), "side"), Paint(s.dark(), "side", "grain"))
 
 
 def _handle(s: Sketch, top: float, bottom: float, r: float) -> None:
@@ -62,9 +60,7 @@ def screwdriver(s: Sketch) -> None:
         tip = 94 - s.between(0, 22)
         s.slab(x - 1.5, 8 + handle, x + 1.5, tip, Paint(s.steel(), "metal"))
         s.plain([(x - 1.5, tip), (x + 1.5, tip), (x + 2.2, tip + 3), (x - 2.2, tip + 3)], (90, 92, 96))
-        s.turned(
-            x, [(8, r * 0.8), (12, r), (8 + handle * 0.7, r), (8 + handle, r * 0.55)], Paint(grip, "side"), 2
-        )
+        s.turned(x, [(8, r * 0.8), (12, r), (8 + handle * 0.7, r), (8 + handle, r * 0.55)], Paint(grip, "side"), 2)
         s.slab(x - r * 0.9, 8 + handle * 0.3, x - r * 0.5, 8 + handle * 0.75, Paint(mark, "flat"))
         s.slab(x + r * 0.2, 8 + handle * 0.3, x + r * 0.55, 8 + handle * 0.75, Paint(mark, "flat"))
 
@@ -166,9 +162,7 @@ def drill(s: Sketch) -> None:
         s.slab(16, 72, 50, 75, case, 1)
     else:
         s.line([(32, 76), (34, 88), (20, 94)], 1.6, dark)
-    s.plain(
-        [(50, top + height), (54, top + height), (52, top + height + 7), (48, top + height + 6)], (30, 30, 30)
-    )
+    s.plain([(50, top + height), (54, top + height), (52, top + height + 7), (48, top + height + 6)], (30, 30, 30))
     s.text(50, top + height / 2, s.word(1, 2).upper(), 6, (255, 255, 255))
 
 
@@ -176,9 +170,7 @@ def _garden_tool(s: Sketch, head: str) -> None:
     """A long shaft with something at its end."""
     r = s.between(1.3, 2.3)
     shaft = Paint(s.wooden() if s.chance(0.6) else s.steel(), "side", s.pick("", "board"))
-    metal = Paint(
-        s.dark() if s.chance(0.4) else s.steel() if s.chance(0.6) else s.bright(), "slant", "brushed"
-    )
+    metal = Paint(s.dark() if s.chance(0.4) else s.steel() if s.chance(0.6) else s.bright(), "slant", "brushed")
     top = s.between(5, 30)
     s.slab(50 - r, top, 50 + r, 72, shaft, 1)
     kind = s.pick("d", "t", "none", "none")

@@ -11,11 +11,7 @@ from bench.data.generator.sketch import Sketch
 
 def teddy(s: Sketch, ears: str = "round") -> None:
     """A plush animal that sits."""
-    colour = (
-        s.pick((176, 124, 74), (216, 186, 144), (110, 74, 48), (236, 230, 220))
-        if s.chance(0.55)
-        else s.colour()
-    )
+    colour = s.pick((176, 124, 74), (216, 186, 144), (110, 74, 48), (236, 230, 220)) if s.chance(0.55) else s.colour()
     fur, pale = (
         Paint(mix(colour, s.colour(), 0.15), "ball", "fur"),
         Paint(lighter(colour, 0.45), "ball", "fur"),
@@ -68,9 +64,7 @@ def doll(s: Sketch) -> None:
         s.line([(50 + way * 5, 70), (50 + way * s.between(4, 8), 90)], 4.4, flesh)
         s.oval(50 + way * 6 - 5, 88, 50 + way * 6 + 4, 95, Paint(s.dark(), "ball"))
     wide = s.between(10, 26)
-    s.poly(
-        [(44, 38), (56, 38), (58, 52), (50 + wide, s.between(70, 82)), (50 - wide, 76), (42, 52)], cloth, 1
-    )
+    s.poly([(44, 38), (56, 38), (58, 52), (50 + wide, s.between(70, 82)), (50 - wide, 76), (42, 52)], cloth, 1)
     s.disc(50, 24, r, Paint(skin, "ball"))
     s.arc(50 - r - 1, 24 - r - 2, 50 + r + 1, 24 + r, 180, 360, s.between(4, 8), Paint(hair, "slant", "fur"))
     for way in (-1, 1):
@@ -132,9 +126,7 @@ def bricks(s: Sketch) -> None:
         x, z, long = s.count(0, 3), s.count(0, 1), s.count(1, 2)
         y = max(level.get((x + k, z), 0) for k in range(long))
         colour = s.bright()
-        scene.box(
-            10 * x, 10 * (x + long) - 0.2, 9 * y, 9 * y + 8.8, 10 * z, 10 * z + 9.8, Paint(colour, "down")
-        )
+        scene.box(10 * x, 10 * (x + long) - 0.2, 9 * y, 9 * y + 8.8, 10 * z, 10 * z + 9.8, Paint(colour, "down"))
         for k in range(long):
             level[x + k, z] = y + 1
             tops.append((10 * (x + k) + 5, 9 * y + 8.8, 10 * z + 5, colour))

@@ -101,9 +101,7 @@ class Sketch:
         L; where the product is.
     """
 
-    def __init__(
-        self, side: int, rng: np.random.Generator, style: Style, turn: float, mirrored: bool = False
-    ) -> None:
+    def __init__(self, side: int, rng: np.random.Generator, style: Style, turn: float, mirrored: bool = False) -> None:
         self.side = side
         self.unit = side / 100
         self.rng = rng
@@ -189,8 +187,7 @@ class Sketch:
     def word(self, low: int = 2, high: int = 4) -> str:
         """A word or brand that means nothing."""
         return "".join(
-            SYLLABLES[int(i)]
-            for i in self.rng.integers(0, len(SYLLABLES), int(self.rng.integers(low, high + 1)))
+            SYLLABLES[int(i)] for i in self.rng.integers(0, len(SYLLABLES), int(self.rng.integers(low, high + 1)))
         )
 
     # Parts
@@ -234,9 +231,7 @@ class Sketch:
         outline = np.asarray(points, dtype=np.float64)
         for _ in range(smooth):
             ahead = np.roll(outline, -1, axis=0)
-            outline = np.stack(
-                [0.75 * outline + 0.25 * ahead, 0.25 * outline + 0.75 * ahead], axis=1
-            ).reshape(-1, 2)
+            outline = np.stack([0.75 * outline + 0.25 * ahead, 0.25 * outline + 0.75 * ahead], axis=1).reshape(-1, 2)
         (x0, y0), (x1, y1) = outline.min(axis=0), outline.max(axis=0)
         stencil, _ = self._stencil(x0, y0, x1, y1)
         local = (outline - (x0, y0)) * self.unit
@@ -291,9 +286,7 @@ class Sketch:
         """Print words on what is there already."""
         typeface = font(max(4, round(height * self.unit)))
         if not self.mirrored:
-            self._on_image.text(
-                (x * self.unit, y * self.unit), words, fill=colour, font=typeface, anchor="mm"
-            )
+            self._on_image.text((x * self.unit, y * self.unit), words, fill=colour, font=typeface, anchor="mm")
             return
         left, top, right, bottom = typeface.getbbox(words, anchor="mm")
         label = Image.new("L", (max(1, int(right - left) + 2), max(1, int(bottom - top) + 2)))

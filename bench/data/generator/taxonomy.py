@@ -45,9 +45,7 @@ BOOKS = "BOOKS"
 
 # The first eight of a department are those of the default catalogue.
 DEPARTMENTS: dict[str, tuple[Recipe, ...]] = {
-    BOOKS: tuple(
-        Recipe(name, BOOKS, partial(book, cover=cover), "front", True) for name, cover in COVERS.items()
-    ),
+    BOOKS: tuple(Recipe(name, BOOKS, partial(book, cover=cover), "front", True) for name, cover in COVERS.items()),
     "FURNITURE": (
         Recipe("CHAIR", "SEATS", furniture.chair, alike=True),
         Recipe("STOOL", "SEATS", furniture.stool, alike=True),

@@ -70,9 +70,7 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
         raise InputError(
             f"{len(plan.truth)} products are more than the layout can number", f"ask for at most {INT32_MAX}"
         )
-    write_whole(
-        directory / "train.bson", lambda aside: _write_products(aside, plan, settings, console, workers)
-    )
+    write_whole(directory / "train.bson", lambda aside: _write_products(aside, plan, settings, console, workers))
     write_text(
         directory / "category_names.csv",
         _table(
@@ -101,9 +99,7 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     return text.getvalue()
 
 
-def _write_products(
-    path: Path, plan: Plan, settings: GeneratorSettings, console: Console, workers: int
-) -> None:
+def _write_products(path: Path, plan: Plan, settings: GeneratorSettings, console: Console, workers: int) -> None:
     total = len(plan.truth)
     with open(path, "wb") as handle, console.progress(total, "drawing the catalogue", "products") as bar:
         for documents in _drawn(_tasks(plan), settings, workers):

@@ -102,8 +102,11 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
     unlabelled = 0
     note = ""
     size = path.stat().st_size
-    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view, \
-            console.progress(size, f"indexing {path.name}", "bytes") as bar:
+    with (
+        open(path, "rb") as handle,
+        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view,
+        console.progress(size, f"indexing {path.name}", "bytes") as bar,
+    ):
         at = reported = 0
         while at < size:
             try:
@@ -118,7 +121,11 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
             except (_BadDocument, struct.error) as error:
                 problem = f"{path}: bad document at byte {at} (after {len(ids) + unlabelled} products): {error}"
                 if truncated != "accept" or not ids:
-                    hint = "--set dataset.truncated=accept uses the products before it" if ids else "is this Cdiscount's BSON?"
+                    hint = (
+                        "--set dataset.truncated=accept uses the products before it"
+                        if ids
+                        else "is this Cdiscount's BSON?"
+                    )
                     raise InputError(problem, f"fetch the file again, or {hint}" if ids else hint) from None
                 note = problem + "; what came before it is used"
                 break
@@ -135,9 +142,14 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
             if at - reported > 1 << 24:
                 bar.update(at - reported)
                 reported = at
-    return {"product_id": np.asarray(ids, np.int64), "category": np.asarray(categories, np.int64),
-            "count": np.asarray(counts, np.int32), "offset": np.asarray(offsets, np.int64),
-            "length": np.asarray(lengths, np.int32), "unlabelled": np.asarray([unlabelled])}, note
+    return {
+        "product_id": np.asarray(ids, np.int64),
+        "category": np.asarray(categories, np.int64),
+        "count": np.asarray(counts, np.int32),
+        "offset": np.asarray(offsets, np.int64),
+        "length": np.asarray(lengths, np.int32),
+        "unlabelled": np.asarray([unlabelled]),
+    }, note
 
 
 def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.ndarray], str]:
@@ -190,7 +202,7 @@ class BSONImages:
     """Pictures by offset, through a memory map that is opened on first use in each process."""
 
     def __init__(self, path: Path, product_id: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         self._product_id, self._offsets, self._lengths = product_id, offsets, lengths
         self._view: mmap.mmap | None = None
 
@@ -208,8 +220,10 @@ class BSONImages:
             with open(self.files[0], "rb") as handle:
                 self._view = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         view = self._view
-        return [view[start : start + length] for start, length in
-                zip(self._offsets[indices].tolist(), self._lengths[indices].tolist(), strict=True)]
+        return [
+            view[start : start + length]
+            for start, length in zip(self._offsets[indices].tolist(), self._lengths[indices].tolist(), strict=True)
+        ]
 
     def where(self, index: int) -> str:
         """Name the file, product and offset."""
@@ -227,19 +241,28 @@ def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             rows = csv.DictReader(handle)
             if not rows.fieldnames or any(name not in rows.fieldnames for name in wanted):
-                raise InputError(f"{path} has the columns {rows.fieldnames}, not {', '.join(wanted)}",
-                                 "use Kaggle's category_names.csv")
+                raise InputError(
+                    f"{path} has the columns {rows.fieldnames}, not {', '.join(wanted)}",
+                    "use Kaggle's category_names.csv",
+                )
             for row in rows:
                 try:
-                    names[int(row["category_id"])] = (row["category_level1"], row["category_level2"], row["category_level3"])
+                    names[int(row["category_id"])] = (
+                        row["category_level1"],
+                        row["category_level2"],
+                        row["category_level3"],
+                    )
                 except (TypeError, ValueError):
-                    raise InputError(f"{path}, line {rows.line_num}: category_id {row['category_id']!r} is no integer",
-                                     "use Kaggle's category_names.csv") from None
+                    raise InputError(
+                        f"{path}, line {rows.line_num}: category_id {row['category_id']!r} is no integer",
+                        "use Kaggle's category_names.csv",
+                    ) from None
     except FileNotFoundError:
         raise InputError(f"{path} is missing", "put Kaggle's category_names.csv beside the BSON file") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})",
-                         "use Kaggle's category_names.csv") from None
+        raise InputError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start})", "use Kaggle's category_names.csv"
+        ) from None
     return names
 
 
@@ -259,7 +282,7 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     Raises
     ------
     InputError
-        If a file is missing, foreign or truncated, or a product's category is not in the names or its id is there twice.
+        If a file is missing, foreign or truncated, a product's category has no name, or its id is there twice.
     """
     names = _read_names(path.with_name("category_names.csv"))
     index, note = build_index(path, truncated, console)
@@ -268,15 +291,17 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     keys, codes = np.unique(categories, return_inverse=True)
     if len(missing := [key for key in keys.tolist() if key not in names]):
         product = ids[categories == missing[0]][0]
-        raise InputError(f"{path}: product {product} has category {missing[0]}, which category_names.csv lacks",
-                         "use the category_names.csv that came with the file")
+        raise InputError(
+            f"{path}: product {product} has category {missing[0]}, which category_names.csv lacks",
+            "use the category_names.csv that came with the file",
+        )
     unique, first = np.unique(ids, return_index=True)
     if len(unique) != len(ids):
         twice = ids[np.setdiff1d(np.arange(len(ids)), first)[0]]
         raise InputError(f"{path}: product {twice} is there twice", "remove one of the two documents")
     image_product = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     notes = [note] if note else []
-    if (empty := int((~keep).sum())):
+    if empty := int((~keep).sum()):
         notes.append(f"{empty} products without a picture are left out")
     return Catalogue(
         name=name,

@@ -22,7 +22,7 @@ class FileImages:
     """One image a file."""
 
     def __init__(self, root: Path, names: np.ndarray) -> None:
-        self.files = (root,)
+        self.files: tuple[Path, ...] = (root,)
         self._root, self._names = root, names
 
     def __len__(self) -> int:
@@ -83,14 +83,22 @@ def find_metadata(folder: Path) -> Path | None:
 
 def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) if path.suffix == ".csv" else pd.read_parquet(path)
+        table = (
+            pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+            if path.suffix == ".csv"
+            else pd.read_parquet(path)
+        )
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its rights") from None
     except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})", "correct the table") from None
+        raise InputError(
+            f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})", "correct the table"
+        ) from None
     if "file_name" not in table.columns:
-        raise InputError(f"{path} has no column 'file_name' (it has {', '.join(map(str, table.columns))})",
-                         "name the images in a column file_name")
+        raise InputError(
+            f"{path} has no column 'file_name' (it has {', '.join(map(str, table.columns))})",
+            "name the images in a column file_name",
+        )
     columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
     rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
     names = []
@@ -130,7 +138,9 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
         frames = []
         for folder, split in splits.items():
             if (table := find_metadata(folder)) is None:
-                raise InputError(f"{folder} has no metadata.csv, and another split folder has", "add it, or remove the other")
+                raise InputError(
+                    f"{folder} has no metadata.csv, and another split folder has", "add it, or remove the other"
+                )
             frames.append(_read_metadata(table, settings, root).assign(split=split))
         rows = pd.concat(frames, ignore_index=True)
     else:
@@ -139,14 +149,21 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
             for folder in _subfolders(top):
                 found, other = _files_below(folder)
                 others += other
-                frame = pd.DataFrame({"where": [str(path.relative_to(root)) for path in found], "category": folder.name})
+                frame = pd.DataFrame(
+                    {"where": [str(path.relative_to(root)) for path in found], "category": folder.name}
+                )
                 frames.append(frame.assign(split=split) if split else frame)
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"where": [], "category": []})
         if others:
             notes.append(f"{others} files that are no images are left alone")
     if rows.empty:
         loose, _ = _files_below(root)
-        hint = ("put each image into a folder named by its category, or list them in metadata.csv" if loose
-                else "give a *.bson, Parquet files, or a folder of one subfolder per category")
-        raise InputError(f"{root} holds {len(loose)} images and no category" if loose else f"{root} holds no product images", hint)
+        hint = (
+            "put each image into a folder named by its category, or list them in metadata.csv"
+            if loose
+            else "give a *.bson, Parquet files, or a folder of one subfolder per category"
+        )
+        raise InputError(
+            f"{root} holds {len(loose)} images and no category" if loose else f"{root} holds no product images", hint
+        )
     return catalogue_from_rows(name, rows, lambda numbers, where: FileImages(root, where), notes=notes)

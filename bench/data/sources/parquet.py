@@ -45,8 +45,10 @@ class ParquetImages:
             try:
                 table = parquet.read_row_group(group, columns=[f"{self._column}.bytes"])
             except (pa.ArrowException, OSError) as error:
-                raise InputError(f"{self.files[file]}, row group {group} cannot be read ({_first_line(error)})",
-                                 "fetch the file again") from None
+                raise InputError(
+                    f"{self.files[file]}, row group {group} cannot be read ({_first_line(error)})",
+                    "fetch the file again",
+                ) from None
             self._held = (file, group, table.column(0).combine_chunks())
         return self._held[2]
 
@@ -118,17 +120,23 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings, co
             schema = pq.read_schema(file)
             columns = wanted_columns(settings, schema.names, str(file))
             if settings.image not in schema.names:
-                raise InputError(f"{file} has no column {settings.image!r} (it has {', '.join(schema.names)})",
-                                 "name the column of images with --set dataset.image=COLUMN")
+                raise InputError(
+                    f"{file} has no column {settings.image!r} (it has {', '.join(schema.names)})",
+                    "name the column of images with --set dataset.image=COLUMN",
+                )
             kind = schema.field(settings.image).type
             if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-                raise InputError(f"{file}: column {settings.image!r} is {kind}, not a struct of bytes and path",
-                                 "write the images in the Hugging Face image layout")
+                raise InputError(
+                    f"{file}: column {settings.image!r} is {kind}, not a struct of bytes and path",
+                    "write the images in the Hugging Face image layout",
+                )
             frame = pq.read_table(file, columns=sorted(set(columns.values()))).to_pandas()
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, PermissionError):
                 raise InputError(f"no permission to read {file}", "change its rights") from None
-            raise InputError(f"{file} is no readable Parquet file ({_first_line(error)})", "fetch the file again") from None
+            raise InputError(
+                f"{file} is no readable Parquet file ({_first_line(error)})", "fetch the file again"
+            ) from None
         display.update(_class_names(schema.metadata, columns["category"]))
         frame = pd.DataFrame({role: frame[column] for role, column in columns.items()})
         frame["file"], frame["row"] = number, np.arange(len(frame))
@@ -141,5 +149,8 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings, co
         rows = rows.drop(columns="split")
     file_of, row_of = rows["file"].to_numpy(np.int32), rows["row"].to_numpy(np.int64)
     return catalogue_from_rows(
-        name, rows.drop(columns=["file", "row"]),
-        lambda numbers, where: ParquetImages(tuple(files), settings.image, file_of[numbers], row_of[numbers]), display)
+        name,
+        rows.drop(columns=["file", "row"]),
+        lambda numbers, where: ParquetImages(tuple(files), settings.image, file_of[numbers], row_of[numbers]),
+        display,
+    )

@@ -13,8 +13,14 @@ from bench.errors import InputError
 
 ImagesOf = Callable[[np.ndarray, np.ndarray], ImageBytes]
 
-SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
-               "dev": "validation", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class DatasetSettings:
             raise InputError(f"dataset.truncated is {self.truncated!r}", "choose refuse or accept")
         for name in ("name", "category", "product_id", "split", "image"):
             if not getattr(self, name):
-                raise InputError(f"dataset.{name} is empty", "name a column" if name != "name" else "name a dataset or a path")
+                raise InputError(
+                    f"dataset.{name} is empty", "name a column" if name != "name" else "name a dataset or a path"
+                )
 
 
 def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str) -> dict[str, str]:
@@ -65,13 +73,16 @@ def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str
         if name in present:
             columns[role] = name
         elif role == "category" or name != getattr(defaults, role):
-            raise InputError(f"{where} has no column {name!r} (it has {', '.join(present)})",
-                             f"name the right one with --set dataset.{role}=COLUMN")
+            raise InputError(
+                f"{where} has no column {name!r} (it has {', '.join(present)})",
+                f"name the right one with --set dataset.{role}=COLUMN",
+            )
     levels = settings.levels or [name for name in (f"level{i}" for i in range(1, 10)) if name in present]
     for position, name in enumerate(levels, 1):
         if name not in present:
-            raise InputError(f"{where} has no column {name!r} (it has {', '.join(present)})",
-                             "correct --set dataset.levels=[...]")
+            raise InputError(
+                f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.levels=[...]"
+            )
         columns[f"level{position}"] = name
     return columns
 
@@ -83,8 +94,9 @@ def as_key(value: object) -> str:
     return str(value)
 
 
-def catalogue_from_rows(name: str, rows: pd.DataFrame, images_of: ImagesOf, display: dict[str, str] | None = None,
-                        notes: Sequence[str] = ()) -> Catalogue:
+def catalogue_from_rows(
+    name: str, rows: pd.DataFrame, images_of: ImagesOf, display: dict[str, str] | None = None, notes: Sequence[str] = ()
+) -> Catalogue:
     """Build a catalogue from rows of one image each.
 
     Parameters
@@ -113,8 +125,10 @@ def catalogue_from_rows(name: str, rows: pd.DataFrame, images_of: ImagesOf, disp
         raise InputError(f"{name} holds no image with a category", "check the path and the columns")
     identifiers = rows["product_id"] if "product_id" in rows else rows["where"]
     if identifiers.isna().any():
-        raise InputError(f"{rows['where'][int(np.flatnonzero(identifiers.isna())[0])]} has no product_id",
-                         "fill it in, or leave the column out where each image is a product")
+        raise InputError(
+            f"{rows['where'][int(np.flatnonzero(identifiers.isna())[0])]} has no product_id",
+            "fill it in, or leave the column out where each image is a product",
+        )
     table = gather_products(identifiers.to_numpy())
     keys = rows["category"].map(as_key)
     unique_keys = sorted(keys.unique())
@@ -123,8 +137,15 @@ def catalogue_from_rows(name: str, rows: pd.DataFrame, images_of: ImagesOf, disp
     split = None
     if "split" in rows:
         split = _splits(rows)
-        _same_within_product(table.product_row, table.image_product, table.image_row,
-                             pd.factorize(split)[0], rows, "split", pd.Series(split))
+        _same_within_product(
+            table.product_row,
+            table.image_product,
+            table.image_row,
+            pd.factorize(split)[0],
+            rows,
+            "split",
+            pd.Series(split),
+        )
         split = split[table.product_row]
         if set(np.unique(split)) == {"train"}:
             split = None
@@ -145,14 +166,24 @@ def catalogue_from_rows(name: str, rows: pd.DataFrame, images_of: ImagesOf, disp
     )
 
 
-def _same_within_product(product_row: np.ndarray, image_product: np.ndarray, image_row: np.ndarray, codes: np.ndarray,
-                         rows: pd.DataFrame, what: str, values: pd.Series) -> None:
+def _same_within_product(
+    product_row: np.ndarray,
+    image_product: np.ndarray,
+    image_row: np.ndarray,
+    codes: np.ndarray,
+    rows: pd.DataFrame,
+    what: str,
+    values: pd.Series,
+) -> None:
     differs = codes[image_row] != codes[product_row][image_product]
     if differs.any():
         row = int(image_row[np.flatnonzero(differs)[0]])
         first = int(product_row[image_product[np.flatnonzero(differs)[0]]])
-        raise InputError(f"{rows['where'][row]}: product {rows['product_id'][row]} has the {what} {values.iloc[row]!r} here "
-                         f"and {values.iloc[first]!r} at {rows['where'][first]}", f"give each product one {what}")
+        raise InputError(
+            f"{rows['where'][row]}: product {rows['product_id'][row]} has the {what} {values.iloc[row]!r} here "
+            f"and {values.iloc[first]!r} at {rows['where'][first]}",
+            f"give each product one {what}",
+        )
 
 
 def _splits(rows: pd.DataFrame) -> np.ndarray:
@@ -160,8 +191,10 @@ def _splits(rows: pd.DataFrame) -> np.ndarray:
     known = text.map(SPLIT_NAMES)
     if known.isna().any():
         row = int(np.flatnonzero(known.isna())[0])
-        raise InputError(f"{rows['where'][row]} has the split {rows['split'][row]!r}",
-                         "use train, validation and test, or name another column with --set dataset.split=COLUMN")
+        raise InputError(
+            f"{rows['where'][row]} has the split {rows['split'][row]!r}",
+            "use train, validation and test, or name another column with --set dataset.split=COLUMN",
+        )
     return known.to_numpy(dtype=object)
 
 
@@ -171,6 +204,10 @@ def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
     if not columns:
         return {}
     text = rows[columns].fillna("").astype(str).assign(key=keys)
-    counts = text.value_counts(sort=False).reset_index(name="n").sort_values(["key", "n", *columns], ascending=[True, False] + [True] * len(columns))
+    counts = (
+        text.value_counts(sort=False)
+        .reset_index(name="n")
+        .sort_values(["key", "n", *columns], ascending=[True, False] + [True] * len(columns))
+    )
     best = counts.drop_duplicates("key").set_index("key")
     return {str(key): tuple(row) for key, row in zip(best.index, best[columns].to_numpy().tolist(), strict=True)}
