@@ -45,7 +45,7 @@ class SVMSettings:
         If a value is not possible.
     """
 
-    C: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+    C: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
     standardise: bool = True
     intercept_scaling: float = 1.0
     tol: float = 1e-4

@@ -31,6 +31,8 @@ GRAM_LIMIT = 4096
 # Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data.
 NEWTON_AFTER = 12
 NEWTON_COST = 24
+# Bound of a Hessian's condition above which Newton's method works in float64.
+DOUBLE_ABOVE = 1e5
 # Mean over deviation from which folding the mean into the weights would lose float32's digits.
 FAR_FROM_ZERO = 100.0
 
@@ -252,17 +254,19 @@ class SquaredHinge:
     def newton_step(self, C: float, category: int, margins: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Inverse Hessian of one category times its gradient; `margins` (n,) say which rows are active."""
         active = np.flatnonzero(np.where(self.labels == category, 1 - margins, 1 + margins) > 0)
-        inputs = np.empty((len(active), self.dimensions + 1))
+        inputs = np.empty((len(active), self.dimensions + 1), np.float32)
         inputs[:, :-1] = (self._features[active] - self._shift) / self._scale
         inputs[:, -1] = self.constant
+        if 2 * C * np.vdot(inputs, inputs) > DOUBLE_ABOVE:
+            inputs = inputs.astype(np.float64)
         if len(active) >= inputs.shape[1]:
             hessian = inputs.T @ inputs
-            hessian *= 2 * C
+            hessian *= inputs.dtype.type(2 * C)
             hessian[np.diag_indices_from(hessian)] += 1
             return _solve(hessian, gradient)
         kernel = inputs @ inputs.T  # Woodbury: a system as large as there are active rows
         kernel[np.diag_indices_from(kernel)] += 0.5 / C
-        return gradient - inputs.T @ _solve(kernel, inputs @ gradient)
+        return gradient - inputs.T @ _solve(kernel, inputs @ gradient.astype(inputs.dtype))
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
