@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from baselines.descent import solve
 from baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
 from bench.backend import TrainingData
 from bench.console import Console
@@ -124,18 +125,20 @@ class LinearSVM:
             self._take(np.zeros((width + 1, 1)), Standardisation(np.zeros(width), np.ones(width)), labels)
             best_C = grid[0]
         else:
-            problem = SquaredHinge(features, labels, data.classes, self.settings.standardise,
-                                   self.settings.intercept_scaling)
+            problem = SquaredHinge(
+                features, labels, data.classes, self.settings.standardise, self.settings.intercept_scaling
+            )
             weights = np.zeros((features.shape[1] + 1, data.classes))
             best = None
             with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
                 for C in grid:
-                    solution = problem.solve(C, weights, self.settings.tol, self.settings.max_iter,
-                                             bar.update)
+                    solution = solve(problem, C, weights, self.settings.tol, self.settings.max_iter, bar.update)
                     weights = solution.weights
                     if solution.gap > 10 * self.settings.tol:
-                        console.warn(f"linear SVM at C={C:g} stopped after {solution.sweeps} sweeps, an "
-                                     f"estimated {solution.gap:.1e} above the optimum; raise svm.max_iter")
+                        console.warn(
+                            f"linear SVM at C={C:g} stopped after {solution.sweeps} sweeps, an "
+                            f"estimated {solution.gap:.1e} above the optimum; raise svm.max_iter"
+                        )
                     self._take(weights, problem.standardisation, labels)
                     if len(tune_labels):
                         precision[repr(C)] = float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels))
@@ -164,8 +167,10 @@ class LinearSVM:
             margins[rows] = ((features[rows] - self.mean) / self.scale) @ self.coef.T + self.intercept
             if not np.isfinite(margins[rows]).all():
                 row = rows.start + int(np.argwhere(~np.isfinite(margins[rows]))[0, 0])
-                raise RunError(f"the features of image {row} are not finite",
-                               "compute the features again, or look for a broken network or image")
+                raise RunError(
+                    f"the features of image {row} are not finite",
+                    "compute the features again, or look for a broken network or image",
+                )
         return margins
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -181,8 +186,10 @@ class LinearSVM:
         """
         features = np.asarray(features, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise RunError(f"the linear SVM takes {len(self.mean)} features, not shape {features.shape}",
-                           "use the features it was fitted on")
+            raise RunError(
+                f"the linear SVM takes {len(self.mean)} features, not shape {features.shape}",
+                "use the features it was fitted on",
+            )
         return _log_softmax(self.temperature * self._margins(features))
 
     def save(self, folder: Path) -> None:
@@ -191,8 +198,10 @@ class LinearSVM:
 
         tensors = {"coef": self.coef, "intercept": self.intercept, "mean": self.mean, "scale": self.scale}
         write_whole(folder / "weights.safetensors", lambda path: save_file(tensors, path))
-        write_json(folder / "classifier.json", {"classifier": "linear_svm", "settings": asdict(self.settings),
-                                                "chosen": self.chosen})
+        write_json(
+            folder / "classifier.json",
+            {"classifier": "linear_svm", "settings": asdict(self.settings), "chosen": self.chosen},
+        )
 
     @classmethod
     def load(cls, folder: Path) -> LinearSVM:
@@ -215,20 +224,24 @@ class LinearSVM:
             svm.coef, svm.intercept = tensors["coef"], tensors["intercept"]
             svm.mean, svm.scale = tensors["mean"], tensors["scale"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(f"{folder} holds no linear SVM ({type(error).__name__}: {error})",
-                             "train it again") from error
+            raise InputError(
+                f"{folder} holds no linear SVM ({type(error).__name__}: {error})", "train it again"
+            ) from error
         return svm
 
 
 def _check(features: np.ndarray, labels: np.ndarray, classes: int) -> None:
     if features.ndim != 2 or features.shape[0] != labels.shape[0]:
-        raise RunError(f"features of shape {features.shape} do not fit {labels.shape[0]} labels",
-                       "give one row a label")
+        raise RunError(
+            f"features of shape {features.shape} do not fit {labels.shape[0]} labels", "give one row a label"
+        )
     if not len(labels):
         raise RunError("there are no training images", "look at the split")
     if labels.min() < 0 or labels.max() >= classes:
-        raise RunError(f"training labels go from {labels.min()} to {labels.max()}, with {classes} categories",
-                       "labels must be codes from 0 to categories - 1")
+        raise RunError(
+            f"training labels go from {labels.min()} to {labels.max()}, with {classes} categories",
+            "labels must be codes from 0 to categories - 1",
+        )
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:

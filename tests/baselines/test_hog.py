@@ -18,9 +18,19 @@ def pictures(count, pixels, seed=0):
 
 
 # SPEC, section 6
-@pytest.mark.parametrize(("pixels", "cells", "blocks", "dimensions"), [
-    (180, 8, 2, 15876), (180, 8, 3, 32400), (180, 16, 2, 3600), (180, 16, 3, 6561),
-    (224, 8, 2, 26244), (224, 8, 3, 54756), (224, 16, 2, 6084), (224, 16, 3, 11664)])
+@pytest.mark.parametrize(
+    ("pixels", "cells", "blocks", "dimensions"),
+    [
+        (180, 8, 2, 15876),
+        (180, 8, 3, 32400),
+        (180, 16, 2, 3600),
+        (180, 16, 3, 6561),
+        (224, 8, 2, 26244),
+        (224, 8, 3, 54756),
+        (224, 16, 2, 6084),
+        (224, 16, 3, 11664),
+    ],
+)
 def test_dimensions(pixels, cells, blocks, dimensions):
     extractor = HogExtractor(HogSettings(pixels=pixels, cells=cells, blocks=blocks))
     assert extractor.dimensions == dimensions
@@ -33,8 +43,14 @@ def test_equals_scikit_image_one_by_one(settings):
     features = HogExtractor(settings).extract(images)
     assert features.dtype == np.float32
     for row, image in zip(features, images, strict=True):
-        expected = hog(image, settings.orientations, (settings.cells,) * 2, (settings.blocks,) * 2,
-                       block_norm="L2-Hys", channel_axis=-1)
+        expected = hog(
+            image,
+            settings.orientations,
+            (settings.cells,) * 2,
+            (settings.blocks,) * 2,
+            block_norm="L2-Hys",
+            channel_axis=-1,
+        )
         np.testing.assert_allclose(row, expected, atol=1e-6)
         assert np.ptp(row) > 0.05
 
@@ -64,16 +80,27 @@ def test_colour_edges_of_equal_brightness_are_seen():
     assert HogExtractor(HogSettings(pixels=64)).extract(image).max() > 0.1
 
 
-@pytest.mark.parametrize("images", [
-    np.zeros((2, 64, 64, 3), np.float32), np.zeros((2, 32, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8)])
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((2, 64, 64, 3), np.float32), np.zeros((2, 32, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8)],
+)
 def test_wrong_images_are_refused(images):
     with pytest.raises(RunError, match="HOG takes uint8 images"):
         HogExtractor(HogSettings(pixels=64)).extract(images)
 
 
-@pytest.mark.parametrize("bad", [
-    {"pixels": 0}, {"pixels": 180.0}, {"orientations": -1}, {"cells": True}, {"blocks": "2"},
-    {"engine": "opencv"}, {"pixels": 31, "cells": 16, "blocks": 2}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"pixels": 0},
+        {"pixels": 180.0},
+        {"orientations": -1},
+        {"cells": True},
+        {"blocks": "2"},
+        {"engine": "opencv"},
+        {"pixels": 31, "cells": 16, "blocks": 2},
+    ],
+)
 def test_wrong_settings_are_refused(bad):
     with pytest.raises(InputError, match=r"hog\."):
         HogSettings(**bad)
@@ -85,15 +112,24 @@ def test_no_workers_are_refused():
 
 
 def test_every_setting_is_described():
-    texts = [str(HogExtractor(settings).describe()) for settings in (
-        HogSettings(), HogSettings(pixels=181), HogSettings(orientations=8), HogSettings(cells=15),
-        HogSettings(blocks=3))]
+    texts = [
+        str(HogExtractor(settings).describe())
+        for settings in (
+            HogSettings(),
+            HogSettings(pixels=181),
+            HogSettings(orientations=8),
+            HogSettings(cells=15),
+            HogSettings(blocks=3),
+        )
+    ]
     assert len(set(texts)) == 5
     assert "scikit-image" in texts[0]
 
 
 def test_the_backend_imports_nothing_heavy():
-    code = ("import sys, baselines.backends; "
-            "print([name for name in ('skimage', 'sklearn', 'scipy', 'joblib', 'keras') if name in sys.modules])")
+    code = (
+        "import sys, baselines.backends; "
+        "print([name for name in ('skimage', 'sklearn', 'scipy', 'joblib', 'keras') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

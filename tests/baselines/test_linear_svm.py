@@ -77,8 +77,9 @@ def test_rows_at_a_time_do_not_matter():
 
 def test_the_same_data_give_the_same_classifier():
     data = material()
-    np.testing.assert_array_equal(fitted(data).log_probabilities(data.features),
-                                  fitted(data).log_probabilities(data.features))
+    np.testing.assert_array_equal(
+        fitted(data).log_probabilities(data.features), fitted(data).log_probabilities(data.features)
+    )
 
 
 def test_one_category():
@@ -132,11 +133,11 @@ def test_tune_of_unknown_categories_counts_as_wrong():
 
 def test_a_constant_feature_changes_nothing():
     data = material()
-    constant = [np.pad(part, ((0, 0), (0, 1)), constant_values=7.3)
-                for part in (data.features, data.tune_features)]
+    constant = [np.pad(part, ((0, 0), (0, 1)), constant_values=7.3) for part in (data.features, data.tune_features)]
     more = fitted(TrainingData(constant[0], data.labels, 6, constant[1], data.tune_labels))
-    np.testing.assert_allclose(more.log_probabilities(constant[1]),
-                               fitted(data).log_probabilities(data.tune_features), atol=1e-3)
+    np.testing.assert_allclose(
+        more.log_probabilities(constant[1]), fitted(data).log_probabilities(data.tune_features), atol=1e-3
+    )
 
 
 def test_bad_features_are_named():
@@ -154,8 +155,10 @@ def test_bad_features_are_named():
         svm.log_probabilities(data.tune_features[:, :5])
 
 
-@pytest.mark.parametrize(("labels", "message"), [
-    (np.array([0, 1, 6]), "go from 0 to 6"), (np.array([0, -1, 2]), "go from -1"), (np.array([0, 1]), "do not fit")])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(np.array([0, 1, 6]), "go from 0 to 6"), (np.array([0, -1, 2]), "go from -1"), (np.array([0, 1]), "do not fit")],
+)
 def test_bad_labels_are_named(labels, message):
     data = material()
     with pytest.raises(RunError, match=message):
@@ -173,9 +176,22 @@ def test_a_stop_before_the_optimum_is_told(capsys):
     assert "svm.max_iter" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("bad", [
-    {"C": []}, {"C": [0.1, -1]}, {"C": ["1"]}, {"C": [float("nan")]}, {"C": True}, {"C": None}, {"tol": 0},
-    {"max_iter": 0}, {"max_iter": 1.5}, {"standardise": 1}, {"intercept_scaling": 0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"C": []},
+        {"C": [0.1, -1]},
+        {"C": ["1"]},
+        {"C": [float("nan")]},
+        {"C": True},
+        {"C": None},
+        {"tol": 0},
+        {"max_iter": 0},
+        {"max_iter": 1.5},
+        {"standardise": 1},
+        {"intercept_scaling": 0},
+    ],
+)
 def test_wrong_settings_are_refused(bad):
     with pytest.raises(InputError, match=f"svm.{next(iter(bad))}"):
         SVMSettings(**bad)
@@ -192,9 +208,11 @@ def test_loaded_in_another_process_it_predicts_the_same(tmp_path):
     svm.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classifier.json", "weights.safetensors"]
     np.save(tmp_path / "features.npy", data.tune_features)
-    code = ("import sys, numpy as np; from pathlib import Path; from baselines.linear_svm import LinearSVM; "
-            "folder = Path(sys.argv[1]); svm = LinearSVM.load(folder); "
-            "np.save(folder / 'scores.npy', svm.log_probabilities(np.load(folder / 'features.npy')))")
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from baselines.linear_svm import LinearSVM; "
+        "folder = Path(sys.argv[1]); svm = LinearSVM.load(folder); "
+        "np.save(folder / 'scores.npy', svm.log_probabilities(np.load(folder / 'features.npy')))"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), svm.log_probabilities(data.tune_features))
     again = LinearSVM.load(tmp_path)

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
 
+import baselines.descent as descent
 import baselines.squared_hinge as module
 from baselines.squared_hinge import SquaredHinge
 from bench.errors import RunError
@@ -33,12 +35,20 @@ def objective(inputs, labels, weights, intercept, C, constant=1.0):
 def solved(features, labels, classes, C, standardise=True, constant=1.0, tolerance=1e-4, start=None):
     problem = SquaredHinge(features, labels, classes, standardise, constant)
     start = np.zeros((features.shape[1] + 1, classes)) if start is None else start
-    return problem, problem.solve(C, start, tolerance, 300)
+    return problem, descent.solve(problem, C, start, tolerance, 300)
 
 
-@pytest.mark.parametrize(("standardise", "constant", "C"), [
-    (True, 1.0, 1e-4), (True, 1.0, 1e-2), (True, 1.0, 0.3), (True, 10.0, 1e-3), (False, 1.0, 1e-3),
-    (False, 5.0, 1e-2)])
+@pytest.mark.parametrize(
+    ("standardise", "constant", "C"),
+    [
+        (True, 1.0, 1e-4),
+        (True, 1.0, 1e-2),
+        (True, 1.0, 0.3),
+        (True, 10.0, 1e-3),
+        (False, 1.0, 1e-3),
+        (False, 5.0, 1e-2),
+    ],
+)
 def test_reaches_the_optimum_of_linear_svc(standardise, constant, C):
     features, labels = correlated(1500, 50, 12)
     problem, solution = solved(features, labels, 12, C, standardise, constant)
@@ -88,7 +98,7 @@ def test_blocks_of_rows_and_categories_do_not_matter(monkeypatch):
     features, labels = correlated(700, 20, 40)
     _, whole = solved(features, labels, 40, 1e-2, tolerance=1e-6)
     monkeypatch.setattr(module, "ROWS", 64)
-    monkeypatch.setattr(module, "WIDEST", 16)
+    monkeypatch.setattr(descent, "WIDEST", 16)
     _, pieces = solved(features, labels, 40, 1e-2, tolerance=1e-6)
     np.testing.assert_allclose(pieces.objective, whole.objective, rtol=1e-4)
 
@@ -116,6 +126,26 @@ def test_the_data_are_neither_copied_nor_changed():
     features.flags.writeable = False
     problem, _ = solved(features, labels, 3, 1e-2)
     assert problem._features is features
+
+
+@pytest.mark.parametrize("dimensions", [30, 400])
+def test_newton_takes_over_at_any_time(monkeypatch, dimensions):
+    features, labels = correlated(600, dimensions, 6)  # more active rows than features, and fewer
+    _, gradients = solved(features, labels, 6, 1e-2, tolerance=1e-6)
+    monkeypatch.setattr(descent, "NEWTON_AFTER", 2)
+    monkeypatch.setattr(descent, "NEWTON_COST", np.inf)
+    _, newton = solved(features, labels, 6, 1e-2, tolerance=1e-6)
+    assert newton.sweeps < gradients.sweeps
+    np.testing.assert_allclose(newton.objective, gradients.objective, rtol=1e-4)
+
+
+def test_threads_change_nothing():
+    features, labels = correlated(5000, 20, 8)
+    with threadpool_limits(1):
+        _, one = solved(features, labels, 8, 1e-2)
+    with threadpool_limits(3):
+        _, three = solved(features, labels, 8, 1e-2)
+    np.testing.assert_allclose(three.weights, one.weights, atol=1e-6)
 
 
 def test_more_features_than_rows():
