@@ -310,7 +310,7 @@ def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                 for name in tensors.keys():  # noqa: SIM118 - no mapping
                     yield name, tensors.get_tensor(name)
             return
-        import h5py  # type: ignore[import-untyped]
+        import h5py
 
         with h5py.File(path, "r") as root:
             names: list[str] = []
