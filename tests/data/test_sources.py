@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 
 import bson
 import numpy as np
@@ -80,6 +82,33 @@ def test_bson_index_is_reused_until_the_file_changes(tmp_path, fresh_cache, monk
     for kept in (fresh_cache / "indexes").iterdir():
         kept.write_bytes(b"damaged")
     assert len(opened(path).product_id) == 15
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from bench.console import Console
+from bench.data.sources.cdiscount import BSONImages, build_index
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+index, _ = build_index(Path(sys.argv[1]), "refuse", Console(quiet=True))
+images = BSONImages(Path(sys.argv[1]), index["product_id"], index["offset"], index["length"])
+total = sum(len(images.read([i])[0]) for i in range(len(images)))
+print(total, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is measured as Linux counts it")
+def test_memory_does_not_grow_with_the_file(tmp_path, fresh_cache):
+    path = write_bson(tmp_path, documents(1))
+    photo = np.random.default_rng(0).bytes(100_000)
+    with open(path, "wb") as handle:
+        for i in range(2400):
+            handle.write(bson.encode({"_id": i, "category_id": 1000, "imgs": [{"picture": photo}]}))
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True)
+    total, grown = map(int, done.stdout.split())
+    assert total == 2400 * 100_000
+    assert grown < 80, f"{grown} MiB more for a file of 229 MiB"
 
 
 def test_a_truncated_bson_names_the_byte_and_can_be_accepted(tmp_path):

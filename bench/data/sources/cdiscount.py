@@ -21,10 +21,18 @@ from bench.errors import InputError
 from bench.storage import cache_dir, fingerprint, storage_errors, write_whole
 
 INDEX_VERSION = 1
+# Bytes read through a memory map before its pages are given back.
+RELEASE_BYTES = 1 << 24
 # Bytes of the value by BSON type; None: a length in the value itself says it.
 _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 _int32 = struct.Struct("<i").unpack_from
 _int64 = struct.Struct("<q").unpack_from
+
+
+def _release(view: mmap.mmap) -> None:
+    """Give back the pages read so far: the file keeps them, and resident memory does not grow with it."""
+    if hasattr(view, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+        view.madvise(mmap.MADV_DONTNEED)
 
 
 class _BadDocument(Exception):
@@ -139,7 +147,8 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
                     offsets.append(offset)
                     lengths.append(picture_length)
             at += length
-            if at - reported > 1 << 24:
+            if at - reported > RELEASE_BYTES:
+                _release(view)
                 bar.update(at - reported)
                 reported = at
     return {
@@ -205,6 +214,7 @@ class BSONImages:
         self.files: tuple[Path, ...] = (path,)
         self._product_id, self._offsets, self._lengths = product_id, offsets, lengths
         self._view: mmap.mmap | None = None
+        self._read = 0
 
     def __getstate__(self) -> dict:
         """Leave the memory map behind."""
@@ -220,10 +230,15 @@ class BSONImages:
             with open(self.files[0], "rb") as handle:
                 self._view = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         view = self._view
-        return [
+        pictures = [
             view[start : start + length]
             for start, length in zip(self._offsets[indices].tolist(), self._lengths[indices].tolist(), strict=True)
         ]
+        self._read += sum(map(len, pictures))
+        if self._read > RELEASE_BYTES:
+            _release(view)
+            self._read = 0
+        return pictures
 
     def where(self, index: int) -> str:
         """Name the file, product and offset."""
