@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -142,6 +143,7 @@ class HogExtractor:
 
 def _hog_of(images: np.ndarray, settings: HogSettings) -> np.ndarray:
     """HOG of a chunk of images, float32 (n, dimensions); runs in a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends its workers
     return _fill(np.empty((len(images), settings.dimensions), np.float32), images, settings)
 
 

@@ -57,6 +57,8 @@ class SVMSettings:
         values = list(given) if isinstance(given, (list, tuple)) else [given]
         if not values or not all(_positive(value) for value in values):
             raise InputError(f"svm.C is {given!r}", "give one or more positive numbers, such as [1e-4, 1e-3]")
+        if not all(1e-12 <= value <= 1e6 for value in values):
+            raise InputError(f"svm.C is {given!r}", "give numbers from 1e-12 to 1e6")
         object.__setattr__(self, "C", tuple(sorted({float(value) for value in values})))
         if not isinstance(self.standardise, bool):
             raise InputError(f"svm.standardise is {self.standardise!r}", "give true or false")

@@ -34,22 +34,37 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def folder(text: str) -> Path:
+    """Path of a folder, ``~`` being the user's."""
+    if not text:
+        raise InputError("an empty path", "name a folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text}: {error}", "write the whole path") from None
+
+
+def positive(text: str) -> int:
+    """Whole number of at least 1."""
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise InputError(f"{text[:20]!r} is not a whole number of at least 1", "for example --workers 2")
+    return int(text)
+
+
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run a study and print Table 4."""
     from bench.harness import run_study
     from bench.study import parse_setting, read_study
 
-    if options.workers < 1:
-        raise InputError(f"--workers is {options.workers}", "give 1 or more")
     overrides = [parse_setting(text) for text in options.set]
-    if options.dataset:
-        overrides.append((["dataset", "name"], options.dataset))
+    if options.dataset is not None:
+        overrides.append((["dataset", "name"], options.dataset.rstrip("/") or options.dataset))
     if options.backend:
         overrides.append((["backends"], options.backend))
     if options.seed is not None:
         overrides.append((["seed"], options.seed))
     study = read_study(options.study, overrides)
-    out = Path(options.out) if options.out else Path("results") / study.name
+    out = options.out or Path("results") / study.name
     console.log(f"study {study.name}: {study.title}")
     command = shlex.join(["shelfbench", *(options.arguments)])
     print(run_study(study, options.data, out, options.workers, console, command))
@@ -60,8 +75,8 @@ def report(options: argparse.Namespace, console: Console) -> None:
     """Make tables, figures and page again from a run directory."""
     from bench.report.build import build_report
 
-    print(build_report(Path(options.directory), None, console))
-    console.log(f"results: {Path(options.directory) / 'report.html'}")
+    print(build_report(options.directory, None, console))
+    console.log(f"results: {options.directory / 'report.html'}")
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:
@@ -103,6 +118,7 @@ def generate(options: argparse.Namespace, console: Console) -> None:
     """Write a generated catalogue into a folder."""
     from bench.data.generator import GeneratorSettings
     from bench.data.generator import generate as write_catalogue
+    from bench.storage import storage_errors
     from bench.study import build_section, parse_setting
 
     table = {}
@@ -119,11 +135,12 @@ def generate(options: argparse.Namespace, console: Console) -> None:
         if getattr(options, name) is not None:
             table[name] = getattr(options, name)
     settings = build_section(GeneratorSettings, table, "generated", "generate")
-    folder = Path(options.directory)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not an empty folder", "name a new one")
-    write_catalogue(folder, settings, console, options.workers)
-    print(folder)
+    target = options.directory
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is not an empty folder", "name a new one")
+    with storage_errors(target):
+        write_catalogue(target, settings, console, options.workers)
+    print(target)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -169,9 +186,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images"
     )
-    one.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the named dataset")
+    one.add_argument("--data", type=folder, metavar="DIR", help="folder that holds the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")
-    one.add_argument("--out", metavar="DIR", help="run directory; default: results/STUDY; a run in it goes on")
+    one.add_argument(
+        "--out", type=folder, metavar="DIR", help="run directory; default: results/STUDY; a run in it goes on"
+    )
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
     one.add_argument(
         "--set",
@@ -181,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
         help="change a setting of the study, like split.min_products=10 (repeatable)",
     )
     one.add_argument(
-        "--workers", type=int, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
+        "--workers", type=positive, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
     )
     one = verb("datasets", datasets, "list the named datasets and where they are", "shelfbench datasets")
     one = verb("backends", backends, "list the installed backends", "shelfbench backends")
@@ -193,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
         "write a generated catalogue in Kaggle's BSON layout into a new folder",
         "shelfbench generate catalogue --products 2000 --set label_noise=0.1",
     )
-    one.add_argument("directory", metavar="DIR", help="a folder that is not there yet, or empty")
+    one.add_argument("directory", type=folder, metavar="DIR", help="a folder that is not there yet, or empty")
     one.add_argument("--products", type=int, metavar="N", help="number of products; default: 6000")
     one.add_argument("--counts", metavar="FILE", help="CSV of name,count (no header): categories and sizes to follow")
     one.add_argument("--seed", type=int, metavar="N", help="seed; default: 0")
@@ -204,14 +223,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="another setting: departments, categories, skew, label_noise, books, lookalikes ... (repeatable)",
     )
-    one.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes; default: cores")
+    one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes; default: cores")
     one = verb(
         "report",
         report,
         "make tables, figures and page again from a run directory",
         "shelfbench report results/default",
     )
-    one.add_argument("directory", metavar="DIR", help="a run directory")
+    one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     return top
 
 
@@ -246,11 +265,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except MemoryError:
         return _say(str(RunError("out of memory", "use fewer products or categories, or a machine with more")), 1)
+    except OSError as error:
+        if error.filename is None:
+            return _defect(error)
+        return _say(f"{error.filename}: {error.strerror}; correct the path", 2)
     except Exception as error:
-        if os.environ.get("SHELFBENCH_DEBUG"):
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        return _say(f"unexpected {type(error).__name__}: {reason}; this is a defect: SHELFBENCH_DEBUG=1 shows where", 1)
+        return _defect(error)
+
+
+def _defect(error: Exception) -> int:
+    if os.environ.get("SHELFBENCH_DEBUG"):
+        raise error
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    return _say(f"unexpected {type(error).__name__}: {reason}; this is a defect: SHELFBENCH_DEBUG=1 shows where", 1)
 
 
 def _say(message: str, code: int) -> int:

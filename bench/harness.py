@@ -19,7 +19,7 @@ from bench.data.images import UnreadableImage, open_image
 from bench.data.split import make_split
 from bench.errors import InputError, RunError, ShelfbenchError
 from bench.material import Material, dataset_record, gather
-from bench.record import RunRecord, write_parquet
+from bench.record import RunRecord, locked, write_parquet
 from bench.scoring import readable_rows, score
 from bench.storage import storage_errors, write_json
 from bench.study import Study
@@ -64,29 +64,39 @@ def run_study(study: Study, data: Path | None, out: Path, workers: int, console:
     RunError
         If a backend failed; the others are finished and reported first.
     """
+    source = Path(study.dataset.name)
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"the run directory {out} lies within the data {source}", "choose an --out outside of it")
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    record = RunRecord.start(
-        out,
-        {
-            "shelfbench": __version__,
-            "command": command,
-            "study": study.record(),
-            "results_hash": study.results_hash(),
-            "seed": study.seed,
-            "machine": machine(),
-            "versions": versions(),
-        },
-    )
+        with locked(out):
+            return _recorded(study, data, out, workers, console, command)
+
+
+def _recorded(study: Study, data: Path | None, out: Path, workers: int, console: Console, command: str) -> str:
+    """Run, and note how it ended."""
+    values = {
+        "shelfbench": __version__,
+        "command": command,
+        "study": study.record(),
+        "results_hash": study.results_hash(),
+        "seed": study.seed,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    record = RunRecord.start(out, values)
     try:
-        return _run(study, data, out, workers, console, record)
+        text = _run(study, data, out, workers, console, record)
     except KeyboardInterrupt:
         record.finish("interrupted")
         raise
-    except ShelfbenchError as error:
-        if record.values["status"] == "running":
+    except Exception as error:
+        try:
             record.finish("failed", str(error))
+        except ShelfbenchError:
+            console.warn(f"{out / 'run.json'} could not be brought up to date")
         raise
+    return text
 
 
 def _run(study: Study, data: Path | None, out: Path, workers: int, console: Console, record: RunRecord) -> str:
@@ -117,19 +127,17 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
         groups.setdefault(job.store.folder, []).append(job)
     for group in groups.values():
         errors += _run_group(group, material, digests, study, out, console, record)
-    if record.done():
-        from bench.report.build import build_report
+    if not record.done():
+        raise errors[0]
+    from bench.report.build import build_report
 
-        console.log("tables, figures and page")
-        record.finish("complete" if not errors else "failed", "; ".join(map(str, errors)))
-        text = build_report(out, _pictures(material, study), console)
+    console.log("tables, figures and page")
+    record.finish("failed" if errors else "complete", "; ".join(map(str, errors)))
+    text = build_report(out, _pictures(material, study), console)
     if errors:
         first = errors[0]
-        record.finish("failed", "; ".join(map(str, errors)))
-        if not record.done():
-            raise first
         raise type(first)(
-            f"{len(errors)} of {len(study.backends)} backends failed; {first.message} (the others are in {out})",
+            f"{len(errors)} of {len(study.backends)} backends failed ({first.message}); the others are in {out}",
             first.remedy,
         )
     return text
@@ -155,7 +163,7 @@ def _build(study: Study, workers: int, console: Console, record: RunRecord) -> t
 
 
 def _failed(name: str, error: ShelfbenchError, console: Console, record: RunRecord) -> ShelfbenchError:
-    console.warn(f"{name} failed: {error}")
+    console.log(f"{name}: failed")
     record.backend(name, status="failed", reason=str(error))
     return type(error)(f"{name}: {error.message}", error.remedy)
 
@@ -209,8 +217,7 @@ def _note_unreadable(features: Features, material: Material, record: RunRecord) 
         {"record": images.where(int(material.image[row])), "reason": reason}
         for row, reason in sorted(features.reasons.items())
     ]
-    record.values["dataset"]["unreadable_images"] = len(unreadable)
-    record.values["dataset"]["unreadable"] = unreadable
+    record.unreadable(unreadable)
     train = material.images_of("train")
     if not features.readable[train].any():
         raise InputError(

@@ -134,6 +134,4 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
         "unlabelled": catalogue.unlabelled,
         "notes": list(catalogue.notes),
         "duplicates": split.duplicates,
-        "unreadable_images": 0,
-        "unreadable": [],
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ import pyarrow.parquet as pq
 
 from bench.errors import InputError
 from bench.storage import write_json, write_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; two runs in one directory are then the user's care
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
@@ -24,6 +31,24 @@ def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs out of a run directory.
+
+    Raises
+    ------
+    InputError
+        If one is working in it.
+    """
+    with open(out / ".lock", "w") as handle:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"another run is working in {out}", "wait for it, or choose another --out") from None
+        yield
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
@@ -45,6 +70,7 @@ class RunRecord:
     def __init__(self, out: Path, values: dict[str, Any]) -> None:
         self._out = out
         self.values = values
+        self._unreadable: list[dict[str, str]] = []
         self._previous: dict[str, str] = {}  # hashes of the data that an earlier run in this directory rests on
 
     @classmethod
@@ -62,10 +88,11 @@ class RunRecord:
         if any((out / "predictions").glob("*.parquet")):
             try:
                 previous = json.loads((out / "run.json").read_text(encoding="utf-8"))
-                backends = dict(previous["backends"])
+                backends = {name: dict(entry) for name, entry in previous["backends"].items()}
+                hashes = {name: str(previous[name]["hash"]) for name in ("dataset", "split") if previous[name]}
             except FileNotFoundError:
                 raise InputError(f"{out} holds predictions and no run.json", "choose another --out") from None
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise InputError(
                     f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder"
                 ) from None
@@ -76,7 +103,7 @@ class RunRecord:
                     if name not in ("title", "name", "backends") and not name.startswith("report")
                 ]
                 raise InputError(
-                    f"{out} holds a run with other settings ({', '.join(differ)})",
+                    f"{out} holds a run with other settings ({', '.join(differ) or 'of its backends'})",
                     "choose another --out, or delete that folder",
                 )
         values = {
@@ -91,7 +118,8 @@ class RunRecord:
         }
         record = cls(out, values)
         if previous:
-            record._previous = {name: previous[name]["hash"] for name in ("dataset", "split") if previous.get(name)}
+            record._previous = hashes
+            record._unreadable = previous["dataset"].get("unreadable", []) if previous["dataset"] else []
         record._write()
         return record
 
@@ -110,6 +138,11 @@ class RunRecord:
             if self._previous.get(name) and self._previous[name] != new["hash"]:
                 raise InputError(f"the {name} has changed since the run in {self._out} began", "choose another --out")
         self.values["dataset"], self.values["split"] = dataset, split
+        self.unreadable(self._unreadable)
+
+    def unreadable(self, records: list[dict[str, str]]) -> None:
+        """Name the images that cannot be read, and why."""
+        self.values["dataset"].update(unreadable_images=len(records), unreadable=records)
         self._write()
 
     def is_done(self, name: str) -> bool:

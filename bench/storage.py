@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError, RunError
+from bench.errors import InputError, RunError, ShelfbenchError
 
 
 def cache_dir() -> Path:
@@ -27,26 +27,30 @@ def cache_dir() -> Path:
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the errors of a full or forbidden disk into one line that names the place."""
+    elsewhere = "choose another folder with --out, or with SHELFBENCH_CACHE for the cache"
     try:
         yield
     except PermissionError as error:
-        raise InputError(
-            f"no permission to write {error.filename or path}",
-            "choose another folder with --out, or SHELFBENCH_CACHE for the cache",
-        ) from error
-    except (NotADirectoryError, FileExistsError) as error:
-        raise InputError(
-            f"{error.filename or path} is a file where a folder is needed", "choose another --out"
-        ) from error
+        raise InputError(f"no permission to write {error.filename or path}", elsewhere) from error
+    except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        raise InputError(f"{error.filename or path} stands where a folder or file is needed", elsewhere) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
-                f"no space left on the disk while writing {path}",
-                "free some space and run the same command again: it goes on where it was",
-            ) from error
-        if error.errno == errno.EROFS:
-            raise InputError(f"{path} is on a read-only disk", "choose another folder with --out") from error
+        # NumPy's writer gives no errno
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):
+            raise _full(path) from error
+        if error.errno in (errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL):
+            raise InputError(f"cannot write {path} ({error.strerror})", elsewhere) from error
         raise
+    except ShelfbenchError:
+        raise
+    except Exception as error:  # safetensors wraps the system's error in one of its own
+        if "No space left" in str(error):
+            raise _full(path) from error
+        raise
+
+
+def _full(path: Path) -> RunError:
+    return RunError(f"no space left on the disk while writing {path}", "free some space and run the same command again")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

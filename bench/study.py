@@ -38,6 +38,8 @@ class ReportSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
+        from bench.verdict.metrics import exact_target
+
         if not self.targets or any(
             isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target <= 1
             for target in self.targets
@@ -45,6 +47,8 @@ class ReportSettings:
             raise InputError(
                 f"report.targets is {list(self.targets)}", "give precisions above 0 and up to 1, like [0.9, 0.95]"
             )
+        for target in self.targets:
+            exact_target(str(target))
 
 
 SECTIONS: dict[str, type] = {
@@ -144,7 +148,7 @@ def _value(value: Any, default: Any, where: str) -> Any:
         raise InputError(f"{where} is {value!r}", "give text in quotes")
     if isinstance(default, tuple):
         values = list(value) if isinstance(value, (list, tuple)) else [value]
-        return tuple(_value(item, default[0], where) if default else item for item in values)
+        return tuple(_value(item, default[0] if default else "", where) for item in values)
     return value
 
 
@@ -176,13 +180,15 @@ def build_section(kind: type, table: Any, section: str, source: str) -> Any:
 
 def parse_setting(text: str) -> tuple[list[str], Any]:
     """Read one ``--set KEY=VALUE``: a TOML value, or plain text where it is none."""
+    if "\n" in text or len(text) > 10_000:
+        raise InputError(f"--set {text[:40]!r} ... is no KEY=VALUE", "write one setting on one line")
     key, equals, raw = text.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path) or len(path) > 2:
         raise InputError(f"--set {text!r} is no KEY=VALUE", "write for example --set split.min_products=10")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = raw.strip()
     return path, value
 
@@ -229,8 +235,8 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
             )
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML: {error}", "correct it") from None
+    except (ValueError, RecursionError) as error:  # TOML's and UTF-8's errors are ValueErrors, as is a number too long
+        raise InputError(f"{path} is no TOML: {str(error)[:200]}", "correct it") from None
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its rights") from None
     name = path.stem

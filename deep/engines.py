@@ -41,6 +41,10 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with _muted():
     import keras
 
+# A user's keras.json may say otherwise, and features are kept under the name of float32.
+keras.config.set_floatx("float32")
+keras.config.set_dtype_policy("float32")
+
 __all__ = ["jit_compile", "keras"]
 
 

@@ -85,7 +85,7 @@ def test_wrong_words(capsys):
     assert "invalid choice: 'walk'" in fails(capsys, 2, "walk")
     assert "--nope" in fails(capsys, 2, "run", "--nope")
     assert "--seed" in fails(capsys, 2, "run", "--seed", "x")
-    assert "--workers is 0" in fails(capsys, 2, "run", "--workers", "0")
+    assert "'0' is not a whole number" in fails(capsys, 2, "run", "--workers", "0")
 
 
 @pytest.fixture
@@ -172,6 +172,17 @@ def wrong_inputs(tmp_path, image_folder):
         (["--out", "{}/notes.txt", "--dataset", "{}/shop"], "notes.txt"),
         (["--out", "{}/notes.txt/deeper", "--dataset", "{}/shop"], "notes.txt"),
         (["--set", "generated.products=3"], "products"),
+        (["--dataset", ""], "dataset.name is empty"),
+        (["--data", "{}/empty"], "means nothing to the generated catalogue"),
+        (["--dataset", "/dev/null"], "is no catalogue"),
+        (["--dataset", "{}/" + "x" * 300], "name too long"),
+        (["--dataset", "~nouser/x"], "home directory"),
+        (["--set", "seed=1\nfoo=2"], "one line"),
+        (["--set", "seed=" + "9" * 5000], "seed"),
+        (["--set", "seed=" + "[" * 3000], "whole number"),
+        (["--set", "svm.C=1e300"], "svm.C"),
+        (["--set", "report.targets=[0.12345678912]"], "0.12345678912"),
+        (["--set", "dataset.levels=[2020-01-01]"], "dataset.levels"),
     ],
 )
 def test_wrong_input_is_one_line(capsys, wrong_inputs, words, message):
@@ -220,7 +231,7 @@ def test_folders_without_rights(capsys, wrong_inputs, monkeypatch):
     [
         (errno.ENOSPC, 1, "no space left on the disk"),
         (errno.EACCES, 2, "no permission to write"),
-        (errno.EROFS, 2, "read-only disk"),
+        (errno.EROFS, 2, "Read-only file system"),
     ],
 )
 def test_a_full_or_forbidden_disk(capsys, wrong_inputs, monkeypatch, code, exit_code, message):

@@ -57,6 +57,14 @@ def shop(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cold_cache(tmp_path_factory):
+    """Features that no other test has computed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHELFBENCH_CACHE", str(tmp_path_factory.mktemp("cold")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def done(shop, tmp_path_factory):
     """A finished run, and what it printed."""
@@ -187,6 +195,25 @@ def test_a_run_goes_on_in_its_directory(shop, tmp_path, capsys):
         run(shop, out, backends=BACKENDS[:1])
 
 
+def test_the_unreadable_stay_on_record(shop, tmp_path):
+    for _ in range(2):
+        run(shop, tmp_path / "run", backends=BACKENDS[:1])
+        assert record(tmp_path / "run")["dataset"]["unreadable_images"] == 24
+
+
+def test_one_run_at_a_time_in_a_directory(shop, tmp_path):
+    from bench.record import locked
+
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is working"):
+        run(shop, tmp_path / "run", backends=BACKENDS[:1])
+
+
+def test_results_do_not_go_into_the_data(image_folder):
+    with pytest.raises(InputError, match="lies within the data"):
+        run(image_folder, image_folder / "results", backends=BACKENDS[:1])
+
+
 def test_changed_data_are_noticed(image_folder, tmp_path):
     out = tmp_path / "run"
     run(image_folder, out, backends=BACKENDS[:1])
@@ -197,7 +224,7 @@ def test_changed_data_are_noticed(image_folder, tmp_path):
 
 def test_one_failing_backend_leaves_the_others(shop, tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(InputError, match="1 of 2 backends failed; bottleneck-svm@inception_v3"):
+    with pytest.raises(InputError, match=r"1 of 2 backends failed \(bottleneck-svm@inception_v3: "):
         run(shop, out, "weights=none", backends=["hog-svm", "bottleneck-svm@inception_v3"])
     values = record(out)
     assert values["status"] == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from bench.errors import InputError
+
+DIGEST = np.dtype("V16")
 
 
 class ImageBytes(Protocol):
@@ -26,8 +29,8 @@ class ImageBytes(Protocol):
     def where(self, index: int) -> str:
         """Name the file and record of one image, for messages."""
 
-    def locations(self) -> np.ndarray | None:
-        """Place of every image within `files` as integers, in order; None where the files are a folder's."""
+    def identity(self) -> bytes | None:
+        """Hash of where every image stands in `files`, in order; None where that says nothing of its content."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Catalogue:
     def images_per_product(self) -> np.ndarray:
         """Number of images of each product, int64."""
         return np.bincount(self.image_product, minlength=len(self.product_id))
+
+
+def digest(data: bytes) -> bytes:
+    """Hash of the content of one image (BLAKE2b, 16 bytes)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:

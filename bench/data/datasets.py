@@ -203,7 +203,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             raise InputError(
                 f"{path} does not exist", "correct the path, or see shelfbench datasets for the named ones"
             )
-        if path.is_file():
+        if not path.is_dir():
             if path.suffix == ".bson":
                 return read_bson(path, name, settings.truncated, console)
             if path.suffix == ".parquet":
@@ -250,7 +250,10 @@ def open_dataset(
     """
     datasets = named_datasets()
     if settings.name not in datasets:
-        path = Path(settings.name).expanduser()
+        try:
+            path = Path(settings.name).expanduser()
+        except RuntimeError as error:
+            raise InputError(f"{settings.name}: {error}", "write the whole path") from None
         if data is not None and not path.exists():
             path = data / settings.name
         if not path.exists() and os.sep not in settings.name:
@@ -261,6 +264,8 @@ def open_dataset(
         return open_path(path, settings.name, settings, console), None
     named = datasets[settings.name]
     if named.method == "generate":
+        if data is not None:
+            raise InputError(f"--data {data} means nothing to the generated catalogue", "name a dataset with --dataset")
         folder = _generated(generated, workers, console)
     else:
         folder = find_named(named.name, data) or fetch(named.name, console)

@@ -7,12 +7,12 @@ hash of the encoded bytes, so any dataset, split or study that meets the same im
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
 import threading
 import time
 import uuid
+import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,19 +24,16 @@ import numpy as np
 
 from bench.backend import FeatureExtractor
 from bench.console import Console
-from bench.data.catalogue import Catalogue, ImageBytes, chunks
+from bench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from bench.data.images import ImageSettings, decode_batch
 from bench.errors import InputError
 from bench.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
 
-SEGMENT_IMAGES = 4096
-DIGEST = np.dtype("V16")
+# Images per segment: what a kill can cost.
+SEGMENT_IMAGES = 2048
 STORE_VERSION = 1
-
-
-def digest(data: bytes) -> bytes:
-    """Hash of the content of one image (BLAKE2b, 16 bytes)."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+# What reading a damaged file of arrays or of JSON may raise.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
@@ -47,27 +44,33 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
     ndarray of V16, shape (images,)
     """
     images = catalogue.images
-    locations = images.locations()
+    identity = images.identity()
     kept = None
-    if locations is not None:
+    if identity is not None:
         stats = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in images.files]
-        order = hashlib.blake2b(np.ascontiguousarray(locations).data, digest_size=16).hexdigest()
-        kept = cache_dir() / "digests" / f"{fingerprint([stats, order])}.npy"
+        kept = cache_dir() / "digests" / f"{fingerprint([stats, identity.hex()])}.npz"
         if kept.exists():
             try:
-                stored = np.load(kept, allow_pickle=False)
-                if stored.dtype == DIGEST and stored.shape == (len(images),):
-                    return stored
-            except (OSError, ValueError, EOFError):
-                console.warn(f"{kept} is damaged and is made again")
+                with np.load(kept, allow_pickle=False) as stored:
+                    digests, checksum = stored["digests"], int(stored["checksum"])
+                if digests.shape == (len(images),) and digests.dtype == DIGEST and zlib.crc32(digests.data) == checksum:
+                    return digests
+                raise ValueError("its checksum differs")
+            except _DAMAGED as error:
+                console.warn(f"{kept} is damaged ({error}) and is made again")
     result = np.empty(len(images), DIGEST)
     with console.progress(len(images), "hashing images") as bar:
         for part in chunks(np.arange(len(images)), 1024):
             result[part] = np.frombuffer(b"".join(map(digest, images.read(part))), DIGEST)
             bar.update(len(part))
     if kept is not None:
-        write_whole(kept, lambda aside: _save_array(aside, result))
+        write_whole(kept, lambda aside: _save_digests(aside, result))
     return result
+
+
+def _save_digests(path: Path, digests: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.savez(handle, digests=digests, checksum=np.asarray(zlib.crc32(digests.data)))
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -155,10 +158,10 @@ class FeatureStore:
                 record = json.loads(meta.read_text(encoding="utf-8"))
                 digests = np.load(meta.with_suffix(".digests.npy"), allow_pickle=False)
                 path = meta.with_suffix(".features.npy")
-                if not path.exists() or digests.dtype != DIGEST:
+                if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:
                     raise ValueError("incomplete")
                 found.append(_Segment(path, digests, record["seconds"], record["checksum"], record["failures"]))
-            except (OSError, ValueError, KeyError) as error:
+            except _DAMAGED as error:
                 self._console.warn(f"features in {meta} are damaged ({error}) and are computed again")
                 meta.unlink(missing_ok=True)
         return found
@@ -169,7 +172,7 @@ class FeatureStore:
             rows = np.load(segment.path, allow_pickle=False)
             if zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum and len(rows) == len(segment.digests):
                 return rows
-        except (OSError, ValueError):
+        except _DAMAGED:
             pass
         self._console.warn(f"features in {segment.path} do not match their checksum and are computed again")
         segment.path.with_name(segment.path.name.replace(".features.npy", ".json")).unlink(missing_ok=True)
@@ -182,7 +185,13 @@ class FeatureStore:
         # last, because a segment exists once its record does
         write_json(
             stem.with_suffix(".json"),
-            {"seconds": seconds, "images": len(digests), "failures": failures, "checksum": zlib.crc32(rows.data)},
+            {
+                "seconds": seconds,
+                "images": len(digests),
+                "failures": failures,
+                "checksum": zlib.crc32(rows.data),
+                "digests_checksum": zlib.crc32(np.ascontiguousarray(digests).data),
+            },
         )
 
     def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:

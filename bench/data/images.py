@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
+import PIL
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from bench.errors import InputError
@@ -16,6 +17,7 @@ from bench.errors import InputError
 # A header may promise any size in a few bytes; nothing is decoded beyond this many pixels.
 MAX_PIXELS = 100_000_000
 IMAGES_VERSION = 1
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "PPM", "ICO", "TGA", "DIB", "PCX")
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,33 @@ class ImageSettings:
 
     def describe(self) -> dict[str, object]:
         """Everything here that changes pixels, for the key of features."""
-        return {"fit": self.fit, "background": 255, "resample": "bicubic", "version": IMAGES_VERSION}
+        return {
+            "fit": self.fit,
+            "background": 255,
+            "resample": "bicubic",
+            "version": IMAGES_VERSION,
+            "pillow": PIL.__version__,  # decoders change with it, and so does what they refuse
+        }
 
 
 class UnreadableImage(Exception):
     """Bytes that give no picture; the message says why, in a few words."""
 
 
+def _formats() -> list[str]:
+    """Formats of photos that the installed Pillow reads; none that would start another program."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB on white, the way a viewer shows it."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image, np.float64)
-        # Pillow gives 16-bit grey as I;16 or I; floats are taken as 0 to 1 unless they exceed it
-        scale = 65535.0 if image.mode != "F" else max(1.0, float(values.max(initial=0.0)))
+        # Pillow gives 16-bit grey as I;16 or I; floats are taken as 0 to 1; what exceeds that is scaled by its maximum
+        scale = max(1.0 if image.mode == "F" else 65535.0, float(values.max(initial=0.0)))
+        if isinstance(clear := image.info.get("transparency"), int):
+            values[values == clear] = scale
         return Image.fromarray(np.uint8(np.clip(values / scale, 0.0, 1.0) * 255.0 + 0.5)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
@@ -88,7 +104,7 @@ def open_image(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities that Pillow mends by itself are not the user's concern
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_formats())
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
             image.load()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalogue import Catalogue, digest
 from bench.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -282,7 +282,8 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
         )
     position = np.full(len(catalogue.product_id), -1, np.int64)
     position[product] = np.arange(len(product))
-    of_kept = position[catalogue.image_product] >= 0
+    # an empty or missing file is like no other, and no reason to drop a product
+    of_kept = (position[catalogue.image_product] >= 0) & (digests != np.frombuffer(digest(b""), digests.dtype)[0])
     _, digest_code = np.unique(digests[of_kept], return_inverse=True)
     split, report = _handle_duplicates(
         split, position[catalogue.image_product[of_kept]], digest_code, settings.duplicates

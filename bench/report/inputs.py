@@ -140,6 +140,9 @@ def open_run(run_dir: Path) -> RunDirectory:
         raise InputError(f"{path} cannot be read ({error})", AGAIN) from error
     if not isinstance(record, dict) or not isinstance(record.get("backends", {}), dict):
         raise InputError(f"{path} is no run's record", AGAIN)
+    entries = [record.get(name) or {} for name in ("dataset", "split", "study", "machine", "versions")]
+    if not all(isinstance(entry, dict) for entry in [*entries, *record.get("backends", {}).values()]):
+        raise InputError(f"{path} is no run's record", AGAIN)
     record = {key: value for key, value in record.items() if value is not None}
     known = record.get("backends", {})
     files = (run_dir / "predictions").glob("*.parquet")

@@ -119,7 +119,7 @@ def _pairs(rows: Iterable[tuple[str, object]]) -> str:
 def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
     sizes = run.record.get("split", {})
     products = [count(sizes.get(split, {}).get("products")) for split in ("train", "validation", "test")]
-    parts = [f"<header>\n<h1>{html.escape(title)} · {len(run.backends)} backends</h1>"]
+    parts = [f"<header>\n<h1>{html.escape(title)} · {len(run.backends)} backend{'s' * (len(run.backends) != 1)}</h1>"]
     if choice is None:
         parts.append(_text("No backend can be chosen: the split has no validation products.", "verdict"))
     else:

@@ -31,7 +31,7 @@ class Pictures:
     def where(self, index):
         return f"picture {index}"
 
-    def locations(self):
+    def identity(self):
         return None
 
 
@@ -140,7 +140,7 @@ def test_unreadable_images_are_told_now_and_later(tmp_path):
     assert not only.readable.any()
 
 
-@pytest.mark.parametrize("damage", ["features", "digests", "json", "flip"])
+@pytest.mark.parametrize("damage", ["features", "digests", "json", "list", "flip", "empty"])
 def test_damaged_segments_are_computed_again(ten, tmp_path, damage):
     right = computed(ten, Means(), tmp_path).matrix
     [folder] = tmp_path.iterdir()
@@ -152,6 +152,12 @@ def test_damaged_segments_are_computed_again(ten, tmp_path, damage):
     elif damage == "json":
         [path] = [path for path in folder.glob("*.json") if path.name != "key.json"]
         path.write_text("{")
+    elif damage == "list":
+        [path] = [path for path in folder.glob("*.json") if path.name != "key.json"]
+        path.write_text("[]")
+    elif damage == "empty":
+        [path] = folder.glob("*.digests.npy")
+        path.write_bytes(b"")
     else:
         [path] = folder.glob(f"*.{damage}.npy")
         path.write_bytes(path.read_bytes()[:-20])
@@ -194,6 +200,44 @@ def test_digests_are_of_content_and_follow_the_order(tmp_path, fresh_cache, imag
     (image_folder / cat.images.where(3)).write_bytes(noise_picture(12345))
     after = image_digests(cat, QUIET)
     assert (before != after).sum() == 1
+
+
+def test_another_image_column_is_another_picture(tmp_path, fresh_cache):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bench.data.datasets import open_path
+    from bench.data.sources.tables import DatasetSettings
+
+    columns = {
+        name: [{"bytes": noise_picture(10 * number + i), "path": ""} for i in range(4)]
+        for number, name in enumerate(("front", "back"))
+    }
+    pq.write_table(pa.table({"category": ["a"] * 4, **columns}), tmp_path / "t.parquet")
+    front, back = (
+        image_digests(open_path(tmp_path / "t.parquet", "t", DatasetSettings(image=name), QUIET), QUIET)
+        for name in ("front", "back")
+    )
+    assert (front != back).all()
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"PK\x03\x04 garbage", None])
+def test_damaged_digests_are_made_again(tmp_path, fresh_cache, damage):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bench.data.datasets import open_path
+    from bench.data.sources.tables import DatasetSettings
+
+    table = {"category": ["a"] * 9, "image": [{"bytes": noise_picture(i), "path": ""} for i in range(9)]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    cat = open_path(tmp_path / "t.parquet", "t", DatasetSettings(), QUIET)
+    right = image_digests(cat, QUIET)
+    [kept] = (fresh_cache / "digests").iterdir()
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2 - 40] ^= 1
+    kept.write_bytes(content if damage is None else damage)
+    assert (image_digests(cat, QUIET) == right).all()
 
 
 def test_digests_of_a_table_are_kept_by_the_order_of_its_images(tmp_path, fresh_cache):

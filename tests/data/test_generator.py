@@ -367,7 +367,7 @@ def test_fewer_products_than_listed_categories_are_refused(tmp_path):
     ],
 )
 def test_bad_settings_are_refused_by_name(name, value):
-    with pytest.raises(InputError, match=rf"generator\.{name} = "):
+    with pytest.raises(InputError, match=rf"generated\.{name} = "):
         GeneratorSettings(**{name: value})
 
 

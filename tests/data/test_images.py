@@ -49,6 +49,20 @@ def test_transparency_is_seen_on_white():
     assert np.allclose(centre(keyed), 255)
 
 
+def test_sixteen_bit_transparency_and_wide_integers():
+    values = np.full((9, 9), 900, np.uint16)
+    keyed = encoded(Image.fromarray(values), "PNG", transparency=900)
+    assert np.allclose(centre(keyed), 255)
+    wide = np.full((9, 9), 2**30, np.int32)
+    wide[0] = 2**31 - 1
+    assert np.allclose(centre(encoded(Image.fromarray(wide), "TIFF")), 128, atol=2)
+
+
+def test_nothing_is_handed_to_another_program():
+    with pytest.raises(UnreadableImage, match="no image format"):
+        decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", 8)
+
+
 def test_the_first_frame_of_an_animation():
     frames = [Image.new("RGB", (20, 20), color) for color in ((250, 0, 0), (0, 250, 0))]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])

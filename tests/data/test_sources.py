@@ -79,9 +79,10 @@ def test_bson_index_is_reused_until_the_file_changes(tmp_path, fresh_cache, monk
     write_bson(tmp_path, documents(15))
     assert len(opened(path).product_id) == 15
     assert len(scans) == 2
-    for kept in (fresh_cache / "indexes").iterdir():
-        kept.write_bytes(b"damaged")
-    assert len(opened(path).product_id) == 15
+    for damage in (b"damaged", b"PK\x03\x04", b""):
+        for kept in (fresh_cache / "indexes").iterdir():
+            kept.write_bytes(damage)
+        assert len(opened(path).product_id) == 15
 
 
 MEASURE = """
@@ -338,6 +339,73 @@ def test_folders_that_hold_no_catalogue(tmp_path, image_folder):
         opened(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is no catalogue"):
         opened(image_folder / "red" / "00.png")
+
+
+def test_links_that_lead_back_are_followed_once(image_folder):
+    (image_folder / "red" / "loop").symlink_to("..")
+    (image_folder / "red" / "again").symlink_to(".")
+    catalogue = opened(image_folder)
+    assert len(catalogue.product_id) < 72 + 72
+
+
+def test_a_stranger_beside_split_folders_is_named(tmp_path, image_folder):
+    for part in ("train", "test", "__MACOSX"):
+        shutil.copytree(image_folder, tmp_path / "split" / part)
+    assert set(opened(tmp_path / "split").split) == {"train", "test"}
+    shutil.copytree(image_folder, tmp_path / "split" / "extra")
+    with pytest.raises(InputError, match="holds split folders and also extra"):
+        opened(tmp_path / "split")
+
+
+def test_a_folder_has_no_columns(image_folder):
+    with pytest.raises(InputError, match="has no columns"):
+        opened(image_folder, category="kind")
+
+
+def test_pipes_and_names_that_are_no_text(image_folder):
+    os.mkfifo(image_folder / "red" / "pipe.jpg")
+    assert len(opened(image_folder).product_id) == 72
+    os.mkdir(os.fsencode(image_folder) + b"/c\xff")
+    (image_folder / os.fsdecode(b"c\xff") / "a.png").write_bytes(noise_picture(1))
+    with pytest.raises(InputError, match="is not UTF-8"):
+        opened(image_folder)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"category": [["a"]] * 4 + [["b"]] * 4}, "no plain value"),
+        ({"product_id": [[i] for i in range(8)]}, "no plain value"),
+        ({"split": ["train"] * 7 + [None]}, "has no split"),
+        ({"image": [{"bytes": "text", "path": ""}] * 8}, "not a struct of bytes"),
+    ],
+)
+def test_parquet_values_of_odd_types(tmp_path, columns, message):
+    with pytest.raises(InputError, match=message):
+        opened(write_shards(tmp_path / "p", **columns))
+
+
+def test_parquet_ids_of_mixed_types_and_categorical_levels(tmp_path):
+    def ids(shard):
+        return [i // 2 for i in range(8)] if shard == 0 else [str(i // 2) for i in range(8)]
+
+    level = pa.array(["x", None] * 4).dictionary_encode()
+    catalogue = opened(write_shards(tmp_path / "p", product_id=ids, category=["c"] * 8, level1=level))
+    assert sorted(catalogue.product_id) == ["0", "1", "2", "3"]
+    assert catalogue.images_per_product.tolist() == [4, 4, 4, 4]
+    binary = opened(write_shards(tmp_path / "b", category=[b"shoe"] * 8))
+    assert [category.key for category in binary.categories] == ["shoe"]
+
+
+def test_metadata_that_contradicts_itself_or_is_absolute(image_folder):
+    (image_folder / "metadata.csv").write_text("file_name,category\nred/00.png,a\nred/00.png,b\n")
+    with pytest.raises(InputError, match=r"product red/00\.png has the category 'b' here and 'a'"):
+        opened(image_folder)
+    (image_folder / "metadata.csv").write_text(f"file_name,category\n{image_folder}/red/00.png,a\nred/01.png,b\n")
+    assert opened(image_folder).product_id.tolist() == ["red/00.png", "red/01.png"]
+    (image_folder / "metadata.csv").write_bytes(b"file_name,category\nred/\x0000.png,a\n")
+    with pytest.raises(InputError, match=r"metadata\.csv"):
+        opened(image_folder)
 
 
 def test_named_datasets_are_looked_for_in_order(tmp_path, monkeypatch, fresh_cache):

@@ -37,7 +37,9 @@ def catalogue(sizes, photos=1, split=None):
 
 
 def split_of(cat, seed=0, digests=None, **options):
-    return make_split(cat, SplitSettings(**options), seed, np.arange(len(cat.images)) if digests is None else digests)
+    return make_split(
+        cat, SplitSettings(**options), seed, np.arange(len(cat.images)).astype("V16") if digests is None else digests
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,18 @@ def test_duplicates_across_splits_are_reported_dropped_or_grouped():
         assert grouped[a + 500] == grouped[b + 500]
     unaffected = np.setdiff1d(np.arange(240), np.ravel(pairs)) + 500
     assert (grouped[unaffected] == kept.frame(cat).set_index("product_id")["split"][unaffected]).all()
+
+
+@pytest.mark.parametrize("how", ["keep", "drop", "group"])
+def test_empty_files_are_no_duplicates_of_each_other(how):
+    from bench.data.catalogue import DIGEST, digest
+
+    cat = catalogue([120, 120])
+    digests = np.arange(240).astype(DIGEST)
+    digests[::3] = np.frombuffer(digest(b""), DIGEST)[0]
+    split = split_of(cat, 3, digests, duplicates=how)
+    assert len(split.product) == 240
+    assert split.duplicates["products_across_splits"] == 0
 
 
 def test_grouping_follows_chains():

@@ -153,7 +153,7 @@ def _scaled(counts: np.ndarray, settings: GeneratorSettings) -> np.ndarray:
         return counts
     if settings.products < len(counts):
         raise InputError(
-            f"generator.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
+            f"generated.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
             "ask for more products, or 0 for the counts as given",
         )
     return 1 + _apportion(counts.astype(np.float64), settings.products - len(counts))

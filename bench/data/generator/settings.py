@@ -64,15 +64,15 @@ class GeneratorSettings:
         for name in ("seed", "products", "departments", "categories", "pixels", "quality", "max_photos"):
             if not isinstance(getattr(self, name), int) or isinstance(getattr(self, name), bool):
                 raise InputError(
-                    f"generator.{name} = {getattr(self, name)!r} is no whole number", "give a whole number"
+                    f"generated.{name} = {getattr(self, name)!r} is no whole number", "give a whole number"
                 )
         for name in ("skew", "books", "lookalikes"):
             if not isinstance(getattr(self, name), bool):
-                raise InputError(f"generator.{name} = {getattr(self, name)!r} is no switch", "write true or false")
+                raise InputError(f"generated.{name} = {getattr(self, name)!r} is no switch", "write true or false")
         if not isinstance(self.counts, str):
-            raise InputError(f"generator.counts = {self.counts!r} is no path", "give the path of a CSV file name,count")
+            raise InputError(f"generated.counts = {self.counts!r} is no path", "give the path of a CSV file name,count")
         if isinstance(self.label_noise, bool) or not isinstance(self.label_noise, int | float):
-            raise InputError(f"generator.label_noise = {self.label_noise!r} is no number", "give a share from 0 to 0.5")
+            raise InputError(f"generated.label_noise = {self.label_noise!r} is no number", "give a share from 0 to 0.5")
         self._within("seed", 0, 2**63 - 1)
         self._within("departments", 1 if self.books else 2, MAX_DEPARTMENTS)
         self._within("categories", self.departments, 100_000)
@@ -85,7 +85,7 @@ class GeneratorSettings:
     def _within(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         if not low <= value <= high:
-            raise InputError(f"generator.{name} = {value} is out of range", f"give a value from {low} to {high}")
+            raise InputError(f"generated.{name} = {value} is out of range", f"give a value from {low} to {high}")
 
 
 def read_counts(path: Path) -> list[tuple[str, int]]:

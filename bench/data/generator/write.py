@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import signal
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -122,7 +123,12 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
     if workers == 1:
         return (_draw(task, settings) for task in tasks)
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
-    return parallel(joblib.delayed(_draw)(task, settings) for task in tasks)
+    return parallel(joblib.delayed(_draw_in_worker)(task, settings) for task in tasks)
+
+
+def _draw_in_worker(task: _Task, settings: GeneratorSettings) -> list[bytes]:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends its workers
+    return _draw(task, settings)
 
 
 def _draw(task: _Task, settings: GeneratorSettings) -> list[bytes]:

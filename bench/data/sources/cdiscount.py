@@ -7,8 +7,11 @@ cache; pictures are then read by offset through a memory map, so memory grows wi
 from __future__ import annotations
 
 import csv
+import hashlib
 import mmap
 import struct
+import zipfile
+import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -194,7 +197,7 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
             with np.load(kept, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             return arrays, str(arrays.pop("note"))
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             console.warn(f"the index {kept} is damaged and is built again")
     arrays, note = _scan(path, truncated, console)
 
@@ -244,9 +247,9 @@ class BSONImages:
         """Name the file, product and offset."""
         return f"{self.files[0].name}, product {self._product_id[index]}, picture at byte {self._offsets[index]}"
 
-    def locations(self) -> np.ndarray:
-        """Give the byte offsets."""
-        return self._offsets
+    def identity(self) -> bytes:
+        """Hash the byte offsets."""
+        return hashlib.sha256(self._offsets.tobytes()).digest()
 
 
 def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
@@ -261,6 +264,10 @@ def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
                     "use Kaggle's category_names.csv",
                 )
             for row in rows:
+                if any(row[name] is None for name in wanted):
+                    raise InputError(
+                        f"{path}, line {rows.line_num}: too few columns", "use Kaggle's category_names.csv"
+                    )
                 try:
                     names[int(row["category_id"])] = (
                         row["category_level1"],
@@ -274,6 +281,8 @@ def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
                     ) from None
     except FileNotFoundError:
         raise InputError(f"{path} is missing", "put Kaggle's category_names.csv beside the BSON file") from None
+    except (csv.Error, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be read ({error})", "use Kaggle's category_names.csv") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start})", "use Kaggle's category_names.csv"

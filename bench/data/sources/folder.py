@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class FileImages:
         """Name the file, relative to the folder."""
         return str(self._names[index])
 
-    def locations(self) -> None:
+    def identity(self) -> None:
         """Give nothing: a folder's files may change without a trace in the folder."""
         return None
 
@@ -51,13 +52,25 @@ class FileImages:
 def _files_below(folder: Path) -> tuple[list[Path], int]:
     """Image files below a folder, sorted, and the number of other files."""
     found, others = [], 0
+    seen = set()
     for where, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(where)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in (where, *names):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{folder.parent}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
         for name in sorted(names):
+            path = Path(where) / name
             if name.startswith("."):
                 continue
-            if Path(name).suffix.lower() in SUFFIXES:
-                found.append(Path(where) / name)
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
+                found.append(path)
             else:
                 others += 1
     return found, others
@@ -70,10 +83,16 @@ def _subfolders(folder: Path) -> list[Path]:
 def split_folders(root: Path) -> dict[Path, str]:
     """Give the split folders of a root: {folder: 'train' | 'validation' | 'test'}; empty where there are none."""
     folders = _subfolders(root)
-    names = {path: SPLIT_NAMES.get(path.name.lower()) for path in folders}
-    if "train" in names.values() and all(names.values()):
-        return {path: str(split) for path, split in names.items()}
-    return {}
+    names = {path: SPLIT_NAMES.get(path.name.lower()) for path in folders if path.name != "__MACOSX"}
+    strangers = [path.name for path, split in names.items() if split is None]
+    if "train" not in names.values() or (strangers and len(strangers) == len(names) - 1):
+        return {}
+    if strangers:
+        raise InputError(
+            f"{root} holds split folders and also {', '.join(strangers[:5])}",
+            "move what is no split elsewhere, or rename the categories train, validation and test",
+        )
+    return {path: str(split) for path, split in names.items()}
 
 
 def find_metadata(folder: Path) -> Path | None:
@@ -103,10 +122,12 @@ def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.Data
     rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
     names = []
     for line, name in enumerate(table["file_name"], 2):
-        target = path.parent / str(name)
-        if pd.isna(name) or not target.resolve().is_relative_to(root.resolve()):
+        if pd.isna(name) or "\0" in str(name):
+            raise InputError(f"{path}, line {line}: no file_name", "correct the table")
+        target = Path(os.path.normpath(path.parent.absolute() / str(name)))
+        if not target.resolve().is_relative_to(root.resolve()) or not target.is_relative_to(root.absolute()):
             raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
-        names.append(str(target.relative_to(root)))
+        names.append(str(target.relative_to(root.absolute())))
     rows["where"] = names
     return rows
 
@@ -132,7 +153,8 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
     """
     splits = split_folders(root)
     notes: list[str] = []
-    if table := find_metadata(root):
+    table = find_metadata(root)
+    if table:
         rows = _read_metadata(table, settings, root)
     elif splits and any(find_metadata(folder) for folder in splits):
         frames = []
@@ -156,6 +178,9 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"where": [], "category": []})
         if others:
             notes.append(f"{others} files that are no images are left alone")
+    if table is None:
+        if settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
+            raise InputError(f"{root} is a folder of categories and has no columns", "leave out the dataset.* settings")
     if rows.empty:
         loose, _ = _files_below(root)
         hint = (

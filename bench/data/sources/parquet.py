@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -75,9 +76,19 @@ class ParquetImages:
         """Name the file and row."""
         return f"{self.files[int(self._file[index])].name}, row {self._row[index]}"
 
-    def locations(self) -> np.ndarray:
-        """Give file and row in one number."""
-        return (self._file.astype(np.int64) << 40) | self._row
+    def identity(self) -> bytes:
+        """Hash column, files and rows."""
+        return hashlib.sha256(self._column.encode() + b"\0" + self._file.tobytes() + self._row.tobytes()).digest()
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Whether a type is a struct with a binary field ``bytes``."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    field = kind.field("bytes").type
+    return pa.types.is_binary(field) or pa.types.is_large_binary(field) or pa.types.is_binary_view(field)
 
 
 def _first_line(error: BaseException) -> str:
@@ -124,8 +135,11 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings, co
                     f"{file} has no column {settings.image!r} (it has {', '.join(schema.names)})",
                     "name the column of images with --set dataset.image=COLUMN",
                 )
+            twice = [column for column in {*columns.values(), settings.image} if schema.names.count(column) > 1]
+            if twice:
+                raise InputError(f"{file} has the column {twice[0]!r} more than once", "rename one of them")
             kind = schema.field(settings.image).type
-            if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+            if not _holds_bytes(kind):
                 raise InputError(
                     f"{file}: column {settings.image!r} is {kind}, not a struct of bytes and path",
                     "write the images in the Hugging Face image layout",

@@ -88,10 +88,31 @@ def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str
 
 
 def as_key(value: object) -> str:
-    """Text of a category's value; whole numbers that pandas made floats (for want of a value elsewhere) stay whole."""
+    """Text of a category's value; whole numbers that pandas made floats (for want of a value elsewhere) stay whole.
+
+    Raises
+    ------
+    TypeError
+        If the value is no scalar.
+    """
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if not pd.api.types.is_scalar(value):
+        raise TypeError("no scalar")
     return str(value)
+
+
+def _keys(values: pd.Series, what: str, where: pd.Series) -> pd.Series:
+    """Give the texts of a column, row by row."""
+    try:
+        return values.astype(object).map(as_key)
+    except TypeError:
+        odd = next(row for row, value in enumerate(values) if not pd.api.types.is_scalar(value))
+        raise InputError(
+            f"{where.iloc[odd]}: the {what} {str(values.iloc[odd])[:60]!r} is no plain value", "write text or a number"
+        ) from None
 
 
 def catalogue_from_rows(
@@ -117,6 +138,7 @@ def catalogue_from_rows(
     InputError
         If a product has two categories or is in two splits; its record is named.
     """
+    rows = rows.assign(category=rows["category"].astype(object))
     labelled = rows["category"].notna() & (rows["category"].astype(str).str.strip() != "")
     unlabelled = int((~labelled).sum())
     row_numbers = np.flatnonzero(labelled.to_numpy())
@@ -129,8 +151,11 @@ def catalogue_from_rows(
             f"{rows['where'][int(np.flatnonzero(identifiers.isna())[0])]} has no product_id",
             "fill it in, or leave the column out where each image is a product",
         )
+    if identifiers.dtype != np.int64:
+        identifiers = _keys(identifiers, "product_id", rows["where"])
+    rows = rows.assign(product_id=identifiers)
     table = gather_products(identifiers.to_numpy())
-    keys = rows["category"].map(as_key)
+    keys = _keys(rows["category"], "category", rows["where"])
     unique_keys = sorted(keys.unique())
     codes = pd.Categorical(keys, categories=unique_keys).codes.astype(np.int32)
     _same_within_product(table.product_row, table.image_product, table.image_row, codes, rows, "category", keys)
@@ -150,13 +175,10 @@ def catalogue_from_rows(
         if set(np.unique(split)) == {"train"}:
             split = None
     levels = _levels(rows, keys)
-    product_id = table.product_id
-    if product_id.dtype != np.int64:
-        product_id = np.array([str(value) for value in product_id], object)
     return Catalogue(
         name=name,
         categories=tuple(Category(key, (display or {}).get(key, key), levels.get(key, ())) for key in unique_keys),
-        product_id=product_id,
+        product_id=table.product_id if identifiers.dtype == np.int64 else table.product_id.astype(object),
         product_category=codes[table.product_row],
         image_product=table.image_product,
         images=images_of(row_numbers[table.image_row], rows["where"].to_numpy()[table.image_row]),
@@ -191,6 +213,11 @@ def _splits(rows: pd.DataFrame) -> np.ndarray:
     known = text.map(SPLIT_NAMES)
     if known.isna().any():
         row = int(np.flatnonzero(known.isna())[0])
+        if pd.isna(rows["split"][row]):
+            raise InputError(
+                f"{rows['where'][row]} has no split, and others have one",
+                "fill it in; where there is no such column, each shard's name must begin with its split",
+            )
         raise InputError(
             f"{rows['where'][row]} has the split {rows['split'][row]!r}",
             "use train, validation and test, or name another column with --set dataset.split=COLUMN",
@@ -203,7 +230,7 @@ def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
     columns = sorted(column for column in rows.columns if column.startswith("level"))
     if not columns:
         return {}
-    text = rows[columns].fillna("").astype(str).assign(key=keys)
+    text = rows[columns].astype(object).fillna("").astype(str).assign(key=keys)
     counts = (
         text.value_counts(sort=False)
         .reset_index(name="n")
