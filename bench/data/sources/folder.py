@@ -178,9 +178,8 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"where": [], "category": []})
         if others:
             notes.append(f"{others} files that are no images are left alone")
-    if table is None:
-        if settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
-            raise InputError(f"{root} is a folder of categories and has no columns", "leave out the dataset.* settings")
+    if table is None and settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
+        raise InputError(f"{root} is a folder of categories and has no columns", "leave out the dataset.* settings")
     if rows.empty:
         loose, _ = _files_below(root)
         hint = (
