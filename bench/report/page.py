@@ -131,7 +131,7 @@ def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
             (percent(test["precision"]), "precision where every test product is accepted"),
             (
                 duration(test["seconds"]),
-                "to extract, fit and predict" + (", partly measured by an earlier run" if test["cached"] else ""),
+                "to extract, fit and predict" + (", features reused" if test["cached"] else ""),
             ),
             (products[2], f"test products; {products[0]} to train, {products[1]} to validate"),
         ]
@@ -164,7 +164,7 @@ _CAPTIONS = {
     "figure5": "Figure 5. Acceptance as a function of the required precision, on test. The stars are the two "
     f"points the paper states: {paper_note()}.",
     "cost": "What acceptance costs: acceptance at a precision of 0.9 on test, with 95% intervals, against "
-    "seconds. † partly measured by an earlier run.",
+    "seconds. † with features that were computed before, at what they cost then.",
 }
 
 

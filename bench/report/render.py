@@ -166,7 +166,7 @@ def count(value: object) -> str:
 
 
 def seconds(value: float, cached: bool = False) -> str:
-    """Seconds, marked with † where they were measured by an earlier run."""
+    """Seconds, marked with † where features were computed before."""
     if math.isnan(value):
         return MISSING
     return (f"{value:,.1f}" if value < 100 else f"{value:,.0f}") + ("†" if cached else "")
@@ -177,5 +177,5 @@ def duration(value: float) -> str:
     if math.isnan(value):
         return "an unmeasured time"
     if value < 100:
-        return f"{value:.0f} seconds"
+        return f"{value:.0f} second{'s' * (round(value) != 1)}"
     return f"{value / 60:.1f} minutes" if value < 5400 else f"{value / 3600:.1f} hours"

@@ -27,7 +27,7 @@ COLUMNS = (
 )
 _WIDTH = 110
 _CACHED_NOTE = (
-    "† part of the cost was measured by an earlier run, whose features were reused; it is the cost first measured."
+    "† with features that an earlier backend or run had computed: their part of the seconds is what they cost then."
 )
 
 
@@ -178,7 +178,7 @@ def render_table4(table: pd.DataFrame, run: dict[str, Any]) -> str:
         "Paper: Table 4 of C, train/validation; it rests on other data (Cdiscount, 1,000 categories).",
     ]
     if table["cached"].astype(bool).any():
-        foot.append("c: part of the seconds was measured by an earlier run, whose features were reused.")
+        foot.append("c: with features computed by an earlier backend or run, at what they cost then (cached).")
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
     top = (f"Table 4 · {title}" if title else "Table 4")[:_WIDTH]
     return "\n".join([top, line(heads), rule, *map(line, body), rule, *foot])
