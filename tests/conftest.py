@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from photos import noise_picture
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,22 +36,6 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("SHELFBENCH_DATA is not set: no real products to test on")
     return Path(folder)
-
-
-def picture(color=(200, 30, 30), size=(24, 18), kind="JPEG", mode="RGB", **options) -> bytes:
-    """One encoded image of one colour."""
-    buffer = io.BytesIO()
-    Image.new(mode, size, color).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def noise_picture(seed: int, size=(24, 18), base=(128, 128, 128)) -> bytes:
-    """One encoded image of noise around a colour; another for each seed."""
-    rng = np.random.default_rng(seed)
-    pixels = np.clip(np.array(base) + rng.normal(0, 25, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 COLORS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200)}

@@ -10,7 +10,7 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import noise_picture
+from photos import noise_picture
 
 from bench.cli import main, parser
 

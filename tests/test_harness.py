@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import noise_picture
+from photos import noise_picture
 
 from bench.console import Console
 from bench.errors import InputError

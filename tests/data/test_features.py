@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import noise_picture
+from photos import noise_picture
 
 from bench.console import Console
 from bench.data.catalogue import Catalogue, Category

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import noise_picture, picture
+from photos import noise_picture, picture
 from PIL import Image
 
 from bench.data.images import UnreadableImage, decode, decode_batch, open_image

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import noise_picture
+from photos import noise_picture
 
 from bench.console import Console
 from bench.data.datasets import find_named, named_datasets, open_dataset, open_path
