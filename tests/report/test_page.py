@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_run
+from synthetic_run import make_run
 
 from bench.console import Console
 from bench.errors import InputError
