@@ -49,10 +49,16 @@ def objective(features, labels, weights):
     return 0.5 * (weights**2).sum() + C * (slack**2).sum()
 
 
-def test_same_optimum_and_no_slower_than_the_floor(data):
+def test_same_optimum(data):
     features, labels = data
     best = min(objective(features, labels, theirs(features, labels, 1e-5)), objective(features, labels, ours(*data)))
     assert objective(features, labels, ours(features, labels)) <= 1.001 * best
+
+
+def test_no_slower_than_the_floor(data, pytestconfig):
+    if pytestconfig.getoption("benchmark_disable") and not pytestconfig.getoption("benchmark_enable"):
+        pytest.skip("a ratio of times is measured by nox -s regress, on a machine that does nothing else")
+    features, labels = data
     seconds = {ours: [], theirs: []}
     for _ in range(5):  # in turn, so that what else the machine does meets both
         for method, spent in seconds.items():
