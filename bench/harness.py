@@ -69,8 +69,8 @@ def run_study(study: Study, data: Path | None, out: Path, workers: int, console:
         raise InputError(f"the run directory {out} lies within the data {source}", "choose an --out outside of it")
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        with locked(out):
-            return _recorded(study, data, out, workers, console, command)
+    with locked(out):
+        return _recorded(study, data, out, workers, console, command)
 
 
 def _recorded(study: Study, data: Path | None, out: Path, workers: int, console: Console, command: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import InputError
-from bench.storage import write_json, write_whole
+from bench.storage import storage_errors, write_json, write_whole
 
 try:
     import fcntl
@@ -42,7 +42,9 @@ def locked(out: Path) -> Iterator[None]:
     InputError
         If one is working in it.
     """
-    with open(out / ".lock", "w") as handle:
+    with storage_errors(out):
+        handle = open(out / ".lock", "w")  # noqa: SIM115  (closed below; only its opening is the disk's affair)
+    with handle:
         if fcntl is not None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
