@@ -1,6 +1,5 @@
 """Readers: every layout gives the same kind of catalogue, and bad files are named."""
 
-import json
 import os
 import pickle
 import shutil
@@ -10,45 +9,17 @@ import sys
 import bson
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from catalogues import documents, opened, write_bson, write_shards
 from photos import noise_picture
 
 from bench.console import Console
-from bench.data.datasets import find_named, named_datasets, open_dataset, open_path
+from bench.data.datasets import find_named, named_datasets, open_dataset
 from bench.data.sources import cdiscount
 from bench.data.sources.tables import DatasetSettings
 from bench.errors import InputError, RunError
 
 QUIET = Console(quiet=True)
-
-
-def opened(path, **settings):
-    return open_path(path, str(path), DatasetSettings(**settings), QUIET)
-
-
-def write_bson(folder, documents, names=None):
-    folder.mkdir(exist_ok=True)
-    (folder / "train.bson").write_bytes(b"".join(bson.encode(document) for document in documents))
-    names = names or {document["category_id"] for document in documents if "category_id" in document}
-    lines = [
-        "category_id,category_level1,category_level2,category_level3",
-        *(f'{name},"TOP, {name}",MIDDLE,LEAF {name}' for name in sorted(names)),
-    ]
-    (folder / "category_names.csv").write_text("\n".join(lines), encoding="utf-8")
-    return folder / "train.bson"
-
-
-def documents(count=12):
-    return [
-        {
-            "_id": 100 + i,
-            "category_id": 1000 + i % 3,
-            "imgs": [{"picture": noise_picture(10 * i + j)} for j in range(1 + i % 4)],
-        }
-        for i in range(count)
-    ]
 
 
 def test_bson_equals_pymongo(tmp_path):
@@ -198,94 +169,6 @@ def test_sources_can_be_pickled_after_use(tmp_path, image_folder):
         assert pickle.loads(pickle.dumps(images)).read([1, 4]) == before
 
 
-def write_shards(
-    folder, names=("train-00000-of-00002.parquet", "train-00001-of-00002.parquet"), rows=8, metadata=None, **columns
-):
-    folder.mkdir(exist_ok=True)
-    for number, name in enumerate(names):
-        table = {
-            "category": [f"c{i % 2}" for i in range(rows)],
-            "image": [{"bytes": noise_picture(100 * number + i), "path": f"{i}.png"} for i in range(rows)],
-        }
-        for column, values in columns.items():
-            table[column] = values(number) if callable(values) else values
-            if table[column] is None:
-                del table[column]
-        made = pa.table(table)
-        pq.write_table(made.replace_schema_metadata(metadata), folder / name, row_group_size=3)
-    return folder
-
-
-def test_parquet_shards_are_one_catalogue(tmp_path):
-    catalogue = opened(write_shards(tmp_path / "p"))
-    assert len(catalogue.product_id) == 16
-    assert catalogue.split is None, "shards that are all called train are no split"
-    order = [15, 0, 7, 8, 3]
-    assert catalogue.images.read(order) == [noise_picture(100 * (i // 8) + i % 8) for i in order]
-    assert catalogue.images.where(9) == "train-00001-of-00002.parquet, row 1"
-
-
-def test_parquet_products_of_several_images_and_levels(tmp_path):
-    folder = write_shards(
-        tmp_path / "p",
-        product_id=lambda shard: [i // 2 * 2 for i in range(8)],
-        category=["a", "a", "b", "b", "a", "a", "b", "b"],
-        level1=["X", "X", "Y", "Y", "X", "X", "X", "Y"],
-    )
-    catalogue = opened(folder)
-    assert catalogue.product_id.tolist() == [0, 2, 4, 6]
-    assert catalogue.images_per_product.tolist() == [4, 4, 4, 4]
-    assert catalogue.images.read([0, 1, 2, 3]) == [noise_picture(i) for i in (0, 1, 100, 101)]
-    assert [category.levels for category in catalogue.categories] == [("X",), ("Y",)]
-
-
-def test_parquet_contradictions_are_named(tmp_path):
-    with pytest.raises(
-        InputError, match=r"train-00000-of-00002.parquet, row 1: product 5 has the category 'c1' here and 'c0'"
-    ):
-        opened(write_shards(tmp_path / "a", product_id=[5, 5, 1, 2, 3, 4, 6, 7]))
-    folder = write_shards(
-        tmp_path / "b", ("train-0.parquet", "test-0.parquet"), category=["a"] * 8, product_id=list(range(8))
-    )
-    with pytest.raises(InputError, match="product 0 has the split 'train' here and 'test'"):
-        opened(folder)
-
-
-def test_parquet_split_by_file_and_by_column(tmp_path):
-    catalogue = opened(write_shards(tmp_path / "a", ("train-0.parquet", "val-0.parquet", "test-0.parquet")))
-    assert pd.Series(catalogue.split).value_counts().to_dict() == {"train": 8, "validation": 8, "test": 8}
-    column = ["train"] * 4 + ["dev", "dev", "test", "test"]
-    catalogue = opened(write_shards(tmp_path / "b", part=column), split="part")
-    assert catalogue.split.tolist() == 2 * (["train"] * 4 + ["validation"] * 2 + ["test"] * 2)
-    with pytest.raises(InputError, match="row 4 has the split 'holdout'"):
-        opened(write_shards(tmp_path / "c", split=["train"] * 4 + ["holdout"] * 4))
-
-
-def test_parquet_columns_are_checked(tmp_path):
-    folder = write_shards(tmp_path / "p", category=None, kind=["x", "y"] * 4)
-    with pytest.raises(InputError, match=r"no column 'category' \(it has image, kind\).*dataset.category=COLUMN"):
-        opened(folder)
-    assert [category.key for category in opened(folder, category="kind").categories] == ["x", "y"]
-    with pytest.raises(InputError, match=r"no column 'nope'.*dataset.product_id"):
-        opened(folder, category="kind", product_id="nope")
-    with pytest.raises(InputError, match=r"column 'kind' is .*not a struct"):
-        opened(folder, category="kind", image="kind")
-    (folder / "train-00001-of-00002.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match=r"train-00001-of-00002.parquet is no readable Parquet"):
-        opened(folder, category="kind")
-
-
-def test_parquet_missing_categories_and_class_labels(tmp_path):
-    names = {"info": {"features": {"category": {"names": ["Shoes", "Bags"], "_type": "ClassLabel"}}}}
-    folder = write_shards(
-        tmp_path / "p", category=[0, 1, None, 1, 0, 1, 0, 1], metadata={"huggingface": json.dumps(names)}
-    )
-    catalogue = opened(folder)
-    assert [(category.key, category.name) for category in catalogue.categories] == [("0", "Shoes"), ("1", "Bags")]
-    assert catalogue.unlabelled == 2
-    assert catalogue.images.read([2]) == [noise_picture(3)]
-
-
 def test_image_folder_with_and_without_splits(tmp_path, image_folder):
     catalogue = opened(image_folder)
     assert [category.key for category in catalogue.categories] == ["blue", "green", "red"]
@@ -369,32 +252,6 @@ def test_pipes_and_names_that_are_no_text(image_folder):
     (image_folder / os.fsdecode(b"c\xff") / "a.png").write_bytes(noise_picture(1))
     with pytest.raises(InputError, match="is not UTF-8"):
         opened(image_folder)
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"category": [["a"]] * 4 + [["b"]] * 4}, "no plain value"),
-        ({"product_id": [[i] for i in range(8)]}, "no plain value"),
-        ({"split": ["train"] * 7 + [None]}, "has no split"),
-        ({"image": [{"bytes": "text", "path": ""}] * 8}, "not a struct of bytes"),
-    ],
-)
-def test_parquet_values_of_odd_types(tmp_path, columns, message):
-    with pytest.raises(InputError, match=message):
-        opened(write_shards(tmp_path / "p", **columns))
-
-
-def test_parquet_ids_of_mixed_types_and_categorical_levels(tmp_path):
-    def ids(shard):
-        return [i // 2 for i in range(8)] if shard == 0 else [str(i // 2) for i in range(8)]
-
-    level = pa.array(["x", None] * 4).dictionary_encode()
-    catalogue = opened(write_shards(tmp_path / "p", product_id=ids, category=["c"] * 8, level1=level))
-    assert sorted(catalogue.product_id) == ["0", "1", "2", "3"]
-    assert catalogue.images_per_product.tolist() == [4, 4, 4, 4]
-    binary = opened(write_shards(tmp_path / "b", category=[b"shoe"] * 8))
-    assert [category.key for category in binary.categories] == ["shoe"]
 
 
 def test_metadata_that_contradicts_itself_or_is_absolute(image_folder):
