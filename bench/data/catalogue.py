@@ -99,17 +99,6 @@ class Catalogue:
         if np.any(np.diff(self.image_product) < 0):
             raise ValueError("image_product must ascend")
 
-    @property
-    def image_position(self) -> np.ndarray:
-        """Ordinal of each image within its product (0, 1, ...), int32."""
-        first = np.searchsorted(self.image_product, np.arange(len(self.product_id)))
-        return (np.arange(len(self.image_product)) - first[self.image_product]).astype(np.int32)
-
-    @property
-    def images_per_product(self) -> np.ndarray:
-        """Number of images of each product, int64."""
-        return np.bincount(self.image_product, minlength=len(self.product_id))
-
 
 def digest(data: bytes) -> bytes:
     """Hash of the content of one image (BLAKE2b, 16 bytes)."""

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -29,7 +30,7 @@ def test_parquet_products_of_several_images_and_levels(tmp_path):
     )
     catalogue = opened(folder)
     assert catalogue.product_id.tolist() == [0, 2, 4, 6]
-    assert catalogue.images_per_product.tolist() == [4, 4, 4, 4]
+    assert np.bincount(catalogue.image_product).tolist() == [4, 4, 4, 4]
     assert catalogue.images.read([0, 1, 2, 3]) == [noise_picture(i) for i in (0, 1, 100, 101)]
     assert [category.levels for category in catalogue.categories] == [("X",), ("Y",)]
 
@@ -102,6 +103,6 @@ def test_parquet_ids_of_mixed_types_and_categorical_levels(tmp_path):
     level = pa.array(["x", None] * 4).dictionary_encode()
     catalogue = opened(write_shards(tmp_path / "p", product_id=ids, category=["c"] * 8, level1=level))
     assert sorted(catalogue.product_id) == ["0", "1", "2", "3"]
-    assert catalogue.images_per_product.tolist() == [4, 4, 4, 4]
+    assert np.bincount(catalogue.image_product).tolist() == [4, 4, 4, 4]
     binary = opened(write_shards(tmp_path / "b", category=[b"shoe"] * 8))
     assert [category.key for category in binary.categories] == ["shoe"]

@@ -36,7 +36,6 @@ def test_bson_equals_pymongo(tmp_path):
     pictures = [(document["_id"], entry["picture"]) for document in expected for entry in document["imgs"]]
     assert catalogue.product_id[catalogue.image_product].tolist() == [owner for owner, _ in pictures]
     assert catalogue.images.read(np.arange(len(pictures))) == [data for _, data in pictures]
-    assert catalogue.image_position.tolist() == [j for document in expected for j in range(len(document["imgs"]))]
 
 
 def test_bson_index_is_reused_until_the_file_changes(tmp_path, fresh_cache, monkeypatch):
@@ -201,7 +200,7 @@ def test_folder_with_metadata(tmp_path, image_folder, form):
         opened(image_folder)
     catalogue = opened(image_folder, category="kind")
     assert catalogue.product_id.tolist() == ["p1", "p2", "p3"]
-    assert catalogue.images_per_product.tolist() == [2, 1, 1]
+    assert np.bincount(catalogue.image_product).tolist() == [2, 1, 1]
     assert catalogue.images.read([0, 3]) == [(image_folder / "red/00.png").read_bytes(), b""]
 
 
