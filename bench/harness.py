@@ -103,8 +103,7 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
     jobs, errors = _build(study, workers, console, record)
     if errors and not jobs and not record.done():
         raise errors[0]
-    # the section generated is handed on as a dict, so that only a run that generates knows what is in it
-    catalogue, named = open_dataset(study.dataset, dataclasses.asdict(study.generated), data, workers, console)
+    catalogue, named = open_dataset(study.dataset, study.generated, data, workers, console)
     for note in catalogue.notes:
         console.warn(note)
     digests = image_digests(catalogue, console)

@@ -72,8 +72,6 @@ class RunRecord:
     def __init__(self, out: Path, values: dict[str, Any]) -> None:
         self._out = out
         self.values = values
-        self._unreadable: list[dict[str, str]] = []
-        self._previous: dict[str, str] = {}  # hashes of the data that an earlier run in this directory rests on
 
     @classmethod
     def start(cls, out: Path, values: dict[str, Any]) -> RunRecord:
@@ -91,7 +89,8 @@ class RunRecord:
             try:
                 previous = json.loads((out / "run.json").read_text(encoding="utf-8"))
                 backends = {name: dict(entry) for name, entry in previous["backends"].items()}
-                hashes = {name: str(previous[name]["hash"]) for name in ("dataset", "split") if previous[name]}
+                if not all(isinstance(previous[name], dict) for name in ("dataset", "split")):
+                    raise TypeError("no record")
             except FileNotFoundError:
                 raise InputError(f"{out} holds predictions and no run.json", "choose another --out") from None
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -114,14 +113,12 @@ class RunRecord:
             "finished": "",
             "status": "running",
             "reason": "",
-            "dataset": {},
-            "split": {},
+            # kept until the data have been read again and found the same: what the predictions rest on
+            "dataset": previous.get("dataset", {}),
+            "split": previous.get("split", {}),
             "backends": backends,
         }
         record = cls(out, values)
-        if previous:
-            record._previous = hashes
-            record._unreadable = previous["dataset"].get("unreadable", []) if previous["dataset"] else []
         record._write()
         return record
 
@@ -137,10 +134,11 @@ class RunRecord:
             If the run in this directory rests on other data.
         """
         for name, new in (("dataset", dataset), ("split", split)):
-            if self._previous.get(name) and self._previous[name] != new["hash"]:
+            if self.values[name].get("hash", new["hash"]) != new["hash"]:
                 raise InputError(f"the {name} has changed since the run in {self._out} began", "choose another --out")
+        unreadable = self.values["dataset"].get("unreadable", [])
         self.values["dataset"], self.values["split"] = dataset, split
-        self.unreadable(self._unreadable)
+        self.unreadable(unreadable)
 
     def unreadable(self, records: list[dict[str, str]]) -> None:
         """Name the images that cannot be read, and why."""

@@ -30,7 +30,7 @@ class ReportSettings:
     pictures : bool
         Whether pictures of the products may stand in figures and page.
     targets : tuple of float
-        Precisions at which acceptance is reported; the first is Table 4's.
+        Precisions at which the table of metrics gives acceptance; Table 4's .9 is always among them.
     """
 
     pictures: bool = True

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.console import Console
 from bench.data.catalogue import Catalogue
+from bench.data.generator import GeneratorSettings
 from bench.data.sources.cdiscount import read_bson
 from bench.data.sources.folder import read_folder
 from bench.data.sources.parquet import read_parquet
@@ -160,20 +161,17 @@ def fetch(name: str, console: Console) -> Path:
     return found
 
 
-def _generated(settings: dict, workers: int, console: Console) -> Path:
+def _generated(settings: GeneratorSettings, workers: int, console: Console) -> Path:
     """Give the folder of the generated catalogue of these settings, made if it is not in the cache."""
-    from bench.data.generator import GeneratorSettings, generate
+    from bench.data.generator import generate
     from bench.data.generator.write import VERSION
 
-    chosen = GeneratorSettings(**settings)
-    described = dataclasses.asdict(chosen)
-    if chosen.counts:
-        described["counts"] = (
-            Path(chosen.counts).read_text(encoding="utf-8") if Path(chosen.counts).is_file() else chosen.counts
-        )
+    described = dataclasses.asdict(settings)
+    if settings.counts and Path(settings.counts).is_file():
+        described["counts"] = Path(settings.counts).read_text(encoding="utf-8")
     folder = cache_dir() / "generated" / fingerprint([VERSION, described])
     if not (folder / "generator.json").exists():
-        generate(folder, chosen, console, workers)
+        generate(folder, settings, console, workers)
     return folder
 
 
@@ -207,7 +205,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             if path.suffix == ".bson":
                 return read_bson(path, name, settings.truncated, console)
             if path.suffix == ".parquet":
-                return read_parquet([path], name, settings, console)
+                return read_parquet([path], name, settings)
             raise InputError(f"{path} is no catalogue", "give a *.bson or *.parquet file, or a folder")
         bson = sorted(path.glob("*.bson"))
         if len(bson) > 1:
@@ -218,14 +216,14 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             return read_bson(bson[0], name, settings.truncated, console)
         shards = [file for file in _parquet_files(path) if file.name != "metadata.parquet"]
         if shards:
-            return read_parquet(shards, name, settings, console)
-        return read_folder(path, name, settings, console)
+            return read_parquet(shards, name, settings)
+        return read_folder(path, name, settings)
     except PermissionError as error:
         raise InputError(f"no permission to read {error.filename}", "change its rights") from None
 
 
 def open_dataset(
-    settings: DatasetSettings, generated: dict, data: Path | None, workers: int, console: Console
+    settings: DatasetSettings, generated: GeneratorSettings, data: Path | None, workers: int, console: Console
 ) -> tuple[Catalogue, NamedDataset | None]:
     """Open the dataset of a study.
 
@@ -234,7 +232,7 @@ def open_dataset(
     settings : DatasetSettings
         Its `name` is a named dataset or a path; a folder of the same name in the working directory does not hide a
         named dataset (write ``./NAME``).
-    generated : dict
+    generated : GeneratorSettings
         Settings of the generated catalogue.
     data : Path or None
         ``--data``.

@@ -15,6 +15,7 @@ from photos import noise_picture
 
 from bench.console import Console
 from bench.data.datasets import find_named, named_datasets, open_dataset
+from bench.data.generator import GeneratorSettings
 from bench.data.sources import cdiscount
 from bench.data.sources.tables import DatasetSettings
 from bench.errors import InputError, RunError
@@ -305,7 +306,9 @@ def test_declarations_are_complete():
 
 
 def test_real_cdiscount(real_data):
-    catalogue, _ = open_dataset(DatasetSettings(name="cdiscount"), {}, real_data / "cdiscount", 1, QUIET)
+    catalogue, _ = open_dataset(
+        DatasetSettings(name="cdiscount"), GeneratorSettings(), real_data / "cdiscount", 1, QUIET
+    )
     assert (len(catalogue.product_id), len(catalogue.images), len(catalogue.categories)) == (82, 110, 36)
     names = pd.read_csv(real_data / "cdiscount" / "category_names.csv", index_col="category_id")
     for category in catalogue.categories:
@@ -317,7 +320,9 @@ def test_real_cdiscount(real_data):
 
 
 def test_real_fashion(real_data):
-    catalogue, named = open_dataset(DatasetSettings(name="fashion"), {}, real_data / "fashion", 1, QUIET)
+    catalogue, named = open_dataset(
+        DatasetSettings(name="fashion"), GeneratorSettings(), real_data / "fashion", 1, QUIET
+    )
     assert (len(catalogue.product_id), len(catalogue.categories)) == (44441, 142)
     assert named.products == 44441
     levels = {category.key: category.levels for category in catalogue.categories}

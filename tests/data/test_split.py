@@ -214,9 +214,12 @@ def test_bad_settings(options):
 def test_real_fashion_keeps_what_the_paper_keeps(real_data):
     from bench.console import Console
     from bench.data.datasets import open_dataset
+    from bench.data.generator import GeneratorSettings
     from bench.data.sources.tables import DatasetSettings
 
-    cat, _ = open_dataset(DatasetSettings(name="fashion"), {}, real_data / "fashion", 1, Console(quiet=True))
+    cat, _ = open_dataset(
+        DatasetSettings(name="fashion"), GeneratorSettings(), real_data / "fashion", 1, Console(quiet=True)
+    )
     split = split_of(cat)
     assert len(split.product) == 44042
     assert split.frame(cat)["category"].nunique() == 90

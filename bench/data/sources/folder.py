@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.console import Console
 from bench.data.catalogue import Catalogue
 from bench.data.sources.tables import SPLIT_NAMES, DatasetSettings, catalogue_from_rows, wanted_columns
 from bench.errors import InputError
@@ -132,7 +131,7 @@ def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.Data
     return rows
 
 
-def read_folder(root: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
     """Read a catalogue from a folder of image files.
 
     Parameters
@@ -144,7 +143,6 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns of the metadata.
-    console : Console
 
     Raises
     ------

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.console import Console
 from bench.data.catalogue import Catalogue
 from bench.data.sources.tables import SPLIT_NAMES, DatasetSettings, catalogue_from_rows, wanted_columns
 from bench.errors import InputError
@@ -104,7 +103,7 @@ def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> dict[str, 
         return {}
 
 
-def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) -> Catalogue:
     """Read a catalogue from Parquet files.
 
     Parameters
@@ -115,7 +114,6 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings, co
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns.
-    console : Console
 
     Raises
     ------
