@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bench.console import Console
+from bench.data.catalogue import ImageBytes
 from bench.errors import InputError
 
 GROUP = "shelfbench.backends"
@@ -116,6 +117,91 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True)
+class TuningData:
+    """What a network is trained on end to end: images, not features.
+
+    Attributes
+    ----------
+    images : ImageBytes
+        Encoded images of the catalogue.
+    fit : str
+        How a photo becomes a square (``images.fit`` of the study).
+    train, tune : ndarray of int64, shape (n,), (m,)
+        Images to learn from, and those on which choices are made, as positions in `images`.
+    train_labels, tune_labels : ndarray of int64
+        Codes 0 .. classes - 1; -1 marks a `tune` category unknown to training.
+    train_products : ndarray of int64, shape (n,)
+        Product of each training image, for samples that keep products whole.
+    classes : int
+    identity : str
+        Hash of all that: content of the images, labels, order.
+    workers : int
+        Threads that decode.
+    """
+
+    images: ImageBytes
+    fit: str
+    train: np.ndarray
+    train_labels: np.ndarray
+    train_products: np.ndarray
+    tune: np.ndarray
+    tune_labels: np.ndarray
+    classes: int
+    identity: str
+    workers: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A network after its training.
+
+    Attributes
+    ----------
+    features : FeatureExtractor
+        The trained network up to its pooled features.
+    classifier : callable or None
+        Gives the network's own head as a `Classifier` that is fitted already; None where the backend's classifier
+        is to be fitted on the features.
+    history : DataFrame
+        The columns of ``history/BACKEND.parquet`` and ``data_wait``: seconds of an epoch that the device waited.
+    chosen : dict
+        What was chosen on `tune`, and what was trained (JSON).
+    images, batch : int
+        Images of an epoch, and of an update.
+    device, framework, precision : str
+    seconds : float
+        What training cost when it was done.
+    cached : bool
+        Whether it was done in an earlier run, or for an earlier backend of this one.
+    save : callable
+        Writes the network into an existing folder.
+    """
+
+    features: FeatureExtractor
+    classifier: Callable[[], Classifier] | None
+    history: pd.DataFrame
+    chosen: dict[str, Any]
+    images: int
+    batch: int
+    device: str
+    framework: str
+    precision: str
+    seconds: float
+    cached: bool
+    save: Callable[[Path], None]
+
+
+class Tuner(Protocol):
+    """Trains a network on images before features are taken from it (C, §4.3; full tuning)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the result apart from data and seed (JSON); equal for backends that share one."""
+
+    def tune(self, data: TuningData, *, seed: int, console: Console) -> Tuned:
+        """Train, or go on with a training that was stopped, or give one that is done."""
+
+
+@dataclass(frozen=True)
 class BackboneChoice:
     """The study's backbone: the root keys ``backbone``, ``weights`` and ``pixels`` of a study."""
 
@@ -137,12 +223,15 @@ class Backend:
         Gives the classifier that `Classifier.save` wrote into a folder.
     settings : dict
         What it was built from, for the record (JSON).
+    tuner : Tuner or None
+        Trains the network first; `features` is then the network before that.
     """
 
     features: FeatureExtractor
     classifier: Callable[[], Classifier]
     load: Callable[[Path], Classifier]
     settings: dict[str, Any] = field(default_factory=dict)
+    tuner: Tuner | None = None
 
 
 @dataclass(frozen=True)

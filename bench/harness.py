@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import uuid
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import __version__
-from bench.backend import Backend, BackendSpec, Classifier, TrainingData, find, split_name
+from bench.backend import TrainingData, TuningData, find, split_name
 from bench.console import Console
 from bench.data.datasets import open_dataset
 from bench.data.features import Features, FeatureStore, image_digests
 from bench.data.images import UnreadableImage, open_image
 from bench.data.split import make_split
 from bench.errors import InputError, RunError, ShelfbenchError
+from bench.experiment import Experiment, find_experiment
+from bench.keeping import Job, backend_timings, save_model
 from bench.material import Material, dataset_record, gather
 from bench.record import RunRecord, locked, write_parquet
 from bench.scoring import readable_rows, score
-from bench.storage import storage_errors, write_json
+from bench.storage import fingerprint, storage_errors
 from bench.study import Study
-from bench.timing import PeakMemory, Stopwatch, Timing, machine, timings_frame, versions
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """One backend of a run, built."""
-
-    name: str
-    spec: BackendSpec
-    backend: Backend
-    store: FeatureStore
+from bench.timing import PeakMemory, Stopwatch, machine, timings_frame, versions
 
 
 def run_study(study: Study, data: Path | None, out: Path, workers: int, console: Console, command: str) -> str:
@@ -86,7 +77,13 @@ def _recorded(study: Study, data: Path | None, out: Path, workers: int, console:
     }
     record = RunRecord.start(out, values)
     try:
-        text = _run(study, data, out, workers, console, record)
+        if study.experiment:
+            spec = find_experiment(study.experiment)
+            spec.run(Experiment(study, data, out, workers, console, record))
+            record.finish("complete")
+            text = spec.report(out, console)
+        else:
+            text = _run(study, data, out, workers, console, record)
     except KeyboardInterrupt:
         record.finish("interrupted")
         raise
@@ -121,11 +118,12 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
             else ""
         )
     )
-    groups: dict[Path, list[_Job]] = {}
+    groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.store.folder, []).append(job)
+        tuner = job.backend.tuner
+        groups.setdefault(str(job.store.folder) if tuner is None else fingerprint(tuner.describe()), []).append(job)
     for group in groups.values():
-        errors += _run_group(group, material, digests, study, out, console, record)
+        errors += _run_group(group, material, digests, study, out, workers, console, record)
     if not record.done():
         raise errors[0]
     from bench.report.build import build_report
@@ -142,9 +140,9 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
     return text
 
 
-def _build(study: Study, workers: int, console: Console, record: RunRecord) -> tuple[list[_Job], list[ShelfbenchError]]:
+def _build(study: Study, workers: int, console: Console, record: RunRecord) -> tuple[list[Job], list[ShelfbenchError]]:
     """Build the backends that are not done yet; one that cannot be built fails alone."""
-    jobs: list[_Job] = []
+    jobs: list[Job] = []
     errors: list[ShelfbenchError] = []
     for name in study.backends:
         if record.is_done(name):
@@ -155,7 +153,7 @@ def _build(study: Study, workers: int, console: Console, record: RunRecord) -> t
         record.backend(name, status="pending", columns=dict(spec.columns))
         try:
             backend = spec.build(study.sections, backbone, workers)
-            jobs.append(_Job(name, spec, backend, FeatureStore(backend.features, study.images, console, workers)))
+            jobs.append(Job(name, spec, backend, FeatureStore(backend.features, study.images, console, workers)))
         except ShelfbenchError as error:
             errors.append(_failed(name, error, console, record))
     return jobs, errors
@@ -168,11 +166,12 @@ def _failed(name: str, error: ShelfbenchError, console: Console, record: RunReco
 
 
 def _run_group(
-    group: list[_Job],
+    group: list[Job],
     material: Material,
     digests: np.ndarray,
     study: Study,
     out: Path,
+    workers: int,
     console: Console,
     record: RunRecord,
 ) -> list[ShelfbenchError]:
@@ -180,6 +179,7 @@ def _run_group(
     errors: list[ShelfbenchError] = []
     try:
         with PeakMemory().watch() as extracting:
+            group = _tuned(group, material, digests, study, workers, console)
             features = group[0].store.features(material.catalogue, material.image, digests)
     except ShelfbenchError as error:
         return [_failed(job.name, error, console, record) for job in group]
@@ -210,6 +210,46 @@ def _run_group(
     return errors
 
 
+def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int) -> TuningData:
+    """What networks are trained on: the images of train and `tune`."""
+    train, tune = material.images_of("train"), material.images_of("tune")
+    label = material.label[material.owner]
+    state = hashlib.sha256(f"{fit}\0{len(material.classes)}".encode())
+    for part in (train, tune):
+        state.update(np.ascontiguousarray(digests[material.image[part]]).tobytes())
+        state.update(np.ascontiguousarray(label[part]).tobytes())
+        state.update(np.ascontiguousarray(material.owner[part]).tobytes())
+    return TuningData(
+        images=material.catalogue.images,
+        fit=fit,
+        train=material.image[train],
+        train_labels=label[train],
+        train_products=material.owner[train],
+        tune=material.image[tune],
+        tune_labels=label[tune],
+        classes=len(material.classes),
+        identity=state.hexdigest(),
+        workers=workers,
+    )
+
+
+def _tuned(
+    group: list[Job], material: Material, digests: np.ndarray, study: Study, workers: int, console: Console
+) -> list[Job]:
+    """Train the network that a group shares, where it has one to train."""
+    tuner = group[0].backend.tuner
+    if tuner is None:
+        return group
+    console.log(f"{group[0].name}: training the network")
+    data = tuning_data(material, digests, study.images.fit, workers)
+    tuned = tuner.tune(data, seed=study.seed, console=console)
+    store = FeatureStore(tuned.features, study.images, console, workers)
+    return [
+        dataclasses.replace(job, store=store, tuned=tuned if number == 0 else dataclasses.replace(tuned, cached=True))
+        for number, job in enumerate(group)
+    ]
+
+
 def _note_unreadable(features: Features, material: Material, record: RunRecord) -> None:
     images = material.catalogue.images
     unreadable = [
@@ -227,7 +267,7 @@ def _note_unreadable(features: Features, material: Material, record: RunRecord) 
 
 
 def _run_backend(
-    job: _Job, features: Features, material: Material, study: Study, out: Path, console: Console, record: RunRecord
+    job: Job, features: Features, material: Material, study: Study, out: Path, console: Console, record: RunRecord
 ) -> None:
     """Fit, predict, save: everything of one backend."""
     console.log(f"{job.name}: fitting")
@@ -235,7 +275,8 @@ def _run_backend(
     train_rows, train_readable = readable_rows(features, train)
     tune_rows, tune_readable = readable_rows(features, tune)
     label = material.label[material.owner]
-    classifier = job.backend.classifier()
+    tuned = job.tuned
+    classifier = (tuned.classifier if tuned and tuned.classifier else job.backend.classifier)()
     with Stopwatch() as fit:
         classifier.fit(
             TrainingData(
@@ -246,75 +287,21 @@ def _run_backend(
         )
     with Stopwatch() as predict, console.progress(len(material.image), f"{job.name}: scores") as bar:
         predictions, scores = score(classifier, features, material, bar)
-    _save_model(job, classifier, material, study, out)
+    save_model(job, classifier, material, study, out)
     write_parquet(out / "scores" / f"{job.name}.parquet", scores)
     if classifier.history is not None:
         write_parquet(out / "history" / f"{job.name}.parquet", classifier.history)
-    record.time(job.name, timings_frame(_timings(job, features, classifier, fit.seconds, predict.seconds, material)))
+    if tuned is not None:
+        # a network trained end to end has this history alone
+        suffix = "parquet" if classifier.history is None else "tuning.parquet"
+        write_parquet(out / "history" / f"{job.name}.{suffix}", tuned.history)
+    record.time(
+        job.name, timings_frame(backend_timings(job, features, classifier, fit.seconds, predict.seconds, material))
+    )
     # last: a backend is done once its predictions are there
     write_parquet(out / "predictions" / f"{job.name}.parquet", predictions)
-    record.backend(job.name, status="done", reason="", chosen=classifier.chosen, settings=job.backend.settings)
-
-
-def _save_model(job: _Job, classifier: Classifier, material: Material, study: Study, out: Path) -> None:
-    """Write models/BACKEND whole: the classifier's own files, and what leads from a photo to it."""
-    target = out / "models" / job.name
-    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{job.name}")
-    with storage_errors(target):
-        try:
-            aside.mkdir(parents=True)
-            classifier.save(aside)
-            write_json(
-                aside / "backend.json",
-                {
-                    "backend": job.name,
-                    "classes": material.classes.tolist(),
-                    "images": dataclasses.asdict(study.images),
-                    "backbone": dataclasses.asdict(split_name(job.name, study.backbone)[1]),
-                    "features": job.store.key,
-                    "sections": {name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
-                },
-            )
-            shutil.rmtree(target, ignore_errors=True)
-            aside.rename(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _timings(
-    job: _Job, features: Features, classifier: Classifier, fit: float, predict: float, material: Material
-) -> list[Timing]:
-    extractor = job.backend.features
-    common: dict[str, Any] = {
-        "backend": job.name,
-        "backbone": extractor.name,
-        "pixels": extractor.pixels,
-        "device": "cpu",
-        "precision": "float32",
-    }
-    train = int(features.readable[material.images_of("train")].sum())
-    rows = [
-        Timing(
-            stage="extract",
-            seconds=features.seconds,
-            images=len(material.image),
-            batch=extractor.batch,
-            framework=extractor.framework,
-            cached=features.cached,
-            **common,
-        )
-    ]
-    head = {**common, "framework": classifier.framework, "batch": classifier.batch}
-    rows.append(Timing(stage="fit", seconds=fit, images=train, **head))
-    if classifier.history is not None:
-        rows += [
-            Timing(
-                stage="epoch", epoch=int(epoch), seconds=float(seconds), images=train, warm_up=int(epoch) == 1, **head
-            )
-            for epoch, seconds in zip(classifier.history["epoch"], classifier.history["seconds"], strict=True)
-        ]
-    rows.append(Timing(stage="predict", seconds=predict, images=int(features.readable.sum()), **head))
-    return rows
+    chosen = {**classifier.chosen, **({"tuning": tuned.chosen} if tuned else {})}
+    record.backend(job.name, status="done", reason="", chosen=chosen, settings=job.backend.settings)
 
 
 def _pictures(material: Material, study: Study, count: int = 40) -> list[Any] | None:

@@ -85,7 +85,9 @@ class RunRecord:
         values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
         backends: dict[str, Any] = {}
         previous: dict[str, Any] = {}
-        if any((out / "predictions").glob("*.parquet")):
+        if any((out / "predictions").glob("*.parquet")) or (
+            values["study"].get("experiment") and (out / "run.json").exists()
+        ):
             try:
                 previous = json.loads((out / "run.json").read_text(encoding="utf-8"))
                 backends = {name: dict(entry) for name, entry in previous["backends"].items()}
@@ -152,6 +154,10 @@ class RunRecord:
             and (self._out / "predictions" / f"{name}.parquet").exists()
             and (self._out / "scores" / f"{name}.parquet").exists()
         )
+
+    def is_marked_done(self, name: str) -> bool:
+        """Whether a variant of an experiment is done: it leaves no predictions."""
+        return bool(self.values["backends"].get(name, {}).get("status") == "done")
 
     def done(self) -> list[str]:
         """Names of the backends that have their predictions."""

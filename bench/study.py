@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from bench.data.images import ImageSettings
 from bench.data.sources.tables import DatasetSettings
 from bench.data.split import SplitSettings
 from bench.errors import InputError, ShelfbenchError
+from bench.experiment import experiments, find_experiment
 from bench.storage import fingerprint
 
 STUDIES = Path(__file__).with_name("studies")
@@ -58,7 +60,29 @@ SECTIONS: dict[str, type] = {
     "images": ImageSettings,
     "report": ReportSettings,
 }
-ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels")
+ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels", "experiment", "variants")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things that an experiment compares: a backend with settings of its own.
+
+    Attributes
+    ----------
+    name, label : str
+        Key, and words for legends and tables.
+    figures : tuple of str
+        Figures that show it.
+    backend : str
+    sections : mapping of str to dataclass instance
+        As `Study.sections`, with this variant's changes.
+    """
+
+    name: str
+    label: str
+    figures: tuple[str, ...]
+    backend: str
+    sections: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,7 +100,11 @@ class Study:
     dataset, generated, split, images, report
         The sections of the harness.
     sections : mapping of str to dataclass instance
-        The sections that installed backends declare.
+        The sections that installed backends and experiments declare.
+    experiment : str
+        What runs in place of the comparison (see `bench.experiment`); empty for the comparison.
+    variants : tuple of Variant
+        What the experiment compares.
     """
 
     name: str
@@ -90,10 +118,15 @@ class Study:
     images: ImageSettings
     report: ReportSettings
     sections: Mapping[str, Any] = field(default_factory=dict)
+    experiment: str = ""
+    variants: tuple[Variant, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Everything set, as JSON; sections that no backend of this study reads are left out."""
-        used = {section for name in self.backends for section in find(split_name(name, self.backbone)[0]).sections}
+        names = [*self.backends, *(variant.backend for variant in self.variants)]
+        used = {section for name in names for section in find(split_name(name, self.backbone)[0]).sections}
+        if self.experiment:
+            used |= set(find_experiment(self.experiment).sections)
         result: dict[str, Any] = {
             "name": self.name,
             "title": self.title,
@@ -108,6 +141,21 @@ class Study:
                 result[section] = dataclasses.asdict(getattr(self, section))
         for section in sorted(used):
             result[section] = dataclasses.asdict(self.sections[section])
+        if self.experiment:
+            result["experiment"] = self.experiment
+            result["variants"] = {
+                variant.name: {
+                    "label": variant.label,
+                    "figures": list(variant.figures),
+                    "backend": variant.backend,
+                    **{
+                        name: dataclasses.asdict(values)
+                        for name, values in variant.sections.items()
+                        if values != self.sections[name]
+                    },
+                }
+                for variant in self.variants
+            }
         return result
 
     def results_hash(self) -> str:
@@ -193,19 +241,19 @@ def parse_setting(text: str) -> tuple[list[str], Any]:
     return path, value
 
 
-def _backend_sections() -> dict[str, type]:
-    """Sections declared by the installed backends; one that cannot be imported is left to fail when it is asked for."""
+def _declared_sections() -> dict[str, type]:
+    """Sections of the installed backends and experiments; one that cannot be imported fails when it is asked for."""
     sections: dict[str, type] = {}
-    for name in available():
+    for name in (*available(), *experiments()):
         try:
-            declared = find(name).sections
+            declared = (find(name) if name in available() else find_experiment(name)).sections
         except ShelfbenchError:
             continue
         for section, kind in declared.items():
             if section in SECTIONS or section in ROOT_KEYS or sections.get(section, kind) is not kind:
                 raise InputError(
-                    f"backend {name!r} declares the section {section!r}, which is taken",
-                    "rename it in the package that brings the backend",
+                    f"{name!r} declares the section {section!r}, which is taken",
+                    "rename it in the package that brings it",
                 )
             sections[section] = kind
     return sections
@@ -240,7 +288,7 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its rights") from None
     name = path.stem
-    known = {**SECTIONS, **_backend_sections()}
+    known = {**SECTIONS, **_declared_sections()}
     text_keys = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings)} | {
         ("", "weights"),
         ("", "backbone"),
@@ -256,7 +304,10 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
         if key not in known and key not in ROOT_KEYS:
             raise InputError(f"{label}: unknown key {key!r}", _suggest(key, [*ROOT_KEYS, *known]))
     backends = _value(tables.get("backends", []), ("",), f"{label}: backends")
-    if not backends:
+    experiment = _value(tables.get("experiment", ""), "", f"{label}: experiment")
+    if experiment:
+        find_experiment(experiment)
+    elif not backends:
         raise InputError(f"{label} names no backend", 'add backends = ["hog-svm", ...] or --backend NAME')
     if len(set(backends)) != len(backends):
         raise InputError(f"{label} names a backend twice", "name each once")
@@ -282,5 +333,43 @@ def read_study(source: str, overrides: Sequence[tuple[list[str], Any]] = ()) -> 
         backends,
         backbone,
         **{section: built[section] for section in SECTIONS},
-        sections={section: built[section] for section in known if section not in SECTIONS},
+        sections=(sections := {section: built[section] for section in known if section not in SECTIONS}),
+        experiment=experiment,
+        variants=_variants(tables.get("variants", {}), sections, backbone, label),
     )
+
+
+def _variants(tables: Any, sections: Mapping[str, Any], backbone: BackboneChoice, label: str) -> tuple[Variant, ...]:
+    """Read ``[variants.NAME]``: label, figures, backend, and sections whose keys replace the study's own."""
+    if not isinstance(tables, Mapping):
+        raise InputError(f"{label}: variants is {tables!r}", "write [variants.NAME]")
+    variants = []
+    for name, table in tables.items():
+        where = f"{label}: variants.{name}"
+        if not isinstance(table, Mapping) or "backend" not in table:
+            raise InputError(f"{where} names no backend", 'add backend = "NAME"')
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+            raise InputError(f"{where}: the name is a file's too", "use letters, digits, '.', '_' and '-'")
+        changed = dict(sections)
+        for key, values in table.items():
+            if key in ("label", "figures", "backend"):
+                continue
+            if key not in sections:
+                raise InputError(f"{where}: unknown key {key!r}", _suggest(key, ["label", "figures", *sections]))
+            kind = type(sections[key])
+            own = {item.name: getattr(sections[key], item.name) for item in dataclasses.fields(kind)}
+            if not isinstance(values, Mapping):
+                raise InputError(f"{where}.{key} is {values!r}, and is a section", f"write {key} = {{ KEY = VALUE }}")
+            changed[key] = build_section(kind, {**own, **values}, key, where)
+        backend = _value(table["backend"], "", f"{where}.backend")
+        find(split_name(backend, backbone)[0])
+        variants.append(
+            Variant(
+                name,
+                _value(table.get("label", name), "", f"{where}.label"),
+                _value(table.get("figures", ()), ("",), f"{where}.figures"),
+                backend,
+                changed,
+            )
+        )
+    return tuple(variants)

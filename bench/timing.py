@@ -43,8 +43,9 @@ class Timing:
     Attributes
     ----------
     backend : str
-    stage : {'extract', 'fit', 'epoch', 'predict'}
-        Decoding and features; training with all choices in it; one epoch of it; log-probabilities of all products.
+    stage : {'tune', 'tune_epoch', 'extract', 'fit', 'epoch', 'predict'}
+        Training of the network, and one epoch of it; decoding and features; training of the classifier with all choices
+        in it, and one epoch of it; log-probabilities of all products.
     epoch : int
         Number of the epoch from 1; 0 for other stages.
     seconds : float

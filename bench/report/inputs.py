@@ -20,7 +20,7 @@ from bench.errors import InputError
 SPLITS = ("train", "validation", "test")
 AGAIN = "run the study again in this directory"
 DELETE = f"delete it and {AGAIN}"
-COST_STAGES = ("extract", "fit", "predict")
+COST_STAGES = ("tune", "extract", "fit", "predict")
 
 
 @dataclass(frozen=True)
