@@ -32,7 +32,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
 _POINTS = 600  # corners of a curve that a figure can show
 _EPOCHS = 8  # marks of one training in Figure 2
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "shelfbench",
     "svg.fonttype": "path",
     "text.parse_math": False,
@@ -85,7 +85,7 @@ def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, cons
     """
     console = console or Console(quiet=True)
     run = open_run(run_dir)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         drawn = {"figure2": _learning_rates(run), "figure5": _acceptance_against_precision(run)}
         if pictures:
             drawn["figure1"] = _gallery(pictures)
@@ -93,11 +93,13 @@ def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, cons
             drawn["cost"] = cost
         with console.progress(len(drawn), "figures", "figures") as bar:
             for name, figure in drawn.items():
-                _save(figure, run_dir / "figures" / name)
+                save_figure(figure, run_dir / "figures" / name)
                 bar.update(1)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
+
     def write(aside: Path) -> None:
         svg = aside.suffix == ".svg"
         metadata = {"Date": None, "Creator": "shelfbench"} if svg else {"Software": "shelfbench"}
@@ -110,7 +112,7 @@ def _save(figure: Figure, path: Path) -> None:
         write_whole(path.with_name(path.name + suffix), write)
 
 
-def _marks(number: int) -> dict[str, Any]:
+def marks(number: int) -> dict[str, Any]:
     """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
     return {
         "color": _COLOURS[number % len(_COLOURS)],
@@ -191,12 +193,12 @@ def _learning_rates(run: RunDirectory) -> Figure:
         title="Learning rate against updates",
     )
     axes.set_ylim(0, None)
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02), labelspacing=0.7)
     return figure
 
 
-def _plain(value: float, _: object = None) -> str:
+def plain(value: float, _: object = None) -> str:
     """A tick without powers of ten."""
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
@@ -220,7 +222,7 @@ def _acceptance_against_precision(run: RunDirectory) -> Figure:
             continue
         curve = acceptance_curve(test.confidence, test.correct)
         reached = accept_on_curve(curve, str(required)).acceptance
-        style = _marks(number)
+        style = marks(number)
         precision, share = _staircase(curve)
         if len(precision):
             lowest = min(lowest, float(precision[0]) - 0.03)
@@ -330,7 +332,7 @@ def _cost(run: RunDirectory) -> Figure | None:
     names = labels(run, run.backends)
     for row in table.to_dict("records"):
         number = run.backends.index(row["backend"])
-        style = _marks(number)
+        style = marks(number)
         middle, low, high = (row[f"acceptance_90{end}"] for end in ("", "_low", "_high"))
         axes.errorbar(
             [row["seconds"]],
@@ -357,6 +359,6 @@ def _cost(run: RunDirectory) -> Figure | None:
     )
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8.5, labelspacing=0.9)
     return figure

@@ -54,9 +54,9 @@ def test_a_gallery_of_any_size_which_stays_without_pictures(small_run):
 
 
 def test_eleven_backends_are_drawn_all_unlike():
-    from bench.report.figures import _marks
+    from bench.report.figures import marks
 
-    styles = [_marks(number) for number in range(11)]
+    styles = [marks(number) for number in range(11)]
     assert len({(style["color"], str(style["linestyle"])) for style in styles}) == 11
     assert len({style["marker"] for style in styles}) == 11
 
