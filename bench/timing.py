@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import psutil
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = (
     "shelfbench",
@@ -36,6 +38,75 @@ PACKAGES = (
 )
 
 
+# What is timed in an experiment, and what the clock takes in. The first call, with the framework's compilation, and the
+# warm-up stand apart from the repetitions; results of an earlier computation are never timed.
+STAGES = {
+    "decode": "encoded bytes in memory to square pixels in memory, by all workers",
+    "extract": "pixels to bottlenecks by the network without its top, weights as they are",
+    "head_epoch": "a pass of training of the two hidden layers over bottlenecks: forward, backward, update",
+    "full_epoch": "a pass of training of the whole network over images: forward, backward, update",
+}
+# The projections of C, Table 3: 10 and 50 passes over 20 million images, an epoch being a million of them.
+MILLION = 1_000_000
+CATALOGUE_IMAGES = 20 * MILLION
+WEEK = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A stage that was repeated, with the device waited for at both ends of every repetition.
+
+    Attributes
+    ----------
+    stage : str
+        A key of `STAGES`.
+    source : {'resident', 'jpeg', 'memory'}
+        Where a batch comes from: it lies in the device's memory; from JPEG bytes, decoded ahead; in the host's memory.
+    images, steps : int
+        Of one repetition.
+    first : float
+        Seconds of the first step, compilation included.
+    warm_up : float
+        Seconds of the repetition before the first that counts.
+    seconds : tuple of float
+        Of each repetition that counts.
+    waited : tuple of float
+        Seconds of each that the device waited for data; empty where nothing is fed.
+    """
+
+    stage: str
+    source: str
+    images: int
+    steps: int
+    first: float
+    warm_up: float
+    seconds: tuple[float, ...]
+    waited: tuple[float, ...] = ()
+
+    def quantile(self, share: float) -> float:
+        """Seconds of a repetition: the median at .5, quartiles at .25 and .75."""
+        return float(np.quantile(self.seconds, share))
+
+    def per_million(self, share: float = 0.5) -> float:
+        """Seconds for a million images."""
+        return self.quantile(share) / self.images * MILLION
+
+    @property
+    def rate(self) -> float:
+        """Images a second (median)."""
+        return self.images / self.quantile(0.5)
+
+    @property
+    def waited_share(self) -> float:
+        """Share of the time that the device waited for data; NaN where nothing is fed."""
+        return sum(self.waited) / sum(self.seconds) if self.waited else float("nan")
+
+
+def projected(seconds_per_million: float, passes: int, images: int = CATALOGUE_IMAGES) -> float:
+    """Seconds of so many passes over a catalogue (C, Table 3: its epoch is read as a million images)."""
+    return seconds_per_million * (images / MILLION) * passes
+
+
 @dataclass(frozen=True)
 class Timing:
     """One row of ``timings.parquet``.
@@ -43,8 +114,9 @@ class Timing:
     Attributes
     ----------
     backend : str
-    stage : {'tune', 'tune_epoch', 'extract', 'fit', 'epoch', 'predict'}
-        Training of the network, and one epoch of it; decoding and features; training of the classifier with all choices
+    stage : str
+        A key of `STAGES` in the experiment ``timing``; elsewhere tune, tune_epoch, extract, fit, epoch or predict:
+        training of the network, and one epoch of it; decoding and features; training of the classifier with all choices
         in it, and one epoch of it; log-probabilities of all products.
     epoch : int
         Number of the epoch from 1; 0 for other stages.
@@ -82,6 +154,8 @@ class Timing:
 
 def timings_frame(rows: list[Timing]) -> pd.DataFrame:
     """Rows as the table that ``timings.parquet`` holds."""
+    import pandas as pd
+
     columns = [
         "backend",
         "stage",
@@ -123,6 +197,8 @@ class PeakMemory:
         self.mib = 0.0
 
     def _sample(self) -> None:
+        import psutil
+
         process = psutil.Process()
         total = process.memory_info().rss
         for child in process.children(recursive=True):
@@ -181,6 +257,8 @@ def _gpu_names() -> list[str]:
 
 def machine() -> dict[str, Any]:
     """Describe this machine for the record (Table 2 of the paper)."""
+    import psutil
+
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": _cpu_name(),

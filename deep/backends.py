@@ -1,4 +1,4 @@
-"""The entry points of the backends on bottlenecks (C, Table 4, without fine-tuning)."""
+"""The entry points of the backends on networks (C, Table 4)."""
 
 from __future__ import annotations
 
@@ -10,50 +10,105 @@ from typing import Any
 from baselines.linear_svm import LinearSVM, SVMSettings
 from bench.backend import BackboneChoice, Backend, BackendSpec
 from deep.bottleneck import BottleneckExtractor
+from deep.inception import InceptionSettings
+from deep.tuned import OwnHead
+from deep.tuning import NetworkTuner, finetuner, full_tuner
+from deep.tuning_settings import FinetuningSettings, FullSettings, TrainingSettings
 from deep.two_layer import TwoLayer, TwoLayerSettings
+from deep.xception import XceptionSettings
+
+_TUNING: dict[str, type] = {"finetuning": FinetuningSettings, "training": TrainingSettings}
 
 
-def _svm(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+def _tuner(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice) -> NetworkTuner | None:
+    return finetuner(backbone, settings["finetuning"], settings["training"]) if tuned else None
+
+
+def _svm(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: SVMSettings = settings["svm"]
     return Backend(
         BottleneckExtractor(backbone),
         partial(LinearSVM, chosen),
         LinearSVM.load,
         {"backbone": asdict(backbone), "svm": asdict(chosen)},
+        _tuner(tuned, settings, backbone),
     )
 
 
-def _two_layer(units: int, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+def _two_layer(units: int, tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: TwoLayerSettings = settings["two_layer"]
     return Backend(
         BottleneckExtractor(backbone),
         partial(TwoLayer, units, chosen),
         TwoLayer.load,
         {"backbone": asdict(backbone), "units": units, "two_layer": asdict(chosen)},
+        _tuner(tuned, settings, backbone),
     )
 
 
-def _columns(classifier: str) -> dict[str, str]:
-    return {"Feature": "Bottlenecks", "Classifier": classifier, "Fine-tuning": "no"}
+def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+    chosen: FullSettings = settings["full"]
+    pixels = chosen.xception_pixels if network == "xception" else chosen.inception_v3_pixels
+    tuner = full_tuner(network, chosen, settings["training"], settings["xception"], settings["inception"])
+    return Backend(
+        BottleneckExtractor(BackboneChoice(network, chosen.start, pixels)),
+        _no_head,
+        OwnHead.load,
+        {"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(settings["training"])},
+        tuner,
+    )
 
 
-def _two_layer_spec(units: int) -> BackendSpec:
+def _no_head() -> OwnHead:
+    raise RuntimeError("the head of a network trained end to end comes from its training")
+
+
+def _columns(classifier: str, tuned: bool) -> dict[str, str]:
+    return {"Feature": "Bottlenecks", "Classifier": classifier, "Fine-tuning": "yes" if tuned else "no"}
+
+
+def _svm_spec(tuned: bool) -> BackendSpec:
     return BackendSpec(
-        summary=f"bottlenecks of the backbone and a 2NN of {units} units in two equal hidden layers",
-        build=partial(_two_layer, units),
-        sections={"two_layer": TwoLayerSettings},
+        summary=f"bottlenecks of the backbone{_AFTER * tuned} and a linear SVM, one category against the rest",
+        build=partial(_svm, tuned),
+        sections={"svm": SVMSettings, **(_TUNING if tuned else {})},
         uses_backbone=True,
-        columns=_columns(f"2NN - {units}"),
+        columns=_columns("SVM", tuned),
     )
 
 
-bottleneck_svm = BackendSpec(
-    summary="bottlenecks of the backbone and a linear SVM, one category against the rest",
-    build=_svm,
-    sections={"svm": SVMSettings},
-    uses_backbone=True,
-    columns=_columns("SVM"),
-)
-bottleneck_2nn_512 = _two_layer_spec(512)
-bottleneck_2nn_2048 = _two_layer_spec(2048)
-bottleneck_2nn_4096 = _two_layer_spec(4096)
+def _two_layer_spec(units: int, tuned: bool) -> BackendSpec:
+    return BackendSpec(
+        summary=f"bottlenecks of the backbone{_AFTER * tuned} and a 2NN of {units} units in two equal hidden layers",
+        build=partial(_two_layer, units, tuned),
+        sections={"two_layer": TwoLayerSettings, **(_TUNING if tuned else {})},
+        uses_backbone=True,
+        columns=_columns(f"2NN - {units}", tuned),
+    )
+
+
+def _full_spec(network: str, title: str) -> BackendSpec:
+    return BackendSpec(
+        summary=f"{title}, trained end to end on all training images",
+        build=partial(_full, network),
+        sections={
+            "full": FullSettings,
+            "training": TrainingSettings,
+            "xception": XceptionSettings,
+            "inception": InceptionSettings,
+        },
+        columns={"Feature": title, "Classifier": "its own", "Fine-tuning": "full tuning"},
+    )
+
+
+_AFTER = ", fine-tuned on a share of the products,"
+bottleneck_svm = _svm_spec(False)
+bottleneck_2nn_512 = _two_layer_spec(512, False)
+bottleneck_2nn_2048 = _two_layer_spec(2048, False)
+bottleneck_2nn_4096 = _two_layer_spec(4096, False)
+finetuned_svm = _svm_spec(True)
+finetuned_2nn_512 = _two_layer_spec(512, True)
+finetuned_2nn_2048 = _two_layer_spec(2048, True)
+finetuned_2nn_4096 = _two_layer_spec(4096, True)
+full_inception_v3 = _full_spec("inception_v3", "Inception V3")
+full_xception = _full_spec("xception", "Xception")

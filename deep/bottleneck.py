@@ -38,6 +38,7 @@ class BottleneckExtractor:
         self.dimensions = self.backbone.network.dimensions
         self.batch = self.backbone.network.batch
         self.framework = framework().engine
+        self._preprocess = self.backbone.network.preprocess
         self._model: keras.Model | None = None
         self._description: dict[str, Any] | None = None
 
@@ -87,7 +88,7 @@ class BottleneckExtractor:
             part = images[start : start + self.batch]
             filled[: len(part)] = part
             filled[len(part) :] = 0
-            computed = model.predict_on_batch(self.backbone.network.preprocess(filled))
+            computed = model.predict_on_batch(self._preprocess(filled))
             features[start : start + len(part)] = np.asarray(computed)[: len(part)]
         return features
 
@@ -95,7 +96,10 @@ class BottleneckExtractor:
         if self._model is None:
             from deep.engines import jit_compile
 
-            model = self.backbone.model()
+            model = self._build()
             model.compile(jit_compile=jit_compile())
             self._model = model
         return self._model
+
+    def _build(self) -> keras.Model:
+        return self.backbone.model()

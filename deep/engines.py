@@ -10,8 +10,11 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import InputError
 
 
 @contextmanager
@@ -45,7 +48,7 @@ with _muted():
 keras.config.set_floatx("float32")
 keras.config.set_dtype_policy("float32")
 
-__all__ = ["jit_compile", "keras"]
+__all__ = ["device_name", "jit_compile", "keras", "write_scalars"]
 
 
 def jit_compile() -> bool | str:
@@ -58,3 +61,41 @@ def jit_compile() -> bool | str:
     import tensorflow as tf
 
     return "auto" if tf.config.list_physical_devices("GPU") else False
+
+
+def device_name() -> str:
+    """Name of the device that computes, for the record: ``cpu``, or that of the accelerator."""
+    engine = keras.backend.backend()
+    if engine == "jax":
+        import jax
+
+        device = jax.local_devices()[0]
+        return "cpu" if device.platform == "cpu" else str(device.device_kind)
+    if engine == "torch":
+        import torch
+
+        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu")) if gpus else "cpu"
+
+
+def write_scalars(folder: Path, step: int, values: Mapping[str, float]) -> None:
+    """Append scalars to a log that TensorBoard reads.
+
+    Raises
+    ------
+    InputError
+        If nothing is installed that writes such logs.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise InputError(
+            "training.tensorboard=true needs TensorFlow, which writes the logs", "pip install tensorflow"
+        ) from None
+    with tf.summary.create_file_writer(str(folder)).as_default(step=step):
+        for name, value in values.items():
+            if name not in ("epoch", "step"):
+                tf.summary.scalar(f"epoch/{name}", value)

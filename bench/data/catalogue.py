@@ -53,6 +53,34 @@ class Category:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Labels of products, any number to each.
+
+    Attributes
+    ----------
+    names : tuple of str
+        ``column=value``, in the order of their codes.
+    start : ndarray of int64, shape (products + 1,)
+        Where the labels of each product begin in `code`.
+    code : ndarray of int32
+        Codes into `names`, ascending within a product.
+    """
+
+    names: tuple[str, ...]
+    start: np.ndarray
+    code: np.ndarray
+
+    def targets(self, products: np.ndarray) -> np.ndarray:
+        """Give which product carries which label: bool, shape (len(products), labels)."""
+        counts = np.diff(self.start)[products]
+        row = np.repeat(np.arange(len(products)), counts)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        result = np.zeros((len(products), len(self.names)), bool)
+        result[row, self.code[self.start[products][row] + within]] = True
+        return result
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """Products and their images.
 
@@ -76,6 +104,8 @@ class Catalogue:
         Products left out because they have no category.
     notes : tuple of str
         What the reader has to say of the data (a tail that was cut off ...).
+    labels : Labels or None
+        Where the dataset's settings name columns of labels.
     """
 
     name: str
@@ -87,6 +117,7 @@ class Catalogue:
     split: np.ndarray | None = None
     unlabelled: int = 0
     notes: tuple[str, ...] = field(default=())
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         """Check what every reader must have got right."""

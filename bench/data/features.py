@@ -8,14 +8,10 @@ hash of the encoded bytes, so any dataset, split or study that meets the same im
 from __future__ import annotations
 
 import json
-import queue
-import threading
 import time
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +20,9 @@ import numpy as np
 
 from bench.backend import FeatureExtractor
 from bench.console import Console
+from bench.data.ahead import decoded_ahead
 from bench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
-from bench.data.images import ImageSettings, decode_batch
+from bench.data.images import ImageSettings
 from bench.errors import InputError
 from bench.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
 
@@ -202,8 +199,19 @@ class FeatureStore:
                 started = time.perf_counter()
                 rows = np.zeros((len(part), extractor.dimensions), np.float32)
                 failures: dict[str, str] = {}
-                for where, pixels, reasons in _decoded_ahead(images, part, extractor, self._images.fit, self._workers):
-                    good = np.setdiff1d(np.arange(len(where)), list(reasons))
+                decoded = decoded_ahead(
+                    images,
+                    chunks(part, extractor.batch),
+                    extractor.pixels,
+                    self._images.fit,
+                    self._workers,
+                    then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
+                )
+                done = 0
+                for count, pixels, reasons in decoded:
+                    where = np.arange(done, done + count)
+                    done += count
+                    good = np.setdiff1d(np.arange(count), list(reasons))
                     values = extractor.extract(pixels)
                     if values.shape != (len(good), extractor.dimensions):
                         raise InputError(
@@ -290,48 +298,3 @@ def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:
             at = int(inverse[at])
         matrix[at] = held
         done[at] = True
-
-
-def _decoded_ahead(
-    images: ImageBytes, part: np.ndarray, extractor: FeatureExtractor, fit: str, workers: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
-    """Read and decode batches in the background, two ahead of the extractor.
-
-    Yields
-    ------
-    tuple
-        Positions of the batch in `part`; pixels of its readable images; reasons of the others by position in the batch.
-    """
-    ready: queue.Queue[Any] = queue.Queue(maxsize=2)
-    stop = threading.Event()
-
-    def put(item: Any) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            with ThreadPoolExecutor(workers) as pool:
-                for where in chunks(np.arange(len(part)), extractor.batch):
-                    pixels, reasons = decode_batch(images.read(part[where]), extractor.pixels, fit, pool)
-                    if not put((where, pixels, reasons)):
-                        return
-            put(None)
-        except BaseException as error:  # handed to the thread that waits, which raises it
-            put(error)
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

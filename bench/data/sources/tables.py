@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.data.catalogue import Catalogue, Category, ImageBytes, gather_products
+from bench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
 from bench.errors import InputError
+
+# Role of a column of labels in `wanted_columns`: this and the column's name.
+LABEL = "label:"
 
 ImagesOf = Callable[[np.ndarray, np.ndarray], ImageBytes]
 
@@ -35,6 +38,9 @@ class DatasetSettings:
         Names of columns, where they differ from these. A column that is named here must be there.
     levels : tuple of str
         Columns that hold the levels above the category, the highest first; default ``level1``, ``level2``, ...
+    labels : tuple of str
+        Columns whose values together are a product's labels, each a ``column=value``; a cell may hold a list. An
+        empty cell gives none.
     truncated : {'refuse', 'accept'}
         Whether the products before a bad tail of a BSON file may be used.
     """
@@ -45,6 +51,7 @@ class DatasetSettings:
     split: str = "split"
     image: str = "image"
     levels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     truncated: str = "refuse"
 
     def __post_init__(self) -> None:
@@ -59,7 +66,12 @@ class DatasetSettings:
 
 
 def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str) -> dict[str, str]:
-    """Find the columns to read: role ('category', 'product_id', 'split', 'level1' ...) to name of the column.
+    """Find the columns to read: role to name of the column.
+
+    Returns
+    -------
+    dict of str to str
+        Roles are 'category', 'product_id', 'split', 'level1' ..., and `LABEL` before a column of labels.
 
     Raises
     ------
@@ -84,6 +96,12 @@ def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str
                 f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.levels=[...]"
             )
         columns[f"level{position}"] = name
+    for name in settings.labels:
+        if name not in present:
+            raise InputError(
+                f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.labels=[...]"
+            )
+        columns[LABEL + name] = name
     return columns
 
 
@@ -125,7 +143,8 @@ def catalogue_from_rows(
     name : str
         Name of the dataset, for messages.
     rows : DataFrame
-        ``category``; optional ``product_id``, ``split``, ``level1`` ...; ``where`` names each row's file and record.
+        ``category``; optional ``product_id``, ``split``, ``level1`` ..., columns of labels; ``where`` names each
+        row's file and record.
         Without ``product_id`` each row is a product, called by ``where``.
     images_of : callable
         Given the row numbers of the images in order, and `where` of each, gives the `ImageBytes`.
@@ -185,6 +204,7 @@ def catalogue_from_rows(
         split=split,
         unlabelled=unlabelled,
         notes=tuple(notes),
+        labels=_labels(rows, table),
     )
 
 
@@ -238,3 +258,25 @@ def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
     )
     best = counts.drop_duplicates("key").set_index("key")
     return {str(key): tuple(row) for key, row in zip(best.index, best[columns].to_numpy().tolist(), strict=True)}
+
+
+def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:
+    """Labels of each product: those of all its rows together."""
+    columns = [column for column in rows.columns if column.startswith(LABEL)]
+    if not columns:
+        return None
+    product = np.empty(len(rows), np.int64)
+    product[table.image_row] = table.image_product
+    found = []
+    for column in columns:
+        values = rows[column].astype(object).explode()
+        values = values[values.notna() & (values.astype(str).str.strip() != "")]
+        name = column.removeprefix(LABEL)
+        texts = _keys(values, name, rows["where"].loc[values.index])
+        found.append(pd.DataFrame({"product": product[values.index], "label": f"{name}=" + texts.astype(object)}))
+    pairs = pd.concat(found, ignore_index=True)
+    names = sorted(pairs["label"].unique())
+    pairs["code"] = pd.Categorical(pairs["label"], categories=names).codes.astype(np.int32)
+    pairs = pairs[["product", "code"]].drop_duplicates().sort_values(["product", "code"])
+    start = np.searchsorted(pairs["product"].to_numpy(), np.arange(len(table.product_id) + 1))
+    return Labels(tuple(names), start.astype(np.int64), pairs["code"].to_numpy(np.int32))

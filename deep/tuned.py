@@ -1,0 +1,244 @@
+"""A trained network on disk: how it is built again, its features, and its own head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.backend import TrainingData
+from bench.console import Console
+from bench.errors import InputError
+from bench.storage import write_json, write_whole
+from deep.backbones import NETWORKS, Backbone, hash_of_arrays
+from deep.bottleneck import BottleneckExtractor
+from deep.two_layer import log_softmax
+from deep.versions import framework
+
+if TYPE_CHECKING:
+    from deep.engines import keras
+
+WEIGHTS, RECORD = "network.safetensors", "network.json"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How to build a network with its head; the weights come after.
+
+    Attributes
+    ----------
+    network : str
+        A key of `deep.backbones.NETWORKS`.
+    pixels, classes : int
+    settings : dict
+        Of ``deep.xception`` or ``deep.inception``, where the network is built there; empty for a backbone with a dense
+        layer of logits on its pooled features.
+    dropout : float
+        Before the logits of a backbone.
+    """
+
+    network: str
+    pixels: int
+    classes: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    dropout: float = 0.0
+
+    def build(self) -> keras.Model:
+        """From preprocessed float32 images to logits of float32, with new weights; not compiled."""
+        from deep.engines import keras
+
+        if self.settings:
+            from deep.inception import InceptionSettings, inception_v3
+            from deep.xception import XceptionSettings, xception
+
+            if self.network == "xception":
+                return xception(self.pixels, self.classes, XceptionSettings(**self.settings))
+            return inception_v3(self.pixels, self.classes, InceptionSettings(**self.settings))
+        base = Backbone(self.network, "none", self.pixels).model()
+        features = base.output
+        if self.dropout:
+            features = keras.layers.Dropout(self.dropout, name="tuned_dropout")(features)
+        logits = keras.layers.Dense(self.classes, dtype="float32", name="tuned_logits")(features)
+        return keras.Model(base.input, logits, name=f"tuned_{self.network}")
+
+    @property
+    def preprocess(self) -> Callable[[np.ndarray], np.ndarray]:
+        """From float32 RGB of 0 to 255 to what the network takes."""
+        return NETWORKS[self.network].preprocess
+
+
+def features_of(model: keras.Model) -> keras.Model:
+    """Cut the network before its layer of logits."""
+    from deep.engines import keras
+
+    return keras.Model(model.input, model.layers[-1].input)
+
+
+def write_network(folder: Path, blueprint: Blueprint, model: keras.Model) -> None:
+    """Write ``network.safetensors`` and ``network.json`` into an existing folder.
+
+    Arrays are named by their order and path: the paths of ``keras.applications`` count layers over the whole process.
+    """
+    from safetensors.numpy import save_file
+
+    values = zip(model.weights, model.get_weights(), strict=True)
+    arrays = {f"{i:05d}.{weight.path}": np.ascontiguousarray(value) for i, (weight, value) in enumerate(values)}
+    write_whole(folder / WEIGHTS, lambda aside: save_file(arrays, aside))
+    write_json(
+        folder / RECORD,
+        {
+            "blueprint": asdict(blueprint),
+            "dimensions": int(model.layers[-1].input.shape[-1]),
+            "sha256": hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())),
+        },
+    )
+
+
+def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
+    """Read ``network.json``: the blueprint, and all of the record.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return Blueprint(**record["blueprint"]), record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def load_network(folder: Path) -> keras.Model:
+    """Build the network of a folder and give it its weights; not compiled.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or its hash differs from the record's.
+    """
+    from safetensors.numpy import load_file
+
+    blueprint, record = read_network(folder)
+    try:
+        arrays = load_file(folder / WEIGHTS)
+        if hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())) != record["sha256"]:
+            raise ValueError("its hash differs")
+        model = blueprint.build()
+        model.set_weights([arrays[name] for name in sorted(arrays)])
+    except Exception as error:  # safetensors and Keras raise all sorts
+        raise _unreadable(folder, error) from error
+    return model
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0] if str(error) else "no message"
+    return InputError(
+        f"{folder} holds no readable network ({type(error).__name__}: {reason})",
+        "delete that folder and run the study again",
+    )
+
+
+class TunedExtractor(BottleneckExtractor):
+    """Features of a trained network: what its layer of logits takes.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds what `write_network` wrote.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blueprint, record = read_network(folder)
+        self.name, self.pixels = self.blueprint.network, self.blueprint.pixels
+        self.dimensions, self.batch = int(record["dimensions"]), NETWORKS[self.name].batch
+        self.framework = framework().engine
+        self._sha256 = str(record["sha256"])
+        self._preprocess = self.blueprint.preprocess
+        self._model = None
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes the features (JSON)."""
+        return {
+            "kind": "tuned",
+            **asdict(self.blueprint),
+            "sha256": self._sha256,
+            "batch": self.batch,
+            "precision": "float32",
+            "framework": asdict(framework()),
+        }
+
+    def _build(self) -> keras.Model:
+        return features_of(load_network(self.folder))
+
+
+class OwnHead:
+    """The layer of logits of a trained network, as a `bench.backend.Classifier` on its features.
+
+    Attributes
+    ----------
+    kernel : ndarray of float32, shape (dimensions, classes)
+    bias : ndarray of float32, shape (classes,)
+    """
+
+    framework = "numpy"
+    batch = 0
+    history: pd.DataFrame | None = None
+
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray) -> None:
+        self.kernel, self.bias = kernel, bias
+        self.chosen: dict[str, Any] = {}
+
+    def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
+        """Nothing is left to learn: it was trained with its network."""
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-softmax in float64, shape (n, classes)."""
+        return log_softmax(features @ self.kernel + self.bias)
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+        from safetensors.numpy import save_file
+
+        arrays = {"kernel": np.ascontiguousarray(self.kernel), "bias": np.ascontiguousarray(self.bias)}
+        write_whole(folder / "weights.safetensors", lambda aside: save_file(arrays, aside))
+        write_json(folder / "classifier.json", {"kind": "own_head", "dimensions": len(self.kernel)})
+
+    @classmethod
+    def load(cls, folder: Path) -> OwnHead:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If a file is missing or damaged.
+        """
+        from safetensors.numpy import load_file
+
+        try:
+            record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+            if record["kind"] != "own_head":
+                raise ValueError(f"a classifier of kind {record['kind']!r}")
+            arrays = load_file(folder / "weights.safetensors")
+            if arrays["kernel"].shape != (record["dimensions"], len(arrays["bias"])):
+                raise ValueError("shapes that do not fit")
+            return cls(arrays["kernel"], arrays["bias"])
+        except Exception as error:  # safetensors raises its own kinds
+            raise _unreadable(folder, error) from error
+
+    @classmethod
+    def of(cls, model: keras.Model) -> OwnHead:
+        """Take the last layer of a network."""
+        kernel, bias = model.layers[-1].get_weights()
+        return cls(kernel, bias)

@@ -1,0 +1,375 @@
+"""Fine-tuning a backbone on a share of the products, and training a network end to end (C, §4.3, §4.4; X, §4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.backend import BackboneChoice, Tuned, TuningData
+from bench.console import Console
+from bench.data.ahead import decoded_ahead
+from bench.errors import InputError, RunError
+from bench.record import locked, write_parquet
+from bench.storage import cache_dir, fingerprint, storage_errors, write_json
+from deep.augment import AugmentSettings
+from deep.backbones import Backbone, load_backbone
+from deep.checkpoint import Checkpoint
+from deep.freezing import boundary, freeze
+from deep.inception import InceptionSettings
+from deep.recipes import RECIPES, Recipe, loss, set_weight_decay
+from deep.training import Course, Training, stratified_share
+from deep.tuned import Blueprint, OwnHead, TunedExtractor, features_of, write_network
+from deep.tuning_settings import FinetuningSettings, FullSettings, TrainingSettings
+from deep.versions import framework
+from deep.xception import XceptionSettings, count_parameters, equal_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deep.engines import keras
+
+# Raised when the same settings would train another network.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class NetworkTuner:
+    """Trains one network, as a `bench.backend.Tuner`; done trainings and checkpoints are kept in the user's cache.
+
+    Attributes
+    ----------
+    name : str
+        For folders, logs and messages.
+    plan : dict
+        Everything that decides the training apart from its length, data and seed (JSON).
+    epochs, patience : int
+        A longer training goes on from where a shorter one ended.
+    training : TrainingSettings
+    prepare : callable
+        ``prepare(data, seed, console)`` gives the `_Prepared` training.
+    """
+
+    name: str
+    plan: dict[str, Any]
+    epochs: int
+    patience: int
+    training: TrainingSettings
+    prepare: Callable[[TuningData, int, Console], _Prepared]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the result apart from data and seed (JSON)."""
+        return {
+            "version": VERSION,
+            "plan": self.plan,
+            "training": self.training.results(),
+            "engine": framework().engine,
+            "epochs": self.epochs,
+            "patience": self.patience,
+        }
+
+    def tune(self, data: TuningData, *, seed: int, console: Console) -> Tuned:
+        """Train, or go on with a training that was stopped, or give one that is done.
+
+        Raises
+        ------
+        RunError
+            If there is nothing to learn from, or the cost becomes infinite.
+        InputError
+            If another process trains the same network now.
+        """
+        description = self.describe()
+        lasting = {key: value for key, value in description.items() if key not in ("epochs", "patience")}
+        identity = fingerprint([lasting, data.identity, seed])
+        folder = cache_dir() / "tuned" / f"{self.name}-{identity}"
+        done = folder / f"epochs-{self.epochs}-patience-{self.patience}"
+        cached = (done / "tuned.json").is_file()
+        if not cached:
+            with storage_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder):
+                self._train(data, seed, console, folder, done, identity)
+        return _read(done, cached)
+
+    def _train(self, data: TuningData, seed: int, console: Console, folder: Path, done: Path, identity: str) -> None:
+        from deep.engines import device_name, jit_compile, keras
+
+        training = self.training
+        with _policy(training.precision):
+            prepared = self.prepare(data, seed, console)
+            batch = min(prepared.recipe.batch, max(1, len(prepared.rows)))
+            steps = math.ceil(len(prepared.rows) / batch)
+            prepared.model.compile(
+                prepared.recipe.build(batch, steps),
+                loss(prepared.recipe.label_smoothing),
+                metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+                jit_compile=jit_compile() if training.jit == "auto" else training.jit == "on",
+            )
+            course = Course(
+                epochs=self.epochs,
+                patience=self.patience,
+                batch=batch,
+                pixels=prepared.blueprint.pixels,
+                seed=seed,
+                rate=partial(prepared.recipe.rate, batch=batch, steps_per_epoch=steps),
+                preprocess=prepared.blueprint.preprocess,
+                augment=AugmentSettings(training.flip, training.crop, training.colour),
+                class_weights=training.class_weights,
+                checkpoint_minutes=training.checkpoint_minutes,
+                log=folder / "tensorboard" if training.tensorboard else None,
+            )
+            checkpoint = Checkpoint(folder / "checkpoint.safetensors", identity)
+            course_of = Training(prepared.model, data, prepared.rows, course, checkpoint, console, self.name)
+            history = course_of.run()
+        if training.tensorboard:
+            console.log(f"{self.name}: TensorBoard's logs are in {course.log}")
+        aside = folder / f".partial-{uuid.uuid4().hex[:12]}"
+        with storage_errors(folder):
+            try:
+                aside.mkdir()
+                write_network(aside, prepared.blueprint, prepared.model)
+                write_parquet(aside / "history.parquet", history)
+                write_json(
+                    aside / "tuned.json",
+                    {
+                        **self.describe(),
+                        "own_head": prepared.own_head,
+                        "chosen": {
+                            "epoch": course_of.best,
+                            "epochs": len(history),
+                            "parameters": prepared.model.count_params(),
+                            "trainable": int(sum(np.prod(w.shape) for w in prepared.model.trainable_weights)),
+                            "images": len(prepared.rows),
+                            "batch": batch,
+                            **prepared.chosen,
+                        },
+                        "images": len(prepared.rows),
+                        "batch": batch,
+                        "device": device_name(),
+                        "framework": framework().engine,
+                        "precision": training.precision,
+                        "seconds": float(history["seconds"].sum()),
+                    },
+                )
+                shutil.rmtree(done, ignore_errors=True)
+                aside.rename(done)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A network ready to be compiled, and what it learns from.
+
+    Attributes
+    ----------
+    model : keras.Model
+    blueprint : Blueprint
+    recipe : Recipe
+    rows : ndarray of int64
+        Which of ``data.train``.
+    own_head : bool
+        Whether its own layer of logits classifies; otherwise its features go to another classifier.
+    chosen : dict
+        For the record.
+    """
+
+    model: keras.Model
+    blueprint: Blueprint
+    recipe: Recipe
+    rows: np.ndarray
+    own_head: bool
+    chosen: dict[str, Any]
+
+
+def _read(done: Path, cached: bool) -> Tuned:
+    import json
+
+    try:
+        record = json.loads((done / "tuned.json").read_text(encoding="utf-8"))
+        history = pd.read_parquet(done / "history.parquet")
+        head = None
+        if record["own_head"]:
+            kernel, bias = _head(done)
+            head = partial(OwnHead, kernel, bias)
+        return Tuned(
+            features=TunedExtractor(done),
+            classifier=head,
+            history=history,
+            chosen=record["chosen"],
+            images=record["images"],
+            batch=record["batch"],
+            device=record["device"],
+            framework=record["framework"],
+            precision=record["precision"],
+            seconds=record["seconds"],
+            cached=cached,
+            save=partial(_copy, done),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{done} is damaged ({error})", "delete that folder and run the study again") from error
+
+
+def _head(done: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of the logits: the last two arrays of the file."""
+    from safetensors import safe_open
+
+    with safe_open(done / "network.safetensors", framework="numpy") as file:
+        kernel, bias = sorted(file.keys())[-2:]
+        return file.get_tensor(kernel), file.get_tensor(bias)
+
+
+def _copy(done: Path, folder: Path) -> None:
+    for name in ("network.safetensors", "network.json"):
+        shutil.copyfile(done / name, folder / name)
+
+
+@contextmanager
+def _policy(precision: str) -> Iterator[None]:
+    """Build and train in this precision; what is built after is float32 again."""
+    from deep.engines import keras
+
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def finetuner(choice: BackboneChoice, settings: FinetuningSettings, training: TrainingSettings) -> NetworkTuner:
+    """Make the tuner of the backends ``finetuned-*`` (C15, C25 to C28)."""
+    backbone = load_backbone(choice)
+    plan = {"kind": "finetuned", "backbone": backbone.describe(), **asdict(settings)}
+    del plan["epochs"], plan["patience"]
+    prepare = partial(_prepare_finetuning, backbone, settings)
+    return NetworkTuner(f"finetuned-{choice.name}", plan, settings.epochs, settings.patience, training, prepare)
+
+
+def _prepare_finetuning(
+    backbone: Backbone, settings: FinetuningSettings, data: TuningData, seed: int, console: Console
+) -> _Prepared:
+    from deep.engines import keras
+
+    blueprint = Blueprint(backbone.name, backbone.pixels, data.classes, dropout=settings.dropout)
+    rows = stratified_share(data.train_labels, data.train_products, settings.share, seed)
+    base = backbone.model()
+    count = boundary(backbone.name, base, settings.frozen, settings.freeze)
+    weights, last = base.get_weights(), base.layers[count - 1].name if count else ""
+    keras.utils.set_random_seed(seed)
+    model = blueprint.build()
+    head = model.layers[-1]
+    model.set_weights([*weights, *head.get_weights()])
+    if settings.head == "fitted":
+        head.set_weights(_fitted_head(model, blueprint, data, rows))
+    freeze(model, count)
+    recipe = dataclasses.replace(
+        RECIPES["c-finetuning"],
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        decay_rate=settings.decay,
+        momentum=settings.momentum,
+    )
+    return _Prepared(
+        model,
+        blueprint,
+        recipe,
+        rows,
+        False,
+        {"frozen_layers": count, "layers": len(base.layers), "frozen_up_to": last},
+    )
+
+
+def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, rows: np.ndarray) -> list[np.ndarray]:
+    """Logistic regression on the features before fine-tuning, so that its first updates do not undo the backbone."""
+    from sklearn.linear_model import LogisticRegression
+
+    network, found, labels = features_of(model), [], []
+    parts = [rows[i : i + 64] for i in range(0, len(rows), 64)]
+    decoded = decoded_ahead(
+        data.images,
+        (data.train[part] for part in parts),
+        blueprint.pixels,
+        data.fit,
+        data.workers,
+        then=lambda _, images, reasons: (blueprint.preprocess(images.astype(np.float32)), reasons),
+    )
+    filled = np.zeros((64, blueprint.pixels, blueprint.pixels, 3), np.float32)
+    for part, (images, reasons) in zip(parts, decoded, strict=True):
+        filled[: len(images)] = images
+        found.append(np.asarray(network.predict_on_batch(filled), np.float64)[: len(images)])
+        labels.append(data.train_labels[np.delete(part, list(reasons))])
+    features, codes = np.concatenate(found), np.concatenate(labels)
+    if len(np.unique(codes)) < 2:
+        raise RunError("fine-tuning needs readable images of at least two categories", "look at the split")
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale < 1e-6] = 1
+    fitted = LogisticRegression(C=0.1, max_iter=200).fit((features - mean) / scale, codes)
+    kernel = np.zeros((features.shape[1], data.classes))
+    bias = np.full(data.classes, min(-10.0, float(np.min(fitted.intercept_))))
+    coefficients, intercept = fitted.coef_, fitted.intercept_
+    if len(fitted.classes_) == 2:  # scikit-learn gives one row for two classes
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    kernel[:, fitted.classes_] = (coefficients / scale).T
+    bias[fitted.classes_] = intercept - (coefficients / scale) @ mean
+    return [kernel.astype(np.float32), bias.astype(np.float32)]
+
+
+def full_tuner(
+    network: str,
+    settings: FullSettings,
+    training: TrainingSettings,
+    xception: XceptionSettings,
+    inception: InceptionSettings,
+) -> NetworkTuner:
+    """Make the tuner of ``full-inception_v3`` or ``full-xception``."""
+    pixels = settings.xception_pixels if network == "xception" else settings.inception_v3_pixels
+    start = load_backbone(BackboneChoice(network, settings.start, pixels))
+    own: XceptionSettings | InceptionSettings = xception if network == "xception" else inception
+    if settings.start != "none" and (own.width != 1 or getattr(own, "port_2016", False)):
+        raise InputError(
+            f"full.start is {settings.start!r} and {network} is not of the published shape", 'set full.start="none"'
+        )
+    plan = {"kind": "full", "start": start.describe(), "network": asdict(own), **asdict(settings)}
+    for name in [key for key in plan if key.endswith(("epochs", "patience", "_pixels"))]:
+        del plan[name]
+    epochs = (settings.xception_epochs if network == "xception" else settings.inception_v3_epochs) or settings.epochs
+    prepare = partial(_prepare_full, start, settings, own)
+    return NetworkTuner(f"full-{network}", plan, epochs, settings.patience, training, prepare)
+
+
+def _prepare_full(
+    start: Backbone,
+    settings: FullSettings,
+    own: XceptionSettings | InceptionSettings,
+    data: TuningData,
+    seed: int,
+    console: Console,
+) -> _Prepared:
+    from deep.engines import keras
+
+    recipe = settings.recipe_of(start.name)
+    if recipe.dropout:
+        own = dataclasses.replace(own, dropout=recipe.dropout)
+    if settings.equal_parameters and isinstance(own, XceptionSettings):
+        plain = XceptionSettings(width=own.width, dropout=own.dropout)
+        own = equal_parameters(own, data.classes, count_parameters(plain, data.classes))
+    blueprint = Blueprint(start.name, start.pixels, data.classes, asdict(own))
+    keras.utils.set_random_seed(seed)
+    model = blueprint.build()
+    if start.weights != "none":
+        loaded, new = start.model().get_weights(), model.get_weights()
+        model.set_weights([*loaded, *new[len(loaded) :]])
+    set_weight_decay(model, recipe.decay_for(start.name))
+    rows = np.arange(len(data.train))
+    return _Prepared(model, blueprint, recipe, rows, True, {"recipe": recipe.name, "width": own.width})
