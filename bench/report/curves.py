@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -69,7 +68,7 @@ def _accuracy(figure: Figure, profiles: Sequence[Profile]) -> None:
     axes = figure.subplots()
     _lines(axes, profiles, "val_accuracy")
     _finish(axes, "validation accuracy", profiles)
-    axes.legend(title=_spread_in_words(profiles), **_LEGEND, loc="lower right")
+    _legend(figure, axes, profiles)
 
 
 def _cost_and_precision(figure: Figure, profiles: Sequence[Profile]) -> None:
@@ -79,7 +78,7 @@ def _cost_and_precision(figure: Figure, profiles: Sequence[Profile]) -> None:
     _finish(left, "validation cost (cross-entropy)", profiles)
     _lines(right, profiles, "val_accuracy")
     _finish(right, "validation precision", profiles)
-    right.legend(title=_spread_in_words(profiles), **_LEGEND, loc="lower right")
+    _legend(figure, right, profiles)
 
 
 def _costs(figure: Figure, profiles: Sequence[Profile]) -> None:
@@ -90,10 +89,9 @@ def _costs(figure: Figure, profiles: Sequence[Profile]) -> None:
             _line(axes, profile, column, number, words)
         _finish(axes, "cost (cross-entropy)" if axes is panels[0] else "", [profile])
         axes.set_title(profile.label, fontsize=10, fontweight="normal")
-    panels[-1].legend(title=_spread_in_words(profiles), **_LEGEND, loc="upper right")
+    _legend(figure, panels[0], profiles)
 
 
-_LEGEND: Any = {"fontsize": 8.5, "title_fontsize": 8, "alignment": "left", "handlelength": 3.4}
 _ON_TUNE = "Validation is its half for choices (tune); an update is one step of the optimiser."
 
 DRAWINGS = {
@@ -164,6 +162,23 @@ def _finish(axes: Axes, what: str, profiles: Sequence[Profile]) -> None:
     axes.set(xlabel="updates", ylabel=what)
     axes.set_xlim(0, max(int(profile.history["step"].max()) for profile in profiles) * 1.02)
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
+
+
+def _legend(figure: Figure, axes: Axes, profiles: Sequence[Profile]) -> None:
+    """Name the lines of a panel, and what line and band are, below all panels, where no curve can run."""
+    handles, names = axes.get_legend_handles_labels()
+    longest = max(map(len, names), default=0)
+    figure.legend(
+        handles,
+        names,
+        title=_spread_in_words(profiles),
+        loc="outside lower left",
+        ncols=2 if longest > 32 else 3,
+        fontsize=8.5,
+        title_fontsize=8.5,
+        alignment="left",
+        handlelength=3.4,
+    )
 
 
 def _spread_in_words(profiles: Sequence[Profile]) -> str:
