@@ -219,10 +219,10 @@ def averaged(model: keras.Model) -> Iterator[None]:
     from deep.engines import keras
 
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed_float16 wraps it
-    if not (optimizer and optimizer.use_ema and optimizer.built and int(optimizer.iterations)):
+    to_numpy = keras.ops.convert_to_numpy  # what reads a variable that is spread over devices, too
+    if not (optimizer and optimizer.use_ema and optimizer.built and to_numpy(optimizer.iterations) > 0):
         yield
         return
-    to_numpy = keras.ops.convert_to_numpy
     averages = optimizer._model_variables_moving_average
     # Copies on the host: on JAX two variables that share a buffer break its donation to the next step, on the others a
     # view would follow the variable.
