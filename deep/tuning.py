@@ -107,6 +107,9 @@ class NetworkTuner:
         training = self.training
         with _policy(training.precision):
             prepared = self.prepare(data, seed, console)
+            for layer in prepared.model.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.momentum = training.statistics
             batch = min(prepared.recipe.batch, max(1, len(prepared.rows)))
             steps = math.ceil(len(prepared.rows) / batch)
             prepared.model.compile(

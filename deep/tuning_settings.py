@@ -55,6 +55,9 @@ class TrainingSettings:
         Augmentation (see `deep.augment`); off, as neither paper mentions any.
     class_weights : bool
         Whether an image counts as the inverse of its category's size; off, as in the papers.
+    statistics : float
+        Share that batch normalisation's running mean and variance keep at an update. Keras' .99 needs hundreds of
+        updates to follow the network, more than small catalogues have; training for long, take .99.
     """
 
     precision: str = "float32"
@@ -66,6 +69,7 @@ class TrainingSettings:
     crop: float = 0.0
     colour: float = 0.0
     class_weights: bool = False
+    statistics: float = 0.9
 
     def __post_init__(self) -> None:
         _choice(
@@ -75,7 +79,7 @@ class TrainingSettings:
             jit=("auto", "on", "off"),
         )
         _whole("training", self, devices=0)
-        _number("training", self, checkpoint_minutes=(0, math.inf))
+        _number("training", self, checkpoint_minutes=(0, math.inf), statistics=(0, 1))
         AugmentSettings(self.flip, self.crop, self.colour)
 
     def results(self) -> dict[str, Any]:
