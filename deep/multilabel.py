@@ -15,6 +15,7 @@ from bench.errors import InputError, RunError, ShelfbenchError
 from bench.experiment import Experiment, ExperimentSpec
 from bench.material import Material
 from bench.record import write_parquet
+from bench.scoring import readable_rows
 from deep.bottleneck import BottleneckExtractor
 from deep.multilabel_head import MultilabelHead, MultilabelSettings, Part, score
 from deep.recipes import RECIPES
@@ -155,8 +156,8 @@ def _failed(experiment: Experiment, name: str, error: ShelfbenchError) -> Shelfb
 
 
 def _part(features: Features, images: slice, task: Task) -> Part:
-    readable = features.readable[images]
-    return Part(features.matrix[images][readable], readable, task.targets[images])
+    rows, readable = readable_rows(features, images)
+    return Part(rows, readable, task.targets[images])
 
 
 def _note_unreadable(experiment: Experiment, features: Features) -> None:

@@ -39,9 +39,13 @@ def validation(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def extractor():
+    return TopFive("xception", "none", 71)
+
+
 @pytest.mark.parametrize("size", SIZES)
-def test_the_crop_is_the_central_square_after_resizing_the_short_side(size):
-    extractor = TopFive("xception", "none", 71)
+def test_the_crop_is_the_central_square_after_resizing_the_short_side(extractor, size):
     assert extractor.pixels == 81
     assert [TopFive(name, "none", None).pixels for name in ("vgg16", "xception")] == [256, 342]
     image = Image.open(io.BytesIO(photo(1, size)))
@@ -56,8 +60,7 @@ def test_the_crop_is_the_central_square_after_resizing_the_short_side(size):
     assert np.abs(found - expected).mean() < 3
 
 
-def test_the_five_best_are_those_of_the_network():
-    extractor = TopFive("xception", "none", 71)
+def test_the_five_best_are_those_of_the_network(extractor):
     images = np.random.default_rng(0).integers(0, 256, (3, 81, 81, 3), np.uint8)
     rows = extractor.extract(images)
     logits = np.asarray(extractor.model()(images[:, 5:76, 5:76].astype(np.float32) / 127.5 - 1), np.float64)
@@ -107,14 +110,13 @@ def rehearse(validation, out, *more):
     return main(words)
 
 
-def test_a_rehearsal_gives_table_1_and_goes_on(validation, tmp_path, capsys):
+def test_a_rehearsal_gives_table_1_and_goes_on(validation, extractor, tmp_path, capsys):
     out = tmp_path / "out"
     assert rehearse(validation.parent, out, "weights=none") == 0
     said = capsys.readouterr()
     assert "rehearsal on 3 classes" in said.err
     assert "Table 1 of X" in said.out
     entry = json.loads((out / "run.json").read_text())["backends"]["xception"]
-    extractor = TopFive("xception", "none", 71)
     ranks = []
     for number, folder in enumerate(sorted(validation.iterdir())):
         for path in sorted(folder.glob("*.png")):
