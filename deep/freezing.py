@@ -59,7 +59,13 @@ def _ends_module(network: str, layer: keras.Layer, layers: list[keras.Layer], in
     return block is not None and (following is None or following.group(1) != block.group(1))
 
 
-def freeze(model: keras.Model, count: int) -> None:
-    """Freeze the first layers; a frozen batch normalisation also runs in inference mode, as Keras has it."""
-    for layer in model.layers[:count]:
-        layer.trainable = False
+def freeze(model: keras.Model, count: int, batch_norm: bool) -> None:
+    """Freeze the first layers, and all batch normalisation where wanted.
+
+    A frozen batch normalisation also runs in inference mode, as Keras has it.
+    """
+    from deep.engines import keras
+
+    for number, layer in enumerate(model.layers):
+        if number < count or (batch_norm and isinstance(layer, keras.layers.BatchNormalization)):
+            layer.trainable = False

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # Raised when the same settings would train another network.
 VERSION = 1
+# Of the logistic regression that the layer of logits starts from, on standardised features of a few images a category.
+_HEAD_C = 0.01
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ def _prepare_finetuning(
     model.set_weights([*weights, *head.get_weights()])
     if settings.head == "fitted":
         head.set_weights(_fitted_head(model, blueprint, data, rows))
-    freeze(model, count)
+    freeze(model, count, batch_norm=settings.batch_norm == "frozen")
     recipe = dataclasses.replace(
         RECIPES["c-finetuning"],
         batch=settings.batch,
@@ -316,7 +318,7 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, row
         raise RunError("fine-tuning needs readable images of at least two categories", "look at the split")
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-6] = 1
-    fitted = LogisticRegression(C=0.1, max_iter=200).fit((features - mean) / scale, codes)
+    fitted = LogisticRegression(C=_HEAD_C, max_iter=200).fit((features - mean) / scale, codes)
     kernel = np.zeros((features.shape[1], data.classes))
     bias = np.full(data.classes, min(-10.0, float(np.min(fitted.intercept_))))
     coefficients, intercept = fitted.coef_, fitted.intercept_

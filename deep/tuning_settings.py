@@ -104,6 +104,9 @@ class FinetuningSettings:
     head : {"fitted", "random"}
         What the layer of logits starts from, which the paper does not give. ``fitted``: logistic regression on the
         features before fine-tuning.
+    batch_norm : {"frozen", "trained"}
+        Whether batch normalisation stays as it is in the other layers too. ``trained`` normalises by each batch, which
+        a share of a small catalogue has too few updates to make good.
     epochs, patience : int
         Passes at most, and how many without a better precision on `tune` end it (0: none). The best epoch is kept.
     batch : int
@@ -117,6 +120,7 @@ class FinetuningSettings:
     frozen: float = 0.4
     freeze: str = "module"
     head: str = "fitted"
+    batch_norm: str = "frozen"
     epochs: int = 10
     patience: int = 3
     batch: int = 128
@@ -128,7 +132,13 @@ class FinetuningSettings:
     def __post_init__(self) -> None:
         _whole("finetuning", self, epochs=1, patience=0, batch=1)
         _number("finetuning", self, frozen=(0, 1), decay=(0, math.inf), momentum=(0, 1), dropout=(0, 1))
-        _choice("finetuning", self, freeze=("module", "literal"), head=("fitted", "random"))
+        _choice(
+            "finetuning",
+            self,
+            freeze=("module", "literal"),
+            head=("fitted", "random"),
+            batch_norm=("frozen", "trained"),
+        )
         for name, most in (("share", 1.0), ("learning_rate", math.inf)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
