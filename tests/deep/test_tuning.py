@@ -139,7 +139,7 @@ def test_a_training_that_is_done_is_given_again_and_copied_whole(tmp_path):
 def test_the_head_begins_fitted_or_random():
     fitted = fine(epochs=1, learning_rate=1e-6).tune(data(), seed=0, console=QUIET)
     random = fine(epochs=1, learning_rate=1e-6, head="random").tune(data(), seed=0, console=QUIET)
-    assert fitted.history["val_accuracy"][0] > 0.9
+    assert fitted.history["val_accuracy"][0] > 0.6
     assert random.history["val_accuracy"][0] < fitted.history["val_accuracy"][0]
     assert random.history["loss"][0] > fitted.history["loss"][0]
 
