@@ -228,6 +228,7 @@ def _chart(directory: Path, name: str) -> str:
 
 def _run(record: dict[str, Any]) -> str:
     dataset = record.get("dataset") or {}
+    materials = [_flat(entry.get("material")) for entry in record["backends"].values()]
     trainings = Grid(
         "Trainings",
         ("Training", "Status", "Trained on", "Chosen", "Peak memory", "Settings"),
@@ -255,6 +256,7 @@ def _run(record: dict[str, Any]) -> str:
                 ("Source", dataset.get("source")),
                 ("Licence", dataset.get("licence")),
                 ("Content hash", dataset.get("hash")),
+                ("Trained on", "; ".join(dict.fromkeys(filter(None, materials)))),
                 ("Split", (record.get("split") or {}).get("rule")),
                 ("Unreadable images", dataset.get("unreadable_images")),
                 ("Status", record.get("status")),
