@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from deep.backbones import Backbone, load_backbone
 from deep.checkpoint import Checkpoint
 from deep.freezing import boundary, freeze
 from deep.inception import InceptionSettings
+from deep.noise import noise
 from deep.recipes import RECIPES, Recipe, loss, set_weight_decay
 from deep.training import Course, Training, stratified_share
 from deep.tuned import Blueprint, OwnHead, TunedExtractor, features_of, write_network
@@ -103,23 +106,45 @@ class NetworkTuner:
                 self._train(data, seed, console, folder, done, identity)
         return _read(done, cached)
 
+    def calibrate(self, classes: int) -> dict[str, float]:
+        """Time updates on noise, for ``shelfbench plan``: seconds an image, epochs, share of the training images."""
+        data = noise(2 * max(classes, 32), classes)
+        with _policy(self.training.precision):
+            prepared = self.prepare(data, 0, Console(quiet=True))
+            batch, _ = self._compile(prepared)
+            images = np.zeros((batch, prepared.blueprint.pixels, prepared.blueprint.pixels, 3), np.float32)
+            labels, seconds = np.arange(batch) % classes, []
+            for _ in range(4):
+                begun = time.perf_counter()
+                prepared.model.train_on_batch(images, labels)
+                seconds.append(time.perf_counter() - begun)
+        share = float(self.plan.get("share", 1.0))
+        return {"seconds_per_image": float(np.median(seconds[1:])) / batch, "epochs": self.epochs, "share": share}
+
+    def _compile(self, prepared: _Prepared) -> tuple[int, int]:
+        """Make a network ready to be trained; give its batch, and updates of an epoch."""
+        from deep.engines import jit_compile, keras
+
+        for layer in prepared.model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = self.training.statistics
+        batch = min(prepared.recipe.batch, max(1, len(prepared.rows)))
+        steps = math.ceil(len(prepared.rows) / batch)
+        prepared.model.compile(
+            prepared.recipe.build(batch, steps),
+            loss(prepared.recipe.label_smoothing),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=jit_compile() if self.training.jit == "auto" else self.training.jit == "on",
+        )
+        return batch, steps
+
     def _train(self, data: TuningData, seed: int, console: Console, folder: Path, done: Path, identity: str) -> None:
-        from deep.engines import device_name, jit_compile, keras
+        from deep.engines import device_name
 
         training = self.training
         with _policy(training.precision):
             prepared = self.prepare(data, seed, console)
-            for layer in prepared.model.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.momentum = training.statistics
-            batch = min(prepared.recipe.batch, max(1, len(prepared.rows)))
-            steps = math.ceil(len(prepared.rows) / batch)
-            prepared.model.compile(
-                prepared.recipe.build(batch, steps),
-                loss(prepared.recipe.label_smoothing),
-                metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-                jit_compile=jit_compile() if training.jit == "auto" else training.jit == "on",
-            )
+            batch, steps = self._compile(prepared)
             course = Course(
                 epochs=self.epochs,
                 patience=self.patience,
@@ -156,6 +181,7 @@ class NetworkTuner:
                             "trainable": int(sum(np.prod(w.shape) for w in prepared.model.trainable_weights)),
                             "images": len(prepared.rows),
                             "batch": batch,
+                            "data_wait": round(float(history["data_wait"].sum() / history["seconds"].sum()), 4),
                             **prepared.chosen,
                         },
                         "images": len(prepared.rows),
@@ -198,8 +224,6 @@ class _Prepared:
 
 
 def _read(done: Path, cached: bool) -> Tuned:
-    import json
-
     try:
         record = json.loads((done / "tuned.json").read_text(encoding="utf-8"))
         history = pd.read_parquet(done / "history.parquet")
