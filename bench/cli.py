@@ -71,6 +71,21 @@ def run(options: argparse.Namespace, console: Console) -> None:
     console.log(f"results: {out / 'report.html'}")
 
 
+def plan(options: argparse.Namespace, console: Console) -> None:
+    """Tell what a study will take before it runs."""
+    from bench.plan import plan_study, plan_text
+    from bench.study import parse_setting, read_study
+
+    overrides = [parse_setting(text) for text in options.set]
+    if options.dataset is not None:
+        overrides.append((["dataset", "name"], options.dataset.rstrip("/") or options.dataset))
+    if options.backend:
+        overrides.append((["backends"], options.backend))
+    study = read_study(options.study, overrides)
+    found = plan_study(study, options.data, options.workers, console, images=options.images or 0, again=options.again)
+    print(plan_text(found))
+
+
 def report(options: argparse.Namespace, console: Console) -> None:
     """Make tables, figures and page again from a run directory."""
     from bench.report.build import build_report
@@ -202,6 +217,22 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--workers", type=positive, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
     )
+    one = verb(
+        "plan",
+        plan,
+        "tell what a study will take before it runs: time, memory and disk of every backend",
+        "shelfbench plan fashion --data ~/fashion",
+    )
+    one.add_argument("study", nargs="?", default="default", metavar="STUDY", help="as of run; default: default")
+    one.add_argument("--dataset", metavar="NAME|PATH", help="as of run")
+    one.add_argument("--data", type=folder, metavar="DIR", help="folder that holds the named dataset")
+    one.add_argument("--backend", action="append", metavar="NAME", help="plan these instead (repeatable)")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
+    )
+    one.add_argument("--images", type=positive, metavar="N", help="plan for so many images instead of the dataset's")
+    one.add_argument("--again", action="store_true", help="measure even what was measured before on this machine")
+    one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as of run; default: cores")
     one = verb("datasets", datasets, "list the named datasets and where they are", "shelfbench datasets")
     one = verb("backends", backends, "list the installed backends", "shelfbench backends")
     one = verb("fetch", fetch, "download a named dataset into the cache", "shelfbench fetch fashion")
