@@ -96,7 +96,7 @@ def test_a_checkpoint_that_cannot_be_used_is_said_and_not_used(how, undisturbed,
 
 
 def test_the_best_epoch_on_tune_is_kept_and_patience_ends(tmp_path):
-    _, training, model = trained(tmp_path / "checkpoint", epochs=12, patience=2)
+    _, training, _ = trained(tmp_path / "checkpoint", epochs=12, patience=2)
     rows = training._state.rows
     best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
     assert training.best == best["epoch"]
