@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (its tables on real products)."""
+"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (the papers' tables and figures on real products)."""
 
 import os
 
@@ -26,7 +26,8 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if not os.environ.get("SHELFBENCH_DATA"):
         session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
-    session.run("pytest", *session.posargs)
+    # a file's tests share networks that take seconds to build
+    session.run("pytest", "--numprocesses", "auto", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
@@ -53,6 +54,7 @@ def regress(session: nox.Session) -> None:
 
 @nox.session
 def paper(session: nox.Session) -> None:
-    """Make the paper's tables and figures on real products (fetched if they are not here)."""
+    """Make the papers' tables and figures on real products (fetched if they are not here); takes hours on a CPU."""
     install(session, "fetch")
-    session.run("shelfbench", "run", "fashion", *session.posargs)
+    for study in session.posargs or ["timing", "fashion-full", "heads", "finetuning", "multilabel", "xception"]:
+        session.run("shelfbench", "run", study)
