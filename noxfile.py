@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (the papers' tables and figures on real products)."""
+"""Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (both papers on real products)."""
 
 import os
 

@@ -293,7 +293,7 @@ def _run_backend(
         write_parquet(out / "history" / f"{job.name}.parquet", classifier.history)
     if tuned is not None:
         # a network trained end to end has this history alone
-        suffix = "parquet" if classifier.history is None else "tuning.parquet"
+        suffix = "tuning.parquet" if tuned.classifier is None else "parquet"
         write_parquet(out / "history" / f"{job.name}.{suffix}", tuned.history)
     record.time(
         job.name, timings_frame(backend_timings(job, features, classifier, fit.seconds, predict.seconds, material))

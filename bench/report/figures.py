@@ -147,13 +147,19 @@ def _shorten(text: str, length: int) -> str:
 
 def _learning_rates(run: RunDirectory) -> Figure:
     """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(10.2, 4.2), layout="constrained")
     axes = figure.subplots()
     recipes: dict[str, dict[str, Any]] = {}
     for claim in load_claims().values():
         if "recipe" in claim.value:
             recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
-    histories = {name: history.dropna(subset=["step", "lr"]) for name, history in read_history(run).items()}
+    names = labels(run, run.backends)
+    histories = {names[name].short: history for name, history in read_history(run).items()}
+    # backends on one fine-tuned network share its training
+    histories |= {
+        f"{names[name].feature}, fine-tuning": history for name, history in read_history(run, "tuning").items()
+    }
+    histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
     updates = np.geomspace(1, last, 400)
     for number, (name, recipe) in enumerate(recipes.items()):
@@ -167,8 +173,7 @@ def _learning_rates(run: RunDirectory) -> Figure:
             label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
             f"batch {recipe['batch']} (C, Eq. 3)",
         )
-    names = labels(run, run.backends)
-    for number, (name, history) in enumerate(histories.items()):
+    for number, (label, history) in enumerate(histories.items()):
         if history.empty:
             continue
         shown = history.iloc[np.unique(np.geomspace(1, len(history), _EPOCHS).round().astype(int)) - 1]
@@ -183,7 +188,7 @@ def _learning_rates(run: RunDirectory) -> Figure:
             markeredgecolor=_INK,
             markeredgewidth=0.9,
             zorder=3,
-            label=f"{names[name].short}, used here",
+            label=f"{label}, used here",
         )
     axes.set(
         xscale="log",
@@ -194,7 +199,7 @@ def _learning_rates(run: RunDirectory) -> Figure:
     )
     axes.set_ylim(0, None)
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
-    axes.legend(loc="lower left", fontsize=8, bbox_to_anchor=(0, 0.02), labelspacing=0.7)
+    axes.legend(loc="center left", fontsize=8, bbox_to_anchor=(1.01, 0.5), labelspacing=0.9)
     return figure
 
 

@@ -164,7 +164,7 @@ def labels(run: RunDirectory | dict[str, Any], backends: tuple[str, ...]) -> dic
         tuned = columns.get("Fine-tuning", "–")
         if backbone := name.partition("@")[2]:
             feature = f"{feature} ({backbone})"
-        short = feature if classifier == "–" else f"{feature} + {classifier}"
+        short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
         named[name] = BackendLabel(feature, classifier, tuned, short + (", tuned" if tuned == "yes" else ""))
     counts = [label.short for label in named.values()]
     return {
@@ -330,11 +330,11 @@ def read_costs(run: RunDirectory) -> dict[str, Cost]:
     return costs
 
 
-def read_history(run: RunDirectory) -> dict[str, pd.DataFrame]:
-    """Training history of the backends that have one."""
+def read_history(run: RunDirectory, stage: str = "") -> dict[str, pd.DataFrame]:
+    """Training history of the backends that have one; of ``tuning``, that of the fine-tuned network below them."""
     histories = {}
     for name in run.backends:
-        path = run.path / "history" / f"{name}.parquet"
+        path = run.path / "history" / f"{name}{'.' * bool(stage)}{stage}.parquet"
         if path.is_file():
             with _reading(path):
                 histories[name] = pq.read_table(path, columns=["epoch", "step", "lr"]).to_pandas()
