@@ -19,6 +19,7 @@ from bench.data.ahead import decoded_ahead
 from bench.errors import InputError, RunError
 from deep.augment import AugmentSettings, augment
 from deep.checkpoint import Checkpoint
+from deep.parallel import predict, train_step
 from deep.recipes import averaged, class_weights
 from deep.two_layer import log_softmax
 
@@ -170,11 +171,10 @@ class Training:
             images, labels = next(batches)
             state.data_wait += time.perf_counter() - asked
             if len(images):
-                model.reset_metrics()  # some engines accumulate over calls, others do not
                 weights = None if self._weights is None else self._weights[labels]
-                logs = model.train_on_batch(images, labels, sample_weight=weights, return_dict=True)
-                state.loss += float(logs["loss"])
-                state.accuracy += float(logs["accuracy"])
+                logs = train_step(model, images, labels, weights)
+                state.loss += logs["loss"]
+                state.accuracy += logs["accuracy"]
                 state.counted += 1
             state.step += 1
             bar.update()
@@ -279,7 +279,7 @@ class Training:
             labels = data.tune_labels[np.delete(part, list(reasons))]
             filled[: len(images)] = images
             filled[len(images) :] = 0
-            scores = log_softmax(np.asarray(self._model.predict_on_batch(filled), np.float32)[: len(images)])
+            scores = log_softmax(predict(self._model, filled)[: len(images)].astype(np.float32))
             right += int((scores.argmax(axis=1) == labels).sum())
             rows = np.flatnonzero(labels >= 0)
             cost -= float(scores[rows, labels[rows]].sum())

@@ -9,7 +9,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from deep.checkpoint import Checkpoint
 from deep.freezing import boundary, freeze
 from deep.inception import InceptionSettings
 from deep.noise import noise
+from deep.parallel import distributed, precision, predict, synchronise, train_step
 from deep.recipes import RECIPES, Recipe, loss, set_weight_decay
 from deep.training import Course, Training, stratified_share
 from deep.tuned import Blueprint, OwnHead, TunedExtractor, features_of, write_network
@@ -38,8 +38,6 @@ from deep.versions import framework
 from deep.xception import XceptionSettings, count_parameters, equal_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from deep.engines import keras
 
 # Raised when the same settings would train another network.
@@ -109,27 +107,33 @@ class NetworkTuner:
     def calibrate(self, classes: int) -> dict[str, float]:
         """Time updates on noise, for ``shelfbench plan``: seconds an image, epochs, share of the training images."""
         data = noise(2 * max(classes, 32), classes)
-        with _policy(self.training.precision):
+        with precision(self.training.precision), distributed(self.training.devices, self.training.jit) as devices:
             prepared = self.prepare(data, 0, Console(quiet=True))
-            batch, _ = self._compile(prepared)
+            batch, _ = self._compile(prepared, devices)
             images = np.zeros((batch, prepared.blueprint.pixels, prepared.blueprint.pixels, 3), np.float32)
             labels, seconds = np.arange(batch) % classes, []
             for _ in range(4):
                 begun = time.perf_counter()
-                prepared.model.train_on_batch(images, labels)
+                train_step(prepared.model, images, labels, None)
                 seconds.append(time.perf_counter() - begun)
         share = float(self.plan.get("share", 1.0))
         return {"seconds_per_image": float(np.median(seconds[1:])) / batch, "epochs": self.epochs, "share": share}
 
-    def _compile(self, prepared: _Prepared) -> tuple[int, int]:
-        """Make a network ready to be trained; give its batch, and updates of an epoch."""
+    def _compile(self, prepared: _Prepared, devices: int) -> tuple[int, int]:
+        """Make a network ready to be trained on so many devices; give its batch, and updates of an epoch."""
         from deep.engines import jit_compile, keras
 
         for layer in prepared.model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = self.training.statistics
         batch = min(prepared.recipe.batch, max(1, len(prepared.rows)))
+        if batch % devices:
+            raise InputError(
+                f"{self.name}: a batch of {batch} images cannot be cut into {devices} equal parts, one per device",
+                "set its batch to a multiple of the devices, not above the number of images, or training.devices=1",
+            )
         steps = math.ceil(len(prepared.rows) / batch)
+        synchronise(prepared.model)
         prepared.model.compile(
             prepared.recipe.build(batch, steps),
             loss(prepared.recipe.label_smoothing),
@@ -142,9 +146,9 @@ class NetworkTuner:
         from deep.engines import device_name
 
         training = self.training
-        with _policy(training.precision):
+        with precision(training.precision), distributed(training.devices, training.jit) as devices:
             prepared = self.prepare(data, seed, console)
-            batch, steps = self._compile(prepared)
+            batch, steps = self._compile(prepared, devices)
             course = Course(
                 epochs=self.epochs,
                 patience=self.patience,
@@ -187,6 +191,7 @@ class NetworkTuner:
                         "images": len(prepared.rows),
                         "batch": batch,
                         "device": device_name(),
+                        "devices": devices,
                         "framework": framework().engine,
                         "precision": training.precision,
                         "seconds": float(history["seconds"].sum()),
@@ -263,18 +268,6 @@ def _copy(done: Path, folder: Path) -> None:
         shutil.copyfile(done / name, folder / name)
 
 
-@contextmanager
-def _policy(precision: str) -> Iterator[None]:
-    """Build and train in this precision; what is built after is float32 again."""
-    from deep.engines import keras
-
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-
 def finetuner(choice: BackboneChoice, settings: FinetuningSettings, training: TrainingSettings) -> NetworkTuner:
     """Make the tuner of the backends ``finetuned-*`` (C15, C25 to C28)."""
     backbone = load_backbone(choice)
@@ -335,7 +328,7 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, row
     filled = np.zeros((64, blueprint.pixels, blueprint.pixels, 3), np.float32)
     for part, (images, reasons) in zip(parts, decoded, strict=True):
         filled[: len(images)] = images
-        found.append(np.asarray(network.predict_on_batch(filled), np.float64)[: len(images)])
+        found.append(predict(network, filled)[: len(images)].astype(np.float64))
         labels.append(data.train_labels[np.delete(part, list(reasons))])
     features, codes = np.concatenate(found), np.concatenate(labels)
     if len(np.unique(codes)) < 2:
