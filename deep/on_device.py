@@ -83,7 +83,7 @@ def put(array: np.ndarray) -> Any:
         import jax
 
         # a CPU would take an array as its own memory without a copy
-        host = array.copy() if jax.local_devices()[0].platform == "cpu" else array
+        host = np.array(array) if jax.local_devices()[0].platform == "cpu" else np.asarray(array)
         return jax.block_until_ready(jax.device_put(host))
     return keras.ops.convert_to_tensor(np.array(array))
 

@@ -1,6 +1,9 @@
 """What a plan says: arithmetic, what is kept, what cannot be told, and that a run then takes about as long."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,7 @@ import pytest
 
 from bench import plan as planning
 from bench.calibration import Calibrated, Calibrator, Extraction, Fitting, Sizes, random_features
-from bench.cli import main
+from bench.cli import cores, main
 from bench.console import Console
 from bench.errors import InputError
 from bench.plan import Plan, plan_study, plan_text
@@ -132,25 +135,28 @@ def test_an_experiment_is_refused(capsys):
 
 
 @pytest.mark.slow
-def test_a_run_takes_about_as_long_as_planned(tmp_path, fresh_cache, capsys):
-    """Within a factor of three, for every backend and stage that takes a second or more."""
+def test_a_run_takes_about_as_long_as_planned(tmp_path, fresh_cache):
+    """Within a factor of three, for every backend and stage that takes a second or more; each in a fresh process."""
+    if os.getloadavg()[0] > 2 * cores():
+        pytest.skip("this machine is at work on other things: no two timings on it can be compared")
     small = ["--set", "generated.products=700", "--set", "generated.categories=12", "--workers", "2", "--quiet"]
+    for words in (["plan", "default"], ["run", "default", "--out", str(tmp_path / "run")]):
+        done = subprocess.run([sys.executable, "-m", "bench.cli", *words, *small], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    # what the first process has found is kept
     overrides = [(["generated", "products"], 700), (["generated", "categories"], 12)]
-    study = read_study("default", overrides)
-    planned = {found.backend: found for found in plan_study(study, None, 2, QUIET).estimates()}
-    assert main(["run", "default", "--out", str(tmp_path / "run"), *small]) == 0
-    capsys.readouterr()
+    planned = plan_study(read_study("default", overrides), None, 2, QUIET).estimates()
     taken = pd.read_parquet(tmp_path / "run" / "timings.parquet")
-    compared = 0
-    for name, found in planned.items():
-        rows = taken[taken["backend"] == name].set_index("stage")
+    compared = []
+    for found in planned:
+        rows = taken[taken["backend"] == found.backend].set_index("stage")
         stages = {"fit": found.fit} | ({} if found.shared else {"extract": found.extract})
         for stage, foretold in stages.items():
             seconds = float(rows.loc[stage, "seconds"])
             if max(seconds, foretold) >= 1:
-                assert 1 / 3 < foretold / seconds < 3, (name, stage, foretold, seconds)
-                compared += 1
-    assert compared >= 4
+                compared.append((found.backend, stage, round(foretold, 2), round(seconds, 2)))
+    assert len(compared) >= 4, compared
+    assert all(1 / 3 < foretold / seconds < 3 for *_, foretold, seconds in compared), compared
 
 
 def test_random_features_are_told_apart_mostly():
