@@ -121,6 +121,15 @@ def test_nothing_is_downloaded_for_a_plan(tmp_path, fresh_cache, monkeypatch):
         plan_study(study, None, 1, QUIET)
 
 
+def test_a_dataset_that_is_elsewhere_is_planned_with_generated_photos(fresh_cache, monkeypatch):
+    monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
+    settings = [(["dataset", "name"], "cdiscount"), (["backends"], ["hog-svm"]), (["split", "categories"], 30)]
+    found = plan_study(read_study("default", [*settings, *SMALL_HOG]), None, 1, QUIET, images=5000)
+    assert (found.sizes.images, found.sizes.train, found.sizes.classes) == (5000, 4000, 30)
+    assert "cdiscount is not here: photos are generated, 30 categories are assumed." in plan_text(found)
+    assert found.estimates()[0].seconds > 0
+
+
 def test_a_backend_that_cannot_be_built_fails_alone(image_folder):
     settings = [(["dataset", "name"], str(image_folder)), (["weights"], "none"), *SMALL_HOG]
     study = read_study("default", [*settings, (["backends"], ["bottleneck-svm@nothing", "hog-svm"])])

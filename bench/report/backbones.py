@@ -203,7 +203,9 @@ def write_pareto(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(plain))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1 if several else 2, fontsize=8.5)
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1 if several else 2, fontsize=8.5, labelspacing=1.0
+        )
         save_figure(figure, path)
 
 
