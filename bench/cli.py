@@ -88,10 +88,10 @@ def plan(options: argparse.Namespace, console: Console) -> None:
 
 def report(options: argparse.Namespace, console: Console) -> None:
     """Make tables, figures and page again from a run directory."""
-    from bench.report.build import build_report
+    from bench.report.build import report_again
 
-    print(build_report(options.directory, None, console))
-    console.log(f"results: {options.directory / 'report.html'}")
+    print(report_again(options.directory, console))
+    console.log(f"results: {options.directory}")
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:
@@ -196,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         default="default",
         metavar="STUDY",
-        help="default, fashion, label-noise, or the path of a TOML file; default: default",
+        help="default, fashion, fashion-full, cdiscount ... (README), or the path of a TOML file; default: default",
     )
     one.add_argument(
         "--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images"

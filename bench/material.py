@@ -105,6 +105,9 @@ def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
         state.update("\n".join(map(str, values.tolist())).encode() + b"\0")
     state.update("\n".join(category.key for category in catalogue.categories).encode())
     state.update(np.ascontiguousarray(digests).tobytes())
+    if catalogue.labels is not None:
+        state.update("\0".join(catalogue.labels.names).encode())
+        state.update(catalogue.labels.start.tobytes() + catalogue.labels.code.tobytes())
     return state.hexdigest()
 
 

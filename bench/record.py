@@ -99,7 +99,11 @@ class RunRecord:
                 raise InputError(
                     f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder"
                 ) from None
-            if previous.get("results_hash") != values["results_hash"]:
+            same = previous.get("results_hash") == values["results_hash"]
+            done = any(entry.get("status") == "done" for entry in backends.values())
+            if not same and not done and values["study"].get("experiment"):
+                previous, backends = {}, {}  # it came to nothing: other settings harm nothing
+            elif not same:
                 differ = [
                     name
                     for name in _differences(previous.get("study"), values["study"])

@@ -139,6 +139,8 @@ class Study:
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
+        if not self.dataset.labels:
+            del result["dataset"]["labels"]  # of experiments on several labels alone
         for section in sorted(used):
             result[section] = dataclasses.asdict(self.sections[section])
         if self.experiment:

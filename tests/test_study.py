@@ -20,7 +20,38 @@ def test_every_study_that_comes_with_shelfbench_is_valid():
     for name in study_names():
         study = read_study(name)
         assert study.name == name
-        assert study.record()["backends"]
+        record = study.record()
+        assert record["backends"] or record["experiment"]
+        assert study.results_hash() == read_study(name).results_hash()
+
+
+def test_variants_change_the_study_s_own_sections_and_nothing_else(tmp_path):
+    text = """
+experiment = "profiles"
+[two_layer]
+epochs = 3
+[variants.one]
+label = "one layer"
+figures = ["figure3"]
+backend = "bottleneck-2nn-512"
+two_layer = { batch_norm = "one" }
+[variants.plain]
+backend = "bottleneck-2nn-512"
+"""
+    one, plain = read_study(written(tmp_path, text)).variants
+    assert (one.label, one.figures, one.sections["two_layer"].batch_norm) == ("one layer", ("figure3",), "one")
+    assert one.sections["two_layer"].epochs == 3
+    assert (plain.label, plain.sections["two_layer"].batch_norm) == ("plain", "several")
+    for bad, problem in [
+        (text.replace("batch_norm", "batchnorm"), "unknown key"),
+        (text.replace('backend = "bottleneck-2nn-512"\ntwo_layer', "two_layer"), "names no backend"),
+        (text.replace("two_layer = {", "three_layer = {"), "three_layer"),
+        (text.replace("variants.one", 'variants."a/b"'), "letters"),
+        (text.replace("profiles", "profile"), "unknown experiment"),
+        ("variants = 3\n" + text.split("[variants.one]")[0], "variants"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            read_study(written(tmp_path, bad))
 
 
 def test_settings_replace_those_of_the_file(tmp_path):
@@ -97,7 +128,7 @@ def test_wrong_studies_are_named(tmp_path, text, message):
 
 
 def test_unknown_studies_and_settings():
-    with pytest.raises(InputError, match=r"no study 'fashon'; choose from default, fashion"):
+    with pytest.raises(InputError, match=r"no study 'fashon'; choose from cdiscount, default, fashion"):
         read_study("fashon")
     for text in ("noequals", "=3", "a.b.c=1", ".x=1"):
         with pytest.raises(InputError, match="KEY=VALUE"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bench.console import Console
+from bench.errors import InputError
+from bench.experiment import find_experiment
 from bench.report.choice import choose
 from bench.report.figures import Picture, write_figures
 from bench.report.inputs import open_run
@@ -47,3 +50,23 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
     text = render_table4(table, run.record)
     return f"{text}\n\n{choice.sentence()}" if choice else text
+
+
+def report_again(run_dir: Path, console: Console) -> str:
+    """Make the tables and figures of a run again, whatever its study was: a comparison or an experiment.
+
+    Raises
+    ------
+    InputError
+        If the directory holds no run, or a file in it is damaged (it is named).
+    """
+    path = run_dir / "run.json"
+    if not path.is_file():
+        raise InputError(f"{run_dir} is no run directory (it has no run.json)", "name the --out of a run")
+    try:
+        experiment = json.loads(path.read_text(encoding="utf-8"))["study"].get("experiment", "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        experiment = ""  # reading it as a comparison says what is wrong with it
+    if experiment:
+        return find_experiment(experiment).report(run_dir, console)
+    return build_report(run_dir, None, console)

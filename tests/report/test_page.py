@@ -13,7 +13,7 @@ from synthetic_run import make_run
 
 from bench.console import Console
 from bench.errors import InputError
-from bench.report.build import build_report
+from bench.report.build import build_report, report_again
 from bench.report.choice import choose
 from bench.report.page import write_page
 
@@ -175,3 +175,15 @@ def test_a_choice_that_fails_on_test_says_so():
 def test_a_page_without_its_tables_is_refused(small_run):
     with pytest.raises(InputError, match=r"table4\.csv is missing"):
         write_page(small_run, QUIET)
+
+
+def test_a_report_is_made_again_whatever_the_study_was(tmp_path):
+    run = make_run(tmp_path / "run")
+    assert "Table 4" in report_again(run, QUIET)
+    with pytest.raises(InputError, match="no run directory"):
+        report_again(tmp_path, QUIET)
+    record = json.loads((run / "run.json").read_text())
+    record.setdefault("study", {})["experiment"] = "no-such"
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="unknown experiment"):
+        report_again(run, QUIET)
