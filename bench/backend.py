@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from bench.console import Console
 from bench.data.catalogue import ImageBytes
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUP = "shelfbench.backends"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from bench.backend import TrainingData
 from bench.console import Bar, Console
@@ -19,6 +18,8 @@ from bench.storage import write_json, write_whole
 from deep.versions import framework
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deep.engines import keras
 
 # Rows at once where nothing is learnt; always filled up, so that a row's scores do not depend on its company.
@@ -210,6 +211,8 @@ class TwoLayer:
         RunError
             If there are no training images, a feature is not finite, or the cost becomes infinite.
         """
+        import pandas as pd
+
         from deep.engines import jit_compile, keras
 
         n, dimensions = data.features.shape
