@@ -68,7 +68,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     console.log(f"study {study.name}: {study.title}")
     command = shlex.join(["shelfbench", *(options.arguments)])
     print(run_study(study, options.data, out, options.workers, console, command))
-    console.log(f"results: {out / 'report.html'}")
+    page = out / "report.html"
+    console.log(f"results: {page if page.is_file() else out}")
 
 
 def plan(options: argparse.Namespace, console: Console) -> None:

@@ -15,6 +15,7 @@ from bench.backend import TrainingData
 from bench.console import Bar, Console
 from bench.errors import InputError, RunError
 from bench.storage import write_json, write_whole
+from deep.standardising import check_finite, identity, moments
 from deep.versions import framework
 
 if TYPE_CHECKING:
@@ -218,10 +219,10 @@ class TwoLayer:
         n, dimensions = data.features.shape
         if n == 0:
             raise RunError("a 2NN has no training images to learn from", "look at the split of this dataset")
-        _check_finite(data.features, "training")
-        _check_finite(data.tune_features, "tune")
+        check_finite(data.features, "training")
+        check_finite(data.tune_features, "tune")
         settings = self.settings
-        self._mean, self._scale = _moments(data.features) if settings.standardise else _identity(dimensions)
+        self._mean, self._scale = moments(data.features) if settings.standardise else identity(dimensions)
         keras.utils.set_random_seed(seed)
         self._model = model = two_layer(dimensions, self.units, data.classes, settings)
         schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
@@ -397,26 +398,3 @@ def _better(new: Epoch, old: Epoch) -> bool:
     if math.isnan(new.val_accuracy):
         return True
     return (new.val_accuracy, -new.val_loss) > (old.val_accuracy, -old.val_loss)
-
-
-def _check_finite(features: np.ndarray, part: str) -> None:
-    for start in range(0, len(features), 8192):
-        bad = ~np.isfinite(features[start : start + 8192]).all(axis=1)
-        if bad.any():
-            raise RunError(
-                f"the features of {part} image {start + int(bad.argmax())} are not finite",
-                "look for damaged weights of the backbone; other weights give other features",
-            )
-
-
-def _identity(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros(dimensions, np.float32), np.ones(dimensions, np.float32)
-
-
-def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature in float64, in blocks, so that a memory map stays one."""
-    blocks = range(0, len(features), 8192)
-    mean = sum(features[i : i + 8192].sum(axis=0, dtype=np.float64) for i in blocks) / len(features)
-    square = sum(((features[i : i + 8192] - mean) ** 2).sum(axis=0) for i in blocks) / len(features)
-    scale = np.sqrt(square)
-    return mean.astype(np.float32), np.where(scale > 1e-6, scale, 1).astype(np.float32)
