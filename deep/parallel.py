@@ -83,7 +83,7 @@ def devices(count: int) -> list[str]:
 
 @contextmanager
 def distributed(count: int, jit: str = "auto") -> Iterator[int]:
-    """Build, compile, train and judge a network inside, on so many devices (see `devices`).
+    """Build, compile, train and judge a network inside, on so many devices (see `devices`); inside `precision`.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def distributed(count: int, jit: str = "auto") -> Iterator[int]:
     Raises
     ------
     InputError
-        If there are not so many devices, or XLA is asked for on several with TensorFlow.
+        If there are not so many devices, or, on several with TensorFlow, XLA or float16 is asked for.
     """
     from deep.engines import keras
 
@@ -117,6 +117,13 @@ def distributed(count: int, jit: str = "auto") -> Iterator[int]:
         raise InputError(
             f"training.jit is 'on', and TensorFlow's XLA compiles for one device, not for {len(chosen)}",
             'set training.jit="auto", or training.devices=1',
+        )
+    elif keras.config.dtype_policy().name == "mixed_float16":
+        # Keras asks the first device alone whether its gradients are finite, and applies infinite ones of the others
+        raise InputError(
+            f"training.precision is 'mixed_float16', which Keras does not scale right on {len(chosen)} devices"
+            " with TensorFlow",
+            'set training.precision="mixed_bfloat16", training.devices=1, or KERAS_BACKEND to jax',
         )
     else:
         with _mirrored(tuple(chosen)).scope():
@@ -178,7 +185,7 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     strategy, distribution = _strategy(model), keras.distribution.distribution()
     if strategy is None and distribution is None:
         return np.asarray(model.predict_on_batch(images))
-    count = distribution.num_model_replicas if strategy is None else strategy.num_replicas_in_sync
+    count = distribution.device_mesh.devices.size if strategy is None else strategy.num_replicas_in_sync
     filled = np.concatenate([images, np.zeros((-len(images) % count, *images.shape[1:]), images.dtype)])
     if strategy is None:
         layout = distribution.get_data_layout(filled.shape)

@@ -17,7 +17,7 @@ from toy_training import PIXELS, toy_data
 from bench.console import Console
 from bench.errors import InputError
 from deep.checkpoint import Checkpoint
-from deep.parallel import devices, distributed, predict, synchronise, train_step
+from deep.parallel import devices, distributed, precision, predict, synchronise, train_step
 from deep.recipes import RECIPES, averaged, loss, set_weight_decay
 from deep.training import Course, Training
 
@@ -189,17 +189,19 @@ def test_devices_that_are_not_there_are_named():
             assert count == 1
 
 
-def test_xla_on_several_devices_is_refused_on_tensorflow_alone(curves):
-    assert ("training.jit" in curves["xla"]) == (curves["engine"] == "tensorflow")
+def test_xla_and_float16_on_several_devices_are_refused_on_tensorflow_alone(curves):
+    on_tensorflow = curves["engine"] == "tensorflow"
+    assert ("training.jit" in curves["xla"]) == on_tensorflow
+    assert ("training.precision" in curves["float16"]) == on_tensorflow
 
 
 def test_pytorch_trains_on_one_device():
     assert "PyTorch" in _in_child("torch", "refused")
 
 
-def _refused():
+def _refused(policy, jit):
     try:
-        with distributed(4, jit="on"):
+        with precision(policy), distributed(4, jit):
             return ""
     except InputError as error:
         return str(error)
@@ -216,13 +218,14 @@ def _main(what, *given):
     if what == "curves":
         return {
             "engine": keras.backend.backend(),
-            "xla": _refused(),
+            "xla": _refused("float32", "on"),
+            "float16": _refused("mixed_float16", "auto"),
             "plain": [_curves(count, False) for count in (1, 4)],
             "batch norm": [_curves(count, True) for count in (1, 4)],
         }
     if what == "resumed":
         return [_resumed(int(count), Path(given[0])) for count in given[1:]]
-    return _refused()
+    return _refused("float32", "auto")
 
 
 if __name__ == "__main__":
