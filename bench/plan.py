@@ -19,7 +19,7 @@ from bench.data.sources.tables import DatasetSettings
 from bench.data.split import make_split
 from bench.errors import InputError, ShelfbenchError
 from bench.material import gather
-from bench.report.measured import as_text, span
+from bench.report.measured import span
 from bench.report.render import MISSING, Grid
 from bench.study import Study
 
@@ -184,7 +184,7 @@ def plan_text(plan: Plan) -> str:
         "earlier backend. Peak memory holds the features of all images.",
         *plan.notes,
     )
-    return f"{as_text(here)}\n\n{as_text(dataclasses.replace(large, notes=notes))}"
+    return f"{here.text()}\n\n{dataclasses.replace(large, notes=notes).text()}"
 
 
 def _grid(title: str, estimates: Sequence[Estimate], problems: dict[str, str]) -> Grid:

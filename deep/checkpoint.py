@@ -98,5 +98,5 @@ def _copy(variable: Any) -> np.ndarray:
     """Give a variable's value as an array of its own, in a type that files know."""
     from deep.engines import keras
 
-    value = np.array(keras.ops.convert_to_numpy(variable.value))
+    value = np.array(keras.ops.convert_to_numpy(variable))
     return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value

@@ -43,20 +43,6 @@ def catalogue_images() -> int:
     return int(load_claims()["C17"].value["catalogue"])
 
 
-def as_text(grid: Grid) -> str:
-    """A table in columns of plain text."""
-    widths = [max(len(line[column]) for line in [grid.headers, *grid.rows]) for column in range(len(grid.headers))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(
-            cell.rjust(width) if column in grid.numeric else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([grid.title, line(grid.headers), rule, *map(line, grid.rows), rule, *grid.notes])
-
-
 def display(network: str) -> str:
     """A network's name as the papers write it."""
     claims = load_claims().values()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from bench.console import Console
 from bench.errors import InputError
 from bench.report.choice import Choice, choose
 from bench.report.claims import paper_note
+from bench.report.elements import details, document, flat, pairs, picture, section, status, text
 from bench.report.inputs import RunDirectory, open_run
 from bench.report.render import MISSING, Grid, count, duration, percent
 from bench.report.table4 import table4_grid
@@ -50,38 +49,20 @@ def write_page(run_dir: Path, console: Console | None = None) -> None:
             _verdict(run, title, choice),
             table4_grid(table, run.record).html(),
             _figures(run_dir, (("figure5", "chart"), ("cost", "chart"))),
-            _section("By size of category", deciles_grid(run, deciles).html()),
-            _section("The data", _data(run)),
+            section("By size of category", deciles_grid(run, deciles).html()),
+            section("The data", _data(run)),
             _figures(run_dir, (("figure1", "photos"),)),
-            _section("Training", _figures(run_dir, (("figure2", "chart"),))),
-            _section(
+            section("Training", _figures(run_dir, (("figure2", "chart"),))),
+            section(
                 "Every number",
-                _details(
+                details(
                     "Per product and per image, on every split", metrics_grid(run, metrics, targets_of(metrics)).html()
                 ),
             ),
-            _section("This run", _record(run)),
+            section("This run", _record(run)),
         ]
     )
-    style = (files("bench.report") / "page.css").read_text(encoding="utf-8")
-    write_text(
-        run_dir / "report.html",
-        "\n".join(
-            [
-                "<!doctype html>",
-                '<html lang="en">',
-                "<head>",
-                '<meta charset="utf-8">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                f"<title>{html.escape(title)} · shelfbench</title>",
-                f"<style>\n{style}</style>",
-                "</head>",
-                f"<body>\n<main>\n{body}\n</main>\n</body>",
-                "</html>",
-            ]
-        )
-        + "\n",
-    )
+    write_text(run_dir / "report.html", document(title, body))
     console.log(f"report: {run_dir / 'report.html'}")
 
 
@@ -94,36 +75,14 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({error})", "delete it and report again") from error
 
 
-def _section(title: str, inside: str) -> str:
-    return f"<section>\n<h2>{html.escape(title)}</h2>\n{inside}\n</section>" if inside else ""
-
-
-def _details(summary: str, inside: str) -> str:
-    return f"<details><summary>{html.escape(summary)}</summary>\n{inside}\n</details>"
-
-
-def _text(text: str, kind: str = "") -> str:
-    attribute = f' class="{kind}"' if kind else ""
-    return f"<p{attribute}>{html.escape(text)}</p>"
-
-
-def _pairs(rows: Iterable[tuple[str, object]]) -> str:
-    inside = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>\n"
-        for name, value in rows
-        if value not in (None, "", MISSING)
-    )
-    return f"<dl>\n{inside}</dl>" if inside else ""
-
-
 def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
     sizes = run.record.get("split", {})
     products = [count(sizes.get(split, {}).get("products")) for split in ("train", "validation", "test")]
     parts = [f"<header>\n<h1>{html.escape(title)} · {len(run.backends)} backend{'s' * (len(run.backends) != 1)}</h1>"]
     if choice is None:
-        parts.append(_text("No backend can be chosen: the split has no validation products.", "verdict"))
+        parts.append(text("No backend can be chosen: the split has no validation products.", "verdict"))
     else:
-        parts += [_text(choice.sentence(), "verdict"), _text(choice.reservation())]
+        parts += [text(choice.sentence(), "verdict"), text(choice.reservation())]
     if choice and choice.test:
         test = choice.test
         numbers = [
@@ -144,16 +103,11 @@ def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
             + "</ul>"
         )
     parts += [
-        _text(f"{name}: {_status(entry)}", "warn")
+        text(f"{name}: {status(entry)}", "warn")
         for name, entry in run.record.get("backends", {}).items()
         if name not in run.backends
     ]
     return "\n".join([*parts, "</header>"])
-
-
-def _status(entry: dict[str, Any]) -> str:
-    status = str(entry.get("status", MISSING))
-    return f"{status} ({entry['reason']})" if entry.get("reason") else status
 
 
 _CAPTIONS = {
@@ -171,15 +125,11 @@ _CAPTIONS = {
 def _figures(run_dir: Path, wanted: Iterable[tuple[str, str]]) -> str:
     parts = []
     for name, kind in wanted:
-        # photos as PNG, drawings as SVG, which stay sharp; inside an <img> no script of an SVG can run
+        # photos as PNG, drawings as SVG, which stay sharp
         path = run_dir / "figures" / (f"{name}.png" if kind == "photos" else f"{name}.svg")
         if not path.is_file():
             continue
-        mime = "image/png" if kind == "photos" else "image/svg+xml"
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
-        caption = html.escape(_CAPTIONS[name])
-        image = f'<img class="{kind}" alt="{caption}" src="data:{mime};base64,{data}">'
-        parts.append(f'<figure class="chart"><div class="pan">{image}</div><figcaption>{caption}</figcaption></figure>')
+        parts.append(picture(path, _CAPTIONS[name], kind))
     return "\n".join(parts)
 
 
@@ -203,10 +153,10 @@ def _data(run: RunDirectory) -> str:
         ),
         ("Without a category", dataset.get("unlabelled")),
         ("Unreadable images", dataset.get("unreadable_images")),
-        ("Duplicate images", _flat(dataset.get("duplicates"))),
+        ("Duplicate images", flat(dataset.get("duplicates"))),
         ("Notes", "; ".join(map(str, dataset.get("notes") or []))),
     ]
-    parts = [table1_grid(run.record).html(), _pairs(rows)]
+    parts = [table1_grid(run.record).html(), pairs(rows)]
     if unreadable := dataset.get("unreadable") or []:
         more = len(unreadable) - _NAMED
         listed = Grid(
@@ -218,7 +168,7 @@ def _data(run: RunDirectory) -> str:
             frozenset(),
             (f"{more} more are named in run.json.",) if more > 0 else (),
         )
-        parts.append(_details("Unreadable images by name", listed.html()))
+        parts.append(details("Unreadable images by name", listed.html()))
     return "\n".join(parts)
 
 
@@ -231,20 +181,6 @@ def _sizes(dataset: dict[str, Any]) -> str:
     return ", ".join(known)
 
 
-def _flat(value: Any) -> str | None:
-    """A small JSON value in words: groups 17, images 36; a long list is counted."""
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{str(key).replace('_', ' ')} " + (f"({_flat(inner)})" if isinstance(inner, dict) else str(_flat(inner)))
-            for key, inner in value.items()
-        )
-    if isinstance(value, list):
-        return ", ".join(str(_flat(inner)) for inner in value) if len(value) <= 12 else f"{len(value)} entries"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return None if value is None else str(value)
-
-
 def _record(run: RunDirectory) -> str:
     record = run.record
     backends = Grid(
@@ -253,10 +189,10 @@ def _record(run: RunDirectory) -> str:
         tuple(
             (
                 name,
-                _status(entry),
-                _flat(entry.get("chosen") or None) or MISSING,
+                status(entry),
+                flat(entry.get("chosen") or None) or MISSING,
                 f"{entry['peak_rss_mib']:,.0f} MiB" if entry.get("peak_rss_mib") else MISSING,
-                _flat(entry.get("settings") or None) or MISSING,
+                flat(entry.get("settings") or None) or MISSING,
             )
             for name, entry in record.get("backends", {}).items()
         ),
@@ -264,22 +200,22 @@ def _record(run: RunDirectory) -> str:
     )
     parts = []
     if command := record.get("command"):
-        parts += [_text("This command makes it again:"), f"<pre>{html.escape(str(command))}</pre>"]
+        parts += [text("This command makes it again:"), f"<pre>{html.escape(str(command))}</pre>"]
     parts += [
         table2_grid(record).html(),
         backends.html(),
-        _pairs(
+        pairs(
             [
                 ("Status", record.get("status")),
                 ("Seed", record.get("seed")),
                 ("Started", record.get("started")),
                 ("Finished", record.get("finished")),
                 ("shelfbench", record.get("shelfbench")),
-                ("Versions", _flat(record.get("versions"))),
+                ("Versions", flat(record.get("versions"))),
             ]
         ),
     ]
     if study := record.get("study"):
-        text = html.escape(json.dumps(study, indent=2, ensure_ascii=False))
-        parts.append(_details("The study", f"<pre>{text}</pre>"))
+        whole = html.escape(json.dumps(study, indent=2, ensure_ascii=False))
+        parts.append(details("The study", f"<pre>{whole}</pre>"))
     return "\n".join(parts)

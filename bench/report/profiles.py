@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ import pyarrow as pa
 from bench.console import Console
 from bench.errors import InputError
 from bench.report.curves import Profile, drawing, figure_names, write_curves
+from bench.report.elements import details, document, flat, header, pairs, picture, section, status, text
 from bench.report.inputs import AGAIN, DELETE
-from bench.report.page import _details, _flat, _pairs, _section, _status, _text
 from bench.report.render import MISSING, Grid, count, share
-from bench.report.tables import _write, table2_grid
+from bench.report.tables import table2_grid, write_table
 from bench.storage import write_text
 
 _COLUMNS = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "seed", "parameters"]
@@ -48,11 +46,11 @@ def write_profiles(directory: Path, console: Console) -> str:
     profiles = _profiles(directory, record)
     frame = _frame(directory, record, profiles)
     grid = _grid(frame)
-    _write(directory, "profiles", frame, grid)
+    write_table(directory, "profiles", frame, grid)
     write_curves(directory, profiles)
     write_text(directory / "report.html", _page(directory, record, profiles, grid))
     console.log(f"report: {directory / 'report.html'}")
-    return _terminal(grid)
+    return grid.text()
 
 
 def _record(directory: Path) -> dict[str, Any]:
@@ -173,73 +171,48 @@ def _grid(frame: pd.DataFrame) -> Grid:
     )
 
 
-def _terminal(grid: Grid) -> str:
-    lines = [grid.headers, *grid.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(grid.headers))]
-    text = [
-        "  ".join(
-            cell.rjust(width) if column in grid.numeric else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join([grid.title, "", *text, "", *grid.notes])
-
-
 def _page(directory: Path, record: dict[str, Any], profiles: list[Profile], grid: Grid) -> str:
     study = record["study"]
     title = str(study.get("title") or directory.name)
     undone = [
-        _text(f"{name}: {_status(entry)}", "warn")
+        text(f"{name}: {status(entry)}", "warn")
         for name, entry in record["backends"].items()
         if entry["status"] != "done"
     ]
     note = (study.get("profiles") or {}).get("note")
-    body = "\n".join(
-        [
-            f"<header>\n<h1>{html.escape(title)}</h1>",
-            _text(f"How {len(profiles)} variants learn", "verdict"),
-            *([_text(note)] if note else []),
-            *undone,
-            "</header>",
-            *(_chart(directory, name) for name in figure_names(profiles)),
-            _section("In numbers", grid.html()),
-            _section("This run", _run(record)),
-        ]
-    )
-    style = (files("bench.report") / "page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)} · shelfbench</title>\n<style>\n{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    notes = [text(note)] if note else []
+    return document(
+        title,
+        "\n".join(
+            [
+                header(title, text(f"How {len(profiles)} variants learn", "verdict"), *notes, *undone),
+                *(_chart(directory, name) for name in figure_names(profiles)),
+                section("In numbers", grid.html()),
+                section("This run", _run(record)),
+            ]
+        ),
     )
 
 
 def _chart(directory: Path, name: str) -> str:
-    data = base64.b64encode((directory / "figures" / f"{name}.svg").read_bytes()).decode("ascii")
     kind = drawing(name)
-    caption = html.escape(f"{kind.title}. {kind.caption}")
-    return (
-        f'<figure class="chart"><div class="pan"><img class="chart" alt="{caption}" '
-        f'src="data:image/svg+xml;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
-    )
+    return picture(directory / "figures" / f"{name}.svg", f"{kind.title}. {kind.caption}")
 
 
 def _run(record: dict[str, Any]) -> str:
     dataset = record.get("dataset") or {}
-    materials = [_flat(entry.get("material")) for entry in record["backends"].values()]
+    materials = [flat(entry.get("material")) for entry in record["backends"].values()]
     trainings = Grid(
         "Trainings",
         ("Training", "Status", "Trained on", "Chosen", "Peak memory", "Settings"),
         tuple(
             (
                 name,
-                _status(entry),
-                _flat(entry.get("material")) or MISSING,
-                _flat(entry.get("chosen") or None) or MISSING,
+                status(entry),
+                flat(entry.get("material")) or MISSING,
+                flat(entry.get("chosen") or None) or MISSING,
                 f"{entry['peak_rss_mib']:,.0f} MiB" if entry.get("peak_rss_mib") else MISSING,
-                _flat(entry.get("settings") or None) or MISSING,
+                flat(entry.get("settings") or None) or MISSING,
             )
             for name, entry in record["backends"].items()
         ),
@@ -247,10 +220,10 @@ def _run(record: dict[str, Any]) -> str:
     )
     parts = []
     if command := record.get("command"):
-        parts += [_text("This command makes it again:"), f"<pre>{html.escape(str(command))}</pre>"]
+        parts += [text("This command makes it again:"), f"<pre>{html.escape(str(command))}</pre>"]
     parts += [
         table2_grid(record).html(),
-        _pairs(
+        pairs(
             [
                 ("Data set", dataset.get("title")),
                 ("Source", dataset.get("source")),
@@ -264,10 +237,10 @@ def _run(record: dict[str, Any]) -> str:
                 ("Started", record.get("started")),
                 ("Finished", record.get("finished")),
                 ("shelfbench", record.get("shelfbench")),
-                ("Versions", _flat(record.get("versions"))),
+                ("Versions", flat(record.get("versions"))),
             ]
         ),
-        _details("Every training", trainings.html()),
-        _details("The study", f"<pre>{html.escape(json.dumps(record['study'], indent=2, ensure_ascii=False))}</pre>"),
+        details("Every training", trainings.html()),
+        details("The study", f"<pre>{html.escape(json.dumps(record['study'], indent=2, ensure_ascii=False))}</pre>"),
     ]
     return "\n".join(parts)

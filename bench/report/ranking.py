@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ from matplotlib.ticker import MaxNLocator
 from bench.console import Console
 from bench.errors import InputError
 from bench.report.claims import load_claims
+from bench.report.elements import details, document, header, picture, section, status, text
 from bench.report.figures import STYLE, marks, save_figure
 from bench.report.render import MISSING, Grid, count, share
-from bench.storage import write_text, write_whole
+from bench.report.tables import write_table
+from bench.storage import write_text
 
 _AGAIN = "run the study again in this directory, or name another"
 _NAMES = {
@@ -88,9 +88,9 @@ def write_table1x(directory: Path, console: Console) -> str:
     grid = Grid(
         "Table 1 of X. Classification performance on ImageNet", heads, rows, frozenset(range(1, 7)), tuple(notes)
     )
-    _write(directory, "table1x", frame, grid)
+    write_table(directory, "table1x", frame, grid)
     _page(directory, record, grid, console)
-    return _terminal(grid)
+    return grid.text()
 
 
 def write_table2x(directory: Path, console: Console) -> str:
@@ -139,12 +139,12 @@ def write_table2x(directory: Path, console: Console) -> str:
         )
     frame = pd.DataFrame(rows).astype({"parameters": "Int64", "epoch": "Int64"})
     grid = _grid2x(frame, record, done)
-    _write(directory, "table2x", frame, grid)
+    write_table(directory, "table2x", frame, grid)
     names = {name: entry for name, entry in record["backends"].items() if entry in done}
     with mpl.rc_context(STYLE):
         save_figure(_curves(directory, names), directory / "figures" / "map")
     _page(directory, record, grid, console)
-    return _terminal(grid)
+    return grid.text()
 
 
 def _grid2x(frame: pd.DataFrame, record: dict[str, Any], done: list[dict[str, Any]]) -> Grid:
@@ -226,51 +226,20 @@ def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _write(directory: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
-    folder = directory / "tables"
-    write_whole(folder / f"{name}.csv", lambda aside: frame.to_csv(aside, index=False, lineterminator="\n"))
-    write_text(folder / f"{name}.md", grid.markdown())
-    write_text(folder / f"{name}.tex", grid.latex())
-
-
 def _page(directory: Path, record: dict[str, Any], grid: Grid, console: Console) -> None:
     """Write ``report.html``: title, table, figure, the record."""
     title = str(record.get("study", {}).get("title") or directory.name)
-    style = (files("bench.report") / "page.css").read_text(encoding="utf-8")
-    parts = [f"<header>\n<h1>{html.escape(title)}</h1>\n</header>", grid.html()]
-    if (drawing := directory / "figures" / "map.svg").is_file():
-        data = base64.b64encode(drawing.read_bytes()).decode("ascii")
-        caption = "MAP@100 on tune by epoch, class-weighted, with averaged weights; a ring marks the epoch kept."
-        image = f'<img class="chart" alt="{caption}" src="data:image/svg+xml;base64,{data}">'
-        parts.append(f'<figure class="chart"><div class="pan">{image}</div><figcaption>{caption}</figcaption></figure>')
-    parts += [
-        f'<p class="warn">{html.escape(": ".join([name, entry["status"], entry.get("reason", "")]))}</p>'
+    undone = [
+        text(f"{name}: {status(entry)}", "warn")
         for name, entry in record["backends"].items()
         if entry["status"] != "done"
     ]
-    text = html.escape(json.dumps(record, indent=2, ensure_ascii=False))
-    parts.append(f"<section>\n<h2>This run</h2>\n<pre>{html.escape(str(record.get('command', '')))}</pre>\n")
-    parts.append(f"<details><summary>run.json</summary>\n<pre>{text}</pre>\n</details>\n</section>")
-    body = "\n".join(parts)
-    write_text(
-        directory / "report.html",
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)} · shelfbench</title>\n<style>\n{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n",
-    )
+    parts = [header(title, *undone), grid.html()]
+    if (drawing := directory / "figures" / "map.svg").is_file():
+        caption = "MAP@100 on tune by epoch, class-weighted, with averaged weights; a ring marks the epoch kept."
+        parts.append(picture(drawing, caption))
+    command = f"<pre>{html.escape(str(record.get('command', '')))}</pre>"
+    whole = f"<pre>{html.escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"
+    parts.append(section("This run", command + details("run.json", whole)))
+    write_text(directory / "report.html", document(title, "\n".join(parts)))
     console.log(f"report: {directory / 'report.html'}")
-
-
-def _terminal(grid: Grid) -> str:
-    widths = [max(map(len, column)) for column in zip(grid.headers, *grid.rows, strict=True)]
-
-    def line(cells: tuple[str, ...]) -> str:
-        fitted = [
-            cell.rjust(width) if number in grid.numeric else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(fitted).rstrip()
-
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([grid.title, line(grid.headers), rule, *map(line, grid.rows), *grid.notes])

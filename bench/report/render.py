@@ -75,6 +75,19 @@ class Grid:
             )
         return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
 
+    def text(self) -> str:
+        """Columns of plain text for a terminal."""
+        widths = [max(map(len, column)) for column in zip(self.headers, *self.rows, strict=True)]
+
+        def line(cells: tuple[str, ...]) -> str:
+            return "  ".join(
+                cell.rjust(width) if column in self.numeric else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ).rstrip()
+
+        rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([self.title, line(self.headers), rule, *map(line, self.rows), rule, *self.notes])
+
     def latex(self) -> str:
         """A `table` environment that needs no package; the best cells are bold."""
         form = "".join("r" if column in self.numeric else "l" for column in range(len(self.headers)))

@@ -70,11 +70,11 @@ def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,), console: C
                     )
                 bar.update(1)
     table = pd.DataFrame(cells, columns=list(COLUMNS))
-    _write(run_dir, "table1", _table1_frame(run.record), table1_grid(run.record))
-    _write(run_dir, "table2", _table2_frame(run.record), table2_grid(run.record))
-    _write(run_dir, "metrics", long := pd.DataFrame(metrics), metrics_grid(run, long, wanted))
-    _write(run_dir, "deciles", by_size := pd.DataFrame(deciles), deciles_grid(run, by_size))
-    _write(run_dir, "table4", table, table4_grid(table, run.record))
+    write_table(run_dir, "table1", _table1_frame(run.record), table1_grid(run.record))
+    write_table(run_dir, "table2", _table2_frame(run.record), table2_grid(run.record))
+    write_table(run_dir, "metrics", long := pd.DataFrame(metrics), metrics_grid(run, long, wanted))
+    write_table(run_dir, "deciles", by_size := pd.DataFrame(deciles), deciles_grid(run, by_size))
+    write_table(run_dir, "table4", table, table4_grid(table, run.record))
     return table
 
 
@@ -88,7 +88,8 @@ def targets_of(metrics: pd.DataFrame) -> list[Fraction]:
     return sorted(Fraction(name.replace("_", ".")) / 100 for name in names)
 
 
-def _write(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
+def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
+    """Write a table into ``tables`` as CSV, Markdown and LaTeX."""
     folder = run_dir / "tables"
     write_whole(folder / f"{name}.csv", lambda aside: frame.to_csv(aside, index=False, lineterminator="\n"))
     write_text(folder / f"{name}.md", grid.markdown())

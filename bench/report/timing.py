@@ -15,7 +15,6 @@ from bench.report.backbones import backbone_rows, backbones_grid, precisions_of,
 from bench.report.claims import Claim, load_claims
 from bench.report.measured import (
     UNITS,
-    as_text,
     catalogue_images,
     digits,
     display,
@@ -323,4 +322,4 @@ def write_timing_report(directory: Path, console: Console) -> str:
 
 def short_table(devices: Sequence[Measurements]) -> str:
     """Tables 3 of C and X as text."""
-    return f"{as_text(table3_grid(devices))}\n\n{as_text(table3x_grid(devices))}"
+    return f"{table3_grid(devices).text()}\n\n{table3x_grid(devices).text()}"

@@ -156,7 +156,7 @@ def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_pa
     scores = head.log_probabilities(tuned.features.extract(images))
     model = load_network(tuned.features.folder)
     logits = np.asarray(model.predict_on_batch(images / np.float32(127.5) - np.float32(1)))
-    np.testing.assert_allclose(scores, log_softmax(logits), atol=1e-4)
+    np.testing.assert_allclose(scores, log_softmax(logits), rtol=1e-5, atol=1e-4)
     head.save(tmp_path)
     np.testing.assert_array_equal(
         OwnHead.load(tmp_path).log_probabilities(np.ones((2, len(head.kernel)))),

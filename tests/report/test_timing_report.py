@@ -13,7 +13,7 @@ from bench.errors import InputError
 from bench.measurements import MatrixPeak, Measurements, Part, Repeated
 from bench.report.backbones import backbone_rows, precisions_of
 from bench.report.claims import load_claims
-from bench.report.measured import as_text, span
+from bench.report.measured import span
 from bench.report.timing import table3_grid, table3x_grid, trainings, write_timing_report
 from bench.timing import projected
 
@@ -244,7 +244,7 @@ def test_spans_are_in_the_unit_that_suits(seconds, words):
 
 
 def test_text_keeps_columns_apart():
-    lines = as_text(table3x_grid([device(), device("Another")])).splitlines()
+    lines = table3x_grid([device(), device("Another")]).text().splitlines()
     head = lines[1]
     for line in lines[3:5]:
         assert line[head.index("Device") - 2 : head.index("Device")] == "  "
