@@ -10,11 +10,8 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-from bench.errors import InputError
 
 
 @contextmanager
@@ -48,7 +45,7 @@ with _muted():
 keras.config.set_floatx("float32")
 keras.config.set_dtype_policy("float32")
 
-__all__ = ["device_name", "jit_compile", "keras", "write_scalars"]
+__all__ = ["device_name", "jit_compile", "keras"]
 
 
 def jit_compile() -> bool | str:
@@ -79,23 +76,3 @@ def device_name() -> str:
 
     gpus = tf.config.list_physical_devices("GPU")
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu")) if gpus else "cpu"
-
-
-def write_scalars(folder: Path, step: int, values: Mapping[str, float]) -> None:
-    """Append scalars to a log that TensorBoard reads.
-
-    Raises
-    ------
-    InputError
-        If nothing is installed that writes such logs.
-    """
-    try:
-        import tensorflow as tf
-    except ImportError:
-        raise InputError(
-            "training.tensorboard=true needs TensorFlow, which writes the logs", "pip install tensorflow"
-        ) from None
-    with tf.summary.create_file_writer(str(folder)).as_default(step=step):
-        for name, value in values.items():
-            if name not in ("epoch", "step"):
-                tf.summary.scalar(f"epoch/{name}", value)

@@ -21,6 +21,7 @@ from deep.augment import AugmentSettings, augment
 from deep.checkpoint import Checkpoint
 from deep.parallel import predict, train_step
 from deep.recipes import averaged, class_weights
+from deep.scalars import ScalarLog
 from deep.two_layer import log_softmax
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Training:
         self._weights = class_weights(data.train_labels[rows], data.classes) if course.class_weights else None
         self._best: list[np.ndarray] = []
         self._state = _State()
+        self._log = None if course.log is None else ScalarLog(course.log)
 
     def run(self) -> pd.DataFrame:
         """Train to the end and leave the best epoch's weights in the model.
@@ -217,10 +219,8 @@ class Training:
             f"{row['accuracy']:.3f}, on tune {val_accuracy:.3f}; {state.seconds:.0f} s, of which "
             f"{100 * state.data_wait / max(state.seconds, 1e-9):.0f}% waiting for images"
         )
-        if self._course.log is not None:
-            from deep.engines import write_scalars
-
-            write_scalars(self._course.log, updates, row)
+        if self._log is not None:
+            self._log.write(updates, row)
         state.epoch += 1
         state.step = state.counted = 0
         state.loss = state.accuracy = state.seconds = state.data_wait = 0.0

@@ -253,3 +253,21 @@ def test_all_eleven_are_built_from_their_entry_points():
         backend = spec.build({section: kind() for section, kind in spec.sections.items()}, LITE, 1)
         assert backend.features.pixels == 299
         json.dumps(backend.tuner.describe())
+
+
+def test_logs_for_tensorboard_on_request(tmp_path):
+    tuner = finetuner(LITE, FinetuningSettings(share=0.6, epochs=2, batch=16), TrainingSettings(tensorboard=True))
+    tuned = tuner.tune(data(), seed=0, console=QUIET)
+    import tensorflow as tf
+    from tensorflow.core.util import event_pb2
+
+    (log,) = (tmp_path / "cache").rglob("*.tfevents*")
+    found = {}
+    for raw in tf.data.TFRecordDataset(str(log)):
+        event = event_pb2.Event.FromString(raw.numpy())
+        for value in event.summary.value:
+            found[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
+    for row in tuned.history.to_dict("records"):
+        for name in ("loss", "val_accuracy", "lr"):
+            assert found[f"epoch/{name}", row["step"]] == pytest.approx(row[name], rel=1e-5)
+    assert len({tag for tag, _ in found}) == 7
