@@ -132,7 +132,7 @@ def _main(folder):
     return _curves()
 
 
-@pytest.fixture(scope="module", params=["here", "jax"])
+@pytest.fixture(scope="module", params=["here", pytest.param("jax", marks=pytest.mark.slow)])
 def curves(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("precision")
     if request.param == "here":

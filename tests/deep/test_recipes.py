@@ -300,6 +300,7 @@ def test_averages_of_variables_spread_over_devices(batches):
         assert same(values(model.trainable_variables), before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX already")
 def test_the_same_averages_on_jax():

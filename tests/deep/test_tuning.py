@@ -144,7 +144,7 @@ def test_the_head_begins_fitted_or_random():
     assert random.history["loss"][0] > fitted.history["loss"][0]
 
 
-@pytest.mark.parametrize("network", ["xception", "inception_v3"])
+@pytest.mark.parametrize("network", ["xception", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_path):
     tuned = full(network).tune(data(), seed=0, console=QUIET)
     images = np.random.default_rng(0).integers(0, 256, (3, tuned.features.pixels, tuned.features.pixels, 3), np.uint8)
@@ -189,6 +189,7 @@ def test_damage_is_named():
         fine(epochs=1).tune(data(), seed=0, console=QUIET)
 
 
+@pytest.mark.slow
 def test_weights_can_be_given_to_start_from(tmp_path):
     given = Backbone("xception", "none", 71).model()
     given.save_weights(tmp_path / "given.weights.h5")
