@@ -17,6 +17,15 @@ from bench.storage import write_text, write_whole
 UNITS = {"days": 86400.0, "hours": 3600.0}
 
 
+_NAMES = {
+    "vgg16": "VGG-16",
+    "resnet152": "ResNet-152",
+    "inception_v3": "Inception V3",
+    "xception": "Xception",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+}
+
+
 def read_devices(directory: Path) -> list[Measurements]:
     """Read all files of measurements of a directory: the run's own first, then those of other machines.
 
@@ -44,16 +53,8 @@ def catalogue_images() -> int:
 
 
 def display(network: str) -> str:
-    """A network's name as the papers write it."""
-    claims = load_claims().values()
-    return next(
-        (
-            str(claim.value["name"])
-            for claim in claims
-            if claim.value.get("network") == network and "name" in claim.value
-        ),
-        network,
-    )
+    """A network's name as papers write it."""
+    return _NAMES.get(network, network)
 
 
 def span(seconds: float) -> str:

@@ -18,18 +18,12 @@ from bench.errors import InputError
 from bench.report.claims import load_claims
 from bench.report.elements import details, document, header, picture, section, status, text
 from bench.report.figures import STYLE, marks, save_figure
+from bench.report.measured import display
 from bench.report.render import MISSING, Grid, count, share
 from bench.report.tables import write_table
 from bench.storage import write_text
 
 _AGAIN = "run the study again in this directory, or name another"
-_NAMES = {
-    "vgg16": "VGG-16",
-    "resnet152": "ResNet-152",
-    "inception_v3": "Inception V3",
-    "xception": "Xception",
-    "efficientnet_lite0": "EfficientNet-Lite0",
-}
 
 
 def write_table1x(directory: Path, console: Console) -> str:
@@ -68,7 +62,7 @@ def write_table1x(directory: Path, console: Console) -> str:
     ).astype(dict.fromkeys(("pixels", "images", "unreadable"), "Int64"))
     rows = tuple(
         (
-            _NAMES.get(str(row["network"]), str(row["network"])),
+            display(str(row["network"])),
             *(MISSING if pd.isna(row[key]) else count(int(row[key])) for key in ("pixels", "images")),
             *(share(_number(row[key])) for key in ("top_1", "paper_top_1", "top_5", "paper_top_5")),
         )
@@ -150,7 +144,7 @@ def write_table2x(directory: Path, console: Console) -> str:
 def _grid2x(frame: pd.DataFrame, record: dict[str, Any], done: list[dict[str, Any]]) -> Grid:
     rows = tuple(
         (
-            _NAMES.get(str(row["backbone"]), str(row["backbone"])),
+            display(str(row["backbone"])),
             str(row["fully_connected"]),
             *(share(_number(row[key])) for key in ("map_100", "map_100_unweighted", "tune_map_100")),
             *(MISSING if pd.isna(row[key]) else count(int(row[key])) for key in ("parameters", "epoch")),
@@ -191,7 +185,7 @@ def _curves(directory: Path, names: dict[str, Any]) -> Figure:
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({str(error).splitlines()[0][:160]})", _AGAIN) from error
         look = marks(number)
-        label = _NAMES.get(entry["backbone"], entry["backbone"])
+        label = display(entry["backbone"])
         words = {"yes": "with FC layers", "no": "no FC layers"}[entry["fully_connected"]]
         axes.plot(history["epoch"], history["val_map_100"], label=f"{label}, {words}", markersize=4, **look)
         kept = history[history["epoch"] == entry["chosen"]["epoch"]]
