@@ -84,6 +84,7 @@ class HogExtractor:
 
     name = "hog"
     framework = "scikit-image"
+    device = "cpu"
     batch = 512
 
     def __init__(self, settings: HogSettings, workers: int = 1) -> None:

@@ -96,7 +96,7 @@ class LinearSVM:
 
     def __init__(self, settings: SVMSettings) -> None:
         self.settings = settings
-        self.framework = "numpy"
+        self.framework, self.device = "numpy", "cpu"
         self.batch = 0
         self.chosen: dict[str, Any] = {}
         self.temperature = 1.0

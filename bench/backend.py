@@ -40,6 +40,8 @@ class FeatureExtractor(Protocol):
         Images per call of `extract` that suit it.
     framework : str
         What computes, for the record (``scikit-image``, ``tensorflow``).
+    device : str
+        Where, for the record: ``cpu`` or the accelerator's name; empty until it has computed.
     """
 
     name: str
@@ -47,6 +49,7 @@ class FeatureExtractor(Protocol):
     dimensions: int
     batch: int
     framework: str
+    device: str
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features, as JSON: settings, network, hash of the weights, versions."""
@@ -99,11 +102,14 @@ class Classifier(Protocol):
         val_accuracy, lr, seconds.
     framework : str
         What computes, for the record (``numpy``, ``tensorflow``).
+    device : str
+        Where, for the record: ``cpu`` or the accelerator's name; empty until it has learnt.
     batch : int
         Images per update; 0 where all are used at once.
     """
 
     framework: str
+    device: str
     batch: int
     chosen: dict[str, Any]
     history: pd.DataFrame | None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.backend import Backend, BackendSpec, Classifier, Tuned, split_name
+from bench.backend import Backend, BackendSpec, Classifier, FeatureExtractor, Tuned, split_name
 from bench.data.features import Features, FeatureStore
 from bench.material import Material
 from bench.storage import storage_errors, write_json
@@ -71,44 +71,65 @@ def backend_timings(
     job: Job, features: Features, classifier: Classifier, fit: float, predict: float, material: Material
 ) -> list[Timing]:
     """One row a stage, and one an epoch."""
-    extractor, tuned = job.backend.features, job.tuned
-    common: dict[str, Any] = {
-        "backend": job.name,
-        "backbone": extractor.name,
-        "pixels": extractor.pixels,
-        "device": "cpu",
-        "precision": "float32",
-    }
     train = int(features.readable[material.images_of("train")].sum())
-    rows = []
-    if tuned is not None:
-        training: dict[str, Any] = {
-            **common,
-            "device": tuned.device,
-            "precision": tuned.precision,
-            "framework": tuned.framework,
-            "batch": tuned.batch,
-            "cached": tuned.cached,
-        }
-        rows.append(Timing(stage="tune", seconds=tuned.seconds, images=tuned.images * len(tuned.history), **training))
-        rows += _epochs("tune_epoch", tuned.history, tuned.images, training)
-    rows.append(
+    rows = [] if job.tuned is None else tuning_timings(job.name, job.tuned)
+    extractor = job.backend.features if job.tuned is None else job.tuned.features
+    rows += feature_timings(job.name, extractor, features, len(material.image))
+    fitting = fit_timings(job.name, extractor, classifier, fit, train)
+    prediction = dataclasses.replace(fitting[0], stage="predict", seconds=predict, images=int(features.readable.sum()))
+    return [*rows, *fitting, prediction]
+
+
+def tuning_timings(name: str, tuned: Tuned) -> list[Timing]:
+    """Training of a network: all of it, and its epochs."""
+    common: dict[str, Any] = {
+        "backend": name,
+        "backbone": tuned.features.name,
+        "pixels": tuned.features.pixels,
+        "device": tuned.device,
+        "precision": tuned.precision,
+        "framework": tuned.framework,
+        "batch": tuned.batch,
+        "cached": tuned.cached,
+    }
+    whole = Timing(stage="tune", seconds=tuned.seconds, images=tuned.images * len(tuned.history), **common)
+    return [whole, *_epochs("tune_epoch", tuned.history, tuned.images, common)]
+
+
+def feature_timings(name: str, extractor: FeatureExtractor, features: Features, images: int) -> list[Timing]:
+    """Decoding and features."""
+    return [
         Timing(
+            backend=name,
             stage="extract",
             seconds=features.seconds,
-            images=len(material.image),
+            images=images,
+            backbone=extractor.name,
+            pixels=extractor.pixels,
             batch=extractor.batch,
             framework=extractor.framework,
+            precision="float32",
+            device=extractor.device,
             cached=features.cached,
-            **common,
         )
-    )
-    head = {**common, "framework": classifier.framework, "batch": classifier.batch}
-    rows.append(Timing(stage="fit", seconds=fit, images=train, **head))
-    if classifier.history is not None:
-        rows += _epochs("epoch", classifier.history, train, head)
-    rows.append(Timing(stage="predict", seconds=predict, images=int(features.readable.sum()), **head))
-    return rows
+    ]
+
+
+def fit_timings(
+    name: str, extractor: FeatureExtractor, classifier: Classifier, seconds: float, images: int
+) -> list[Timing]:
+    """Training of a classifier on features: all of it, and its epochs."""
+    common: dict[str, Any] = {
+        "backend": name,
+        "backbone": extractor.name,
+        "pixels": extractor.pixels,
+        "device": classifier.device,
+        "precision": "float32",
+        "framework": classifier.framework,
+        "batch": classifier.batch,
+    }
+    whole = Timing(stage="fit", seconds=seconds, images=images, **common)
+    return [whole, *([] if classifier.history is None else _epochs("epoch", classifier.history, images, common))]
 
 
 def _epochs(stage: str, history: pd.DataFrame, images: int, common: dict[str, Any]) -> list[Timing]:

@@ -69,6 +69,7 @@ class Timing:
     images : int
         Images that went through the stage.
     device, framework, precision : str
+        `device` is empty where features were computed by an earlier run.
     backbone : str
         Feature extractor.
     pixels, batch : int

@@ -37,7 +37,7 @@ class BottleneckExtractor:
         self.pixels = self.backbone.pixels
         self.dimensions = self.backbone.network.dimensions
         self.batch = self.backbone.network.batch
-        self.framework = framework().engine
+        self.framework, self.device = framework().engine, ""
         self._preprocess = self.backbone.network.preprocess
         self._model: keras.Model | None = None
         self._description: dict[str, Any] | None = None
@@ -94,8 +94,9 @@ class BottleneckExtractor:
 
     def _built(self) -> keras.Model:
         if self._model is None:
-            from deep.engines import jit_compile
+            from deep.engines import device_name, jit_compile
 
+            self.device = device_name()
             model = self._build()
             model.compile(jit_compile=jit_compile())
             self._model = model

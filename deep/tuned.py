@@ -163,7 +163,7 @@ class TunedExtractor(BottleneckExtractor):
         self.blueprint, record = read_network(folder)
         self.name, self.pixels = self.blueprint.network, self.blueprint.pixels
         self.dimensions, self.batch = int(record["dimensions"]), NETWORKS[self.name].batch
-        self.framework = framework().engine
+        self.framework, self.device = framework().engine, ""
         self._sha256 = str(record["sha256"])
         self._preprocess = self.blueprint.preprocess
         self._model = None
@@ -192,7 +192,7 @@ class OwnHead:
     bias : ndarray of float32, shape (classes,)
     """
 
-    framework = "numpy"
+    framework, device = "numpy", "cpu"
     batch = 0
     history: pd.DataFrame | None = None
 

@@ -171,8 +171,8 @@ class TwoLayer:
 
     Attributes
     ----------
-    framework : str
-        The engine under Keras.
+    framework, device : str
+        The engine under Keras, and what it computed on.
     batch : int
         Images per update.
     chosen : dict
@@ -187,7 +187,7 @@ class TwoLayer:
             raise InputError(f"a 2NN of {units} units", "give an even number: two equal hidden layers")
         self.units = units
         self.settings = settings
-        self.framework = framework().engine
+        self.framework, self.device = framework().engine, ""
         self.batch = settings.batch
         self.chosen: dict[str, Any] = {}
         self.history: pd.DataFrame | None = None
@@ -214,8 +214,9 @@ class TwoLayer:
         """
         import pandas as pd
 
-        from deep.engines import jit_compile, keras
+        from deep.engines import device_name, jit_compile, keras
 
+        self.device = device_name()
         n, dimensions = data.features.shape
         if n == 0:
             raise RunError("a 2NN has no training images to learn from", "look at the split of this dataset")

@@ -38,7 +38,7 @@ class Pictures:
 class Means:
     """Mean colour; counts what it is given."""
 
-    name, framework, batch = "means", "numpy", 4
+    name, framework, device, batch = "means", "numpy", "cpu", 4
 
     def __init__(self, pixels=8, gain=1.0, dimensions=3):
         self.pixels, self.gain, self.dimensions, self.seen = pixels, gain, dimensions, 0
