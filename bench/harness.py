@@ -251,11 +251,7 @@ def _tuned(
 
 
 def _note_unreadable(features: Features, material: Material, record: RunRecord) -> None:
-    images = material.catalogue.images
-    unreadable = [
-        {"record": images.where(int(material.image[row])), "reason": reason}
-        for row, reason in sorted(features.reasons.items())
-    ]
+    unreadable = material.unreadable(features.reasons)
     record.unreadable(unreadable)
     train = material.images_of("train")
     if not features.readable[train].any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,11 @@ class Material:
         return slice(
             int(np.searchsorted(self.owner, rows[0])), int(np.searchsorted(self.owner, rows[-1], side="right"))
         )
+
+    def unreadable(self, reasons: Mapping[int, str]) -> list[dict[str, str]]:
+        """Name unreadable images for ``run.json``; `reasons` are by position in `image`."""
+        where = self.catalogue.images.where
+        return [{"record": where(int(self.image[row])), "reason": reason} for row, reason in sorted(reasons.items())]
 
     def split_record(self) -> dict[str, Any]:
         """Describe the split for ``run.json``."""

@@ -21,6 +21,7 @@ from bench.data.features import Features, FeatureStore
 from bench.errors import InputError, RunError, ShelfbenchError
 from bench.experiment import Experiment, ExperimentSpec
 from bench.harness import tuning_data
+from bench.keeping import feature_timings, fit_timings, tuning_timings
 from bench.material import Material
 from bench.record import write_parquet
 from bench.scoring import readable_rows
@@ -183,21 +184,10 @@ class _Trainings:
         backend = find(base).build(variant.sections, backbone, experiment.workers)
         material = self.material(variant)
         extractor = backend.features
-        common: dict[str, Any] = {"backend": name, "backbone": extractor.name}
         if backend.tuner is not None:
             data = tuning_data(material, experiment.digests, experiment.study.images.fit, experiment.workers)
             tuned = backend.tuner.tune(data, seed=seed, console=experiment.console)
-            common |= {
-                "pixels": tuned.features.pixels,
-                "device": tuned.device,
-                "precision": tuned.precision,
-                "framework": tuned.framework,
-                "batch": tuned.batch,
-                "cached": tuned.cached,
-            }
-            whole = Timing(stage="tune", seconds=tuned.seconds, images=tuned.images * len(tuned.history), **common)
-            epochs = _epochs("tune_epoch", tuned.history, tuned.images, common)
-            return _Trained(tuned.history, tuned.chosen, backend.settings, [whole, *epochs])
+            return _Trained(tuned.history, tuned.chosen, backend.settings, tuning_timings(name, tuned))
         store = FeatureStore(extractor, experiment.study.images, experiment.console, experiment.workers)
         features = self._extracted(variant, store, material)
         train_rows, train_readable = readable_rows(features, train := material.images_of("train"))
@@ -220,20 +210,11 @@ class _Trainings:
             raise RunError(
                 f"{variant.backend} has no epochs, and so no profile", "choose a backend that trains by epochs"
             )
-        common |= {"pixels": extractor.pixels, "device": "cpu", "precision": "float32"}
-        extraction = Timing(
-            stage="extract",
-            seconds=features.seconds,
-            images=len(material.image),
-            batch=extractor.batch,
-            framework=extractor.framework,
-            cached=features.cached,
-            **common,
-        )
-        common |= {"framework": classifier.framework, "batch": classifier.batch}
-        whole = Timing(stage="fit", seconds=fit.seconds, images=len(train_rows), **common)
-        epochs = _epochs("epoch", classifier.history, len(train_rows), common)
-        return _Trained(classifier.history, classifier.chosen, backend.settings, [extraction, whole, *epochs])
+        timings = [
+            *feature_timings(name, extractor, features, len(material.image)),
+            *fit_timings(name, extractor, classifier, fit.seconds, len(train_rows)),
+        ]
+        return _Trained(classifier.history, classifier.chosen, backend.settings, timings)
 
     def _extracted(self, variant: Variant, store: FeatureStore, material: Material) -> Features:
         experiment = self._experiment
@@ -241,30 +222,11 @@ class _Trainings:
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        unreadable = [
-            {"record": material.catalogue.images.where(int(material.image[row])), "reason": reason}
-            for row, reason in sorted(features.reasons.items())
-        ]
-        experiment.record.unreadable(unreadable)
+        experiment.record.unreadable(material.unreadable(features.reasons))
         if not features.readable[material.images_of("train")].any():
             raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
         self._features = {key: features}  # one at a time: they may be gigabytes
         return features
-
-
-def _epochs(stage: str, history: pd.DataFrame, images: int, common: dict[str, Any]) -> list[Timing]:
-    return [
-        Timing(
-            stage=stage,
-            epoch=int(row["epoch"]),
-            seconds=float(row["seconds"]),
-            images=images,
-            warm_up=int(row["epoch"]) == 1,
-            data_wait=float(row.get("data_wait", float("nan"))),
-            **common,
-        )
-        for row in history.to_dict("records")
-    ]
 
 
 def run(experiment: Experiment) -> None:
@@ -315,7 +277,7 @@ def run(experiment: Experiment) -> None:
             history = trained.history.assign(
                 variant=variant.name, seed=seed, parameters=pd.array([parameters] * len(trained.history), "Int64")
             )
-            _keep_timings(experiment.out, name, trained.timings)
+            record.time(name, timings_frame(trained.timings))
             write_parquet(path, history)
             record.backend(
                 name,
@@ -349,15 +311,6 @@ def _jobs(variants: Sequence[Variant]) -> list[tuple[Variant, int]]:
         for variant in variants
         if turn < len(seeds[variant.name])
     ]
-
-
-def _keep_timings(out: Path, name: str, timings: list[Timing]) -> None:
-    """Put the timings of a training beside those of the others."""
-    rows, path = timings_frame(timings), out / "timings.parquet"
-    if path.exists():
-        earlier = pd.read_parquet(path)
-        rows = pd.concat([earlier[earlier["backend"] != name], rows], ignore_index=True)
-    write_parquet(path, rows)
 
 
 def _sizes(material: Material) -> dict[str, int]:

@@ -160,7 +160,7 @@ class RunRecord:
         )
 
     def is_marked_done(self, name: str) -> bool:
-        """Whether a variant of an experiment is done: it leaves no predictions."""
+        """Whether the record says so: of a variant of an experiment, which leaves no predictions, that is all."""
         return bool(self.values["backends"].get(name, {}).get("status") == "done")
 
     def done(self) -> list[str]:
@@ -177,7 +177,7 @@ class RunRecord:
         path = self._out / "timings.parquet"
         if path.exists():
             earlier = pd.read_parquet(path)
-            earlier = earlier[(earlier["backend"] != name) & earlier["backend"].isin(self.done())]
+            earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_marked_done)]
             rows = pd.concat([earlier, rows], ignore_index=True) if len(earlier) else rows
         write_parquet(path, rows)
 

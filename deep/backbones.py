@@ -73,7 +73,7 @@ class Network:
 
     @property
     def url(self) -> str:
-        """Where the weights are published."""
+        """Where the weights are network."""
         return f"https://storage.googleapis.com/tensorflow/keras-applications/{self.folder}/{self.file}"
 
 
@@ -279,20 +279,45 @@ def _downloaded(name: str, network: Network) -> Path:
     path = keras_home() / "models" / network.file
     if path.is_file():
         return path
+    fetch_weights(name, network, path, "--set weights=none|PATH")
+    return path
+
+
+def fetch_weights(title: str, network: Network, path: Path, otherwise: str) -> None:
+    """Download weights that ``keras.applications`` publishes.
+
+    Parameters
+    ----------
+    title : str
+        Whose, for the message.
+    network : Network
+    path : Path
+        Where Keras puts them.
+    otherwise : str
+        What else the user may do.
+
+    Raises
+    ------
+    RunError
+        If they cannot be fetched; says where to put which file.
+    """
     from deep.engines import keras
 
     try:
         # Keras shows its progress on stdout, where results go.
         with contextlib.redirect_stdout(sys.stderr):
             keras.utils.get_file(
-                network.file, network.url, cache_dir=str(keras_home()), cache_subdir="models", file_hash=network.md5
+                network.file,
+                network.url,
+                cache_dir=str(keras_home()),
+                cache_subdir="models",
+                file_hash=network.md5,
             )
     except Exception as error:  # Keras raises a bare Exception
         raise RunError(
-            f"the ImageNet weights of {name} cannot be fetched ({error})",
-            f"put {network.url} at {path}, or --set weights=none|PATH",
+            f"the ImageNet weights of {title} cannot be fetched ({error})",
+            f"put {network.url} at {path}, or {otherwise}",
         ) from error
-    return path
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:

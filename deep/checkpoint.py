@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +76,6 @@ class Checkpoint:
             for variable, array in zip(values, found[kind], strict=True):
                 variable.assign(array)
         return found["best"], state
-
-    def remove(self) -> None:
-        """Forget the training."""
-        if self.path.exists():
-            os.remove(self.path)
 
 
 def variables(model: keras.Model) -> list[Any]:

@@ -107,7 +107,7 @@ def _run_backbone(experiment: Experiment, task: Task, backbone: str, heads: dict
         extractor = BottleneckExtractor(BackboneChoice(backbone, study.backbone.weights, study.backbone.pixels))
         store = FeatureStore(extractor, study.images, experiment.console, experiment.workers)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        _note_unreadable(experiment, features)
+        experiment.record.unreadable(experiment.material.unreadable(features.reasons))
         parts = {role: _part(features, material.images_of(role), task) for role in ("train", "tune", "test")}
         if not len(parts["train"].features):
             raise InputError(f"none of the training images of {material.catalogue.name} can be read", "check the files")
@@ -158,13 +158,6 @@ def _failed(experiment: Experiment, name: str, error: ShelfbenchError) -> Shelfb
 def _part(features: Features, images: slice, task: Task) -> Part:
     rows, readable = readable_rows(features, images)
     return Part(rows, readable, task.targets[images])
-
-
-def _note_unreadable(experiment: Experiment, features: Features) -> None:
-    images, rows = experiment.material.catalogue.images, experiment.material.image
-    experiment.record.unreadable(
-        [{"record": images.where(int(rows[row])), "reason": reason} for row, reason in sorted(features.reasons.items())]
-    )
 
 
 def report(directory: Path, console: Console) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deep.engines import keras
 
 # X, §4.3 (X08)
-WEIGHT_DECAY = {"inception_v3": 4e-5, "inception_v3_2016": 4e-5, "xception": 1e-5}
+WEIGHT_DECAY = {"inception_v3": 4e-5, "xception": 1e-5}
 
 _CHOICES = {
     "optimizer": ("sgd", "rmsprop"),

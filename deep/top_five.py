@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import InputError, RunError
+from bench.errors import InputError
 from bench.verdict.ranking import best_per_image
-from deep.backbones import NETWORKS, RANDOM_SEED, Network
+from deep.backbones import NETWORKS, RANDOM_SEED, Network, fetch_weights
 from deep.two_layer import log_softmax
 from deep.versions import framework, keras_home
 
@@ -80,7 +78,7 @@ class TopFive:
         self.pixels = round(self.crop / CROP)
         self.dimensions = 2 * TOP
         self.batch = self.network.batch
-        self.framework = framework().engine
+        self.framework, self.device = framework().engine, ""
         self._model: keras.Model | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -136,8 +134,9 @@ class TopFive:
             If it cannot be fetched.
         """
         if self._model is None:
-            from deep.engines import jit_compile, keras
+            from deep.engines import device_name, jit_compile, keras
 
+            self.device = device_name()
             path = None if self.weights == "none" else weights_with_top(self.base)
             keras.utils.set_random_seed(RANDOM_SEED)
             build = getattr(keras.applications, self.network.application)
@@ -169,17 +168,5 @@ def weights_with_top(name: str) -> Path:
         if found != network.md5:
             raise InputError(f"{path} is not what Keras publishes under that name (md5 {found})", "delete it")
         return path
-    from deep.engines import keras
-
-    try:
-        # Keras shows its progress on stdout, where results go.
-        with contextlib.redirect_stdout(sys.stderr):
-            keras.utils.get_file(
-                network.file, network.url, cache_dir=str(keras_home()), cache_subdir="models", file_hash=network.md5
-            )
-    except Exception as error:  # Keras raises a bare Exception
-        raise RunError(
-            f"the ImageNet weights of {name} with its top cannot be fetched ({error})",
-            f"put {network.url} at {path}, or --set weights=none to rehearse without",
-        ) from error
+    fetch_weights(f"{name} with its top", network, path, "--set weights=none to rehearse without")
     return path
