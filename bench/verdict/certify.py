@@ -1,0 +1,254 @@
+"""A threshold that keeps a required precision on products not yet seen (SPEC section 7).
+
+Fixed-sequence testing over a grid of thresholds, each by an exact binomial test (Angelopoulos et al., "Learn then
+test", 2021, with Bonferroni's place taken by the fixed order). The grid comes from other products than the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.verdict.metrics import Target, exact_target
+
+START = 100
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What may be promised of a threshold.
+
+    Attributes
+    ----------
+    target : Fraction
+        The precision that is promised.
+    level : float
+        With which probability over the drawing of the labelled products the promise holds.
+    threshold : float
+        Accept where confidence >= threshold; +inf where nothing can be certified.
+    accepted, correct, total : int
+        Of the labelled products: those at or above the threshold, those of them that are right, all.
+    acceptance_low, acceptance_high : float
+        Exact (Clopper-Pearson) 95% interval of the acceptance on products to come.
+    missing : int or None
+        About how many more labelled products would do, if the rates stay as they are; 0 where it is certified, None
+        where no threshold is precise enough, so that more labels alone would not help.
+    hopeless : bool
+        Not certified, and at every threshold of the walk the upper bound of the precision is below the target too.
+    """
+
+    target: Fraction
+    level: float
+    threshold: float
+    accepted: int
+    correct: int
+    total: int
+    acceptance_low: float
+    acceptance_high: float
+    missing: int | None
+    hopeless: bool
+
+    @property
+    def certified(self) -> bool:
+        """Whether there is a threshold."""
+        return self.accepted > 0
+
+    @property
+    def acceptance(self) -> float:
+        """Accepted products over all labelled ones."""
+        return self.accepted / self.total
+
+
+def coverage_grid(confidence: np.ndarray, count: int = 100) -> np.ndarray:
+    """Candidate thresholds: those that accept 1/count, 2/count, ... of some products.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        Of products apart from those that certify; -inf for rejected ones, which no threshold accepts.
+    count : int
+
+    Returns
+    -------
+    ndarray of float64, shape (at most count,)
+        Strictly falling: from strict to loose.
+
+    Raises
+    ------
+    InputError
+        If there is no product, or a confidence is NaN.
+    """
+    ordered = np.sort(_checked(confidence))[::-1]
+    # integers: ceil(j n / count) products at step j
+    cuts = -(-np.arange(1, count + 1) * len(ordered) // count) - 1
+    grid = np.unique(ordered[cuts])[::-1]
+    return grid[grid > -np.inf]
+
+
+def certify(
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    grid: np.ndarray,
+    target: Target = "0.9",
+    level: float = 0.95,
+    start: int = START,
+) -> Certificate:
+    """Walk the grid from strict to loose while the binomial test rejects a precision below the target.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        Of the labelled products that certify, and of nothing else; -inf for rejected ones.
+    correct : ndarray of bool, shape (n,)
+    grid : ndarray of float64
+        Falling thresholds, fixed without these products (`coverage_grid`).
+    target : float, str or Fraction
+        Required precision.
+    level : float
+        Probability with which the threshold keeps it.
+    start : int
+        The walk begins where ``min(start, n / 5)`` products are accepted: a test on fewer says little and would end it.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, there is no product, a confidence is NaN, the grid does not fall, or target and level are not
+        between 0 and 1.
+    """
+    confidence, correct = _checked(confidence), np.asarray(correct, dtype=bool)
+    wanted = exact_target(target)
+    if confidence.shape != correct.shape:
+        raise InputError(
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value a product in each"
+        )
+    if not 0 < wanted < 1 or not 0 < level < 1:
+        raise InputError(
+            f"precision {target} at a confidence of {level} cannot be certified", "give two numbers between 0 and 1"
+        )
+    grid = np.asarray(grid, dtype=np.float64)
+    if np.any(np.diff(grid) >= 0):
+        raise InputError("the thresholds do not fall", "give them from strict to loose (coverage_grid)")
+    accepted, hits = _counts(confidence, correct, grid)
+    walked = np.flatnonzero(accepted >= min(start, len(confidence) / 5))
+    passes = _passes(accepted[walked] - hits[walked], accepted[walked], wanted, level)
+    failed = np.flatnonzero(~passes)
+    last = int(failed[0]) if len(failed) else len(walked)
+    if last == 0:
+        return Certificate(
+            wanted,
+            level,
+            float("inf"),
+            0,
+            0,
+            len(confidence),
+            *_interval(0, len(confidence)),
+            _missing(accepted[walked], hits[walked], len(confidence), wanted, level),
+            bool(np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level))),
+        )
+    cut = walked[last - 1]
+    return Certificate(
+        wanted,
+        level,
+        float(grid[cut]),
+        int(accepted[cut]),
+        int(hits[cut]),
+        len(confidence),
+        *_interval(int(accepted[cut]), len(confidence)),
+        0,
+        False,
+    )
+
+
+def products_to_certify(precision: Fraction, target: Target = "0.9", level: float = 0.95) -> int | None:
+    """Products that must be accepted to certify a target at an observed precision, and at every larger number too.
+
+    Errors are rounded up: n products at a precision q show ceil(n (1 - q)) errors.
+
+    Returns
+    -------
+    int or None
+        None where the observed precision is not above the target.
+    """
+    wanted = exact_target(target)
+    if precision <= wanted:
+        return None
+    rate = 1 - precision
+
+    def passes(errors: int, count: int) -> bool:
+        return bool(_passes(np.array([errors]), np.array([count]), wanted, level)[0])
+
+    def fewest(errors: int) -> int:
+        """Fewest products that show so many errors; the hardest test of those."""
+        return int((errors - 1) / rate) + 1 if errors else 1
+
+    if rate == 0:
+        high = 1
+        while not passes(0, high):
+            high *= 2
+        return _first(lambda count: passes(0, count), high // 2, high)
+    top = 1
+    while not passes(top, fewest(top)):
+        top *= 2
+    # all hardest tests pass from here on; before it, within the last group that fails, larger numbers pass
+    errors = _first(lambda number: passes(number, fewest(number)), top // 2, top)
+    return _first(lambda count: passes(errors - 1, count), fewest(errors - 1) - 1, fewest(errors))
+
+
+def _first(test: Callable[[int], bool], low: int, high: int) -> int:
+    """Smallest number above `low` and up to `high` that passes a monotone test; `high` where none before does."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if test(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _counts(confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Accepted and right products at every threshold of a grid."""
+    order = np.argsort(confidence, kind="stable")
+    rising = confidence[order]
+    first = np.searchsorted(rising, grid, side="left")
+    right = np.append(0, np.cumsum(correct[order], dtype=np.int64))
+    return len(rising) - first, right[-1] - right[first]
+
+
+def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: float) -> np.ndarray:
+    """Whether so few errors are too unlikely at the target's error rate."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.cdf(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
+
+
+def _missing(accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, level: float) -> int | None:
+    """Further products after which some threshold would pass, coverage and precision being what they are now."""
+    found = []
+    for count, right in zip(accepted.tolist(), hits.tolist(), strict=True):
+        needed = products_to_certify(Fraction(right, count), target, level) if count else None
+        if needed is not None:
+            found.append(max(-(-needed * total // count) - total, 1))
+    return min(found) if found else None
+
+
+def _interval(accepted: int, total: int) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    interval = binomtest(accepted, total).proportion_ci(0.95, "exact")
+    return float(interval.low), float(interval.high)
+
+
+def _checked(confidence: np.ndarray) -> np.ndarray:
+    values = np.asarray(confidence, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise InputError("no products to certify on", "label some products, or use a larger validation part")
+    if np.isnan(values).any():
+        raise InputError(
+            f"the confidence of product {int(np.isnan(values).argmax())} is NaN",
+            "a rejected product has the confidence -inf",
+        )
+    return values
