@@ -95,6 +95,13 @@ def report(options: argparse.Namespace, console: Console) -> None:
     console.log(f"results: {options.directory}")
 
 
+def claims(options: argparse.Namespace, console: Console) -> None:
+    """Hold the papers' numbers against what was measured."""
+    from bench.report.ledger import write_claims
+
+    print(write_claims(options.directory, console))
+
+
 def datasets(options: argparse.Namespace, console: Console) -> None:
     """List the named datasets and where they are."""
     from bench.data.datasets import find_named, named_datasets
@@ -234,6 +241,20 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--images", type=positive, metavar="N", help="plan for so many images instead of the dataset's")
     one.add_argument("--again", action="store_true", help="measure even what was measured before on this machine")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as of run; default: cores")
+    one = verb(
+        "claims",
+        claims,
+        "hold every number of the papers against what runs measured",
+        "shelfbench claims results",
+    )
+    one.add_argument(
+        "directory",
+        nargs="?",
+        type=folder,
+        default=Path("results"),
+        metavar="DIR",
+        help="a run directory, or a folder of them; default: results",
+    )
     one = verb("datasets", datasets, "list the named datasets and where they are", "shelfbench datasets")
     one = verb("backends", backends, "list the installed backends", "shelfbench backends")
     one = verb("fetch", fetch, "download a named dataset into the cache", "shelfbench fetch fashion")

@@ -1,12 +1,14 @@
-"""The papers' numbers, as `claims.toml` declares them."""
+"""The papers' numbers, as `claims.toml` and `claims_x.toml` declare them."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+FILES = ("claims.toml", "claims_x.toml")
 
 
 @dataclass(frozen=True)
@@ -23,25 +25,42 @@ class Claim:
         What it is, in words.
     data : str
         What it rests on.
+    printed : str
+        As the paper prints it.
     value : dict
         The number, with what is needed to find its row or point.
+    reading : str
+        How it is read here, where that is not plain.
+    recomputed : str
+        Name of the calculation that the paper's own numbers allow (`bench.report.ledger`).
+    measure : list of dict
+        Cells of a run's tables or record that stand beside it.
+    checked : list of str
+        Tests that hold this project to it, where it needs no data.
     """
 
     id: str
     where: str
     meaning: str
     data: str
-    value: dict[str, Any]
+    printed: str
+    value: dict[str, Any] = field(default_factory=dict)
+    reading: str = ""
+    recomputed: str = ""
+    measure: list[dict[str, Any]] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
 
 
 @cache
 def _declared() -> dict[str, Any]:
-    return tomllib.loads((files("bench.report") / "claims.toml").read_text(encoding="utf-8"))
+    texts = [(files("bench.report") / name).read_text(encoding="utf-8") for name in FILES]
+    parts = [tomllib.loads(text) for text in texts]
+    return {key: {name: entry for part in parts for name, entry in part[key].items()} for key in ("papers", "claim")}
 
 
 def load_claims() -> dict[str, Claim]:
-    """All claims by id, in the order of the file."""
-    return {entry["id"]: Claim(**entry) for entry in _declared()["claim"]}
+    """All claims by id, in the order of the files."""
+    return {name: Claim(name, **entry) for name, entry in _declared()["claim"].items()}
 
 
 def paper_note(paper: str = "C") -> str:

@@ -90,7 +90,11 @@ def targets_of(metrics: pd.DataFrame) -> list[Fraction]:
 
 def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
     """Write a table into ``tables`` as CSV, Markdown and LaTeX."""
-    folder = run_dir / "tables"
+    write_forms(run_dir / "tables", name, frame, grid)
+
+
+def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
+    """Write a table into a folder as CSV, Markdown and LaTeX."""
     write_whole(folder / f"{name}.csv", lambda aside: frame.to_csv(aside, index=False, lineterminator="\n"))
     write_text(folder / f"{name}.md", grid.markdown())
     write_text(folder / f"{name}.tex", grid.latex())
