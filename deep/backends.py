@@ -83,7 +83,7 @@ def _two_layer_spec(units: int, tuned: bool) -> BackendSpec:
         build=partial(_two_layer, units, tuned),
         sections={"two_layer": TwoLayerSettings, **(_TUNING if tuned else {})},
         uses_backbone=True,
-        columns=_columns(f"2NN - {units}", tuned),
+        columns=_columns(f"2NN-{units}", tuned),
     )
 
 

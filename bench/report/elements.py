@@ -13,8 +13,8 @@ from bench.report.render import MISSING
 
 
 def document(title: str, body: str) -> str:
-    """A whole page in the house's style, in one file."""
-    style = (files("bench.report") / "page.css").read_text(encoding="utf-8")
+    """A whole page in the house's style, in one file; its tables sort by their columns."""
+    style, script = ((files("bench.report") / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     lines = [
         "<!doctype html>",
         '<html lang="en">',
@@ -24,7 +24,7 @@ def document(title: str, body: str) -> str:
         f"<title>{html.escape(title)} · shelfbench</title>",
         f"<style>\n{style}</style>",
         "</head>",
-        f"<body>\n<main>\n{body}\n</main>\n</body>",
+        f"<body>\n<main>\n{body}\n</main>\n<script>\n{script}</script>\n</body>",
         "</html>",
     ]
     return "\n".join(lines) + "\n"

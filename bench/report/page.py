@@ -15,6 +15,7 @@ from bench.errors import InputError
 from bench.report.choice import Choice, choose
 from bench.report.claims import paper_note
 from bench.report.elements import details, document, flat, pairs, picture, section, status, text
+from bench.report.explorer import explorer_data, explorer_html
 from bench.report.inputs import RunDirectory, open_run
 from bench.report.render import MISSING, Grid, count, duration, percent
 from bench.report.table4 import table4_grid
@@ -44,10 +45,12 @@ def write_page(run_dir: Path, console: Console | None = None) -> None:
     choice = choose(table, metrics, run.record)
     dataset = run.record.get("dataset", {})
     title = str(dataset.get("title") or dataset.get("name") or run_dir.name)
+    data = explorer_data(run)
     body = "\n".join(
         [
             _verdict(run, title, choice),
-            table4_grid(table, run.record).html(),
+            explorer_html(data) if data else "",
+            section("Table 4", table4_grid(table, run.record).html()),
             _figures(run_dir, (("figure5", "chart"), ("cost", "chart"))),
             section("By size of category", deciles_grid(run, deciles).html()),
             section("The data", _data(run)),

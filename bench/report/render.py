@@ -127,10 +127,11 @@ class Grid:
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
+        kind = ' class="sortable"' if len(self.rows) > 2 else ""
         notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
         return (
             f'<figure class="table"><figcaption>{html.escape(self.title)}</figcaption>\n'
-            f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+            f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{body}\n</tbody></table></div>\n{notes}</figure>"
         )
 

@@ -6,7 +6,7 @@ test", 2021, with Bonferroni's place taken by the fixed order). The grid comes f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -161,6 +161,32 @@ def certify(
         0,
         False,
     )
+
+
+def certified_thresholds(
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    grid: np.ndarray,
+    targets: Sequence[Fraction],
+    level: float = 0.95,
+    start: int = START,
+) -> np.ndarray:
+    """Thresholds of `certify` for many targets, sorting once.
+
+    Returns
+    -------
+    ndarray of float64, shape (targets,)
+        +inf where nothing can be certified.
+    """
+    confidence = _checked(confidence)
+    accepted, hits = _counts(confidence, np.asarray(correct, dtype=bool), grid)
+    walked = np.flatnonzero(accepted >= min(start, len(confidence) / 5))
+    ordered = np.append(np.inf, np.asarray(grid, dtype=np.float64)[walked])
+    found = np.empty(len(targets))
+    for number, target in enumerate(targets):
+        passes = _passes(accepted[walked] - hits[walked], accepted[walked], target, level)
+        found[number] = ordered[np.append(passes, False).argmin()]
+    return found
 
 
 def products_to_certify(precision: Fraction, target: Target = "0.9", level: float = 0.95) -> int | None:

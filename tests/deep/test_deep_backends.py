@@ -29,7 +29,7 @@ def test_built_from_its_entry_point(name):
     else:
         assert isinstance(classifier, TwoLayer)
         assert name == f"bottleneck-2nn-{classifier.units}"
-        assert spec.columns["Classifier"] == f"2NN - {classifier.units}"
+        assert spec.columns["Classifier"] == f"2NN-{classifier.units}"
     assert pickle.loads(pickle.dumps(backend)).settings == backend.settings
 
 

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ EVIL = "<script>alert('x')</script>\"'&"
 class Tags(html.parser.HTMLParser):
     """Every tag with its attributes, and whether all are closed in order."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = frozenset({"meta", "img", "br", "input"})
 
     def __init__(self, text):
         super().__init__()
@@ -44,6 +45,14 @@ def page_of(run):
     return (run / "report.html").read_text(encoding="utf-8")
 
 
+OWN = [f"\n{(files('bench.report') / name).read_text(encoding='utf-8')}" for name in ("explorer.js", "page.js")]
+
+
+def scripts_of(run):
+    """What stands in the page's script elements: the data, then two scripts."""
+    return re.findall(r"<script[^>]*>(.*?)</script>", page_of(run), re.DOTALL)
+
+
 def verdict_of(run):
     return re.search(r'<p class="verdict">(.*?)</p>', page_of(run))[1]
 
@@ -54,7 +63,10 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(finished_run):
     sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
     assert len(sources) == 3
     assert all(source.startswith("data:image/") for source in sources)
-    assert {tag for tag, _ in parsed.tags}.isdisjoint({"script", "link", "iframe", "object"})
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"link", "iframe", "object"})
+    assert not [attributes for tag, attributes in parsed.tags if tag == "script" and "src" in attributes]
+    assert scripts_of(finished_run)[1:] == OWN
+    assert (finished_run / "report.html").stat().st_size < 12 * 2**20
     assert "url(" not in page_of(finished_run)
     assert all(attributes.get("alt") for tag, attributes in parsed.tags if tag == "img")
 
@@ -96,6 +108,7 @@ def test_names_from_the_data_are_inert(tmp_path):
         "levels": [EVIL],
         "duplicates": {EVIL: EVIL},
         "unreadable": [{"record": EVIL, "reason": EVIL}],
+        "category_level1": {"c00": EVIL},
     }
     record["machine"]["cpu"] = EVIL
     record["backends"]["hog-svm"]["columns"]["Feature"] = EVIL
@@ -105,7 +118,10 @@ def test_names_from_the_data_are_inert(tmp_path):
     build_report(run, None, QUIET)
     parsed = Tags(page_of(run))
     assert not parsed.open
-    assert "script" not in {tag for tag, _ in parsed.tags}
+    data, *scripts = scripts_of(run)
+    assert scripts == OWN
+    assert EVIL in [one["label"].partition(" + ")[0] for one in json.loads(data)["backends"]]
+    assert EVIL in json.loads(data)["departments"]
     assert "&lt;script&gt;" in page_of(run)
     assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
 

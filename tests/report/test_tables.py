@@ -351,3 +351,19 @@ def test_formats():
     ]
     assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
     assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]
+
+
+def test_every_row_of_table_4_finds_its_claim():
+    from bench.backend import find
+
+    names = (
+        "hog-svm",
+        "bottleneck-svm",
+        "bottleneck-2nn-512",
+        "bottleneck-2nn-4096",
+        "finetuned-2nn-2048",
+        "finetuned-2nn-4096",
+    )
+    columns = [find(name).columns for name in names]
+    found = [table4_claim(one["Feature"], one["Classifier"], one["Fine-tuning"]) for one in columns]
+    assert [claim.id for claim in found if claim] == ["C33", "C34", "C35", "C36", "C38", "C37"]

@@ -1,0 +1,144 @@
+"""The page in a real browser: what it shows is what Python counted."""
+
+import os
+import shutil
+
+import pandas as pd
+import pytest
+
+from bench.report.explorer import TARGETS, explorer_data
+from bench.report.inputs import open_run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium: that of the system, of $CHROMIUM, or playwright's own."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            # as root, as in containers, Chromium has no sandbox
+            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium to be started ({str(error).splitlines()[0]}); playwright install chromium")
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser, finished_run):
+    """The page, opened; errors of its scripts and requests beyond it fail the test."""
+    faults = []
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    opened.on(
+        "request", lambda request: None if request.url.startswith(("file:", "data:")) else faults.append(request.url)
+    )
+    opened.goto((finished_run / "report.html").as_uri())
+    yield opened
+    context.close()
+    assert not faults
+
+
+def rows_shown(page):
+    return page.eval_on_selector_all(
+        "#taken tbody tr",
+        "rows => rows.map(row => [row.dataset.backend, ...[...row.cells].slice(1).map(c => c.textContent)])",
+    )
+
+
+def rows_counted(data, place, mode):
+    rows = []
+    for one in data["backends"]:
+        accepted, errors = (one["modes"][mode][key][place][0] for key in ("accepted", "errors"))
+        precision = f"{100 * (1 - errors / accepted):.1f}%" if accepted else "–"
+        rows.append(
+            [
+                one["name"],
+                f"{100 * accepted / data['total']:.1f}%",
+                f"{errors:,}",
+                precision,
+                f"{data['total'] - accepted:,}",
+            ]
+        )
+    return sorted(rows, key=lambda row: int(row[4].replace(",", "")))
+
+
+def test_the_slider_moves_the_numbers_to_what_python_counts(page, finished_run):
+    data = explorer_data(open_run(finished_run))
+    assert rows_shown(page) == rows_counted(data, TARGETS.index(900), "plain")
+    seen = set()
+    for mode in data["modes"]:
+        page.check(f"input[name=mode][value={mode}]")
+        for target in (500, 700, 850, 900, 950, 990):
+            page.fill("#target", str(target))
+            shown = rows_shown(page)
+            assert sorted(shown) == sorted(rows_counted(data, TARGETS.index(target), mode))
+            assert page.inner_text("#target-value") == f"{target / 10:.1f}%"
+            seen.add(str(shown))
+    assert len(seen) > 10
+
+
+def test_the_keys_move_the_slider_and_the_departments(page, finished_run):
+    data = explorer_data(open_run(finished_run))
+    page.focus("#target")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    assert page.inner_text("#target-value") == "93.0%"
+    page.select_option("#shown", "1")
+    chosen = data["backends"][1]["modes"]["plain"]
+    place = TARGETS.index(930)
+    shown = page.eval_on_selector_all(
+        "#bars tr", "rows => rows.map(r => [r.cells[0].textContent, r.cells[2].textContent])"
+    )
+    wanted = [
+        [name, f"{100 * accepted / size:.1f}% of {size:,}, {wrong:,} wrong"]
+        for name, accepted, wrong, size in zip(
+            data["departments"], chosen["accepted"][place][1:], chosen["errors"][place][1:], data["sizes"], strict=True
+        )
+    ]
+    assert shown == wanted
+    widths = page.eval_on_selector_all("#bars .bar", "bars => bars.map(b => [...b.children].map(s => s.style.width))")
+    right = 100 * (chosen["accepted"][place][1] - chosen["errors"][place][1]) / data["sizes"][0]
+    assert float(widths[0][0].rstrip("%")) == pytest.approx(right, abs=0.01)
+
+
+def test_table_4_sorts_by_its_columns(page, finished_run):
+    names = "rows => rows.map(row => row.cells[1].textContent)"
+    rows = "section:has(h2:text-is('Table 4')) tbody tr"
+    table = pd.read_csv(finished_run / "tables" / "table4.csv").query("split == 'test'")
+    expected = table.sort_values("precision", ascending=False)["backend"].str.replace(".*-(?=2nn|svm)", "", regex=True)
+    button = page.get_by_role("button", name="Test prec.")
+    button.click()
+    assert [name.lower() for name in page.eval_on_selector_all(rows, names)] == [name.lower() for name in expected]
+    assert page.locator("th[aria-sort=descending]").count() == 1
+    button.focus()
+    page.keyboard.press("Enter")
+    assert [name.lower() for name in page.eval_on_selector_all(rows, names)] == [name.lower() for name in expected][
+        ::-1
+    ]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_sticks_out_and_text_can_be_read(page, width, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ink, paper = (
+        page.evaluate(f"getComputedStyle(document.body).{name}.match(/\\d+/g).map(Number)")
+        for name in ("color", "backgroundColor")
+    )
+    light = [sum(values) / 3 for values in (ink, paper)]
+    assert abs(light[0] - light[1]) > 150
+    assert (light[1] < 128) == (scheme == "dark")
+
+
+def test_it_prints(page):
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert len(page.pdf()) > 20_000
