@@ -83,7 +83,8 @@ def test_everything_that_is_promised_is_there(done):
         assert (out / "scores" / f"{name}.parquet").exists()
         files = sorted(path.name for path in (out / "models" / name).iterdir())
         assert files == ["backend.json", "classifier.json", "weights.safetensors"]
-    for name in ("table1", "table2", "table4"):
+        assert (out / "aggregations" / f"{name}.parquet").exists()
+    for name in ("table1", "table2", "table4", "certified", "measures", "calibration", "aggregation"):
         for kind in ("csv", "md", "tex"):
             assert (out / "tables" / f"{name}.{kind}").stat().st_size > 50
     for name in ("figure1", "figure2", "figure5"):
@@ -137,15 +138,17 @@ def test_every_product_is_in_the_predictions_and_the_broken_are_rejected(done, s
         assert (rejected["predicted"] == "").all()
         assert np.isneginf(rejected["confidence"]).all()
         assert (rejected["rejected"].str.startswith("no readable image: ")).all()
+        assert np.isposinf(rejected["entropy"]).all()
         kept = predictions[predictions["rejected"].isna()]
         assert (kept["predicted"] == kept["top5"].str[0]).all()
         assert np.allclose(kept["confidence"], kept["top5_confidence"].str[0])
         assert np.allclose(kept["margin"], kept["top5_confidence"].str[0] - kept["top5_confidence"].str[1])
 
 
-def test_predictions_are_the_mean_over_images_of_the_scores(done):
-    out, _ = done
-    for name in BACKENDS:
+def test_predictions_are_the_mean_over_images_of_the_scores(shop, tmp_path):
+    out = tmp_path / "mean"
+    run(shop, out, "verdict.aggregation=mean", backends=BACKENDS[:1])
+    for name in BACKENDS[:1]:
         scores = pq.read_table(out / "scores" / f"{name}.parquet").to_pandas()
         predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
         assert set(scores["split"]) == {"validation", "test"}
@@ -156,7 +159,7 @@ def test_predictions_are_the_mean_over_images_of_the_scores(done):
                 for key, value in zip(keys, np.exp(values.astype(float)), strict=True):
                     total[key] = total.get(key, 0) + value / len(rows)
             assert predictions.loc[product, "predicted"] == max(total, key=total.get)
-            assert np.exp(predictions.loc[product, "confidence"]) == pytest.approx(max(total.values()), rel=1e-5)
+            assert np.exp(predictions.loc[product, "raw_confidence"]) == pytest.approx(max(total.values()), rel=1e-5)
 
 
 def test_a_second_run_reuses_features_and_gives_the_same(done, shop, tmp_path, capsys):
@@ -235,10 +238,34 @@ def test_one_failing_backend_leaves_the_others(shop, tmp_path):
     assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == {"hog-svm"}
 
 
+def test_what_was_chosen_is_on_record_and_in_the_model(done):
+    out, _ = done
+    for name in BACKENDS:
+        chosen = record(out)["backends"][name]["chosen"]
+        saved = json.loads((out / "models" / name / "backend.json").read_text())
+        assert (saved["aggregation"], saved["temperature"]) == (chosen["aggregation"], chosen["temperature"])
+        assert chosen["rule_products"] > 0
+        predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet")
+        kept = predictions[predictions["rejected"].isna()]
+        assert chosen["temperature"] != 1
+        assert not np.allclose(kept["confidence"], kept["raw_confidence"])
+    svm = record(out)["backends"]["hog-svm"]["chosen"]
+    classifier = json.loads((out / "models" / "hog-svm" / "classifier.json").read_text())
+    assert svm["margin_temperature"] == classifier["chosen"]["margin_temperature"]
+
+
+def test_without_calibration_the_scores_stay_as_they_are(shop, tmp_path):
+    run(shop, tmp_path / "run", "verdict.calibrate=false", "verdict.aggregation=vote", backends=BACKENDS[:1])
+    assert record(tmp_path / "run")["backends"]["hog-svm"]["chosen"]["aggregation"] == "vote"
+    predictions = pd.read_parquet(tmp_path / "run" / "predictions" / "hog-svm.parquet")
+    assert (predictions["confidence"] == predictions["raw_confidence"]).all()
+
+
 AGAIN = """
 import json, sys
 from pathlib import Path
 import numpy as np
+from bench.verdict.predictions import ProductRule
 from bench.backend import BackboneChoice, find
 from bench.data.images import decode
 folder, name, *files = sys.argv[1:]
@@ -250,8 +277,9 @@ settings = {section: kind(**{key: tuple(value) if isinstance(value, list) else v
 backend = spec.build(settings, BackboneChoice(**saved["backbone"]), 1)
 images = np.stack([decode(Path(file).read_bytes(), backend.features.pixels, saved["images"]["fit"]) for file in files])
 scores = backend.load(Path(folder)).log_probabilities(backend.features.extract(images))
-best = scores.argmax(axis=1)
-print(json.dumps([[saved["classes"][code], row[code].item()] for code, row in zip(best, scores)]))
+rule = ProductRule(saved["aggregation"], saved["temperature"])
+rows = rule.rows(scores, np.arange(len(scores)), np.array(saved["classes"], object))
+print(json.dumps(list(zip(rows["predicted"].tolist(), rows["confidence"].tolist()))))
 """
 
 

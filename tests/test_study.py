@@ -91,9 +91,11 @@ def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
         "dataset.category=x",
         "backbone=xception",
         "pixels=96",
+        "verdict.aggregation=vote",
+        "verdict.calibrate=false",
     ):
         assert read_study(source, [parse_setting(text)]).results_hash() != base, text
-    for text in ("title=other", "report.pictures=false", "report.targets=[0.5]"):
+    for text in ("title=other", "report.pictures=false", "report.targets=[0.5]", "verdict.confidence_level=0.9"):
         assert read_study(source, [parse_setting(text)]).results_hash() == base, text
 
 
@@ -104,6 +106,8 @@ def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
         ("", "names no backend"),
         ('backends = ["nope"]', "unknown backend 'nope'.*hog-svm"),
         ('backends = ["hog-svm", "hog-svm"]', "twice"),
+        (GOOD + '[verdict]\naggregation = "median"\n', "aggregation is 'median'.*'choose' or one of mean, log_mean"),
+        (GOOD + "[verdict]\nconfidence_level = 95\n", "confidence_level is 95.*between 0 and 1"),
         (GOOD + "[splitt]\n", "unknown key 'splitt'.*did you mean 'split'"),
         (GOOD + "[split]\nmin_product = 3\n", "unknown key split.min_product; did you mean 'min_products'"),
         (GOOD + "[split]\nmin_products = '3'\n", "split.min_products is '3'.*whole number"),

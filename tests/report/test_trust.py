@@ -1,0 +1,237 @@
+"""Tables of certified thresholds, calibration and aggregation, against numbers computed the long way round."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from bench.console import Console
+from bench.errors import InputError
+from bench.report.build import build_report
+from bench.report.certified import read_certified
+from bench.report.choice import choose
+from bench.report.inputs import open_run, read_predictions
+from bench.report.trust import write_trust
+from bench.verdict.certify import certify, coverage_grid
+from bench.verdict.intervals import clopper_pearson
+from bench.verdict.settings import AGGREGATIONS
+
+QUIET = Console(quiet=True)
+
+
+def table(run, name):
+    return pd.read_csv(run / "tables" / f"{name}.csv")
+
+
+def predictions(run, backend, role):
+    rows = pd.read_parquet(run / "predictions" / f"{backend}.parquet")
+    return rows[rows["role"] == role]
+
+
+def right(rows):
+    return (rows["category"] == rows["predicted"]).to_numpy()
+
+
+def rewrite(path, change):
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory):
+    """A run with two targets, and its tables of trust."""
+    from synthetic_run import make_run
+
+    path = make_run(tmp_path_factory.mktemp("trusted"), products=6000, categories=20)
+    write_trust(path, ("0.8",), QUIET)
+    return path
+
+
+@pytest.mark.parametrize("backend", ["bottleneck-2nn-2048", "bottleneck-2nn-4096"])
+@pytest.mark.parametrize("target", [0.8, 0.9])
+def test_the_certified_threshold_comes_from_tune_and_certify_and_is_measured_on_test(trusted, backend, target):
+    row = table(trusted, "certified").query("backend == @backend and target == @target").iloc[0]
+    tune, labelled, test = (predictions(trusted, backend, role) for role in ("tune", "certify", "test"))
+    found = certify(
+        labelled["confidence"], right(labelled), coverage_grid(tune["confidence"].to_numpy()), str(target), 0.95
+    )
+    assert found.certified
+    assert row["certified"]
+    assert row["certified_threshold"] == found.threshold
+    assert row["certified_acceptance"] == found.accepted / len(labelled)
+    assert row["certified_acceptance_low"] == pytest.approx(found.acceptance_low)
+    taken = test["confidence"] >= found.threshold
+    assert row["certified_acceptance_test"] == taken.sum() / len(test)
+    assert row["certified_precision_test"] == right(test)[taken].mean()
+    ends = clopper_pearson(int(right(test)[taken].sum()), int(taken.sum()))
+    assert (row["certified_precision_test_low"], row["certified_precision_test_high"]) == pytest.approx(ends)
+    assert row["oracle_bound_test"] >= row["plain_acceptance_test"] > 0
+    assert pd.isna(row["why"])
+
+
+def test_plain_and_tuned_numbers_are_those_of_the_metrics(finished_run):
+    metrics = table(finished_run, "metrics").query("split == 'test' and level == 'product'")
+    for row in table(finished_run, "certified").query("target == 0.9").to_dict("records"):
+        values = metrics[metrics["backend"] == row["backend"]].set_index("metric")["value"]
+        assert row["plain_acceptance_test"] == values["acceptance_90"]
+        assert row["oracle_bound_test"] == values["oracle_bound_90"]
+        assert row["tuned_acceptance_test"] == values["tuned_acceptance_90"]
+        assert row["tuned_precision_test"] == pytest.approx(values["tuned_precision_90"])
+
+
+def test_every_measure_stands_in_its_table_and_the_default_in_the_first(trusted):
+    by_measure = table(trusted, "measures")
+    assert set(by_measure["measure"]) == {"confidence", "margin", "entropy"}
+    assert set(by_measure["target"]) == {0.9}
+    default = table(trusted, "certified")
+    assert set(default["measure"]) == {"confidence"}
+    assert set(default["target"]) == {0.8, 0.9}
+    row = by_measure.query("backend == 'bottleneck-svm' and measure == 'entropy'").iloc[0]
+    tune, test = (predictions(trusted, "bottleneck-svm", role) for role in ("tune", "test"))
+    best = 0
+    for threshold in test["entropy"][np.isfinite(test["entropy"])].unique():
+        taken = test["entropy"] <= threshold
+        if 10 * right(test)[taken].sum() >= 9 * taken.sum():
+            best = max(best, int(taken.sum()))
+    assert row["plain_acceptance_test"] == best / len(test)
+    assert row["tune_products"] == len(tune)
+
+
+def test_what_cannot_be_certified_says_so_and_shows_no_number(small_run):
+    write_trust(small_run, ("0.99", "1"), QUIET)
+    found = table(small_run, "certified")
+    for row in found.to_dict("records"):
+        if row["certified"]:
+            continue
+        assert row["why"].startswith("not certifiable: ")
+        for key in ("certified_threshold", "certified_acceptance", "certified_acceptance_test"):
+            assert np.isnan(row[key])
+        if not np.isnan(row["more_labels"]):
+            assert f"about {int(row['more_labels']):,} more labelled products would do" in row["why"]
+    assert not found.query("target == 1")["certified"].any()
+    text = (small_run / "tables" / "certified.md").read_text(encoding="utf-8")
+    assert "more labelled products would do" in text
+    for words in ("Plain acc., test", "Tuned acc., test", "Certified acc., certify", "Oracle acc., test"):
+        assert words in text
+
+
+def test_a_run_without_a_certifying_half_promises_nothing(small_run):
+    for path in (small_run / "predictions").iterdir():
+        rewrite(
+            path,
+            lambda found: found.set_column(
+                found.column_names.index("role"),
+                "role",
+                [["" if role in ("tune", "certify") else role for role in found["role"].to_pylist()]],
+            ),
+        )
+    write_trust(small_run, ("0.9",), QUIET)
+    found = table(small_run, "certified")
+    assert not found["certified"].any()
+    assert found["tuned_acceptance_test"].isna().all()
+    assert found["why"].str.contains("no products to certify on").all()
+
+
+def test_calibration_error_by_hand_before_and_after(trusted):
+    found = table(trusted, "calibration").set_index(["backend", "part"])
+    for part in ("tune", "test"):
+        rows = predictions(trusted, "bottleneck-svm", part)
+        rows = rows[rows["rejected"].isna()]
+        for column, name in (("raw_confidence", "before"), ("confidence", "after")):
+            order = np.argsort(rows[column].to_numpy())
+            claimed, correct = np.exp(rows[column].to_numpy()[order]), right(rows)[order]
+            ends = [int(np.ceil(number * len(rows) / 15)) for number in range(16)]
+            total = sum(
+                abs(claimed[low:high].mean() - correct[low:high].mean()) * (high - low)
+                for low, high in itertools.pairwise(ends)
+            )
+            assert found.loc[("bottleneck-svm", part), f"error_{name}"] == pytest.approx(total / len(rows))
+        assert found.loc[("bottleneck-svm", part), "products"] == len(rows)
+    # the draw of the photos makes every backend too little sure; a temperature mends most of it, on test too
+    test = found.xs("test", level="part")
+    assert (test["error_after"] < test["error_before"]).all()
+    assert (test["temperature"] < 1).all()
+
+
+def test_aggregations_by_number_of_photos(trusted):
+    found = table(trusted, "aggregation")
+    own = found.query("backend == 'hog-svm' and part == 'test'")
+    compared = pd.read_parquet(trusted / "aggregations" / "hog-svm.parquet").query("role == 'test'")
+    for photos, rows in (
+        ("2", compared.query("images == 2")),
+        ("4+", compared.query("images >= 4")),
+    ):
+        for method in AGGREGATIONS:
+            row = own[(own["photos"] == photos) & (own["aggregation"] == method)].iloc[0]
+            assert row["products"] == len(rows)
+            assert row["precision"] == rows[f"{method}_correct"].mean()
+            best = 0
+            for threshold in rows[f"{method}_confidence"].unique():
+                taken = rows[f"{method}_confidence"] >= threshold
+                if np.isfinite(threshold) and 10 * rows[f"{method}_correct"][taken].sum() >= 9 * taken.sum():
+                    best = max(best, int(taken.sum()))
+            assert row["acceptance_90"] == best / len(rows)
+    alone = found.query("photos == '1'").groupby(["backend", "part"])[["precision", "acceptance_90"]].nunique()
+    assert (alone == 1).all(axis=None)
+    assert set(found[found["chosen"]]["aggregation"]) == {"mean"}
+    assert set(found["part"]) == {"tune", "test"}
+
+
+def test_the_verdict_tells_what_is_promised(finished_run):
+    record = json.loads((finished_run / "run.json").read_text(encoding="utf-8"))
+    choice = choose(table(finished_run, "table4"), table(finished_run, "metrics"), record)
+    found = read_certified(finished_run)
+    row = found[(found["backend"] == choice.backend) & (found["target"] == 0.9)].iloc[0]
+    text = choice.promise(found)
+    assert f"{100 * row['certified_acceptance']:.1f}%" in text
+    found.loc[row.name, ["certified", "why"]] = [False, "not certifiable: about 7 more labelled products would do"]
+    assert choice.promise(found).endswith("of it: not certifiable: about 7 more labelled products would do.")
+    assert choice.promise(None) == ""
+
+
+def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
+    for path in (small_run / "predictions").iterdir():
+        rewrite(path, lambda found: found.drop_columns(["entropy", "raw_confidence"]))
+    for path in (small_run / "aggregations").iterdir():
+        path.unlink()
+    record = json.loads((small_run / "run.json").read_text(encoding="utf-8"))
+    for entry in record["backends"].values():
+        entry["chosen"] = {"C": 0.1, "temperature": 7.0}  # the margins' own, as it was called
+    del record["study"]
+    (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    text = build_report(small_run, None, QUIET)
+    assert text.splitlines()[-1].startswith(("Certified: ", "A precision of 90% cannot be promised of it: not certifi"))
+    assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
+    calibration = table(small_run, "calibration")
+    assert calibration[["temperature", "error_before"]].isna().all(axis=None)
+    assert calibration["error_after"].notna().all()
+    assert table(small_run, "aggregation").empty
+    products = read_predictions(open_run(small_run), "hog-svm")
+    assert products.raw_confidence is None
+    assert "earlier version" in (small_run / "tables" / "aggregation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a table"])
+def test_a_damaged_comparison_is_named(small_run, content):
+    (small_run / "aggregations" / "hog-svm.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=re.escape("aggregations/hog-svm.parquet")):
+        write_trust(small_run, ("0.9",), QUIET)
+
+
+def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_run):
+    figure = small_run / "figures" / "reliability.png"
+    write_trust(small_run, ("0.9",), QUIET)
+    five = figure.read_bytes()
+    record = json.loads((small_run / "run.json").read_text(encoding="utf-8"))
+    for number in range(6):
+        name = f"more-{number}"
+        for folder in ("predictions", "aggregations"):
+            (small_run / folder / f"{name}.parquet").write_bytes((small_run / folder / "hog-svm.parquet").read_bytes())
+        record["backends"][name] = record["backends"]["hog-svm"]
+    (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    write_trust(small_run, ("0.9",), QUIET)
+    assert figure.read_bytes() != five
+    assert figure.with_suffix(".svg").stat().st_size > 1000
