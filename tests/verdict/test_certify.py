@@ -11,7 +11,7 @@ from mapie import risk_control as control
 from scipy.stats import binom, binomtest
 
 from bench.errors import InputError
-from bench.verdict.certify import binomial_tail, certify, coverage_grid, products_to_certify
+from bench.verdict.certify import binomial_tail, certified_thresholds, certify, coverage_grid, products_to_certify
 from bench.verdict.intervals import clopper_pearson
 from bench.verdict.metrics import acceptance, exact_target
 
@@ -108,6 +108,19 @@ def test_the_walk_is_the_plain_one_with_ties_and_rejected_products(seed, product
         assert (found.threshold, found.accepted, found.acceptance) == (np.inf, 0, 0)
         assert found.missing is None or found.missing > 0
         assert not (found.hopeless and found.missing)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 300), st.sampled_from([1, 3]))
+def test_many_targets_at_once_are_the_walks_one_by_one(seed, products, digits):
+    rng = np.random.default_rng(seed)
+    confidence, correct = draw(rng, products, 5)
+    confidence = np.where(rng.random(products) < 0.1, -np.inf, np.round(confidence, digits))
+    grid = coverage_grid(draw(rng, products, 5)[0], 20)
+    targets = [Fraction(number, 20) for number in range(10, 20)]
+    found = certified_thresholds(confidence, correct, grid, targets)
+    assert found.tolist() == [certify(confidence, correct, grid, target).threshold for target in targets]
+    assert certified_thresholds(confidence, correct, grid, [Fraction(1)]).tolist() == [np.inf]
 
 
 def test_thresholds_cover_what_they_say():
