@@ -76,6 +76,7 @@ class Evaluated:
         Place of the true category among those stored, -1 where it is not one of them.
     keys : tuple of str
         The true categories, sorted.
+    product_id : ndarray of int64 or str, shape (n,)
     """
 
     split: np.ndarray
@@ -85,6 +86,7 @@ class Evaluated:
     confidence: np.ndarray
     rank: np.ndarray
     keys: tuple[str, ...]
+    product_id: np.ndarray
 
     def where(self, mask: np.ndarray) -> Evaluated:
         """Keep the rows of a mask."""
@@ -96,6 +98,7 @@ class Evaluated:
             self.confidence[mask],
             self.rank[mask],
             self.keys,
+            self.product_id[mask],
         )
 
     @property
@@ -235,6 +238,7 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         confidence,
         np.where(confidence > -np.inf, rank, -1),
         tuple(keys.to_pylist()),
+        ids,
     )
 
 
@@ -269,15 +273,15 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
         return None
     value_set = pa.array(keys, pa.string())
     with _reading(path):
-        columns = ["split", "category", "categories", "log_probabilities"]
+        columns = ["product_id", "split", "category", "categories", "log_probabilities"]
         batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
         parts = [_read_batch(batch, value_set) for batch in batches]
     if not parts:
         return None
-    split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
+    ids, split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
     if np.isnan(confidence).any():
         raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN", DELETE)
-    return Evaluated(split, split, truth, predicted, confidence, rank, keys)
+    return Evaluated(split, split, truth, predicted, confidence, rank, keys, ids)
 
 
 def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
@@ -304,6 +308,7 @@ def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]
         before = (scores > own[row]) | ((scores == own[row]) & (np.arange(len(row)) < at[row]))
         rank[known] = np.bincount(row[before], minlength=rows)[known]
     return (
+        batch.column("product_id").to_numpy(zero_copy_only=False),
         _strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str),
         truth,
         predicted,

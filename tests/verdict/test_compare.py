@@ -96,6 +96,7 @@ def holm_by_definition(p):
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(SHARES, min_size=1, max_size=30))
 def test_holm_against_its_definition_and_its_properties(values):
     p = np.array(values)
@@ -121,6 +122,7 @@ def test_holm_rejects_what_the_step_down_rejects_and_leaves_out_what_was_not_tes
     np.testing.assert_allclose(gaps, [np.nan, 0.02, np.nan, 0.04])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_the_fair_coin_counted_out(first, second):
     total = first + second
@@ -141,6 +143,7 @@ def test_holm_equals_statsmodels():
     np.testing.assert_allclose(holm(p), multitest.multipletests(p, method="holm")[1])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=40))
 def test_bootstrap_p_is_symmetric_and_never_nothing(values):
     moved = np.array(values, dtype=float)
