@@ -101,9 +101,7 @@ def compare(options: argparse.Namespace, console: Console) -> None:
 
     named = [name for name in (options.first, options.second) if name is not None]
     print(
-        compare_text(
-            options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed
-        )
+        compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
     )
 
 

@@ -99,7 +99,9 @@ def worst_categories(precise: pd.DataFrame, most: int = _WORST) -> pd.DataFrame:
     most : int
     """
     accepted = precise[precise["accepted"] > 0]
-    return accepted.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(most)
+    return accepted.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(
+        most
+    )
 
 
 def _curve_frame(name: str, curve: CategoryCurve, keys: tuple[str, ...]) -> pd.DataFrame:
@@ -175,7 +177,10 @@ def _gain_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
             names[str(row["backend"])].short,
             f"{count(int(row['kept_categories']))} of {count(int(row['categories']))}",
             share(row["kept_products"] / row["products"]),
-            *(f"{share(row[f'{key}_all'])} → {share(row[f'{key}_kept'])} ({_points(row[f'{key}_gain'])})" for key in keys),
+            *(
+                f"{share(row[f'{key}_all'])} → {share(row[f'{key}_kept'])} ({_points(row[f'{key}_gain'])})"
+                for key in keys
+            ),
         )
         for row in frame.to_dict("records")
     )
@@ -249,8 +254,8 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
         rows,
         frozenset(range(1, 5)),
         (
-            f"Accepted: by the threshold that gives a precision of {REQUIRED} on tune; not certified. Intervals: exact, "
-            f"for each category by itself. A star: the whole interval lies below {REQUIRED} ({below} of these "
+            f"Accepted: by the threshold that gives a precision of {REQUIRED} on tune; not certified. Intervals: "
+            f"exact, for each category by itself. A star: the whole interval lies below {REQUIRED} ({below} of these "
             f"categories).{first}",
         ),
     )
@@ -281,8 +286,8 @@ def _figure7(run: RunDirectory, curves: Mapping[str, CategoryCurve]) -> Figure:
             )
         handles.append(line)
     for axes, title, quantity in (
-        (left, "Precision", "precision over products put into them"),
-        (right, "Acceptance at 0.9", "accepted, share of all test products"),
+        (left, "Precision on test", "precision over products put into them"),
+        (right, "Acceptance on test at 0.9, threshold fixed on tune", "accepted, share of all test products"),
     ):
         axes.axvline(_KEPT, color=mpl.rcParams["text.color"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(

@@ -67,9 +67,7 @@ def write_comparison(run: RunDirectory, products: Mapping[str, Evaluated], seed:
     write_table(
         run.path, "comparison", comparison_frame(found, REQUIRED), comparison_grid(found, names, REQUIRED, resamples)
     )
-    write_table(
-        run.path, "comparison_matrix", matrix_frame(found), matrix_grid(found, names, REQUIRED, resamples)
-    )
+    write_table(run.path, "comparison_matrix", matrix_frame(found), matrix_grid(found, names, REQUIRED, resamples))
 
 
 def comparison_frame(found: Sequence[Comparison], target: str) -> pd.DataFrame:
@@ -138,8 +136,8 @@ def comparison_grid(
         rows,
         frozenset(range(2, 9)),
         (
-            f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: of precision and "
-            "of accepted and right by the exact McNemar test, of acceptance by the bootstrap; adjusted by Holm's "
+            f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: of precision "
+            "and of accepted and right by the exact McNemar test, of acceptance by the bootstrap; adjusted by Holm's "
             f"method for all {len(found)} pairs. {_PLAIN}",
             _ACCEPTED_NOTE,
         ),

@@ -228,7 +228,7 @@ def cumulate(
 
 
 def _thresholds(products: Products, place: np.ndarray, counts: np.ndarray, target: Target) -> np.ndarray:
-    """Threshold of the loosest feasible cut among the products put into the best categories, for each number of them."""
+    """Threshold of the loosest feasible cut among the products put into the best categories, by how many are kept."""
     wanted = exact_target(target)
     seen = np.flatnonzero(products.confidence > -np.inf)
     order = seen[np.argsort(-products.confidence[seen], kind="stable")]

@@ -151,16 +151,17 @@ def compare(
     precise = [int(np.count_nonzero(row)) / products for row in correct]
     thresholds = np.array([one.threshold for one in aligned])
     accepted = correct & (confidence >= thresholds[:, None])
+    tests = zip(
+        pairs,
+        _differences(precise, drawn.precision, pairs, level),
+        _differences(reached, drawn.acceptance, pairs, level),
+        _mcnemar(correct, pairs, np.zeros(len(pairs), bool)),
+        _mcnemar(accepted, pairs, np.array([np.isnan(thresholds[list(pair)]).any() for pair in pairs])),
+        strict=True,
+    )
     return tuple(
-        Comparison(aligned[first].name, aligned[second].name, products, *tests)
-        for (first, second), *tests in zip(
-            pairs,
-            _differences(precise, drawn.precision, pairs, level),
-            _differences(reached, drawn.acceptance, pairs, level),
-            _mcnemar(correct, pairs, np.zeros(len(pairs), bool)),
-            _mcnemar(accepted, pairs, np.array([np.isnan(thresholds[list(pair)]).any() for pair in pairs])),
-            strict=True,
-        )
+        Comparison(aligned[one].name, aligned[two].name, products, precision, share, right, taken)
+        for (one, two), precision, share, right, taken in tests
     )
 
 
@@ -261,7 +262,13 @@ def _differences(
     ends = [np.quantile(difference, tails) for difference in moved]
     return [
         Difference(
-            values[first], values[second], values[first] - values[second], float(low), float(high), float(own), float(all_)
+            values[first],
+            values[second],
+            values[first] - values[second],
+            float(low),
+            float(high),
+            float(own),
+            float(all_),
         )
         for (first, second), (low, high), own, all_ in zip(pairs, ends, p, holm(p), strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ class _Blocks:
     product: np.ndarray
     right: np.ndarray
     cut: np.ndarray
-    members: object
+    members: Any
 
     @classmethod
     def of(cls, confidence: np.ndarray, correct: np.ndarray) -> _Blocks:
@@ -141,11 +142,11 @@ class _Blocks:
     def evaluate(self, counts: np.ndarray, target: Fraction) -> tuple[np.ndarray, np.ndarray]:
         """Right products in all, and products accepted, on every resample; int64, shape (resamples,)."""
         q, p = target.denominator, target.numerator
-        sums = (self.members @ counts).astype(np.int64).reshape(len(self.product), 2, -1)  # type: ignore[operator]
+        sums = (self.members @ counts).astype(np.int64).reshape(len(self.product), 2, -1)
         wrong, right = sums[:, 0], sums[:, 1]
         score = _before((q - p) * right - p * wrong)
         accepted = _before(right + wrong)
-        possible = (score + (q - p) * right >= 0) & self.cut.any(axis=1)[:, None]
+        possible: np.ndarray = (score + (q - p) * right >= 0) & self.cut.any(axis=1)[:, None]
         found = np.zeros(counts.shape[1], np.int64)
         left = np.flatnonzero(possible.any(axis=0))
         while len(left):

@@ -90,10 +90,7 @@ def test_the_resamples_do_not_depend_on_which_backends_are_there():
 def holm_by_definition(p):
     """Largest adjusted value of all that are at most as large, each times the number of those not smaller."""
     order = sorted(range(len(p)), key=lambda i: (p[i], i))
-    return [
-        min(1.0, max((len(p) - j) * p[order[j]] for j in range(order.index(i) + 1)))
-        for i in range(len(p))
-    ]
+    return [min(1.0, max((len(p) - j) * p[order[j]] for j in range(order.index(i) + 1))) for i in range(len(p))]
 
 
 @settings(deadline=None)
@@ -259,7 +256,7 @@ def related(rng, rows, correlation):
 
 
 def noisy_pair(rng, rows, strengths=(1.59, 1.59)):
-    """Confidence and correctness of two backends on the same products; with equal strengths one seen twice under noise."""
+    """Confidence and correctness of two backends on the same products; of equal strengths: one, twice, under noise."""
     chance = related(rng, rows, 0.8) ** (1 / np.array(strengths))[:, None]
     return np.log(chance), related(rng, rows, 0.6) < chance
 
@@ -271,7 +268,8 @@ def simulate(trials, rows, resamples, seed):
     assert (round(precision, 3), round(share, 3)) == (0.614, 0.305)  # SPEC section 7
     other = true_numbers(1.2)
     counts = dict.fromkeys(
-        ("precision", "acceptance", "precision_gap", "acceptance_gap", "same_p", "same_a", "mcnemar", "mcnemar_taken"), 0
+        ("precision", "acceptance", "precision_gap", "acceptance_gap", "same_p", "same_a", "mcnemar", "mcnemar_taken"),
+        0,
     )
     tails = [0.025, 0.975]
     for _ in range(trials):
