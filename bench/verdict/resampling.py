@@ -146,7 +146,8 @@ class _Blocks:
         wrong, right = sums[:, 0], sums[:, 1]
         score = _before((q - p) * right - p * wrong)
         accepted = _before(right + wrong)
-        possible: np.ndarray = (score + (q - p) * right >= 0) & self.cut.any(axis=1)[:, None]
+        holds_cut = self.cut.any(axis=1)
+        possible = np.logical_and(score + (q - p) * right >= 0, holds_cut[:, None])
         found = np.zeros(counts.shape[1], np.int64)
         left = np.flatnonzero(possible.any(axis=0))
         while len(left):

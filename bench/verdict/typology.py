@@ -29,7 +29,7 @@ class Groups:
     @property
     def right(self) -> np.ndarray:
         """Share of right products, float64, shape (groups,); NaN where there is no product."""
-        return np.where(self.products > 0, 1 - self.errors / np.maximum(self.products, 1), np.nan)
+        return np.where(self.products > 0, (self.products - self.errors) / np.maximum(self.products, 1), np.nan)
 
 
 @dataclass(frozen=True)
