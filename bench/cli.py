@@ -95,6 +95,16 @@ def report(options: argparse.Namespace, console: Console) -> None:
     console.log(f"results: {options.directory}")
 
 
+def compare(options: argparse.Namespace, console: Console) -> None:
+    """Compare two backends of a run, or all."""
+    from bench.report.comparison import compare_text
+
+    named = [name for name in (options.first, options.second) if name is not None]
+    print(
+        compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
+    )
+
+
 def claims(options: argparse.Namespace, console: Console) -> None:
     """Hold the papers' numbers against what was measured."""
     from bench.report.ledger import write_claims
@@ -241,6 +251,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--images", type=positive, metavar="N", help="plan for so many images instead of the dataset's")
     one.add_argument("--again", action="store_true", help="measure even what was measured before on this machine")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as of run; default: cores")
+    one = verb(
+        "compare",
+        compare,
+        "compare two backends of a run, product by product; without two names, all of them",
+        "shelfbench compare results/default bottleneck-2nn-2048 bottleneck-svm",
+    )
+    one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
+    one.add_argument("first", nargs="?", metavar="A", help="a backend of the run")
+    one.add_argument("second", nargs="?", metavar="B", help="another one")
+    one.add_argument("--precision", default="0.9", metavar="P", help="precision that acceptance keeps; default: 0.9")
+    one.add_argument("--resamples", type=positive, metavar="N", help="bootstrap resamples; default: 2000 or more")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the resamples; default: 0")
     one = verb(
         "claims",
         claims,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
 
     console.log("tables, figures and page")
     record.finish("failed" if errors else "complete", "; ".join(map(str, errors)))
-    text = build_report(out, _pictures(material, study), console)
+    text = build_report(out, _pictures(material, study), console, _photograph(material, study))
     if errors:
         first = errors[0]
         raise type(first)(
@@ -327,3 +328,20 @@ def _pictures(material: Material, study: Study, count: int = 40) -> list[Any] | 
         if len(pictures) == count:
             break
     return pictures
+
+
+def _photograph(material: Material, study: Study) -> Callable[[Any], Any] | None:
+    """Show a product by its id, or nothing where the study shows none: its first photo that can be read."""
+    if not study.report.pictures:
+        return None
+
+    def photograph(product: Any) -> Any:
+        [row] = np.flatnonzero(material.frame["product_id"].to_numpy() == product)
+        for image in material.image[slice(*np.searchsorted(material.owner, [row, row + 1]))]:
+            try:
+                return open_image(material.catalogue.images.read([int(image)])[0])
+            except UnreadableImage:
+                continue
+        return None
+
+    return photograph

@@ -11,17 +11,25 @@ import pandas as pd
 from bench.console import Console
 from bench.errors import InputError
 from bench.experiment import find_experiment
+from bench.report.categories import write_categories
 from bench.report.certified import read_certified
 from bench.report.choice import choose
+from bench.report.comparison import held_out, write_comparison
+from bench.report.errors import Photograph, write_errors
 from bench.report.figures import Picture, write_figures
-from bench.report.inputs import open_run
+from bench.report.inputs import open_run, read_predictions
 from bench.report.page import write_page
 from bench.report.table4 import REQUIRED, render_table4
 from bench.report.tables import write_tables
 from bench.report.trust import write_trust
 
 
-def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> str:
+def build_report(
+    run_dir: Path,
+    pictures: Sequence[Picture] | None = None,
+    console: Console | None = None,
+    photograph: Photograph | None = None,
+) -> str:
     """Write tables, figures and the page of a run, from its directory alone.
 
     Parameters
@@ -31,6 +39,8 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     pictures : sequence of Picture, optional
         Random photos for Figure 1; without them an earlier Figure 1 stays.
     console : Console, optional
+    photograph : callable, optional
+        Photos of products by their id, for Figure 6; without it an earlier Figure 6 stays.
 
     Returns
     -------
@@ -49,8 +59,13 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     table = write_tables(run_dir, targets, console)
     write_trust(run_dir, targets, console)
     write_figures(run_dir, pictures, console)
-    write_page(run_dir, console)
     choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
+    chosen, seed = (choice and choice.backend) or run.backends[0], int(run.record.get("seed") or 0)
+    products = {name: held_out(read_predictions(run, name)) for name in run.backends}
+    write_comparison(run, products, seed)
+    write_categories(run, products, chosen, seed)
+    write_errors(run, products, chosen, photograph)
+    write_page(run_dir, console)
     text = render_table4(table, run.record)
     if choice is None:
         return text

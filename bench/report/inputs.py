@@ -78,6 +78,7 @@ class Evaluated:
         Place of the true category among those stored, -1 where it is not one of them.
     keys : tuple of str
         The true categories, sorted.
+    product_id : ndarray of int64 or str, shape (n,)
     measures : mapping of str to ndarray of float64, shape (n,)
         The measures of confidence that the file holds (`bench.verdict.confidence`); empty for images.
     raw_confidence : ndarray of float64, shape (n,), or None
@@ -91,6 +92,7 @@ class Evaluated:
     confidence: np.ndarray
     rank: np.ndarray
     keys: tuple[str, ...]
+    product_id: np.ndarray
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)
     raw_confidence: np.ndarray | None = None
 
@@ -108,6 +110,7 @@ class Evaluated:
             self.confidence[mask],
             self.rank[mask],
             self.keys,
+            self.product_id[mask],
             {name: values[mask] for name, values in self.measures.items()},
             None if self.raw_confidence is None else self.raw_confidence[mask],
         )
@@ -253,6 +256,7 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         confidence,
         np.where(confidence > -np.inf, rank, -1),
         tuple(keys.to_pylist()),
+        ids,
         {name: measure(table, name, str(path)) for name in known},
         None if raw is None else np.where(rejected, -np.inf, raw.astype(np.float64)),
     )
@@ -289,15 +293,15 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
         return None
     value_set = pa.array(keys, pa.string())
     with reading(path):
-        columns = ["split", "category", "categories", "log_probabilities"]
+        columns = ["product_id", "split", "category", "categories", "log_probabilities"]
         batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
         parts = [_read_batch(batch, value_set) for batch in batches]
     if not parts:
         return None
-    split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
+    ids, split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
     if np.isnan(confidence).any():
         raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN", DELETE)
-    return Evaluated(split, split, truth, predicted, confidence, rank, keys)
+    return Evaluated(split, split, truth, predicted, confidence, rank, keys, ids)
 
 
 def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
@@ -324,6 +328,7 @@ def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]
         before = (scores > own[row]) | ((scores == own[row]) & (np.arange(len(row)) < at[row]))
         rank[known] = np.bincount(row[before], minlength=rows)[known]
     return (
+        batch.column("product_id").to_numpy(zero_copy_only=False),
         _strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str),
         truth,
         predicted,

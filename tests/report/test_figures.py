@@ -25,7 +25,7 @@ def pictures(count):
 
 def test_every_figure_is_written_twice_over(finished_run):
     names = {path.name for path in (finished_run / "figures").iterdir()}
-    assert names == {f"{name}.{kind}" for name in ("figure2", "figure5", "cost") for kind in ("png", "svg")}
+    assert names == {f"{name}.{kind}" for name in ("figure2", "figure5", "figure7", "cost") for kind in ("png", "svg")}
     for path in (finished_run / "figures").glob("*.png"):
         with Image.open(path) as image:
             assert image.width > 900

@@ -96,8 +96,8 @@ def test_bootstrap_equals_a_plain_loop_that_chooses_the_threshold_again(monkeypa
         rows = draw.integers(0, 150, size=150)
         precisions.append(sorted_correct[rows].mean())
         acceptances.append(acceptance(sorted_confidence[rows], sorted_correct[rows], "0.8").acceptance)
-    for block in (150 * 7, 1 << 21):  # several blocks and a single one
-        monkeypatch.setattr("bench.verdict.intervals._BLOCK", block)
+    for together in (7, 1 << 21):  # several parts and a single one
+        monkeypatch.setattr("bench.verdict.resampling._TOGETHER", together)
         found = bootstrap_intervals(confidence, correct, "0.8", resamples=300, level=0.9, seed=2)
         assert (found.precision.low, found.precision.high) == pytest.approx(np.quantile(precisions, [0.05, 0.95]))
         assert (found.acceptance.low, found.acceptance.high) == pytest.approx(np.quantile(acceptances, [0.05, 0.95]))
