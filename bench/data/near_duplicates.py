@@ -156,10 +156,13 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
 
 def _bands(hashes: np.ndarray) -> list[np.ndarray]:
     """Every third bit: neighbours in frequency are alike in shops' photos, and would fill few buckets."""
-    return [
-        sum(((hashes >> np.uint64(bit)) & np.uint64(1)) << np.uint64(place) for place, bit in enumerate(bits))
-        for bits in (range(start, HASHED**2, BANDS) for start in range(BANDS))
-    ]
+    bands = []
+    for start in range(BANDS):
+        band = np.zeros_like(hashes)
+        for place, bit in enumerate(range(start, HASHED**2, BANDS)):
+            band |= ((hashes >> np.uint64(bit)) & np.uint64(1)) << np.uint64(place)
+        bands.append(band)
+    return bands
 
 
 def _candidates(hashes: np.ndarray, queries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -298,8 +301,8 @@ def _by_product(material: Material, code: np.ndarray, links: pd.DataFrame) -> pd
     found = found[found["twin_role"] < found["role"]]
     found["label_differs"] = (found["lowest"] != found["category"]) | (found["highest"] != found["category"])
     found = found.sort_values(["product", "twin_role", "near", "distance", "twin"], kind="stable")
-    groups = found.groupby(["product", "twin_role"], as_index=False)
-    closest = groups.first()
+    groups = found.groupby(["product", "twin_role"])
+    closest = groups.first().reset_index()
     own, twin = frame.iloc[closest["product"]], frame.iloc[closest["twin"]]
     return pd.DataFrame(
         {
@@ -311,7 +314,7 @@ def _by_product(material: Material, code: np.ndarray, links: pd.DataFrame) -> pd
             "twin_role": twin["role"].to_numpy(),
             "kind": np.where(closest["near"], "near", "exact"),
             "distance": closest["distance"].to_numpy(np.float64),
-            "label_differs": groups["label_differs"].any()["label_differs"].to_numpy(bool),
+            "label_differs": groups["label_differs"].any().to_numpy(bool),
         },
         columns=list(COLUMNS),
     )

@@ -12,6 +12,7 @@ from bench.console import Console
 from bench.errors import InputError
 from bench.experiment import find_experiment
 from bench.report.choice import choose
+from bench.report.doubts import write_doubts
 from bench.report.figures import Picture, write_figures
 from bench.report.inputs import open_run
 from bench.report.page import write_page
@@ -46,8 +47,9 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     targets = tuple(dict.fromkeys([REQUIRED, *(str(target) for target in settings.get("targets", []))]))
     table = write_tables(run_dir, targets, console)
     write_figures(run_dir, pictures, console)
-    write_page(run_dir, console)
     choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
+    write_doubts(run_dir, choice.backend if choice else None)
+    write_page(run_dir, console)
     text = render_table4(table, run.record)
     return f"{text}\n\n{choice.sentence()}" if choice else text
 

@@ -113,7 +113,8 @@ class Cost:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turn the errors of a missing or damaged file into one line that names it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -179,10 +180,10 @@ def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     return column.cast(pa.string())
 
 
-def _codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
+def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
     """Codes in `keys`, -1 where absent or null."""
     if isinstance(values, pa.DictionaryArray):
-        table = _codes(_strings(values.dictionary), keys)
+        table = category_codes(_strings(values.dictionary), keys)
         return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
     found = pc.fill_null(pc.index_in(_strings(values), value_set=keys), -1)
     return np.asarray(found.to_numpy(), dtype=np.int64)
@@ -205,17 +206,17 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         If the file is damaged, lacks a column or a product of the split, or holds a NaN confidence.
     """
     path = run.predictions(backend)
-    with _reading(path):
+    with reading(path):
         columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
         table = pq.read_table(path, columns=columns).combine_chunks()
         ids, confidence = table["product_id"].to_numpy(), table["confidence"].to_numpy().astype(np.float64)
         rejected = table["rejected"].is_valid().to_numpy()
         keys = pc.unique(_strings(table["category"])).sort()
-        truth, predicted = _codes(table["category"], keys), _codes(table["predicted"], keys)
+        truth, predicted = category_codes(table["category"], keys), category_codes(table["predicted"], keys)
         lists = table["top5"].chunk(0) if table.num_rows else pa.array([], pa.list_(pa.string()))
         lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
-        rank = _first_place(row, _codes(lists.flatten(), keys) == truth[row], starts, len(ids))
+        rank = _first_place(row, category_codes(lists.flatten(), keys) == truth[row], starts, len(ids))
         split = _strings(table["split"]).to_numpy(zero_copy_only=False).astype(str)
         role = _strings(table["role"]).fill_null("").to_numpy(zero_copy_only=False).astype(str)
     if np.isnan(confidence).any():
@@ -243,7 +244,7 @@ def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.nd
     manifest = run.path / "split.parquet"
     if not manifest.is_file():
         return
-    with _reading(manifest):
+    with reading(manifest):
         table = pq.read_table(manifest, columns=["product_id", "split"])
         wanted_ids, wanted = table["product_id"].to_numpy(), _strings(table["split"]).to_numpy().astype(str)
     for name in SPLITS:
@@ -268,7 +269,7 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
     if not path.is_file():
         return None
     value_set = pa.array(keys, pa.string())
-    with _reading(path):
+    with reading(path):
         columns = ["split", "category", "categories", "log_probabilities"]
         batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
         parts = [_read_batch(batch, value_set) for batch in batches]
@@ -282,11 +283,11 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
 
 def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
     lists = batch.column("categories")
-    truth, rows = _codes(batch.column("category"), keys), batch.num_rows
+    truth, rows = category_codes(batch.column("category"), keys), batch.num_rows
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     row, starts = np.repeat(np.arange(rows), lengths), np.cumsum(lengths) - lengths
     scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False)
-    codes = _codes(lists.flatten(), keys)
+    codes = category_codes(lists.flatten(), keys)
     if not len(row) == len(scores) == len(codes):
         raise pa.ArrowInvalid("categories and log_probabilities differ in length")
     confidence, predicted, rank = np.full(rows, -np.inf), np.full(rows, -1), np.full(rows, -1)
@@ -317,7 +318,7 @@ def read_costs(run: RunDirectory) -> dict[str, Cost]:
     path = run.path / "timings.parquet"
     if not path.is_file():
         return {name: Cost(float("nan"), False) for name in run.backends}
-    with _reading(path):
+    with reading(path):
         timings = pq.read_table(path, columns=["backend", "stage", "seconds", "cached"]).to_pandas()
     timings = timings[timings["stage"].isin(COST_STAGES)]
     costs = {}
@@ -336,6 +337,6 @@ def read_history(run: RunDirectory, stage: str = "") -> dict[str, pd.DataFrame]:
     for name in run.backends:
         path = run.path / "history" / f"{name}{'.' * bool(stage)}{stage}.parquet"
         if path.is_file():
-            with _reading(path):
+            with reading(path):
                 histories[name] = pq.read_table(path, columns=["epoch", "step", "lr"]).to_pandas()
     return histories
