@@ -16,7 +16,9 @@ from bench.console import Console
 from bench.data.datasets import open_dataset
 from bench.data.features import Features, FeatureStore, image_digests
 from bench.data.images import UnreadableImage, open_image
+from bench.data.near_duplicates import find_twins
 from bench.data.split import make_split
+from bench.data.truth import read_truth
 from bench.errors import InputError, RunError, ShelfbenchError
 from bench.experiment import Experiment, find_experiment
 from bench.keeping import Job, backend_timings, save_model
@@ -119,6 +121,12 @@ def _run(study: Study, data: Path | None, out: Path, workers: int, console: Cons
             else ""
         )
     )
+    if (truth := read_truth(catalogue, material.frame)) is not None:
+        write_parquet(out / "truth.parquet", truth)
+    if study.report.seeks_near_duplicates(len(material.image)):
+        twins = find_twins(material, digests, workers, console)
+        write_parquet(out / "near_duplicates.parquet", twins.frame)
+        record.near_duplicates(twins.record())
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         tuner = job.backend.tuner

@@ -151,6 +151,11 @@ class RunRecord:
         self.values["dataset"].update(unreadable_images=len(records), unreadable=records)
         self._write()
 
+    def near_duplicates(self, counts: dict[str, Any]) -> None:
+        """Note how many products of a part of the split have a twin in an earlier one."""
+        self.values["split"]["near_duplicates"] = counts
+        self._write()
+
     def is_done(self, name: str) -> bool:
         """Whether a backend has its predictions."""
         return (

@@ -34,10 +34,14 @@ class ReportSettings:
         Whether pictures of the products may stand in figures and page.
     targets : tuple of float
         Precisions at which the table of metrics gives acceptance; Table 4's .9 is always among them.
+    near_duplicates : {'auto', 'report', 'off'}
+        Whether products with nearly the same photo are sought across the parts of the split; it takes one more reading
+        of every image, so 'auto' does it up to 300,000 images. No prediction depends on it.
     """
 
     pictures: bool = True
     targets: tuple[float, ...] = (0.9,)
+    near_duplicates: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -52,6 +56,12 @@ class ReportSettings:
             )
         for target in self.targets:
             exact_target(str(target))
+        if self.near_duplicates not in ("auto", "report", "off"):
+            raise InputError(f"report.near_duplicates is {self.near_duplicates!r}", "choose auto, report or off")
+
+    def seeks_near_duplicates(self, images: int) -> bool:
+        """Whether near-duplicates are sought among so many images."""
+        return self.near_duplicates == "report" or (self.near_duplicates == "auto" and images <= 300_000)
 
 
 SECTIONS: dict[str, type] = {

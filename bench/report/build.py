@@ -15,6 +15,7 @@ from bench.report.categories import write_categories
 from bench.report.certified import read_certified
 from bench.report.choice import choose
 from bench.report.comparison import held_out, write_comparison
+from bench.report.doubts import write_doubts
 from bench.report.errors import Photograph, write_errors
 from bench.report.figures import Picture, write_figures
 from bench.report.inputs import open_run, read_predictions
@@ -65,6 +66,7 @@ def build_report(
     write_comparison(run, products, seed)
     write_categories(run, products, chosen, seed)
     write_errors(run, products, chosen, photograph)
+    write_doubts(run_dir, choice.backend if choice else None)
     write_page(run_dir, console)
     text = render_table4(table, run.record)
     if choice is None:

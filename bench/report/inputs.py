@@ -197,10 +197,10 @@ def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     return column.cast(pa.string())
 
 
-def _codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
+def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
     """Codes in `keys`, -1 where absent or null."""
     if isinstance(values, pa.DictionaryArray):
-        table = _codes(_strings(values.dictionary), keys)
+        table = category_codes(_strings(values.dictionary), keys)
         return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
     found = pc.fill_null(pc.index_in(_strings(values), value_set=keys), -1)
     return np.asarray(found.to_numpy(), dtype=np.int64)
@@ -230,11 +230,11 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         ids, confidence = table["product_id"].to_numpy(), table["confidence"].to_numpy().astype(np.float64)
         rejected = table["rejected"].is_valid().to_numpy()
         keys = pc.unique(_strings(table["category"])).sort()
-        truth, predicted = _codes(table["category"], keys), _codes(table["predicted"], keys)
+        truth, predicted = category_codes(table["category"], keys), category_codes(table["predicted"], keys)
         lists = table["top5"].chunk(0) if table.num_rows else pa.array([], pa.list_(pa.string()))
         lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
-        rank = _first_place(row, _codes(lists.flatten(), keys) == truth[row], starts, len(ids))
+        rank = _first_place(row, category_codes(lists.flatten(), keys) == truth[row], starts, len(ids))
         split = _strings(table["split"]).to_numpy(zero_copy_only=False).astype(str)
         role = _strings(table["role"]).fill_null("").to_numpy(zero_copy_only=False).astype(str)
     if np.isnan(confidence).any():
@@ -306,11 +306,11 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
 
 def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
     lists = batch.column("categories")
-    truth, rows = _codes(batch.column("category"), keys), batch.num_rows
+    truth, rows = category_codes(batch.column("category"), keys), batch.num_rows
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     row, starts = np.repeat(np.arange(rows), lengths), np.cumsum(lengths) - lengths
     scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False)
-    codes = _codes(lists.flatten(), keys)
+    codes = category_codes(lists.flatten(), keys)
     if not len(row) == len(scores) == len(codes):
         raise pa.ArrowInvalid("categories and log_probabilities differ in length")
     confidence, predicted, rank = np.full(rows, -np.inf), np.full(rows, -1), np.full(rows, -1)

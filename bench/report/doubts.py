@@ -1,0 +1,46 @@
+"""What should be doubted in a run's numbers: twins across the split, wrong labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from bench.report import label_noise, leakage
+from bench.report.inputs import open_run, read_predictions
+from bench.report.suspects import write_suspects
+from bench.report.tables import write_table
+
+
+def write_doubts(run_dir: Path, chosen: str | None) -> None:
+    """Write the tables ``leakage``, ``label_noise`` and ``suspects``, each where the run holds what it needs.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A run directory with predictions.
+    chosen : str or None
+        The backend whose scores name suspected wrong labels (`bench.report.choice`).
+
+    Raises
+    ------
+    InputError
+        If a file of the run is damaged.
+    """
+    run = open_run(run_dir)
+    twins, truth = leakage.read_twins(run), label_noise.read_truth(run)
+    leaks, noises = [], []
+    for backend in run.backends:
+        products = read_predictions(run, backend)
+        identifiers = pq.read_table(run.predictions(backend), columns=["product_id"])["product_id"].to_numpy()
+        if twins is not None and (row := leakage.leakage_row(backend, products, identifiers, twins)) is not None:
+            leaks.append(row)
+        noises += label_noise.label_noise_rows(run, backend, products, identifiers, truth)
+    if leaks:
+        frame = pd.DataFrame(leaks, columns=list(leakage.COLUMNS))
+        write_table(run_dir, "leakage", frame, leakage.leakage_grid(run, frame))
+    if noises:
+        frame = pd.DataFrame(noises, columns=list(label_noise.COLUMNS))
+        write_table(run_dir, "label_noise", frame, label_noise.label_noise_grid(run, frame))
+    write_suspects(run, chosen)

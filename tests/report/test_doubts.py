@@ -1,0 +1,210 @@
+"""Leakage, label noise and suspected labels, in the tables of a run."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_run import BACKENDS, make_run
+
+from bench.console import Console
+from bench.errors import InputError
+from bench.harness import run_study
+from bench.report.build import build_report
+from bench.report.doubts import write_doubts
+from bench.study import parse_setting, read_study
+from bench.verdict.metrics import acceptance
+
+QUIET = Console(quiet=True)
+BEST = "bottleneck-2nn-4096"
+
+
+def plain_acceptance(confidence, correct):
+    return acceptance(confidence.to_numpy(), correct.to_numpy(), "0.9").acceptance
+
+
+@pytest.fixture(scope="module")
+def doubted(tmp_path_factory):
+    """A run of drawn products with twins, and a truth from which every tenth label differs."""
+    path = make_run(tmp_path_factory.mktemp("doubted"), products=2500, categories=20)
+    rng = np.random.default_rng(1)
+    split = pd.read_parquet(path / "split.parquet")
+    test = split[split["split"] == "test"].sample(60, random_state=0)
+    train = split[split["split"] == "train"].sample(60, random_state=0)
+    twins = pd.DataFrame(
+        {
+            "product_id": test["product_id"].to_numpy(),
+            "split": "test",
+            "role": "test",
+            "twin_product_id": train["product_id"].to_numpy(),
+            "twin_split": "train",
+            "twin_role": "train",
+            "kind": np.repeat(["exact", "near"], [20, 40]),
+            "distance": np.repeat([0.0, 1.5], [20, 40]),
+            "label_differs": np.arange(60) % 3 == 0,
+        }
+    )
+    # near in train, exact in tune: one product, and exact
+    twins = pd.concat([twins, twins.iloc[59:].assign(twin_split="validation", twin_role="tune", kind="exact")])
+    # of another part: not test's affair
+    other = split[split["role"] == "tune"].iloc[:5]
+    twins = pd.concat(
+        [twins, twins.iloc[:5].assign(product_id=other["product_id"].to_numpy(), split="validation", role="tune")]
+    )
+    twins.to_parquet(path / "near_duplicates.parquet", index=False)
+    keys = np.unique(split["category"])
+    wrong = rng.random(len(split)) < 0.1
+    true = np.where(wrong, rng.choice(keys, len(split)), split["category"])
+    pd.DataFrame({"product_id": split["product_id"], "true_category": true}).sample(frac=1, random_state=2).to_parquet(
+        path / "truth.parquet", index=False
+    )
+    write_doubts(path, BEST)
+    return path
+
+
+def test_leakage_counts_what_rests_on_twins(doubted):
+    table = pd.read_csv(doubted / "tables" / "leakage.csv").set_index("backend")
+    assert list(table.index) == list(BACKENDS)
+    twins = pd.read_parquet(doubted / "near_duplicates.parquet")
+    twins = twins[twins["split"] == "test"]
+    exact = set(twins.loc[twins["kind"] == "exact", "product_id"])
+    near = set(twins["product_id"]) - exact
+    assert (len(exact), len(near)) == (21, 39)
+    for backend, row in table.iterrows():
+        frame = pd.read_parquet(doubted / "predictions" / f"{backend}.parquet").query("split == 'test'")
+        right = frame["predicted"] == frame["category"]
+        with_exact, with_near = frame["product_id"].isin(exact), frame["product_id"].isin(near)
+        alone = ~with_exact & ~with_near
+        assert row["products_exact"] == 21
+        assert row["products_near"] == 39
+        assert row["products_label_differs"] == 20
+        assert row["precision"] == pytest.approx(right.mean())
+        assert row["precision_without"] == pytest.approx(right[alone].mean())
+        assert row["precision_exact"] == pytest.approx(right[with_exact].mean())
+        assert row["acceptance_90"] == pytest.approx(plain_acceptance(frame["confidence"], right))
+        assert row["acceptance_90_without"] == pytest.approx(plain_acceptance(frame["confidence"][alone], right[alone]))
+        cut = acceptance(frame["confidence"].to_numpy(), right.to_numpy(), "0.9")
+        taken = frame["confidence"] >= cut.threshold
+        assert row["accepted_near"] == (taken & with_near).sum()
+        assert row["accepted_share_exact"] == pytest.approx((taken & with_exact).sum() / taken.sum())
+
+
+def test_label_noise_against_the_truth(doubted):
+    table = pd.read_csv(doubted / "tables" / "label_noise.csv")
+    known = table[table["noise_is"] == "known"].set_index("backend")
+    truth = pd.read_parquet(doubted / "truth.parquet").set_index("product_id")["true_category"]
+    for backend, row in known.iterrows():
+        frame = pd.read_parquet(doubted / "predictions" / f"{backend}.parquet").query("split == 'test'")
+        true = truth.loc[frame["product_id"]].to_numpy()
+        assert row["noise"] == pytest.approx((frame["category"] != true).mean())
+        assert row["truth_precision"] == pytest.approx((frame["predicted"] == true).mean())
+        assert row["precision"] == pytest.approx((frame["predicted"] == frame["category"]).mean())
+    assumed = table[table["noise_is"] == "assumed"]
+    assert len(assumed) == 4 * len(BACKENDS)
+    assert (assumed["true_precision_low"] <= assumed["true_precision_high"]).all()
+    assert assumed.groupby("noise")["ceiling"].first().tolist() == pytest.approx([0.99, 0.98, 0.95, 0.9])
+    text = (doubted / "tables" / "label_noise.md").read_text(encoding="utf-8")
+    assert "A perfect model would measure" in text
+    assert ".990 | .980 | .950 | .900 |" in text
+
+
+def test_suspects_come_from_the_chosen_backend(doubted):
+    table = pd.read_csv(doubted / "tables" / "suspects.csv")
+    assert 0 < len(table) <= 1000
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+    assert set(table["split"]) <= {"validation", "test"}
+    assert (table["label"] != table["suggested"]).all()
+    frame = pd.read_parquet(doubted / "predictions" / f"{BEST}.parquet").set_index("product_id")
+    listed = frame.loc[table["product_id"]]
+    assert table["label"].tolist() == listed["category"].tolist()
+    # the aggregate of the stored scores is the prediction's own
+    assert table["suggested"].tolist() == listed["predicted"].tolist()
+    np.testing.assert_allclose(table["suggested_probability"], np.exp(listed["confidence"]), rtol=1e-4)
+    text = (doubted / "tables" / "suspects.md").read_text(encoding="utf-8")
+    assert "would void every certificate" in text
+    assert text.count("\n| ") <= 2 + 25
+
+
+def test_what_a_run_lacks_gives_no_table(small_run):
+    write_doubts(small_run, None)
+    tables = {path.name for path in (small_run / "tables").iterdir()}
+    assert tables == {"label_noise.csv", "label_noise.md", "label_noise.tex"}
+    assert "Against truth" not in (small_run / "tables" / "label_noise.md").read_text(encoding="utf-8")
+
+
+def test_damaged_files_are_named(small_run):
+    (small_run / "near_duplicates.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match=r"near_duplicates\.parquet cannot be read"):
+        write_doubts(small_run, None)
+    (small_run / "near_duplicates.parquet").unlink()
+    split = pd.read_parquet(small_run / "split.parquet").iloc[1:]
+    split[["product_id"]].assign(true_category=split["category"]).to_parquet(small_run / "truth.parquet")
+    with pytest.raises(InputError, match=r"truth\.parquet lacks products"):
+        write_doubts(small_run, None)
+
+
+@pytest.fixture(scope="module")
+def generated_run(tmp_path_factory):
+    """A run on a generated catalogue of which a tenth is wrongly labelled."""
+    settings = [
+        "generated.products=700",
+        "generated.categories=6",
+        "generated.departments=6",
+        "generated.books=false",
+        "generated.lookalikes=false",
+        "generated.skew=false",
+        "generated.pixels=64",
+        "generated.max_photos=2",
+        "generated.label_noise=0.1",
+        "hog.pixels=64",
+        "svm.C=[0.001]",
+        "report.pictures=false",
+    ]
+    out = tmp_path_factory.mktemp("generated") / "run"
+    study = read_study("label-noise", [*map(parse_setting, settings), (["backends"], ["hog-svm"])])
+    run_study(study, None, out, 1, QUIET, "shelfbench run label-noise")
+    return out
+
+
+def test_formula_holds_on_the_generated_catalogue(generated_run):
+    table = pd.read_csv(generated_run / "tables" / "label_noise.csv")
+    row = table[table["noise_is"] == "known"].iloc[0]
+    products = (pd.read_parquet(generated_run / "split.parquet")["split"] == "test").sum()
+    assert 0.03 < row["noise"] < 0.2
+    assert row["truth_precision"] > row["precision"] + 0.02, "wrong labels cost measured precision"
+    # wrong labels are few: what their luck explains is two standard errors
+    error = np.sqrt(0.9 * 0.1 / products)
+    assert abs(row["predicted_precision"] - row["precision"]) < 2 * error
+    assert row["precision"] <= row["ceiling"] + 2 * error
+
+
+def test_planted_wrong_labels_lead_the_suspects(generated_run):
+    truth = pd.read_parquet(generated_run / "truth.parquet").set_index("product_id")["true_category"]
+    split = pd.read_parquet(generated_run / "split.parquet")
+    held_out = split[split["split"] != "train"]
+    chance = (held_out["category"] != truth.loc[held_out["product_id"]].to_numpy()).mean()
+    table = pd.read_csv(generated_run / "tables" / "suspects.csv", dtype={"label": str, "suggested": str})
+    first = table.head(8)
+    wrong = (first["label"] != truth.loc[first["product_id"]].to_numpy()).mean()
+    assert wrong >= 5 * chance, f"{wrong:.2f} of the first are wrong, against {chance:.2f} of all"
+
+
+def test_run_keeps_its_twins_and_reports_again_from_its_directory_alone(generated_run):
+    record = json.loads((generated_run / "run.json").read_text(encoding="utf-8"))
+    assert record["split"]["near_duplicates"]["images_not_compared"] == 0
+    kept = pd.read_parquet(generated_run / "near_duplicates.parquet")
+    assert {"product_id", "split", "twin_product_id", "twin_split", "kind", "distance"} <= set(kept.columns)
+    before = {path.name: path.read_bytes() for path in (generated_run / "tables").iterdir()}
+    build_report(generated_run)
+    assert before == {path.name: path.read_bytes() for path in (generated_run / "tables").iterdir()}
+    assert {"leakage.csv", "label_noise.csv", "suspects.csv"} <= set(before)
+
+
+def test_setting_leaves_predictions_alone():
+    plain, off = (read_study("default", [parse_setting(f"report.near_duplicates={how}")]) for how in ("auto", "off"))
+    assert plain.results_hash() == off.results_hash()
+    assert plain.report.seeks_near_duplicates(10_000)
+    assert not plain.report.seeks_near_duplicates(10_000_000)
+    assert not off.report.seeks_near_duplicates(10)
+    with pytest.raises(InputError, match=r"report\.near_duplicates is 'yes'; choose auto, report or off"):
+        read_study("default", [parse_setting("report.near_duplicates=yes")])

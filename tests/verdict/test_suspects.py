@@ -1,0 +1,84 @@
+"""Suspected wrong labels: the dense scores they rest on, and how many planted ones are found."""
+
+import numpy as np
+import pytest
+from cleanlab.filter import find_label_issues
+
+from bench.verdict import suspects
+from bench.verdict.suspects import HeldOutScores, suspect_labels
+
+
+def stored(probabilities, starts, labels, best):
+    """Scores of which each image keeps its `best` categories."""
+    images, classes = probabilities.shape
+    codes = np.argsort(-probabilities, axis=1)[:, :best]
+    kept = np.take_along_axis(probabilities, codes, axis=1)
+    row = np.repeat(np.arange(images), best)
+    return HeldOutScores(np.asarray(starts), labels, classes, row, codes.ravel(), kept.ravel(), 1 - kept.sum(axis=1))
+
+
+def drawn(products=600, classes=12, noise=0.1, seed=0):
+    """Probabilities of a good model, one to three images a product, and labels of which a tenth is wrong."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, classes, products)
+    wrong = rng.random(products) < noise
+    labels = np.where(wrong, (truth + rng.integers(1, classes, products)) % classes, truth)
+    images = rng.integers(1, 4, products)
+    owner = np.repeat(np.arange(products), images)
+    logits = rng.normal(0, 1, (len(owner), classes))
+    logits[np.arange(len(owner)), truth[owner]] += 4
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return probabilities, np.cumsum(images) - images, labels, wrong
+
+
+def mean_by_product(probabilities, starts):
+    return np.stack([part.mean(axis=0) for part in np.split(probabilities, starts[1:])])
+
+
+@pytest.mark.parametrize("elements", [1 << 23, 40])
+def test_dense_scores_are_means_over_the_photos(monkeypatch, elements):
+    monkeypatch.setattr(suspects, "_ELEMENTS", elements)  # the smaller: a block holds a few products
+    probabilities, starts, labels, _ = drawn(products=50)
+    whole = stored(probabilities, starts, labels, probabilities.shape[1])
+    dense = np.concatenate([block for _, block in whole.blocks()])
+    np.testing.assert_allclose(dense, mean_by_product(probabilities, starts), atol=1e-9)
+    parts = [part for part, _ in whole.blocks()]
+    assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+
+
+def test_the_rest_is_spread_over_what_is_not_stored():
+    scores = stored(np.array([[0.5, 0.3, 0.15, 0.05]]), [0], np.array([0]), 2)
+    ((_, dense),) = scores.blocks()
+    np.testing.assert_allclose(dense, [[0.5, 0.3, 0.1, 0.1]])
+
+
+def test_same_labels_as_cleanlab_in_one_piece(monkeypatch):
+    probabilities, starts, labels, _ = drawn()
+    scores = stored(probabilities, starts, labels, probabilities.shape[1])
+    expected = find_label_issues(
+        labels,
+        mean_by_product(probabilities, starts),
+        filter_by="low_self_confidence",
+        return_indices_ranked_by="self_confidence",
+        n_jobs=1,
+    )
+    monkeypatch.setattr(suspects, "_ELEMENTS", 1000)
+    found = suspect_labels(scores)
+    assert found.product.tolist() == expected.tolist()
+
+
+def test_planted_wrong_labels_are_found():
+    probabilities, starts, labels, wrong = drawn()
+    found = suspect_labels(stored(probabilities, starts, labels, 5))
+    assert wrong[found.product].mean() > 0.9
+    assert wrong[found.product].sum() > 0.6 * wrong.sum()
+    assert np.all(found.suggested != labels[found.product])
+    assert np.all(np.diff(found.label_probability) >= -1e-9), "the least probable label comes first"
+    assert np.all(found.suggested_probability > found.label_probability)
+
+
+def test_nothing_to_judge():
+    nothing = stored(np.empty((0, 3)), np.empty(0, np.int64), np.empty(0, np.int64), 2)
+    assert len(suspect_labels(nothing).product) == 0
+    single = stored(np.ones((2, 1)), [0, 1], np.zeros(2, np.int64), 1)
+    assert len(suspect_labels(single).product) == 0
