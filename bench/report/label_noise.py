@@ -136,7 +136,7 @@ def label_noise_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
     for backend, part in frame[frame["noise_is"] == "assumed"].groupby("backend", sort=False):
         cells = [names[str(backend)].short, share(float(part["precision"].iloc[0]))]
         if len(known):
-            own: Any = known.loc[backend]
+            own = known.loc[str(backend)].to_dict()
             cells += [share(float(own[name])) for name in ("predicted_precision", "truth_precision")]
             cells += [share(float(own[name])) for name in ("acceptance_90", "truth_acceptance_90")]
         cells += [_range(row["true_precision_low"], row["true_precision_high"]) for row in part.to_dict("records")]
