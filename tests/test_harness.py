@@ -91,6 +91,10 @@ def test_everything_that_is_promised_is_there(done):
         for kind in ("png", "svg"):
             assert (out / "figures" / f"{name}.{kind}").stat().st_size > 1000
     assert (out / "report.html").exists()
+    shown = pd.read_csv(out / "tables" / "surest_errors.csv")
+    photos = list((out / "figures" / "confusions").glob("*.jpg"))
+    assert 0 < len(photos) == len(shown)  # every error is of a product with a readable photo
+    assert (out / "figures" / "figure6.png").exists()
     assert not list(out.rglob(".partial-*"))
     table = pd.read_csv(out / "tables" / "table4.csv")
     assert list(table.columns) == [
@@ -309,3 +313,5 @@ def test_a_saved_model_predicts_the_same_in_another_process(done, shop, name):
 def test_no_picture_is_kept_where_the_study_shows_none(shop, tmp_path):
     run(shop, tmp_path / "run", "report.pictures=false", backends=BACKENDS[:1])
     assert not list((tmp_path / "run" / "figures").glob("figure1.*"))
+    assert not list((tmp_path / "run" / "figures").glob("figure6.*"))
+    assert not (tmp_path / "run" / "figures" / "confusions").exists()

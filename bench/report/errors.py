@@ -213,9 +213,7 @@ def _extremes_grid(frame: pd.DataFrame, name: str) -> Grid:
 
 def _surest(run: RunDirectory, test: Evaluated) -> pd.DataFrame:
     rows = surest_errors(test.truth, test.predicted, test.confidence)
-    true, given = (
-        [test.keys[code] if code >= 0 else "" for code in codes[rows]] for codes in (test.truth, test.predicted)
-    )
+    true, given = ([test.keys[code] for code in codes[rows]] for codes in (test.truth, test.predicted))
     return pd.DataFrame(
         {
             "product_id": test.product_id[rows],

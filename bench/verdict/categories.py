@@ -25,7 +25,7 @@ class Products(Protocol):
 
     @property
     def predicted(self) -> np.ndarray:
-        """Code of the category given, int64; -1 where rejected."""
+        """Code of the category given, int64; -1 where rejected, or where no product is of that category."""
 
     @property
     def confidence(self) -> np.ndarray:
@@ -118,6 +118,10 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
+def _placed(products: Products) -> np.ndarray:
+    return (products.predicted >= 0) & (products.confidence > -np.inf)
+
+
 def halves(product_id: np.ndarray, seed: int = 0) -> np.ndarray:
     """Cut products in two at random.
 
@@ -169,7 +173,7 @@ def category_precision(products: Products, threshold: float, categories: int) ->
     categories : int
         Number of categories.
     """
-    seen = products.confidence > -np.inf
+    seen = _placed(products)
     taken = seen & (products.confidence >= threshold)
     accepted = np.bincount(products.predicted[taken], minlength=categories)
     correct = np.bincount(products.predicted[taken & products.correct], minlength=categories)
@@ -209,7 +213,7 @@ def cumulate(
         spread = np.linspace(1, categories, POINTS).round().astype(np.int64)
         counts = np.unique(np.append(spread, -(-4 * categories // 5)))
     thresholds = _thresholds(choosing, place, counts, target)
-    seen = test.confidence > -np.inf
+    seen = _placed(test)
     at, right = place[test.predicted[seen]], test.correct[seen]
     # a product is accepted by the loosest of the thresholds that it reaches and by all looser ones
     levels = np.unique(thresholds)
@@ -230,7 +234,7 @@ def cumulate(
 def _thresholds(products: Products, place: np.ndarray, counts: np.ndarray, target: Target) -> np.ndarray:
     """Threshold of the loosest feasible cut among the products put into the best categories, by how many are kept."""
     wanted = exact_target(target)
-    seen = np.flatnonzero(products.confidence > -np.inf)
+    seen = np.flatnonzero(_placed(products))
     order = seen[np.argsort(-products.confidence[seen], kind="stable")]
     confidence, right = products.confidence[order], products.correct[order]
     own = place[products.predicted[order]]

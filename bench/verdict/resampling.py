@@ -14,7 +14,7 @@ from bench.verdict.metrics import Target, exact_target
 # Counts held at a time: 64 MiB of int16.
 _HELD = 1 << 25
 _TOGETHER = 64
-_LENGTH = 512
+_LENGTH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +146,7 @@ class _Blocks:
         wrong, right = sums[:, 0], sums[:, 1]
         score = _before((q - p) * right - p * wrong)
         accepted = _before(right + wrong)
-        holds_cut = np.asarray(self.cut.any(axis=1))
-        possible = np.logical_and(score + (q - p) * right >= 0, holds_cut[:, None])
+        possible: np.ndarray = np.asarray(score + (q - p) * right >= 0) & self.cut.any(axis=1, keepdims=True)
         found = np.zeros(counts.shape[1], np.int64)
         left = np.flatnonzero(possible.any(axis=0))
         while len(left):

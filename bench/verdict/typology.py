@@ -68,7 +68,7 @@ def confusions(truth: np.ndarray, predicted: np.ndarray, most: int) -> list[Conf
     Parameters
     ----------
     truth, predicted : ndarray of int, shape (n,)
-        Codes; `predicted` is -1 where rejected, which confuses nothing.
+        Codes; `predicted` is -1 where rejected, or where no product is of that category: neither confuses a pair.
     most : int
         How many at most; equals in order of their codes.
     """
@@ -96,7 +96,7 @@ def surest_errors(
     ndarray of int64
         Rows, the surest first; equals in order of row.
     """
-    wrong = np.flatnonzero((truth != predicted) & (confidence > -np.inf))
+    wrong = np.flatnonzero((truth != predicted) & (predicted >= 0) & (confidence > -np.inf))
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
     _, pair = np.unique(np.stack([truth[wrong], predicted[wrong]]), axis=1, return_inverse=True)
     pair = pair.ravel()
