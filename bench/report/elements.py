@@ -35,10 +35,15 @@ def header(title: str, *lines: str) -> str:
     return "\n".join(["<header>", f"<h1>{html.escape(title)}</h1>", *lines, "</header>"])
 
 
+def encoded(path: Path) -> str:
+    """A file's bytes, to stand in a page."""
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
 def picture(path: Path, caption: str, kind: str = "chart") -> str:
     """A figure with its caption; inside an <img> no script of an SVG can run."""
     mime = "image/png" if path.suffix == ".png" else "image/svg+xml"
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    data = encoded(path)
     caption = html.escape(caption)
     image = f'<img class="{kind}" alt="{caption}" src="data:{mime};base64,{data}">'
     return f'<figure class="chart"><div class="pan">{image}</div><figcaption>{caption}</figcaption></figure>'

@@ -14,9 +14,10 @@ from bench.console import Console
 from bench.errors import InputError
 from bench.report.choice import Choice, choose
 from bench.report.claims import paper_note
-from bench.report.elements import details, document, flat, pairs, picture, section, status, text
+from bench.report.elements import details, document, encoded, flat, pairs, picture, section, status, text
 from bench.report.explorer import explorer_data, explorer_html
 from bench.report.inputs import RunDirectory, open_run
+from bench.report.ledger import claims_grid, findings
 from bench.report.render import MISSING, Grid, count, duration, percent
 from bench.report.table4 import table4_grid
 from bench.report.tables import deciles_grid, metrics_grid, table1_grid, table2_grid, targets_of
@@ -50,17 +51,28 @@ def write_page(run_dir: Path, console: Console | None = None) -> None:
         [
             _verdict(run, title, choice),
             explorer_html(data) if data else "",
-            section("Table 4", table4_grid(table, run.record).html()),
-            _figures(run_dir, (("figure5", "chart"), ("cost", "chart"))),
-            section("By size of category", deciles_grid(run, deciles).html()),
+            section("Table 4", table4_grid(table, run.record).html() + _figures(run_dir, ("figure5",))),
+            section("What can be promised", _tables(run_dir, "certified") + _figures(run_dir, ("reliability",)))
+            + _more(run_dir, "Calibration, measures of confidence, photos of a product", _TRUST),
+            section("Which backend is better", _tables(run_dir, "comparison_matrix")),
+            _more(run_dir, "Every pair", ("comparison",)),
+            section("What it costs", _figures(run_dir, ("cost",))),
+            section(
+                "Where it errs", _tables(run_dir, *_ERRORS) + _confusions(run_dir) + _figures(run_dir, ("figure7",))
+            ),
+            _more(run_dir, "Best and worst categories, the surest errors, categories kept", _KINDS),
+            details("By size of category", deciles_grid(run, deciles).html()),
+            section("What to doubt", _tables(run_dir, "leakage", "label_noise")),
+            _more(run_dir, "Labels to look at", ("suspects",)),
             section("The data", _data(run)),
-            _figures(run_dir, (("figure1", "photos"),)),
-            section("Training", _figures(run_dir, (("figure2", "chart"),))),
+            _figures(run_dir, ("figure1",)),
+            section("Training", _figures(run_dir, ("figure2",))),
             section(
                 "Every number",
                 details(
                     "Per product and per image, on every split", metrics_grid(run, metrics, targets_of(metrics)).html()
-                ),
+                )
+                + details("The papers' numbers beside this run's", claims_grid(findings(run_dir)).html()),
             ),
             section("This run", _record(run)),
         ]
@@ -113,6 +125,9 @@ def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
     return "\n".join([*parts, "</header>"])
 
 
+_TRUST = ("calibration", "measures", "aggregation")
+_ERRORS = ("worst_categories", "departments", "confusions", "category_gain")
+_KINDS = ("extreme_categories", "surest_errors", "categories")
 _CAPTIONS = {
     "figure1": "Figure 1. Random products.",
     "figure2": "Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read "
@@ -120,20 +135,66 @@ _CAPTIONS = {
     "Marks: what was used here.",
     "figure5": "Figure 5. Acceptance as a function of the required precision, on test. The stars are the two "
     f"points the paper states: {paper_note()}.",
+    "figure7": "Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulated over the predicted "
+    "categories, best first: ranked on one half of tune, thresholds from its other half, both read on test.",
+    "reliability": "Reliability on test: how often a backend is right where it claims a probability, before and after "
+    "one temperature was fitted on tune. On the diagonal a claim is true.",
     "cost": "What acceptance costs: acceptance at a precision of 0.9 on test, with 95% intervals, against "
     "seconds. † with features that were computed before, at what they cost then.",
 }
 
 
-def _figures(run_dir: Path, wanted: Iterable[tuple[str, str]]) -> str:
+def _figures(run_dir: Path, wanted: Iterable[str]) -> str:
     parts = []
-    for name, kind in wanted:
+    for name in wanted:
         # photos as PNG, drawings as SVG, which stay sharp
+        kind = "photos" if name == "figure1" else "chart"
         path = run_dir / "figures" / (f"{name}.png" if kind == "photos" else f"{name}.svg")
+        if path.is_file():
+            parts.append(picture(path, _CAPTIONS[name], kind))
+    return "\n".join(parts)
+
+
+def _tables(run_dir: Path, *wanted: str) -> str:
+    """Tables of the run by name; those that it lacks are left out."""
+    parts = []
+    for name in wanted:
+        path = run_dir / "tables" / f"{name}.md"
         if not path.is_file():
             continue
-        parts.append(picture(path, _CAPTIONS[name], kind))
+        try:
+            parts.append(Grid.of_markdown(path.read_text(encoding="utf-8")).html())
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} cannot be read ({error})", "delete it and report again") from error
     return "\n".join(parts)
+
+
+def _more(run_dir: Path, summary: str, wanted: Iterable[str]) -> str:
+    inside = _tables(run_dir, *wanted)
+    return details(summary, inside) if inside else ""
+
+
+def _confusions(run_dir: Path) -> str:
+    """The surest errors with their photos (Figure 6), and a switch that puts all photos away."""
+    folder = run_dir / "figures" / "confusions"
+    listed = folder / "confusions.json"
+    if not listed.is_file():
+        return ""
+    try:
+        entries = json.loads(listed.read_text(encoding="utf-8"))
+        items = "".join(
+            f'<li><img alt="" src="data:image/jpeg;base64,{encoded(folder / Path(entry["file"]).name)}">'
+            f"{html.escape(str(entry['category']))} → <b>{html.escape(str(entry['predicted']))}</b><br>"
+            f"{percent(float(entry['probability']))} sure · {html.escape(str(entry['product_id']))}</li>"
+            for entry in entries
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"{listed} cannot be read ({error})", "delete its folder and run the study again") from error
+    return (
+        "<h3>Figure 6. The surest errors: true category → <b>what it was put into</b></h3>"
+        '<p><label><input type="checkbox" id="pictures" checked> Show photos</label></p>'
+        f'<ul class="thumbs">{items}</ul>'
+    )
 
 
 def _data(run: RunDirectory) -> str:

@@ -190,7 +190,7 @@ _MARKDOWN = (
 def _markdown(text: str) -> str:
     for plain, safe in _MARKDOWN:
         text = text.replace(plain, safe)
-    return " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text.rstrip("\n")
+    return text.replace("\n", " ")
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,7 @@
 """The page and the choice that it announces."""
 
+import base64
+import html
 import html.parser
 import json
 import re
@@ -10,6 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 from synthetic_run import make_run
 
 from bench.console import Console
@@ -17,6 +22,7 @@ from bench.errors import InputError
 from bench.report.build import build_report, report_again
 from bench.report.choice import choose
 from bench.report.page import write_page
+from bench.report.render import Grid
 
 QUIET = Console(quiet=True)
 EVIL = "<script>alert('x')</script>\"'&"
@@ -61,7 +67,7 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(finished_run):
     parsed = Tags(page_of(finished_run))
     assert not parsed.open
     sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
-    assert len(sources) == 3
+    assert len(sources) == len(list((finished_run / "figures").glob("*.svg"))) >= 5
     assert all(source.startswith("data:image/") for source in sources)
     assert {tag for tag, _ in parsed.tags}.isdisjoint({"link", "iframe", "object"})
     assert not [attributes for tag, attributes in parsed.tags if tag == "script" and "src" in attributes]
@@ -69,6 +75,53 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(finished_run):
     assert (finished_run / "report.html").stat().st_size < 12 * 2**20
     assert "url(" not in page_of(finished_run)
     assert all(attributes.get("alt") for tag, attributes in parsed.tags if tag == "img")
+
+
+def test_the_tables_of_the_run_stand_on_the_page(finished_run):
+    page = page_of(finished_run)
+    for name in ("certified", "comparison_matrix", "worst_categories", "departments", "confusions", "label_noise"):
+        title = Grid.of_markdown((finished_run / "tables" / f"{name}.md").read_text(encoding="utf-8")).title
+        assert f"<figcaption>{html.escape(title)}</figcaption>" in page
+    assert page.index("What can be promised") < page.index("Which backend is better") < page.index("Where it errs")
+
+
+def test_photos_of_the_surest_errors_stand_on_the_page_and_names_in_them_are_inert(small_run):
+    folder = small_run / "figures" / "confusions"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8), "red").save(folder / "01.jpg")
+    entry = {"file": "../confusions/01.jpg", "category": EVIL, "predicted": "b", "probability": 0.5, "product_id": 3}
+    (folder / "confusions.json").write_text(json.dumps([entry]), encoding="utf-8")
+    build_report(small_run, None, QUIET)
+    photo = base64.b64encode((folder / "01.jpg").read_bytes()).decode()
+    assert f'src="data:image/jpeg;base64,{photo}"' in page_of(small_run)
+    assert html.escape(EVIL) in page_of(small_run)
+    assert not Tags(page_of(small_run)).open
+    (folder / "confusions.json").write_text("[{}]", encoding="utf-8")
+    with pytest.raises(InputError, match="confusions.json cannot be read"):
+        write_page(small_run)
+
+
+@given(
+    st.text(st.characters(exclude_characters="\n")),
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(
+            st.tuples(*[st.text(st.characters(exclude_characters="\n"))] * width), min_size=1, max_size=4
+        )
+    ),
+    st.lists(st.text(st.characters(exclude_characters="\n"), min_size=1), max_size=3),
+)
+def test_a_table_is_read_back_from_its_markdown(title, rows, notes):
+    width = len(rows[0])
+    grid = Grid(title, rows[0], tuple(rows[1:]), frozenset(range(1, width)), tuple(notes))
+    assert Grid.of_markdown(grid.markdown()) == grid
+
+
+def test_bold_cells_are_read_back_and_other_text_is_no_table():
+    grid = Grid("t", ("a", "b"), (("**x", "1"), ("y|*", "")), frozenset({1}), ("| note",), frozenset({(0, 1), (1, 0)}))
+    assert Grid.of_markdown(grid.markdown()) == grid
+    for text in ("", "**t**", "# title\n\n| a |\n| :-- |\n", "**t**\n\n| a | b |\n| :-- |\n"):
+        with pytest.raises(ValueError, match=r"no table|unpack"):
+            Grid.of_markdown(text)
 
 
 def test_the_verdict_comes_first_and_agrees_with_table_4(finished_run):
