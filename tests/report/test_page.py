@@ -97,7 +97,7 @@ def test_photos_of_the_surest_errors_stand_on_the_page_and_names_in_them_are_ine
     assert html.escape(EVIL) in page_of(small_run)
     assert not Tags(page_of(small_run)).open
     (folder / "confusions.json").write_text("[{}]", encoding="utf-8")
-    with pytest.raises(InputError, match="confusions.json cannot be read"):
+    with pytest.raises(InputError, match=r"confusions\.json cannot be read"):
         write_page(small_run)
 
 
