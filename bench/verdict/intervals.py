@@ -96,3 +96,26 @@ def bootstrap_intervals(
         Interval(*(float(end) for end in np.quantile(precisions, tails))),
         Interval(*(float(end) for end in np.quantile(acceptances, tails))),
     )
+
+
+def exact_interval(hits: np.ndarray, total: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Exact (Clopper-Pearson) two-sided intervals of shares, all at once.
+
+    Parameters
+    ----------
+    hits, total : ndarray of int, same shape
+        `hits` of `total`; of nothing at all the interval is 0 to 1.
+    level : float
+        Least probability that an interval holds the true share.
+
+    Returns
+    -------
+    low, high : ndarray of float64, same shape
+    """
+    from scipy.stats import beta
+
+    hits, total = np.asarray(hits), np.asarray(total)
+    tail = (1 - level) / 2
+    low = np.where(hits > 0, beta.ppf(tail, np.maximum(hits, 1), total - hits + 1), 0.0)
+    high = np.where(hits < total, beta.ppf(1 - tail, hits + 1, np.maximum(total - hits, 1)), 1.0)
+    return low, high
