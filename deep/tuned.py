@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deep.engines import keras
 
 WEIGHTS, RECORD = "network.safetensors", "network.json"
+MAX_SIDE, MAX_CLASSES = 4096, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Blueprint:
     ----------
     network : str
         A key of `deep.backbones.NETWORKS`.
-    pixels, classes : int
+    pixels : int
+    classes : int
+        Logits; 0 for a backbone that ends at its pooled features.
     settings : dict
         Of ``deep.xception`` or ``deep.inception``, where the network is built there; empty for a backbone with a dense
         layer of logits on its pooled features.
@@ -47,6 +50,20 @@ class Blueprint:
     classes: int
     settings: dict[str, Any] = field(default_factory=dict)
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built (`ValueError`): a record may come from anyone."""
+        if not isinstance(self.network, str) or self.network not in NETWORKS:
+            raise ValueError(f"unknown network {str(self.network)[:40]!r}")
+        bounds = {"pixels": (NETWORKS[self.network].least, MAX_SIDE), "classes": (0, MAX_CLASSES)}
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} is {str(value)[:40]}, not a whole number from {least} to {most}")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {str(self.dropout)[:40]}")
+        if not isinstance(self.settings, dict) or (self.settings and not self.classes):
+            raise ValueError("settings of no network")
 
     def build(self) -> keras.Model:
         """From preprocessed float32 images to logits of float32, with new weights; not compiled."""
@@ -61,10 +78,26 @@ class Blueprint:
             return inception_v3(self.pixels, self.classes, InceptionSettings(**self.settings))
         base = Backbone(self.network, "none", self.pixels).model()
         features = base.output
+        if not self.classes:
+            return base
         if self.dropout:
             features = keras.layers.Dropout(self.dropout, name="tuned_dropout")(features)
         logits = keras.layers.Dense(self.classes, dtype="float32", name="tuned_logits")(features)
         return keras.Model(base.input, logits, name=f"tuned_{self.network}")
+
+    def least_parameters(self) -> float:
+        """Parameters that the network has at least, told without building it."""
+        if not self.settings:
+            return NETWORKS[self.network].dimensions * self.classes
+        if self.network == "xception":
+            from deep.xception import XceptionSettings, count_parameters
+
+            return count_parameters(XceptionSettings(**self.settings), self.classes)
+        from deep.inception import InceptionSettings
+
+        # 21.5 million in the kernels at a width of 1
+        width = InceptionSettings(**self.settings).width
+        return 15e6 * width * width + 2000 * width * self.classes
 
     @property
     def preprocess(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -73,7 +106,7 @@ class Blueprint:
 
 
 def features_of(model: keras.Model) -> keras.Model:
-    """Cut the network before its layer of logits."""
+    """Cut a network before its layer of logits."""
     from deep.engines import keras
 
     return keras.Model(model.input, model.layers[-1].input)
@@ -93,10 +126,15 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model) -> Non
         folder / RECORD,
         {
             "blueprint": asdict(blueprint),
-            "dimensions": int(model.layers[-1].input.shape[-1]),
+            "dimensions": int((model.layers[-1].input if blueprint.classes else model.output).shape[-1]),
             "sha256": hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())),
         },
     )
+
+
+def save_bottleneck(extractor: BottleneckExtractor, folder: Path) -> None:
+    """Write the network of an extractor as `write_network` does, so that it needs no other file."""
+    write_network(folder, Blueprint(extractor.name, extractor.pixels, 0), extractor.model())
 
 
 def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
@@ -129,6 +167,10 @@ def load_network(folder: Path) -> keras.Model:
         arrays = load_file(folder / WEIGHTS)
         if hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())) != record["sha256"]:
             raise ValueError("its hash differs")
+        if any(array.dtype != np.float32 for array in arrays.values()):
+            raise ValueError("an array that is not of float32")
+        if blueprint.least_parameters() > sum(array.size for array in arrays.values()):
+            raise ValueError("fewer parameters than the network has")
         model = blueprint.build()
         model.set_weights([arrays[name] for name in sorted(arrays)])
     except Exception as error:  # safetensors and Keras raise all sorts
@@ -180,7 +222,8 @@ class TunedExtractor(BottleneckExtractor):
         }
 
     def _build(self) -> keras.Model:
-        return features_of(load_network(self.folder))
+        model = load_network(self.folder)
+        return features_of(model) if self.blueprint.classes else model
 
 
 class OwnHead:
@@ -233,6 +276,8 @@ class OwnHead:
             arrays = load_file(folder / "weights.safetensors")
             if arrays["kernel"].shape != (record["dimensions"], len(arrays["bias"])):
                 raise ValueError("shapes that do not fit")
+            if {array.dtype for array in arrays.values()} != {np.dtype(np.float32)}:
+                raise ValueError("arrays that are not of float32")
             return cls(arrays["kernel"], arrays["bias"])
         except Exception as error:  # safetensors raises its own kinds
             raise _unreadable(folder, error) from error

@@ -147,7 +147,7 @@ def certify(
             len(confidence),
             *_interval(0, len(confidence)),
             _missing(accepted[walked], hits[walked], len(confidence), wanted, level),
-            bool(np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level))),
+            bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level))),
         )
     cut = walked[last - 1]
     return Certificate(
