@@ -18,9 +18,11 @@ import numpy as np
 from bench.console import Console
 from bench.data.ahead import in_background
 from bench.data.images import decode_batch
+from bench.data.sources.tables import DatasetSettings
 from bench.data.stream import Product, products_of
 from bench.errors import InputError
 from bench.storage import write_whole
+from bench.study import build_section, parse_setting
 from bench.verdict.bundle import Model, load_decision
 from bench.verdict.decision import MEASURES
 from bench.verdict.predictions import aggregate, product_rows
@@ -72,7 +74,13 @@ class _Batch:
 
 
 def classify(
-    folder: Path, paths: Sequence[Path], out: Path | None, kind: str | None, workers: int, console: Console
+    folder: Path,
+    paths: Sequence[Path],
+    settings: DatasetSettings,
+    out: Path | None,
+    kind: str | None,
+    workers: int,
+    console: Console,
 ) -> None:
     """Classify products by a decision.
 
@@ -82,6 +90,8 @@ def classify(
         What `shelfbench decide` wrote; whatever it holds, it is treated as hostile.
     paths : sequence of Path
         See `bench.data.stream.products_of`.
+    settings : DatasetSettings
+        Names of columns.
     out : Path or None
         File to write, whole or not at all; None for stdout.
     kind : str or None
@@ -104,12 +114,29 @@ def classify(
     if not decision.passed:
         console.warn(f"the decision did not pass ({decision.verdict}): every product goes to {REVIEW}")
     progress = _Progress(console)
-    rows = progress.follow(_rows(model, products_of(paths, console), workers))
+    rows = progress.follow(_rows(model, products_of(paths, settings, console), workers))
     if out is None:
         _WRITERS[kind](rows, sys.stdout)
     else:
         write_whole(out, lambda aside: _write(kind, rows, aside))
     progress.finish()
+
+
+def columns(texts: Sequence[str]) -> DatasetSettings:
+    """Take the names of columns from the words of ``--set``.
+
+    Raises
+    ------
+    InputError
+        If one names anything else.
+    """
+    table = {}
+    for text in texts:
+        path, value = parse_setting(text)
+        if path not in (["dataset", "product_id"], ["dataset", "image"]):
+            raise InputError(f"--set {text[:40]!r} means nothing here", "set dataset.product_id or dataset.image")
+        table[path[1]] = str(value)
+    return build_section(DatasetSettings, table, "dataset", "--set")
 
 
 def _kind(out: Path | None, kind: str | None) -> str:

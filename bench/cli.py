@@ -115,8 +115,10 @@ def decide(options: argparse.Namespace, console: Console) -> int:
 def classify(options: argparse.Namespace, console: Console) -> None:
     """Classify products by a decision."""
     from bench.classifying import classify as run_classify
+    from bench.classifying import columns
 
-    run_classify(options.decision, options.paths, options.out, options.format, options.workers, console)
+    settings = columns(options.set)
+    run_classify(options.decision, options.paths, settings, options.out, options.format, options.workers, console)
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:
@@ -315,6 +317,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--measure", default="probability", metavar="M", help="of confidence: probability, margin, entropy"
     )
+    one.add_argument("--all-categories", action="store_true", help="switch no category off")
     one.add_argument("--onnx", action="store_true", help="write the network as model.onnx too")
     one = verb(
         "classify",
@@ -325,6 +328,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("decision", type=folder, metavar="DECISION", help="the folder that decide wrote")
     one.add_argument("paths", type=folder, nargs="+", metavar="PATH", help="images, folders, *.parquet or *.bson")
     one.add_argument("--out", type=folder, metavar="FILE", help="*.csv, *.jsonl or *.parquet; default: CSV on stdout")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="dataset.product_id=id, dataset.image=photo"
+    )
     one.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="default: by the suffix of --out")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as of run; default: cores")
     return top

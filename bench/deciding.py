@@ -41,6 +41,8 @@ class Choice:
         Probability with which it is kept.
     measure : str
         A key of `bench.verdict.decision.MEASURES`.
+    all_categories : bool
+        Whether all stay on, however weak.
     onnx : bool
         Whether ``model.onnx`` is written too.
     """
@@ -48,6 +50,7 @@ class Choice:
     precision: str
     confidence: float
     measure: str
+    all_categories: bool
     onnx: bool
 
 
@@ -62,7 +65,9 @@ def choice(options: argparse.Namespace) -> Choice:
     if options.measure not in MEASURES:
         raise InputError(f"unknown measure {options.measure!r}", f"choose from: {', '.join(MEASURES)}")
     try:
-        return Choice(options.precision, float(options.confidence), options.measure, options.onnx)
+        return Choice(
+            options.precision, float(options.confidence), options.measure, options.all_categories, options.onnx
+        )
     except ValueError:
         raise InputError(f"{options.confidence[:20]!r} is no number", "for example --confidence 0.95") from None
 
@@ -111,6 +116,7 @@ def decide_run(
         wanted.measure,
         saved.get("aggregation", "mean"),
         saved.get("temperature", 1.0),
+        wanted.all_categories,
     )
     backend = _backend(name, model, saved)
     if wanted.onnx and backend.export_onnx is None:

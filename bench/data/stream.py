@@ -15,10 +15,8 @@ from bench.data.catalogue import gather_products
 from bench.data.sources.cdiscount import read_products
 from bench.data.sources.folder import METADATA, files_below, find_metadata, metadata_names, read_table
 from bench.data.sources.parquet import ParquetImages, first_line, holds_bytes
-from bench.data.sources.tables import as_key
+from bench.data.sources.tables import DatasetSettings, as_key
 from bench.errors import InputError
-
-IMAGE, PRODUCT = "image", "product_id"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Product:
     photos: tuple[bytes, ...]
 
 
-def products_of(paths: Sequence[Path], console: Console) -> Iterator[Product]:
+def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[Product]:
     """Read products from images, folders, Parquet and BSON, holding a few at a time.
 
     Parameters
@@ -49,6 +47,8 @@ def products_of(paths: Sequence[Path], console: Console) -> Iterator[Product]:
         path within the folder (or by its whole path where several `paths` are given). Rows of Parquet files (an image
         column ``{bytes, path}``) with one ``product_id`` are a product; without that column each row is one, called by
         file and row.
+    settings : DatasetSettings
+        Names of the columns ``image`` and ``product_id``, where they differ from these.
     console : Console
 
     Raises
@@ -61,17 +61,17 @@ def products_of(paths: Sequence[Path], console: Console) -> Iterator[Product]:
             raise InputError(f"{path} does not exist", "correct the path")
     for path in paths:
         try:
-            yield from _products(path, len(paths) > 1, console)
+            yield from _products(path, len(paths) > 1, settings, console)
         except PermissionError as error:
             raise InputError(f"no permission to read {error.filename or path}", "change its rights") from None
 
 
-def _products(path: Path, several: bool, console: Console) -> Iterator[Product]:
+def _products(path: Path, several: bool, settings: DatasetSettings, console: Console) -> Iterator[Product]:
     if path.is_file():
         if path.suffix == ".bson":
             yield from _from_bson(path)
         elif path.suffix == ".parquet":
-            yield from _from_parquet([path])
+            yield from _from_parquet([path], settings)
         else:
             yield Product(str(path), (_read(path),))
         return
@@ -79,12 +79,12 @@ def _products(path: Path, several: bool, console: Console) -> Iterator[Product]:
         raise InputError(f"{path} is neither a file nor a folder", "give images, Parquet, BSON or a folder of them")
     if tables := _tables(path):
         for table in tables:
-            yield from _from_metadata(table)
+            yield from _from_metadata(table, settings)
     elif shards := sorted(path.glob("*.bson")):
         for shard in shards:
             yield from _from_bson(shard)
     elif shards := sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet")):
-        yield from _from_parquet(shards)
+        yield from _from_parquet(shards, settings)
     else:
         found, others = files_below(path)
         if not found:
@@ -115,21 +115,22 @@ def _from_bson(path: Path) -> Iterator[Product]:
         yield Product(str(key), photos)
 
 
-def _from_metadata(table: Path) -> Iterator[Product]:
+def _from_metadata(table: Path, settings: DatasetSettings) -> Iterator[Product]:
     rows, root = read_table(table), table.parent
     names = metadata_names(rows, table, root)
-    keys = _keys(rows["product_id"].tolist(), names, table) if "product_id" in rows else np.array(names, object)
+    column = _column(settings, list(rows.columns), table)
+    keys = _keys(rows[column].tolist(), names, table) if column else np.array(names, object)
     for key, photos in _gathered(keys):
         yield Product(key, tuple(_read(root / names[row]) for row in photos))
 
 
-def _from_parquet(files: Sequence[Path]) -> Iterator[Product]:
+def _from_parquet(files: Sequence[Path], settings: DatasetSettings) -> Iterator[Product]:
     """Look up the ids first (a few bytes a row), then the photos, product by product."""
-    found = [_ids(file) for file in files]
+    found = [_ids(file, settings) for file in files]
     counts = [count for count, _ in found]
     images = ParquetImages(
         tuple(files),
-        IMAGE,
+        settings.image,
         np.repeat(np.arange(len(files), dtype=np.int32), counts),
         np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
     )
@@ -140,27 +141,29 @@ def _from_parquet(files: Sequence[Path]) -> Iterator[Product]:
         return
     if len(ids) < len(files):
         file = next(file for file, (_, values) in zip(files, found, strict=True) if values is None)
-        raise InputError(f"{file} has no column {PRODUCT!r}, and others have one", "classify it by itself")
+        raise InputError(f"{file} has no column {settings.product_id!r}, and others have one", "classify it by itself")
     for key, photos in _gathered(np.concatenate(ids)):
         yield Product(key, tuple(images.read(photos)))
 
 
-def _ids(file: Path) -> tuple[int, np.ndarray | None]:
+def _ids(file: Path, settings: DatasetSettings) -> tuple[int, np.ndarray | None]:
     """Rows of a Parquet file and their products: whole numbers where they are, else text; None without the column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         schema = pq.read_schema(file)
-        if schema.names.count(IMAGE) != 1 or not holds_bytes(schema.field(IMAGE).type):
+        image = settings.image
+        if schema.names.count(image) != 1 or not holds_bytes(schema.field(image).type):
             raise InputError(
-                f"{file} has no column {IMAGE!r} of bytes and path (it has {', '.join(schema.names)})",
-                "write the images in the Hugging Face image layout",
+                f"{file} has no column {image!r} of bytes and path (it has {', '.join(schema.names)})",
+                "write the images in the Hugging Face layout, or name their column with --set dataset.image=COLUMN",
             )
         count = pq.read_metadata(file).num_rows
-        if PRODUCT not in schema.names:
+        name = _column(settings, schema.names, file)
+        if not name:
             return count, None
-        column = pq.read_table(file, columns=[PRODUCT]).column(0)
+        column = pq.read_table(file, columns=[name]).column(0)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, PermissionError):
             raise
@@ -168,6 +171,18 @@ def _ids(file: Path) -> tuple[int, np.ndarray | None]:
     if pa.types.is_integer(column.type) and not column.null_count:
         return count, column.to_numpy()
     return count, _keys(column.to_pylist(), [f"{file.name}, row {row}" for row in range(count)], file)
+
+
+def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> str:
+    """Name of the column of product ids; empty where there is none and none was asked for."""
+    if settings.product_id in present:
+        return settings.product_id
+    if settings.product_id != DatasetSettings().product_id:
+        raise InputError(
+            f"{where} has no column {settings.product_id!r} (it has {', '.join(map(str, present))})",
+            "name the right one with --set dataset.product_id=COLUMN",
+        )
+    return ""
 
 
 def _gathered(keys: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

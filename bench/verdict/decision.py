@@ -153,6 +153,7 @@ def decide(
     measure: str = "probability",
     aggregation: str = "mean",
     temperature: float = 1.0,
+    all_categories: bool = False,
 ) -> Decision:
     """Decide from the predictions of one backend.
 
@@ -166,6 +167,8 @@ def decide(
         Required precision, and the probability with which it is kept.
     measure, aggregation, temperature : str, str, float
         What the confidence of the predictions is, and how it came about.
+    all_categories : bool
+        Switch none off.
 
     Raises
     ------
@@ -187,7 +190,9 @@ def decide(
     tune, sure = parts["tune"], parts["certify"]
     # on tune alone: the threshold that would do there, and the categories that fall short of the target even so
     plain = acceptance(tune.confidence, tune.correct, wanted)
-    off = weak_categories(tune.confidence, tune.predicted, tune.correct, plain.threshold, wanted, level).tolist()
+    off: list[str] = []
+    if not all_categories:
+        off = weak_categories(tune.confidence, tune.predicted, tune.correct, plain.threshold, wanted, level).tolist()
     grid = coverage_grid(tune.without(off))
     certificate = certify(sure.without(off), sure.correct, grid, wanted, level)
     verdict, reason, remedy = _verdict(certificate, len(off))
