@@ -80,10 +80,11 @@ def _copy(source: Path, target: Path, limit: int) -> str:
     except OSError as error:
         refuse(source, f"cannot be opened ({error.strerror})")
     state = hashlib.sha256()
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        refuse(source, "is no regular file")
     with open(handle, "rb") as opened:
-        found = os.fstat(opened.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            refuse(source, "is no regular file")
         if found.st_size > limit:
             refuse(source, f"has {found.st_size:,} bytes, more than the {limit:,} that it may have")
         with open(target, "xb") as copy:

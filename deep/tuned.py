@@ -22,6 +22,8 @@ from deep.versions import framework
 
 if TYPE_CHECKING:
     from deep.engines import keras
+    from deep.inception import InceptionSettings
+    from deep.xception import XceptionSettings
 
 WEIGHTS, RECORD = "network.safetensors", "network.json"
 MAX_SIDE, MAX_CLASSES = 4096, 1_000_000
@@ -62,20 +64,33 @@ class Blueprint:
                 raise ValueError(f"{name} is {str(value)[:40]}, not a whole number from {least} to {most}")
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {str(self.dropout)[:40]}")
-        if not isinstance(self.settings, dict) or (self.settings and not self.classes):
+        if not isinstance(self.settings, dict):
             raise ValueError("settings of no network")
+        if self.settings:
+            self._own()
+
+    def _own(self) -> XceptionSettings | InceptionSettings:
+        """Give `settings` as the dataclass that checks them."""
+        from deep.inception import InceptionSettings
+        from deep.xception import XceptionSettings
+
+        kinds = {"xception": XceptionSettings, "inception_v3": InceptionSettings}
+        if self.network not in kinds or not self.classes:
+            raise ValueError("settings of no network")
+        return kinds[self.network](**self.settings)
 
     def build(self) -> keras.Model:
         """From preprocessed float32 images to logits of float32, with new weights; not compiled."""
         from deep.engines import keras
 
         if self.settings:
-            from deep.inception import InceptionSettings, inception_v3
+            from deep.inception import inception_v3
             from deep.xception import XceptionSettings, xception
 
-            if self.network == "xception":
-                return xception(self.pixels, self.classes, XceptionSettings(**self.settings))
-            return inception_v3(self.pixels, self.classes, InceptionSettings(**self.settings))
+            own = self._own()
+            if isinstance(own, XceptionSettings):
+                return xception(self.pixels, self.classes, own)
+            return inception_v3(self.pixels, self.classes, own)
         base = Backbone(self.network, "none", self.pixels).model()
         features = base.output
         if not self.classes:
@@ -89,15 +104,13 @@ class Blueprint:
         """Parameters that the network has at least, told without building it."""
         if not self.settings:
             return NETWORKS[self.network].dimensions * self.classes
-        if self.network == "xception":
-            from deep.xception import XceptionSettings, count_parameters
+        from deep.xception import XceptionSettings, count_parameters
 
-            return count_parameters(XceptionSettings(**self.settings), self.classes)
-        from deep.inception import InceptionSettings
-
+        own = self._own()
+        if isinstance(own, XceptionSettings):
+            return count_parameters(own, self.classes)
         # 21.5 million in the kernels at a width of 1
-        width = InceptionSettings(**self.settings).width
-        return 15e6 * width * width + 2000 * width * self.classes
+        return 15e6 * own.width**2 + 2000 * own.width * self.classes
 
     @property
     def preprocess(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -339,6 +339,8 @@ def _parse(values: Any) -> tuple[Decision, Recipe, dict[str, str], list[tuple[in
     if len(probes) != _PROBES:
         raise ValueError(f"not {_PROBES} probes")
     files = _object(values["files"], "files")
+    if strangers := set(files) - set(LIMITS):
+        raise ValueError(f"it lists {sorted(strangers)[0][:60]!r}, which is no part of a decision")
     return decision, recipe, {name: _text(value, "files") for name, value in files.items()}, probes
 
 
