@@ -88,7 +88,7 @@ class LinearSVM:
     Attributes
     ----------
     chosen : dict
-        ``C``, ``temperature`` and ``tune_precision`` (per C).
+        ``C``, ``margin_temperature`` and ``tune_precision`` (per C).
     history : None
     """
 
@@ -151,7 +151,7 @@ class LinearSVM:
             self._take(weights, problem.standardisation, labels)
         known = np.isin(tune_labels, labels)  # what training lacks can teach no temperature
         self.temperature = _temperature(self._margins(tune[known]), tune_labels[known])
-        self.chosen = {"C": best_C, "temperature": self.temperature, "tune_precision": precision}
+        self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
 
     def _take(self, weights: np.ndarray, standardisation: Standardisation, labels: np.ndarray) -> None:
         self.coef = np.ascontiguousarray(weights[:-1].T, dtype=np.float32)
@@ -231,7 +231,8 @@ class LinearSVM:
             tensors = load_file(folder / "weights.safetensors")
             svm = cls(SVMSettings(**record["settings"]))
             svm.chosen = record["chosen"]
-            svm.temperature = float(svm.chosen["temperature"])
+            # models saved by earlier versions have the older name
+            svm.temperature = float(svm.chosen.get("margin_temperature") or svm.chosen["temperature"])
             svm.coef, svm.intercept = tensors["coef"], tensors["intercept"]
             svm.mean, svm.scale = tensors["mean"], tensors["scale"]
             svm._check_shapes()

@@ -21,7 +21,7 @@ from bench.experiment import Experiment, find_experiment
 from bench.keeping import Job, backend_timings, save_model
 from bench.material import Material, dataset_record, gather
 from bench.record import RunRecord, locked, write_parquet
-from bench.scoring import readable_rows, score
+from bench.scoring import choose_rule, readable_rows, score
 from bench.storage import fingerprint, storage_errors
 from bench.study import Study
 from bench.timing import PeakMemory, Stopwatch, machine, timings_frame, versions
@@ -281,10 +281,12 @@ def _run_backend(
             seed=study.seed,
             console=console,
         )
+        rule = choose_rule(classifier, features, material, study.verdict, study.seed, console)
     with Stopwatch() as predict, console.progress(len(material.image), f"{job.name}: scores") as bar:
-        predictions, scores = score(classifier, features, material, bar)
-    save_model(job, classifier, material, study, out)
-    write_parquet(out / "scores" / f"{job.name}.parquet", scores)
+        scored = score(classifier, features, material, rule, bar)
+    save_model(job, classifier, material, study, rule, out)
+    write_parquet(out / "scores" / f"{job.name}.parquet", scored.scores)
+    write_parquet(out / "aggregations" / f"{job.name}.parquet", scored.aggregations)
     if classifier.history is not None:
         write_parquet(out / "history" / f"{job.name}.parquet", classifier.history)
     if tuned is not None:
@@ -295,8 +297,14 @@ def _run_backend(
         job.name, timings_frame(backend_timings(job, features, classifier, fit.seconds, predict.seconds, material))
     )
     # last: a backend is done once its predictions are there
-    write_parquet(out / "predictions" / f"{job.name}.parquet", predictions)
-    chosen = {**classifier.chosen, **({"tuning": tuned.chosen} if tuned else {})}
+    write_parquet(out / "predictions" / f"{job.name}.parquet", scored.predictions)
+    chosen = {
+        **classifier.chosen,
+        **({"tuning": tuned.chosen} if tuned else {}),
+        "aggregation": rule.aggregation,
+        "temperature": rule.temperature,
+        "rule_products": rule.tune_products,
+    }
     record.backend(job.name, status="done", reason="", chosen=chosen, settings=job.backend.settings)
 
 

@@ -16,6 +16,7 @@ from bench.material import Material
 from bench.storage import storage_errors, write_json
 from bench.study import Study
 from bench.timing import Timing
+from bench.verdict.predictions import ProductRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,10 @@ class Job:
     tuned: Tuned | None = None
 
 
-def save_model(job: Job, classifier: Classifier, material: Material, study: Study, out: Path) -> None:
-    """Write models/BACKEND whole: the classifier's own files, and what leads from a photo to it."""
+def save_model(
+    job: Job, classifier: Classifier, material: Material, study: Study, rule: ProductRule, out: Path
+) -> None:
+    """Write models/BACKEND whole: the classifier's own files, and what leads from photos to it and on to a product."""
     target = out / "models" / job.name
     aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{job.name}")
     with storage_errors(target):
@@ -58,6 +61,8 @@ def save_model(job: Job, classifier: Classifier, material: Material, study: Stud
                     "images": dataclasses.asdict(study.images),
                     "backbone": dataclasses.asdict(split_name(job.name, study.backbone)[1]),
                     "features": job.store.key,
+                    "aggregation": rule.aggregation,
+                    "temperature": rule.temperature,
                     "sections": {name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
                 },
             )

@@ -19,6 +19,7 @@ from bench.data.split import SplitSettings
 from bench.errors import InputError, ShelfbenchError
 from bench.experiment import experiments, find_experiment
 from bench.storage import fingerprint
+from bench.verdict.settings import VerdictSettings
 
 STUDIES = Path(__file__).with_name("studies")
 
@@ -58,6 +59,7 @@ SECTIONS: dict[str, type] = {
     "generated": GeneratorSettings,
     "split": SplitSettings,
     "images": ImageSettings,
+    "verdict": VerdictSettings,
     "report": ReportSettings,
 }
 ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels", "experiment", "variants")
@@ -97,7 +99,7 @@ class Study:
         Names, each with ``@BACKBONE`` where it is not the study's own.
     backbone : BackboneChoice
         The study's own.
-    dataset, generated, split, images, report
+    dataset, generated, split, images, verdict, report
         The sections of the harness.
     sections : mapping of str to dataclass instance
         The sections that installed backends and experiments declare.
@@ -116,6 +118,7 @@ class Study:
     generated: GeneratorSettings
     split: SplitSettings
     images: ImageSettings
+    verdict: VerdictSettings
     report: ReportSettings
     sections: Mapping[str, Any] = field(default_factory=dict)
     experiment: str = ""
@@ -165,6 +168,7 @@ class Study:
         record = {
             key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")
         }
+        record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
         return fingerprint({**record, **{name: dataclasses.asdict(values) for name, values in self.sections.items()}})
 
 

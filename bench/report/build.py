@@ -11,12 +11,14 @@ import pandas as pd
 from bench.console import Console
 from bench.errors import InputError
 from bench.experiment import find_experiment
+from bench.report.certified import read_certified
 from bench.report.choice import choose
 from bench.report.figures import Picture, write_figures
 from bench.report.inputs import open_run
 from bench.report.page import write_page
 from bench.report.table4 import REQUIRED, render_table4
 from bench.report.tables import write_tables
+from bench.report.trust import write_trust
 
 
 def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> str:
@@ -45,11 +47,14 @@ def build_report(run_dir: Path, pictures: Sequence[Picture] | None = None, conso
     settings = run.record.get("study", {}).get("report", {})
     targets = tuple(dict.fromkeys([REQUIRED, *(str(target) for target in settings.get("targets", []))]))
     table = write_tables(run_dir, targets, console)
+    write_trust(run_dir, targets, console)
     write_figures(run_dir, pictures, console)
     write_page(run_dir, console)
     choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
     text = render_table4(table, run.record)
-    return f"{text}\n\n{choice.sentence()}" if choice else text
+    if choice is None:
+        return text
+    return "\n\n".join(filter(None, [text, choice.sentence(), choice.promise(read_certified(run_dir))]))
 
 
 def report_again(run_dir: Path, console: Console) -> str:

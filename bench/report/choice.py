@@ -81,6 +81,30 @@ class Choice:
             )
         return text
 
+    def promise(self, certified: pd.DataFrame | None) -> str:
+        """What is certified of it at 0.9; empty where nothing was looked at.
+
+        Parameters
+        ----------
+        certified : DataFrame or None
+            ``certified.csv``.
+        """
+        if self.backend is None or certified is None:
+            return ""
+        found = certified[(certified["backend"] == self.backend) & (certified["target"] == 0.9)].to_dict("records")
+        if not found:
+            return ""
+        row = found[0]
+        if not row["certified"]:
+            return f"A precision of 90% cannot be promised of it: {row['why']}."
+        return (
+            f"Certified: with {percent(row['level'])} probability its precision on products to come is at least 90% "
+            f"where it takes {percent(row['certified_acceptance'])} of them (95% interval "
+            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
+            f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "
+            f"{percent(row['certified_precision_test'])} of those."
+        )
+
 
 def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -> Choice | None:
     """Choose a backend by its acceptance on validation; ties go to the cheaper one.

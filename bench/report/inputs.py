@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.errors import InputError
+from bench.verdict.confidence import MEASURES, measure
 
 SPLITS = ("train", "validation", "test")
 AGAIN = "run the study again in this directory"
 DELETE = f"delete it and {AGAIN}"
+_MEASURED = sorted({found.column for found in MEASURES.values()} - {"confidence"})
 COST_STAGES = ("tune", "extract", "fit", "predict")
 
 
@@ -76,6 +78,10 @@ class Evaluated:
         Place of the true category among those stored, -1 where it is not one of them.
     keys : tuple of str
         The true categories, sorted.
+    measures : mapping of str to ndarray of float64, shape (n,)
+        The measures of confidence that the file holds (`bench.verdict.confidence`); empty for images.
+    raw_confidence : ndarray of float64, shape (n,), or None
+        The log-probability before calibration, -inf where rejected; None for images and files of earlier versions.
     """
 
     split: np.ndarray
@@ -85,6 +91,12 @@ class Evaluated:
     confidence: np.ndarray
     rank: np.ndarray
     keys: tuple[str, ...]
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    raw_confidence: np.ndarray | None = None
+
+    def by(self, name: str) -> Evaluated:
+        """Take another measure as the confidence."""
+        return replace(self, confidence=self.measures[name])
 
     def where(self, mask: np.ndarray) -> Evaluated:
         """Keep the rows of a mask."""
@@ -96,6 +108,8 @@ class Evaluated:
             self.confidence[mask],
             self.rank[mask],
             self.keys,
+            {name: values[mask] for name, values in self.measures.items()},
+            None if self.raw_confidence is None else self.raw_confidence[mask],
         )
 
     @property
@@ -113,7 +127,8 @@ class Cost:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turn the errors of a missing or damaged file into one line that names it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -205,9 +220,10 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         If the file is damaged, lacks a column or a product of the split, or holds a NaN confidence.
     """
     path = run.predictions(backend)
-    with _reading(path):
+    with reading(path):
         columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
-        table = pq.read_table(path, columns=columns).combine_chunks()
+        further = [name for name in (*_MEASURED, "raw_confidence") if name in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=columns + further).combine_chunks()
         ids, confidence = table["product_id"].to_numpy(), table["confidence"].to_numpy().astype(np.float64)
         rejected = table["rejected"].is_valid().to_numpy()
         keys = pc.unique(_strings(table["category"])).sort()
@@ -227,6 +243,8 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         raise InputError(f"{path} holds a product twice", DELETE)
     _check_complete(run, path, ids, split)
     confidence = np.where(rejected, -np.inf, confidence)
+    known = [name for name, found in MEASURES.items() if found.column in table.column_names]
+    raw = table["raw_confidence"].to_numpy() if "raw_confidence" in further else None
     return Evaluated(
         split,
         role,
@@ -235,6 +253,8 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
         confidence,
         np.where(confidence > -np.inf, rank, -1),
         tuple(keys.to_pylist()),
+        {name: measure(table, name, str(path)) for name in known},
+        None if raw is None else np.where(rejected, -np.inf, raw.astype(np.float64)),
     )
 
 
@@ -243,7 +263,7 @@ def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.nd
     manifest = run.path / "split.parquet"
     if not manifest.is_file():
         return
-    with _reading(manifest):
+    with reading(manifest):
         table = pq.read_table(manifest, columns=["product_id", "split"])
         wanted_ids, wanted = table["product_id"].to_numpy(), _strings(table["split"]).to_numpy().astype(str)
     for name in SPLITS:
@@ -268,7 +288,7 @@ def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evalu
     if not path.is_file():
         return None
     value_set = pa.array(keys, pa.string())
-    with _reading(path):
+    with reading(path):
         columns = ["split", "category", "categories", "log_probabilities"]
         batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
         parts = [_read_batch(batch, value_set) for batch in batches]
@@ -317,7 +337,7 @@ def read_costs(run: RunDirectory) -> dict[str, Cost]:
     path = run.path / "timings.parquet"
     if not path.is_file():
         return {name: Cost(float("nan"), False) for name in run.backends}
-    with _reading(path):
+    with reading(path):
         timings = pq.read_table(path, columns=["backend", "stage", "seconds", "cached"]).to_pandas()
     timings = timings[timings["stage"].isin(COST_STAGES)]
     costs = {}
@@ -336,6 +356,6 @@ def read_history(run: RunDirectory, stage: str = "") -> dict[str, pd.DataFrame]:
     for name in run.backends:
         path = run.path / "history" / f"{name}{'.' * bool(stage)}{stage}.parquet"
         if path.is_file():
-            with _reading(path):
+            with reading(path):
                 histories[name] = pq.read_table(path, columns=["epoch", "step", "lr"]).to_pandas()
     return histories

@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from bench.errors import InputError
+from bench.verdict.intervals import clopper_pearson
 from bench.verdict.metrics import Target, exact_target
 
 START = 100
@@ -38,7 +39,8 @@ class Certificate:
         About how many more labelled products would do, if the rates stay as they are; 0 where it is certified, None
         where no threshold is precise enough, so that more labels alone would not help.
     hopeless : bool
-        Not certified, and at every threshold of the walk the upper bound of the precision is below the target too.
+        Not certified, and at every threshold of the walk the upper bound of the precision is below the target too;
+        False where the walk had no threshold at all, since nothing was seen then.
     """
 
     target: Fraction
@@ -105,7 +107,7 @@ def certify(
         Of the labelled products that certify, and of nothing else; -inf for rejected ones.
     correct : ndarray of bool, shape (n,)
     grid : ndarray of float64
-        Falling thresholds, fixed without these products (`coverage_grid`).
+        Falling thresholds, fixed without these products (`coverage_grid`); may be empty, and then nothing passes.
     target : float, str or Fraction
         Required precision.
     level : float
@@ -116,8 +118,8 @@ def certify(
     Raises
     ------
     InputError
-        If shapes differ, there is no product, a confidence is NaN, the grid does not fall, or target and level are not
-        between 0 and 1.
+        If shapes differ, there is no product, a confidence is NaN, the grid does not fall or would accept rejected
+        products, `start` is below 1, or target and level are not between 0 and 1.
     """
     confidence, correct = _checked(confidence), np.asarray(correct, dtype=bool)
     wanted = exact_target(target)
@@ -130,8 +132,12 @@ def certify(
             f"precision {target} at a confidence of {level} cannot be certified", "give two numbers between 0 and 1"
         )
     grid = np.asarray(grid, dtype=np.float64)
-    if np.any(np.diff(grid) >= 0):
-        raise InputError("the thresholds do not fall", "give them from strict to loose (coverage_grid)")
+    if grid.ndim != 1 or not np.all(grid[1:] < grid[:-1]) or not np.all(grid > -np.inf):
+        raise InputError(
+            "the thresholds do not fall, or are no numbers above -inf", "give them from strict to loose (coverage_grid)"
+        )
+    if start < 1:
+        raise InputError(f"a walk cannot start at {start} products", "give at least 1")
     accepted, hits = _counts(confidence, correct, grid)
     walked = np.flatnonzero(accepted >= min(start, len(confidence) / 5))
     passes = _passes(accepted[walked] - hits[walked], accepted[walked], wanted, level)
@@ -145,7 +151,7 @@ def certify(
             0,
             0,
             len(confidence),
-            *_interval(0, len(confidence)),
+            *clopper_pearson(0, len(confidence)),
             _missing(accepted[walked], hits[walked], len(confidence), wanted, level),
             bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level))),
         )
@@ -157,7 +163,7 @@ def certify(
         int(accepted[cut]),
         int(hits[cut]),
         len(confidence),
-        *_interval(int(accepted[cut]), len(confidence)),
+        *clopper_pearson(int(accepted[cut]), len(confidence)),
         0,
         False,
     )
@@ -246,9 +252,18 @@ def _counts(confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> tu
 
 def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: float) -> np.ndarray:
     """Whether so few errors are too unlikely at the target's error rate."""
-    from scipy.stats import binom
+    return (binomial_tail(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
 
-    return np.asarray(binom.cdf(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
+
+def binomial_tail(errors: np.ndarray, count: np.ndarray, rate: float) -> np.ndarray:
+    """Probability of so many errors or fewer among `count` products, each wrong with probability `rate`; exact.
+
+    As ``scipy.stats.binom.cdf``, without its checks, which take longer than the sum itself.
+    """
+    from scipy.special import betainc
+
+    right = np.asarray(count) - errors
+    return np.where(right > 0, betainc(np.maximum(right, 1), np.asarray(errors) + 1, 1 - rate), 1.0)
 
 
 def _missing(accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, level: float) -> int | None:
@@ -259,13 +274,6 @@ def _missing(accepted: np.ndarray, hits: np.ndarray, total: int, target: Fractio
         if needed is not None:
             found.append(max(-(-needed * total // count) - total, 1))
     return min(found) if found else None
-
-
-def _interval(accepted: int, total: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    interval = binomtest(accepted, total).proportion_ci(0.95, "exact")
-    return float(interval.low), float(interval.high)
 
 
 def _checked(confidence: np.ndarray) -> np.ndarray:

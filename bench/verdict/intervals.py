@@ -1,4 +1,4 @@
-"""Bootstrap intervals by product, the threshold chosen anew in every replicate."""
+"""Intervals: bootstrap by product, the threshold chosen anew in every replicate; exact ones of a share."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ class Intervals:
 
     precision: Interval
     acceptance: Interval
+
+
+def clopper_pearson(hits: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact (Clopper-Pearson) interval of a share.
+
+    Parameters
+    ----------
+    hits, total : int
+        0 to 1 where `total` is 0: nothing is known.
+    level : float
+        Least probability of covering the true share.
+    """
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = float(betaincinv(hits, total - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, total - hits, 1 - tail)) if hits < total else 1.0
+    return low, high
 
 
 def bootstrap_intervals(

@@ -8,8 +8,38 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bench.errors import InputError
+from bench.verdict.settings import AGGREGATIONS
+from bench.verdict.temperature import entropy, log_normaliser
+
 BEST = 100
 TOP = 5
+# Least logarithm in a mean of logarithms: that of the smallest number above 0. A photo's probability of 0 then speaks
+# against a category as strongly as can be, and two photos that rule out each other's still leave a distribution.
+_LEAST = float(np.log(np.nextafter(0.0, 1.0)))
+
+
+@dataclass(frozen=True)
+class ProductRule:
+    """How the scores of a product's photos become its prediction and confidence; chosen on `tune`.
+
+    Attributes
+    ----------
+    aggregation : str
+        See `aggregate`.
+    temperature : float
+        Over the aggregated log-probabilities (`bench.verdict.temperature`); 1 changes nothing.
+    tune_products : int
+        Products on which the two were chosen; 0 where nothing was.
+    """
+
+    aggregation: str = "mean"
+    temperature: float = 1.0
+    tune_products: int = 0
+
+    def rows(self, log_probabilities: np.ndarray, starts: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+        """Predict products from the scores of their images; see `aggregate` and `product_rows`."""
+        return product_rows(aggregate(log_probabilities, starts, self.aggregation), classes, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -61,8 +91,8 @@ def image_scores(log_probabilities: np.ndarray) -> ImageScores:
     return ImageScores(codes, values.astype(np.float32), rest.astype(np.float32))
 
 
-def aggregate(log_probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Mean probability over the images of each product, in float64 logarithms (SPEC section 7, the default).
+def aggregate(log_probabilities: np.ndarray, starts: np.ndarray, method: str = "mean") -> np.ndarray:
+    """Make one distribution of the images of each product, in float64 logarithms (SPEC section 7).
 
     Parameters
     ----------
@@ -70,18 +100,60 @@ def aggregate(log_probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
         Images of one product stand together.
     starts : ndarray of int, shape (products,)
         First row of each product; every product has at least one row.
+    method : str
+        ``mean``: mean probability. ``log_mean``: mean log-probability, scaled to a sum of 1 (the geometric mean).
+        ``maximum``: largest probability of each category, scaled to a sum of 1. ``vote``: the category that is the
+        first of most images, of equals that with the higher mean probability over all images, then the lower code;
+        the distribution is the mean over those images that voted for it.
 
     Returns
     -------
     ndarray of float64, shape (products, classes)
+        A product with one image keeps its scores as they are, whatever the method.
+
+    Raises
+    ------
+    InputError
+        If there is no such method.
     """
+    if method not in AGGREGATIONS:
+        raise InputError(f"unknown aggregation {method!r}", f"choose from: {', '.join(AGGREGATIONS)}")
     counts = np.diff(np.append(starts, len(log_probabilities)))
     if np.all(counts == 1):
         return log_probabilities
+    if method == "mean":
+        return _mean(log_probabilities, starts, counts)
+    if method == "vote":
+        return _vote(log_probabilities, starts, counts)
+    if method == "log_mean":
+        result = np.add.reduceat(np.maximum(log_probabilities, _LEAST), starts, axis=0) / counts[:, None]
+    else:
+        result = np.maximum.reduceat(log_probabilities, starts, axis=0)
+    result -= log_normaliser(result, 1.0)[:, None]
+    result[counts == 1] = log_probabilities[starts[counts == 1]]
+    return result
+
+
+def _mean(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.logaddexp.reduceat(log_probabilities, starts, axis=0) - np.log(counts)[:, None]
 
 
-def product_rows(log_probabilities: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+def _vote(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    owner = np.repeat(np.arange(len(starts)), counts)
+    first = log_probabilities.argmax(axis=1)
+    # one row a product and category with votes: how many, and the mean probability over all its images
+    ballots, ballot, votes = np.unique(
+        owner * log_probabilities.shape[1] + first, return_inverse=True, return_counts=True
+    )
+    product, code = np.divmod(ballots, log_probabilities.shape[1])
+    order = np.lexsort((code, -_mean(log_probabilities, starts, counts)[product, code], -votes, product))
+    winner = order[np.searchsorted(product[order], np.arange(len(starts)))]
+    for_winner = np.flatnonzero(ballot == winner[owner])
+    voters = np.bincount(owner[for_winner], minlength=len(starts))
+    return _mean(log_probabilities[for_winner], np.cumsum(voters) - voters, voters)
+
+
+def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature: float = 1.0) -> dict[str, np.ndarray]:
     """Turn aggregated scores into columns of ``predictions/BACKEND.parquet``.
 
     Parameters
@@ -89,19 +161,25 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray) -> dict[str
     log_probabilities : ndarray of float64, shape (products, classes)
     classes : ndarray of object, shape (classes,)
         Keys of the categories.
+    temperature : float
+        Applied to the scores once the categories are ranked, so that it cannot change the ranking.
 
     Returns
     -------
     dict
         ``predicted``, ``confidence`` (log-probability of it), ``margin`` (to the second, in log-probability; inf with
-        one category), ``top5``, ``top5_confidence``.
+        one category), ``entropy`` (nats), ``top5``, ``top5_confidence``; all after the temperature, and
+        ``raw_confidence``: the log-probability before it.
     """
-    codes, values = best_categories(log_probabilities, TOP)
+    codes, raw = best_categories(log_probabilities, TOP)
+    values = raw if temperature == 1 else raw / temperature - log_normaliser(log_probabilities, temperature)[:, None]
     margin = values[:, 0] - values[:, 1] if values.shape[1] > 1 else np.full(len(values), np.inf)
     return {
         "predicted": classes[codes[:, 0]],
         "confidence": values[:, 0],
         "margin": margin,
+        "entropy": entropy(log_probabilities, temperature),
+        "raw_confidence": raw[:, 0],
         "top5": _row_lists(classes[codes]),
         "top5_confidence": _row_lists(values),
     }
@@ -116,11 +194,16 @@ def _row_lists(values: np.ndarray) -> np.ndarray:
 
 
 def rejected_rows(count: int) -> dict[str, np.ndarray]:
-    """Columns of products without a readable image: rejected, never dropped from the denominator."""
+    """Columns of products without a readable image: rejected, never dropped from the denominator.
+
+    Their confidence and margin are -inf and their entropy is +inf: less sure than any product that was seen.
+    """
     return {
         "predicted": np.full(count, "", object),
         "confidence": np.full(count, -np.inf),
         "margin": np.full(count, -np.inf),
+        "entropy": np.full(count, np.inf),
+        "raw_confidence": np.full(count, -np.inf),
         "top5": _row_lists(np.empty((count, 0), object)),
         "top5_confidence": _row_lists(np.empty((count, 0))),
     }
@@ -133,6 +216,8 @@ PREDICTION_SCHEMA = [
     ("predicted", pa.string()),
     ("confidence", pa.float64()),
     ("margin", pa.float64()),
+    ("entropy", pa.float64()),
+    ("raw_confidence", pa.float64()),
     ("top5", pa.list_(pa.string())),
     ("top5_confidence", pa.list_(pa.float64())),
     ("images", pa.int32()),
@@ -144,6 +229,30 @@ def predictions_table(frame: pd.DataFrame) -> pa.Table:
     """Give the columns of ``predictions/BACKEND.parquet`` their types."""
     schema = pa.schema([("product_id", _id_type(frame["product_id"])), *PREDICTION_SCHEMA])
     return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+
+
+def aggregations_table(
+    frame: pd.DataFrame, images: np.ndarray, correct: np.ndarray, confidence: np.ndarray
+) -> pa.Table:
+    """Give one row a product of tune and test: what every aggregation makes of it (``aggregations/BACKEND.parquet``).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With the columns product_id and role.
+    images : ndarray of int, shape (products,)
+    correct, confidence : ndarray of bool and float64, shape (aggregations, products)
+        In the order of `AGGREGATIONS`.
+    """
+    columns = {
+        "product_id": pa.array(frame["product_id"], _id_type(frame["product_id"])),
+        "role": pa.array(frame["role"], pa.string()),
+        "images": pa.array(images, pa.int32()),
+    }
+    for number, method in enumerate(AGGREGATIONS):
+        columns[f"{method}_correct"] = pa.array(correct[number])
+        columns[f"{method}_confidence"] = pa.array(confidence[number])
+    return pa.table(columns)
 
 
 def _id_type(identifiers: pd.Series) -> pa.DataType:

@@ -61,7 +61,7 @@ def test_the_temperature_is_the_most_likely_one():
     data = material()
     svm = fitted(data)
     best = likelihood(svm, data, svm.temperature)
-    assert svm.temperature == svm.chosen["temperature"] != 1.0
+    assert svm.temperature == svm.chosen["margin_temperature"] != 1.0
     for factor in (0.8, 0.97, 1.03, 1.25, 1 / svm.temperature):
         assert likelihood(svm, data, factor * svm.temperature) < best
 
@@ -114,7 +114,7 @@ def test_a_single_image():
 def test_without_tune_the_middle_of_the_grid():
     data = material(tune=0)
     svm = fitted(data, C=[1.0, 1e-3, 1e-2])
-    assert svm.chosen == {"C": 1e-2, "temperature": 1.0, "tune_precision": {}}
+    assert svm.chosen == {"C": 1e-2, "margin_temperature": 1.0, "tune_precision": {}}
     assert svm.log_probabilities(data.features).shape == (400, 6)
 
 

@@ -1,0 +1,146 @@
+"""One temperature over log-probabilities, and how far confidence is from the truth (Guo et al., 2017).
+
+A temperature T turns log-probabilities z into log-softmax(z / T): above 1 it makes a classifier less sure, below 1
+surer. It keeps the order of the categories, and so never changes what is predicted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+BOUNDS = (1e-2, 1e2)
+BINS = 15
+# Elements of one block of rows: 16 MiB, and a few times that with all that is made of it.
+_BLOCK = 1 << 21
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut the rows of a matrix into blocks of bounded size."""
+    step = max(1, _BLOCK // max(shape[1], 1))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Find the T that makes the true categories most likely under log-softmax(scores / T).
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n, classes)
+        Log-probabilities of products; -inf is allowed.
+    labels : ndarray of int, shape (n,)
+        Code of the true category; rows of -1 (unknown to training) and of a true category with probability 0, which
+        no temperature can mend, are left out.
+
+    Returns
+    -------
+    float
+        Within 0.01 to 100; 1 where no row is left or there is one category.
+
+    Notes
+    -----
+    The mean negative log-likelihood is convex in 1 / T.
+    """
+    from scipy.optimize import minimize_scalar
+
+    known = np.flatnonzero(labels >= 0)
+    own = scores[known, labels[known]]
+    rows, own = known[own > -np.inf], own[own > -np.inf]
+    if not len(rows) or scores.shape[1] == 1:
+        return 1.0
+    # a view where all rows count, so that nothing is copied
+    kept = scores if len(rows) == len(scores) else scores[rows]
+
+    def loss(log_scale: float) -> float:
+        scale = math.exp(log_scale)
+        total = 0.0
+        for part in row_blocks(kept.shape):
+            total += float((_log_sum(kept[part], scale) - scale * own[part]).sum())
+        return total / len(rows)
+
+    low, high = (math.log(value) for value in BOUNDS)
+    return math.exp(-float(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))
+
+
+def _log_sum(scores: np.ndarray, scale: float) -> np.ndarray:
+    """Logarithm of the sum of exp(scale * scores) of each row."""
+    values = scale * scores
+    top = values.max(axis=1, keepdims=True)
+    values -= top
+    np.exp(values, out=values)
+    return np.log(values.sum(axis=1)) + top[:, 0]
+
+
+def log_normaliser(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """What ``scores / temperature`` exceeds log-probabilities by, row by row; float64, shape (n,)."""
+    result = np.empty(len(scores))
+    for part in row_blocks(scores.shape):
+        result[part] = _log_sum(scores[part], 1 / temperature)
+    return result
+
+
+def entropy(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Entropy of log-softmax(scores / temperature), in nats; float64, shape (n,)."""
+    result = np.empty(len(scores))
+    for part in row_blocks(scores.shape):
+        values = scores[part] / temperature
+        values -= _log_sum(values, 1.0)[:, None]
+        # p log p is 0 where p is; a finite bound keeps 0 times infinity out
+        result[part] = -(np.exp(values) * np.maximum(values, -1e4)).sum(axis=1)
+    return np.maximum(result, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often products of a confidence are right.
+
+    Attributes
+    ----------
+    confidence : ndarray of float64, shape (bins,)
+        Mean probability that was claimed, of the products of each bin.
+    precision : ndarray of float64, shape (bins,)
+        Share of them that are right.
+    count : ndarray of int64, shape (bins,)
+        How many they are.
+    """
+
+    confidence: np.ndarray
+    precision: np.ndarray
+    count: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: distance of claim and truth, averaged over the products; NaN without any."""
+        if not self.count.sum():
+            return float("nan")
+        return float(np.average(np.abs(self.confidence - self.precision), weights=self.count))
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Reliability:
+    """Compare claimed and true precision in bins of equal mass.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        Log-probabilities; rows of -inf (rejected: nothing is claimed of them) are left out.
+    correct : ndarray of bool, shape (n,)
+    bins : int
+        Cut at the quantiles j / bins; equal confidences stay together, so that there may be fewer.
+    """
+    seen = confidence > -np.inf
+    values, right = confidence[seen], correct[seen]
+    if not len(values):
+        return Reliability(np.empty(0), np.empty(0), np.empty(0, np.int64))
+    last = -(-np.arange(1, bins + 1) * len(values) // bins) - 1
+    edges = np.unique(np.sort(values)[last])
+    code = np.searchsorted(edges, values, side="left")
+    count = np.bincount(code, minlength=len(edges))
+    return Reliability(
+        np.bincount(code, weights=np.exp(values), minlength=len(edges)) / count,
+        np.bincount(code, weights=right, minlength=len(edges)) / count,
+        count,
+    )
