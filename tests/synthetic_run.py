@@ -8,6 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.scoring import compare_aggregations
+from bench.verdict.predictions import aggregate, aggregations_table
+from bench.verdict.temperature import fit_temperature
+
 BACKENDS = {
     "hog-svm": ("HOG", "SVM", 1.35, 0.3, 210.0),
     "bottleneck-svm": ("Bottlenecks", "SVM", 1.95, 0.3, 640.0),
@@ -38,12 +42,12 @@ def make_run(
     images = rng.integers(1, 5, products)
     ids = np.arange(products, dtype=np.int64) + 1000
     rejected = np.isin(np.arange(products), np.flatnonzero(split == "test")[:3])
-    for folder in ("predictions", "scores", "history"):
+    for folder in ("predictions", "scores", "history", "aggregations"):
         (path / folder).mkdir(parents=True, exist_ok=True)
     pq.write_table(
         pa.table({"product_id": ids, "category": keys[truth], "split": split, "role": role}), path / "split.parquet"
     )
-    timings = []
+    timings, temperatures = [], {}
     hardness = rng.normal(0, 1.6, products)
     for order, (name, (_, _, strength, overfit, seconds)) in enumerate(BACKENDS.items()):
         owner = np.repeat(np.arange(products), images)
@@ -53,11 +57,16 @@ def make_run(
         ]
         by_image = _log_softmax(logits)
         _write_scores(path / "scores" / f"{name}.parquet", by_image, owner, ids, split, keys, truth, rejected)
-        mean = np.zeros((products, categories))
-        np.add.at(mean, owner, np.exp(by_image))
+        starts = np.cumsum(images) - images
+        raw = aggregate(by_image, starts)
+        temperatures[name] = fit_temperature(raw[role == "tune"], truth[role == "tune"])
+        _write_aggregations(
+            path / "aggregations" / f"{name}.parquet", by_image, starts, ids, role, truth, images, rejected
+        )
         _write_predictions(
             path / "predictions" / f"{name}.parquet",
-            np.log(mean / images[:, None]),
+            raw,
+            temperatures[name],
             ids,
             split,
             role,
@@ -158,7 +167,11 @@ def make_run(
                 "reason": "",
                 "peak_rss_mib": 1400.0 + 10 * len(name),
                 "columns": {"Feature": feature, "Classifier": classifier, "Fine-tuning": "no"},
-                "chosen": {"C": 0.001} if classifier == "SVM" else {"epoch": 18},
+                "chosen": {
+                    **({"C": 0.001} if classifier == "SVM" else {"epoch": 18}),
+                    "aggregation": "mean",
+                    "temperature": temperatures[name],
+                },
                 "settings": {"pixels": 128},
             }
             for name, (feature, classifier, *_) in BACKENDS.items()
@@ -193,8 +206,17 @@ def _write_scores(path, by_image, owner, ids, split, keys, truth, rejected):
     )
 
 
-def _write_predictions(path, scores, ids, split, role, keys, truth, images, rejected):
-    best = np.argsort(-scores, axis=1)[:, :5]
+def _write_aggregations(path, by_image, starts, ids, role, truth, images, rejected):
+    correct, confidence = compare_aggregations(by_image, starts, truth)
+    correct, confidence = correct & ~rejected, np.where(rejected, -np.inf, confidence)
+    kept = np.isin(role, ["tune", "test"])
+    frame = pd.DataFrame({"product_id": ids, "role": role})[kept]
+    pq.write_table(aggregations_table(frame, images[kept], correct[:, kept], confidence[:, kept]), path)
+
+
+def _write_predictions(path, raw, temperature, ids, split, role, keys, truth, images, rejected):
+    best = np.argsort(-raw, axis=1)[:, :5]
+    scores = _log_softmax(raw / temperature)
     values = np.take_along_axis(scores, best, axis=1)
     empty: list = []
     pq.write_table(
@@ -206,7 +228,9 @@ def _write_predictions(path, scores, ids, split, role, keys, truth, images, reje
                 "category": keys[truth],
                 "predicted": np.where(rejected, "", keys[best[:, 0]]),
                 "confidence": np.where(rejected, -np.inf, values[:, 0]),
-                "margin": values[:, 0] - values[:, 1],
+                "margin": np.where(rejected, -np.inf, values[:, 0] - values[:, 1]),
+                "entropy": np.where(rejected, np.inf, -(np.exp(scores) * scores).sum(axis=1)),
+                "raw_confidence": np.where(rejected, -np.inf, np.take_along_axis(raw, best, axis=1)[:, 0]),
                 "top5": pa.array(
                     [empty if out else list(keys[row]) for row, out in zip(best, rejected, strict=True)],
                     pa.list_(pa.string()),

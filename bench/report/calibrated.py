@@ -135,7 +135,7 @@ def calibration_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
 def _diagram(run: RunDirectory, shown: list[Calibration]) -> Figure:
     """One panel a backend: precision against claimed probability on test, before and after."""
     names = labels(run, run.backends)
-    across = min(len(shown), 4)
+    across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, with fewer empty places
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(max(2.6 * across, 4.2), 2.75 * down + 0.75), layout="constrained")
     panels = np.atleast_1d(np.asarray(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False))).ravel()
@@ -187,4 +187,4 @@ def _panel(axes: Axes, item: Calibration) -> None:
         zorder=3,
     )
     axes.text(0.97, 0.05, error, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)
-    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")

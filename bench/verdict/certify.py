@@ -17,6 +17,9 @@ from bench.verdict.intervals import clopper_pearson
 from bench.verdict.metrics import Target, exact_target
 
 START = 100
+# Numbers of errors looked through for the last failing test; beyond them, at precisions a hair above the target and
+# numbers of products that nobody has, the answer may be a little too large.
+_LOOKED_BACK = 1000
 
 
 @dataclass(frozen=True)
@@ -209,25 +212,34 @@ def products_to_certify(precision: Fraction, target: Target = "0.9", level: floa
     if precision <= wanted:
         return None
     rate = 1 - precision
-
-    def passes(errors: int, count: int) -> bool:
-        return bool(_passes(np.array([errors]), np.array([count]), wanted, level)[0])
+    significance, chance = 1 - level, float(1 - wanted)
 
     def fewest(errors: int) -> int:
         """Fewest products that show so many errors; the hardest test of those."""
-        return int((errors - 1) / rate) + 1 if errors else 1
+        return (errors - 1) * rate.denominator // rate.numerator + 1 if errors else 1
+
+    def passes(errors: int, count: float) -> bool:
+        return bool(binomial_tail(errors, count, chance) <= significance)
+
+    def settled(extra: float) -> int:
+        """First number of errors from which on every test of (errors - 1) / rate + extra products passes."""
+        top = 1
+        while not passes(top, (top - 1) / float(rate) + extra):
+            top *= 2
+        return _first(lambda errors: passes(errors, (errors - 1) / float(rate) + extra), top // 2, top)
 
     if rate == 0:
         high = 1
         while not passes(0, high):
             high *= 2
         return _first(lambda count: passes(0, count), high // 2, high)
-    top = 1
-    while not passes(top, fewest(top)):
-        top *= 2
-    # all hardest tests pass from here on; before it, within the last group that fails, larger numbers pass
-    errors = _first(lambda number: passes(number, fewest(number)), top // 2, top)
-    return _first(lambda count: passes(errors - 1, count), fewest(errors - 1) - 1, fewest(errors))
+    # fewest() lies between these two, up and down by rounding: the last failing test is among those between
+    surely, perhaps = settled(0.0), max(settled(1.0) - 1, 0)
+    errors = surely - 1
+    while errors > max(perhaps, surely - _LOOKED_BACK) and passes(errors, fewest(errors)):
+        errors -= 1
+    # within the group of that many errors, larger numbers pass; the next group passes from its first on
+    return _first(lambda count: passes(errors, count), fewest(errors) - 1, fewest(errors + 1))
 
 
 def _first(test: Callable[[int], bool], low: int, high: int) -> int:
@@ -255,7 +267,7 @@ def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: f
     return (binomial_tail(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
 
 
-def binomial_tail(errors: np.ndarray, count: np.ndarray, rate: float) -> np.ndarray:
+def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: float) -> np.ndarray:
     """Probability of so many errors or fewer among `count` products, each wrong with probability `rate`; exact.
 
     As ``scipy.stats.binom.cdf``, without its checks, which take longer than the sum itself.

@@ -103,8 +103,8 @@ def aggregate(log_probabilities: np.ndarray, starts: np.ndarray, method: str = "
     method : str
         ``mean``: mean probability. ``log_mean``: mean log-probability, scaled to a sum of 1 (the geometric mean).
         ``maximum``: largest probability of each category, scaled to a sum of 1. ``vote``: the category that is the
-        first of most images, of equals that with the higher mean probability over all images, then the lower code;
-        the distribution is the mean over those images that voted for it.
+        first of most images, of equals that with the higher mean probability, then the lower code; the distribution is
+        the mean probability, in which that category changes places with the most likely one where it is another.
 
     Returns
     -------
@@ -140,17 +140,20 @@ def _mean(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray)
 
 def _vote(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     owner = np.repeat(np.arange(len(starts)), counts)
-    first = log_probabilities.argmax(axis=1)
+    result = _mean(log_probabilities, starts, counts)
     # one row a product and category with votes: how many, and the mean probability over all its images
-    ballots, ballot, votes = np.unique(
-        owner * log_probabilities.shape[1] + first, return_inverse=True, return_counts=True
+    ballots, votes = np.unique(
+        owner * log_probabilities.shape[1] + log_probabilities.argmax(axis=1), return_counts=True
     )
     product, code = np.divmod(ballots, log_probabilities.shape[1])
-    order = np.lexsort((code, -_mean(log_probabilities, starts, counts)[product, code], -votes, product))
-    winner = order[np.searchsorted(product[order], np.arange(len(starts)))]
-    for_winner = np.flatnonzero(ballot == winner[owner])
-    voters = np.bincount(owner[for_winner], minlength=len(starts))
-    return _mean(log_probabilities[for_winner], np.cumsum(voters) - voters, voters)
+    order = np.lexsort((code, -result[product, code], -votes, product))
+    winner = code[order[np.searchsorted(product[order], np.arange(len(starts)))]]
+    first = result.argmax(axis=1)
+    rows = np.flatnonzero(winner != first)
+    own, best = result[rows, winner[rows]], result[rows, first[rows]]
+    result[rows, first[rows]] = own
+    result[rows, winner[rows]] = np.nextafter(best, np.inf)  # above the other even where the two are equal
+    return result
 
 
 def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature: float = 1.0) -> dict[str, np.ndarray]:
