@@ -24,8 +24,9 @@ from bench.errors import InputError
 from bench.storage import write_whole
 from bench.study import build_section, parse_setting
 from bench.verdict.bundle import Model, load_decision
+from bench.verdict.confidence import MEASURES as CONFIDENCES
 from bench.verdict.decision import MEASURES
-from bench.verdict.predictions import aggregate, product_rows
+from bench.verdict.predictions import ProductRule
 
 REVIEW = "review"
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -198,10 +199,10 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
     seen, starts = np.unique(batch.owner, return_index=True)
     if len(seen):
         scores = model.classifier.log_probabilities(model.features.extract(batch.pixels))
-        found = product_rows(aggregate(scores, starts), classes)
+        found = ProductRule(decision.aggregation, decision.temperature).rows(scores, starts, classes)
         predicted[seen], confidence[seen] = found["predicted"], found["confidence"]
-        values = found[MEASURES[decision.measure]]
-        measured[seen] = -values if decision.measure == "entropy" else values
+        measure = CONFIDENCES[MEASURES[decision.measure]]
+        measured[seen] = measure.surer(found[measure.column])
     reasons = decision.review(measured, predicted)
     names = dict(zip(decision.categories, model.recipe.names, strict=True))
     rows = []

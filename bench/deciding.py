@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench import __version__
 from bench.backend import BackboneChoice, Backend, FeatureExtractor, find, split_name
@@ -170,15 +170,13 @@ def _saved(model: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({error})", "run the study again in another directory") from error
 
 
-def _predictions(path: Path, measure: str) -> pd.DataFrame:
-    columns = ["role", "category", "predicted", "rejected", MEASURES[measure]]
+def _predictions(path: Path, measure: str) -> pa.Table:
+    wanted = {"role", "category", "predicted", "rejected", MEASURES[measure]}
     try:
-        return pd.read_parquet(path, columns=columns)
+        return pq.read_table(path, columns=sorted(wanted & set(pq.read_schema(path).names)))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read, or has no {MEASURES[measure]} ({str(error).splitlines()[0][:160]})",
-            "run the study again, or choose another --measure",
-        ) from None
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason})", "run the study again in another directory") from None
 
 
 def _compare(

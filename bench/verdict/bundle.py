@@ -25,6 +25,8 @@ from bench.hostile import check_safetensors, copy_known, refuse, strict_json
 from bench.storage import file_sha256, storage_errors, write_json, write_text
 from bench.study import build_section
 from bench.verdict.decision import EXIT_CODES, MEASURES, PASS, Decision, to_record
+from bench.verdict.settings import AGGREGATIONS
+from bench.verdict.temperature import BOUNDS as TEMPERATURES
 
 FORMAT = 1
 DECISION, DIGEST = "decision.json", "decision.sha256"
@@ -42,7 +44,6 @@ LIMITS = {
     "network.safetensors": 4096 * _MIB,
     ONNX: 4096 * _MIB,
 }
-AGGREGATIONS = ("mean",)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?")
 _PROBES = 4
 # A square and a vector of features that no backend of ours exceeds; what a stranger may ask us to compute.
@@ -319,7 +320,7 @@ def _parse(values: Any) -> tuple[Decision, Recipe, dict[str, str], list[tuple[in
         threshold=threshold,
         missing=None,
         aggregation=_choice(values["aggregation"], AGGREGATIONS, "aggregation"),
-        temperature=_number(values["temperature"], 1e-3, 1e3, "temperature"),
+        temperature=_number(values["temperature"], *TEMPERATURES, "temperature"),
         categories=keys,
         off=off,
     )

@@ -13,17 +13,18 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from bench.errors import InputError
 from bench.verdict.categories import weak_categories
 from bench.verdict.certify import Certificate, certify, coverage_grid
+from bench.verdict.confidence import measure as confidence_of
 from bench.verdict.intervals import exact_interval
 from bench.verdict.metrics import Target, acceptance, exact_target
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 EXIT_CODES = {PASS: 0, FAIL: 3, INCONCLUSIVE: 4}
-# Column of the predictions that each measure of confidence rests on.
+# What a user calls each measure of `bench.verdict.confidence`.
 MEASURES = {"probability": "confidence", "margin": "margin", "entropy": "entropy"}
 
 
@@ -146,7 +147,7 @@ class Decision:
 
 
 def decide(
-    predictions: pd.DataFrame,
+    predictions: pa.Table,
     categories: Sequence[str],
     target: Target = "0.9",
     level: float = 0.95,
@@ -159,7 +160,7 @@ def decide(
 
     Parameters
     ----------
-    predictions : DataFrame
+    predictions : Table
         The columns role, category, predicted, rejected and that of `measure` of ``predictions/BACKEND.parquet``.
     categories : sequence of str
         Keys that the classifier knows, in the order of its codes.
@@ -182,11 +183,10 @@ def decide(
         )
     if measure not in MEASURES:
         raise InputError(f"unknown measure {measure!r}", f"choose from: {', '.join(MEASURES)}")
-    if MEASURES[measure] not in predictions:
-        raise InputError(f"the predictions hold no {measure}", "run the study again, or choose --measure probability")
     if measure == "margin" and len(categories) == 1:
         raise InputError("one category alone has no margin", "choose --measure probability")
-    parts = {role: _part(predictions, role, measure) for role in ("tune", "certify", "test")}
+    confidence = confidence_of(predictions, MEASURES[measure])
+    parts = {role: _part(predictions, role, confidence) for role in ("tune", "certify", "test")}
     tune, sure = parts["tune"], parts["certify"]
     # on tune alone: the threshold that would do there, and the categories that fall short of the target even so
     plain = acceptance(tune.confidence, tune.correct, wanted)
@@ -236,16 +236,15 @@ class _Part:
         return Evidence(role, len(accepted), count, correct, *bounds)
 
 
-def _part(predictions: pd.DataFrame, role: str, measure: str) -> _Part:
-    rows = predictions[predictions["role"] == role]
-    if rows.empty:
+def _part(predictions: pa.Table, role: str, confidence: np.ndarray) -> _Part:
+    rows = predictions["role"].to_numpy() == role
+    if not rows.any():
         raise InputError(
             f"the run has no products of the role {role}", "give it more products, or data whose split has all parts"
         )
-    predicted = rows["predicted"].to_numpy(object)
-    values = rows[MEASURES[measure]].to_numpy(np.float64)
-    confidence = np.where(rows["rejected"].notna(), -np.inf, -values if measure == "entropy" else values)
-    return _Part(confidence, predicted, (predicted == rows["category"].to_numpy(object)) & (confidence > -np.inf))
+    predicted = predictions["predicted"].to_numpy()[rows].astype(object)
+    truth = predictions["category"].to_numpy()[rows].astype(object)
+    return _Part(confidence[rows], predicted, (predicted == truth) & (confidence[rows] > -np.inf))
 
 
 def _verdict(found: Certificate, off: int) -> tuple[str, str, str]:
