@@ -30,7 +30,7 @@ from bench.verdict.predictions import ProductRule
 
 REVIEW = "review"
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
-# Encoded photos of a batch, in bytes: a batch ends here even if it holds few.
+# Of a batch, encoded or decoded.
 _BATCH_BYTES = 64 << 20
 _SAY_EVERY = 15.0
 
@@ -154,25 +154,28 @@ def _kind(out: Path | None, kind: str | None) -> str:
 
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
     """Rows of a few products at a time, and how many photos they had."""
-    size = max(model.features.batch, 64)
-    with closing(in_background(_batches(products, size, model.recipe.pixels, model.recipe.fit, workers))) as batches:
-        for batch in batches:
-            yield _classified(model, batch), batch.photos
+    batch, pixels = model.features.batch, model.recipe.pixels
+    # whole batches of the network, which fills up what is left of one
+    size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
+    with closing(in_background(_batches(products, size, pixels, model.recipe.fit, workers))) as batches:
+        for part in batches:
+            yield _classified(model, part), part.photos
 
 
 def _batches(
     products: Iterable[Product], size: int, pixels: int, fit: str, workers: int
 ) -> Generator[_Batch, None, None]:
+    """Cut products into batches of at most `size` photos, where no product has more, and decode them."""
     with ThreadPoolExecutor(workers) as pool:
         held: list[Product] = []
         photos = weight = 0
         for product in products:
+            if held and (photos + len(product.photos) > size or weight > _BATCH_BYTES or len(held) >= size):
+                yield _decoded(held, pixels, fit, pool)
+                held, photos, weight = [], 0, 0
             held.append(product)
             photos += len(product.photos)
             weight += sum(map(len, product.photos))
-            if photos >= size or weight >= _BATCH_BYTES or len(held) >= size:
-                yield _decoded(held, pixels, fit, pool)
-                held, photos, weight = [], 0, 0
         if held:
             yield _decoded(held, pixels, fit, pool)
 

@@ -210,7 +210,16 @@ def _fill(
     if onnx and backend.export_onnx is not None:
         console.log("writing ONNX")
         backend.export_onnx(features, classifier, aside / ONNX)
-    return {"probe": probe(features, classifier)}
+    found: dict[str, Any] = {"probe": probe(features, classifier)}
+    if onnx:
+        found["onnx"] = {
+            "file": ONNX,
+            "input": "pixels",
+            "output": "log_probabilities",
+            "says": "one row an image, uint8 RGB squares as images.fit makes them; aggregation over the photos of a "
+            "product, temperature and threshold come after",
+        }
+    return found
 
 
 def _rests_on(run: RunDirectory, name: str, saved: Mapping[str, Any], command: str) -> dict[str, Any]:

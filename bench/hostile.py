@@ -63,7 +63,7 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
         names = sorted(entry.name for entry in entries)
     strangers = [name for name in names if name not in limits]
     if strangers:
-        refuse(folder / _shown(strangers[0]), "is no part of a decision")
+        refuse(folder / shown(strangers[0]), "is no part of a decision")
     hashes = {}
     for name in names:
         with storage_errors(into):
@@ -118,7 +118,7 @@ def strict_json(data: bytes, where: Path | str) -> Any:
         found = dict(items)
         if len(found) != len(items):
             twice = next(name for name, count in Counter(name for name, _ in items).items() if count > 1)
-            raise ValueError(f"the key {_shown(twice)!r} is there twice")
+            raise ValueError(f"the key {shown(twice)!r} is there twice")
         return found
 
     def number(text: str) -> float:
@@ -132,7 +132,7 @@ def strict_json(data: bytes, where: Path | str) -> Any:
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_float=number, parse_constant=constant)
     except (ValueError, RecursionError) as error:  # UTF-8's errors and numbers too long are ValueErrors
-        refuse(where, f"is no sound JSON ({_shown(str(error))})")
+        refuse(where, f"is no sound JSON ({shown(str(error))})")
 
 
 def check_safetensors(path: Path, where: Path | str) -> None:
@@ -167,16 +167,16 @@ def check_safetensors(path: Path, where: Path | str) -> None:
 
 def _span(name: str, entry: Any, where: Path | str) -> tuple[int, int]:
     """Offsets of one array, checked against its type and shape."""
-    shown = _shown(name)
+    shown = shown(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         refuse(where, f"describes the array {shown!r} in no known way")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in _BYTES:
-        refuse(where, f"has the array {shown!r} of type {_shown(str(kind))!r}")
+        refuse(where, f"has the array {shown!r} of type {shown(str(kind))!r}")
     if not _whole(shape) or len(shape) > 8 or not _whole(offsets) or len(offsets) != 2:
         refuse(where, f"gives the array {shown!r} no sound shape and offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * _BYTES[kind]:
-        refuse(where, f"gives the array {shown!r} the shape {_shown(str(shape))}, which its bytes do not fill")
+        refuse(where, f"gives the array {shown!r} the shape {shown(str(shape))}, which its bytes do not fill")
     return offsets[0], offsets[1]
 
 
@@ -184,7 +184,7 @@ def _whole(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
 
 
-def _shown(text: str) -> str:
+def shown(text: str, most: int = 60) -> str:
     """Text of a stranger, short and printable."""
-    short = text if len(text) <= 60 else text[:57] + "..."
+    short = text if len(text) <= most else text[: most - 3] + "..."
     return short.encode("unicode_escape").decode() if not short.isprintable() else short

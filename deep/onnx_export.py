@@ -54,30 +54,30 @@ def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) 
     # an export traces a model that has computed
     graph(np.zeros((1, features.pixels, features.pixels, 3), np.uint8))
     try:
-        import onnx
-
         # converters print, log and warn
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-            write_whole(path, lambda aside: _write(graph, aside, onnx))
+            write_whole(path, lambda aside: _write(graph, aside))
     except ImportError as error:
         raise InputError(
             f"writing ONNX needs the package {error.name or 'onnx'}", "python -m pip install 'shelfbench[onnx]'"
         ) from error
 
 
-def _write(graph: keras.Model, path: Path, onnx: object) -> None:
+def _write(graph: keras.Model, path: Path) -> None:
+    import onnx
+
     graph.export(str(path), format="onnx", verbose=False)
-    model = onnx.load(path)  # type: ignore[attr-defined]
+    model = onnx.load(path)
     old = model.graph.output[0].name
     for node in model.graph.node:
         node.output[:] = [OUTPUT if name == old else name for name in node.output]
     model.graph.output[0].name = OUTPUT
-    for value, name in ((model.graph.input[0], "n"), (model.graph.output[0], "n")):
-        value.type.tensor_type.shape.dim[0].dim_param = name
-    onnx.checker.check_model(model)  # type: ignore[attr-defined]
-    onnx.save(model, path)  # type: ignore[attr-defined]
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def _logits(features: keras.KerasTensor, classifier: LinearSVM | TwoLayer | OwnHead) -> keras.KerasTensor:

@@ -21,7 +21,7 @@ import numpy as np
 from bench.backend import BackboneChoice, Backend, Classifier, FeatureExtractor, find
 from bench.data.images import ImageSettings
 from bench.errors import InputError, ShelfbenchError
-from bench.hostile import check_safetensors, copy_known, refuse, strict_json
+from bench.hostile import check_safetensors, copy_known, refuse, shown, strict_json
 from bench.storage import file_sha256, storage_errors, write_json, write_text
 from bench.study import build_section
 from bench.verdict.decision import EXIT_CODES, MEASURES, PASS, Decision, to_record
@@ -217,7 +217,7 @@ def load_decision(folder: Path, workers: int) -> tuple[Model, str]:
             decision, recipe, listed, probes = _parse(values)
         except (KeyError, TypeError, ValueError, OverflowError, ShelfbenchError) as error:
             what = error.message if isinstance(error, ShelfbenchError) else f"{type(error).__name__}: {error}"
-            refuse(folder / DECISION, f"is no decision ({what[:200]})")
+            refuse(folder / DECISION, f"is no decision ({shown(what, 200)})")
         for name in sorted({**listed, **found}):
             if listed.get(name) != found.get(name):
                 refuse(folder / name, f"has another hash than {DECISION} says" if name in found else "is missing")
@@ -254,10 +254,11 @@ def _model(
         if str(folder) in str(error):
             raise
         message = error.message.replace(str(inside), str(folder))
-        refuse(where, f"cannot be used ({message[:300]})")
+        refuse(where, f"cannot be used ({shown(message, 300)})")
     except Exception as error:  # whatever a library makes of values that it did not expect
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        refuse(where, f"cannot be used ({type(error).__name__}: {first.replace(str(inside), str(folder))[:200]})")
+        first = shown(first.replace(str(inside), str(folder)), 200)
+        refuse(where, f"cannot be used ({type(error).__name__}: {first})")
     if scores.shape != (_PROBES, len(decision.categories)) or not np.allclose(
         np.logaddexp.reduce(scores, 1), 0, atol=1e-6
     ):
