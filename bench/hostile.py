@@ -167,16 +167,16 @@ def check_safetensors(path: Path, where: Path | str) -> None:
 
 def _span(name: str, entry: Any, where: Path | str) -> tuple[int, int]:
     """Offsets of one array, checked against its type and shape."""
-    shown = shown(name)
+    label = shown(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        refuse(where, f"describes the array {shown!r} in no known way")
+        refuse(where, f"describes the array {label!r} in no known way")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in _BYTES:
-        refuse(where, f"has the array {shown!r} of type {shown(str(kind))!r}")
+        refuse(where, f"has the array {label!r} of type {shown(str(kind))!r}")
     if not _whole(shape) or len(shape) > 8 or not _whole(offsets) or len(offsets) != 2:
-        refuse(where, f"gives the array {shown!r} no sound shape and offsets")
+        refuse(where, f"gives the array {label!r} no sound shape and offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * _BYTES[kind]:
-        refuse(where, f"gives the array {shown!r} the shape {shown(str(shape))}, which its bytes do not fill")
+        refuse(where, f"gives the array {label!r} the shape {shown(str(shape))}, which its bytes do not fill")
     return offsets[0], offsets[1]
 
 
