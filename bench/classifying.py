@@ -107,11 +107,11 @@ def classify(
         If the decision, a path or the output is not what it must be.
     """
     kind = _kind(out, kind)
-    model, warning = load_decision(folder, workers)
+    model = load_decision(folder, workers)
     decision = model.decision
     console.log(f"decision {model.sha256[:16]} of {model.recipe.backend}: {decision.verdict}")
-    if warning:
-        console.warn(warning)
+    if model.warning:
+        console.warn(model.warning)
     if not decision.passed:
         console.warn(f"the decision did not pass ({decision.verdict}): every product goes to {REVIEW}")
     progress = _Progress(console)

@@ -40,9 +40,9 @@ LIMITS = {
     DIGEST: 256,
     "classifier.json": 4 * _MIB,
     "network.json": 4 * _MIB,
-    "weights.safetensors": 4096 * _MIB,
-    "network.safetensors": 4096 * _MIB,
-    ONNX: 4096 * _MIB,
+    "weights.safetensors": 2048 * _MIB,
+    "network.safetensors": 2048 * _MIB,
+    ONNX: 2048 * _MIB,
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?")
 _PROBES = 4
@@ -79,13 +79,26 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Model:
-    """A decision that was loaded, ready to classify."""
+    """A decision that was loaded, ready to classify.
+
+    Attributes
+    ----------
+    decision : Decision
+    recipe : Recipe
+    features : FeatureExtractor
+    classifier : Classifier
+    sha256 : str
+        Hash of its ``decision.json``.
+    warning : str
+        Says where it computes other numbers here than where the decision was made; empty where it does not.
+    """
 
     decision: Decision
     recipe: Recipe
     features: FeatureExtractor
     classifier: Classifier
     sha256: str
+    warning: str
 
 
 def probe_images(pixels: int) -> np.ndarray:
@@ -178,7 +191,7 @@ def check_place(out: Path) -> None:
         raise InputError(f"{out} holds something other than a decision", "name a new folder with --out")
 
 
-def load_decision(folder: Path, workers: int) -> tuple[Model, str]:
+def load_decision(folder: Path, workers: int) -> Model:
     """Load a decision that anyone may have written.
 
     Only files of known names are read, regular ones of bounded size; they are copied aside while they are hashed, and
@@ -195,8 +208,6 @@ def load_decision(folder: Path, workers: int) -> tuple[Model, str]:
     Returns
     -------
     Model
-    str
-        A warning where the model computes other numbers here than where the decision was made, or nothing.
 
     Raises
     ------
@@ -226,14 +237,21 @@ def load_decision(folder: Path, workers: int) -> tuple[Model, str]:
                 strict_json((inside / name).read_bytes(), folder / name)
             elif name.endswith(".safetensors"):
                 check_safetensors(inside / name, folder / name)
-        features, classifier, warning = _model(folder, inside, decision, recipe, probes, workers)
-    return Model(decision, recipe, features, classifier, hashes[DECISION]), warning
+        features, classifier, scores = _model(folder, inside, recipe, workers)
+    weights = folder / CLASSIFIER[1]
+    count = len(decision.categories)
+    if scores.shape != (_PROBES, count) or not np.allclose(np.logaddexp.reduce(scores, axis=1), 0, atol=1e-6):
+        refuse(weights, f"gives no log-probabilities of {count} categories")
+    apart = max(abs(float(row[code]) - value) for row, (code, value) in zip(scores, probes, strict=True))
+    warning = (
+        f"the model computes other numbers here than where the decision was made (log-probabilities differ by "
+        f"{apart:.2g}): what was certified there may not hold here"
+    )
+    return Model(decision, recipe, features, classifier, hashes[DECISION], warning if apart > _TOLERANCE else "")
 
 
-def _model(
-    folder: Path, inside: Path, decision: Decision, recipe: Recipe, probes: list[tuple[int, float]], workers: int
-) -> tuple[FeatureExtractor, Classifier, str]:
-    """Build the model from checked files and try it."""
+def _model(folder: Path, inside: Path, recipe: Recipe, workers: int) -> tuple[FeatureExtractor, Classifier, np.ndarray]:
+    """Build the model from checked files, and give its scores of `probe_images`."""
     where = folder / DECISION
     try:
         backend = _backend(recipe, workers)
@@ -259,21 +277,7 @@ def _model(
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         first = shown(first.replace(str(inside), str(folder)), 200)
         refuse(where, f"cannot be used ({type(error).__name__}: {first})")
-    if scores.shape != (_PROBES, len(decision.categories)) or not np.allclose(
-        np.logaddexp.reduce(scores, 1), 0, atol=1e-6
-    ):
-        refuse(where, f"gives no log-probabilities of {len(decision.categories)} categories")
-    apart = max(abs(float(row[code]) - value) for row, (code, value) in zip(scores, probes, strict=True))
-    if apart > _TOLERANCE:
-        return (
-            features,
-            classifier,
-            (
-                f"the model computes other numbers here than where the decision was made (log-probabilities differ by "
-                f"{apart:.2g}): what was certified there may not hold here"
-            ),
-        )
-    return features, classifier, ""
+    return features, classifier, scores
 
 
 def _backend(recipe: Recipe, workers: int) -> Backend:

@@ -116,8 +116,8 @@ def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
 
     folder = tmp_path / "decision"
     main(["decide", str(run(name)), name, "--precision", "0.2", "--onnx", "--out", str(folder), "--quiet"])
-    model, warning = load_decision(folder, 1)
-    assert warning == ""
+    model = load_decision(folder, 1)
+    assert model.warning == ""
     assert json.loads((folder / "decision.json").read_text())["model"]["onnx"]["input"] == "pixels"
     side = model.recipe.pixels
     products = products_of([catalogue], DatasetSettings(), Console(quiet=True))

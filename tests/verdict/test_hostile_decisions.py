@@ -356,6 +356,6 @@ def test_a_folder_that_changes_while_it_is_read_is_read_once(sound, tmp_path, mo
         return hashes
 
     monkeypatch.setattr(bundle, "copy_known", then_gone)
-    model, warning = bundle.load_decision(folder, 1)
+    model = bundle.load_decision(folder, 1)
     assert model.decision.passed
-    assert warning == ""
+    assert model.warning == ""
