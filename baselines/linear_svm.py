@@ -175,6 +175,15 @@ class LinearSVM:
                 )
         return margins
 
+    def _check_shapes(self) -> None:
+        classes, dimensions = self.coef.shape
+        expected = {"coef": (np.float32, (classes, dimensions)), "intercept": (np.float64, (classes,))}
+        expected |= {"mean": (np.float32, (dimensions,)), "scale": (np.float32, (dimensions,))}
+        for name, (kind, shape) in expected.items():
+            array = getattr(self, name)
+            if array.dtype != kind or array.shape != shape:
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Log-softmax of the margins times the temperature.
 
@@ -226,6 +235,7 @@ class LinearSVM:
             svm.temperature = float(svm.chosen.get("margin_temperature") or svm.chosen["temperature"])
             svm.coef, svm.intercept = tensors["coef"], tensors["intercept"]
             svm.mean, svm.scale = tensors["mean"], tensors["scale"]
+            svm._check_shapes()
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise InputError(
                 f"{folder} holds no linear SVM ({type(error).__name__}: {error})", "train it again"

@@ -228,11 +228,22 @@ class Backend:
     classifier : callable
         Gives a fresh, unfitted classifier.
     load : callable
-        Gives the classifier that `Classifier.save` wrote into a folder.
+        Gives the classifier that `Classifier.save` wrote into a folder, and refuses a folder that was tampered with
+        (`InputError`). Nothing else may be read.
     settings : dict
         What it was built from, for the record (JSON).
     tuner : Tuner or None
         Trains the network first; `features` is then the network before that.
+    save_features : callable or None
+        Writes what `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an existing
+        folder; None where the settings are enough (`hog-svm`).
+    load_features : callable or None
+        Gives the extractor that `save_features`, or `Tuned.save`, wrote into a folder; as careful as `load`. Where it
+        is given, neither it nor `load` may depend on the settings the backend was built from.
+    export_onnx : callable or None
+        ``export_onnx(features, classifier, path)`` writes both as one ONNX graph, from the input ``pixels`` (uint8,
+        shape (n, pixels, pixels, 3)) to the output ``log_probabilities`` (float32, shape (n, classes)); None where
+        there is no network.
     """
 
     features: FeatureExtractor
@@ -240,6 +251,9 @@ class Backend:
     load: Callable[[Path], Classifier]
     settings: dict[str, Any] = field(default_factory=dict)
     tuner: Tuner | None = None
+    save_features: Callable[[Path], None] | None = None
+    load_features: Callable[[Path], FeatureExtractor] | None = None
+    export_onnx: Callable[[FeatureExtractor, Classifier, Path], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,25 @@ def claims(options: argparse.Namespace, console: Console) -> None:
     print(write_claims(options.directory, console))
 
 
+def decide(options: argparse.Namespace, console: Console) -> int:
+    """Decide whether a backend of a run may be switched on, and write the decision."""
+    from bench.deciding import choice, decide_run
+
+    command = shlex.join(["shelfbench", *options.arguments])
+    text, code = decide_run(options.directory, options.backend, options.out, choice(options), command, console)
+    print(text)
+    return code
+
+
+def classify(options: argparse.Namespace, console: Console) -> None:
+    """Classify products by a decision."""
+    from bench.classifying import classify as run_classify
+    from bench.classifying import columns
+
+    settings = columns(options.set)
+    run_classify(options.decision, options.paths, settings, options.out, options.format, options.workers, console)
+
+
 def datasets(options: argparse.Namespace, console: Console) -> None:
     """List the named datasets and where they are."""
     from bench.data.datasets import find_named, named_datasets
@@ -306,6 +325,36 @@ def parser() -> argparse.ArgumentParser:
         "shelfbench report results/default",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
+    one = verb(
+        "decide",
+        decide,
+        "decide whether a backend may be switched on: PASS (exit 0), FAIL (3) or INCONCLUSIVE (4); writes a folder",
+        "shelfbench decide results/fashion bottleneck-2nn-4096 --precision 0.9 --confidence 0.95 --out decision",
+    )
+    one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
+    one.add_argument("backend", metavar="BACKEND", help="one of its backends")
+    one.add_argument("--precision", default="0.9", metavar="P", help="share of accepted products that must be right")
+    one.add_argument("--confidence", default="0.95", metavar="P", help="probability with which that holds")
+    one.add_argument("--out", type=folder, required=True, metavar="FOLDER", help="the decision's folder")
+    one.add_argument(
+        "--measure", default="probability", metavar="M", help="of confidence: probability, margin, entropy"
+    )
+    one.add_argument("--all-categories", action="store_true", help="switch no category off")
+    one.add_argument("--onnx", action="store_true", help="write the network as model.onnx too")
+    one = verb(
+        "classify",
+        classify,
+        "put products into categories by a decision, or send them to review",
+        "shelfbench classify decision photos/ --out categories.csv",
+    )
+    one.add_argument("decision", type=folder, metavar="DECISION", help="the folder that decide wrote")
+    one.add_argument("paths", type=folder, nargs="+", metavar="PATH", help="images, folders, *.parquet or *.bson")
+    one.add_argument("--out", type=folder, metavar="FILE", help="*.csv, *.jsonl or *.parquet; default: CSV on stdout")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="dataset.product_id=id, dataset.image=photo"
+    )
+    one.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="default: by the suffix of --out")
+    one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as of run; default: cores")
     return top
 
 
@@ -320,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for a failed run; 2 for wrong input; 130 for Ctrl-C.
+        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE; 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -328,9 +377,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.arguments = words
         from bench.console import Console
 
-        options.function(options, Console(options.quiet))
+        code = options.function(options, Console(options.quiet))
         sys.stdout.flush()
-        return 0
+        return int(code or 0)
     except ShelfbenchError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:

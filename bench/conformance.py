@@ -196,6 +196,24 @@ def a_saved_model_predicts_the_same(build: Build) -> None:
         )
 
 
+def saved_features_are_the_same(build: Build) -> None:
+    """Where features can be saved, they are loaded from JSON and safetensors alone, and compute the same."""
+    backend = build()
+    if backend.save_features is None:
+        return
+    images = _images(backend.features.pixels, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        backend.save_features(Path(folder))
+        names = sorted(path.name for path in Path(folder).iterdir())
+        _require(names == ["network.json", "network.safetensors"], f"save_features wrote {names}")
+        _require(backend.load_features is not None, "there is no load_features beside save_features")
+        assert backend.load_features is not None
+        loaded = backend.load_features(Path(folder))
+        same = bool(np.array_equal(backend.features.extract(images), loaded.extract(images)))
+    sizes = [(extractor.pixels, extractor.dimensions) for extractor in (backend.features, loaded)]
+    _require(same and sizes[0] == sizes[1], "loaded features are others")
+
+
 def what_was_chosen_is_on_record(build: Build) -> None:
     """`chosen` is JSON; a history has the columns of ``history/BACKEND.parquet``; framework and batch are told."""
     backend = build()
@@ -223,5 +241,6 @@ CHECKS: tuple[Callable[[Build], None], ...] = (
     a_category_may_lack_images,
     tune_may_be_empty_or_unknown,
     a_saved_model_predicts_the_same,
+    saved_features_are_the_same,
     what_was_chosen_is_on_record,
 )

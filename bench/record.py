@@ -53,10 +53,10 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Names of settings that differ."""
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Names of settings that differ, like ``section.key``."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return [name for key in {**old, **new} for name in _differences(old.get(key), new.get(key), f"{prefix}{key}.")]
+        return [name for key in {**old, **new} for name in differences(old.get(key), new.get(key), f"{prefix}{key}.")]
     return [] if old == new else [prefix.rstrip(".")]
 
 
@@ -106,7 +106,7 @@ class RunRecord:
             elif not same:
                 differ = [
                     name
-                    for name in _differences(previous.get("study"), values["study"])
+                    for name in differences(previous.get("study"), values["study"])
                     if name not in ("title", "name", "backends") and not name.startswith("report")
                 ]
                 raise InputError(

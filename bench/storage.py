@@ -92,6 +92,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content (SHA-256, hexadecimal)."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def fingerprint(value: Any) -> str:
     """Hash of a JSON-able value, independent of the order of keys (32 hexadecimal digits)."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -11,7 +11,8 @@ from baselines.linear_svm import LinearSVM, SVMSettings
 from bench.backend import BackboneChoice, Backend, BackendSpec
 from deep.bottleneck import BottleneckExtractor
 from deep.inception import InceptionSettings
-from deep.tuned import OwnHead
+from deep.onnx_export import export_onnx
+from deep.tuned import OwnHead, TunedExtractor, save_bottleneck
 from deep.tuning import NetworkTuner, finetuner, full_tuner
 from deep.tuning_settings import FinetuningSettings, FullSettings, TrainingSettings
 from deep.two_layer import TwoLayer, TwoLayerSettings
@@ -26,23 +27,31 @@ def _tuner(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice) -
 
 def _svm(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: SVMSettings = settings["svm"]
+    extractor = BottleneckExtractor(backbone)
     return Backend(
-        BottleneckExtractor(backbone),
+        extractor,
         partial(LinearSVM, chosen),
         LinearSVM.load,
         {"backbone": asdict(backbone), "svm": asdict(chosen)},
         _tuner(tuned, settings, backbone),
+        None if tuned else partial(save_bottleneck, extractor),
+        TunedExtractor,
+        export_onnx,
     )
 
 
 def _two_layer(units: int, tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: TwoLayerSettings = settings["two_layer"]
+    extractor = BottleneckExtractor(backbone)
     return Backend(
-        BottleneckExtractor(backbone),
+        extractor,
         partial(TwoLayer, units, chosen),
         TwoLayer.load,
         {"backbone": asdict(backbone), "units": units, "two_layer": asdict(chosen)},
         _tuner(tuned, settings, backbone),
+        None if tuned else partial(save_bottleneck, extractor),
+        TunedExtractor,
+        export_onnx,
     )
 
 
@@ -56,6 +65,9 @@ def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, w
         OwnHead.load,
         {"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(settings["training"])},
         tuner,
+        None,
+        TunedExtractor,
+        export_onnx,
     )
 
 

@@ -82,17 +82,22 @@ class BottleneckExtractor:
         features = np.empty((len(images), self.dimensions), np.float32)
         if len(images) == 0:
             return features
-        model = self._built()
+        model = self.model()
         filled = np.zeros((self.batch, self.pixels, self.pixels, 3), np.float32)
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             filled[: len(part)] = part
             filled[len(part) :] = 0
-            computed = model.predict_on_batch(self._preprocess(filled))
+            computed = model.predict_on_batch(self.preprocess(filled))
             features[start : start + len(part)] = np.asarray(computed)[: len(part)]
         return features
 
-    def _built(self) -> keras.Model:
+    def preprocess(self, images: Any) -> Any:
+        """Turn float32 RGB of 0 to 255 (an array, or a symbolic tensor) into what the network takes."""
+        return self._preprocess(images)
+
+    def model(self) -> keras.Model:
+        """Give the network, from preprocessed images to features; built at the first call."""
         if self._model is None:
             from deep.engines import device_name, jit_compile
 

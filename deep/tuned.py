@@ -22,8 +22,11 @@ from deep.versions import framework
 
 if TYPE_CHECKING:
     from deep.engines import keras
+    from deep.inception import InceptionSettings
+    from deep.xception import XceptionSettings
 
 WEIGHTS, RECORD = "network.safetensors", "network.json"
+MAX_SIDE, MAX_CLASSES = 4096, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class Blueprint:
     ----------
     network : str
         A key of `deep.backbones.NETWORKS`.
-    pixels, classes : int
+    pixels : int
+    classes : int
+        Logits; 0 for a backbone that ends at its pooled features.
     settings : dict
         Of ``deep.xception`` or ``deep.inception``, where the network is built there; empty for a backbone with a dense
         layer of logits on its pooled features.
@@ -48,23 +53,64 @@ class Blueprint:
     settings: dict[str, Any] = field(default_factory=dict)
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built (`ValueError`): a record may come from anyone."""
+        if not isinstance(self.network, str) or self.network not in NETWORKS:
+            raise ValueError(f"unknown network {str(self.network)[:40]!r}")
+        bounds = {"pixels": (NETWORKS[self.network].least, MAX_SIDE), "classes": (0, MAX_CLASSES)}
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} is {str(value)[:40]}, not a whole number from {least} to {most}")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {str(self.dropout)[:40]}")
+        if not isinstance(self.settings, dict):
+            raise ValueError("settings of no network")
+        if self.settings:
+            self._own()
+
+    def _own(self) -> XceptionSettings | InceptionSettings:
+        """Give `settings` as the dataclass that checks them."""
+        from deep.inception import InceptionSettings
+        from deep.xception import XceptionSettings
+
+        kinds = {"xception": XceptionSettings, "inception_v3": InceptionSettings}
+        if self.network not in kinds or not self.classes:
+            raise ValueError("settings of no network")
+        return kinds[self.network](**self.settings)
+
     def build(self) -> keras.Model:
         """From preprocessed float32 images to logits of float32, with new weights; not compiled."""
         from deep.engines import keras
 
         if self.settings:
-            from deep.inception import InceptionSettings, inception_v3
+            from deep.inception import inception_v3
             from deep.xception import XceptionSettings, xception
 
-            if self.network == "xception":
-                return xception(self.pixels, self.classes, XceptionSettings(**self.settings))
-            return inception_v3(self.pixels, self.classes, InceptionSettings(**self.settings))
+            own = self._own()
+            if isinstance(own, XceptionSettings):
+                return xception(self.pixels, self.classes, own)
+            return inception_v3(self.pixels, self.classes, own)
         base = Backbone(self.network, "none", self.pixels).model()
         features = base.output
+        if not self.classes:
+            return base
         if self.dropout:
             features = keras.layers.Dropout(self.dropout, name="tuned_dropout")(features)
         logits = keras.layers.Dense(self.classes, dtype="float32", name="tuned_logits")(features)
         return keras.Model(base.input, logits, name=f"tuned_{self.network}")
+
+    def least_parameters(self) -> float:
+        """Parameters that the network has at least, told without building it."""
+        if not self.settings:
+            return NETWORKS[self.network].dimensions * self.classes
+        from deep.xception import XceptionSettings, count_parameters
+
+        own = self._own()
+        if isinstance(own, XceptionSettings):
+            return count_parameters(own, self.classes)
+        # 21.5 million in the kernels at a width of 1
+        return 15e6 * own.width**2 + 2000 * own.width * self.classes
 
     @property
     def preprocess(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -73,7 +119,7 @@ class Blueprint:
 
 
 def features_of(model: keras.Model) -> keras.Model:
-    """Cut the network before its layer of logits."""
+    """Cut a network before its layer of logits."""
     from deep.engines import keras
 
     return keras.Model(model.input, model.layers[-1].input)
@@ -93,10 +139,15 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model) -> Non
         folder / RECORD,
         {
             "blueprint": asdict(blueprint),
-            "dimensions": int(model.layers[-1].input.shape[-1]),
+            "dimensions": int((model.layers[-1].input if blueprint.classes else model.output).shape[-1]),
             "sha256": hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())),
         },
     )
+
+
+def save_bottleneck(extractor: BottleneckExtractor, folder: Path) -> None:
+    """Write the network of an extractor as `write_network` does, so that it needs no other file."""
+    write_network(folder, Blueprint(extractor.name, extractor.pixels, 0), extractor.model())
 
 
 def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
@@ -129,6 +180,10 @@ def load_network(folder: Path) -> keras.Model:
         arrays = load_file(folder / WEIGHTS)
         if hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())) != record["sha256"]:
             raise ValueError("its hash differs")
+        if any(array.dtype != np.float32 for array in arrays.values()):
+            raise ValueError("an array that is not of float32")
+        if blueprint.least_parameters() > sum(array.size for array in arrays.values()):
+            raise ValueError("fewer parameters than the network has")
         model = blueprint.build()
         model.set_weights([arrays[name] for name in sorted(arrays)])
     except Exception as error:  # safetensors and Keras raise all sorts
@@ -180,7 +235,8 @@ class TunedExtractor(BottleneckExtractor):
         }
 
     def _build(self) -> keras.Model:
-        return features_of(load_network(self.folder))
+        model = load_network(self.folder)
+        return features_of(model) if self.blueprint.classes else model
 
 
 class OwnHead:
@@ -233,6 +289,8 @@ class OwnHead:
             arrays = load_file(folder / "weights.safetensors")
             if arrays["kernel"].shape != (record["dimensions"], len(arrays["bias"])):
                 raise ValueError("shapes that do not fit")
+            if {array.dtype for array in arrays.values()} != {np.dtype(np.float32)}:
+                raise ValueError("arrays that are not of float32")
             return cls(arrays["kernel"], arrays["bias"])
         except Exception as error:  # safetensors raises its own kinds
             raise _unreadable(folder, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from bench.console import Bar, Console
 from bench.errors import InputError, RunError
 from bench.storage import write_json, write_whole
 from deep.standardising import check_finite, identity, moments
+from deep.two_layer_settings import TwoLayerSettings
 from deep.versions import framework
 
 if TYPE_CHECKING:
@@ -29,86 +30,6 @@ _ROWS = 512
 # to forget its start, more than a small catalogue has.
 _STATISTICS = 0.9
 _WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
-
-
-@dataclass(frozen=True)
-class TwoLayerSettings:
-    """Section ``two_layer`` of a study.
-
-    Batch, learning rate and its decay are the paper's (C22 to C24, the exponent of the decay read as
-    negative). It gives no momentum, dropout rate, activation or number of epochs. Momentum, dropout, batch
-    normalisation and no standardising are what did best, of a few that were tried, on the `tune` half of ``fashion``.
-
-    Attributes
-    ----------
-    epochs : int
-        Passes over the training images at most.
-    patience : int
-        Stop after so many epochs without a better precision on `tune`; 0 goes through all. The best epoch on
-        `tune` is kept in either case.
-    batch : int
-        Images per update.
-    learning_rate, decay : float
-        The rate after t updates is ``learning_rate / (1 + decay * t)``.
-    momentum : float
-        Of stochastic gradient descent.
-    dropout : float
-        Share of the first hidden layer's outputs that an update leaves out (C29).
-    batch_norm : {"none", "one", "several"}
-        Layers of batch normalisation (C44, Figure 3).
-    batch_norm_at : {"hidden", "logits"}
-        What C44's "logits" are. ``hidden``: the pre-activations of the first (one) or both (several) hidden
-        layers. ``logits``: the output (one), or it and both hidden layers (several).
-    standardise : bool
-        Give each feature mean 0 and deviation 1 over the training images first.
-
-    Raises
-    ------
-    InputError
-        If a value is not possible.
-    """
-
-    epochs: int = 20
-    patience: int = 0
-    batch: int = 256
-    learning_rate: float = 0.1
-    decay: float = 7e-5
-    momentum: float = 0.0
-    dropout: float = 0.5
-    batch_norm: str = "several"
-    batch_norm_at: str = "hidden"
-    standardise: bool = False
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("patience", 0), ("batch", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"two_layer.{name} is {value!r}", f"give a whole number of at least {least}")
-        for name in ("learning_rate", "decay", "momentum", "dropout"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-            if not number or (name == "learning_rate" and value == 0):
-                raise InputError(f"two_layer.{name} is {value!r}", "give a positive number")
-            if name in ("momentum", "dropout") and value >= 1:
-                raise InputError(f"two_layer.{name} is {value!r}", "give a number from 0 to below 1")
-        choices = {"batch_norm": ("none", "one", "several"), "batch_norm_at": ("hidden", "logits")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"two_layer.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")
-        if not isinstance(self.standardise, bool):
-            raise InputError(f"two_layer.standardise is {self.standardise!r}", "give true or false")
-
-    def rate(self, updates: int) -> float:
-        """Learning rate after so many updates."""
-        return self.learning_rate / (1 + self.decay * updates)
-
-    def normalised(self) -> frozenset[str]:
-        """Names of the dense layers that batch normalisation follows."""
-        if self.batch_norm == "none":
-            return frozenset()
-        if self.batch_norm_at == "hidden":
-            return frozenset({"hidden1"} if self.batch_norm == "one" else {"hidden1", "hidden2"})
-        return frozenset({"logits"} if self.batch_norm == "one" else {"hidden1", "hidden2", "logits"})
 
 
 class Epoch(NamedTuple):
@@ -279,26 +200,32 @@ class TwoLayer:
         ndarray of float64, shape (n, classes)
             Log-softmax in float64 of the logits, so that sure predictions can still be told apart.
         """
-        if self._model is None:
-            raise RuntimeError("fit or load the 2NN first")
-        model = self._model
+        model = self.network()
         scores = np.empty((len(features), model.output_shape[1]))
         filled = np.zeros((_ROWS, model.input_shape[1]), np.float32)
         for start in range(0, len(features), _ROWS):
             part = features[start : start + _ROWS]
-            filled[: len(part)] = (part - self._mean) / self._scale
+            filled[: len(part)] = self.standardised(part)
             filled[len(part) :] = 0
             logits = np.asarray(model.predict_on_batch(filled))[: len(part)]
             scores[start : start + len(part)] = log_softmax(logits)
         return scores
 
-    def save(self, folder: Path) -> None:
-        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+    def standardised(self, features: Any) -> Any:
+        """Features (an array, or a symbolic tensor) as the network takes them."""
+        return (features - self._mean) / self._scale
+
+    def network(self) -> keras.Model:
+        """Give the network, from standardised features to logits."""
         if self._model is None:
             raise RuntimeError("fit or load the 2NN first")
+        return self._model
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
         from safetensors.numpy import save_file
 
-        model = self._model
+        model = self.network()
         arrays = {variable.path: np.ascontiguousarray(variable.numpy()) for variable in model.weights}
         arrays |= {"mean": self._mean, "scale": self._scale}
         write_whole(folder / _WEIGHTS, lambda aside: save_file(arrays, aside))
@@ -334,6 +261,7 @@ class TwoLayer:
                 raise ValueError(f"a classifier of kind {record['kind']!r}")
             classifier = cls(int(record["units"]), TwoLayerSettings(**record["settings"]))
             arrays = load_file(folder / _WEIGHTS)
+            _check_arrays(arrays, record)
             model = two_layer(int(record["dimensions"]), classifier.units, int(record["classes"]), classifier.settings)
             for variable in model.weights:
                 variable.assign(arrays[variable.path])
@@ -372,6 +300,24 @@ class TwoLayer:
         known = labels >= 0
         loss = float(np.abs(scores[known, labels[known]]).mean()) if known.any() else math.nan
         return loss, float((scores.argmax(axis=1) == labels).mean())
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Refuse a record whose network is another than the arrays', before one of that size is made."""
+    dimensions, width = int(record["dimensions"]), int(record["units"]) // 2
+    expected = {
+        "hidden1/kernel": (dimensions, width),
+        "hidden2/kernel": (width, width),
+        "logits/kernel": (width, int(record["classes"])),
+        "mean": (dimensions,),
+        "scale": (dimensions,),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} of shape {arrays[name].shape}, not {shape}")
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise ValueError(f"{name[:60]} of {array.dtype}, not float32")
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

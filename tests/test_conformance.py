@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bench.backend import BackboneChoice, find
-from bench.conformance import CHECKS, ConformanceError
+from bench.conformance import CHECKS, ConformanceError, saved_features_are_the_same
 from bench.study import build_section
 
 SMALL = {"hog": {"pixels": 48, "cells": 8}, "svm": {"C": [0.01]}, "two_layer": {"epochs": 6, "batch": 15}}
 NAMES = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512", "bottleneck-2nn-2048", "bottleneck-2nn-4096"]
-OF_FEATURES = CHECKS[:4]
+OF_FEATURES = [*CHECKS[:4], saved_features_are_the_same]
 
 
 def build(name):

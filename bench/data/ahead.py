@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,55 @@ from bench.data.catalogue import ImageBytes
 from bench.data.images import decode_batch
 
 T = TypeVar("T")
+
+
+def in_background(items: Generator[T, None, None], count: int = 2) -> Generator[T, None, None]:
+    """Take items in the background, a few ahead of whoever waits for them.
+
+    Parameters
+    ----------
+    items : generator
+        Is gone through, and closed, in another thread.
+    count : int
+        Items that may be ready and not yet asked for.
+
+    Raises
+    ------
+    Exception
+        Whatever `items` raised.
+    """
+    ready: queue.Queue[Any] = queue.Queue(maxsize=count)
+    stop = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            with closing(items):
+                for item in items:
+                    if not put((item,)):
+                        return
+            put(None)
+        except BaseException as error:  # handed to the thread that waits, which raises it
+            put(error)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        stop.set()
+        thread.join()
 
 
 def decoded_ahead(
@@ -47,36 +97,10 @@ def decoded_ahead(
     Exception
         Whatever reading or `then` raised.
     """
-    ready: queue.Queue[Any] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
 
-    def put(item: Any) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
+    def decoded() -> Generator[T, None, None]:
+        with ThreadPoolExecutor(workers) as pool:
+            for batch in batches:
+                yield then(batch, *decode_batch(images.read(batch), pixels, fit, pool))
 
-    def produce() -> None:
-        try:
-            with ThreadPoolExecutor(workers) as pool:
-                for batch in batches:
-                    decoded, reasons = decode_batch(images.read(batch), pixels, fit, pool)
-                    if not put((then(batch, decoded, reasons),)):
-                        return
-            put(None)
-        except BaseException as error:  # handed to the thread that waits, which raises it
-            put(error)
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item[0]
-    finally:
-        stop.set()
-        thread.join()
+    return in_background(decoded(), ahead)

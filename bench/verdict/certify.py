@@ -155,7 +155,7 @@ def certify(
             0,
             len(confidence),
             *clopper_pearson(0, len(confidence)),
-            _missing(accepted[walked], hits[walked], len(confidence), wanted, level),
+            _missing(accepted, hits, len(confidence), wanted, level, start),
             bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level))),
         )
     cut = walked[last - 1]
@@ -278,13 +278,26 @@ def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: flo
     return np.where(right > 0, betainc(np.maximum(right, 1), np.asarray(errors) + 1, 1 - rate), 1.0)
 
 
-def _missing(accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, level: float) -> int | None:
-    """Further products after which some threshold would pass, coverage and precision being what they are now."""
+def _missing(
+    accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, level: float, start: int
+) -> int | None:
+    """Further products after which the walk would pass where it begins, coverage and precision being what they are now.
+
+    More products also begin it at a stricter threshold: at the first that accepts ``min(start, n / 5)`` of them.
+    """
     found = []
+    stricter = 0
     for count, right in zip(accepted.tolist(), hits.tolist(), strict=True):
-        needed = products_to_certify(Fraction(right, count), target, level) if count else None
+        if count == stricter:
+            continue
+        needed = products_to_certify(Fraction(right, count), target, level)
         if needed is not None:
-            found.append(max(-(-needed * total // count) - total, 1))
+            # with count / total below a fifth it can begin here only where that gives `start` products
+            least = max(needed, start if 5 * count < total else 0)
+            products = max(-(-least * total // count), total + 1)
+            if not stricter or (5 * stricter < total and stricter * products < start * total):
+                found.append(products - total)
+        stricter = count
     return min(found) if found else None
 
 

@@ -72,6 +72,18 @@ def _elements(view: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, byte
         at = after
 
 
+def _document_end(view: mmap.mmap, at: int, size: int) -> int:
+    """Where the document that begins at a byte ends."""
+    if size - at < 5:
+        raise _BadDocument(f"{size - at} bytes left, too few for a document")
+    length = _int32(view, at)[0]
+    if length < 5:
+        raise _BadDocument(f"a document of {length} bytes")
+    if at + length > size:
+        raise _BadDocument(f"the document needs {length} bytes and the file has {size - at} left")
+    return at + length
+
+
 def _integer(view: mmap.mmap, kind: int, at: int, name: str) -> int:
     if kind == 0x10:
         return _int32(view, at)[0]
@@ -121,14 +133,8 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
         at = reported = 0
         while at < size:
             try:
-                if size - at < 5:
-                    raise _BadDocument(f"{size - at} bytes left, too few for a document")
-                length = _int32(view, at)[0]
-                if length < 5:
-                    raise _BadDocument(f"a document of {length} bytes")
-                if at + length > size:
-                    raise _BadDocument(f"the document needs {length} bytes and the file has {size - at} left")
-                identifier, category, pictures = _product(view, at, at + length)
+                end = _document_end(view, at, size)
+                identifier, category, pictures = _product(view, at, end)
             except (_BadDocument, struct.error) as error:
                 problem = f"{path}: bad document at byte {at} (after {len(ids) + unlabelled} products): {error}"
                 if truncated != "accept" or not ids:
@@ -149,7 +155,7 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
                 for offset, picture_length in pictures:
                     offsets.append(offset)
                     lengths.append(picture_length)
-            at += length
+            at = end
             if at - reported > RELEASE_BYTES:
                 _release(view)
                 bar.update(at - reported)
@@ -162,6 +168,34 @@ def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nd
         "length": np.asarray(lengths, np.int32),
         "unlabelled": np.asarray([unlabelled]),
     }, note
+
+
+def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+    """Read id and pictures of one product after the other, whether or not they have a category; nothing is indexed.
+
+    Raises
+    ------
+    InputError
+        If the file is empty, foreign or truncated; the offset of the first bad document is named.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError(f"{path} is empty", "fetch the file again")
+    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        at = released = 0
+        while at < size:
+            try:
+                end = _document_end(view, at, size)
+                identifier, _, pictures = _product(view, at, end)
+            except (_BadDocument, struct.error) as error:
+                raise InputError(
+                    f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
+                ) from None
+            yield identifier, tuple(view[start : start + length] for start, length in pictures)
+            at = end
+            if at - released > RELEASE_BYTES:
+                _release(view)
+                released = at
 
 
 def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.ndarray], str]:

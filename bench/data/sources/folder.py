@@ -48,7 +48,7 @@ class FileImages:
         return None
 
 
-def _files_below(folder: Path) -> tuple[list[Path], int]:
+def files_below(folder: Path) -> tuple[list[Path], int]:
     """Image files below a folder, sorted, and the number of other files."""
     found, others = [], 0
     seen = set()
@@ -99,7 +99,8 @@ def find_metadata(folder: Path) -> Path | None:
     return next((folder / name for name in METADATA if (folder / name).is_file()), None)
 
 
-def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read ``metadata.csv`` or ``metadata.parquet``, which must have a column ``file_name``."""
     try:
         table = (
             pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
@@ -117,8 +118,11 @@ def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.Data
             f"{path} has no column 'file_name' (it has {', '.join(map(str, table.columns))})",
             "name the images in a column file_name",
         )
-    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
-    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
+    return table
+
+
+def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
+    """Give the path of each row's image, relative to `root`; one that leads out of it is refused."""
     names = []
     for line, name in enumerate(table["file_name"], 2):
         if pd.isna(name) or "\0" in str(name):
@@ -127,7 +131,14 @@ def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.Data
         if not target.resolve().is_relative_to(root.resolve()) or not target.is_relative_to(root.absolute()):
             raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
         names.append(str(target.relative_to(root.absolute())))
-    rows["where"] = names
+    return names
+
+
+def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
+    table = read_table(path)
+    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
+    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
+    rows["where"] = metadata_names(table, path, root)
     return rows
 
 
@@ -167,7 +178,7 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
         frames, others = [], 0
         for top, split in (splits or {root: ""}).items():
             for folder in _subfolders(top):
-                found, other = _files_below(folder)
+                found, other = files_below(folder)
                 others += other
                 frame = pd.DataFrame(
                     {"where": [str(path.relative_to(root)) for path in found], "category": folder.name}
@@ -179,7 +190,7 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
     if table is None and settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
         raise InputError(f"{root} is a folder of categories and has no columns", "leave out the dataset.* settings")
     if rows.empty:
-        loose, _ = _files_below(root)
+        loose, _ = files_below(root)
         hint = (
             "put each image into a folder named by its category, or list them in metadata.csv"
             if loose

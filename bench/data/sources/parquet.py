@@ -46,7 +46,7 @@ class ParquetImages:
                 table = parquet.read_row_group(group, columns=[f"{self._column}.bytes"])
             except (pa.ArrowException, OSError) as error:
                 raise InputError(
-                    f"{self.files[file]}, row group {group} cannot be read ({_first_line(error)})",
+                    f"{self.files[file]}, row group {group} cannot be read ({first_line(error)})",
                     "fetch the file again",
                 ) from None
             self._held = (file, group, table.column(0).combine_chunks())
@@ -80,7 +80,7 @@ class ParquetImages:
         return hashlib.sha256(self._column.encode() + b"\0" + self._file.tobytes() + self._row.tobytes()).digest()
 
 
-def _holds_bytes(kind: Any) -> bool:
+def holds_bytes(kind: Any) -> bool:
     """Whether a type is a struct with a binary field ``bytes``."""
     import pyarrow as pa
 
@@ -90,7 +90,7 @@ def _holds_bytes(kind: Any) -> bool:
     return pa.types.is_binary(field) or pa.types.is_large_binary(field) or pa.types.is_binary_view(field)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -137,7 +137,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
             if twice:
                 raise InputError(f"{file} has the column {twice[0]!r} more than once", "rename one of them")
             kind = schema.field(settings.image).type
-            if not _holds_bytes(kind):
+            if not holds_bytes(kind):
                 raise InputError(
                     f"{file}: column {settings.image!r} is {kind}, not a struct of bytes and path",
                     "write the images in the Hugging Face image layout",
@@ -147,7 +147,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
             if isinstance(error, PermissionError):
                 raise InputError(f"no permission to read {file}", "change its rights") from None
             raise InputError(
-                f"{file} is no readable Parquet file ({_first_line(error)})", "fetch the file again"
+                f"{file} is no readable Parquet file ({first_line(error)})", "fetch the file again"
             ) from None
         display.update(_class_names(schema.metadata, columns["category"]))
         frame = pd.DataFrame({role: frame[column] for role, column in columns.items()})

@@ -1,0 +1,155 @@
+"""Decisions on networks: the same answers as the run gave, from the decision's folder alone, in Keras and in ONNX."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.cli import main
+from bench.console import Console
+from bench.data.images import decode
+from bench.data.sources.tables import DatasetSettings
+from bench.data.stream import products_of
+from bench.harness import run_study
+from bench.study import parse_setting, read_study
+
+SETTINGS = [
+    "generated.products=160",
+    "generated.categories=8",
+    "split.min_products=10",
+    "pixels=32",
+    "svm.C=[0.001]",
+    "two_layer.epochs=3",
+    "finetuning.epochs=1",
+    "finetuning.share=0.3",
+    "finetuning.learning_rate=0.005",
+    "full.xception_pixels=71",
+    "full.epochs=1",
+    "xception.width=0.05",
+    "report.pictures=false",
+]
+NAMES = ["bottleneck-svm", "bottleneck-2nn-512", "finetuned-svm"]
+FULL = pytest.param("full-xception", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache that holds this catalogue alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("SHELFBENCH_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, cache):
+    """Give the run directory of one backend, made when first asked for."""
+    root, made = tmp_path_factory.mktemp("runs"), {}
+
+    def of(name):
+        names = NAMES if name in NAMES else [name]
+        if names[0] not in made:
+            overrides = [parse_setting(text) for text in SETTINGS]
+            study = read_study("default", [*overrides, (["backends"], names)])
+            made[names[0]] = root / names[0]
+            run_study(study, None, made[names[0]], 1, Console(quiet=True), "shelfbench run test")
+        return made[names[0]]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def catalogue(cache, run):
+    """The BSON of the generated catalogue."""
+    run(NAMES[0])
+    [path] = cache.glob("generated/*/*.bson")
+    return path
+
+
+@pytest.mark.parametrize("name", [*NAMES, FULL])
+def test_the_same_products_get_the_same_answers(run, catalogue, name, tmp_path, monkeypatch):
+    out, folder, answers = run(name), tmp_path / "decision", tmp_path / "answers.csv"
+    words = ["--precision", "0.2", "--confidence", "0.5", "--out", str(folder), "--quiet"]
+    assert main(["decide", str(out), name, *words]) in (0, 3, 4)
+    assert {"network.json", "network.safetensors"} <= {path.name for path in folder.iterdir()}
+    # another machine: no cache, no weights of any backbone
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("deep.backbones._packaged", lambda: pytest.fail("weights from outside the folder"))
+    monkeypatch.setattr("deep.backbones.fetch_weights", lambda *_: pytest.fail("weights from outside the folder"))
+    assert main(["classify", str(folder), str(catalogue), "--out", str(answers), "--workers", "1", "--quiet"]) == 0
+    predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
+    values = json.loads((folder / "decision.json").read_text())
+    with open(answers, newline="") as handle:
+        rows = {int(row["product"]): row for row in csv.DictReader(handle)}
+    assert set(predictions.index) <= set(rows)
+    for product, known in predictions.iterrows():
+        row = rows[product]
+        assert row["suggestion"] == known["predicted"]
+        assert np.log(float(row["confidence"])) == pytest.approx(known["confidence"], abs=1e-5)
+        sure = values["threshold"] is not None and known["confidence"] >= values["threshold"]
+        accepted = sure and known["predicted"] not in values["off"]
+        assert (row["category"] != "review") == accepted
+
+
+def crops(side, count=60):
+    """Crops of the photographs that come with scikit-image, squares of `side`."""
+    from PIL import Image
+    from skimage import data
+
+    photos = [data.astronaut(), data.coffee(), data.chelsea(), data.immunohistochemistry()]
+    rng, squares = np.random.default_rng(0), []
+    for photo in [photos[number % len(photos)] for number in range(count)]:
+        size = int(rng.integers(48, 200))
+        row, column = (int(rng.integers(0, length - size)) for length in photo.shape[:2])
+        square = Image.fromarray(photo[row : row + size, column : column + size])
+        squares.append(np.asarray(square.resize((side, side), Image.Resampling.BICUBIC)))
+    return np.stack(squares)
+
+
+@pytest.mark.parametrize("name", [*NAMES, FULL])
+def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
+    from bench.verdict.bundle import load_decision
+
+    folder = tmp_path / "decision"
+    main(["decide", str(run(name)), name, "--precision", "0.2", "--onnx", "--out", str(folder), "--quiet"])
+    model = load_decision(folder, 1)
+    assert model.warning == ""
+    assert json.loads((folder / "decision.json").read_text())["model"]["onnx"]["input"] == "pixels"
+    side = model.recipe.pixels
+    products = products_of([catalogue], DatasetSettings(), Console(quiet=True))
+    own = [decode(photo, side) for product in products for photo in product.photos]
+    images = np.concatenate([np.stack(own), crops(side)])
+    expected = model.classifier.log_probabilities(model.features.extract(images))
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    [scores] = session.run(["log_probabilities"], {"pixels": images})
+    assert scores.shape == expected.shape
+    assert (scores.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.999
+    assert np.abs(np.maximum(scores, -20) - np.maximum(expected, -20)).max() < 0.01
+
+
+def test_a_network_is_checked_before_it_is_built(tmp_path):
+    from bench.errors import InputError
+    from deep.tuned import Blueprint, TunedExtractor
+
+    wide = {"width": 1e4}
+    for network in ("xception", "inception_v3"):
+        assert Blueprint(network, 299, 10, wide).least_parameters() > 1e15
+    small = Blueprint("xception", 71, 3, {"width": 0.05})
+    assert 10_000 < small.least_parameters() < 200_000
+    for wrong in (
+        {"network": "../evil.h5"},
+        {"network": ["xception"]},
+        {"pixels": 10**9},
+        {"classes": -1},
+        {"settings": {"class_name": "Lambda"}},
+        {"settings": {"width": float("nan")}},
+        {"dropout": "0"},
+    ):
+        with pytest.raises((ValueError, TypeError, InputError)):
+            Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
+    with pytest.raises(InputError, match="holds no readable network"):
+        TunedExtractor(tmp_path)
