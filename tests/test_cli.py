@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from photos import noise_picture
 
-from bench.cli import main, parser
+from bench.arguments import parser
+from bench.cli import main
 
 SMALL = [
     "--backend",

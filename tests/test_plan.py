@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from bench import plan as planning
+from bench.arguments import cores
 from bench.calibration import Calibrated, Calibrator, Extraction, Fitting, Sizes, random_features
-from bench.cli import cores, main
+from bench.cli import main
 from bench.console import Console
 from bench.errors import InputError
 from bench.plan import Plan, plan_study, plan_text
