@@ -138,7 +138,7 @@ def _why(found: Certificate | None) -> str:
         return f"not certifiable: about {found.missing:,} more labelled products would do"
     if found.hopeless:
         return "not certifiable: the precision is below the target at every threshold"
-    return "not certifiable: no threshold is above the target on the labelled products"
+    return "not certifiable: at the strictest thresholds the precision is not above the target"
 
 
 def write_certified(run: RunDirectory, rows: list[dict[str, Any]]) -> None:

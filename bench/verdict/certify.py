@@ -20,6 +20,9 @@ START = 100
 # Numbers of errors looked through for the last failing test; beyond them, at precisions a hair above the target and
 # numbers of products that nobody has, the answer may be a little too large.
 _LOOKED_BACK = 1000
+# Larger samples that are tried when none of this size passes: each by 1% larger than the last.
+_GROWTH = 1.01
+_BORROWED = 20
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ class Certificate:
     acceptance_low, acceptance_high : float
         Exact (Clopper-Pearson) 95% interval of the acceptance on products to come.
     missing : int or None
-        About how many more labelled products would do, if the rates stay as they are; 0 where it is certified, None
-        where no threshold is precise enough, so that more labels alone would not help.
+        About how many more labelled products would do, if the rates stay as they are: with so many the walk would get
+        past its first threshold, which is then stricter. 0 where it is certified, None where a thousand times as many
+        would not do, or it is hopeless.
     hopeless : bool
         Not certified, and at every threshold of the walk the upper bound of the precision is below the target too;
         False where the walk had no threshold at all, since nothing was seen then.
@@ -147,17 +151,10 @@ def certify(
     failed = np.flatnonzero(~passes)
     last = int(failed[0]) if len(failed) else len(walked)
     if last == 0:
-        return Certificate(
-            wanted,
-            level,
-            float("inf"),
-            0,
-            0,
-            len(confidence),
-            *clopper_pearson(0, len(confidence)),
-            _missing(accepted, hits, len(confidence), wanted, level, start),
-            bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level))),
-        )
+        hopeless = bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level)))
+        missing = None if hopeless else _missing(accepted, hits, len(confidence), wanted, level, start)
+        nothing = clopper_pearson(0, len(confidence))
+        return Certificate(wanted, level, float("inf"), 0, 0, len(confidence), *nothing, missing, hopeless)
     cut = walked[last - 1]
     return Certificate(
         wanted,
@@ -281,24 +278,31 @@ def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: flo
 def _missing(
     accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, level: float, start: int
 ) -> int | None:
-    """Further products after which the walk would pass where it begins, coverage and precision being what they are now.
+    """Further products with which the walk would pass where it starts, coverage and precision being what they are now.
 
-    More products also begin it at a stricter threshold: at the first that accepts ``min(start, n / 5)`` of them.
+    With more products it starts at a stricter threshold, of which few products tell now: what they show is drawn
+    towards the precision at today's start, as if that had been seen on `_BORROWED` more. Rounded up to two digits.
     """
-    found = []
-    stricter = 0
-    for count, right in zip(accepted.tolist(), hits.tolist(), strict=True):
-        if count == stricter:
-            continue
-        needed = products_to_certify(Fraction(right, count), target, level)
-        if needed is not None:
-            # with count / total below a fifth it can begin here only where that gives `start` products
-            least = max(needed, start if 5 * count < total else 0)
-            products = max(-(-least * total // count), total + 1)
-            if not stricter or (5 * stricter < total and stricter * products < start * total):
-                found.append(products - total)
-        stricter = count
-    return min(found) if found else None
+    seen = accepted > 0
+    accepted, wrong = accepted[seen], (accepted - hits)[seen]
+    walked = np.flatnonzero(accepted >= min(start, total / 5))
+    if not len(walked):
+        return None
+    first = walked[0]
+    rate = wrong / accepted
+    rate[:first] = (wrong[:first] + _BORROWED * rate[first]) / (accepted[:first] + _BORROWED)
+    sizes = np.unique(np.round(total * _GROWTH ** np.arange(1, 700)))
+    # a hair against rounding: what is a whole number shall stay one
+    counts = np.floor(np.outer(sizes / total, accepted) + 1e-9)
+    at = np.argmax(counts >= np.minimum(start, sizes / 5)[:, None], axis=1)
+    count = counts[np.arange(len(sizes)), at]
+    passes = _passes(np.ceil(count * rate[at] - 1e-9), count, target, level)
+    steady = np.flatnonzero(passes[:-6] & passes[3:-3] & passes[6:])  # and not by a lucky rounding of errors
+    if not len(steady):
+        return None
+    more = max(int(sizes[steady[0]]) - total, 1)
+    digit = 10 ** max(len(str(more)) - 2, 0)
+    return -(-more // digit) * digit
 
 
 def _checked(confidence: np.ndarray) -> np.ndarray:
