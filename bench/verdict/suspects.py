@@ -43,26 +43,42 @@ class HeldOutScores:
     rest: np.ndarray
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Give mean probabilities of some products at a time, float64, shape (products of the block, classes).
+        """Give mean probabilities of some products at a time, float32, shape (products of the block, classes).
 
         The rest of an image is spread evenly over the categories that are not stored of it; rows sum to 1.
         """
         ends = np.append(self.starts, len(self.rest))
         stored = np.bincount(self.row, minlength=len(self.rest))
-        spread = self.rest / np.maximum(self.classes - stored, 1)
+        spread = (self.rest / np.maximum(self.classes - stored, 1)).astype(np.float32)
+        most = max(1, _ELEMENTS // self.classes)
         first = 0
         while first < len(self.starts):
-            most = max(1, _ELEMENTS // self.classes)
             last = max(first + 1, int(np.searchsorted(ends, ends[first] + most, "right")) - 1)
             images = slice(int(ends[first]), int(ends[last]))
             entries = slice(*np.searchsorted(self.row, [images.start, images.stop]).tolist())
-            dense = np.repeat(spread[images, None], self.classes, axis=1)
+            dense = np.empty((images.stop - images.start, self.classes), np.float32)
+            dense[:] = spread[images, None]
             dense[self.row[entries] - images.start, self.code[entries]] = self.probability[entries]
-            counts = np.diff(ends[first : last + 1])
-            if len(dense) > len(counts):
+            if len(dense) > last - first:
                 dense = np.add.reduceat(dense, self.starts[first:last] - images.start, axis=0)
-            yield slice(first, last), dense / dense.sum(axis=1, keepdims=True)
+            dense /= dense.sum(axis=1, keepdims=True)
+            yield slice(first, last), dense
             first = last
+
+    def only(self, products: np.ndarray) -> HeldOutScores:
+        """Keep the products of a mask."""
+        counts = np.diff(np.append(self.starts, len(self.rest)))
+        images = np.repeat(products, counts)
+        entries = images[self.row]
+        return HeldOutScores(
+            np.cumsum(counts[products]) - counts[products],
+            self.labels[products],
+            self.classes,
+            (np.cumsum(images) - 1)[self.row[entries]],
+            self.code[entries],
+            self.probability[entries],
+            self.rest[images],
+        )
 
 
 @dataclass(frozen=True)
@@ -93,14 +109,18 @@ def suspect_labels(scores: HeldOutScores) -> Suspects:
     if count == 0 or scores.classes < 2:
         return Suspects(empty, empty, np.empty(0), np.empty(0))
     inspector = LabelInspector(num_class=scores.classes, verbose=False)
-    for part, probabilities in scores.blocks():
-        inspector.update_confident_thresholds(scores.labels[part], probabilities)
     suggested, own, best = np.empty(count, np.int64), np.empty(count), np.empty(count)
     for part, probabilities in scores.blocks():
-        inspector.score_label_quality(scores.labels[part], probabilities)
+        inspector.update_confident_thresholds(scores.labels[part], probabilities)
         rows = np.arange(len(probabilities))
         suggested[part] = probabilities.argmax(axis=1)
         own[part], best[part] = probabilities[rows, scores.labels[part]], probabilities[rows, suggested[part]]
-    suspects = np.asarray(inspector.get_label_issues(), np.int64)
-    suspects = suspects[suggested[suspects] != scores.labels[suspects]]
+    # only where the scores name another category can there be a suggestion
+    doubtful = np.flatnonzero(suggested != scores.labels)
+    if not len(doubtful):
+        return Suspects(empty, empty, np.empty(0), np.empty(0))
+    doubted = scores.only(suggested != scores.labels)
+    for part, probabilities in doubted.blocks():
+        inspector.score_label_quality(doubted.labels[part], probabilities)
+    suspects = doubtful[np.asarray(inspector.get_label_issues(), np.int64)]
     return Suspects(suspects, suggested[suspects], own[suspects], best[suspects])
