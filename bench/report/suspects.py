@@ -164,8 +164,8 @@ def suspects_grid(run: RunDirectory, backend: str, frame: pd.DataFrame, found: i
         (
             f"{count(found)} of {count(products)} products of validation and test, found by confident learning "
             f"(cleanlab) in the scores of {labels(run, run.backends)[backend].short}; the least probable label first. "
-            "Probabilities: mean over a product's images; what lies outside an image's 100 best categories is spread "
-            "evenly over the others.",
+            "Probabilities: mean over a product's images, before calibration; what lies outside an image's 100 "
+            "best categories is spread evenly over the others.",
             "For a person to look at: nothing is chosen by it. Removing or relabelling products of the certify half or "
             "of test because the model suspects them would void every certificate and flatter every measurement: "
             "check the labels of such a part all alike, or not at all.",

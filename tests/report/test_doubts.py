@@ -117,9 +117,9 @@ def test_suspects_come_from_the_chosen_backend(doubted):
     frame = pd.read_parquet(doubted / "predictions" / f"{BEST}.parquet").set_index("product_id")
     listed = frame.loc[table["product_id"]]
     assert table["label"].tolist() == listed["category"].tolist()
-    # the aggregate of the stored scores is the prediction's own
+    # the mean of the stored scores is the prediction's own, before its calibration
     assert table["suggested"].tolist() == listed["predicted"].tolist()
-    np.testing.assert_allclose(table["suggested_probability"], np.exp(listed["confidence"]), rtol=1e-4)
+    np.testing.assert_allclose(table["suggested_probability"], np.exp(listed["raw_confidence"]), rtol=1e-4)
     text = (doubted / "tables" / "suspects.md").read_text(encoding="utf-8")
     assert "would void every certificate" in text
     assert text.count("\n| ") <= 2 + 25
