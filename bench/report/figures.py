@@ -323,6 +323,19 @@ def _paper_points(axes: Axes) -> None:
         )
 
 
+def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Rows that no other beats: none costs as little and gains as much, and one of the two better.
+
+    Returns
+    -------
+    ndarray of int, shape (front,)
+        By rising cost; of equal rows the first.
+    """
+    order = np.lexsort((-gain, cost))
+    best_before = np.maximum.accumulate(np.append(-np.inf, gain[order]))[:-1]
+    return order[gain[order] > best_before]
+
+
 def _cost(run: RunDirectory) -> Figure | None:
     """Acceptance at 0.9 on test against seconds; None without tables or times."""
     path = run.path / "tables" / "table4.csv"
@@ -354,6 +367,19 @@ def _cost(run: RunDirectory) -> Figure | None:
             zorder=3,
             label=names[row["backend"]].short + ("†" if row["cached"] else ""),
         )
+    front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
+    ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)
+    heights = table["acceptance_90"].to_numpy()[front]
+    axes.step(
+        ends,
+        np.append(heights, heights[-1:]),
+        where="post",
+        color=_MUTED,
+        linewidth=1.2,
+        linestyle=(0, (4, 2)),
+        zorder=2,
+        label="Pareto front: nothing takes more for less",
+    )
     axes.set(
         xscale="log",
         xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6),

@@ -4,10 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from bench.console import Console
-from bench.report.figures import Picture, write_figures
+from bench.report.figures import Picture, pareto_front, write_figures
 from bench.report.inputs import open_run, read_predictions
 from bench.verdict.metrics import acceptance, acceptance_curve
 
@@ -25,7 +27,8 @@ def pictures(count):
 
 def test_every_figure_is_written_twice_over(finished_run):
     names = {path.name for path in (finished_run / "figures").iterdir()}
-    assert names == {f"{name}.{kind}" for name in ("figure2", "figure5", "figure7", "cost") for kind in ("png", "svg")}
+    drawn = ("figure2", "figure5", "figure7", "cost", "reliability")
+    assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
     for path in (finished_run / "figures").glob("*.png"):
         with Image.open(path) as image:
             assert image.width > 900
@@ -71,3 +74,19 @@ def test_the_curve_that_is_drawn_meets_table_4(finished_run):
     for required in ("0.85", "0.9", "0.95"):
         at = np.searchsorted(precision, float(required))  # first drawn corner that is precise enough
         assert share[at] == acceptance(test.confidence, test.correct, required).acceptance
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12))
+def test_the_pareto_front_is_what_no_other_row_beats(rows):
+    cost, gain = np.array(rows, float).T
+    front = pareto_front(cost, gain)
+
+    def beaten(a):
+        return any(x <= cost[a] and y >= gain[a] and (x, y) != (cost[a], gain[a]) for x, y in rows)
+
+    assert {tuple(rows[place]) for place in front} == {
+        tuple(row) for place, row in enumerate(rows) if not beaten(place)
+    }
+    assert len({rows[place] for place in front}) == len(front)
+    assert (np.diff(cost[front]) > 0).all()
+    assert (np.diff(gain[front]) > 0).all()
