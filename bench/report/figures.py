@@ -378,7 +378,7 @@ def _cost(run: RunDirectory) -> Figure | None:
         linewidth=1.2,
         linestyle=(0, (4, 2)),
         zorder=2,
-        label="Pareto front: nothing takes more for less",
+        label="Pareto front",
     )
     axes.set(
         xscale="log",
