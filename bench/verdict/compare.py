@@ -222,6 +222,12 @@ def bootstrap_p(differences: np.ndarray) -> np.ndarray:
     -------
     ndarray of float64, shape (...)
         At least ``2 / (resamples + 1)``; 1 where the two are the same on all resamples.
+
+    Notes
+    -----
+    Of acceptance this test is shy on few products, since a resample moves the last feasible cut a little more than new
+    products would: with SPEC section 7's population seen twice under noise, it rejected at 5% in 3.3% of 1,000 trials
+    with 2,000 products, in 2.8% with 4,000 and in 4.8% with 10,000.
     """
     resamples = differences.shape[-1]
     below = np.count_nonzero(differences <= 0, axis=-1)

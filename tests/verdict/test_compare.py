@@ -317,6 +317,5 @@ def test_intervals_cover_and_a_backend_against_itself_is_told_apart_rarely():
 
 @pytest.mark.slow
 def test_coverage_is_93_to_97_percent_and_false_alarms_3_to_7_percent_in_1000_trials():
-    found = simulate(1000, 4000, 1000, 1)
-    print(found)
-    check_rates(found, 1000, 0.03, 0.07)
+    # on fewer products the test of acceptance is shy: see bootstrap_p
+    check_rates(simulate(1000, 10_000, 399, 1), 1000, 0.03, 0.07)
