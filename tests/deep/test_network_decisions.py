@@ -18,6 +18,8 @@ from bench.study import parse_setting, read_study
 SETTINGS = [
     "generated.products=160",
     "generated.categories=8",
+    "generated.pixels=48",
+    "generated.max_photos=2",
     "split.min_products=10",
     "pixels=32",
     "svm.C=[0.001]",
@@ -30,8 +32,8 @@ SETTINGS = [
     "xception.width=0.05",
     "report.pictures=false",
 ]
-NAMES = ["bottleneck-svm", "bottleneck-2nn-512", "finetuned-svm"]
-FULL = pytest.param("full-xception", marks=pytest.mark.slow)
+NAMES = ["bottleneck-svm", "bottleneck-2nn-512"]
+TUNED = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetuned-svm", "full-xception")]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def catalogue(cache, run):
     return path
 
 
-@pytest.mark.parametrize("name", [*NAMES, FULL])
+@pytest.mark.parametrize("name", [*NAMES, *TUNED])
 def test_the_same_products_get_the_same_answers(run, catalogue, name, tmp_path, monkeypatch):
     out, folder, answers = run(name), tmp_path / "decision", tmp_path / "answers.csv"
     words = ["--precision", "0.2", "--confidence", "0.5", "--out", str(folder), "--quiet"]
@@ -108,7 +110,7 @@ def crops(side, count=60):
     return np.stack(squares)
 
 
-@pytest.mark.parametrize("name", [*NAMES, FULL])
+@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1], *TUNED])
 def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")

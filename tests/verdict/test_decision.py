@@ -138,7 +138,10 @@ def test_too_few_products_are_inconclusive_and_more_of_the_same_would_do():
     same = few.filter(pc.equal(few["role"], "certify"))
     for times in range(1, 20):
         verdict = decide(pa.concat_tables([few, *[same] * (times - 1)]), KEYS, "0.9").verdict
-        assert (verdict == "PASS") == (12 * times >= 12 + decision.missing), times
+        if 12 * times >= 12 + decision.missing:
+            assert verdict == "PASS", times
+        elif 12 * times < (12 + decision.missing) / 2:  # the number is an estimate, and not too high by far
+            assert verdict == "INCONCLUSIVE", times
 
 
 def test_nothing_to_walk_is_not_called_hopeless():
