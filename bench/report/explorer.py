@@ -21,14 +21,9 @@ from bench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_c
 # In thousandths, so that each is the fraction it is written as.
 TARGETS = tuple(range(500, 1000, 5))
 DEPARTMENTS = 12
-LEVEL = 0.95
 _CORNERS = 240  # of a curve: more than its pixels show
 
-MODES = {
-    "plain": "Plain: set on the test products themselves, as the paper does",
-    "tuned": "Fixed on tune, read on test",
-    "certified": "Certified: keeps the precision with 95% confidence",
-}
+MODES = ("plain", "tuned", "certified")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +92,15 @@ def count_cuts(test: Evaluated, code: np.ndarray, number: int, thresholds: np.nd
     return Cuts(accepted, errors)
 
 
-def thresholds_of(products: Evaluated) -> dict[str, np.ndarray]:
-    """Threshold of every mode at every target; +inf where nothing reaches it."""
+def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndarray]:
+    """Threshold of every mode at every target; +inf where nothing reaches it.
+
+    Parameters
+    ----------
+    products : Evaluated
+    level : float
+        Probability with which a certified threshold keeps its precision.
+    """
     test, tune, certify = (products.where(products.role == role) for role in ("test", "tune", "certify"))
     wanted = [Fraction(target, 1000) for target in TARGETS]
 
@@ -111,13 +113,14 @@ def thresholds_of(products: Evaluated) -> dict[str, np.ndarray]:
     certified = np.full(len(wanted), np.inf)
     if len(tune.truth) and len(certify.truth):
         grid = coverage_grid(tune.confidence)
-        certified = certified_thresholds(certify.confidence, certify.correct, grid, wanted, LEVEL)
+        certified = certified_thresholds(certify.confidence, certify.correct, grid, wanted, level)
     return {"plain": cut(test), "tuned": cut(tune), "certified": certified}
 
 
 def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
     """All that the page's script needs, as JSON; None where there are no test products."""
     names = labels(run, run.backends)
+    level = float(run.record.get("study", {}).get("verdict", {}).get("confidence_level", 0.95))
     entries: list[dict[str, Any]] = []
     total, sizes, parts = 0, [0], [""]
     for backend in run.backends:
@@ -127,7 +130,7 @@ def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
         test = products.where(chosen)
         if not len(test.truth):
             return None
-        thresholds = thresholds_of(products)
+        thresholds = thresholds_of(products, level)
         cuts = {mode: count_cuts(test, code[chosen], len(kept), thresholds[mode]) for mode in MODES}
         total, parts = len(test.truth), kept
         sizes = np.bincount(code[chosen], minlength=len(kept)).tolist()
@@ -147,7 +150,11 @@ def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
         "total": total,
         "departments": parts,
         "sizes": sizes,
-        "modes": MODES,
+        "modes": {
+            "plain": "Plain: set on the test products themselves, as the paper does",
+            "tuned": "Fixed on tune, read on test",
+            "certified": f"Certified: keeps the precision with a probability of {100 * level:g}%",
+        },
         "backends": entries,
     }
 
