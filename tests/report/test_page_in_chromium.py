@@ -5,7 +5,10 @@ import shutil
 
 import pandas as pd
 import pytest
+from large_run import make_large_run
 
+from bench.console import Console
+from bench.report.build import build_report
 from bench.report.explorer import TARGETS, explorer_data
 from bench.report.inputs import open_run
 
@@ -142,3 +145,17 @@ def test_it_prints(page):
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert len(page.pdf()) > 20_000
+
+
+@pytest.mark.slow
+def test_twenty_backends_on_a_hundred_thousand_products_open_at_once(browser, tmp_path):
+    run = make_large_run(tmp_path / "run")
+    build_report(run, None, Console(quiet=True))
+    assert (run / "report.html").stat().st_size < 12 * 2**20
+    page = browser.new_page()
+    page.goto((run / "report.html").as_uri())
+    took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    page.fill("#target", "950")
+    assert rows_shown(page)[0] == rows_counted(explorer_data(open_run(run)), TARGETS.index(950), "plain")[0]
+    page.close()
+    assert took < 2000
