@@ -105,7 +105,7 @@ def _known(run: RunDirectory, products: Evaluated, identifiers: np.ndarray, know
     true = known.reindex(identifiers)
     if true.isna().any():
         raise InputError(f"{run.path / 'truth.parquet'} lacks products of the split", DELETE)
-    truth = pd.Categorical(true, categories=list(products.keys)).codes.astype(np.int64)
+    truth = pd.Index(list(products.keys)).get_indexer(pd.Index(true))
     # a true category that no label names is never predicted, and is not what rejected products have
     truth = np.where(truth < 0, -2, truth)
     of_test, held_out = products.split == "test", products.split != "train"

@@ -35,6 +35,7 @@ def page(browser, finished_run):
     """The page, opened; errors of its scripts and requests beyond it fail the test."""
     faults = []
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+    context.set_default_timeout(120_000)  # a loaded machine is not what is tested
     opened = context.new_page()
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
