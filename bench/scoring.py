@@ -18,7 +18,7 @@ from bench.backend import Classifier
 from bench.console import Bar, Console
 from bench.data.features import Features
 from bench.material import Material
-from bench.verdict.metrics import acceptance
+from bench.verdict.metrics import REQUIRED, acceptance
 from bench.verdict.predictions import (
     ImageScores,
     ProductRule,
@@ -35,7 +35,6 @@ from bench.verdict.temperature import fit_temperature
 PREDICT_IMAGES = 8192
 # Scores (images x categories) of `tune` that are held at once: 256 MiB; with more, a draw of its products chooses.
 CHOOSING_SCORES = 1 << 25
-REQUIRED = "0.9"  # the precision at which aggregations are compared (C, §5.1)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 
 from bench.report.inputs import RunDirectory, labels, reading
 from bench.report.render import Grid, share
-from bench.report.table4 import REQUIRED
 from bench.report.tables import write_table
-from bench.verdict.metrics import acceptance
+from bench.verdict.metrics import REQUIRED, acceptance
 from bench.verdict.settings import AGGREGATIONS
 
 MOST = 4  # photos of a product in C (C07); more stand with these

@@ -20,9 +20,10 @@ from bench.report.errors import Photograph, write_errors
 from bench.report.figures import Picture, write_figures
 from bench.report.inputs import open_run, read_predictions
 from bench.report.page import write_page
-from bench.report.table4 import REQUIRED, render_table4
+from bench.report.table4 import render_table4
 from bench.report.tables import write_tables
 from bench.report.trust import write_trust
+from bench.verdict.metrics import REQUIRED
 
 
 def build_report(

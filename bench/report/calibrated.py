@@ -143,7 +143,7 @@ def _diagram(run: RunDirectory, shown: list[Calibration]) -> Figure:
         axes.set_axis_off()
     for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
         _panel(axes, item)
-        axes.set_title(names[item.backend].short, fontsize=9.5, pad=5)
+        axes.set_title(names[item.backend].short, fontsize=8.5, pad=5)  # the longest is as wide as a panel
         if number % across == 0:
             axes.set_ylabel("share that is right")
         if number + across >= len(shown):

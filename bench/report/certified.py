@@ -12,12 +12,11 @@ import pandas as pd
 
 from bench.report.inputs import Evaluated, RunDirectory, labels
 from bench.report.render import MISSING, Grid, interval, share
-from bench.report.table4 import REQUIRED
 from bench.report.tables import write_table
 from bench.verdict.certify import Certificate, certify, coverage_grid
 from bench.verdict.confidence import DEFAULT, MEASURES
-from bench.verdict.intervals import clopper_pearson
-from bench.verdict.metrics import acceptance, exact_target, oracle_bound
+from bench.verdict.intervals import exact_interval
+from bench.verdict.metrics import REQUIRED, acceptance, exact_target, oracle_bound
 
 
 def certified_rows(
@@ -81,7 +80,7 @@ def _on_test(kind: str, threshold: float, test: Evaluated) -> dict[str, Any]:
     row: dict[str, Any] = {f"{kind}_accepted_test": accepted, f"{kind}_right_test": right}
     for name, hits, count in (("acceptance", accepted, total), ("precision", right, accepted)):
         known = count > 0 and not np.isnan(threshold)
-        low, high = clopper_pearson(hits, count) if known else (np.nan, np.nan)
+        low, high = map(float, exact_interval(hits, count) if known else (np.nan, np.nan))
         row |= {
             f"{kind}_{name}_test": hits / count if known else np.nan,
             f"{kind}_{name}_test_low": low,

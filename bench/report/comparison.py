@@ -14,10 +14,9 @@ import pandas as pd
 from bench.errors import InputError
 from bench.report.inputs import BackendLabel, Evaluated, RunDirectory, labels, open_run, read_predictions
 from bench.report.render import MISSING, Grid, share
-from bench.report.table4 import REQUIRED
 from bench.report.tables import write_table
 from bench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
-from bench.verdict.metrics import acceptance, exact_target
+from bench.verdict.metrics import REQUIRED, acceptance, exact_target
 
 _ALPHA = 0.05
 _PLAIN = (

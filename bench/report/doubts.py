@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from bench.report import label_noise, leakage
 from bench.report.inputs import open_run, read_predictions
@@ -33,10 +32,9 @@ def write_doubts(run_dir: Path, chosen: str | None) -> None:
     leaks, noises = [], []
     for backend in run.backends:
         products = read_predictions(run, backend)
-        identifiers = pq.read_table(run.predictions(backend), columns=["product_id"])["product_id"].to_numpy()
-        if twins is not None and (row := leakage.leakage_row(backend, products, identifiers, twins)) is not None:
+        if twins is not None and (row := leakage.leakage_row(backend, products, twins)) is not None:
             leaks.append(row)
-        noises += label_noise.label_noise_rows(run, backend, products, identifiers, truth)
+        noises += label_noise.label_noise_rows(run, backend, products, truth)
     if leaks:
         frame = pd.DataFrame(leaks, columns=list(leakage.COLUMNS))
         write_table(run_dir, "leakage", frame, leakage.leakage_grid(run, frame))

@@ -68,8 +68,7 @@ def write_errors(
 
 def _department_of(run: RunDirectory, keys: tuple[str, ...]) -> tuple[np.ndarray, list[str]]:
     """Group of every category and the groups' names; the category itself where it has no department."""
-    level1 = run.record.get("dataset", {}).get("category_level1") or {}
-    names = [str(level1[key]) if key in level1 else run.categories.get(key, key) for key in keys]
+    names = [run.department(key) for key in keys]
     groups = sorted(set(names))
     return np.array([groups.index(name) for name in names]), groups
 

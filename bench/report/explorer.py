@@ -40,7 +40,7 @@ class Cuts:
     errors: np.ndarray
 
 
-def departments(products: Evaluated, record: dict[str, Any]) -> tuple[list[str], np.ndarray]:
+def departments(products: Evaluated, run: RunDirectory) -> tuple[list[str], np.ndarray]:
     """Departments (the first level of the taxonomy; categories where there is none), the largest apart.
 
     Returns
@@ -50,10 +50,7 @@ def departments(products: Evaluated, record: dict[str, Any]) -> tuple[list[str],
     code : ndarray of int64, shape (n,)
         Department of every product.
     """
-    dataset = record.get("dataset") or {}
-    known, shown = dataset.get("category_level1") or {}, dataset.get("category_names") or {}
-    owner = np.array([str(known.get(key) or shown.get(key) or key) for key in products.keys], object)
-    names, of_key = np.unique(owner.astype(str), return_inverse=True)
+    names, of_key = np.unique([run.department(key) for key in products.keys], return_inverse=True)
     code = of_key[products.truth]
     sizes = np.bincount(code[products.split == "test"], minlength=len(names))
     order = np.argsort(-sizes, kind="stable")
@@ -125,7 +122,7 @@ def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
     total, sizes, parts = 0, [0], [""]
     for backend in run.backends:
         products = read_predictions(run, backend)
-        kept, code = departments(products, run.record)
+        kept, code = departments(products, run)
         chosen = products.split == "test"
         test = products.where(chosen)
         if not len(test.truth):
@@ -160,11 +157,7 @@ def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
 
 
 def _corners(curve: AcceptanceCurve) -> list[list[float]]:
-    precision, share = curve.frontier()
-    if len(precision) > _CORNERS:
-        kept = np.unique(np.linspace(0, len(precision) - 1, _CORNERS).round().astype(int))
-        precision, share = precision[kept], share[kept]
-    return [[round(float(x), 5), round(float(y), 5)] for x, y in zip(precision, share, strict=True)]
+    return [[round(float(x), 5), round(float(y), 5)] for x, y in zip(*curve.frontier(_CORNERS), strict=True)]
 
 
 def explorer_html(data: dict[str, Any]) -> str:

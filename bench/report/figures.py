@@ -285,10 +285,7 @@ def _acceptance_against_precision(run: RunDirectory) -> Figure:
 
 def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the falling staircase, thinned to what a figure can show."""
-    precision, share = curve.frontier()
-    if len(precision) > _POINTS:
-        kept = np.unique(np.linspace(0, len(precision) - 1, _POINTS).round().astype(int))
-        precision, share = precision[kept], share[kept]
+    precision, share = curve.frontier(_POINTS)
     # acceptance(p) holds the value of the next corner to the right
     return np.repeat(precision, 2)[:-1], np.repeat(share, 2)[1:]
 

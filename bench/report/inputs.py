@@ -57,6 +57,11 @@ class RunDirectory:
         """Display names by key."""
         return self.record.get("dataset", {}).get("category_names") or {}
 
+    def department(self, key: str) -> str:
+        """First level of a category's place in the taxonomy; the category itself where it has none."""
+        known = self.record.get("dataset", {}).get("category_level1") or {}
+        return str(known.get(key) or self.categories.get(key, key))
+
     def predictions(self, backend: str) -> Path:
         """Path of a backend's predictions."""
         return self.path / "predictions" / f"{backend}.parquet"

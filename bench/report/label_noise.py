@@ -11,11 +11,10 @@ import pyarrow.parquet as pq
 from bench.errors import InputError
 from bench.report.inputs import DELETE, Evaluated, RunDirectory, labels, reading
 from bench.report.render import MISSING, Grid, share
-from bench.verdict.metrics import acceptance
+from bench.verdict.metrics import REQUIRED, acceptance
 from bench.verdict.noise import against_truth, ceiling, true_precision
 
 ASSUMED = (0.01, 0.02, 0.05, 0.1)
-REQUIRED = "0.9"
 COLUMNS = (
     "backend",
     "noise",
@@ -33,7 +32,7 @@ COLUMNS = (
 
 
 def label_noise_rows(
-    run: RunDirectory, backend: str, products: Evaluated, identifiers: np.ndarray, known: pd.Series | None
+    run: RunDirectory, backend: str, products: Evaluated, known: pd.Series | None
 ) -> list[dict[str, Any]]:
     """One backend's rows: test's precision under assumed shares of wrong labels, and under the known one.
 
@@ -43,8 +42,6 @@ def label_noise_rows(
     backend : str
     products : Evaluated
         Of all splits.
-    identifiers : ndarray, shape (products,)
-        Their product_id.
     known : Series or None
         From `read_truth`.
 
@@ -61,7 +58,7 @@ def label_noise_rows(
         "precision": float(test.correct.mean()),
         "acceptance_90": acceptance(test.confidence, test.correct, REQUIRED).acceptance,
     }
-    rows = [] if known is None else [common | row for row in _known(run, products, identifiers, known)]
+    rows = [] if known is None else [common | row for row in _known(run, products, known)]
     for noise in ASSUMED:
         # c is not known: from never (0) to always (1)
         low, high = (_bounded(common["precision"], noise, agreement) for agreement in (1.0, 0.0))
@@ -100,9 +97,9 @@ def read_truth(run: RunDirectory) -> pd.Series | None:
     return frame.set_index("product_id")["true_category"]
 
 
-def _known(run: RunDirectory, products: Evaluated, identifiers: np.ndarray, known: pd.Series) -> list[dict[str, Any]]:
+def _known(run: RunDirectory, products: Evaluated, known: pd.Series) -> list[dict[str, Any]]:
     """Hold the formula against the truth; nothing where no label of test is wrong."""
-    true = known.reindex(identifiers)
+    true = known.reindex(products.product_id)
     if true.isna().any():
         raise InputError(f"{run.path / 'truth.parquet'} lacks products of the split", DELETE)
     truth = pd.Index(list(products.keys)).get_indexer(pd.Index(true))

@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 
 from bench.report.inputs import Evaluated, RunDirectory, labels, reading
 from bench.report.render import Grid, count, share
-from bench.verdict.metrics import acceptance
+from bench.verdict.metrics import REQUIRED, acceptance
 
-REQUIRED = "0.9"
 COLUMNS = (
     "backend",
     "products",
@@ -55,9 +54,7 @@ def read_twins(run: RunDirectory) -> pd.DataFrame | None:
     return frame[frame["split"] == "test"].groupby("product_id").agg({"kind": "min", "label_differs": "any"})
 
 
-def leakage_row(
-    backend: str, products: Evaluated, identifiers: np.ndarray, twins: pd.DataFrame
-) -> dict[str, Any] | None:
+def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[str, Any] | None:
     """Measure one backend on test with twins and without.
 
     Parameters
@@ -65,8 +62,6 @@ def leakage_row(
     backend : str
     products : Evaluated
         Of all splits.
-    identifiers : ndarray, shape (products,)
-        Their product_id.
     twins : DataFrame
         From `read_twins`.
 
@@ -75,11 +70,10 @@ def leakage_row(
     dict or None
         A row of ``leakage.csv``; None without test products.
     """
-    rows = products.split == "test"
-    test = products.where(rows)
+    test = products.where(products.split == "test")
     if not len(test.truth):
         return None
-    own = twins.reindex(identifiers[rows])
+    own = twins.reindex(test.product_id)
     exact, near = (own["kind"] == "exact").to_numpy(), (own["kind"] == "near").to_numpy()
     alone = ~exact & ~near
     correct = test.correct

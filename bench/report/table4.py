@@ -12,7 +12,6 @@ from bench.report.claims import paper_note, table4_claim
 from bench.report.inputs import labels
 from bench.report.render import MISSING, Grid, interval, seconds, share
 
-REQUIRED = "0.9"  # what production needs (C, §5.1), and what Table 4 is printed at
 COLUMNS = (
     "backend",
     "split",

@@ -23,10 +23,10 @@ from bench.report.inputs import (
     read_predictions,
 )
 from bench.report.render import MISSING, Grid, count, share
-from bench.report.table4 import COLUMNS, REQUIRED, table4_grid
+from bench.report.table4 import COLUMNS, table4_grid
 from bench.storage import write_text, write_whole
 from bench.verdict.intervals import bootstrap_intervals
-from bench.verdict.metrics import Summary, exact_target, precision_by_decile, summarise
+from bench.verdict.metrics import REQUIRED, Summary, exact_target, precision_by_decile, summarise
 
 
 def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,), console: Console | None = None) -> pd.DataFrame:

@@ -11,9 +11,8 @@ from bench.report.aggregated import aggregation_rows, write_aggregation
 from bench.report.calibrated import Calibration, calibrations, write_calibration
 from bench.report.certified import certified_rows, write_certified
 from bench.report.inputs import open_run, read_predictions
-from bench.report.table4 import REQUIRED
 from bench.verdict.confidence import DEFAULT, MEASURES
-from bench.verdict.metrics import exact_target
+from bench.verdict.metrics import REQUIRED, exact_target
 
 
 def write_trust(run_dir: Path, targets: Sequence[str], console: Console | None = None) -> None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from bench.errors import InputError
-from bench.verdict.intervals import clopper_pearson
+from bench.verdict.intervals import exact_interval
 from bench.verdict.metrics import Target, exact_target
 
 START = 100
@@ -148,13 +148,14 @@ def certify(
     accepted, hits = _counts(confidence, correct, grid)
     walked = np.flatnonzero(accepted >= min(start, len(confidence) / 5))
     passes = _passes(accepted[walked] - hits[walked], accepted[walked], wanted, level)
-    failed = np.flatnonzero(~passes)
-    last = int(failed[0]) if len(failed) else len(walked)
+    last = _passed(passes)
+    low, high = exact_interval(int(accepted[walked[last - 1]]) if last else 0, len(confidence))
     if last == 0:
         hopeless = bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level)))
         missing = None if hopeless else _missing(accepted, hits, len(confidence), wanted, level, start)
-        nothing = clopper_pearson(0, len(confidence))
-        return Certificate(wanted, level, float("inf"), 0, 0, len(confidence), *nothing, missing, hopeless)
+        return Certificate(
+            wanted, level, float("inf"), 0, 0, len(confidence), float(low), float(high), missing, hopeless
+        )
     cut = walked[last - 1]
     return Certificate(
         wanted,
@@ -163,7 +164,8 @@ def certify(
         int(accepted[cut]),
         int(hits[cut]),
         len(confidence),
-        *clopper_pearson(int(accepted[cut]), len(confidence)),
+        float(low),
+        float(high),
         0,
         False,
     )
@@ -191,7 +193,7 @@ def certified_thresholds(
     found = np.empty(len(targets))
     for number, target in enumerate(targets):
         passes = _passes(accepted[walked] - hits[walked], accepted[walked], target, level)
-        found[number] = ordered[np.append(passes, False).argmin()]
+        found[number] = ordered[_passed(passes)]
     return found
 
 
@@ -257,6 +259,11 @@ def _counts(confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> tu
     first = np.searchsorted(rising, grid, side="left")
     right = np.append(0, np.cumsum(correct[order], dtype=np.int64))
     return len(rising) - first, right[-1] - right[first]
+
+
+def _passed(passes: np.ndarray) -> int:
+    """How many thresholds a walk passes before its first failure."""
+    return int(np.append(passes, False).argmin())
 
 
 def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: float) -> np.ndarray:

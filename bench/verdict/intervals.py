@@ -26,24 +26,6 @@ class Intervals:
     acceptance: Interval
 
 
-def clopper_pearson(hits: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact (Clopper-Pearson) interval of a share.
-
-    Parameters
-    ----------
-    hits, total : int
-        0 to 1 where `total` is 0: nothing is known.
-    level : float
-        Least probability of covering the true share.
-    """
-    from scipy.special import betaincinv
-
-    tail = (1 - level) / 2
-    low = float(betaincinv(hits, total - hits + 1, tail)) if hits else 0.0
-    high = float(betaincinv(hits + 1, total - hits, 1 - tail)) if hits < total else 1.0
-    return low, high
-
-
 def bootstrap_intervals(
     confidence: np.ndarray,
     correct: np.ndarray,
@@ -86,12 +68,14 @@ def bootstrap_intervals(
     )
 
 
-def exact_interval(hits: np.ndarray, total: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def exact_interval(
+    hits: np.ndarray | int, total: np.ndarray | int, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
     """Exact (Clopper-Pearson) two-sided intervals of shares, all at once.
 
     Parameters
     ----------
-    hits, total : ndarray of int, same shape
+    hits, total : ndarray of int, same shape, or int
         `hits` of `total`; of nothing at all the interval is 0 to 1.
     level : float
         Least probability that an interval holds the true share.
@@ -100,10 +84,10 @@ def exact_interval(hits: np.ndarray, total: np.ndarray, level: float = 0.95) -> 
     -------
     low, high : ndarray of float64, same shape
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     hits, total = np.asarray(hits), np.asarray(total)
     tail = (1 - level) / 2
-    low = np.where(hits > 0, beta.ppf(tail, np.maximum(hits, 1), total - hits + 1), 0.0)
-    high = np.where(hits < total, beta.ppf(1 - tail, hits + 1, np.maximum(total - hits, 1)), 1.0)
+    low = np.where(hits > 0, betaincinv(np.maximum(hits, 1), total - hits + 1, tail), 0.0)
+    high = np.where(hits < total, betaincinv(hits + 1, np.maximum(total - hits, 1), 1 - tail), 1.0)
     return low, high

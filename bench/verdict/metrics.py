@@ -16,6 +16,9 @@ from bench.errors import InputError
 
 Target = float | str | Fraction
 
+REQUIRED = "0.9"
+"""The precision that production needs (C, §5.1); what tables call acceptance at .9 is at this."""
+
 # k * q and p * m are compared in int64: denominators up to here leave room for 9e9 rows.
 _LARGEST_DENOMINATOR = 10**9
 
@@ -67,8 +70,13 @@ class AcceptanceCurve:
         """Precision at every cut, float64, shape (cuts,)."""
         return self.correct / self.accepted
 
-    def frontier(self) -> tuple[np.ndarray, np.ndarray]:
+    def frontier(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Acceptance as a function of the required precision (the axes of C, Fig. 5).
+
+        Parameters
+        ----------
+        most : int, optional
+            Corners to give, evenly thinned; all by default.
 
         Returns
         -------
@@ -78,7 +86,9 @@ class AcceptanceCurve:
         """
         precision = self.precision[::-1]
         best_before = np.concatenate([[-np.inf], np.maximum.accumulate(precision)[:-1]])
-        kept = precision > best_before
+        kept = np.flatnonzero(precision > best_before)
+        if most is not None and len(kept) > most:
+            kept = kept[np.unique(np.linspace(0, len(kept) - 1, most).round().astype(int))]
         return precision[kept], self.accepted[::-1][kept] / max(self.total, 1)
 
 

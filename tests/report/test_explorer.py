@@ -1,5 +1,6 @@
 """What the page's slider shows."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -48,14 +49,16 @@ def test_counts_equal_a_plain_loop():
         assert cuts.errors[row, 0] == np.count_nonzero(taken & ~Test.correct)
 
 
-def test_departments_are_the_first_level_largest_first_and_the_rest_together(products):
+def test_departments_are_the_first_level_largest_first_and_the_rest_together(products, finished_run):
     keys = products.keys
-    names, code = departments(products, {"dataset": {"category_level1": {key: key[-1] for key in keys}}})
+    run = open_run(finished_run)
+    record = {"dataset": {"category_level1": {key: key[-1] for key in keys}}}
+    names, code = departments(products, replace(run, record=record))
     sizes = np.bincount(code[products.split == "test"], minlength=len(names))
     assert sorted(names) == sorted({key[-1] for key in keys})
     assert list(sizes) == sorted(sizes, reverse=True)
     assert all(names[part] == keys[truth][-1] for part, truth in zip(code[:50], products.truth[:50], strict=True))
-    names, code = departments(products, {})
+    names, code = departments(products, replace(run, record={}))
     assert len(names) == DEPARTMENTS
     assert names[-1] == f"{len(keys) - DEPARTMENTS + 1} others"
     assert code.max() == DEPARTMENTS - 1

@@ -12,7 +12,7 @@ from scipy.stats import binom, binomtest
 
 from bench.errors import InputError
 from bench.verdict.certify import binomial_tail, certified_thresholds, certify, coverage_grid, products_to_certify
-from bench.verdict.intervals import clopper_pearson
+from bench.verdict.intervals import exact_interval
 from bench.verdict.metrics import acceptance, exact_target
 
 SHAPE = 1.59  # confidence ~ Beta(1.59, 1), right with that probability: precision .614 over all (SPEC section 7)
@@ -76,8 +76,8 @@ def test_the_binomial_test_and_intervals_are_exact():
         )
     for hits, total in ((0, 7), (7, 7), (3, 10), (912, 1000)):
         expected = binomtest(hits, total).proportion_ci(0.95, "exact")
-        assert clopper_pearson(hits, total) == pytest.approx((expected.low, expected.high), rel=1e-9)
-    assert clopper_pearson(0, 0) == (0, 1)
+        assert exact_interval(hits, total) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert exact_interval(0, 0) == (0, 1)
 
 
 @settings(max_examples=150, deadline=None)
