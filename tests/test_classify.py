@@ -1,5 +1,6 @@
 """Decide on a small run of HOG + SVM, then classify: the same products, other layouts, broken and hostile input."""
 
+import argparse
 import csv
 import io
 import json
@@ -13,10 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from decisions import STRIPES, make_decision, png, striped
 
+from bench.classifying import columns
 from bench.cli import main
 from bench.console import Console
 from bench.data.sources.tables import DatasetSettings
 from bench.data.stream import products_of
+from bench.deciding import choice
+from bench.errors import InputError
 from bench.harness import run_study
 from bench.study import parse_setting, read_study
 
@@ -309,6 +313,24 @@ WRONG = [
     (["decide", "{run}", "hog-svm", "--onnx", "--out", "{tmp}/new"], "no network that ONNX can hold"),
     (["decide", "{run}", "hog-svm"], "--out"),
 ]
+
+
+def test_the_names_of_columns_come_from_set():
+    assert columns([]) == DatasetSettings()
+    named = columns(["dataset.product_id=sku", "dataset.image=photo", "dataset.product_id=7"])
+    assert (named.product_id, named.image) == ("7", "photo")  # the last word counts, and a name is text
+    for text in ("dataset.name=fashion", "dataset=1", "product_id=sku", "dataset.product_id.x=1"):
+        with pytest.raises(InputError, match="means nothing here"):
+            columns([text])
+
+
+def test_what_a_decision_is_asked_for():
+    given = {"precision": "0.95", "confidence": "0.9", "measure": "margin", "all_categories": True, "onnx": False}
+    asked = choice(argparse.Namespace(**given))
+    assert (asked.precision, asked.confidence, asked.measure) == ("0.95", 0.9, "margin")
+    for name, value in (("measure", "Margin"), ("confidence", "95%"), ("confidence", "")):
+        with pytest.raises(InputError):
+            choice(argparse.Namespace(**{**given, name: value}))
 
 
 @pytest.mark.parametrize(("words", "message"), WRONG)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,10 @@ from bench.data.images import decode
 from bench.data.sources.tables import DatasetSettings
 from bench.data.stream import products_of
 from bench.harness import run_study
+from bench.errors import InputError
 from bench.study import parse_setting, read_study
+from bench.verdict.bundle import load_decision
+from deep.onnx_export import export_onnx
 
 SETTINGS = [
     "generated.products=160",
@@ -114,8 +118,6 @@ def crops(side, count=60):
 def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
-    from bench.verdict.bundle import load_decision
-
     folder = tmp_path / "decision"
     main(["decide", str(run(name)), name, "--precision", "0.2", "--onnx", "--out", str(folder), "--quiet"])
     model = load_decision(folder, 1)
@@ -155,3 +157,15 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
             Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
     with pytest.raises(InputError, match="holds no readable network"):
         TunedExtractor(tmp_path)
+
+
+@pytest.mark.parametrize("package", ["onnx", "tf2onnx"])
+def test_without_the_converter_the_remedy_is_said_and_nothing_is_left(run, tmp_path, monkeypatch, package):
+    folder = tmp_path / "decision"
+    assert main(["decide", str(run(NAMES[0])), NAMES[0], "--out", str(folder), "--quiet"]) in (0, 3, 4)
+    model = load_decision(folder, 1)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=f"needs the package {package}") as error:
+        export_onnx(model.features, model.classifier, tmp_path / "model.onnx")
+    assert "shelfbench[onnx]" in error.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["decision"]

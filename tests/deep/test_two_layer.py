@@ -13,7 +13,8 @@ from bench.backend import TrainingData
 from bench.console import Console
 from bench.errors import InputError, RunError
 from deep.engines import keras
-from deep.two_layer import TwoLayer, TwoLayerSettings, log_softmax, two_layer
+from deep.two_layer import TwoLayer, log_softmax, two_layer
+from deep.two_layer_settings import TwoLayerSettings
 
 QUIET = Console(quiet=True)
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.console import Console
 from bench.errors import InputError
+from bench.report.aggregated import aggregation_rows
 from bench.report.build import build_report
 from bench.report.certified import read_certified
 from bench.report.choice import choose
@@ -178,6 +179,18 @@ def test_aggregations_by_number_of_photos(trusted):
     assert (alone == 1).all(axis=None)
     assert set(found[found["chosen"]]["aggregation"]) == {"mean"}
     assert set(found["part"]) == {"tune", "test"}
+
+
+@pytest.mark.parametrize("backend", ["hog-svm", "bottleneck-2nn-4096"])
+@pytest.mark.parametrize("role", ["tune", "test"])
+def test_the_chosen_aggregation_is_as_precise_as_the_predictions(trusted, backend, role):
+    rows = aggregation_rows(open_run(trusted), backend)
+    [chosen] = [row for row in rows if row["chosen"] and (row["part"], row["photos"]) == (role, "all")]
+    known = predictions(trusted, backend, role)
+    assert (chosen["products"], chosen["precision"]) == (len(known), right(known).mean())
+    parts = [row for row in rows if row["chosen"] and row["part"] == role and row["photos"] != "all"]
+    assert sum(row["products"] for row in parts) == len(known)
+    assert sum(row["products"] * row["precision"] for row in parts) == pytest.approx(right(known).sum())
 
 
 def test_the_verdict_tells_what_is_promised(finished_run):
