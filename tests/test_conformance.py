@@ -22,9 +22,10 @@ def build(name):
     return spec.build(settings, BackboneChoice(pixels=32), 1)
 
 
-# the five share two extractors, which are put through their checks once
+# the five share two extractors, which are put through their checks once; the larger networks differ in units alone
+LARGE = NAMES[3:]
 CASES = [
-    pytest.param(name, check, id=f"{name}-{check.__name__}")
+    pytest.param(name, check, id=f"{name}-{check.__name__}", marks=[pytest.mark.slow] if name in LARGE else [])
     for name in NAMES
     for check in CHECKS
     if check not in OF_FEATURES or name in ("hog-svm", "bottleneck-svm")

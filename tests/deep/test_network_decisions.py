@@ -13,8 +13,8 @@ from bench.console import Console
 from bench.data.images import decode
 from bench.data.sources.tables import DatasetSettings
 from bench.data.stream import products_of
-from bench.harness import run_study
 from bench.errors import InputError
+from bench.harness import run_study
 from bench.study import parse_setting, read_study
 from bench.verdict.bundle import load_decision
 from deep.onnx_export import export_onnx

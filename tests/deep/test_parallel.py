@@ -163,6 +163,7 @@ def test_one_and_four_devices_train_alike(curves, network):
     assert four["wrong"]  # five images do not go to four devices in silence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "counts"), [("tensorflow", [4]), ("jax", [1, 4])])
 def test_a_training_goes_on_from_the_middle_of_an_epoch(engine, counts, tmp_path):
     here = _order(_training(None, Checkpoint(tmp_path / "none", "toy")))

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -36,9 +37,7 @@ def data(count=60, tune=15, classes=3):
     return TuningData(images, "pad", train, labels[train], train, held, labels[held], classes, f"data-{count}", 2)
 
 
-def fine(**changes):
-    changes = {"share": 0.6, "epochs": 2, "batch": 16, "learning_rate": 0.01, **changes}
-    return finetuner(LITE, FinetuningSettings(**changes), TrainingSettings())
+FINE = FinetuningSettings(share=0.6, epochs=2, batch=16, learning_rate=0.01)
 
 
 def full(network="xception", training=None, **changes):
@@ -101,8 +100,25 @@ def test_frozen_layers_stay_and_the_others_move(batch_norm):
     np.testing.assert_array_equal(np.asarray(cut(images, training=True)), np.asarray(cut(images, training=False)))
 
 
-def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones():
-    tuned = fine().tune(data(), seed=0, console=QUIET)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A fine-tuning that is done, with logs, and the cache that holds it."""
+    folder = tmp_path_factory.mktemp("finished")
+    tuner = finetuner(LITE, FINE, TrainingSettings(tensorboard=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHELFBENCH_CACHE", str(folder))
+        return tuner.tune(data(), seed=0, console=QUIET), folder
+
+
+@pytest.fixture
+def cached(finished, tmp_path):
+    """The same in a cache of the test's own, not asked for yet."""
+    shutil.copytree(finished[1], tmp_path / "cache")
+    return finetuner(LITE, FINE, TrainingSettings(tensorboard=True))
+
+
+def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones(finished):
+    tuned, _ = finished
     assert not tuned.cached
     assert tuned.classifier is None  # its bottlenecks go to the backend's own
     assert tuned.images == 27  # 9 of the 15 products of each category
@@ -121,24 +137,32 @@ def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones():
     assert features.dtype == np.float32
 
 
-def test_a_training_that_is_done_is_given_again_and_copied_whole(tmp_path):
-    first = fine().tune(data(), seed=0, console=QUIET)
-    again = fine().tune(data(), seed=0, console=QUIET)
+def test_a_training_that_is_done_is_given_again_and_copied_whole(finished, cached, tmp_path):
+    first, _ = finished
+    again = cached.tune(data(), seed=0, console=QUIET)
     assert again.cached
     assert again.features.describe() == first.features.describe()
     pd.testing.assert_frame_equal(again.history, first.history)
-    other = fine().tune(data(), seed=1, console=QUIET)
-    assert not other.cached
-    assert other.features.describe() != first.features.describe()
     (tmp_path / "model").mkdir()
     first.save(tmp_path / "model")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_array_equal(TunedExtractor(tmp_path / "model").extract(images), first.features.extract(images))
 
 
+@pytest.mark.slow
+def test_another_seed_is_another_training(finished, cached):
+    other = cached.tune(data(), seed=1, console=QUIET)
+    assert not other.cached
+    assert other.features.describe() != finished[0].features.describe()
+
+
+@pytest.mark.slow
 def test_the_head_begins_fitted_or_random():
-    fitted = fine(epochs=1, learning_rate=1e-6).tune(data(), seed=0, console=QUIET)
-    random = fine(epochs=1, learning_rate=1e-6, head="random").tune(data(), seed=0, console=QUIET)
+    still = dataclasses.replace(FINE, epochs=1, learning_rate=1e-6)
+    fitted, random = (
+        finetuner(LITE, settings, TrainingSettings()).tune(data(), seed=0, console=QUIET)
+        for settings in (still, dataclasses.replace(still, head="random"))
+    )
     assert fitted.history["val_accuracy"][0] > 0.6
     assert random.history["val_accuracy"][0] < fitted.history["val_accuracy"][0]
     assert random.history["loss"][0] > fitted.history["loss"][0]
@@ -167,6 +191,7 @@ def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_pa
         OwnHead.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_longer_full_training_goes_on_and_precision_is_noted():
     half = full(training=TrainingSettings(precision="mixed_bfloat16"))
     tuned = half.tune(data(), seed=0, console=QUIET)
@@ -177,8 +202,8 @@ def test_a_longer_full_training_goes_on_and_precision_is_noted():
     pd.testing.assert_series_equal(longer.history["loss"][:1], tuned.history["loss"])
 
 
-def test_damage_is_named():
-    tuned = fine(epochs=1).tune(data(), seed=0, console=QUIET)
+def test_damage_is_named(cached):
+    tuned = cached.tune(data(), seed=0, console=QUIET)
     folder = tuned.features.folder
     weights = folder / "network.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7] + b"damaged")
@@ -186,7 +211,7 @@ def test_damage_is_named():
         TunedExtractor(folder).extract(np.zeros((1, 32, 32, 3), np.uint8))
     (folder / "network.json").write_text("{")
     with pytest.raises(InputError, match="delete that folder"):
-        fine(epochs=1).tune(data(), seed=0, console=QUIET)
+        cached.tune(data(), seed=0, console=QUIET)
 
 
 @pytest.mark.slow
@@ -256,13 +281,12 @@ def test_all_eleven_are_built_from_their_entry_points():
         json.dumps(backend.tuner.describe())
 
 
-def test_logs_for_tensorboard_on_request(tmp_path):
-    tuner = finetuner(LITE, FinetuningSettings(share=0.6, epochs=2, batch=16), TrainingSettings(tensorboard=True))
-    tuned = tuner.tune(data(), seed=0, console=QUIET)
+def test_logs_for_tensorboard_on_request(finished):
+    tuned, folder = finished
     import tensorflow as tf
     from tensorflow.core.util import event_pb2
 
-    (log,) = (tmp_path / "cache").rglob("*.tfevents*")
+    (log,) = folder.rglob("*.tfevents*")
     found = {}
     for raw in tf.data.TFRecordDataset(str(log)):
         event = event_pb2.Event.FromString(raw.numpy())

@@ -175,6 +175,7 @@ def test_scores_do_not_depend_on_the_other_rows(usual):
     assert classifier.log_probabilities(data.features[:0]).shape == (0, 4)
 
 
+@pytest.mark.slow  # the harness asks the same of a whole run
 def test_predicts_the_same_in_another_process(tmp_path, usual):
     data, classifier = usual
     np.save(tmp_path / "features.npy", data.features)

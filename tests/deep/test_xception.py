@@ -244,7 +244,13 @@ def test_output_is_float32_in_mixed_precision():
         keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("ablation", sorted(ABLATIONS.keys() - {"pointwise, elu"}))
+@pytest.mark.parametrize(
+    "ablation",
+    [
+        name if name in ("plain", "segments") else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(ABLATIONS.keys() - {"pointwise, elu"})
+    ],
+)
 def test_every_ablation_trains(ablation):
     keras.utils.set_random_seed(0)
     model = xception(71, 10, replace(ABLATIONS[ablation], width=0.125))
