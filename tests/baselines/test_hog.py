@@ -4,6 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from skimage.feature import hog
 
 from baselines.hog import HogExtractor, HogSettings
@@ -37,8 +40,19 @@ def test_dimensions(pixels, cells, blocks, dimensions):
     assert extractor.extract(pictures(1, pixels)).shape == (1, dimensions)
 
 
-@pytest.mark.parametrize("settings", [HogSettings(), HogSettings(pixels=50, cells=8, blocks=3, orientations=6)])
-def test_equals_scikit_image_one_by_one(settings):
+@pytest.mark.parametrize("engine", ["numpy", "skimage"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"cells": 8},
+        {"pixels": 50, "cells": 8, "blocks": 3, "orientations": 6},
+        {"pixels": 33, "cells": 7, "blocks": 1, "orientations": 4},
+        {"pixels": 16, "cells": 1, "blocks": 2, "orientations": 180},
+    ],
+)
+def test_equals_scikit_image_one_by_one(engine, sizes):
+    settings = HogSettings(engine=engine, **sizes)
     images = pictures(3, settings.pixels)
     features = HogExtractor(settings).extract(images)
     assert features.dtype == np.float32
@@ -55,8 +69,23 @@ def test_equals_scikit_image_one_by_one(settings):
         assert np.ptp(row) > 0.05
 
 
-def test_workers_and_batches_change_nothing():
-    settings, images = HogSettings(pixels=48), pictures(45, 48)
+@given(st.integers(2, 20), st.integers(1, 7), st.integers(1, 3), st.integers(1, 18), st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_own_engine_equals_scikit_image_on_few_values(pixels, cells, blocks, orientations, given_data):
+    """Few values make ties between channels, and gradients along the bins' edges."""
+    cells = min(cells, pixels // blocks)
+    if not cells:
+        return
+    few = given_data.draw(st.sampled_from([(0, 1), (0, 255), (7, 8, 9), tuple(range(256))]))
+    image = given_data.draw(arrays(np.uint8, (1, pixels, pixels, 3), elements=st.sampled_from(few)))
+    sizes = {"pixels": pixels, "cells": cells, "blocks": blocks, "orientations": orientations}
+    own, reference = (HogExtractor(HogSettings(engine=name, **sizes)).extract(image) for name in ("numpy", "skimage"))
+    np.testing.assert_allclose(own, reference, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "skimage"])
+def test_workers_and_batches_change_nothing(engine):
+    settings, images = HogSettings(pixels=48, engine=engine), pictures(45, 48)
     alone = HogExtractor(settings, workers=1)
     expected = alone.extract(images)
     pool = pickle.loads(pickle.dumps(HogExtractor(settings, workers=2)))
@@ -120,10 +149,11 @@ def test_every_setting_is_described():
             HogSettings(orientations=8),
             HogSettings(cells=15),
             HogSettings(blocks=3),
+            HogSettings(engine="skimage"),
         )
     ]
-    assert len(set(texts)) == 5
-    assert "scikit-image" in texts[0]
+    assert len(set(texts)) == 6
+    assert "scikit-image" in texts[5]
 
 
 def test_the_backend_imports_nothing_heavy():
