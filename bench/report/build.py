@@ -58,17 +58,17 @@ def build_report(
     run = open_run(run_dir)
     settings = run.record.get("study", {}).get("report", {})
     targets = tuple(dict.fromkeys([REQUIRED, *(str(target) for target in settings.get("targets", []))]))
-    table = write_tables(run_dir, targets, console)
-    write_trust(run_dir, targets, console)
-    write_figures(run_dir, pictures, console)
+    table = write_tables(run, targets, console)
+    write_trust(run, targets, console)
+    write_figures(run, pictures, console)
     choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
     chosen, seed = (choice and choice.backend) or run.backends[0], int(run.record.get("seed") or 0)
     products = {name: held_out(read_predictions(run, name)) for name in run.backends}
     write_comparison(run, products, seed)
     write_categories(run, products, chosen, seed)
     write_errors(run, products, chosen, photograph)
-    write_doubts(run_dir, choice.backend if choice else None)
-    write_page(run_dir, console)
+    write_doubts(run, choice.backend if choice else None)
+    write_page(run, console)
     text = render_table4(table, run.record)
     if choice is None:
         return text

@@ -7,17 +7,17 @@ from pathlib import Path
 import pandas as pd
 
 from bench.report import label_noise, leakage
-from bench.report.inputs import open_run, read_predictions
+from bench.report.inputs import RunDirectory, open_run, read_predictions
 from bench.report.suspects import write_suspects
 from bench.report.tables import write_table
 
 
-def write_doubts(run_dir: Path, chosen: str | None) -> None:
+def write_doubts(run_dir: Path | RunDirectory, chosen: str | None) -> None:
     """Write the tables ``leakage``, ``label_noise`` and ``suspects``, each where the run holds what it needs.
 
     Parameters
     ----------
-    run_dir : Path
+    run_dir : Path or RunDirectory
         A run directory with predictions.
     chosen : str or None
         The backend whose scores name suspected wrong labels (`bench.report.choice`).
@@ -37,8 +37,8 @@ def write_doubts(run_dir: Path, chosen: str | None) -> None:
         noises += label_noise.label_noise_rows(run, backend, products, truth)
     if leaks:
         frame = pd.DataFrame(leaks, columns=list(leakage.COLUMNS))
-        write_table(run_dir, "leakage", frame, leakage.leakage_grid(run, frame))
+        write_table(run.path, "leakage", frame, leakage.leakage_grid(run, frame))
     if noises:
         frame = pd.DataFrame(noises, columns=list(label_noise.COLUMNS))
-        write_table(run_dir, "label_noise", frame, label_noise.label_noise_grid(run, frame))
+        write_table(run.path, "label_noise", frame, label_noise.label_noise_grid(run, frame))
     write_suspects(run, chosen)

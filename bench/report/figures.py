@@ -67,12 +67,14 @@ class Picture:
     caption: str
 
 
-def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, console: Console | None = None) -> None:
+def write_figures(
+    run_dir: Path | RunDirectory, pictures: Sequence[Picture] | None = None, console: Console | None = None
+) -> None:
     """Write every figure of a run into ``figures``.
 
     Parameters
     ----------
-    run_dir : Path
+    run_dir : Path or RunDirectory
         A run directory with ``tables`` written.
     pictures : sequence of Picture, optional
         Random photos for Figure 1; without them an earlier Figure 1 is left as it is.
@@ -93,7 +95,7 @@ def write_figures(run_dir: Path, pictures: Sequence[Picture] | None = None, cons
             drawn["cost"] = cost
         with console.progress(len(drawn), "figures", "figures") as bar:
             for name, figure in drawn.items():
-                save_figure(figure, run_dir / "figures" / name)
+                save_figure(figure, run.path / "figures" / name)
                 bar.update(1)
 
 

@@ -46,11 +46,14 @@ class RunDirectory:
         ``run.json``.
     backends : tuple of str
         Those with predictions, in the order of the record.
+    read : dict of str to Evaluated
+        The products of the backends that `read_predictions` has read, which many tables ask for.
     """
 
     path: Path
     record: dict[str, Any]
     backends: tuple[str, ...]
+    read: dict[str, Evaluated] = field(default_factory=dict, repr=False)
 
     @property
     def categories(self) -> dict[str, str]:
@@ -146,14 +149,16 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
-def open_run(run_dir: Path) -> RunDirectory:
-    """Open a run directory.
+def open_run(run_dir: Path | RunDirectory) -> RunDirectory:
+    """Open a run directory, unless it is open already.
 
     Raises
     ------
     InputError
         If it is none, its record is damaged, or no backend has predictions yet.
     """
+    if isinstance(run_dir, RunDirectory):
+        return run_dir
     path = run_dir / "run.json"
     if not path.is_file():
         raise InputError(f"{run_dir} is no run directory (it has no run.json)", "name the --out of a run")
@@ -220,14 +225,19 @@ def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int
 
 
 def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
-    """Read a backend's products.
+    """Read a backend's products, once; nobody may change them.
 
     Raises
     ------
     InputError
         If the file is damaged, lacks a column or a product of the split, or holds a NaN confidence.
     """
-    path = run.predictions(backend)
+    if backend not in run.read:
+        run.read[backend] = _read_products(run, run.predictions(backend))
+    return run.read[backend]
+
+
+def _read_products(run: RunDirectory, path: Path) -> Evaluated:
     with reading(path):
         columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
         further = [name for name in (*_MEASURED, "raw_confidence") if name in pq.read_schema(path).names]
@@ -275,6 +285,8 @@ def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.nd
     with reading(manifest):
         table = pq.read_table(manifest, columns=["product_id", "split"])
         wanted_ids, wanted = table["product_id"].to_numpy(), _strings(table["split"]).to_numpy().astype(str)
+    if np.array_equal(ids, wanted_ids) and np.array_equal(split, wanted):  # as a run writes them
+        return
     for name in SPLITS:
         missing = np.setdiff1d(wanted_ids[wanted == name], ids[split == name])
         if len(missing):

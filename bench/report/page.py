@@ -26,12 +26,12 @@ from bench.storage import write_text
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
 
 
-def write_page(run_dir: Path, console: Console | None = None) -> None:
+def write_page(run_dir: Path | RunDirectory, console: Console | None = None) -> None:
     """Write ``report.html`` from a run's record, tables and figures.
 
     Parameters
     ----------
-    run_dir : Path
+    run_dir : Path or RunDirectory
         A run directory with ``tables`` and ``figures`` written.
     console : Console, optional
 
@@ -42,43 +42,43 @@ def write_page(run_dir: Path, console: Console | None = None) -> None:
     """
     console = console or Console(quiet=True)
     run = open_run(run_dir)
-    table, metrics, deciles = (_read(run_dir / "tables" / f"{name}.csv") for name in ("table4", "metrics", "deciles"))
+    table, metrics, deciles = (_read(run.path / "tables" / f"{name}.csv") for name in ("table4", "metrics", "deciles"))
     choice = choose(table, metrics, run.record)
     dataset = run.record.get("dataset", {})
-    title = str(dataset.get("title") or dataset.get("name") or run_dir.name)
+    title = str(dataset.get("title") or dataset.get("name") or run.path.name)
     data = explorer_data(run)
     body = "\n".join(
         [
             _verdict(run, title, choice),
             explorer_html(data) if data else "",
-            section("Table 4", table4_grid(table, run.record).html() + _figures(run_dir, ("figure5",))),
-            section("What can be promised", _tables(run_dir, "certified") + _figures(run_dir, ("reliability",)))
-            + _more(run_dir, "Calibration, measures of confidence, photos of a product", _TRUST),
-            section("Which backend is better", _tables(run_dir, "comparison_matrix")),
-            _more(run_dir, "Every pair", ("comparison",)),
-            section("What it costs", _figures(run_dir, ("cost",))),
+            section("Table 4", table4_grid(table, run.record).html() + _figures(run.path, ("figure5",))),
+            section("What can be promised", _tables(run.path, "certified") + _figures(run.path, ("reliability",)))
+            + _more(run.path, "Calibration, measures of confidence, photos of a product", _TRUST),
+            section("Which backend is better", _tables(run.path, "comparison_matrix")),
+            _more(run.path, "Every pair", ("comparison",)),
+            section("What it costs", _figures(run.path, ("cost",))),
             section(
-                "Where it errs", _tables(run_dir, *_ERRORS) + _confusions(run_dir) + _figures(run_dir, ("figure7",))
+                "Where it errs", _tables(run.path, *_ERRORS) + _confusions(run.path) + _figures(run.path, ("figure7",))
             ),
-            _more(run_dir, "Best and worst categories, the surest errors, categories kept", _KINDS),
+            _more(run.path, "Best and worst categories, the surest errors, categories kept", _KINDS),
             details("By size of category", deciles_grid(run, deciles).html()),
-            section("What to doubt", _tables(run_dir, "leakage", "label_noise")),
-            _more(run_dir, "Labels to look at", ("suspects",)),
+            section("What to doubt", _tables(run.path, "leakage", "label_noise")),
+            _more(run.path, "Labels to look at", ("suspects",)),
             section("The data", _data(run)),
-            _figures(run_dir, ("figure1",)),
-            section("Training", _figures(run_dir, ("figure2",))),
+            _figures(run.path, ("figure1",)),
+            section("Training", _figures(run.path, ("figure2",))),
             section(
                 "Every number",
                 details(
                     "Per product and per image, on every split", metrics_grid(run, metrics, targets_of(metrics)).html()
                 )
-                + details("The papers' numbers beside this run's", claims_grid(findings(run_dir)).html()),
+                + details("The papers' numbers beside this run's", claims_grid(findings(run.path)).html()),
             ),
             section("This run", _record(run)),
         ]
     )
-    write_text(run_dir / "report.html", document(title, body))
-    console.log(f"report: {run_dir / 'report.html'}")
+    write_text(run.path / "report.html", document(title, body))
+    console.log(f"report: {run.path / 'report.html'}")
 
 
 def _read(path: Path) -> pd.DataFrame:

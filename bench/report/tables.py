@@ -29,12 +29,14 @@ from bench.verdict.intervals import bootstrap_intervals
 from bench.verdict.metrics import REQUIRED, Summary, exact_target, precision_by_decile, summarise
 
 
-def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,), console: Console | None = None) -> pd.DataFrame:
+def write_tables(
+    run_dir: Path | RunDirectory, targets: Sequence[str] = (REQUIRED,), console: Console | None = None
+) -> pd.DataFrame:
     """Write every table of a run, as CSV, Markdown and LaTeX, into ``tables``.
 
     Parameters
     ----------
-    run_dir : Path
+    run_dir : Path or RunDirectory
         A run directory with predictions.
     targets : sequence of str
         Required precisions for ``metrics``; 0.9 is always among them.
@@ -70,11 +72,11 @@ def write_tables(run_dir: Path, targets: Sequence[str] = (REQUIRED,), console: C
                     )
                 bar.update(1)
     table = pd.DataFrame(cells, columns=list(COLUMNS))
-    write_table(run_dir, "table1", _table1_frame(run.record), table1_grid(run.record))
-    write_table(run_dir, "table2", _table2_frame(run.record), table2_grid(run.record))
-    write_table(run_dir, "metrics", long := pd.DataFrame(metrics), metrics_grid(run, long, wanted))
-    write_table(run_dir, "deciles", by_size := pd.DataFrame(deciles), deciles_grid(run, by_size))
-    write_table(run_dir, "table4", table, table4_grid(table, run.record))
+    write_table(run.path, "table1", _table1_frame(run.record), table1_grid(run.record))
+    write_table(run.path, "table2", _table2_frame(run.record), table2_grid(run.record))
+    write_table(run.path, "metrics", long := pd.DataFrame(metrics), metrics_grid(run, long, wanted))
+    write_table(run.path, "deciles", by_size := pd.DataFrame(deciles), deciles_grid(run, by_size))
+    write_table(run.path, "table4", table, table4_grid(table, run.record))
     return table
 
 

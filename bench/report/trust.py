@@ -10,17 +10,17 @@ from bench.console import Console
 from bench.report.aggregated import aggregation_rows, write_aggregation
 from bench.report.calibrated import Calibration, calibrations, write_calibration
 from bench.report.certified import certified_rows, write_certified
-from bench.report.inputs import open_run, read_predictions
+from bench.report.inputs import RunDirectory, open_run, read_predictions
 from bench.verdict.confidence import DEFAULT, MEASURES
 from bench.verdict.metrics import REQUIRED, exact_target
 
 
-def write_trust(run_dir: Path, targets: Sequence[str], console: Console | None = None) -> None:
+def write_trust(run_dir: Path | RunDirectory, targets: Sequence[str], console: Console | None = None) -> None:
     """Write the tables ``certified``, ``measures``, ``calibration``, ``aggregation`` and the figure ``reliability``.
 
     Parameters
     ----------
-    run_dir : Path
+    run_dir : Path or RunDirectory
         A run directory with predictions.
     targets : sequence of str
         Required precisions; 0.9 is always among them.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.verdict.metrics import Target
-from bench.verdict.resampling import replicates
+from bench.verdict.resampling import replicates_alone
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def bootstrap_intervals(
     confidence = np.asarray(confidence, dtype=np.float64)
     correct = np.asarray(correct, dtype=bool)
     order = np.lexsort((correct, -confidence))
-    found = replicates(confidence[order][None], correct[order][None], target, resamples=resamples, seed=seed)
+    found = replicates_alone(confidence[order], correct[order], target, resamples=resamples, seed=seed)
     precisions, acceptances = found.precision[0], found.acceptance[0]
     tails = [(1 - level) / 2, (1 + level) / 2]
     return Intervals(

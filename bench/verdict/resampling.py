@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,9 @@ from bench.verdict.metrics import Target, exact_target
 _HELD = 1 << 25
 _TOGETHER = 64
 _LENGTH = 256
+
+# How often each product of a block was drawn, shape (resamples, length): of one block for each of some resamples.
+Drawn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,18 +71,9 @@ def replicates(
     at once. Only a block that starts no deeper below 0 than its right products can lift it may hold the last feasible
     cut: those are searched row by row from the loosest on, as a rule one block a resample.
     """
-    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
-    if confidence.shape != correct.shape or confidence.ndim != 2:
-        raise InputError(
-            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one row a backend in each"
-        )
-    if not confidence.size or np.isnan(confidence).any():
-        raise InputError(
-            "no rows to resample" if not confidence.size else "a confidence is NaN",
-            "a rejected row has the confidence -inf",
-        )
+    confidence, correct = _checked(confidence, correct, 2)
     wanted, rows = exact_target(target), confidence.shape[1]
-    backends = [_Blocks.of(*pair) for pair in zip(confidence, correct, strict=True)]
+    backends = [_Blocks.of(*pair, _LENGTH) for pair in zip(confidence, correct, strict=True)]
     found = Replicates(np.empty((len(backends), resamples)), np.empty((len(backends), resamples)))
     rng = np.random.default_rng(seed)
     together = max(1, min(_TOGETHER, _HELD // rows))
@@ -88,6 +85,65 @@ def replicates(
             found.precision[number, part] = right / rows
             found.acceptance[number, part] = accepted / rows
     return found
+
+
+def replicates_alone(
+    confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", *, resamples: int = 1000, seed: int = 0
+) -> Replicates:
+    """Resample the products of one backend: the same distribution as `replicates`, far faster.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        -inf where the product was rejected.
+    correct : ndarray of bool, shape (n,)
+    target : float, str or Fraction
+        Required precision.
+    resamples, seed : int
+
+    Returns
+    -------
+    Replicates
+        Of one backend.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, there is no product, or a confidence is NaN.
+
+    Notes
+    -----
+    How often the right and the wrong products of a block were drawn is multinomial; given that, how often each of them
+    was is multinomial again, and independent of the other blocks. So a resample is drawn in two steps, and the second,
+    by product, only for the blocks that are searched: with some sqrt(n) blocks of sqrt(n) products, a resample costs
+    about sqrt(n).
+    """
+    confidence, correct = _checked(confidence, correct, 1)
+    wanted, rows = exact_target(target), len(confidence)
+    blocks = _Blocks.of(confidence, correct, 1 << max(5, math.isqrt(rows).bit_length()))
+    rng = np.random.default_rng(seed)
+    found = Replicates(np.empty((1, resamples)), np.empty((1, resamples)))
+    together = max(1, _HELD // (8 * blocks.product.size // blocks.length + 8 * blocks.length))
+    for start in range(0, resamples, together):
+        part = slice(start, min(start + together, resamples))
+        sums = rng.multinomial(rows, blocks.sizes / rows, size=part.stop - start).T
+        right, accepted = blocks.search(sums, wanted, lambda block, column: blocks.draw(rng, block, sums[:, column]))  # noqa: B023
+        found.precision[0, part], found.acceptance[0, part] = right / rows, accepted / rows
+    return found
+
+
+def _checked(confidence: np.ndarray, correct: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
+    if confidence.shape != correct.shape or confidence.ndim != dimensions:
+        raise InputError(
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one row a backend in each"
+        )
+    if not confidence.size or np.isnan(confidence).any():
+        raise InputError(
+            "no rows to resample" if not confidence.size else "a confidence is NaN",
+            "a rejected row has the confidence -inf",
+        )
+    return confidence, correct
 
 
 def _counts(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
@@ -104,54 +160,73 @@ class _Blocks:
 
     Attributes
     ----------
+    length : int
     product : ndarray of int64, shape (blocks, length)
         Padded with `n`.
     right, cut : ndarray of bool, shape (blocks, length)
         Whether the product is right; whether a threshold may fall behind it.
-    members : csr_array of int16, shape (2 blocks, n + 1)
-        Row 2 b sums the counts of the wrong products of block b, row 2 b + 1 those of the right ones.
+    cell : ndarray of int64, shape (n,)
+        Of each product, in order of confidence: 2 b + 1 if it is right and in block b, 2 b if wrong.
+    sizes : ndarray of int64, shape (2 blocks,)
+        Products of each cell.
     """
 
+    length: int
     product: np.ndarray
     right: np.ndarray
     cut: np.ndarray
-    members: Any
+    cell: np.ndarray
+    sizes: np.ndarray
 
     @classmethod
-    def of(cls, confidence: np.ndarray, correct: np.ndarray) -> _Blocks:
-        from scipy.sparse import csr_array
-
+    def of(cls, confidence: np.ndarray, correct: np.ndarray, length: int) -> _Blocks:
         rows = len(confidence)
         order = np.argsort(-confidence, kind="stable")
         ordered = confidence[order]
-        number = -(-rows // _LENGTH)
-        product = np.full(number * _LENGTH, rows)
-        right, cut = np.zeros(number * _LENGTH, bool), np.zeros(number * _LENGTH, bool)
+        number = -(-rows // length)
+        product = np.full(number * length, rows)
+        right, cut = np.zeros(number * length, bool), np.zeros(number * length, bool)
         product[:rows] = order
         right[:rows] = correct[order] & (ordered > -np.inf)
         cut[:rows] = np.append(ordered[1:] != ordered[:-1], True) & (ordered > -np.inf)
-        cell = 2 * (np.arange(rows) // _LENGTH) + right[:rows]
-        bounds = np.append(0, np.cumsum(np.bincount(cell, minlength=2 * number)))
+        cell = 2 * (np.arange(rows) // length) + right[:rows]
+        shape = (number, length)
+        sizes = np.bincount(cell, minlength=2 * number)
+        return cls(length, product.reshape(shape), right.reshape(shape), cut.reshape(shape), cell, sizes)
+
+    @cached_property
+    def members(self) -> Any:
+        """csr_array of int16, shape (2 blocks, n + 1): its rows sum the counts of the products of a cell."""
+        from scipy.sparse import csr_array
+
+        rows = len(self.cell)
+        bounds = np.append(0, np.cumsum(self.sizes))
+        order = self.product.ravel()[:rows]
         # int16 is enough for the sum of a block, and a quarter of the traffic
-        members = csr_array(
-            (np.ones(rows, np.int16), order[np.argsort(cell, kind="stable")], bounds), shape=(2 * number, rows + 1)
+        return csr_array(
+            (np.ones(rows, np.int16), order[self._order], bounds),
+            shape=(len(self.sizes), rows + 1),
         )
-        shape = (number, _LENGTH)
-        return cls(product.reshape(shape), right.reshape(shape), cut.reshape(shape), members)
 
     def evaluate(self, counts: np.ndarray, target: Fraction) -> tuple[np.ndarray, np.ndarray]:
         """Right products in all, and products accepted, on every resample; int64, shape (resamples,)."""
+        sums = (self.members @ counts).astype(np.int64)
+        return self.search(
+            sums, target, lambda block, column: counts[self.product[block], column[:, None]].astype(np.int64)
+        )
+
+    def search(self, sums: np.ndarray, target: Fraction, drawn_in: Drawn) -> tuple[np.ndarray, np.ndarray]:
+        """The same from how often the products of each cell were drawn; `drawn_in` asks for those of a block."""
         q, p = target.denominator, target.numerator
-        sums = (self.members @ counts).astype(np.int64).reshape(len(self.product), 2, -1)
-        wrong, right = sums[:, 0], sums[:, 1]
+        wrong, right = sums[::2], sums[1::2]
         score = _before((q - p) * right - p * wrong)
         accepted = _before(right + wrong)
         possible: np.ndarray = np.asarray(score + (q - p) * right >= 0) & self.cut.any(axis=1, keepdims=True)
-        found = np.zeros(counts.shape[1], np.int64)
+        found = np.zeros(sums.shape[1], np.int64)
         left = np.flatnonzero(possible.any(axis=0))
         while len(left):
             block = len(possible) - 1 - possible[::-1, left].argmax(axis=0)
-            drawn = counts[self.product[block], left[:, None]].astype(np.int64)
+            drawn = drawn_in(block, left)
             inside = score[block, left][:, None] + np.cumsum(drawn * (q * self.right[block] - p), axis=1)
             feasible = (inside >= 0) & self.cut[block]
             depth = accepted[block, left][:, None] + np.cumsum(drawn, axis=1)
@@ -159,6 +234,28 @@ class _Blocks:
             possible[block, left] = False
             left = left[~feasible.any(axis=1) & possible[:, left].any(axis=0)]
         return right.sum(axis=0), found
+
+    def draw(self, rng: np.random.Generator, block: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """Spread the draws of one block a resample over its products, int64, shape (resamples, length)."""
+        counts = np.zeros((len(block), self.length), np.int64)
+        for right in (False, True):
+            cell = 2 * block + right
+            times, size = sums[cell, np.arange(len(block))], self.sizes[cell]
+            resample = np.repeat(np.arange(len(block)), times)
+            place = rng.integers(0, size[resample])  # which of the right, or wrong, products of the block
+            # by cell the products stand as in their block
+            where = self._order[self._starts[cell[resample]] + place] % self.length
+            counts += np.bincount(resample * self.length + where, minlength=counts.size).reshape(counts.shape)
+        return counts
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """Places in the order of confidence, by cell."""
+        return np.argsort(self.cell, kind="stable")
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.cumsum(self.sizes) - self.sizes
 
 
 def _before(steps: np.ndarray) -> np.ndarray:
