@@ -3,19 +3,15 @@
 Run with ``pytest tests/benchmarks --benchmark-enable``; without, the pair is run once and its equality checked.
 """
 
-import time
-import tomllib
-from pathlib import Path
-
 import numpy as np
 import pytest
+from pairs import assert_floor
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from baselines.descent import solve
 from baselines.squared_hinge import SquaredHinge
 
-FLOOR = tomllib.loads((Path(__file__).parent / "floors.toml").read_text())["svm"]["ratio"]
 C, ROWS, DIMENSIONS, CLASSES = 1e-3, 3000, 200, 20
 
 
@@ -56,17 +52,7 @@ def test_same_optimum(data):
 
 
 def test_no_slower_than_the_floor(data, pytestconfig):
-    if pytestconfig.getoption("benchmark_disable") and not pytestconfig.getoption("benchmark_enable"):
-        pytest.skip("a ratio of times is measured by nox -s regress, on a machine that does nothing else")
-    features, labels = data
-    seconds = {ours: [], theirs: []}
-    for _ in range(5):  # in turn, so that what else the machine does meets both
-        for method, spent in seconds.items():
-            begun = time.perf_counter()
-            method(features, labels)
-            spent.append(time.perf_counter() - begun)
-    ratio = np.median(seconds[theirs]) / np.median(seconds[ours])
-    assert ratio >= FLOOR, f"only {ratio:.1f} times as fast as LinearSVC; the floor is {FLOOR}"
+    assert_floor("svm", lambda: ours(*data), lambda: theirs(*data), pytestconfig)
 
 
 @pytest.mark.parametrize("method", [ours, theirs])
