@@ -136,8 +136,8 @@ def _why(found: Certificate | None) -> str:
     if found.missing is not None:
         return f"not certifiable: about {found.missing:,} more labelled products would do"
     if found.hopeless:
-        return "not certifiable: the precision is below the target at every threshold"
-    return "not certifiable: at the strictest thresholds the precision is not above the target"
+        return "not certifiable: the precision is below the target at every threshold that can be tested"
+    return "not certifiable: the labelled products do not tell how many more would do"
 
 
 def write_certified(run: RunDirectory, rows: list[dict[str, Any]]) -> None:
