@@ -270,8 +270,8 @@ def _verdict(found: Certificate, off: int) -> tuple[str, str, str]:
     if found.missing is None:
         return (
             INCONCLUSIVE,
-            f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it out; "
-            "what they show does not tell how many more would do",
+            f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it "
+            "out; what they show does not tell how many more would do",
             "a better classifier, or a lower --precision",
         )
     return (
