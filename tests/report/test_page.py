@@ -263,3 +263,16 @@ def test_a_report_is_made_again_whatever_the_study_was(tmp_path):
     (run / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="unknown experiment"):
         report_again(run, QUIET)
+
+
+def test_every_acceptance_says_which_it_is(finished_run):
+    kinds = re.compile("plain|certified|oracle|fixed on tune", re.IGNORECASE)
+    for path in (finished_run / "tables").glob("*.md"):
+        written = path.read_text(encoding="utf-8")
+        assert kinds.search(written) or not re.search(r"acceptance\b|\bacc\.", written, re.IGNORECASE), path.name
+    for name in ("figure5", "figure7", "cost"):
+        texts = re.findall(r"<!-- (.*?) -->", (finished_run / "figures" / f"{name}.svg").read_text(encoding="utf-8"))
+        assert kinds.search(" ".join(texts)), name
+    numbers = re.search(r'<ul class="numbers">(.*?)</ul>', page_of(finished_run), re.DOTALL)
+    assert kinds.search(numbers[1])
+    assert kinds.search(OWN[0].split('class: "axis"')[2])
