@@ -209,6 +209,11 @@ def share(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}".removeprefix("0") if value < 1 else f"{value:.{digits}f}"
 
 
+def asked(value: float) -> str:
+    """A share that was asked for, unrounded: .9, .9999."""
+    return MISSING if math.isnan(value) else f"{value:.9g}".removeprefix("0")
+
+
 def percent(value: float) -> str:
     """A share in words: 86.3%."""
     return MISSING if math.isnan(value) else f"{100 * value:.1f}%"

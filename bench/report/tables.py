@@ -278,7 +278,7 @@ def metrics_grid(run: RunDirectory, frame: pd.DataFrame, targets: Sequence[Fract
         "Precision",
         "Balanced",
         "Top 5",
-        *(f"{kind} at {float(target):g}".replace(" 0.", " .") for target in targets for kind in ("Acc.", "Oracle")),
+        *(f"{kind} at {float(target):.9g}".replace(" 0.", " .") for target in targets for kind in ("Acc.", "Oracle")),
     ]
     rows = []
     for (backend, level, split), part in frame.groupby(["backend", "level", "split"], sort=False):
