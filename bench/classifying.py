@@ -295,8 +295,19 @@ def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
         _WRITERS[kind](rows, handle)
 
 
+class _Lines:
+    """Ends lines by "\\n" alone; the writer quotes a carriage return only where its own lines end by one."""
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+
+    def write(self, line: str) -> None:
+        """Write one line."""
+        self._handle.write(line.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    writer = csv.writer(handle, lineterminator="\n")
+    writer = csv.writer(_Lines(handle), lineterminator="\r\n")
     writer.writerow([field.name for field in fields(Row)])
     for part in rows:
         writer.writerows(astuple(row) for row in part)

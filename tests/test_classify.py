@@ -231,6 +231,18 @@ def test_a_folder_of_images_is_a_product_a_file(tmp_path, capsys):
     assert rows[2]["reason"].startswith("no readable image: ")
 
 
+def test_a_carriage_return_in_a_name_is_quoted(tmp_path, capsys):
+    folder = make_decision(tmp_path / "decision")
+    names = ["a\rb.png", "c\r\nd.png", "e,f.png\r"]
+    image = {"bytes": png(striped("lying", 1)), "path": ""}
+    pq.write_table(pa.table({"product_id": names, "image": [image] * 3}), tmp_path / "odd.parquet")
+    main(["classify", str(folder), str(tmp_path / "odd.parquet"), "--out", str(tmp_path / "out.csv"), "--quiet"])
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as handle:
+        assert [row["product"] for row in csv.DictReader(handle)] == names
+    assert pd.read_csv(tmp_path / "out.csv")["product"].tolist() == names
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"product,category,name,confidence,suggestion,reason\n")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_formats(tmp_path, capsys, suffix):
     folder = make_decision(tmp_path / "decision")
