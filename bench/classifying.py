@@ -296,7 +296,7 @@ def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
 
 
 class _Lines:
-    """Ends lines by "\\n" alone; the writer quotes a carriage return only where its own lines end by one."""
+    """Ends lines by a line feed alone; the writer quotes a carriage return only where its own lines end by one."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle

@@ -312,6 +312,7 @@ WRONG = [
     (["classify", "{decision}", "{tmp}/empty"], "holds no image"),
     (["classify", "{decision}", "{tmp}/text.parquet"], "no readable Parquet"),
     (["classify", "{decision}", "{tmp}/odd.parquet"], "no column 'image'"),
+    (["classify", "{decision}", "{tmp}/latin.parquet"], "column 'product_id' holds text that is not UTF-8"),
     (["classify", "{decision}", "{tmp}/text.bson"], "bad document at byte 0"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "dataset.product_id=id"], "no column"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "seed=1"], "means nothing here"),
@@ -359,6 +360,8 @@ def test_wrong_input_is_one_line(words, message, passed, done, tmp_path, capsys)
     for name in ("text.parquet", "text.bson"):
         (tmp_path / name).write_text("text, and long enough to be read")
     pq.write_table(pa.table({"sku": [1]}), tmp_path / "odd.parquet")
+    latin = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe"))
+    pq.write_table(pa.table({"product_id": latin, "image": [{"bytes": b"", "path": ""}]}), tmp_path / "latin.parquet")
     before = sorted(tmp_path.rglob("*"))
     places = {"decision": passed, "run": done, "tmp": tmp_path}
     assert main([word.format(**places) for word in words] + ["--quiet"]) == 2

@@ -181,7 +181,11 @@ def _ids(file: Path, called: str, settings: DatasetSettings) -> tuple[int, np.nd
         raise InputError(f"{file} is no readable Parquet file ({first_line(error)})", "fetch it again") from None
     if pa.types.is_integer(column.type) and not column.null_count:
         return count, column.to_numpy()
-    return count, _keys(column.to_pylist(), [f"{called}, row {row}" for row in range(count)], file)
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: column {name!r} holds text that is not UTF-8", "write it as UTF-8") from None
+    return count, _keys(values, [f"{called}, row {row}" for row in range(count)], file)
 
 
 def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> str:
