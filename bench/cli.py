@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -195,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.arguments = words
         from bench.console import Console
 
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character is no reason to fail
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = VERBS[options.verb](options, Console(options.quiet))
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()

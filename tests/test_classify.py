@@ -372,6 +372,19 @@ def test_wrong_input_is_one_line(words, message, passed, done, tmp_path, capsys)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("out", [".", "..", "../inside", "{decision}/inside"])
+def test_a_decision_takes_no_folder_in_use(done, passed, tmp_path, capsys, monkeypatch, out):
+    (tmp_path / "here" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "inside")
+    before = sorted([*tmp_path.rglob("*"), *passed.rglob("*")])
+    words = ["decide", str(done), "hog-svm", "--out", out.format(decision=passed), "--quiet"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "name a new" in said
+    assert said.count("\n") == 1
+    assert sorted([*tmp_path.rglob("*"), *passed.rglob("*")]) == before
+
+
 def test_deciding_again_replaces_the_decision(done, passed, tmp_path):
     import shutil
 
