@@ -357,6 +357,7 @@ def _parse(values: Any) -> tuple[Decision, Recipe, dict[str, str], list[tuple[in
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or len(value) > 10_000:
         raise ValueError(f"{what} is no text")
+    value.encode()  # half a character, which JSON can hold, is a ValueError too
     return value
 
 
