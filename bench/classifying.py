@@ -23,7 +23,7 @@ from bench.data.sources.folder import METADATA
 from bench.data.sources.tables import DatasetSettings
 from bench.data.stream import Product, products_of
 from bench.errors import InputError
-from bench.storage import storage_errors, write_whole
+from bench.storage import LineFeeds, storage_errors, write_whole
 from bench.study import build_section, parse_setting
 from bench.verdict.bundle import Model, load_decision
 from bench.verdict.confidence import MEASURES as CONFIDENCES
@@ -295,19 +295,8 @@ def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
         _WRITERS[kind](rows, handle)
 
 
-class _Lines:
-    """Ends lines by a line feed alone; the writer quotes a carriage return only where its own lines end by one."""
-
-    def __init__(self, handle: IO[str]) -> None:
-        self._handle = handle
-
-    def write(self, line: str) -> None:
-        """Write one line."""
-        self._handle.write(line.removesuffix("\r\n") + "\n")
-
-
 def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    writer = csv.writer(_Lines(handle), lineterminator="\r\n")
+    writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
     writer.writerow([field.name for field in fields(Row)])
     for part in rows:
         writer.writerows(astuple(row) for row in part)

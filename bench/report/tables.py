@@ -24,7 +24,7 @@ from bench.report.inputs import (
 )
 from bench.report.render import MISSING, Grid, count, share
 from bench.report.table4 import COLUMNS, table4_grid
-from bench.storage import write_text, write_whole
+from bench.storage import LineFeeds, write_text, write_whole
 from bench.verdict.intervals import bootstrap_intervals
 from bench.verdict.metrics import REQUIRED, Summary, exact_target, precision_by_decile, summarise
 
@@ -97,7 +97,12 @@ def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> No
 
 def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
     """Write a table into a folder as CSV, Markdown and LaTeX."""
-    write_whole(folder / f"{name}.csv", lambda aside: frame.to_csv(aside, index=False, lineterminator="\n"))
+
+    def as_csv(aside: Path) -> None:
+        with open(aside, "w", encoding="utf-8", newline="") as handle:
+            frame.to_csv(LineFeeds(handle), index=False, lineterminator="\r\n")
+
+    write_whole(folder / f"{name}.csv", as_csv)
     write_text(folder / f"{name}.md", grid.markdown())
     write_text(folder / f"{name}.tex", grid.latex())
 
