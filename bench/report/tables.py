@@ -100,7 +100,8 @@ def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> Non
 
     def as_csv(aside: Path) -> None:
         with open(aside, "w", encoding="utf-8", newline="") as handle:
-            frame.to_csv(LineFeeds(handle), index=False, lineterminator="\r\n")
+            lines: Any = LineFeeds(handle)
+            frame.to_csv(lines, index=False, lineterminator="\r\n")
 
     write_whole(folder / f"{name}.csv", as_csv)
     write_text(folder / f"{name}.md", grid.markdown())
