@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 import time
@@ -18,10 +19,11 @@ import numpy as np
 from bench.console import Console
 from bench.data.ahead import in_background
 from bench.data.images import decode_batch
+from bench.data.sources.folder import METADATA
 from bench.data.sources.tables import DatasetSettings
 from bench.data.stream import Product, products_of
 from bench.errors import InputError
-from bench.storage import write_whole
+from bench.storage import LineFeeds, storage_errors, write_whole
 from bench.study import build_section, parse_setting
 from bench.verdict.bundle import Model, load_decision
 from bench.verdict.confidence import MEASURES as CONFIDENCES
@@ -107,6 +109,7 @@ def classify(
         If the decision, a path or the output is not what it must be.
     """
     kind = _kind(out, kind)
+    _check_place(out, folder, paths)
     model = load_decision(folder, workers)
     decision = model.decision
     console.log(f"decision {model.sha256[:16]} of {model.recipe.backend}: {decision.verdict}")
@@ -117,7 +120,9 @@ def classify(
     progress = _Progress(console)
     rows = progress.follow(_rows(model, products_of(paths, settings, console), workers))
     if out is None:
-        _WRITERS[kind](rows, sys.stdout)
+        with storage_errors(Path("stdout")):
+            _WRITERS[kind](rows, sys.stdout)
+            sys.stdout.flush()
     else:
         write_whole(out, lambda aside: _write(kind, rows, aside))
     progress.finish()
@@ -150,6 +155,27 @@ def _kind(out: Path | None, kind: str | None) -> str:
     if out.suffix not in FORMATS:
         raise InputError(f"{out}: the suffix {out.suffix!r} tells no format", "add --format csv, jsonl or parquet")
     return FORMATS[out.suffix]
+
+
+def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse an output that would take the place of an input, be read as one, or spoil the decision."""
+    if out is None:
+        if sys.stdout is None:
+            raise InputError("stdout is closed", "name a file with --out")
+        # products are called as their files are, in any language
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        return
+    if out.is_symlink() or (out.exists() and not out.is_file()):
+        raise InputError(f"{out} is no regular file", "name a new one, or leave out --out to write to stdout")
+    place = out.resolve()
+    if place.parent == folder.resolve():
+        raise InputError(f"{out} lies in the decision, which may hold nothing else", "write it elsewhere")
+    if place in [path.resolve() for path in paths]:
+        raise InputError(f"{out} is what is to be classified", "name another file with --out")
+    for path in paths:
+        if path.resolve() in place.parents and (place.suffix not in (".csv", ".jsonl") or place.name in METADATA):
+            raise InputError(f"{out} would be taken for an input, since it lies in {path}", "write it elsewhere")
 
 
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
@@ -270,7 +296,7 @@ def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
 
 
 def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    writer = csv.writer(handle, lineterminator="\n")
+    writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
     writer.writerow([field.name for field in fields(Row)])
     for part in rows:
         writer.writerows(astuple(row) for row in part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -195,13 +196,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.arguments = words
         from bench.console import Console
 
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character is no reason to fail
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = VERBS[options.verb](options, Console(options.quiet))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed
+            sys.stdout.flush()
         return int(code or 0)
     except ShelfbenchError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _say("stopped; the same command goes on where it was", 130)
+        again = "starts anew" if words[:1] in (["classify"], ["decide"]) else "goes on where it was"
+        return _say(f"stopped; the same command {again}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.errors import InputError, RunError, ShelfbenchError
 
@@ -80,6 +80,20 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+class LineFeeds:
+    """A file for a writer of CSV that ends its lines by CR LF, and so quotes both: here LF alone ends them.
+
+    Python's writer quotes a carriage return only where its own lines end by one, and readers take one for an end.
+    """
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+
+    def write(self, line: str) -> None:
+        """Write one line."""
+        self._handle.write(line.removesuffix("\r\n") + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,12 @@ import argparse
 import csv
 import io
 import json
+import os
+import shlex
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import bson
 import numpy as np
@@ -226,6 +231,18 @@ def test_a_folder_of_images_is_a_product_a_file(tmp_path, capsys):
     assert rows[2]["reason"].startswith("no readable image: ")
 
 
+def test_a_carriage_return_in_a_name_is_quoted(tmp_path, capsys):
+    folder = make_decision(tmp_path / "decision")
+    names = ["a\rb.png", "c\r\nd.png", "e,f.png\r"]
+    image = {"bytes": png(striped("lying", 1)), "path": ""}
+    pq.write_table(pa.table({"product_id": names, "image": [image] * 3}), tmp_path / "odd.parquet")
+    main(["classify", str(folder), str(tmp_path / "odd.parquet"), "--out", str(tmp_path / "out.csv"), "--quiet"])
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as handle:
+        assert [row["product"] for row in csv.DictReader(handle)] == names
+    assert pd.read_csv(tmp_path / "out.csv")["product"].tolist() == names
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"product,category,name,confidence,suggestion,reason\n")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_formats(tmp_path, capsys, suffix):
     folder = make_decision(tmp_path / "decision")
@@ -295,6 +312,7 @@ WRONG = [
     (["classify", "{decision}", "{tmp}/empty"], "holds no image"),
     (["classify", "{decision}", "{tmp}/text.parquet"], "no readable Parquet"),
     (["classify", "{decision}", "{tmp}/odd.parquet"], "no column 'image'"),
+    (["classify", "{decision}", "{tmp}/latin.parquet"], "column 'product_id' holds text that is not UTF-8"),
     (["classify", "{decision}", "{tmp}/text.bson"], "bad document at byte 0"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "dataset.product_id=id"], "no column"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "seed=1"], "means nothing here"),
@@ -342,6 +360,8 @@ def test_wrong_input_is_one_line(words, message, passed, done, tmp_path, capsys)
     for name in ("text.parquet", "text.bson"):
         (tmp_path / name).write_text("text, and long enough to be read")
     pq.write_table(pa.table({"sku": [1]}), tmp_path / "odd.parquet")
+    latin = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe"))
+    pq.write_table(pa.table({"product_id": latin, "image": [{"bytes": b"", "path": ""}]}), tmp_path / "latin.parquet")
     before = sorted(tmp_path.rglob("*"))
     places = {"decision": passed, "run": done, "tmp": tmp_path}
     assert main([word.format(**places) for word in words] + ["--quiet"]) == 2
@@ -350,6 +370,19 @@ def test_wrong_input_is_one_line(words, message, passed, done, tmp_path, capsys)
     assert said.err.count("\n") == 1
     assert said.out in ("", ",".join(COLUMNS) + "\n")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("out", [".", "..", "../inside", "{decision}/inside"])
+def test_a_decision_takes_no_folder_in_use(done, passed, tmp_path, capsys, monkeypatch, out):
+    (tmp_path / "here" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "inside")
+    before = sorted([*tmp_path.rglob("*"), *passed.rglob("*")])
+    words = ["decide", str(done), "hog-svm", "--out", out.format(decision=passed), "--quiet"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "name a new" in said
+    assert said.count("\n") == 1
+    assert sorted([*tmp_path.rglob("*"), *passed.rglob("*")]) == before
 
 
 def test_deciding_again_replaces_the_decision(done, passed, tmp_path):
@@ -392,3 +425,102 @@ def test_another_machine_that_computes_otherwise_is_noticed(tmp_path, capsys):
     (tmp_path / "p.png").write_bytes(png(striped("lying", 1)))
     _, said = classified(capsys, folder, tmp_path / "p.png")
     assert "computes other numbers here" in said
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("photos/a.png", "is what is to be classified"),
+        ("rows.parquet", "is what is to be classified"),
+        ("photos/deep/out.parquet", "would be taken for an input"),
+        ("photos/metadata.csv", "would be taken for an input"),
+        ("decision/out.csv", "lies in the decision"),
+        ("decision/decision.json", "lies in the decision"),
+        ("pipe", "is no regular file"),
+        ("link.csv", "is no regular file"),
+        ("photos", "is no regular file"),
+    ],
+)
+def test_the_output_takes_no_others_place(tmp_path, capsys, out, message):
+    folder = make_decision(tmp_path / "decision")
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "photos" / "a.png").write_bytes(png(striped("lying", 1)))
+    pq.write_table(pa.table({"image": [{"bytes": png(striped("lying", 1)), "path": ""}]}), tmp_path / "rows.parquet")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.csv").symlink_to("photos/a.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    paths = [tmp_path / "photos", tmp_path / "photos" / "a.png", tmp_path / "rows.parquet"]
+    words = ["classify", folder, *paths, "--out", tmp_path / out, "--format", "csv", "--quiet"]
+    assert main(list(map(str, words))) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    beside = ["classify", folder, tmp_path / "photos", "--out", tmp_path / "photos" / "out.csv", "--quiet"]
+    assert main(list(map(str, beside))) == 0
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "message"),
+    [(">&-", 2, "stdout is closed"), ("> /dev/full", 1, "no space left"), ("", 0, "")],
+)
+def test_stdout_of_every_kind(tmp_path, redirection, code, message):
+    if "full" in redirection and not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    folder = make_decision(tmp_path / "decision")
+    (tmp_path / "Hemd über.png").write_bytes(png(striped("lying", 1)))
+    words = [sys.executable, "-m", "bench.cli", "classify", folder, tmp_path / "Hemd über.png", "--quiet"]
+    found = subprocess.run(
+        f"{shlex.join(map(str, words))} {redirection}",
+        shell=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    said = found.stderr.decode()
+    assert found.returncode == code
+    assert message in said
+    assert "defect" not in said
+    assert said.count("\n") == bool(message)
+    assert ("Hemd über.png,lying" in found.stdout.decode()) == (code == 0)
+
+
+def test_products_without_an_id_are_told_apart(tmp_path, capsys):
+    folder = make_decision(tmp_path / "decision")
+    for number, part in enumerate(("train", "test")):
+        for data in (tmp_path / "tables" / part, tmp_path / "shards" / part):
+            data.mkdir(parents=True)
+        (tmp_path / "tables" / part / "a.png").write_bytes(png(striped("lying", number)))
+        (tmp_path / "tables" / part / "metadata.csv").write_text("file_name\na.png\n")
+        image = {"bytes": png(striped("lying", number)), "path": ""}
+        pq.write_table(pa.table({"image": [image]}), tmp_path / "shards" / part / "0.parquet")
+    names = [row["product"] for row in classified(capsys, folder, tmp_path / "tables")[0]]
+    assert sorted(names) == ["test/a.png", "train/a.png"]
+    for kind in ("tables", "shards"):
+        paths = [tmp_path / kind / part for part in ("train", "test")]
+        names = [row["product"] for row in classified(capsys, folder, *paths)[0]]
+        ends = {"tables": "a.png", "shards": "0.parquet, row 0"}[kind]
+        assert names == [f"{path}{os.sep}{ends}" for path in paths]
+
+
+def test_one_product_in_two_shards_is_one_though_the_other_lacks_an_id(tmp_path, capsys):
+    folder = make_decision(tmp_path / "decision")
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    image = {"bytes": png(striped("lying", 1)), "path": ""}
+    pq.write_table(pa.table({"product_id": [7, 8], "image": [image, image]}), shards / "0.parquet")
+    pq.write_table(pa.table({"product_id": [7, None], "image": [image, image]}), shards / "1.parquet")
+    rows, _ = classified(capsys, folder, shards)
+    assert [row["product"] for row in rows] == ["7", "8", "1.parquet, row 1"]
+
+
+def test_a_name_that_no_format_holds_is_refused(tmp_path, capsys):
+    folder = make_decision(tmp_path / "decision")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    try:
+        Path(odd).write_bytes(png(striped("lying", 1)))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert main(["classify", str(folder), odd, "--out", str(tmp_path / "out.csv"), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert "is not UTF-8; rename it" in said
+    assert said.count("\n") == 1

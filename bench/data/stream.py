@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
         is followed; else BSON or Parquet files in it are read; else every image below it is a product, called by its
         path within the folder (or by its whole path where several `paths` are given). Rows of Parquet files (an image
         column ``{bytes, path}``) with one ``product_id`` are a product; without that column each row is one, called by
-        file and row.
+        file (its whole path where several `paths` are given) and row.
     settings : DatasetSettings
         Names of the columns ``image`` and ``product_id``, where they differ from these.
     console : Console
@@ -59,6 +60,10 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist", "correct the path")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # a product may be called by it, and no format could hold that
+            raise InputError(f"the name {os.fsencode(path)!r} is not UTF-8", "rename it") from None
     for path in paths:
         try:
             yield from _products(path, len(paths) > 1, settings, console)
@@ -71,7 +76,7 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
         if path.suffix == ".bson":
             yield from _from_bson(path)
         elif path.suffix == ".parquet":
-            yield from _from_parquet([path], settings)
+            yield from _from_parquet([path], several, settings)
         else:
             yield Product(str(path), (_read(path),))
         return
@@ -79,12 +84,12 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
         raise InputError(f"{path} is neither a file nor a folder", "give images, Parquet, BSON or a folder of them")
     if tables := _tables(path):
         for table in tables:
-            yield from _from_metadata(table, settings)
+            yield from _from_metadata(table, path if several else Path(), table.parent.relative_to(path), settings)
     elif shards := sorted(path.glob("*.bson")):
         for shard in shards:
             yield from _from_bson(shard)
     elif shards := sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet")):
-        yield from _from_parquet(shards, settings)
+        yield from _from_parquet(shards, several, settings)
     else:
         found, others = files_below(path)
         if not found:
@@ -115,18 +120,21 @@ def _from_bson(path: Path) -> Iterator[Product]:
         yield Product(str(key), photos)
 
 
-def _from_metadata(table: Path, settings: DatasetSettings) -> Iterator[Product]:
+def _from_metadata(table: Path, given: Path, below: Path, settings: DatasetSettings) -> Iterator[Product]:
+    """Follow a table; what has no id is called by `given / below / file_name`, since other tables name files too."""
     rows, root = read_table(table), table.parent
     names = metadata_names(rows, table, root)
+    paths = [str(given / below / name) for name in names]
     column = _column(settings, list(rows.columns), table)
-    keys = _keys(rows[column].tolist(), names, table) if column else np.array(names, object)
+    keys = _keys(rows[column].tolist(), paths, table) if column else np.array(paths, object)
     for key, photos in _gathered(keys):
         yield Product(key, tuple(_read(root / names[row]) for row in photos))
 
 
-def _from_parquet(files: Sequence[Path], settings: DatasetSettings) -> Iterator[Product]:
+def _from_parquet(files: Sequence[Path], several: bool, settings: DatasetSettings) -> Iterator[Product]:
     """Look up the ids first (a few bytes a row), then the photos, product by product."""
-    found = [_ids(file, settings) for file in files]
+    names = [str(file) if several else file.name for file in files]
+    found = [_ids(file, name, settings) for file, name in zip(files, names, strict=True)]
     counts = [count for count, _ in found]
     images = ParquetImages(
         tuple(files),
@@ -136,17 +144,20 @@ def _from_parquet(files: Sequence[Path], settings: DatasetSettings) -> Iterator[
     )
     ids = [values for _, values in found if values is not None]
     if not ids:
-        for row in range(len(images)):
-            yield Product(images.where(row), tuple(images.read([row])))
+        places = ((name, row) for name, count in zip(names, counts, strict=True) for row in range(count))
+        for number, (name, row) in enumerate(places):
+            yield Product(f"{name}, row {row}", tuple(images.read([number])))
         return
     if len(ids) < len(files):
         file = next(file for file, (_, values) in zip(files, found, strict=True) if values is None)
         raise InputError(f"{file} has no column {settings.product_id!r}, and others have one", "classify it by itself")
+    if any(values.dtype == object for values in ids):  # whole numbers here and text there: 7 and "7" are one product
+        ids = [values if values.dtype == object else values.astype(str).astype(object) for values in ids]
     for key, photos in _gathered(np.concatenate(ids)):
         yield Product(key, tuple(images.read(photos)))
 
 
-def _ids(file: Path, settings: DatasetSettings) -> tuple[int, np.ndarray | None]:
+def _ids(file: Path, called: str, settings: DatasetSettings) -> tuple[int, np.ndarray | None]:
     """Rows of a Parquet file and their products: whole numbers where they are, else text; None without the column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -170,7 +181,11 @@ def _ids(file: Path, settings: DatasetSettings) -> tuple[int, np.ndarray | None]
         raise InputError(f"{file} is no readable Parquet file ({first_line(error)})", "fetch it again") from None
     if pa.types.is_integer(column.type) and not column.null_count:
         return count, column.to_numpy()
-    return count, _keys(column.to_pylist(), [f"{file.name}, row {row}" for row in range(count)], file)
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: column {name!r} holds text that is not UTF-8", "write it as UTF-8") from None
+    return count, _keys(values, [f"{called}, row {row}" for row in range(count)], file)
 
 
 def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.inputs import Evaluated, RunDirectory, labels
-from bench.report.render import MISSING, Grid, interval, share
+from bench.report.render import MISSING, Grid, asked, interval, share
 from bench.report.tables import write_table
 from bench.verdict.certify import Certificate, certify, coverage_grid
 from bench.verdict.confidence import DEFAULT, MEASURES
@@ -136,8 +136,8 @@ def _why(found: Certificate | None) -> str:
     if found.missing is not None:
         return f"not certifiable: about {found.missing:,} more labelled products would do"
     if found.hopeless:
-        return "not certifiable: the precision is below the target at every threshold"
-    return "not certifiable: at the strictest thresholds the precision is not above the target"
+        return "not certifiable: the precision is below the target at every threshold that can be tested"
+    return "not certifiable: the labelled products do not tell how many more would do"
 
 
 def write_certified(run: RunDirectory, rows: list[dict[str, Any]]) -> None:
@@ -169,7 +169,7 @@ def certified_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
     rows = tuple(
         (
             names[row["backend"]].short,
-            share(row["target"]),
+            asked(row["target"]),
             share(row["plain_acceptance_test"]),
             share(row["tuned_acceptance_test"]),
             _interval(row, "tuned_precision_test"),
@@ -200,7 +200,7 @@ def certified_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
             "Plain: the threshold is fitted on the very test products that it is measured on. Tuned: fixed on the "
             "tune half of validation, then applied to test. Oracle: Eq. 5 of C read literally, which no threshold "
             "reaches. Acc.: share of all products; prec.: precision of what is accepted.",
-            f"{_HOLDS}Probability: {share(level)}. Its acceptance is measured on certify; what it then gives on test "
+            f"{_HOLDS}Probability: {asked(level)}. Its acceptance is measured on certify; what it then gives on test "
             "stands beside it; it was promised for products drawn as validation's are, and the paper's split gives "
             "test a larger share of the small categories. Intervals: exact (Clopper-Pearson), 95%. Labelled "
             "products: those of certify.",

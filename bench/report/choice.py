@@ -98,7 +98,7 @@ class Choice:
         if not row["certified"]:
             return f"A precision of 90% cannot be promised of it: {row['why']}."
         return (
-            f"Certified: with {percent(row['level'])} probability its precision on products to come is at least 90% "
+            f"Certified: with {100 * row['level']:.9g}% probability its precision on products to come is at least 90% "
             f"where it takes {percent(row['certified_acceptance'])} of them (95% interval "
             f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
             f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "

@@ -54,7 +54,7 @@
     draw("text", { class: "tick", x: x(mark / 10), y: box.height - box.bottom + 18, "text-anchor": "middle" }, 10 * mark + "%");
   }
   draw("text", { class: "axis", x: x((1 + from) / 2), y: box.height - 8, "text-anchor": "middle" }, "required precision");
-  draw("text", { class: "axis", transform: `translate(14 ${y(0.5)}) rotate(-90)`, "text-anchor": "middle" }, "acceptance, share of all test products");
+  draw("text", { class: "axis", transform: `translate(14 ${y(0.5)}) rotate(-90)`, "text-anchor": "middle" }, "plain acceptance, share of all test products");
   data.backends.forEach((one, number) => {
     // acceptance(p) is the value of the next corner to the right
     let path = "";

@@ -150,7 +150,7 @@ def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
         "modes": {
             "plain": "Plain: set on the test products themselves, as the paper does",
             "tuned": "Fixed on tune, read on test",
-            "certified": f"Certified: keeps the precision with a probability of {100 * level:g}%",
+            "certified": f"Certified: keeps the precision with a probability of {100 * level:.9g}%",
         },
         "backends": entries,
     }

@@ -264,7 +264,7 @@ def _acceptance_against_precision(run: RunDirectory) -> Figure:
         xlim=(max(0.0, lowest), 1.0),
         ylim=(0, 1.02),
         xlabel="precision of what is accepted",
-        ylabel="acceptance: share of all test products",
+        ylabel="plain acceptance: share of all test products",
         title="Acceptance against precision, test products",
     )
     handles = [handle for _, handle in sorted(drawn, key=lambda item: -item[0])]
@@ -275,7 +275,7 @@ def _acceptance_against_precision(run: RunDirectory) -> Figure:
         handlelength=3.4,
         alignment="left",
         bbox_to_anchor=(0.01, 0.04),
-        title=f"acceptance at precision {required:g}",
+        title=f"plain acceptance at precision {required:g}",
         title_fontsize=8.5,
         frameon=True,
         framealpha=0.85,
@@ -384,7 +384,7 @@ def _cost(run: RunDirectory) -> Figure | None:
         xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6),
         ylim=(0, 1.02),
         xlabel="seconds to extract, fit and predict (logarithmic)",
-        ylabel="acceptance at precision 0.9, test",
+        ylabel="plain acceptance at precision 0.9, test",
         title="What acceptance costs",
     )
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -101,7 +101,10 @@ def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
     if choice and choice.test:
         test = choice.test
         numbers = [
-            (percent(test["acceptance_90"]), "of test products accepted at a precision of at least 90%"),
+            (
+                percent(test["acceptance_90"]),
+                "of test products accepted at a precision of at least 90% (plain: the best threshold on test itself)",
+            ),
             (percent(test["precision"]), "precision where every test product is accepted"),
             (
                 duration(test["seconds"]),
@@ -133,13 +136,13 @@ _CAPTIONS = {
     "figure2": "Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read "
     "with negative exponents, since the printed 7·10^5 and 10^4 would end training at once. "
     "Marks: what was used here.",
-    "figure5": "Figure 5. Acceptance as a function of the required precision, on test. The stars are the two "
+    "figure5": "Figure 5. Plain acceptance as a function of the required precision, on test. The stars are the two "
     f"points the paper states: {paper_note()}.",
     "figure7": "Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulated over the predicted "
     "categories, best first: ranked on one half of tune, thresholds from its other half, both read on test.",
     "reliability": "Reliability on test: how often a backend is right where it claims a probability, before and after "
     "one temperature was fitted on tune. On the diagonal a claim is true.",
-    "cost": "What acceptance costs: acceptance at a precision of 0.9 on test, with 95% intervals, against "
+    "cost": "What acceptance costs: plain acceptance at a precision of 0.9 on test, with 95% intervals, against "
     "seconds. † with features that were computed before, at what they cost then.",
 }
 

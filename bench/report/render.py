@@ -171,8 +171,8 @@ class Grid:
 
 
 def latex_escape(text: str) -> str:
-    """Make text safe for LaTeX."""
-    return text.translate(_LATEX)
+    """Make text safe for LaTeX, where an empty line would end a cell."""
+    return _one_line(text).translate(_LATEX)
 
 
 _MARKDOWN = (
@@ -190,7 +190,11 @@ _MARKDOWN = (
 def _markdown(text: str) -> str:
     for plain, safe in _MARKDOWN:
         text = text.replace(plain, safe)
-    return text.replace("\n", " ")
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"[\r\n]+", " ", text)
 
 
 def _plain(text: str) -> str:
@@ -203,6 +207,11 @@ def share(value: float | None, digits: int = 3) -> str:
     if value is None or math.isnan(value):
         return MISSING
     return f"{value:.{digits}f}".removeprefix("0") if value < 1 else f"{value:.{digits}f}"
+
+
+def asked(value: float) -> str:
+    """A share that was asked for, unrounded: .9, .9999."""
+    return MISSING if math.isnan(value) else f"{value:.9g}".removeprefix("0")
 
 
 def percent(value: float) -> str:

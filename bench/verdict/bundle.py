@@ -186,6 +186,10 @@ def check_place(out: Path) -> None:
     """Refuse a place for a decision that holds something else (`InputError`)."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out} is no folder", "name a new one with --out")
+    if Path.cwd().is_relative_to(out.resolve()):  # it would be replaced under whoever is in it
+        raise InputError(f"{out} is the folder that you are in, or one above it", "name a new one with --out")
+    if (out.resolve().parent / DECISION).exists():
+        raise InputError(f"{out} lies in a decision, which may hold nothing else", "name a new one with --out")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     if names and (DECISION not in names or names - set(LIMITS)):
         raise InputError(f"{out} holds something other than a decision", "name a new folder with --out")
@@ -353,6 +357,7 @@ def _parse(values: Any) -> tuple[Decision, Recipe, dict[str, str], list[tuple[in
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or len(value) > 10_000:
         raise ValueError(f"{what} is no text")
+    value.encode()  # half a character, which JSON can hold, is a ValueError too
     return value
 
 

@@ -47,7 +47,8 @@ class Certificate:
         would not do, or it is hopeless.
     hopeless : bool
         Not certified, and at every threshold of the walk the upper bound of the precision is below the target too;
-        False where the walk had no threshold at all, since nothing was seen then.
+        False where the walk had no threshold at all, since nothing was seen then, and where a threshold too strict for
+        the walk would have passed the test by itself.
     """
 
     target: Fraction
@@ -151,7 +152,9 @@ def certify(
     last = _passed(passes)
     low, high = exact_interval(int(accepted[walked[last - 1]]) if last else 0, len(confidence))
     if last == 0:
-        hopeless = bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level)))
+        below = bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level)))
+        # more products would let the walk start at a stricter threshold, where few have now been seen
+        hopeless = below and not _passes(accepted - hits, accepted, wanted, level).any()
         missing = None if hopeless else _missing(accepted, hits, len(confidence), wanted, level, start)
         return Certificate(
             wanted, level, float("inf"), 0, 0, len(confidence), float(low), float(high), missing, hopeless

@@ -249,7 +249,8 @@ def _part(predictions: pa.Table, role: str, confidence: np.ndarray) -> _Part:
 
 def _verdict(found: Certificate, off: int) -> tuple[str, str, str]:
     """Name the verdict, its reason, and what would change it."""
-    target, level = f"{float(found.target):g}", f"{found.level:.4g}"
+    # all digits: .9999 is not 1, and nothing is promised with certainty
+    target, level = f"{float(found.target):.9g}", repr(found.level)
     if found.certified:
         return (
             PASS,
@@ -262,15 +263,15 @@ def _verdict(found: Certificate, off: int) -> tuple[str, str, str]:
     if found.hopeless:
         return (
             FAIL,
-            f"at no threshold can the precision be {target}: even its upper bounds lie below, on {found.total:,} "
-            "labelled products",
+            f"the precision is not {target} at any threshold that {found.total:,} labelled products can test: even its "
+            "upper bounds lie below",
             "a better classifier, or a lower --precision; more labels alone would not do",
         )
     if found.missing is None:
         return (
             INCONCLUSIVE,
-            f"at no threshold is the observed precision above {target}, though {found.total:,} labelled products do "
-            "not rule it out",
+            f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it "
+            "out; what they show does not tell how many more would do",
             "a better classifier, or a lower --precision",
         )
     return (

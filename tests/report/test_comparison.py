@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -339,3 +342,10 @@ def test_compare_needs_two_backends_of_the_same_products(small_run, capsys, tmp_
 
 def test_p_values_in_print():
     assert [p_value(p) for p in (0.00099, 0.001, 0.0344, 1.0, float("nan"))] == ["< .001", ".001", ".034", "1.000", "–"]
+
+
+def test_a_terminal_that_lacks_a_character_is_no_failure(small_run):
+    words = [sys.executable, "-m", "bench.cli", "compare", str(small_run), *list(BACKENDS)[:2], "--resamples", "20"]
+    found = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (found.returncode, found.stderr) == (0, b"")
+    assert b"A \\u2212 B" in found.stdout

@@ -1,5 +1,6 @@
 """Tables against numbers computed the long way round, and against damaged runs."""
 
+import csv
 import json
 import re
 from fractions import Fraction
@@ -17,7 +18,7 @@ from bench.report.claims import load_claims, table4_claim
 from bench.report.inputs import open_run, read_images, read_predictions
 from bench.report.render import Grid, duration, seconds, share
 from bench.report.table4 import COLUMNS, render_table4
-from bench.report.tables import targets_of, write_tables
+from bench.report.tables import targets_of, write_forms, write_tables
 
 QUIET = Console(quiet=True)
 
@@ -367,3 +368,13 @@ def test_every_row_of_table_4_finds_its_claim():
     columns = [find(name).columns for name in names]
     found = [table4_claim(one["Feature"], one["Classifier"], one["Fine-tuning"]) for one in columns]
     assert [claim.id for claim in found if claim] == ["C33", "C34", "C35", "C36", "C38", "C37"]
+
+
+def test_a_table_of_names_with_line_breaks_has_a_row_each(tmp_path):
+    names = ["car\rret", "win\r\ndows", "new\nline", 'quo"te, and comma']
+    frame = pd.DataFrame({"name": names, "value": [0.1, np.nan, 3, 1e-300]})
+    write_forms(tmp_path, "odd", frame, Grid("t", ("name",), ((names[0],),)))
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "odd.csv"), frame)
+    with open(tmp_path / "odd.csv", newline="", encoding="utf-8") as handle:
+        assert [row[0] for row in csv.reader(handle)] == ["name", *names]
+    assert (tmp_path / "odd.csv").read_bytes().startswith(b"name,value\n")

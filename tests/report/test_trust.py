@@ -248,3 +248,23 @@ def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_
     write_trust(small_run, ("0.9",), QUIET)
     assert figure.read_bytes() != five
     assert figure.with_suffix(".svg").stat().st_size > 1000
+
+
+def test_what_was_asked_for_is_not_rounded_to_certainty(tmp_path):
+    from synthetic_run import make_run
+
+    run = make_run(tmp_path, products=9000, categories=10)
+    record = json.loads((run / "run.json").read_text())
+    record.setdefault("study", {})["verdict"] = {"confidence_level": 0.9999}
+    record["study"]["report"] = {"targets": [0.9, 0.9999]}
+    (run / "run.json").write_text(json.dumps(record))
+    build_report(run, console=QUIET)
+    written = (run / "tables" / "certified.md").read_text()
+    assert "| .9999 |" in written
+    assert "| 1.000 |" not in {f"| {line.split(' | ')[1]} |" for line in written.splitlines() if line.startswith("| ")}
+    assert "Probability: .9999. " in written
+    found = read_certified(run)
+    choice = choose(table(run, "table4"), table(run, "metrics"), record)
+    assert found.query("backend == @choice.backend and target == 0.9")["certified"].all()
+    assert "with 99.99% probability" in choice.promise(found)
+    assert "probability of 99.99%" in (run / "report.html").read_text()

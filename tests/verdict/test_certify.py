@@ -287,3 +287,13 @@ def test_the_valid_thresholds_are_those_of_mapie():
         lengths.append(len(ours))
     assert lengths.count(0) < 60
     assert len(set(lengths)) > 20
+
+
+def test_a_sure_few_among_many_wrong_are_no_hopeless_case():
+    # the 50 surest of 500 are all right, the rest every other time: the walk starts at 100, where 75 are right
+    confidence = np.linspace(1, 0, 500)
+    correct = (np.arange(500) < 50) | (np.arange(500) % 2 == 0)
+    found = certify(confidence, correct, coverage_grid(confidence))
+    assert (found.certified, found.hopeless) == (False, False)
+    assert certify(np.repeat(confidence, 20), np.repeat(correct, 20), coverage_grid(confidence)).certified
+    assert certify(confidence, np.arange(500) % 2 == 0, coverage_grid(confidence)).hopeless

@@ -151,6 +151,20 @@ def test_nothing_to_walk_is_not_called_hopeless():
     assert decision.verdict == "INCONCLUSIVE"
 
 
+def test_targets_and_levels_are_said_to_the_last_digit():
+    table = products(SIZES, skill=6, seed=3)
+    assert " 0.99999999 " in f"{decide(table, KEYS, '0.99999999').reason} "
+    assert "with probability 0.99999999 " in decide(table, KEYS, "0.5", 0.99999999).reason
+
+
+def test_no_error_seen_is_not_called_a_precision_below_the_target():
+    table = products(SIZES, skill=1e9, seed=3)  # never wrong, and 0.999999 wants three million without an error
+    decision = decide(table, KEYS, "0.999999")
+    assert (decision.verdict, decision.missing) == ("INCONCLUSIVE", None)
+    assert "observed precision" not in decision.reason
+    assert "do not rule it out" in decision.reason
+
+
 @pytest.mark.parametrize("measure", ["margin", "entropy"])
 def test_other_measures_of_the_same_order_accept_the_same(measure):
     table = products(SIZES, skill=6, seed=10)

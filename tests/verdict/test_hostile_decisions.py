@@ -274,6 +274,7 @@ CASES = {
     "a temperature of 0": ("sound", set_value("temperature", value=0)),
     "an aggregation that is code": ("sound", set_value("aggregation", value="__import__('os').system('true')")),
     "a category twice": ("sound", set_value("categories", 0, "key", value="standing")),
+    "a category that no format can hold": ("sound", set_value("categories", 0, "key", value="\ud800")),
     "a strange category off": ("sound", set_value("off", value=["nothing"])),
     "a category too few": ("sound", lambda folder, canary: edit(folder, lambda values: values["categories"].pop())),
     "an unknown backend": ("sound", set_value("model", "backend", value="my-own-backend")),
