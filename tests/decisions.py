@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ from PIL import Image
 from baselines.hog import HogExtractor, HogSettings
 from baselines.linear_svm import LinearSVM, SVMSettings
 from bench.backend import TrainingData
+from bench.cli import main
 from bench.console import Console
 from bench.verdict.bundle import Recipe, probe, write_decision
 from bench.verdict.decision import Decision
@@ -94,3 +96,16 @@ def edit(folder: Path, change) -> None:
     change(values)
     path.write_text(json.dumps(values))
     stamp(folder)
+
+
+COLUMNS = ["product", "category", "name", "confidence", "suggestion", "reason"]
+
+
+def classified(capsys, *words):
+    """Rows that classify prints, and what it says on stderr."""
+    capsys.readouterr()
+    assert main(["classify", *map(str, words), "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert not rows or list(rows[0]) == COLUMNS
+    return rows, said.err
