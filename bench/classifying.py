@@ -48,7 +48,7 @@ class Row:
     category : str
         Key of its category, or `REVIEW`.
     name : str
-        Display name of that; empty for `REVIEW`.
+        Display name of the suggestion, accepted or not; empty without one.
     confidence : float or None
         Probability of the suggestion; None where no photo can be read.
     suggestion : str or None
@@ -249,7 +249,7 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
             Row(
                 key,
                 suggestion if accepted else REVIEW,
-                names[suggestion] if accepted else "",
+                names[suggestion],
                 probability,
                 suggestion,
                 reason,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def decide_run(
         {} if backend.load_features else saved["sections"],
         tuple(names.get(key, key) for key in saved["classes"]),
     )
-    console.log(f"{decision.verdict}: writing {out}")
+    console.log(f"writing {out}")
     digest = write_decision(
         out,
         decision,
@@ -245,6 +246,8 @@ def _rests_on(run: RunDirectory, name: str, saved: Mapping[str, Any], command: s
 def _text(decision: Decision, name: str, out: Path, digest: str) -> str:
     """Say it to a person."""
     lines = [f"{decision.verdict}: {name}", f"  {decision.reason}"]
+    if decision.threshold is not None and decision.measure == "probability":
+        lines.append(f"  accepts from a confidence of {math.exp(decision.threshold):.4f} on")
     if decision.remedy:
         lines.append(f"  what would change it: {decision.remedy}")
     if decision.off:

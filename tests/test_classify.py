@@ -131,7 +131,7 @@ def test_a_category_that_is_off_goes_to_review(tmp_path, capsys):
     rows, _ = classified(capsys, folder, *(tmp_path / f"{name}.png" for name in STRIPES))
     assert [row["category"] for row in rows] == ["review", "standing", "slanting"]
     assert [row["reason"] for row in rows] == ["category switched off", "", ""]
-    assert [row["name"] for row in rows] == ["", "Standing", "Slanting"]
+    assert [row["name"] for row in rows] == ["Lying", "Standing", "Slanting"]
 
 
 @pytest.mark.parametrize(

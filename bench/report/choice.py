@@ -40,6 +40,11 @@ class Choice:
     tuned_acceptance: float
     tuned_precision: float
 
+    @property
+    def part(self) -> str:
+        """The part of the data on which it was chosen, in words."""
+        return "the tuning half of validation" if self.basis == "tune" else "validation"
+
     def sentence(self) -> str:
         """The verdict in one sentence."""
         if self.backend is None:
@@ -55,12 +60,12 @@ class Choice:
         cost = duration(float(self.test["seconds"]))
         if not self.test["acceptance_90"]:
             return (
-                f"{self.name} is the best on validation ({percent(self.chosen_at)} at a precision of at "
+                f"{self.name} accepts most on {self.part} ({percent(self.chosen_at)} at a precision of at "
                 f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
                 f"computing."
             )
         return (
-            f"{self.name}, the best on validation, takes {percent(self.test['acceptance_90'])} of the "
+            f"{self.name}, which accepts most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
             f"test products without a person at a precision of at least 90% (95% interval "
             f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
             f"for {cost} of computing."
@@ -70,13 +75,12 @@ class Choice:
         """On what the choice rests, and what a threshold fixed beforehand would have done."""
         if self.backend is None:
             return ""
-        part = "the tuning half of validation" if self.basis == "tune" else "validation"
-        text = f"Chosen on {part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
+        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
             text += (
                 " Table 4 sets each threshold on the very products it measures, as the paper does; the "
-                f"one fixed on {part} takes {percent(self.tuned_acceptance)} of the test products and "
+                f"one fixed on {self.part} takes {percent(self.tuned_acceptance)} of the test products and "
                 f"is right on {percent(self.tuned_precision)} of them{short}."
             )
         return text

@@ -64,6 +64,7 @@
     draw("path", { class: "curve c" + (number % COLOURS), d: path, "stroke-dasharray": DASHES[number % DASHES.length] });
     shown.add(new Option(one.label, String(number)));
   });
+  shown.value = String(data.chosen);
   const line = draw("path", { class: "cursor", d: "" });
   const dots = data.backends.map((_, number) => draw("circle", { class: "dot c" + (number % COLOURS), r: 5 }));
 

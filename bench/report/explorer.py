@@ -160,8 +160,13 @@ def _corners(curve: AcceptanceCurve) -> list[list[float]]:
     return [[round(float(x), 5), round(float(y), 5)] for x, y in zip(*curve.frontier(_CORNERS), strict=True)]
 
 
-def explorer_html(data: dict[str, Any]) -> str:
-    """The part of the page that moves: a slider, the curves, a table and bars; its script and its data."""
+def explorer_html(data: dict[str, Any], chosen: str | None = None) -> str:
+    """The part of the page that moves: a slider, the curves, a table and bars; its script and its data.
+
+    It opens on the departments of the backend `chosen`.
+    """
+    names = [entry["name"] for entry in data["backends"]]
+    data = {**data, "chosen": names.index(chosen) if chosen in names else 0}
     # "<" is the only character with which data could end the element it stands in
     inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     script = (files("bench.report") / "explorer.js").read_text(encoding="utf-8")

@@ -13,7 +13,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerErrorbar
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from PIL import Image
@@ -382,7 +384,7 @@ def _cost(run: RunDirectory) -> Figure | None:
     axes.set(
         xscale="log",
         xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6),
-        ylim=(0, 1.02),
+        ylim=(max(0.0, np.floor(10 * table["acceptance_90_low"].min() - 0.5) / 10), 1.02),
         xlabel="seconds to extract, fit and predict (logarithmic)",
         ylabel="plain acceptance at precision 0.9, test",
         title="What acceptance costs",
@@ -390,5 +392,6 @@ def _cost(run: RunDirectory) -> Figure | None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8.5, labelspacing=0.9)
+    without = {ErrorbarContainer: HandlerErrorbar(xerr_size=0, yerr_size=0)}
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8.5, labelspacing=0.9, handler_map=without)
     return figure

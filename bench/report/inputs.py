@@ -177,7 +177,7 @@ def open_run(run_dir: Path | RunDirectory) -> RunDirectory:
     found = {file.stem for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in known.items() if entry.get("status") == "failed"}
     if not found:
-        raise InputError(f"{run_dir} has no predictions", "let the run finish at least one backend, then report again")
+        raise InputError(f"{run_dir} has no predictions", "run the study: kept results are tables without predictions")
     ordered = [name for name in known if name in found] + sorted(found - set(known))
     return RunDirectory(run_dir, record, tuple(ordered))
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.console import Console
 from bench.errors import InputError
+from bench.report.certified import read_certified
 from bench.report.choice import Choice, choose
 from bench.report.claims import paper_note
 from bench.report.elements import details, document, encoded, flat, pairs, picture, section, status, text
@@ -50,7 +51,7 @@ def write_page(run_dir: Path | RunDirectory, console: Console | None = None) -> 
     body = "\n".join(
         [
             _verdict(run, title, choice),
-            explorer_html(data) if data else "",
+            explorer_html(data, choice.backend if choice else None) if data else "",
             section("Table 4", table4_grid(table, run.record).html() + _figures(run.path, ("figure5",))),
             section("What can be promised", _tables(run.path, "certified") + _figures(run.path, ("reliability",)))
             + _more(run.path, "Calibration, measures of confidence, photos of a product", _TRUST),
@@ -98,6 +99,8 @@ def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
         parts.append(text("No backend can be chosen: the split has no validation products.", "verdict"))
     else:
         parts += [text(choice.sentence(), "verdict"), text(choice.reservation())]
+        if promise := choice.promise(read_certified(run.path)):
+            parts.append(text(promise, "promise"))
     if choice and choice.test:
         test = choice.test
         numbers = [

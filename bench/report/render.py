@@ -150,7 +150,8 @@ class Grid:
         """A `figure` with the table; scrolls by itself where it is too wide."""
 
         def cell(tag: str, text: str, column: int, best: bool = False) -> str:
-            kinds = " ".join(kind for kind, on in (("n", column in self.numeric), ("best", best)) if on)
+            known = (("n", column in self.numeric), ("best", best), ("long", tag == "td" and len(text) > 48))
+            kinds = " ".join(kind for kind, on in known if on)
             attribute = f' class="{kinds}"' if kinds else ""
             return f"<{tag}{attribute}>{html.escape(text)}</{tag}>"
 
