@@ -112,6 +112,7 @@ DRAWINGS = {
     "figure9": Drawing("Xception with and without residual connections (X, Figure 9)", _accuracy, _ON_TUNE),
     "figure10": Drawing("Activation between depthwise and pointwise convolution (X, Figure 10)", _accuracy, _ON_TUNE),
     "segments": Drawing("From one segment to one a channel, at equal parameters (X, §1.2 and §5)", _accuracy, _ON_TUNE),
+    "finetuning": Drawing("How to fine-tune: learning rates and frozen depths", _accuracy, _ON_TUNE),
 }
 
 
