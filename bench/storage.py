@@ -14,6 +14,10 @@ from typing import IO, Any
 
 from bench.errors import InputError, RunError, ShelfbenchError
 
+# What new files may not be; the system tells it only by setting it.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 def cache_dir() -> Path:
     """Folder of what can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
@@ -77,6 +81,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             write(aside)
             with open(aside, "rb+") as handle:
                 os.fsync(handle.fileno())
+            aside.chmod(0o666 & ~_UMASK)  # safetensors lets none but the owner read
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)

@@ -58,6 +58,12 @@ def passed(done, tmp_path_factory):
     return out
 
 
+def test_whoever_may_read_files_may_read_the_decision(passed, tmp_path):
+    (tmp_path / "ordinary").write_text("")
+    modes = {path.stat().st_mode for path in passed.iterdir()}
+    assert modes == {(tmp_path / "ordinary").stat().st_mode}
+
+
 def test_the_folder_holds_what_is_promised(passed, done):
     names = sorted(path.name for path in passed.iterdir())
     assert names == ["classifier.json", "decision.json", "decision.sha256", "weights.safetensors"]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.report.inputs import RunDirectory, category_codes, labels, reading
+from bench.report.label_noise import read_truth
 from bench.report.render import Grid, count, share
 from bench.report.tables import write_table
 from bench.verdict.suspects import HeldOutScores, suspect_labels
 
 LISTED, SHOWN = 1000, 25
+_FIRST = 20
 COLUMNS = (
     "rank",
     "product_id",
@@ -62,7 +66,16 @@ def write_suspects(run: RunDirectory, backend: str | None) -> pd.DataFrame | Non
         },
         columns=list(COLUMNS),
     )
-    write_table(run.path, "suspects", frame, suspects_grid(run, backend, frame, len(found.product), len(products)))
+    grid = suspects_grid(run, backend, frame, len(found.product), len(products))
+    if (truth := read_truth(run)) is not None:
+        wrong = truth.reindex(products["product_id"]).to_numpy() != products["category"].to_numpy()
+        first, listed = wrong[found.product[:_FIRST]], wrong[found.product]
+        note = (
+            f"The truth is known: {count(int(first.sum()))} of the first {count(len(first))} labels are wrong, and "
+            f"{count(int(listed.sum()))} of all {count(len(listed))}, out of {count(int(wrong.sum()))} wrong ones."
+        )
+        grid = replace(grid, notes=(*grid.notes, note))
+    write_table(run.path, "suspects", frame, grid)
     return frame
 
 

@@ -187,6 +187,9 @@ def test_planted_wrong_labels_lead_the_suspects(generated_run):
     first = table.head(8)
     wrong = (first["label"] != truth.loc[first["product_id"]].to_numpy()).mean()
     assert wrong >= 5 * chance, f"{wrong:.2f} of the first are wrong, against {chance:.2f} of all"
+    marks = table["label"] != truth.loc[table["product_id"]].to_numpy()
+    note = f"{marks[:20].sum()} of the first {len(marks[:20])} labels are wrong, and {marks.sum()} of all {len(marks)}"
+    assert note in (generated_run / "tables" / "suspects.md").read_text(encoding="utf-8")
 
 
 def test_run_keeps_its_twins_and_reports_again_from_its_directory_alone(generated_run):
