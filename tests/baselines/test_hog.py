@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.feature import hog
 
+from baselines.gradients import Histograms
 from baselines.hog import HogExtractor, HogSettings
 from bench.errors import InputError, RunError
 
@@ -81,6 +82,20 @@ def test_the_own_engine_equals_scikit_image_on_few_values(pixels, cells, blocks,
     sizes = {"pixels": pixels, "cells": cells, "blocks": blocks, "orientations": orientations}
     own, reference = (HogExtractor(HogSettings(engine=name, **sizes)).extract(image) for name in ("numpy", "skimage"))
     np.testing.assert_allclose(own, reference, rtol=0, atol=1e-5)
+
+
+def test_nothing_of_one_image_is_left_for_the_next():
+    images = pictures(6, 40)
+    images[2], images[3] = 0, 255  # flat ones between
+    together, alone = (np.empty((6, HogSettings(pixels=40, cells=8).dimensions), np.float32) for _ in range(2))
+    histograms = Histograms(40, 8, 2, 9)
+    histograms.fill(together, images)
+    for row in (5, 2, 0, 3, 1, 4):
+        Histograms(40, 8, 2, 9).fill(alone[row : row + 1], images[row : row + 1])
+    np.testing.assert_array_equal(together, alone)
+    again = np.empty_like(together)
+    histograms.fill(again[::-1], images[::-1])
+    np.testing.assert_array_equal(again, together)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "skimage"])
