@@ -259,7 +259,8 @@ def table3x_grid(devices: Sequence[Measurements]) -> Grid:
             "Parameters: trainable; those of a network with dense layers over its grid depend on its images' size. "
             f"The paper's steps are of {gpus['gpus']} {gpus['model']} together, ours of one device. Batches lie on the "
             "device but for the columns of JPEG. FLOP/s: three times those of the way forward, as a share of what the "
-            f"device makes of a large square matrix product ({'; '.join(peaks) or 'not measured'}).",
+            "device makes of large square matrix products, the fastest of three sizes "
+            f"({'; '.join(peaks) or 'not measured'}); a convolution that saves multiplications may lie above it.",
             *failures(devices, ("full",)),
         ),
     )
