@@ -26,8 +26,9 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if not os.environ.get("SHELFBENCH_DATA"):
         session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
-    # a file's tests share networks that take seconds to build
-    session.run("pytest", "--numprocesses", "auto", "--dist", "loadfile", *session.posargs)
+    # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
+    distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *distribution, *session.posargs)
 
 
 @nox.session

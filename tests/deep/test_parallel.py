@@ -143,14 +143,24 @@ def _in_child(engine, what, *given):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax"])
+# what both engines and both networks have in common is tried once a run: the other two are slow
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("tensorflow", "batch norm"),
+        ("jax", "plain"),
+        pytest.param(("tensorflow", "plain"), marks=pytest.mark.slow),
+        pytest.param(("jax", "batch norm"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
 def curves(request):
-    return _in_child(request.param, "curves")
+    engine, network = request.param
+    return _in_child(engine, "curves", network)
 
 
-@pytest.mark.parametrize("network", ["plain", "batch norm"])
-def test_one_and_four_devices_train_alike(curves, network):
-    one, four = curves[network]
+def test_one_and_four_devices_train_alike(curves):
+    one, four = curves["counts"]
     assert (one["devices"], four["devices"]) == (1, 4)
     np.testing.assert_allclose(four["loss"], one["loss"], rtol=0, atol=1e-5)
     assert four["accuracy"] == one["accuracy"]
@@ -221,8 +231,7 @@ def _main(what, *given):
             "engine": keras.backend.backend(),
             "xla": _refused("float32", "on"),
             "float16": _refused("mixed_float16", "auto"),
-            "plain": [_curves(count, False) for count in (1, 4)],
-            "batch norm": [_curves(count, True) for count in (1, 4)],
+            "counts": [_curves(count, given[0] == "batch norm") for count in (1, 4)],
         }
     if what == "resumed":
         return [_resumed(int(count), Path(given[0])) for count in given[1:]]
