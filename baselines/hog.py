@@ -105,7 +105,7 @@ class HogExtractor:
             **asdict(self.settings),
             "channels": "strongest",
             "block_norm": "L2-Hys",
-            # sums and products of whole numbers: no version of NumPy gives another
+            # sums in float64, rounded to float32: versions of NumPy differ in the last digit at most
             "library": f"scikit-image {version('scikit-image')}" if self.settings.engine == "skimage" else "numpy",
         }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -123,11 +123,11 @@ def replicates_alone(
     blocks = _Blocks.of(confidence, correct, 1 << max(5, math.isqrt(rows).bit_length()))
     rng = np.random.default_rng(seed)
     found = Replicates(np.empty((1, resamples)), np.empty((1, resamples)))
-    together = max(1, _HELD // (8 * blocks.product.size // blocks.length + 8 * blocks.length))
+    together = max(1, _HELD // (8 * sum(blocks.product.shape)))
     for start in range(0, resamples, together):
         part = slice(start, min(start + together, resamples))
         sums = rng.multinomial(rows, blocks.sizes / rows, size=part.stop - start).T
-        right, accepted = blocks.search(sums, wanted, lambda block, column: blocks.draw(rng, block, sums[:, column]))  # noqa: B023
+        right, accepted = blocks.search(sums, wanted, partial(blocks.draw, rng, sums))
         found.precision[0, part], found.acceptance[0, part] = right / rows, accepted / rows
     return found
 
@@ -160,7 +160,6 @@ class _Blocks:
 
     Attributes
     ----------
-    length : int
     product : ndarray of int64, shape (blocks, length)
         Padded with `n`.
     right, cut : ndarray of bool, shape (blocks, length)
@@ -171,7 +170,6 @@ class _Blocks:
         Products of each cell.
     """
 
-    length: int
     product: np.ndarray
     right: np.ndarray
     cut: np.ndarray
@@ -192,7 +190,7 @@ class _Blocks:
         cell = 2 * (np.arange(rows) // length) + right[:rows]
         shape = (number, length)
         sizes = np.bincount(cell, minlength=2 * number)
-        return cls(length, product.reshape(shape), right.reshape(shape), cut.reshape(shape), cell, sizes)
+        return cls(product.reshape(shape), right.reshape(shape), cut.reshape(shape), cell, sizes)
 
     @cached_property
     def members(self) -> Any:
@@ -235,17 +233,18 @@ class _Blocks:
             left = left[~feasible.any(axis=1) & possible[:, left].any(axis=0)]
         return right.sum(axis=0), found
 
-    def draw(self, rng: np.random.Generator, block: np.ndarray, sums: np.ndarray) -> np.ndarray:
-        """Spread the draws of one block a resample over its products, int64, shape (resamples, length)."""
-        counts = np.zeros((len(block), self.length), np.int64)
+    def draw(self, rng: np.random.Generator, sums: np.ndarray, block: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Spread the draws of one block of each resample `column` over its products, int64, (resamples, length)."""
+        length = self.product.shape[1]
+        counts = np.zeros((len(block), length), np.int64)
         for right in (False, True):
             cell = 2 * block + right
-            times, size = sums[cell, np.arange(len(block))], self.sizes[cell]
+            times, size = sums[cell, column], self.sizes[cell]
             resample = np.repeat(np.arange(len(block)), times)
             place = rng.integers(0, size[resample])  # which of the right, or wrong, products of the block
             # by cell the products stand as in their block
-            where = self._order[self._starts[cell[resample]] + place] % self.length
-            counts += np.bincount(resample * self.length + where, minlength=counts.size).reshape(counts.shape)
+            where = self._order[self._starts[cell[resample]] + place] % length
+            counts += np.bincount(resample * length + where, minlength=counts.size).reshape(counts.shape)
         return counts
 
     @cached_property
