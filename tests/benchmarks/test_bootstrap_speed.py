@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pairs import assert_floor
+from pairs import Row
 
 from bench.verdict.intervals import bootstrap_intervals
 
@@ -38,11 +38,6 @@ def test_same_interval(products):
     np.testing.assert_allclose(ours(*products), theirs(*products), rtol=0, atol=0.012)
 
 
-def test_no_slower_than_the_floor(products, pytestconfig):
-    assert_floor("bootstrap", lambda: ours(*products), lambda: theirs(*products), pytestconfig, rounds=3)
-
-
-@pytest.mark.parametrize("method", [ours, theirs])
-@pytest.mark.benchmark(group="bootstrap, 50,000 products, 100 resamples")
-def test_seconds(benchmark, products, method):
-    benchmark.pedantic(method, args=products, rounds=3, warmup_rounds=1)
+def test_speed(products, race):
+    row = Row("bootstrap, 50,000 products, 100 resamples", "sort and loop in NumPy", "bootstrap", 10)
+    race(row, lambda: ours(*products), lambda: theirs(*products))

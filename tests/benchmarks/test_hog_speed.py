@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pairs import assert_floor
+from pairs import Row
 from PIL import Image
 from skimage import data
 from skimage.feature import hog
@@ -13,16 +13,21 @@ SIZES = {cells: HogSettings(cells=cells) for cells in (16, 8)}
 
 
 @pytest.fixture(scope="module")
-def images():
-    """Photographs that come with scikit-image, and noise."""
+def images(full_size):
+    """Crops of photographs that come with scikit-image, and noise."""
+    rng = np.random.default_rng(0)
     photos = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-    shown = [np.asarray(Image.fromarray(photo).resize((180, 180))) for photo in photos]
-    noise = np.random.default_rng(0).integers(0, 256, (4, 180, 180, 3), np.uint8)
-    return np.concatenate([np.stack(shown), noise])
+    shown = []
+    for _ in range(192 if full_size else 16):
+        photo = photos[rng.integers(len(photos))]
+        top, left = rng.integers(0, np.array(photo.shape[:2]) // 2)
+        crop = photo[top : top + photo.shape[0] // 2, left : left + photo.shape[1] // 2]
+        shown.append(np.asarray(Image.fromarray(crop).resize((180, 180))))
+    return np.concatenate([np.stack(shown), rng.integers(0, 256, (len(shown) // 4, 180, 180, 3), np.uint8)])
 
 
-def ours(images, settings):
-    return HogExtractor(settings).extract(images)
+def ours(images, settings, workers=1):
+    return HogExtractor(settings, workers).extract(images)
 
 
 def theirs(images, settings):
@@ -40,13 +45,16 @@ def test_same_features(images, cells):
 
 
 @pytest.mark.parametrize("cells", SIZES)
-def test_no_slower_than_the_floor(images, cells, pytestconfig):
+def test_speed(images, cells, race, one_core):
     settings = SIZES[cells]
-    assert_floor(f"hog-{cells}", lambda: ours(images, settings), lambda: theirs(images, settings), pytestconfig)
+    row = Row(f"HOG, 180 px, cells of {cells}, one core", "skimage.feature.hog in a loop", f"hog-{cells}", 10)
+    race(row, lambda: ours(images, settings), lambda: theirs(images, settings))
 
 
-@pytest.mark.parametrize("method", [ours, theirs])
 @pytest.mark.parametrize("cells", SIZES)
-def test_seconds(benchmark, images, cells, method):
-    benchmark.group = f"HOG of 8 images of 180 pixels, cells of {cells}"
-    benchmark.pedantic(method, args=(images, SIZES[cells]), rounds=5, warmup_rounds=1)
+def test_speed_of_two_cores(images, cells, race, one_core):
+    """The second core, against ours on one."""
+    settings = SIZES[cells]
+    row = Row(f"HOG, 180 px, cells of {cells}, two cores", "the same on one core", f"hog-{cells}-two-cores", 1.8)
+    many = np.concatenate([images] * 8)
+    race(row, lambda: ours(many, settings, workers=2), lambda: ours(many, settings))

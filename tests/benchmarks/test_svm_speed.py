@@ -1,11 +1,11 @@
 """The linear SVM against `LinearSVC`, at a reduced size: the same problem, the same optimum, then the times.
 
-Run with ``pytest tests/benchmarks --benchmark-enable``; without, the pair is run once and its equality checked.
+Run with ``nox -s regress``; without, only the equality is checked.
 """
 
 import numpy as np
 import pytest
-from pairs import assert_floor
+from pairs import Row
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
@@ -51,11 +51,6 @@ def test_same_optimum(data):
     assert objective(features, labels, ours(features, labels)) <= 1.001 * best
 
 
-def test_no_slower_than_the_floor(data, pytestconfig):
-    assert_floor("svm", lambda: ours(*data), lambda: theirs(*data), pytestconfig)
-
-
-@pytest.mark.parametrize("method", [ours, theirs])
-@pytest.mark.benchmark(group="linear SVM, 3,000 x 200, 20 categories")
-def test_seconds(benchmark, data, method):
-    benchmark.pedantic(method, args=data, rounds=3, warmup_rounds=1)
+def test_speed(data, race, one_core):
+    row = Row(f"linear SVM, {ROWS:,} x {DIMENSIONS}, {CLASSES} categories", "LinearSVC(C=1e-3, tol=1e-2)", "svm", 60)
+    race(row, lambda: ours(*data), lambda: theirs(*data))

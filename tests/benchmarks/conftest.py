@@ -1,0 +1,71 @@
+"""What every row of the performance table needs: its size, one core, and the race."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from pairs import Race, Row, floor_of
+from threadpoolctl import threadpool_limits
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-size", action="store_true", help="measure at the sizes of the goals (an hour and more)")
+    parser.addoption(
+        "--slow-down", type=float, default=0.0, help="make ours slower by this share, to see that the floors hold"
+    )
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
+    """Leave out whose machine it was."""
+    machine_info.pop("node", None)
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output_json: dict) -> None:
+    """Leave out paths and what the repository's checkout is called."""
+    output_json["full_size"] = bool(config.getoption("--full-size"))
+    for name in ("project", "branch"):
+        output_json.get("commit_info", {}).pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def full_size(pytestconfig: pytest.Config) -> bool:
+    """Whether the sizes are those of the goals."""
+    return bool(pytestconfig.getoption("--full-size"))
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """BLAS and OpenMP work in one thread."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(name="race")
+def fixture_race(request: pytest.FixtureRequest, full_size: bool) -> Callable[..., None]:
+    """Measure a row, hold its ratio against the floor, and hand the numbers to pytest-benchmark's JSON."""
+    config = request.config
+    if config.getoption("benchmark_disable") and not config.getoption("benchmark_enable"):
+        pytest.skip("a ratio of times is measured by nox -s regress, on a machine that does nothing else")
+    benchmark = request.getfixturevalue("benchmark")
+
+    def run(
+        row: Row,
+        ours: Callable[[], object],
+        theirs: Callable[[], object] | None = None,
+        *,
+        theirs_share: float = 1.0,
+    ) -> None:
+        slow_down = config.getoption("--slow-down")
+        race = Race(row, ours, theirs, full_size=full_size, theirs_share=theirs_share, slow_down=slow_down)
+        benchmark.group = row.stage
+        benchmark.pedantic(race.ours, setup=race.opponent, rounds=race.turns)
+        race.our_seconds.extend(benchmark.stats.stats.data)
+        held = theirs is None or full_size or race.holds()
+        benchmark.extra_info.update(race.record())
+        beside = f"{race.ratio:.2f} times as fast as {row.opponent}" if theirs else f"at most {row.goal_seconds} s"
+        print(f"\n{row.stage}: {np.median(race.our_seconds):.4g} s, {beside}; {race.peak_mib:,.0f} MiB")
+        assert held, f"{row.stage}: only {beside}; the floor is {floor_of(row)}"
+
+    return run
