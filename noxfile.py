@@ -1,6 +1,7 @@
 """Sessions: bench (the comparison), tests, lint, regress (speed ratios), paper (both papers on real products)."""
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -41,16 +42,27 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def regress(session: nox.Session) -> None:
-    """Measure speed against what a user would write instead, and fail where a ratio is under its floor."""
+    """Measure speed against what a user would write instead, and fail where a ratio is under its floor.
+
+    With ``full`` after --, measure at the sizes of the goals and write ``results/performance`` (hours on two cores).
+    """
     install(session, "test")
-    session.run(
-        "pytest",
-        "tests/benchmarks",
-        "--benchmark-enable",
-        "--benchmark-json",
-        f"{session.create_tmp()}/benchmark.json",
-        *session.posargs,
-    )
+    options = ["--benchmark-enable", "--benchmark-columns=median,iqr,rounds", "--capture=no", "-p", "no:xdist"]
+    if "full" not in session.posargs:
+        options += ["--benchmark-json", "benchmark.json"]
+        session.run("pytest", "tests/benchmarks", *options, *session.posargs)
+        return
+    folder = Path("results", "performance")
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    arguments = [argument for argument in session.posargs if argument != "full"]
+    for path in sorted(Path("tests", "benchmarks").glob("test_*_speed.py")):  # each in a process: memory is its own
+        record = folder / "records" / f"{path.stem.removeprefix('test_')}.json"
+        session.run("pytest", str(path), *options, "--full-size", "--benchmark-json", str(record), *arguments)
+    if os.environ.get("SHELFBENCH_DATA"):
+        session.run("python", "tests/benchmarks/study.py", session.create_tmp(), str(folder / "records" / "study.json"))
+    else:
+        session.log("SHELFBENCH_DATA is not set: the study of real products is skipped")
+    session.run("python", "tests/benchmarks/summary.py", str(folder))
 
 
 @nox.session

@@ -1,0 +1,135 @@
+"""``results/performance``: the table of ratios and its bar chart, from the records of ``nox -s regress -- full``.
+
+python tests/benchmarks/summary.py results/performance
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.report.figures import STYLE, save_figure
+from bench.report.render import Grid
+from bench.report.tables import write_forms
+
+COLUMNS = ("stage", "opponent", "ours_s", "opponent_s", "ratio", "goal", "peak_mib")
+REACHED, SHORT, GOAL = "#0072B2", "#E69F00", "#222222"
+
+
+def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Records of all rows, file by file."""
+    for path in sorted((folder / "records").glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "benchmarks" in record:
+            if not record["full_size"]:
+                raise SystemExit(f"{path} was measured at reduced sizes: nox -s regress -- full")
+            yield from (entry["extra_info"] for entry in record["benchmarks"])
+        else:
+            yield record
+
+
+def frame_of(folder: Path) -> pd.DataFrame:
+    """One row a stage and opponent: medians, in seconds; no ratio where a time is the goal."""
+    rows = [
+        {
+            "stage": row["stage"],
+            "opponent": row["opponent"],
+            "ours_s": float(np.median(row["ours_s"])),
+            "opponent_s": float(np.median(row["opponent_s"])) if row["opponent_s"] else math.nan,
+            "ratio": math.nan if row["ratio"] is None else row["ratio"],
+            "goal": f"{row['goal']:g}x" if row["goal_seconds"] is None else f"under {row['goal_seconds']:g} s",
+            "peak_mib": row["peak_mib"],
+            "reached": row["ratio"] >= row["goal"]
+            if row["goal_seconds"] is None
+            else float(np.median(row["ours_s"])) < row["goal_seconds"],
+            "goal_ratio": row["goal"] if row["goal_seconds"] is None else math.nan,
+        }
+        for row in rows_of(folder)
+    ]
+    if not rows:
+        raise SystemExit(f"{folder / 'records'} holds no records: nox -s regress -- full")
+    return pd.DataFrame(rows)
+
+
+def seconds(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def grid_of(frame: pd.DataFrame) -> Grid:
+    cells = [
+        (
+            row.stage,
+            row.opponent or "–",
+            seconds(row.ours_s),
+            seconds(row.opponent_s),
+            "–" if math.isnan(row.ratio) else f"{row.ratio:.3g}x",
+            row.goal,
+            "yes" if row.reached else "no",
+            f"{row.peak_mib:,.0f}",
+        )
+        for row in frame.itertuples()
+    ]
+    headers = ("Stage", "Instead", "Ours, s", "Instead, s", "Ratio", "Goal", "Reached", "Peak, MiB")
+    return Grid(
+        "Speed against what a user would write instead",
+        headers,
+        tuple(cells),
+        numeric=frozenset({2, 3, 4, 7}),
+        notes=(
+            "Medians; both in one run, in turn, after a warm-up; an opponent that takes over a minute ran once. "
+            "Ratios travel between machines, seconds do not. Peak: resident memory of the whole process while ours "
+            "ran, with its libraries and the data that were compared.",
+        ),
+    )
+
+
+def chart(frame: pd.DataFrame) -> Figure:
+    """Ratios on a logarithmic axis, with the goal of each."""
+    shown = frame[frame["ratio"].notna()].iloc[::-1]
+    figure = Figure(figsize=(9.5, 0.42 * len(shown) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(shown))
+    colours = [REACHED if reached else SHORT for reached in shown["reached"]]
+    hatches = ["" if reached else "///" for reached in shown["reached"]]
+    axes.barh(places, shown["ratio"], color=colours, hatch=hatches, edgecolor="white", height=0.66)
+    axes.scatter(shown["goal_ratio"], places, marker="|", s=190, color=GOAL, linewidths=2.2, zorder=3)
+    for place, ratio, goal in zip(places, shown["ratio"], shown["goal_ratio"], strict=True):
+        axes.annotate(
+            f"{ratio:.3g}x", (max(ratio, goal), place), (6, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
+    axes.set_yticks(places, shown["stage"])
+    axes.set_xscale("log")
+    axes.set_xlim(0.8, shown[["ratio", "goal_ratio"]].to_numpy().max() * 2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+    axes.grid(visible=False, axis="y")
+    axes.axvline(1, color=GOAL, linewidth=0.8)
+    axes.set_xlabel("times as fast as what a user would write instead (logarithmic)")
+    axes.set_title("Speed, and the goal of each stage")
+    handles = [
+        mpl.patches.Patch(facecolor=REACHED, label="goal reached"),
+        mpl.patches.Patch(facecolor=SHORT, hatch="///", edgecolor="white", label="not reached"),
+        mpl.lines.Line2D(
+            [], [], color=GOAL, marker="|", linestyle="", markersize=11, markeredgewidth=2.2, label="goal"
+        ),
+    ]
+    present = [handles[number] for number in (0, 1, 2) if number == 2 or (shown["reached"] == (number == 0)).any()]
+    figure.legend(handles=present, loc="outside lower right", ncols=3)
+    return figure
+
+
+def main(folder: Path) -> None:
+    frame = frame_of(folder)
+    write_forms(folder, "performance", frame[list(COLUMNS)], grid_of(frame))
+    with mpl.rc_context(STYLE):
+        save_figure(chart(frame), folder / "performance")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
