@@ -50,7 +50,7 @@ class Histograms:
         )
         # gradients at an edge of the image, which have no neighbour there, are 0
         self._rows, self._columns = np.zeros((2, size), np.float32)
-        self._index = np.empty(size, np.intp)
+        self._index, self._magnitude = np.empty(size, np.intp), np.empty(size)
 
     def fill(self, features: np.ndarray, images: np.ndarray) -> None:
         """Compute the features of images.
@@ -101,9 +101,9 @@ class Histograms:
         self._chosen += 255 * _SPAN + 255
         np.copyto(self._index, self._chosen, casting="unsafe")
         np.add(self._base, self._lookup.take(self._index, mode="clip"), out=self._index)
-        np.sqrt(self._strongest, out=self._strongest)
+        np.sqrt(self._strongest, out=self._magnitude)
         size = (self._count**2 + 1) * (self._orientations + 1)
-        return np.bincount(self._index, self._strongest.astype(np.float64), minlength=size)
+        return np.bincount(self._index, self._magnitude, minlength=size)
 
 
 def _normalise(blocks: np.ndarray) -> None:

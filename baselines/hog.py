@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -11,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from baselines.gradients import Histograms
+from baselines.workers import CHUNK, Exchange
 from bench.errors import InputError, RunError
 
 ENGINES = ("numpy", "skimage")
-# Images per task of a worker process: about 100 ms of scikit-image's work against well under 1 ms of pickling.
-CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class HogSettings:
 
 
 class HogExtractor:
-    """HOG of colour images, by an own engine over threads or by ``skimage.feature.hog`` over processes.
+    """HOG of colour images, by an own engine or by ``skimage.feature.hog``, over processes.
 
     As Dalal and Triggs do, each pixel takes the gradient of the colour channel in which it is strongest
     (``channel_axis``); nothing is turned to grey. There is no Gaussian window and no interpolation between
@@ -81,8 +78,8 @@ class HogExtractor:
     ----------
     settings : HogSettings
     workers : int
-        Threads, or processes of scikit-image. With 1 everything stays in this one; otherwise joblib starts processes
-        at the first call of many images (a second or two) and keeps them for the next.
+        Processes. With 1 everything stays in this one; otherwise joblib starts processes at the first call of many
+        images (a second or two) and keeps them for the next.
     """
 
     name = "hog"
@@ -94,6 +91,7 @@ class HogExtractor:
             raise InputError(f"workers is {workers}", "give a whole number of at least 1")
         self.settings = settings
         self.workers = workers
+        self._exchange: Exchange | None = None
         self.framework = "scikit-image" if settings.engine == "skimage" else "numpy"
         self.pixels = settings.pixels
         self.dimensions = settings.dimensions
@@ -131,52 +129,34 @@ class HogExtractor:
                 f"HOG takes uint8 images of shape (n, {side}, {side}, 3), not {images.dtype} of {images.shape}",
                 "give images of the size that hog.pixels says",
             )
-        features = np.empty((len(images), self.dimensions), np.float32)
-        alone = self.workers == 1 or len(images) <= CHUNK
-        if self.settings.engine == "numpy":
-            _in_threads(features, images, self.settings, 1 if alone else self.workers)
-        elif alone:
-            _fill(features, images, self.settings)
-        else:
-            _in_processes(features, images, self.settings, self.workers)
-        return features
+        if self.workers == 1 or len(images) <= CHUNK:
+            features = np.empty((len(images), self.dimensions), np.float32)
+            fill(features, images, self.settings)
+            return features
+        if self._exchange is None or self._exchange.rows < len(images):
+            self._exchange = Exchange(max(self.batch, len(images)), images.shape[1:], (self.dimensions,))
+        return np.array(self._exchange.run(fill, self.settings, images, self.workers))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the files of the worker processes behind."""
+        return {**self.__dict__, "_exchange": None}
 
 
-def _in_threads(features: np.ndarray, images: np.ndarray, settings: HogSettings, workers: int) -> None:
-    def part(start: int, end: int) -> None:
+def fill(features: np.ndarray, images: np.ndarray, settings: HogSettings) -> None:
+    """Compute the HOG of images by the engine of `settings`.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, dimensions)
+        Written.
+    images : ndarray of uint8, shape (n, pixels, pixels, 3)
+    settings : HogSettings
+    """
+    if settings.engine == "numpy":
         own = Histograms(settings.pixels, settings.cells, settings.blocks, settings.orientations)
-        for begin in range(start, end, CHUNK):
-            own.fill(features[begin : min(begin + CHUNK, end)], images[begin : min(begin + CHUNK, end)])
-
-    cuts = np.linspace(0, len(images), workers + 1).astype(int)
-    if workers == 1:
-        part(*cuts)
+        for start in range(0, len(images), CHUNK):  # what a chunk's blocks need stays in cache
+            own.fill(features[start : start + CHUNK], images[start : start + CHUNK])
         return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(part, cuts[:-1], cuts[1:]))
-
-
-def _in_processes(features: np.ndarray, images: np.ndarray, settings: HogSettings, workers: int) -> None:
-    from joblib import Parallel, delayed
-
-    starts = range(0, len(images), CHUNK)
-    # Loky keeps its processes between calls. A chunk goes through a pipe, not through a file.
-    parts = Parallel(n_jobs=workers, max_nbytes=None, return_as="generator")(
-        delayed(_hog_of)(images[start : start + CHUNK], settings) for start in starts
-    )
-    for start, found in zip(starts, parts, strict=True):
-        features[start : start + CHUNK] = found
-
-
-def _hog_of(images: np.ndarray, settings: HogSettings) -> np.ndarray:
-    """HOG of a chunk of images, float32 (n, dimensions); runs in a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends its workers
-    features = np.empty((len(images), settings.dimensions), np.float32)
-    _fill(features, images, settings)
-    return features
-
-
-def _fill(features: np.ndarray, images: np.ndarray, settings: HogSettings) -> None:
     from skimage.feature import hog
 
     for row, image in zip(features, images, strict=True):

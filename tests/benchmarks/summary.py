@@ -98,7 +98,7 @@ def chart(frame: pd.DataFrame) -> Figure:
     places = np.arange(len(shown))
     colours = [REACHED if reached else SHORT for reached in shown["reached"]]
     hatches = ["" if reached else "///" for reached in shown["reached"]]
-    axes.barh(places, shown["ratio"], color=colours, hatch=hatches, edgecolor="white", height=0.66)
+    axes.barh(places, shown["ratio"] - 1, left=1, color=colours, hatch=hatches, edgecolor="white", height=0.66)
     axes.scatter(shown["goal_ratio"], places, marker="|", s=190, color=GOAL, linewidths=2.2, zorder=3)
     for place, ratio, goal in zip(places, shown["ratio"], shown["goal_ratio"], strict=True):
         axes.annotate(
