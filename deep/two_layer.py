@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +31,8 @@ _ROWS = 512
 # Share that batch normalisation's running mean and variance keep at an update. Keras' .99 needs hundreds of updates
 # to forget its start, more than a small catalogue has.
 _STATISTICS = 0.9
+# Goes through the rows of the steps it is given; gives the mean cost and accuracy.
+Train = Callable[[TrainingData, np.ndarray, Bar], tuple[float, float]]
 _WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
 
 
@@ -97,7 +101,8 @@ class TwoLayer:
     batch : int
         Images per update.
     chosen : dict
-        ``epoch`` (the one kept), ``epochs`` (gone through) and ``parameters``.
+        ``epoch`` (the one kept), ``epochs`` (gone through), ``parameters`` and ``engine`` (that of the training:
+        ``numpy`` or ``keras``).
     history : DataFrame or None
         One row an epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates,
         with dropout on. None if loaded.
@@ -135,7 +140,7 @@ class TwoLayer:
         """
         import pandas as pd
 
-        from deep.engines import device_name, jit_compile, keras
+        from deep.engines import device_name, keras
 
         self.device = device_name()
         n, dimensions = data.features.shape
@@ -147,21 +152,18 @@ class TwoLayer:
         self._mean, self._scale = moments(data.features) if settings.standardise else identity(dimensions)
         keras.utils.set_random_seed(seed)
         self._model = model = two_layer(dimensions, self.units, data.classes, settings)
-        schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
-        model.compile(
-            keras.optimizers.SGD(schedule, momentum=settings.momentum),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            jit_compile=jit_compile(),
-        )
-        order = np.random.default_rng(seed)
-        steps = math.ceil(n / settings.batch)
+        in_numpy = settings.engine == "numpy" or (settings.engine == "auto" and self.device == "cpu")
+        train = self._with_numpy(seed) if in_numpy else self._with_keras()
+        order, batch = np.random.default_rng(seed), min(settings.batch, n)
+        steps = math.ceil(n / batch)
         epochs: list[Epoch] = []
         best, weights = 0, model.get_weights()
         with console.progress(settings.epochs * steps, f"2NN-{self.units}", "batches") as bar:
             for epoch in range(1, settings.epochs + 1):
                 started = time.perf_counter()
-                loss, accuracy = self._epoch(data, order.permutation(n), bar)
+                # the last batch is filled up with the pass's first images, so that all have one shape
+                rows = np.resize(order.permutation(n), (steps, batch))
+                loss, accuracy = train(data, rows, bar)
                 val_loss, val_accuracy = self._score(data.tune_features, data.tune_labels)
                 if not math.isfinite(loss):
                     raise RunError(
@@ -186,7 +188,12 @@ class TwoLayer:
                     break
         model.set_weights(weights)
         self.history = pd.DataFrame(epochs, columns=list(Epoch._fields))
-        self.chosen = {"epoch": best, "epochs": len(epochs), "parameters": model.count_params()}
+        self.chosen = {
+            "epoch": best,
+            "epochs": len(epochs),
+            "parameters": model.count_params(),
+            "engine": "numpy" if in_numpy else "keras",
+        }
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Log-probabilities of the categories.
@@ -276,21 +283,53 @@ class TwoLayer:
         classifier._model = model
         return classifier
 
-    def _epoch(self, data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
-        """One pass; the last batch is filled up with the pass's first images, so that all have one shape."""
-        assert self._model is not None
-        batch = min(self.settings.batch, len(order))
-        order = np.concatenate([order, order[: -len(order) % batch]])
-        sums = np.zeros(2)
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            features = (data.features[rows] - self._mean) / self._scale
-            self._model.reset_metrics()  # some engines accumulate over calls, others do not
-            logs = self._model.train_on_batch(features, data.labels[rows], return_dict=True)
-            sums += [float(logs["loss"]), float(logs["accuracy"])]
-            bar.update()
-        loss, accuracy = sums / (len(order) // batch)
-        return float(loss), float(accuracy)
+    def _with_keras(self) -> Train:
+        """Steps of Keras, one call each."""
+        from deep.engines import jit_compile, keras
+
+        model, settings = self.network(), self.settings
+        schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
+        model.compile(
+            keras.optimizers.SGD(schedule, momentum=settings.momentum),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=jit_compile(),
+        )
+
+        def train(data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
+            sums = np.zeros(2)
+            for rows in order:
+                model.reset_metrics()  # some engines accumulate over calls, others do not
+                logs = model.train_on_batch(self._taken(data, rows), data.labels[rows], return_dict=True)
+                sums += [float(logs["loss"]), float(logs["accuracy"])]
+                bar.update()
+            loss, accuracy = sums / len(order)
+            return float(loss), float(accuracy)
+
+        return train
+
+    def _with_numpy(self, seed: int) -> Train:
+        """Steps on the CPU; Keras' network gets the weights after each epoch."""
+        from deep.engines import jit_compile
+        from deep.two_layer_cpu import CPUTraining
+
+        model = self.network()
+        model.compile(jit_compile=jit_compile())
+        arrays = {variable.path: np.asarray(variable.numpy()) for variable in model.weights}
+        training = CPUTraining(arrays, self.settings, statistics=_STATISTICS, seed=seed)
+
+        def train(data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
+            costs = training.epoch(partial(self._taken, data), data.labels, order, bar.update)
+            for variable in model.weights:
+                # a copy: some engines would take the array as their own memory
+                variable.assign(training.weights.arrays[variable.path].copy())
+            return costs
+
+        return train
+
+    def _taken(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        features = data.features[rows]
+        return self.standardised(features) if self.settings.standardise else features
 
     def _score(self, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Cost and precision on `tune`; NaN where there is nothing to tell them from."""

@@ -38,6 +38,9 @@ class TwoLayerSettings:
         layers. ``logits``: the output (one), or it and both hidden layers (several).
     standardise : bool
         Give each feature mean 0 and deviation 1 over the training images first.
+    engine : {"auto", "numpy", "keras"}
+        What takes the steps of the training: NumPy, on the CPU (`deep.two_layer_cpu`), or Keras, wherever its engine
+        computes. ``auto`` is NumPy unless there is an accelerator. Both do the same; they draw other dropouts.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class TwoLayerSettings:
     batch_norm: str = "several"
     batch_norm_at: str = "hidden"
     standardise: bool = False
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("patience", 0), ("batch", 1)):
@@ -68,7 +72,11 @@ class TwoLayerSettings:
                 raise InputError(f"two_layer.{name} is {value!r}", "give a positive number")
             if name in ("momentum", "dropout") and value >= 1:
                 raise InputError(f"two_layer.{name} is {value!r}", "give a number from 0 to below 1")
-        choices = {"batch_norm": ("none", "one", "several"), "batch_norm_at": ("hidden", "logits")}
+        choices = {
+            "batch_norm": ("none", "one", "several"),
+            "batch_norm_at": ("hidden", "logits"),
+            "engine": ("auto", "numpy", "keras"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"two_layer.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")

@@ -108,10 +108,12 @@ def test_learning_rate_of_the_paper():
 
 
 def test_training_follows_that_rate(usual):
-    _, classifier = usual
+    data, classifier = usual
     assert classifier.history["step"].tolist() == [11, 22, 33, 44]
     last = classifier.history["lr"].iloc[-1]
     assert last == pytest.approx(0.1 / 3.2)
+    classifier = fitted(data, decay=0.05, engine="keras")  # the other engine is compared with this one
+    assert classifier.chosen["engine"] == "keras"
     assert float(classifier._model.optimizer.learning_rate) == pytest.approx(last, rel=1e-6)
     assert int(classifier._model.optimizer.iterations) == 44
 
@@ -327,6 +329,7 @@ def test_training_that_cannot_work_says_so():
         ("batch_norm", "two"),
         ("batch_norm_at", "output"),
         ("standardise", "yes"),
+        ("engine", "torch"),
     ],
 )
 def test_impossible_settings_are_named(name, value):
