@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import NoReturn
 
 from bench import __version__
 from bench.errors import InputError
+from bench.timing import cores
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
 without a person while staying at least 90% right, and what does that cost?"""
@@ -20,12 +20,6 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Report wrong use."""
         raise InputError(message, f"see {self.prog} --help")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def folder(text: str) -> Path:

@@ -209,12 +209,17 @@ def _gpu_names() -> list[str]:
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """Describe this machine for the record (Table 2 of the paper)."""
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": _cpu_name(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "cores": cores(),
         "memory_gib": round(_memory() / 2**30, 1),
         "gpus": _gpu_names(),
         "system": platform.platform(terse=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from bench.experiment import find_experiment
 from bench.report.categories import write_categories
 from bench.report.certified import read_certified
 from bench.report.choice import choose
-from bench.report.comparison import held_out, write_comparison
+from bench.report.comparison import compare_run, held_out, write_comparison
 from bench.report.doubts import write_doubts
 from bench.report.errors import Photograph, write_errors
 from bench.report.figures import Picture, write_figures
@@ -59,12 +60,15 @@ def build_report(
     settings = run.record.get("study", {}).get("report", {})
     targets = tuple(dict.fromkeys([REQUIRED, *(str(target) for target in settings.get("targets", []))]))
     table = write_tables(run, targets, console)
-    write_trust(run, targets, console)
-    write_figures(run, pictures, console)
-    choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
-    chosen, seed = (choice and choice.backend) or run.backends[0], int(run.record.get("seed") or 0)
+    seed = int(run.record.get("seed") or 0)
     products = {name: held_out(read_predictions(run, name)) for name in run.backends}
-    write_comparison(run, products, seed)
+    with ThreadPoolExecutor(1) as beside:  # resampling leaves the interpreter to the drawing of figures
+        compared = beside.submit(compare_run, products, seed)
+        write_trust(run, targets, console)
+        write_figures(run, pictures, console)
+        write_comparison(run, compared.result())
+    choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
+    chosen = (choice and choice.backend) or run.backends[0]
     write_categories(run, products, chosen, seed)
     write_errors(run, products, chosen, photograph)
     write_doubts(run, choice.backend if choice else None)

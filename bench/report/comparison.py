@@ -47,20 +47,25 @@ def _contestant(name: str, products: Evaluated, target: str) -> Contestant:
     return Contestant(name, test.product_id, test.confidence, test.correct, threshold)
 
 
-def write_comparison(run: RunDirectory, products: Mapping[str, Evaluated], seed: int = 0) -> None:
-    """Write both tables of a run; nothing where there are no two backends or no test products.
+def compare_run(products: Mapping[str, Evaluated], seed: int = 0) -> tuple[Comparison, ...]:
+    """Compare all pairs of a run's backends; none where there are no two, or no test products.
 
     Parameters
     ----------
-    run : RunDirectory
     products : mapping of str to Evaluated
         Products of every backend, at least those that `held_out` keeps.
     seed : int
         Fixes the resamples.
     """
     if len(products) < 2 or not all(np.any(one.split == "test") for one in products.values()):
+        return ()
+    return compare_backends(products, seed=seed)
+
+
+def write_comparison(run: RunDirectory, found: Sequence[Comparison]) -> None:
+    """Write both tables of what `compare_run` found; nothing where it found nothing."""
+    if not found:
         return
-    found = compare_backends(products, seed=seed)
     names = labels(run, run.backends)
     resamples = enough_resamples(len(found))
     write_table(

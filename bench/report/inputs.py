@@ -110,17 +110,18 @@ class Evaluated:
 
     def where(self, mask: np.ndarray) -> Evaluated:
         """Keep the rows of a mask."""
+        rows = np.flatnonzero(mask)  # found once: a mask is searched anew for every array
         return Evaluated(
-            self.split[mask],
-            self.role[mask],
-            self.truth[mask],
-            self.predicted[mask],
-            self.confidence[mask],
-            self.rank[mask],
+            self.split[rows],
+            self.role[rows],
+            self.truth[rows],
+            self.predicted[rows],
+            self.confidence[rows],
+            self.rank[rows],
             self.keys,
-            self.product_id[mask],
-            {name: values[mask] for name, values in self.measures.items()},
-            None if self.raw_confidence is None else self.raw_confidence[mask],
+            self.product_id[rows],
+            {name: values[rows] for name, values in self.measures.items()},
+            None if self.raw_confidence is None else self.raw_confidence[rows],
         )
 
     @property
@@ -207,6 +208,21 @@ def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     return column.cast(pa.string())
 
 
+def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Strings of which there are few different ones, as an ndarray of str; each is converted once."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [chunk if isinstance(chunk, pa.DictionaryArray) else chunk.dictionary_encode() for chunk in chunks]
+    return np.concatenate(
+        [
+            np.array([*part.dictionary.to_pylist(), None], str)[
+                part.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            ]
+            for part in parts
+        ]
+        or [np.zeros(0, str)]
+    )
+
+
 def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
     """Codes in `keys`, -1 where absent or null."""
     if isinstance(values, pa.DictionaryArray):
@@ -250,14 +266,14 @@ def _read_products(run: RunDirectory, path: Path) -> Evaluated:
         lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
         rank = _first_place(row, category_codes(lists.flatten(), keys) == truth[row], starts, len(ids))
-        split = _strings(table["split"]).to_numpy(zero_copy_only=False).astype(str)
-        role = _strings(table["role"]).fill_null("").to_numpy(zero_copy_only=False).astype(str)
+        split, role = _few_strings(table["split"]), _few_strings(table["role"].cast(pa.string()).fill_null(""))
     if np.isnan(confidence).any():
         raise InputError(
             f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
             "the backend gave no probability; run it again",
         )
-    if len(np.unique(ids)) != len(ids):
+    rising = bool(np.all(ids[1:] > ids[:-1]))  # as a run writes them
+    if not rising and len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} holds a product twice", DELETE)
     _check_complete(run, path, ids, split)
     confidence = np.where(rejected, -np.inf, confidence)
@@ -284,7 +300,7 @@ def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.nd
         return
     with reading(manifest):
         table = pq.read_table(manifest, columns=["product_id", "split"])
-        wanted_ids, wanted = table["product_id"].to_numpy(), _strings(table["split"]).to_numpy().astype(str)
+        wanted_ids, wanted = table["product_id"].to_numpy(), _few_strings(table["split"])
     if np.array_equal(ids, wanted_ids) and np.array_equal(split, wanted):  # as a run writes them
         return
     for name in SPLITS:
@@ -346,7 +362,7 @@ def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]
         rank[known] = np.bincount(row[before], minlength=rows)[known]
     return (
         batch.column("product_id").to_numpy(zero_copy_only=False),
-        _strings(batch.column("split")).to_numpy(zero_copy_only=False).astype(str),
+        _few_strings(batch.column("split")),
         truth,
         predicted,
         confidence,

@@ -239,7 +239,7 @@ def acceptance_curve(confidence: np.ndarray, correct: np.ndarray, total: int | N
             "a rejected row has the confidence -inf",
         )
     seen = confidence > -np.inf
-    order = np.argsort(-confidence[seen], kind="stable")
+    order = np.argsort(-confidence[seen])  # rows of equal confidence in any order: no cut falls between them
     ordered = confidence[seen][order]
     right = np.cumsum(correct[seen][order], dtype=np.int64)
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], np.ones(min(len(ordered), 1), dtype=bool)))

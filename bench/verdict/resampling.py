@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import InputError
+from bench.timing import cores
 from bench.verdict.metrics import Target, exact_target
 
 # Counts held at a time: 64 MiB of int16.
@@ -77,13 +79,21 @@ def replicates(
     found = Replicates(np.empty((len(backends), resamples)), np.empty((len(backends), resamples)))
     rng = np.random.default_rng(seed)
     together = max(1, min(_TOGETHER, _HELD // rows))
-    for start in range(0, resamples, together):
-        counts = _counts(rng, rows, min(together, resamples - start))
-        part = slice(start, start + counts.shape[1])
-        for number, blocks in enumerate(backends):
-            right, accepted = blocks.evaluate(counts, wanted)
-            found.precision[number, part] = right / rows
-            found.acceptance[number, part] = accepted / rows
+    parts = [slice(start, min(start + together, resamples)) for start in range(0, resamples, together)]
+
+    def draw(part: slice) -> np.ndarray:
+        return _counts(rng, rows, part.stop - part.start)
+
+    # NumPy and SciPy let go of the interpreter; one thread draws what the others come to next
+    with ThreadPoolExecutor(1) as drawing, ThreadPoolExecutor(cores()) as pool:
+        coming = [drawing.submit(draw, part) for part in parts[:1]]
+        for number, part in enumerate(parts):
+            counts = coming.pop().result()
+            coming = [drawing.submit(draw, following) for following in parts[number + 1 : number + 2]]
+            evaluated = pool.map(lambda blocks, counts=counts: blocks.evaluate(counts, wanted), backends)
+            for backend, (right, accepted) in enumerate(evaluated):
+                found.precision[backend, part] = right / rows
+                found.acceptance[backend, part] = accepted / rows
     return found
 
 

@@ -19,7 +19,7 @@ from bench.cli import main
 from bench.console import Console
 from bench.report.build import build_report
 from bench.report.categories import write_categories
-from bench.report.comparison import held_out, p_value, write_comparison
+from bench.report.comparison import compare_run, held_out, p_value, write_comparison
 from bench.report.errors import write_errors
 from bench.report.inputs import open_run, read_predictions
 from bench.verdict.compare import holm, mcnemar_p
@@ -109,7 +109,7 @@ def trust_tables(path, photograph=None, chosen="hog-svm"):
     """The tables and figures tested here, without the rest of the report."""
     run = open_run(path)
     products = {name: held_out(read_predictions(run, name)) for name in run.backends}
-    write_comparison(run, products)
+    write_comparison(run, compare_run(products))
     write_categories(run, products, chosen)
     write_errors(run, products, chosen, photograph)
 

@@ -1,0 +1,95 @@
+"""An epoch of a 2NN on a CPU against `model.fit` on NumPy arrays: the same loss curve first, then the times."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from pairs import Row
+
+from bench.backend import TrainingData
+from bench.console import Console
+from deep.engines import device_name, keras
+from deep.two_layer import TwoLayer, two_layer
+from deep.two_layer_cpu import CPUTraining
+from deep.two_layer_settings import TwoLayerSettings
+
+pytestmark = pytest.mark.skipif(device_name() != "cpu", reason="on an accelerator Keras takes the steps")
+
+SETTINGS = TwoLayerSettings()
+EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Size:
+    images: int
+    dimensions: int
+    classes: int
+    units: int
+    seeds: int
+
+
+@pytest.fixture(scope="module")
+def size(full_size):
+    return Size(35_000, 1280, 90, 4096, 2) if full_size else Size(3_000, 320, 20, 512, 4)
+
+
+@pytest.fixture(scope="module")
+def data(size):
+    """Rectified features, as a network's are, and categories that overlap."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(size.classes, size.dimensions)).astype(np.float32)
+    labels = rng.integers(0, size.classes, size.images)
+    features = rng.standard_normal((size.images, size.dimensions), np.float32)
+    features *= 4
+    features += centres[labels]
+    return np.maximum(features, 0, out=features), labels
+
+
+def compiled(size):
+    """What a user writes: everything as Keras does it by default."""
+    model = two_layer(size.dimensions, size.units, size.classes, SETTINGS)
+    schedule = keras.optimizers.schedules.InverseTimeDecay(SETTINGS.learning_rate, 1, SETTINGS.decay)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(schedule), loss, metrics=["accuracy"])
+    return model
+
+
+def test_same_loss_curve(data, size):
+    features, labels = data
+    ours, theirs = [], []
+    for seed in range(size.seeds):
+        classifier = TwoLayer(size.units, TwoLayerSettings(epochs=EPOCHS, engine="numpy"))
+        none = TrainingData(features, labels, size.classes, features[:0], labels[:0])
+        classifier.fit(none, seed=seed, console=Console(quiet=True))
+        ours.append(classifier.history["loss"])
+        keras.utils.set_random_seed(seed)
+        fitted = compiled(size).fit(features, labels, batch_size=SETTINGS.batch, epochs=EPOCHS, verbose=0)
+        theirs.append(fitted.history["loss"])
+    ours, theirs = np.array(ours), np.array(theirs)
+    noise = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / size.seeds)
+    np.testing.assert_array_less(
+        np.abs(ours.mean(axis=0) - theirs.mean(axis=0)), 4 * noise + 0.02 * theirs.mean(axis=0)
+    )
+    assert ours[:, -1].mean() < 0.8 * ours[:, 0].mean()
+
+
+def test_speed(data, size, race):
+    (features, labels), batch = data, SETTINGS.batch
+    model, random = compiled(size), np.random.default_rng(0)
+    arrays = {variable.path: np.asarray(variable.numpy()) for variable in model.weights}
+    training = CPUTraining(arrays, SETTINGS, statistics=0.9, seed=0)
+
+    def ours():
+        order = np.resize(random.permutation(len(labels)), (-(-len(labels) // batch), batch))
+        training.epoch(features.__getitem__, labels, order, lambda: None)
+
+    race(
+        Row(
+            f"2NN, one epoch, {size.images:,} x {size.dimensions:,}, {size.units} units, float32",
+            "Keras' model.fit on NumPy arrays",
+            "two-layer",
+            2,
+        ),
+        ours,
+        lambda: model.fit(features, labels, batch_size=batch, verbose=0),
+    )
