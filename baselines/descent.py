@@ -24,9 +24,11 @@ MARGIN_BYTES = 256 * 2**20
 WIDEST = 512
 # Share of the slope at which the line search ends.
 LINE_TOLERANCE = 0.05
-# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data.
+# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data; below
+# the cost that is called cheap it takes over sooner.
 NEWTON_AFTER = 40
 NEWTON_COST = 24
+NEWTON_CHEAP = 4
 
 
 @dataclass
@@ -120,7 +122,7 @@ class _Descent:
         self.stuck = np.zeros(width, bool)
         self.pull, self.loss, self.active = self._gradient(np.zeros(width), False)
         self.grad = self.weights + grid[0] * self.pull
-        self._turn(self.grad, np.ones(width, bool))
+        self._turn(self.grad, np.ones(width, bool), np.zeros(width, bool))
 
     def _place(self) -> None:
         self.position = np.full(self.problem.classes + 1, -1)  # the last is for rows of no category
@@ -150,28 +152,31 @@ class _Descent:
             self._move(np.where(worse, -length, 0.0))
             for now, then in zip((self.weights, self.pull, self.loss, self.active), before, strict=True):
                 now[..., worse] = then[..., worse]
-        self.stuck = worse & self.plain
+        self.stuck = worse & self.plain & ~self.newton
         self.gain = np.where(worse, np.inf, objective - reached)
-        self._turn(self.weights + self.C * self.pull, worse | self.leap)
+        self._turn(self.weights + self.C * self.pull, worse | self.leap, ~worse)
 
-    def _turn(self, grad: np.ndarray, restart: np.ndarray) -> None:
-        """The next direction: down, bent by the momentum of the last one."""
+    def _turn(self, grad: np.ndarray, restart: np.ndarray, newton: np.ndarray) -> None:
+        """The next direction: down, bent by the momentum of the last one; Newton's where that may be and pays."""
         natural = self.problem.precondition(self._curvature(slice(None)), grad)
         momentum = _dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
         momentum = np.where(restart, 0.0, np.maximum(momentum, 0.0))
-        cheap = np.flatnonzero((self.sweeps >= NEWTON_AFTER) & (self._newton_cost() < NEWTON_COST))
+        cost = self._newton_cost()
+        due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
+        cheap = np.flatnonzero(newton & due & (cost < NEWTON_COST))
 
-        def newton(k: int) -> None:
+        def solve(k: int) -> None:
             rows = np.flatnonzero(self.slack[:, k] > 0)
             natural[:, k] = self.problem.newton_step(self.C[k], rows, grad[:, k])
 
-        self.problem.each(newton, cheap.tolist())
+        self.problem.each(solve, cheap.tolist())
         momentum[cheap] = 0.0
         direction = momentum * self.direction - natural
         uphill = _dots(grad, direction) >= 0
         direction[:, uphill] = -natural[:, uphill]
         self.plain = uphill | (momentum == 0)
-        self.leap = np.zeros(self.live.size, bool)
+        self.leap, self.newton = np.zeros((2, self.live.size), bool)
+        self.newton[cheap] = True
         self.grad, self.direction = grad, direction
         self.slope = _dots(grad, natural)
 
@@ -275,13 +280,13 @@ class _Descent:
         self.direction[:, which] = np.where(usable, ahead, -natural)
         self.before[:, which] = self.weights[:, which]
         self.grad[:, which], self.slope[which] = grad, _dots(grad, natural)
-        self.leap[which], self.plain[which] = usable, ~usable
+        self.leap[which], self.plain[which], self.newton[which] = usable, ~usable, False
 
     def _keep(self, kept: np.ndarray) -> None:
         """Drop the other categories."""
         for name in ("weights", "before", "direction", "grad", "pull", "slack"):
             setattr(self, name, getattr(self, name)[:, kept])
-        for name in ("live", "stage", "sweeps", "slope", "gain", "stuck", "loss", "active", "plain", "leap"):
+        for name in ("live", "stage", "sweeps", "slope", "gain", "stuck", "loss", "active", "plain", "leap", "newton"):
             setattr(self, name, getattr(self, name)[kept])
         self.along = np.empty_like(self.slack)
         self._place()

@@ -130,6 +130,7 @@ def test_the_data_are_neither_copied_nor_changed():
 @pytest.mark.parametrize("dimensions", [30, 400])
 def test_newton_takes_over_at_any_time(monkeypatch, dimensions):
     features, labels = correlated(600, dimensions, 6)  # more active rows than features, and fewer
+    monkeypatch.setattr(descent, "NEWTON_AFTER", 1000)
     _, gradients = solved(features, labels, 6, 1e-2, tolerance=1e-6)
     monkeypatch.setattr(descent, "NEWTON_AFTER", 2)
     monkeypatch.setattr(descent, "NEWTON_COST", np.inf)
