@@ -1,30 +1,37 @@
-"""The linear SVM's problem solved for all categories at once.
+"""The linear SVM's problem solved for all categories at once, along a path of C.
 
-Each category keeps its own active rows, direction, step and stop. The method is non-linear conjugate gradients with
-a line search, preconditioned by what the Hessian ``I + 2C * sum of z z' over the active rows`` would be if every
-category had the average share of active rows: one Cholesky factor of the Gram matrix serves them all. A category
-that this does not finish soon has few active rows, and for it the Hessian itself is cheap: it goes on by Newton's
-method.
+Each category keeps its own C, active rows, direction, step and stop. The method is non-linear conjugate gradients with
+a line search, preconditioned by what the Hessian ``I + 2C * sum of z z' over the active rows`` would be if the active
+rows were a random share of all: Cholesky factors of the Gram matrix, one for each power of two of 2C * share, serve all
+categories. One that this does not finish soon has few active rows, and for it the Hessian itself is cheap: it goes on
+by Newton's method.
+
+A category that is done at one C goes on to the next without waiting for the others, so that the matrix products stay
+wide; its gradient there costs nothing, and its first step goes where the last two solutions point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.squared_hinge import SquaredHinge, row_blocks
+from baselines.squared_hinge import PIECE, SquaredHinge, row_blocks
 
-# Bytes of the two matrices rows x categories, margins and their change along the direction, at a time.
+# Bytes of the two matrices rows x categories, slacks and their change along the direction, at a time.
 MARGIN_BYTES = 256 * 2**20
 WIDEST = 512
-# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data.
+# Share of the slope at which the line search ends.
+LINE_TOLERANCE = 0.05
+# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data; below
+# the cost that is called cheap it takes over sooner.
 NEWTON_AFTER = 40
 NEWTON_COST = 24
+NEWTON_CHEAP = 4
 
 
-@dataclass(frozen=True)
+@dataclass
 class Solution:
     """Weights of all categories at one C.
 
@@ -33,199 +40,269 @@ class Solution:
     weights : ndarray of float64, shape (d + 1, classes)
         For standardised features; the last row is that of the constant.
     objective : ndarray of float64, shape (classes,)
-    gap : float
-        Largest estimated distance to the optimum over the categories, relative to the objective.
-    sweeps : int
-        Sweeps over the data of the category block that took most.
+    gap : ndarray of float64, shape (classes,)
+        Estimated distance to the optimum, relative to the objective.
+    sweeps : ndarray of int64, shape (classes,)
+        Sweeps over the data.
     """
 
     weights: np.ndarray
     objective: np.ndarray
-    gap: float
-    sweeps: int
+    gap: np.ndarray
+    sweeps: np.ndarray
 
 
-def solve(
+def regularisation_path(
     problem: SquaredHinge,
-    C: float,
-    start: np.ndarray,
+    grid: Sequence[float],
     tolerance: float,
     max_iter: int,
+    start: np.ndarray | None = None,
     done: Callable[[int], object] = lambda categories: None,
-) -> Solution:
-    """Solve for all categories.
+) -> list[Solution]:
+    """Solve for all categories at each C, each C from the solutions before.
 
     Parameters
     ----------
     problem : SquaredHinge
-    C : float
-        Weight of the loss.
-    start : ndarray of float64, shape (d + 1, classes)
-        Where to begin: zeros, or the weights at a neighbouring C.
+    grid : sequence of float
+        Weights of the loss; in rising order each is near the one before.
     tolerance : float
         A category is done when the estimated distance to its optimum is at most this share of its objective.
         The estimate is half the squared gradient in the norm of the inverse Hessian (of its stand-in, the
         preconditioner, before Newton's method), or what the last sweep gained if that is more.
     max_iter : int
-        Sweeps at most.
+        Sweeps at most, for one C.
+    start : ndarray of float64, shape (d + 1, classes), optional
+        Where to begin; by default at zero.
     done : callable, optional
-        Called with the number of categories that have just been finished.
+        Called with the number of categories that have just been finished at one C.
+
+    Returns
+    -------
+    list of Solution
+        In the order of the grid.
     """
-    weights = np.empty_like(start)
-    objective = np.empty(problem.classes)
-    gap, sweeps = 0.0, 0
+    classes, shape = problem.classes, (problem.dimensions + 1, problem.classes)
+    path = [Solution(np.empty(shape), np.empty(classes), np.empty(classes), np.empty(classes, np.int64)) for _ in grid]
     widest = int(np.clip(MARGIN_BYTES // (8 * problem.count), 16, WIDEST))
     with problem.threads():
-        for columns in row_blocks(problem.classes, widest):
-            block = _Descent(problem, C, columns, start[:, columns])
-            while block.live.size and block.sweeps < max_iter:
+        for columns in row_blocks(classes, widest):
+            block = _Descent(problem, np.asarray(grid, float), columns, None if start is None else start[:, columns])
+            while block.live.size:
                 block.step()
-                done(block.drop(tolerance))
-            done(block.live.size)
-            weights[:, columns], objective[columns] = block.finish()
-            gap, sweeps = max(gap, float(block.gap.max(initial=0.0))), max(sweeps, block.sweeps)
-    return Solution(weights, objective, gap, sweeps)
+                done(block.settle(path, tolerance, max_iter))
+    return path
 
 
 class _Descent:
-    """The descent of a block of categories; a category that is done leaves it."""
+    """The descent of a block of categories, each along the grid; one that is at its end leaves the block.
 
-    def __init__(self, problem: SquaredHinge, C: float, columns: slice, start: np.ndarray) -> None:
-        width = start.shape[1]
-        self.problem, self.C, self.columns = problem, C, columns
-        self.live = np.arange(width)
-        self.position = np.full(problem.classes, -1)
-        self.position[columns] = self.live
-        self.sweeps = 0
-        self.final, self.final_objective = np.empty_like(start), np.empty(width)
-        self.gap = np.full(width, np.inf)
-        self.margins = problem.margins(start, np.empty((problem.count, width), np.float32))
-        self.along = np.empty_like(self.margins)
-        self.weights, self.direction = start.copy(), np.zeros_like(start)
-        self.grad, self.objective, active = problem.gradient(C, start, self.margins, self.position)
-        self.curvature = 2 * C * max(active.mean() / problem.count, 1e-3)
+    Arrays have a column, or an element, for each category that is left.
+    """
+
+    def __init__(self, problem: SquaredHinge, grid: np.ndarray, columns: slice, start: np.ndarray | None) -> None:
+        width = columns.stop - columns.start
+        self.problem, self.grid = problem, grid
+        self.live = np.arange(columns.start, columns.stop)
+        self.stage = np.zeros(width, np.int64)
+        self.sweeps = np.zeros(width, np.int64)
+        self._place()
+        self.slack = np.empty((problem.count, width), np.float32)  # before the positive part is taken
+        self.along = np.empty_like(self.slack)
+        if start is None:
+            self.weights = np.zeros((problem.dimensions + 1, width))
+            self.slack.fill(1)
+        else:
+            self.weights = start.copy()
+            problem.forward(start, self.position, 1.0, self.slack)
+        self.before = self.weights  # weights at the C before
+        self.direction = np.zeros_like(self.weights)
         self.slope, self.gain = np.ones(width), np.full(width, np.inf)
         self.stuck = np.zeros(width, bool)
-        self._turn(self.grad, active, np.ones(width, bool))
+        self.pull, self.loss, self.active = self._gradient(np.zeros(width), False)
+        self.grad = self.weights + grid[0] * self.pull
+        self._turn(self.grad, np.ones(width, bool), np.zeros(width, bool))
+
+    def _place(self) -> None:
+        self.position = np.full(self.problem.classes + 1, -1)  # the last is for rows of no category
+        self.position[self.live] = np.arange(self.live.size)
+
+    @property
+    def C(self) -> np.ndarray:
+        """C of each category."""
+        return self.grid[self.stage]
+
+    def objective(self) -> np.ndarray:
+        """|w|^2 / 2 + C * loss."""
+        return 0.5 * _dots(self.weights, self.weights) + self.C * self.loss
 
     def step(self) -> None:
         """Go along the direction to the lowest point, and find the next direction."""
-        problem = self.problem
         self.sweeps += 1
-        along = problem.margins(self.direction, self.along)
-        length = self._line_search(along)
-        weights = self.weights + length * self.direction
-        self._move(along, length)
-        grad, objective, active = problem.gradient(self.C, weights, self.margins, self.position)
-        worse = ~(objective <= self.objective)
+        self.problem.forward(self.direction, self.position, 0.0, self.along)
+        length = self._line_search()
+        before = self.weights, self.pull, self.loss, self.active
+        objective = self.objective()
+        self.weights = self.weights + length * self.direction
+        self.pull, self.loss, self.active = self._gradient(length, True)
+        reached = self.objective()
+        worse = ~(reached <= objective)
         if worse.any():  # rounding, or a step too far: back, and once more without momentum
-            self._move(along, np.where(worse, -length, 0.0))
-            weights[:, worse], grad[:, worse] = self.weights[:, worse], self.grad[:, worse]
-            objective[worse] = self.objective[worse]
-        self.stuck = worse & self.plain
-        self.gain = np.where(worse, np.inf, self.objective - objective)
-        self.weights, self.objective = weights, objective
-        self._turn(grad, active, worse)
+            self._move(np.where(worse, -length, 0.0))
+            for now, then in zip((self.weights, self.pull, self.loss, self.active), before, strict=True):
+                now[..., worse] = then[..., worse]
+        self.stuck = worse & self.plain & ~self.newton
+        self.gain = np.where(worse, np.inf, objective - reached)
+        self._turn(self.weights + self.C * self.pull, worse | self.leap, ~worse)
 
-    def _turn(self, grad: np.ndarray, active: np.ndarray, restart: np.ndarray) -> None:
-        """The next direction: down, bent by the momentum of the last one."""
-        problem, C = self.problem, self.C
-        share = active / problem.count
-        if not 0.6 < 2 * C * share.mean() / self.curvature < 1.6:
-            self.curvature = 2 * C * max(share.mean(), 1e-3)
-        natural = problem.precondition(self.curvature, grad)
-        momentum = np.einsum("ij,ij->j", grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
+    def _turn(self, grad: np.ndarray, restart: np.ndarray, newton: np.ndarray) -> None:
+        """The next direction: down, bent by the momentum of the last one; Newton's where that may be and pays."""
+        natural = self.problem.precondition(self._curvature(slice(None)), grad)
+        momentum = _dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
         momentum = np.where(restart, 0.0, np.maximum(momentum, 0.0))
-        if self.sweeps >= NEWTON_AFTER:
-            cheap = np.flatnonzero(self._newton_cost(active) < NEWTON_COST)
+        cost = self._newton_cost()
+        due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
+        cheap = np.flatnonzero(newton & due & (cost < NEWTON_COST))
 
-            def newton(k: int) -> None:
-                category = self.columns.start + self.live[k]
-                natural[:, k] = problem.newton_step(C, category, self.margins[:, k], grad[:, k])
+        def solve(k: int) -> None:
+            rows = np.flatnonzero(self.slack[:, k] > 0)
+            natural[:, k] = self.problem.newton_step(self.C[k], rows, grad[:, k])
 
-            problem.each(newton, cheap.tolist())
-            momentum[cheap] = 0.0
+        self.problem.each(solve, cheap.tolist())
+        momentum[cheap] = 0.0
         direction = momentum * self.direction - natural
-        uphill = np.einsum("ij,ij->j", grad, direction) >= 0
+        uphill = _dots(grad, direction) >= 0
         direction[:, uphill] = -natural[:, uphill]
         self.plain = uphill | (momentum == 0)
+        self.leap, self.newton = np.zeros((2, self.live.size), bool)
+        self.newton[cheap] = True
         self.grad, self.direction = grad, direction
-        self.slope = np.einsum("ij,ij->j", grad, natural)
+        self.slope = _dots(grad, natural)
 
-    def _newton_cost(self, active: np.ndarray) -> np.ndarray:
+    def _curvature(self, which: slice | np.ndarray) -> np.ndarray:
+        return 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
+
+    def _newton_cost(self) -> np.ndarray:
         """Cost of a Newton step of each category, in sweeps of one category over the data."""
         size = self.problem.dimensions + 1
-        small, large = np.minimum(active, size), np.maximum(active, size)
+        small, large = np.minimum(self.active, size), np.maximum(self.active, size)
         return (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
 
-    def _move(self, along: np.ndarray, length: np.ndarray) -> None:
+    def _pieces(self, rows: slice) -> Iterator[slice]:
+        return row_blocks(rows.stop, max(16, PIECE // self.live.size), rows.start)
+
+    def _gradient(self, length: np.ndarray, move: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gradient and value of the loss and number of active rows, `length` along the direction."""
+        step = length.astype(np.float32)
+
+        def fill(rows: slice, slack: np.ndarray) -> np.ndarray:
+            loss, active = np.zeros(len(step)), np.zeros(len(step))
+            for piece in self._pieces(rows):
+                now, out = self.slack[piece], slack[piece.start - rows.start : piece.stop - rows.start]
+                if move:
+                    np.multiply(self.along[piece], step, out=out)
+                    now += out
+                np.maximum(now, 0, out=out)
+                loss += _dots(out, out)
+                active += (out > 0).view(np.uint8).sum(axis=0, dtype=np.float32)
+            return np.stack([loss, active])
+
+        pull, sums = self.problem.back(fill, self.position)
+        return pull, sums[0], sums[1]
+
+    def _move(self, length: np.ndarray) -> None:
         step = length.astype(np.float32)
 
         def move(part: slice) -> None:
-            for rows in row_blocks(part.stop, start=part.start):
-                self.margins[rows] += along[rows] * step
+            for piece in self._pieces(part):
+                self.slack[piece] += self.along[piece] * step
 
         self.problem.each(move, self.problem.parts)
 
-    def _line_search(self, along: np.ndarray) -> np.ndarray:
-        """Newton's method, kept in a bracket, on the derivative along the direction (piecewise linear, rising)."""
-        slope = np.einsum("ij,ij->j", self.weights, self.direction)
-        bend = np.einsum("ij,ij->j", self.direction, self.direction)
-        steepest = np.abs(np.einsum("ij,ij->j", self.grad, self.direction))
-        length, low, high = np.zeros_like(slope), np.zeros_like(slope), np.full_like(slope, np.inf)
+    def _line_search(self) -> np.ndarray:
+        """Where the derivative along the direction (piecewise linear, rising) is 0: a Newton step, then secants."""
+        tilt, bend = _dots(self.weights, self.direction), _dots(self.direction, self.direction)
+        steepest = _dots(self.grad, self.direction)
+        length = -steepest / np.maximum(bend + 2 * self.C * self._sums(_bend, np.zeros_like(bend)), 1e-300)
+        last, at_last = np.zeros_like(length), steepest
+        low, high = np.zeros_like(length), np.full_like(length, np.inf)
+        wanted = np.ones(length.size, bool)
         for _ in range(12):
-            first, second = self._derivatives(along, length.astype(np.float32))
-            first = slope + length * bend + 2 * self.C * first
-            low, high = np.where(first < 0, length, low), np.where(first > 0, length, high)
-            found = np.abs(first) <= 0.05 * steepest
-            length = length - first / np.maximum(bend + 2 * self.C * second, 1e-300)
-            outside = ~((length >= low) & (length <= high))
-            length[outside] = 0.5 * (low + high)[outside]
-            if found.all():
+            slope = tilt + length * bend + 2 * self.C * self._sums(_slope, length)
+            low, high = np.where(slope < 0, length, low), np.where(slope > 0, length, high)
+            rise = np.maximum((slope - at_last) * np.sign(length - last), 1e-300)
+            following = length - slope * np.abs(length - last) / rise
+            ceiling = np.where(np.isfinite(high), high, 8 * length)
+            outside = ~((following >= low) & (following <= ceiling))
+            following[outside] = np.where(np.isfinite(high), 0.5 * (low + high), ceiling)[outside]
+            last, at_last, length = length, slope, np.where(wanted, following, length)
+            wanted &= np.abs(slope) > LINE_TOLERANCE * np.abs(steepest)
+            if not wanted.any():
                 break
         return length
 
-    def _derivatives(self, along: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and second derivative of half the loss, per category, at `step` along the direction."""
+    def _sums(self, kind: Callable[..., np.ndarray], length: np.ndarray) -> np.ndarray:
+        """Sum of `kind` over all rows at `length` along the direction, float64 (k,)."""
+        step = length.astype(np.float32)
 
-        def add_up(part: slice) -> tuple[np.ndarray, np.ndarray]:
-            first, second = np.zeros(len(step)), np.zeros(len(step))
-            for rows in row_blocks(part.stop, start=part.start):
-                there = self.margins[rows] + along[rows] * step
-                slack, own = self.problem.residual(rows, there, self.position)
-                active = along[rows] * (slack > 0)
-                second += np.einsum("ij,ij->j", active, active)
-                slack[own] *= -1
-                first += np.einsum("ij,ij->j", active, slack)
-            return first, second
+        def add_up(part: slice) -> np.ndarray:
+            pieces = (kind(self.slack[piece], self.along[piece], step) for piece in self._pieces(part))
+            return sum(pieces, np.zeros(len(step)))
 
-        first, second = (
-            np.add.reduce(pieces) for pieces in zip(*self.problem.each(add_up, self.problem.parts), strict=True)
-        )
-        return first, second
+        return np.add.reduce(self.problem.each(add_up, self.problem.parts))
 
-    def drop(self, tolerance: float) -> int:
-        """Take out the categories that are done; returns how many."""
-        gain = np.where(self.stuck, 0.0, self.gain)
-        gap = np.maximum(0.5 * self.slope, gain) / np.maximum(self.objective, 1e-300)
-        self.gap[self.live] = gap
-        keep = (gap > tolerance) & ~self.stuck
-        finished = int(keep.size - keep.sum())
-        if finished:
-            self._store(~keep)
-            self.weights, self.grad, self.direction = self.weights[:, keep], self.grad[:, keep], self.direction[:, keep]
-            self.objective, self.slope, self.plain = self.objective[keep], self.slope[keep], self.plain[keep]
-            self.live, self.margins = self.live[keep], self.margins[:, keep]
-            self.along = np.empty_like(self.margins)
-            self.position[:] = -1
-            self.position[self.columns.start + self.live] = np.arange(self.live.size)
-        return finished
+    def settle(self, path: list[Solution], tolerance: float, max_iter: int) -> int:
+        """Note the categories that are done at their C and send them on or out; returns how many."""
+        objective = self.objective()
+        gap = np.maximum(0.5 * self.slope, np.where(self.stuck, 0.0, self.gain)) / np.maximum(objective, 1e-300)
+        done = (gap <= tolerance) | self.stuck | (self.sweeps >= max_iter)
+        for stage in np.unique(self.stage[done]):
+            which = np.flatnonzero(done & (self.stage == stage))
+            solution, names = path[stage], self.live[which]
+            solution.weights[:, names], solution.objective[names] = self.weights[:, which], objective[which]
+            solution.gap[names], solution.sweeps[names] = gap[which], self.sweeps[which]
+        last = self.stage == len(self.grid) - 1
+        if (done & ~last).any():
+            self._advance(np.flatnonzero(done & ~last))
+        if (done & last).any():
+            self._keep(~(done & last))
+        return int(done.sum())
 
-    def _store(self, which: np.ndarray) -> None:
-        self.final[:, self.live[which]] = self.weights[:, which]
-        self.final_objective[self.live[which]] = self.objective[which]
+    def _advance(self, which: np.ndarray) -> None:
+        """Go on to the next C; where there are two solutions, from the last one on the line through both."""
+        self.stage[which] += 1
+        self.sweeps[which] = 0
+        grad = self.weights[:, which] + self.C[which] * self.pull[:, which]
+        natural = self.problem.precondition(self._curvature(which), grad)
+        ahead = self.weights[:, which] - self.before[:, which]
+        usable = (self.stage[which] > 1) & (_dots(grad, ahead) < 0)
+        self.direction[:, which] = np.where(usable, ahead, -natural)
+        self.before[:, which] = self.weights[:, which]
+        self.grad[:, which], self.slope[which] = grad, _dots(grad, natural)
+        self.leap[which], self.plain[which], self.newton[which] = usable, ~usable, False
 
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and objectives of the whole block."""
-        self._store(np.ones(self.live.size, bool))
-        return self.final, self.final_objective
+    def _keep(self, kept: np.ndarray) -> None:
+        """Drop the other categories."""
+        for name in ("weights", "before", "direction", "grad", "pull", "slack"):
+            setattr(self, name, getattr(self, name)[:, kept])
+        for name in ("live", "stage", "sweeps", "slope", "gain", "stuck", "loss", "active", "plain", "leap", "newton"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.along = np.empty_like(self.slack)
+        self._place()
+
+
+def _bend(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
+    active = along * (slack > 0)
+    return _dots(active, active)
+
+
+def _slope(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
+    there = along * step
+    there += slack
+    return _dots(np.maximum(there, 0, out=there), along)
+
+
+def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Inner product of each column."""
+    return np.einsum("ij,ij->j", left, right)

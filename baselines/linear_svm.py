@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from baselines.descent import solve
+from baselines.descent import regularisation_path
 from baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
 from bench.backend import TrainingData
 from bench.console import Console
@@ -130,22 +130,21 @@ class LinearSVM:
             problem = SquaredHinge(
                 features, labels, data.classes, self.settings.standardise, self.settings.intercept_scaling
             )
-            weights = np.zeros((features.shape[1] + 1, data.classes))
-            best = None
+            settings = self.settings
             with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
-                for C in grid:
-                    solution = solve(problem, C, weights, self.settings.tol, self.settings.max_iter, bar.update)
-                    weights = solution.weights
-                    if solution.gap > 10 * self.settings.tol:
-                        console.warn(
-                            f"linear SVM at C={C:g} stopped after {solution.sweeps} sweeps, an "
-                            f"estimated {solution.gap:.1e} above the optimum; raise svm.max_iter"
-                        )
-                    self._take(weights, problem.standardisation, labels)
-                    if len(tune_labels):
-                        precision[repr(C)] = float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels))
-                    if best is None or precision[repr(C)] > precision[repr(best[0])]:
-                        best = (C, weights)
+                path = regularisation_path(problem, grid, settings.tol, settings.max_iter, done=bar.update)
+            best = None
+            for C, solution in zip(grid, path, strict=True):
+                if solution.gap.max() > 10 * settings.tol:
+                    console.warn(
+                        f"linear SVM at C={C:g} stopped after {solution.sweeps.max()} sweeps, an "
+                        f"estimated {solution.gap.max():.1e} above the optimum; raise svm.max_iter"
+                    )
+                self._take(solution.weights, problem.standardisation, labels)
+                if len(tune_labels):
+                    precision[repr(C)] = float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels))
+                if best is None or precision[repr(C)] > precision[repr(best[0])]:
+                    best = (C, solution.weights)
             assert best is not None
             best_C, weights = best
             self._take(weights, problem.standardisation, labels)

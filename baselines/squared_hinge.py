@@ -22,7 +22,9 @@ from bench.errors import RunError
 
 # Rows per matrix product: enough for BLAS, few enough that what is done to the product stays in cache.
 ROWS = 2048
-# Pieces that threads share out; fixed, so that sums come out the same with any number of threads.
+# Elements of a matrix rows x categories, or x features, that stay in a core's cache while they are worked on.
+PIECE = 2**16
+# Parts that threads share out; fixed, so that sums come out the same with any number of threads.
 PARTS = 8
 # Above this many features the Gram matrix costs more than it saves; its diagonal preconditions instead.
 GRAM_LIMIT = 4096
@@ -54,30 +56,6 @@ def row_blocks(stop: int, rows: int | None = None, start: int = 0) -> Iterator[s
     return (slice(first, min(first + rows, stop)) for first in range(start, stop, rows))
 
 
-def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each feature, float64, in blocks.
-
-    Raises
-    ------
-    RunError
-        If a value is not finite; names its row and column.
-    """
-    count, dimensions = features.shape
-    total, squares = np.zeros(dimensions), np.zeros(dimensions)
-    for rows in row_blocks(count):
-        block = features[rows].astype(np.float64)
-        total += block.sum(axis=0)
-        squares += np.einsum("ij,ij->j", block, block)
-        if not np.isfinite(total).all():
-            row, column = np.argwhere(~np.isfinite(block))[0]
-            raise RunError(
-                f"feature {column} of training image {rows.start + row} is {block[row, column]}",
-                "compute the features again, or look for a broken network or image",
-            )
-    mean = total / count
-    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-
-
 class SquaredHinge:
     """One training matrix, and the one-vs-rest problems on it.
 
@@ -87,6 +65,7 @@ class SquaredHinge:
         Read in blocks of rows and never changed; copied only where a mean is far from zero, see
         `FAR_FROM_ZERO`.
     labels : ndarray of int64, shape (n,)
+        Codes from 0; -1 for a row that is in none of the categories.
     classes : int
     standardise : bool
         Work on features of mean 0 and deviation 1 (a constant feature becomes 0).
@@ -102,7 +81,13 @@ class SquaredHinge:
         self.labels = labels
         self.classes = classes
         self.count, self.dimensions = features.shape
-        mean, deviation = moments(features)
+        self._features = features
+        self._factors: dict[int, tuple[np.ndarray, bool]] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
+        self.parts = list(row_blocks(self.count, size))
+        with self.threads():
+            mean, deviation = self._moments()
         if standardise:
             deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0
             self.standardisation = Standardisation(mean, deviation)
@@ -110,15 +95,10 @@ class SquaredHinge:
             self.standardisation = Standardisation(np.zeros_like(mean), np.ones_like(mean))
         self._scale = self.standardisation.scale
         self._shift = self.standardisation.mean
-        self._features = features
         if standardise and np.abs(mean / deviation).max(initial=0.0) > FAR_FROM_ZERO:
             self._features = features - mean.astype(np.float32)
-            self._shift = np.zeros_like(mean)
-        self._gram, self._diagonal = self._curvature()
-        self._factor: tuple[float, tuple[np.ndarray, bool]] | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
-        self.parts = list(row_blocks(self.count, size))
+            self._shift, mean = np.zeros_like(mean), mean - mean.astype(np.float32)
+        self._gram, self._diagonal = self._curvature(self.count * mean)
 
     @contextmanager
     def threads(self) -> Iterator[None]:
@@ -143,15 +123,41 @@ class SquaredHinge:
         """Results of `work` on every item, in order; by the threads where there are any."""
         return list(self._pool.map(work, items) if self._pool else map(work, items))
 
-    def _curvature(self) -> tuple[np.ndarray | None, np.ndarray]:
-        """Gram matrix of standardised features and constant (None if too large), and its diagonal."""
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each feature, float64.
+
+        Raises
+        ------
+        RunError
+            If a value is not finite; names its row and column.
+        """
+
+        def add_up(part: slice) -> np.ndarray:
+            sums = np.zeros((2, self.dimensions))
+            for rows in row_blocks(part.stop, max(16, PIECE // max(1, self.dimensions)), part.start):
+                block = self._features[rows].astype(np.float64)
+                sums += block.sum(axis=0), np.einsum("ij,ij->j", block, block)
+                if not np.isfinite(sums[0]).all():
+                    row, column = np.argwhere(~np.isfinite(block))[0]
+                    raise RunError(
+                        f"feature {column} of training image {rows.start + row} is {block[row, column]}",
+                        "compute the features again, or look for a broken network or image",
+                    )
+            return sums
+
+        mean, square = np.add.reduce(self.each(add_up, self.parts)) / self.count
+        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+    def _curvature(self, edge: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Gram matrix of standardised features and constant (None if too large), and its diagonal.
+
+        `edge` is the sum of each feature, float64 (d,).
+        """
         size = self.dimensions + 1
         whole = self.dimensions <= GRAM_LIMIT
         gram = np.zeros((size, size) if whole else (size,))
-        edge = np.zeros(self.dimensions)
         for rows in row_blocks(self.count, 4 * ROWS):
             block = self._features[rows]
-            edge += block.sum(axis=0, dtype=np.float64)
             if whole:
                 gram[:-1, :-1] += block.T @ block
             else:
@@ -169,83 +175,96 @@ class SquaredHinge:
         gram[-1, -1] = self.count * self.constant**2
         return gram, np.diagonal(gram).copy()
 
-    def margins(self, weights: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Standardised features and constant times `weights` (d + 1, k), into `out`, float32 (n, k)."""
+    def forward(self, weights: np.ndarray, position: np.ndarray, offset: float, out: np.ndarray) -> np.ndarray:
+        """Write ``offset - y * z.w`` to `out`, float32 (n, k), for weights (d + 1, k).
+
+        `position` gives the column of each category, -1 for what has none.
+        """
         folded = weights[:-1] / self._scale[:, None]
-        offset = (self.constant * weights[-1] - self._shift @ folded).astype(np.float32)
+        shift = (self.constant * weights[-1] - self._shift @ folded).astype(np.float32)
         folded = folded.astype(np.float32)
 
         def multiply(part: slice) -> None:
             for rows in row_blocks(part.stop, start=part.start):
-                np.matmul(self._features[rows], folded, out=out[rows])
-                out[rows] += offset
+                block = np.matmul(self._features[rows], folded, out=out[rows])
+                block += shift
+                own = self.own(rows, position)
+                block[own] *= -1
+                if offset:
+                    block += np.float32(offset)
 
         self.each(multiply, self.parts)
         return out
 
-    def residual(self, rows: slice, margins: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, tuple]:
-        """Positive part of 1 - y * margins for a block of rows, and where a row's own category stands."""
-        own = position[self.labels[rows]]
-        mine = np.flatnonzero(own >= 0)
-        at = (mine, own[mine])
-        slack = margins + np.float32(1)
-        slack[at] = 2 - slack[at]
-        return np.maximum(slack, 0, out=slack), at
+    def own(self, rows: slice, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where, in a block of rows, a row's own category stands."""
+        column = position[self.labels[rows]]
+        mine = np.flatnonzero(column >= 0)
+        return mine, column[mine]
 
-    def gradient(
-        self, C: float, weights: np.ndarray, margins: np.ndarray, position: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gradient (d + 1, k), objective (k,) and number of active rows (k,) at `weights` with `margins`."""
-        width = weights.shape[1]
+    def back(
+        self, fill: Callable[[slice, np.ndarray], np.ndarray], position: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient (d + 1, k) of the sum of squared slacks, and what `fill` returns, summed.
 
-        def add_up(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-            back, column_sum, loss = np.zeros((self.dimensions, width)), np.zeros(width), np.zeros(width)
-            active = np.zeros(width, np.int64)
+        ``fill(rows, slack)`` writes the slacks of some rows, float32 (rows, k), and returns two sums over them, (2, k).
+        """
+        width = position.max() + 1
+
+        def add_up(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            back, column_sum, sums = np.zeros((self.dimensions, width)), np.zeros(width), np.zeros((2, width))
             for rows in row_blocks(part.stop, start=part.start):
-                slack, own = self.residual(rows, margins[rows], position)
-                loss += np.einsum("ij,ij->j", slack, slack)
-                active += np.count_nonzero(slack, axis=0)
-                slack[own] *= -1
+                slack = np.empty((rows.stop - rows.start, width), np.float32)
+                sums += fill(rows, slack)
+                slack[self.own(rows, position)] *= -1
                 back += self._features[rows].T @ slack
-                column_sum += slack.sum(axis=0, dtype=np.float64)
-            return back, column_sum, loss, active
+                column_sum += slack.sum(axis=0)
+            return back, column_sum, sums
 
-        back, column_sum, loss, active = (
-            np.add.reduce(pieces) for pieces in zip(*self.each(add_up, self.parts), strict=True)
-        )
-        gradient = weights.copy()
-        gradient[:-1] += 2 * C * (back - self._shift[:, None] * column_sum) / self._scale[:, None]
-        gradient[-1] += 2 * C * self.constant * column_sum
-        objective = 0.5 * np.einsum("ij,ij->j", weights, weights) + C * loss
-        return gradient, objective, active
+        back, column_sum, sums = (np.add.reduce(piece) for piece in zip(*self.each(add_up, self.parts), strict=True))
+        gradient = np.empty((self.dimensions + 1, width))
+        gradient[:-1] = 2 * (back - self._shift[:, None] * column_sum) / self._scale[:, None]
+        gradient[-1] = 2 * self.constant * column_sum
+        return gradient, sums
 
-    def precondition(self, curvature: float, gradient: np.ndarray) -> np.ndarray:
-        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k)."""
+    def precondition(self, curvature: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of two or so.
+
+        Columns whose curvatures (k,) are near the same power of two share a Cholesky factor.
+        """
         if self._gram is None:
-            return gradient / (1 + curvature * self._diagonal)[:, None]
-        from scipy.linalg import cho_factor, cho_solve
+            return gradient / (1 + curvature * self._diagonal[:, None])
+        from scipy.linalg import cho_solve
 
-        if self._factor is None or self._factor[0] != curvature:
-            hessian = (curvature * self._gram).astype(np.float32)
-            hessian[np.diag_indices_from(hessian)] += 1
-            try:
-                factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-            except np.linalg.LinAlgError:  # float32 was too coarse for so large a C
-                exact = curvature * self._gram + np.eye(len(self._gram))
-                factor = cho_factor(exact, lower=True, overwrite_a=True, check_finite=False)
-            self._factor = (curvature, factor)
-        factor = self._factor[1]
+        power = np.rint(np.log2(curvature)).astype(int)
+        powers = np.unique(power).tolist()
+        made = self.each(self._factored, [p for p in powers if p not in self._factors])
+        self._factors = {p: f for p, f in self._factors.items() if p in powers} | dict(made)
         solved = np.empty_like(gradient)
 
-        def solve(columns: slice) -> None:
+        def solve(columns: np.ndarray) -> None:
+            factor = self._factors[power[columns[0]]]
             solved[:, columns] = cho_solve(factor, gradient[:, columns].astype(factor[0].dtype), check_finite=False)
 
-        self.each(solve, list(row_blocks(gradient.shape[1], 64)))
+        groups = (np.flatnonzero(power == p) for p in powers)
+        self.each(solve, [group[piece] for group in groups for piece in row_blocks(len(group), 64)])
         return solved
 
-    def newton_step(self, C: float, category: int, margins: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Inverse Hessian of one category times its gradient; `margins` (n,) say which rows are active."""
-        active = np.flatnonzero(np.where(self.labels == category, 1 - margins, 1 + margins) > 0)
+    def _factored(self, power: int) -> tuple[int, tuple[np.ndarray, bool]]:
+        """Cholesky factor of I + 2 ** power * Gram."""
+        from scipy.linalg import cho_factor
+
+        assert self._gram is not None
+        hessian = np.multiply(self._gram, 2.0**power, dtype=np.float32, casting="same_kind").T
+        hessian[np.diag_indices_from(hessian)] += 1
+        try:
+            return power, cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:  # float32 was too coarse for so large a C
+            exact = 2.0**power * self._gram + np.eye(len(self._gram))
+            return power, cho_factor(exact, lower=True, overwrite_a=True, check_finite=False)
+
+    def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Inverse Hessian of one category, with the rows `active`, times its gradient."""
         inputs = np.empty((len(active), self.dimensions + 1), np.float32)
         inputs[:, :-1] = (self._features[active] - self._shift) / self._scale
         inputs[:, -1] = self.constant
