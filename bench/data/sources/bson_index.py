@@ -61,6 +61,8 @@ def _populate(view: mmap.mmap, start: int, stop: int) -> None:
 
 def _records(view: mmap.mmap, at: np.ndarray, size: int) -> np.ndarray:
     """Gather `size` bytes (a multiple of 8) from each offset: little-endian words, shape (size / 8, offsets)."""
+    if len(at) == 0:  # the file may be shorter than a record
+        return np.empty((size // 8, 0), np.uint64)
     everywhere = np.ndarray(len(view) - size + 1, f"V{size}", view, 0, (1,))
     return everywhere[at].view("<u8").reshape(len(at), size // 8).T
 
