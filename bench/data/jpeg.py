@@ -12,6 +12,7 @@ import struct
 import threading
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,16 @@ def decode_plain(data: bytes) -> np.ndarray | None:
         return None
 
 
+def _resizer() -> tuple[Any, Any]:
+    """Give this thread's resizer (it keeps buffers), and its options."""
+    import cykooz_resizer as library
+
+    if not hasattr(_of_thread, "resizer"):
+        options = library.ResizeOptions(library.ResizeAlg.convolution(library.FilterType.catmull_rom), use_alpha=False)
+        _of_thread.resizer = library.Resizer(), options
+    return _of_thread.resizer
+
+
 def resized(
     pixels: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> np.ndarray:
@@ -88,24 +99,29 @@ def resized(
     size : tuple of int
         Width and height of the result.
     box : tuple of float, optional
-        Left, top, right and bottom of the part to resize.
-    """
-    import cykooz_resizer as library
+        Left, top, right and bottom of the part to resize; all by default.
 
-    if not hasattr(_of_thread, "resizer"):
-        _of_thread.resizer = library.Resizer()
+    Returns
+    -------
+    ndarray of uint8, shape (size[1], size[0], 3)
+    """
+    from cykooz_resizer import CropBox, ImageData, PixelType
+
+    resizer, whole = _resizer()
     height, width = pixels.shape[:2]
     left, top, right, bottom = box or (0, 0, width, height)
-    kind = library.PixelType.U8x3
-    source = library.ImageData(width, height, kind, pixels.tobytes())
+    image = ImageData(width, height, PixelType.U8x3, pixels.tobytes())
     for shape, part in (
         ((size[0], height), (left, 0, right - left, height)),
         (size, (0, top, size[0], bottom - top)),
     ):
-        if part != (0, 0, *shape):
-            options = library.ResizeOptions(library.ResizeAlg.convolution(library.FilterType.catmull_rom), False)
-            options.crop_box = library.CropBox(*part)
-            target = library.ImageData(*shape, kind)
-            _of_thread.resizer.resize(source, target, options)
-            source = target
-    return np.frombuffer(source.get_buffer(), np.uint8).reshape(size[1], size[0], 3)
+        if part == (0, 0, *shape):
+            continue
+        options = whole
+        if part != (0, 0, image.width, image.height):
+            options = whole.copy()
+            options.crop_box = CropBox(*part)
+        target = ImageData(*shape, PixelType.U8x3)
+        resizer.resize(image, target, options)
+        image = target
+    return np.frombuffer(image.get_buffer(), np.uint8).reshape(size[1], size[0], 3)
