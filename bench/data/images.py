@@ -12,10 +12,13 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from bench.data.jpeg import decode_plain, engine, plain_size, resized
 from bench.errors import InputError
 
 # A header may promise any size in a few bytes; nothing is decoded beyond this many pixels.
 MAX_PIXELS = 100_000_000
+# Larger photos are few, and Pillow holds them in less memory at once.
+MAX_PLAIN = 16_000_000
 IMAGES_VERSION = 1
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "PPM", "ICO", "TGA", "DIB", "PCX")
 
@@ -45,6 +48,7 @@ class ImageSettings:
             "resample": "bicubic",
             "version": IMAGES_VERSION,
             "pillow": PIL.__version__,  # decoders change with it, and so does what they refuse
+            "engine": engine(),
         }
 
 
@@ -74,14 +78,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _inner(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Size of a photo within the square that it is padded to."""
+    scale = pixels / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _square(image: Image.Image, pixels: int, fit: str) -> Image.Image:
     how = Image.Resampling.BICUBIC
     if fit == "stretch":
         return image.resize((pixels, pixels), how)
     if fit == "crop":
         return ImageOps.fit(image, (pixels, pixels), how)
-    scale = pixels / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    size = _inner(image.size, pixels)
     inner = image.resize(size, how)
     canvas = Image.new("RGB", (pixels, pixels), "white")
     canvas.paste(inner, ((pixels - size[0]) // 2, (pixels - size[1]) // 2))
@@ -123,6 +132,26 @@ def open_image(data: bytes) -> Image.Image:
         ) from None
 
 
+def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
+    """Do what `_square` does of `open_image`, where the bytes are a JPEG that `bench.data.jpeg` takes; else None."""
+    if engine() == "pillow" or (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:
+        return None
+    if (photo := decode_plain(data)) is None:
+        return None
+    width, height = size
+    if fit == "stretch" or width == height:
+        return resized(photo, (pixels, pixels))
+    if fit == "crop":
+        side = min(size)
+        left, top = (width - side) / 2, (height - side) / 2
+        return resized(photo, (pixels, pixels), (left, top, left + side, top + side))
+    inner = _inner(size, pixels)
+    left, top = (pixels - inner[0]) // 2, (pixels - inner[1]) // 2
+    canvas = np.full((pixels, pixels, 3), 255, np.uint8)
+    canvas[top : top + inner[1], left : left + inner[0]] = resized(photo, inner)
+    return canvas
+
+
 def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
     """Decode bytes to a square.
 
@@ -142,11 +171,12 @@ def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
     ------
     UnreadableImage
     """
-    return np.asarray(_square(open_image(data), pixels, fit))
+    square = _plain_square(data, pixels, fit)
+    return np.asarray(_square(open_image(data), pixels, fit)) if square is None else square
 
 
 def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode many images, in threads (Pillow decodes and resizes outside the interpreter's lock).
+    """Decode many images, in threads (decoders work outside the interpreter's lock).
 
     Returns
     -------
@@ -157,13 +187,18 @@ def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) 
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False
 
-    def one(data: bytes) -> np.ndarray | str:
-        try:
-            return decode(data, pixels, fit)
-        except UnreadableImage as error:
-            return str(error)
+    squares = np.empty((len(batch), pixels, pixels, 3), np.uint8)
 
-    results = list(pool.map(one, batch, chunksize=16))
-    reasons = {position: result for position, result in enumerate(results) if isinstance(result, str)}
-    good = [result for result in results if not isinstance(result, str)]
-    return (np.stack(good) if good else np.empty((0, pixels, pixels, 3), np.uint8)), reasons
+    def some(start: int) -> dict[int, str]:  # a task an image would cost as much as the smallest images do
+        reasons = {}
+        for position in range(start, min(start + 8, len(batch))):
+            try:
+                squares[position] = decode(batch[position], pixels, fit)
+            except UnreadableImage as error:
+                reasons[position] = str(error)
+        return reasons
+
+    reasons: dict[int, str] = {}
+    for found in pool.map(some, range(0, len(batch), 8)):
+        reasons.update(found)
+    return (np.delete(squares, list(reasons), axis=0) if reasons else squares), reasons

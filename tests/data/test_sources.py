@@ -42,8 +42,8 @@ def test_bson_equals_pymongo(tmp_path):
 def test_bson_index_is_reused_until_the_file_changes(tmp_path, fresh_cache, monkeypatch):
     path = write_bson(tmp_path, documents())
     scans = []
-    scan = cdiscount._scan
-    monkeypatch.setattr(cdiscount, "_scan", lambda *args: scans.append(1) or scan(*args))
+    scan = cdiscount.scan
+    monkeypatch.setattr(cdiscount, "scan", lambda *args: scans.append(1) or scan(*args))
     first, second = opened(path), opened(path)
     assert len(scans) == 1
     assert first.images.read([3]) == second.images.read([3])

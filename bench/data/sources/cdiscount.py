@@ -12,7 +12,6 @@ import mmap
 import struct
 import zipfile
 import zlib
-from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,154 +19,14 @@ import numpy as np
 
 from bench.console import Console
 from bench.data.catalogue import Catalogue, Category
+from bench.data.sources.bson_document import BadDocument, document_end, product
+from bench.data.sources.bson_index import release, scan
 from bench.errors import InputError
 from bench.storage import cache_dir, fingerprint, storage_errors, write_whole
 
 INDEX_VERSION = 1
-# Bytes read through a memory map before its pages are given back.
+# Bytes of pictures read through a memory map before its pages are given back.
 RELEASE_BYTES = 1 << 24
-# Bytes of the value by BSON type; None: a length in the value itself says it.
-_FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
-_int32 = struct.Struct("<i").unpack_from
-_int64 = struct.Struct("<q").unpack_from
-
-
-def _release(view: mmap.mmap) -> None:
-    """Give back the pages read so far: the file keeps them, and resident memory does not grow with it."""
-    if hasattr(view, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
-        view.madvise(mmap.MADV_DONTNEED)
-
-
-class _BadDocument(Exception):
-    """A document that is no product; the message says why."""
-
-
-def _value_end(view: mmap.mmap, kind: int, at: int) -> int:
-    if kind in _FIXED:
-        return at + _FIXED[kind]
-    if kind in (0x02, 0x0D, 0x0E):
-        return at + 4 + _int32(view, at)[0]
-    if kind in (0x03, 0x04):
-        return at + _int32(view, at)[0]
-    if kind == 0x05:
-        return at + 5 + _int32(view, at)[0]
-    raise _BadDocument(f"an element of BSON type 0x{kind:02x}, which no Cdiscount file holds")
-
-
-def _elements(view: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, bytes, int, int]]:
-    """Yield (type, name, offset of the value, end of the value) of a document that fills [start, end)."""
-    at, last = start + 4, end - 1
-    if view[last] != 0:
-        raise _BadDocument("a document that does not end in a zero byte")
-    while at < last:
-        kind = view[at]
-        stop = view.find(b"\0", at + 1, last)
-        if stop < 0:
-            raise _BadDocument("an element without a name")
-        value = stop + 1
-        after = _value_end(view, kind, value)
-        if after > last or after < value:
-            raise _BadDocument("an element that runs past its document")
-        yield kind, view[at + 1 : stop], value, after
-        at = after
-
-
-def _document_end(view: mmap.mmap, at: int, size: int) -> int:
-    """Where the document that begins at a byte ends."""
-    if size - at < 5:
-        raise _BadDocument(f"{size - at} bytes left, too few for a document")
-    length = _int32(view, at)[0]
-    if length < 5:
-        raise _BadDocument(f"a document of {length} bytes")
-    if at + length > size:
-        raise _BadDocument(f"the document needs {length} bytes and the file has {size - at} left")
-    return at + length
-
-
-def _integer(view: mmap.mmap, kind: int, at: int, name: str) -> int:
-    if kind == 0x10:
-        return _int32(view, at)[0]
-    if kind == 0x12:
-        return _int64(view, at)[0]
-    raise _BadDocument(f"{name} is no integer")
-
-
-def _product(view: mmap.mmap, start: int, end: int) -> tuple[int, int | None, list[tuple[int, int]]]:
-    """Read one document: its id, its category (None in a test file) and (offset, length) of its pictures."""
-    identifier: int | None = None
-    category: int | None = None
-    pictures: list[tuple[int, int]] = []
-    for kind, name, value, after in _elements(view, start, end):
-        if name == b"_id":
-            identifier = _integer(view, kind, value, "_id")
-        elif name == b"category_id":
-            category = _integer(view, kind, value, "category_id")
-        elif name == b"imgs":
-            if kind != 0x04:
-                raise _BadDocument("imgs is no array")
-            for item_kind, _, item, item_end in _elements(view, value, after):
-                if item_kind != 0x03:
-                    raise _BadDocument("an entry of imgs is no document")
-                for field_kind, field_name, at, stop in _elements(view, item, item_end):
-                    if field_name == b"picture":
-                        if field_kind != 0x05:
-                            raise _BadDocument("picture is no binary value")
-                        pictures.append((at + 5, stop - at - 5))
-    if identifier is None:
-        raise _BadDocument("no _id")
-    return identifier, category, pictures
-
-
-def _scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.ndarray], str]:
-    """Index the file: arrays of products and images, and a note where its tail was given up."""
-    # arrays, not lists: 8 bytes a number for the 12 million pictures of the whole file
-    ids, categories, counts, offsets, lengths = (array("q") for _ in range(5))
-    unlabelled = 0
-    note = ""
-    size = path.stat().st_size
-    with (
-        open(path, "rb") as handle,
-        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view,
-        console.progress(size, f"indexing {path.name}", "bytes") as bar,
-    ):
-        at = reported = 0
-        while at < size:
-            try:
-                end = _document_end(view, at, size)
-                identifier, category, pictures = _product(view, at, end)
-            except (_BadDocument, struct.error) as error:
-                problem = f"{path}: bad document at byte {at} (after {len(ids) + unlabelled} products): {error}"
-                if truncated != "accept" or not ids:
-                    hint = (
-                        "--set dataset.truncated=accept uses the products before it"
-                        if ids
-                        else "is this Cdiscount's BSON?"
-                    )
-                    raise InputError(problem, f"fetch the file again, or {hint}" if ids else hint) from None
-                note = problem + "; what came before it is used"
-                break
-            if category is None:
-                unlabelled += 1
-            else:
-                ids.append(identifier)
-                categories.append(category)
-                counts.append(len(pictures))
-                for offset, picture_length in pictures:
-                    offsets.append(offset)
-                    lengths.append(picture_length)
-            at = end
-            if at - reported > RELEASE_BYTES:
-                _release(view)
-                bar.update(at - reported)
-                reported = at
-    return {
-        "product_id": np.asarray(ids, np.int64),
-        "category": np.asarray(categories, np.int64),
-        "count": np.asarray(counts, np.int32),
-        "offset": np.asarray(offsets, np.int64),
-        "length": np.asarray(lengths, np.int32),
-        "unlabelled": np.asarray([unlabelled]),
-    }, note
 
 
 def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
@@ -185,16 +44,16 @@ def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
         at = released = 0
         while at < size:
             try:
-                end = _document_end(view, at, size)
-                identifier, _, pictures = _product(view, at, end)
-            except (_BadDocument, struct.error) as error:
+                end = document_end(view, at, size)
+                identifier, _, pictures = product(view, at, end)
+            except (BadDocument, struct.error) as error:
                 raise InputError(
                     f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
                 ) from None
             yield identifier, tuple(view[start : start + length] for start, length in pictures)
             at = end
             if at - released > RELEASE_BYTES:
-                _release(view)
+                release(view)
                 released = at
 
 
@@ -233,7 +92,7 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
             return arrays, str(arrays.pop("note"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             console.warn(f"the index {kept} is damaged and is built again")
-    arrays, note = _scan(path, truncated, console)
+    arrays, note = scan(path, truncated, console)
 
     def write(aside: Path) -> None:
         with open(aside, "wb") as handle:
@@ -273,7 +132,7 @@ class BSONImages:
         ]
         self._read += sum(map(len, pictures))
         if self._read > RELEASE_BYTES:
-            _release(view)
+            release(view)
             self._read = 0
         return pictures
 
