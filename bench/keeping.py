@@ -113,7 +113,7 @@ def feature_timings(name: str, extractor: FeatureExtractor, features: Features, 
             pixels=extractor.pixels,
             batch=extractor.batch,
             framework=extractor.framework,
-            precision="float32",
+            precision=str(extractor.describe().get("precision", "float32")),
             device=extractor.device,
             cached=features.cached,
         )

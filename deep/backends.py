@@ -10,6 +10,7 @@ from typing import Any
 from baselines.linear_svm import LinearSVM, SVMSettings
 from bench.backend import BackboneChoice, Backend, BackendSpec
 from deep.bottleneck import BottleneckExtractor
+from deep.bottleneck_settings import BottleneckSettings
 from deep.inception import InceptionSettings
 from deep.onnx_export import export_onnx
 from deep.tuned import OwnHead, TunedExtractor, save_bottleneck
@@ -22,12 +23,12 @@ _TUNING: dict[str, type] = {"finetuning": FinetuningSettings, "training": Traini
 
 
 def _tuner(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice) -> NetworkTuner | None:
-    return finetuner(backbone, settings["finetuning"], settings["training"]) if tuned else None
+    return finetuner(backbone, settings["finetuning"], settings["training"], settings["bottleneck"]) if tuned else None
 
 
 def _svm(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: SVMSettings = settings["svm"]
-    extractor = BottleneckExtractor(backbone)
+    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
     return Backend(
         extractor,
         partial(LinearSVM, chosen),
@@ -42,7 +43,7 @@ def _svm(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, wor
 
 def _two_layer(units: int, tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: TwoLayerSettings = settings["two_layer"]
-    extractor = BottleneckExtractor(backbone)
+    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
     return Backend(
         extractor,
         partial(TwoLayer, units, chosen),
@@ -58,9 +59,11 @@ def _two_layer(units: int, tuned: bool, settings: Mapping[str, Any], backbone: B
 def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: FullSettings = settings["full"]
     pixels = chosen.xception_pixels if network == "xception" else chosen.inception_v3_pixels
-    tuner = full_tuner(network, chosen, settings["training"], settings["xception"], settings["inception"])
+    tuner = full_tuner(
+        network, chosen, settings["training"], settings["xception"], settings["inception"], settings["bottleneck"]
+    )
     return Backend(
-        BottleneckExtractor(BackboneChoice(network, chosen.start, pixels)),
+        BottleneckExtractor(BackboneChoice(network, chosen.start, pixels), settings["bottleneck"]),
         _no_head,
         OwnHead.load,
         {"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(settings["training"])},
@@ -83,7 +86,7 @@ def _svm_spec(tuned: bool) -> BackendSpec:
     return BackendSpec(
         summary=f"bottlenecks of the backbone{_AFTER * tuned} and a linear SVM, one category against the rest",
         build=partial(_svm, tuned),
-        sections={"svm": SVMSettings, **(_TUNING if tuned else {})},
+        sections={"svm": SVMSettings, "bottleneck": BottleneckSettings, **(_TUNING if tuned else {})},
         uses_backbone=True,
         columns=_columns("SVM", tuned),
     )
@@ -93,7 +96,7 @@ def _two_layer_spec(units: int, tuned: bool) -> BackendSpec:
     return BackendSpec(
         summary=f"bottlenecks of the backbone{_AFTER * tuned} and a 2NN of {units} units in two equal hidden layers",
         build=partial(_two_layer, units, tuned),
-        sections={"two_layer": TwoLayerSettings, **(_TUNING if tuned else {})},
+        sections={"two_layer": TwoLayerSettings, "bottleneck": BottleneckSettings, **(_TUNING if tuned else {})},
         uses_backbone=True,
         columns=_columns(f"2NN-{units}", tuned),
     )
@@ -108,6 +111,7 @@ def _full_spec(network: str, title: str) -> BackendSpec:
             "training": TrainingSettings,
             "xception": XceptionSettings,
             "inception": InceptionSettings,
+            "bottleneck": BottleneckSettings,
         },
         columns={"Feature": title, "Classifier": "its own", "Fine-tuning": "full tuning"},
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.backend import BackboneChoice
 from deep.backbones import Backbone, load_backbone
-from deep.versions import framework
+from deep.bottleneck_settings import BottleneckSettings, Engine
 
 if TYPE_CHECKING:
     from deep.engines import keras
+    from deep.openvino_engine import CompiledNetwork
+
+
+# Images a call with OpenVINO.
+_AT_ONCE = 64
 
 
 class BottleneckExtractor:
@@ -24,6 +28,8 @@ class BottleneckExtractor:
     ----------
     choice : BackboneChoice
         Network, weights and input size.
+    settings : BottleneckSettings
+        What computes.
 
     Raises
     ------
@@ -31,16 +37,22 @@ class BottleneckExtractor:
         If there is no such backbone (see `deep.backbones.load_backbone`).
     """
 
-    def __init__(self, choice: BackboneChoice) -> None:
+    def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = BottleneckSettings()) -> None:  # noqa: B008 - frozen
         self.backbone: Backbone = load_backbone(choice)
         self.name = choice.name
         self.pixels = self.backbone.pixels
         self.dimensions = self.backbone.network.dimensions
-        self.batch = self.backbone.network.batch
-        self.framework, self.device = framework().engine, ""
         self._preprocess = self.backbone.network.preprocess
-        self._model: keras.Model | None = None
+        self._runs_on(settings.settle(), self.backbone.network.batch)
         self._description: dict[str, Any] | None = None
+
+    def _runs_on(self, engine: Engine, batch: int) -> None:
+        self.engine = engine
+        # OpenVINO cuts what it is given into small requests; the more it is given, the less often its cores run dry
+        self.batch = _AT_ONCE if engine.name == "openvino" else batch
+        self.framework, self.device = engine.framework, ""
+        self._model: keras.Model | None = None
+        self._compiled: CompiledNetwork | None = None
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features (JSON); reads the weights once, without loading Keras."""
@@ -48,17 +60,19 @@ class BottleneckExtractor:
             self._description = {
                 "kind": "bottleneck",
                 **self.backbone.describe(),
-                "batch": self.batch,
-                "precision": "float32",
-                "framework": asdict(framework()),
+                **self._computing(),
             }
         return dict(self._description)
+
+    def _computing(self) -> dict[str, Any]:
+        """Say what of the engine changes the features."""
+        return {**({"batch": self.batch} if self.engine.name == "keras" else {}), **self.engine.describe()}
 
     def extract(self, images: np.ndarray) -> np.ndarray:
         """Compute features.
 
-        Every batch is filled up to `batch` images, so that the network is compiled for one shape only and an
-        image's features do not depend on how many others came with it.
+        Every batch (with OpenVINO, every request) is filled up to the same number of images, so that the network is
+        compiled for one shape only and an image's features do not depend on how many others came with it.
 
         Parameters
         ----------
@@ -79,9 +93,11 @@ class BottleneckExtractor:
                 f"images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3) are needed, "
                 f"not {images.dtype} {images.shape}"
             )
-        features = np.empty((len(images), self.dimensions), np.float32)
         if len(images) == 0:
-            return features
+            return np.empty((0, self.dimensions), np.float32)
+        if self.engine.name == "openvino":
+            return self._on_openvino()(images)
+        features = np.empty((len(images), self.dimensions), np.float32)
         model = self.model()
         filled = np.zeros((self.batch, self.pixels, self.pixels, 3), np.float32)
         for start in range(0, len(images), self.batch):
@@ -91,6 +107,15 @@ class BottleneckExtractor:
             computed = model.predict_on_batch(self.preprocess(filled))
             features[start : start + len(part)] = np.asarray(computed)[: len(part)]
         return features
+
+    def _on_openvino(self) -> CompiledNetwork:
+        if self._compiled is None:
+            from deep.openvino_engine import CompiledNetwork
+
+            self._compiled = CompiledNetwork(
+                self.model(), self._preprocess, self.pixels, self.dimensions, self.engine.precision
+            )
+        return self._compiled
 
     def preprocess(self, images: Any) -> Any:
         """Turn float32 RGB of 0 to 255 (an array, or a symbolic tensor) into what the network takes."""

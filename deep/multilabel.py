@@ -17,6 +17,7 @@ from bench.material import Material
 from bench.record import write_parquet
 from bench.scoring import readable_rows
 from deep.bottleneck import BottleneckExtractor
+from deep.bottleneck_settings import BottleneckSettings
 from deep.multilabel_head import MultilabelHead, MultilabelSettings, Part, score
 from deep.recipes import RECIPES
 
@@ -104,7 +105,8 @@ def run(experiment: Experiment) -> None:
 def _run_backbone(experiment: Experiment, task: Task, backbone: str, heads: dict[str, int]) -> list[ShelfbenchError]:
     study, record, material = experiment.study, experiment.record, experiment.material
     try:
-        extractor = BottleneckExtractor(BackboneChoice(backbone, study.backbone.weights, study.backbone.pixels))
+        choice = BackboneChoice(backbone, study.backbone.weights, study.backbone.pixels)
+        extractor = BottleneckExtractor(choice, study.sections["bottleneck"])
         store = FeatureStore(extractor, study.images, experiment.console, experiment.workers)
         features = store.features(material.catalogue, material.image, experiment.digests)
         experiment.record.unreadable(experiment.material.unreadable(features.reasons))
@@ -171,5 +173,5 @@ multilabel = ExperimentSpec(
     summary="Table 2 of X: MAP@100 of multi-label classifiers on bottlenecks, without and with fully connected layers",
     run=run,
     report=report,
-    sections={"multilabel": MultilabelSettings},
+    sections={"multilabel": MultilabelSettings, "bottleneck": BottleneckSettings},
 )

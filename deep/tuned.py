@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from bench.errors import InputError
 from bench.storage import write_json, write_whole
 from deep.backbones import NETWORKS, Backbone, hash_of_arrays
 from deep.bottleneck import BottleneckExtractor
+from deep.bottleneck_settings import Engine, available_engine
 from deep.two_layer import log_softmax
-from deep.versions import framework
 
 if TYPE_CHECKING:
     from deep.engines import keras
@@ -125,9 +126,10 @@ def features_of(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.layers[-1].input)
 
 
-def write_network(folder: Path, blueprint: Blueprint, model: keras.Model) -> None:
+def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine: Engine = Engine()) -> None:  # noqa: B008 - frozen
     """Write ``network.safetensors`` and ``network.json`` into an existing folder.
 
+    `engine` is what computes the features whose classifier lies beside the network, and is to compute them again.
     Arrays are named by their order and path: the paths of ``keras.applications`` count layers over the whole process.
     """
     from safetensors.numpy import save_file
@@ -139,6 +141,7 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model) -> Non
         folder / RECORD,
         {
             "blueprint": asdict(blueprint),
+            "engine": asdict(engine),
             "dimensions": int((model.layers[-1].input if blueprint.classes else model.output).shape[-1]),
             "sha256": hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())),
         },
@@ -147,7 +150,13 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model) -> Non
 
 def save_bottleneck(extractor: BottleneckExtractor, folder: Path) -> None:
     """Write the network of an extractor as `write_network` does, so that it needs no other file."""
-    write_network(folder, Blueprint(extractor.name, extractor.pixels, 0), extractor.model())
+    write_network(folder, Blueprint(extractor.name, extractor.pixels, 0), extractor.model(), extractor.engine)
+
+
+def copy_network(source: Path, folder: Path, engine: Engine) -> None:
+    """Copy what `write_network` wrote, for features that another engine computes."""
+    shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
+    write_json(folder / RECORD, {**read_network(source)[1], "engine": asdict(engine)})
 
 
 def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
@@ -160,9 +169,15 @@ def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        _engine_of(record)
         return Blueprint(**record["blueprint"]), record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder, error) from error
+
+
+def _engine_of(record: dict[str, Any]) -> Engine:
+    """Give the engine of a record; records of earlier versions are of Keras."""
+    return Engine(**record.get("engine", {}))
 
 
 def load_network(folder: Path) -> keras.Model:
@@ -206,6 +221,8 @@ class TunedExtractor(BottleneckExtractor):
     ----------
     folder : Path
         Holds what `write_network` wrote.
+    engine : Engine, optional
+        What computes; by default what the folder's record says, or Keras, with a word, where that is not at hand.
 
     Raises
     ------
@@ -213,15 +230,14 @@ class TunedExtractor(BottleneckExtractor):
         If it does not.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: Engine | None = None) -> None:
         self.folder = folder
         self.blueprint, record = read_network(folder)
         self.name, self.pixels = self.blueprint.network, self.blueprint.pixels
-        self.dimensions, self.batch = int(record["dimensions"]), NETWORKS[self.name].batch
-        self.framework, self.device = framework().engine, ""
+        self.dimensions = int(record["dimensions"])
+        self._runs_on(engine or available_engine(_engine_of(record)), NETWORKS[self.name].batch)
         self._sha256 = str(record["sha256"])
         self._preprocess = self.blueprint.preprocess
-        self._model = None
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features (JSON)."""
@@ -229,9 +245,7 @@ class TunedExtractor(BottleneckExtractor):
             "kind": "tuned",
             **asdict(self.blueprint),
             "sha256": self._sha256,
-            "batch": self.batch,
-            "precision": "float32",
-            "framework": asdict(framework()),
+            **self._computing(),
         }
 
     def _build(self) -> keras.Model:

@@ -25,6 +25,7 @@ from bench.record import locked, write_parquet
 from bench.storage import cache_dir, fingerprint, storage_errors, write_json
 from deep.augment import AugmentSettings
 from deep.backbones import Backbone, load_backbone
+from deep.bottleneck_settings import BottleneckSettings, Engine
 from deep.checkpoint import Checkpoint
 from deep.freezing import boundary, freeze
 from deep.inception import InceptionSettings
@@ -32,7 +33,7 @@ from deep.noise import noise
 from deep.parallel import distributed, precision, predict, synchronise, train_step
 from deep.recipes import RECIPES, Recipe, loss, set_weight_decay
 from deep.training import Course, Training, stratified_share
-from deep.tuned import Blueprint, OwnHead, TunedExtractor, features_of, write_network
+from deep.tuned import Blueprint, OwnHead, TunedExtractor, copy_network, features_of, write_network
 from deep.tuning_settings import FinetuningSettings, FullSettings, TrainingSettings
 from deep.versions import framework
 from deep.xception import XceptionSettings, count_parameters, equal_parameters
@@ -61,6 +62,8 @@ class NetworkTuner:
     training : TrainingSettings
     prepare : callable
         ``prepare(data, seed, console)`` gives the `_Prepared` training.
+    bottleneck : BottleneckSettings
+        What computes the features of the trained network.
     """
 
     name: str
@@ -69,6 +72,7 @@ class NetworkTuner:
     patience: int
     training: TrainingSettings
     prepare: Callable[[TuningData, int, Console], _Prepared]
+    bottleneck: BottleneckSettings
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the result apart from data and seed (JSON)."""
@@ -102,7 +106,7 @@ class NetworkTuner:
                 folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
                 self._train(data, seed, console, folder, done, identity)
-        return _read(done, cached)
+        return _read(done, cached, self.bottleneck.settle())
 
     def calibrate(self, classes: int) -> dict[str, float]:
         """Time updates on noise, for ``shelfbench plan``: seconds an image, epochs, share of the training images."""
@@ -228,7 +232,7 @@ class _Prepared:
     chosen: dict[str, Any]
 
 
-def _read(done: Path, cached: bool) -> Tuned:
+def _read(done: Path, cached: bool, engine: Engine) -> Tuned:
     try:
         record = json.loads((done / "tuned.json").read_text(encoding="utf-8"))
         history = pd.read_parquet(done / "history.parquet")
@@ -237,7 +241,7 @@ def _read(done: Path, cached: bool) -> Tuned:
             kernel, bias = _head(done)
             head = partial(OwnHead, kernel, bias)
         return Tuned(
-            features=TunedExtractor(done),
+            features=TunedExtractor(done, engine),
             classifier=head,
             history=history,
             chosen=record["chosen"],
@@ -248,7 +252,7 @@ def _read(done: Path, cached: bool) -> Tuned:
             precision=record["precision"],
             seconds=record["seconds"],
             cached=cached,
-            save=partial(_copy, done),
+            save=partial(copy_network, done, engine=engine),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{done} is damaged ({error})", "delete that folder and run the study again") from error
@@ -263,18 +267,17 @@ def _head(done: Path) -> tuple[np.ndarray, np.ndarray]:
         return file.get_tensor(kernel), file.get_tensor(bias)
 
 
-def _copy(done: Path, folder: Path) -> None:
-    for name in ("network.safetensors", "network.json"):
-        shutil.copyfile(done / name, folder / name)
-
-
-def finetuner(choice: BackboneChoice, settings: FinetuningSettings, training: TrainingSettings) -> NetworkTuner:
+def finetuner(
+    choice: BackboneChoice, settings: FinetuningSettings, training: TrainingSettings, bottleneck: BottleneckSettings
+) -> NetworkTuner:
     """Make the tuner of the backends ``finetuned-*`` (C15, C25 to C28)."""
     backbone = load_backbone(choice)
     plan = {"kind": "finetuned", "backbone": backbone.describe(), **asdict(settings)}
     del plan["epochs"], plan["patience"]
     prepare = partial(_prepare_finetuning, backbone, settings)
-    return NetworkTuner(f"finetuned-{choice.name}", plan, settings.epochs, settings.patience, training, prepare)
+    return NetworkTuner(
+        f"finetuned-{choice.name}", plan, settings.epochs, settings.patience, training, prepare, bottleneck
+    )
 
 
 def _prepare_finetuning(
@@ -353,6 +356,7 @@ def full_tuner(
     training: TrainingSettings,
     xception: XceptionSettings,
     inception: InceptionSettings,
+    bottleneck: BottleneckSettings,
 ) -> NetworkTuner:
     """Make the tuner of ``full-inception_v3`` or ``full-xception``."""
     pixels = settings.xception_pixels if network == "xception" else settings.inception_v3_pixels
@@ -367,7 +371,7 @@ def full_tuner(
         del plan[name]
     epochs = (settings.xception_epochs if network == "xception" else settings.inception_v3_epochs) or settings.epochs
     prepare = partial(_prepare_full, start, settings, own)
-    return NetworkTuner(f"full-{network}", plan, epochs, settings.patience, training, prepare)
+    return NetworkTuner(f"full-{network}", plan, epochs, settings.patience, training, prepare, bottleneck)
 
 
 def _prepare_full(

@@ -34,6 +34,12 @@ def framework() -> Framework:
     return Framework(engine, _version(*_DISTRIBUTIONS.get(engine, (engine,))), _version("keras"))
 
 
+def openvino_version() -> str | None:
+    """Version of the installed OpenVINO, None where there is none; told without loading it."""
+    found = _version("openvino", "openvino-nightly")
+    return None if found == "unknown" else found
+
+
 def keras_home() -> Path:
     """Folder in which Keras keeps its settings and downloads (``KERAS_HOME`` or ``~/.keras``)."""
     if given := os.environ.get("KERAS_HOME"):
