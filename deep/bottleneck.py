@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.backend import BackboneChoice
 from deep.backbones import Backbone, load_backbone
-from deep.bottleneck_settings import BottleneckSettings, Engine
+from deep.bottleneck_settings import DEFAULT, BottleneckSettings, Engine
 
 if TYPE_CHECKING:
     from deep.engines import keras
@@ -37,7 +37,7 @@ class BottleneckExtractor:
         If there is no such backbone (see `deep.backbones.load_backbone`).
     """
 
-    def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = BottleneckSettings()) -> None:  # noqa: B008 - frozen
+    def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = DEFAULT) -> None:
         self.backbone: Backbone = load_backbone(choice)
         self.name = choice.name
         self.pixels = self.backbone.pixels

@@ -86,7 +86,7 @@ class BottleneckSettings:
             return Engine()
         if reason := why_not_openvino():
             # a GPU is faster, and needs no word unless something else was asked for
-            if reason is not _GPU or self != BottleneckSettings():
+            if reason is not _GPU or self != DEFAULT:
                 _say(f"bottlenecks are computed by Keras in float32: {reason}")
             return Engine()
         return Engine("openvino", default_precision() if self.precision == "auto" else self.precision)
@@ -103,6 +103,7 @@ def available_engine(recorded: Engine) -> Engine:
     return recorded
 
 
+DEFAULT = BottleneckSettings()
 _GPU = "it runs on a GPU, and OpenVINO only on the CPU"
 
 

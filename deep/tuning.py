@@ -25,7 +25,7 @@ from bench.record import locked, write_parquet
 from bench.storage import cache_dir, fingerprint, storage_errors, write_json
 from deep.augment import AugmentSettings
 from deep.backbones import Backbone, load_backbone
-from deep.bottleneck_settings import BottleneckSettings, Engine
+from deep.bottleneck_settings import DEFAULT, BottleneckSettings, Engine
 from deep.checkpoint import Checkpoint
 from deep.freezing import boundary, freeze
 from deep.inception import InceptionSettings
@@ -268,7 +268,10 @@ def _head(done: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def finetuner(
-    choice: BackboneChoice, settings: FinetuningSettings, training: TrainingSettings, bottleneck: BottleneckSettings
+    choice: BackboneChoice,
+    settings: FinetuningSettings,
+    training: TrainingSettings,
+    bottleneck: BottleneckSettings = DEFAULT,
 ) -> NetworkTuner:
     """Make the tuner of the backends ``finetuned-*`` (C15, C25 to C28)."""
     backbone = load_backbone(choice)
@@ -304,14 +307,8 @@ def _prepare_finetuning(
         decay_rate=settings.decay,
         momentum=settings.momentum,
     )
-    return _Prepared(
-        model,
-        blueprint,
-        recipe,
-        rows,
-        False,
-        {"frozen_layers": count, "layers": len(base.layers), "frozen_up_to": last},
-    )
+    chosen = {"frozen_layers": count, "layers": len(base.layers), "frozen_up_to": last}
+    return _Prepared(model, blueprint, recipe, rows, False, chosen)
 
 
 def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, rows: np.ndarray) -> list[np.ndarray]:
@@ -356,7 +353,7 @@ def full_tuner(
     training: TrainingSettings,
     xception: XceptionSettings,
     inception: InceptionSettings,
-    bottleneck: BottleneckSettings,
+    bottleneck: BottleneckSettings = DEFAULT,
 ) -> NetworkTuner:
     """Make the tuner of ``full-inception_v3`` or ``full-xception``."""
     pixels = settings.xception_pixels if network == "xception" else settings.inception_v3_pixels

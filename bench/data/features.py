@@ -12,6 +12,7 @@ import time
 import uuid
 import zipfile
 import zlib
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,21 +195,24 @@ class FeatureStore:
     def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:
         """Compute features of the images `missing` (ascending) and append them, a segment at a time."""
         extractor = self._extractor
-        with self._console.progress(len(missing), f"{extractor.name}: features") as bar:
-            for part in chunks(missing, SEGMENT_IMAGES):
+        parts = list(chunks(missing, SEGMENT_IMAGES))
+        # one stream over all segments: decoding goes on while one is written, and does not start anew with the next
+        decoded = decoded_ahead(
+            images,
+            (batch for part in parts for batch in chunks(part, extractor.batch)),
+            extractor.pixels,
+            self._images.fit,
+            self._workers,
+            then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
+        )
+        with self._console.progress(len(missing), f"{extractor.name}: features") as bar, closing(decoded):
+            for part in parts:
                 started = time.perf_counter()
                 rows = np.zeros((len(part), extractor.dimensions), np.float32)
                 failures: dict[str, str] = {}
-                decoded = decoded_ahead(
-                    images,
-                    chunks(part, extractor.batch),
-                    extractor.pixels,
-                    self._images.fit,
-                    self._workers,
-                    then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
-                )
                 done = 0
-                for count, pixels, reasons in decoded:
+                while done < len(part):
+                    count, pixels, reasons = next(decoded)
                     where = np.arange(done, done + count)
                     done += count
                     good = np.setdiff1d(np.arange(count), list(reasons))
@@ -220,7 +224,7 @@ class FeatureStore:
                         )
                     rows[where[good]] = values
                     failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
-                    bar.update(len(where))
+                    bar.update(count)
                 self._append(digests[part], rows, failures, time.perf_counter() - started)
 
     def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
