@@ -103,7 +103,7 @@ def available_engine(recorded: Engine) -> Engine:
     return recorded
 
 
-DEFAULT = BottleneckSettings()
+DEFAULT, ON_KERAS = BottleneckSettings(), Engine()
 _GPU = "it runs on a GPU, and OpenVINO only on the CPU"
 
 

@@ -18,7 +18,7 @@ from bench.errors import InputError
 from bench.storage import write_json, write_whole
 from deep.backbones import NETWORKS, Backbone, hash_of_arrays
 from deep.bottleneck import BottleneckExtractor
-from deep.bottleneck_settings import Engine, available_engine
+from deep.bottleneck_settings import ON_KERAS, Engine, available_engine
 from deep.two_layer import log_softmax
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def features_of(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.layers[-1].input)
 
 
-def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine: Engine = Engine()) -> None:  # noqa: B008 - frozen
+def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine: Engine = ON_KERAS) -> None:
     """Write ``network.safetensors`` and ``network.json`` into an existing folder.
 
     `engine` is what computes the features whose classifier lies beside the network, and is to compute them again.

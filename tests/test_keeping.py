@@ -17,7 +17,7 @@ def part(**values):
 
 
 def frame(tuned, history, cached=False):
-    extractor = part(name="net", pixels=64, batch=32, framework="tensorflow", device="A GPU")
+    extractor = part(name="net", pixels=64, batch=32, framework="tensorflow", device="A GPU", describe=lambda: {})
     job = Job("mine", None, part(features=part(name="old", pixels=8, batch=1, framework="x", device="x")), None, tuned)
     if tuned is None:
         job.backend.features = extractor

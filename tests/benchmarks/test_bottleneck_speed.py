@@ -1,0 +1,100 @@
+"""Bottlenecks on a CPU against Keras' `model.predict`: the same features first, then the times; and fed with JPEG."""
+
+import io
+
+import numpy as np
+import pytest
+from pairs import Row
+from PIL import Image
+from skimage import data as photos
+
+from bench.backend import BackboneChoice
+from bench.console import Console
+from bench.data.features import FeatureStore
+from bench.data.images import ImageSettings
+from bench.data.sources.folder import read_folder
+from bench.data.sources.tables import DatasetSettings
+from deep.bottleneck import BottleneckExtractor
+from deep.bottleneck_settings import DEFAULT, BottleneckSettings
+
+PIXELS = 180
+NETWORKS = ("inception_v3", "xception", "efficientnet_lite0")
+# Of the pooled features, in the norm of a batch: measured 5e-2 (EfficientNet-Lite0), 5e-3 (the others) and 3e-6.
+APART = {"bfloat16": 0.1, "float32": 1e-4}
+
+pytestmark = pytest.mark.skipif(DEFAULT.settle().name != "openvino", reason="bottlenecks are Keras' own here")
+
+
+@pytest.fixture(scope="module")
+def squares(full_size):
+    """Crops of the photographs that come with scikit-image."""
+    rng, shown = np.random.default_rng(0), []
+    sources = [photos.astronaut(), photos.coffee(), photos.chelsea(), photos.rocket()]
+    for number in range(1024 if full_size else 64):
+        source = sources[number % len(sources)]
+        top, left = (int(rng.integers(0, size - PIXELS)) for size in source.shape[:2])
+        shown.append(source[top : top + PIXELS, left : left + PIXELS])
+    return np.stack(shown)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request):
+    """Ours, and the model of Keras with its preprocessing; random weights take as long as any."""
+    choice = BackboneChoice(request.param, "none", PIXELS)
+    keras = BottleneckExtractor(choice, BottleneckSettings("keras"))
+    return BottleneckExtractor(choice), keras.model(), keras.preprocess
+
+
+def test_same_features(network, squares):
+    ours, model, preprocess = network
+    given = squares[:16]
+    expected = model.predict(preprocess(given.astype(np.float32)), verbose=0)
+    apart = np.linalg.norm(ours.extract(given) - expected) / np.linalg.norm(expected)
+    assert apart < APART[ours.engine.precision]
+
+
+def test_speed(network, squares, race):
+    ours, model, preprocess = network
+    prepared = preprocess(squares.astype(np.float32))
+    race(
+        Row(
+            f"bottlenecks, {ours.name}, {PIXELS} px, CPU, {ours.engine.precision}",
+            "Keras' model.predict on TensorFlow, float32, pixels ready",
+            f"bottleneck-{ours.engine.precision}",
+            5,
+        ),
+        lambda: ours.extract(squares),
+        lambda: model.predict(prepared, batch_size=32, verbose=0),
+    )
+
+
+@pytest.fixture(scope="module")
+def catalogue(squares, tmp_path_factory):
+    """A folder of JPEG photos of that size."""
+    folder = tmp_path_factory.mktemp("jpeg")
+    (folder / "all").mkdir()
+    for number, square in enumerate(squares):
+        encoded = io.BytesIO()
+        Image.fromarray(square).save(encoded, "JPEG", quality=90)
+        (folder / "all" / f"{number:05}.jpg").write_bytes(encoded.getvalue())
+    return read_folder(folder, "jpeg", DatasetSettings(name=str(folder)))
+
+
+def test_speed_from_jpeg(network, squares, catalogue, tmp_path_factory, race):
+    ours, rows = network[0], np.arange(len(squares))
+    digests = np.array([number.to_bytes(16, "big") for number in rows.tolist()], "V16")
+
+    def stored():
+        store = FeatureStore(ours, ImageSettings(), Console(quiet=True), 2, tmp_path_factory.mktemp("store"))
+        assert store.features(catalogue, rows, digests).computed == len(rows)
+
+    race(
+        Row(
+            f"from JPEG to stored features, {ours.name}, {PIXELS} px, CPU, {ours.engine.precision}",
+            "the same network on pixels that lie ready",
+            "bottleneck-jpeg",
+            0.9,
+        ),
+        stored,
+        lambda: ours.extract(squares),
+    )
