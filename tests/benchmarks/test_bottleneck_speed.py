@@ -40,6 +40,8 @@ def squares(full_size):
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
     """Ours, and the model of Keras with its preprocessing; random weights take as long as any."""
+    if request.param != NETWORKS[-1] and not request.config.getoption("benchmark_enable"):
+        pytest.skip("the ordinary suite builds the smallest network alone")
     choice = BackboneChoice(request.param, "none", PIXELS)
     keras = BottleneckExtractor(choice, BottleneckSettings("keras"))
     return BottleneckExtractor(choice), keras.model(), keras.preprocess
