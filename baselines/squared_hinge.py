@@ -28,6 +28,9 @@ PIECE = 2**16
 PARTS = 8
 # Above this many features the Gram matrix costs more than it saves; its diagonal preconditions instead.
 GRAM_LIMIT = 4096
+# Curvatures that are this many times apart have each their inverse, and how many of those are kept.
+BASE = 4.0
+INVERSES = 4
 # Bound of a Hessian's condition above which Newton's method works in float64.
 DOUBLE_ABOVE = 1e5
 # Mean over deviation from which folding the mean into the weights would lose float32's digits.
@@ -82,7 +85,7 @@ class SquaredHinge:
         self.classes = classes
         self.count, self.dimensions = features.shape
         self._features = features
-        self._factors: dict[int, tuple[np.ndarray, bool]] = {}
+        self._inverses: dict[int, np.ndarray] = {}
         self._pool: ThreadPoolExecutor | None = None
         size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
         self.parts = list(row_blocks(self.count, size))
@@ -228,40 +231,46 @@ class SquaredHinge:
         return gradient, sums
 
     def precondition(self, curvature: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of two or so.
+        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of `BASE` or so.
 
-        Columns whose curvatures (k,) are near the same power of two share a Cholesky factor.
+        Columns whose curvatures (k,) are near the same power of `BASE` share an inverse.
         """
         if self._gram is None:
             return gradient / (1 + curvature * self._diagonal[:, None])
-        from scipy.linalg import cho_solve
-
-        power = np.rint(np.log2(curvature)).astype(int)
+        power = np.rint(np.log(curvature) / np.log(BASE)).astype(int)
         powers = np.unique(power).tolist()
-        made = self.each(self._factored, [p for p in powers if p not in self._factors])
-        self._factors = {p: f for p, f in self._factors.items() if p in powers} | dict(made)
+        for new in powers:
+            kept = self._inverses.pop(new, None)
+            self._inverses[new] = self._inverse(new) if kept is None else kept  # the last used stand last
+        for old in list(self._inverses)[: -max(len(powers), INVERSES)]:
+            del self._inverses[old]
         solved = np.empty_like(gradient)
 
         def solve(columns: np.ndarray) -> None:
-            factor = self._factors[power[columns[0]]]
-            solved[:, columns] = cho_solve(factor, gradient[:, columns].astype(factor[0].dtype), check_finite=False)
+            inverse = self._inverses[power[columns[0]]]
+            solved[:, columns] = inverse @ gradient[:, columns].astype(inverse.dtype)
 
         groups = (np.flatnonzero(power == p) for p in powers)
-        self.each(solve, [group[piece] for group in groups for piece in row_blocks(len(group), 64)])
+        self.each(solve, [group[piece] for group in groups for piece in row_blocks(len(group), 48)])
         return solved
 
-    def _factored(self, power: int) -> tuple[int, tuple[np.ndarray, bool]]:
-        """Cholesky factor of I + 2 ** power * Gram."""
-        from scipy.linalg import cho_factor
+    def _inverse(self, power: int) -> np.ndarray:
+        """Inverse of I + BASE ** power * Gram; applied as a product, which threads can share."""
+        from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 
         assert self._gram is not None
-        hessian = np.multiply(self._gram, 2.0**power, dtype=np.float32, casting="same_kind").T
-        hessian[np.diag_indices_from(hessian)] += 1
-        try:
-            return power, cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:  # float32 was too coarse for so large a C
-            exact = 2.0**power * self._gram + np.eye(len(self._gram))
-            return power, cho_factor(exact, lower=True, overwrite_a=True, check_finite=False)
+        for kind, factorise, invert in ((np.float32, spotrf, spotri), (np.float64, dpotrf, dpotri)):
+            matrix = np.multiply(self._gram, BASE**power, dtype=kind, casting="same_kind").T
+            matrix[np.diag_indices_from(matrix)] += 1
+            factor, failed = factorise(matrix, lower=1, overwrite_a=1)
+            if not failed:  # else float32 was too coarse for so large a C
+                break
+        inverse, _ = invert(factor, lower=1, overwrite_c=1)
+        for rows in row_blocks(len(inverse), 256):  # the upper half from the lower
+            inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
+            corner = np.tril(inverse[rows, rows])
+            inverse[rows, rows] = corner + np.tril(corner, -1).T
+        return inverse
 
     def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Inverse Hessian of one category, with the rows `active`, times its gradient."""
