@@ -33,6 +33,8 @@ BASE = 4.0
 INVERSES = 4
 # Bound of a Hessian's condition above which Newton's method works in float64.
 DOUBLE_ABOVE = 1e5
+# The same for the preconditioner, which need not be exact but positive.
+DOUBLE_INVERSE_ABOVE = 1e6
 # Mean over deviation from which folding the mean into the weights would lose float32's digits.
 FAR_FROM_ZERO = 100.0
 
@@ -258,19 +260,24 @@ class SquaredHinge:
         """Inverse of I + BASE ** power * Gram; applied as a product, which threads can share."""
         from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 
-        assert self._gram is not None
-        for kind, factorise, invert in ((np.float32, spotrf, spotri), (np.float64, dpotrf, dpotri)):
-            matrix = np.multiply(self._gram, BASE**power, dtype=kind, casting="same_kind").T
-            matrix[np.diag_indices_from(matrix)] += 1
-            factor, failed = factorise(matrix, lower=1, overwrite_a=1)
-            if not failed:  # else float32 was too coarse for so large a C
-                break
-        inverse, _ = invert(factor, lower=1, overwrite_c=1)
+        scale, failed = BASE**power, 1
+        if scale * self._diagonal.sum() <= DOUBLE_INVERSE_ABOVE:
+            factor, failed = spotrf(self._shifted(scale, np.float32), lower=1, overwrite_a=1)
+        if failed:
+            factor, _ = dpotrf(self._shifted(scale, np.float64), lower=1, overwrite_a=1)
+        inverse, _ = (dpotri if failed else spotri)(factor, lower=1, overwrite_c=1)
         for rows in row_blocks(len(inverse), 256):  # the upper half from the lower
             inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
             corner = np.tril(inverse[rows, rows])
             inverse[rows, rows] = corner + np.tril(corner, -1).T
         return inverse
+
+    def _shifted(self, scale: float, kind: type) -> np.ndarray:
+        """I + scale * Gram, in the order of LAPACK."""
+        assert self._gram is not None
+        matrix = np.multiply(self._gram, scale, dtype=kind, casting="same_kind").T
+        matrix[np.diag_indices_from(matrix)] += 1
+        return matrix
 
     def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Inverse Hessian of one category, with the rows `active`, times its gradient."""

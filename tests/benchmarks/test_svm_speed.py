@@ -20,6 +20,7 @@ from baselines.linear_svm import SVMSettings
 from baselines.squared_hinge import SquaredHinge
 
 C = 1e-3
+TOLERANCE = SVMSettings().tol
 THEIRS = LinearSVC(C=C, tol=1e-2)
 SAMPLE = 50  # categories of 1,000 that the opponent learns
 
@@ -110,7 +111,7 @@ def thousand(full_size):
     return standardised(matrix[learn], labels[learn], matrix[test], labels[test])
 
 
-def ours(data, tol=SVMSettings().tol):
+def ours(data, tol=TOLERANCE):
     """Weights, the intercepts in the last row."""
     problem = SquaredHinge(data.features, data.labels, data.classes, standardise=True)
     (solution,) = regularisation_path(problem, (C,), tol, 1000)
