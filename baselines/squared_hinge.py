@@ -24,6 +24,8 @@ from bench.errors import RunError
 ROWS = 2048
 # Elements of a matrix rows x categories, or x features, that stay in a core's cache while they are worked on.
 PIECE = 2**16
+# Columns of the Gram matrix that are computed together.
+TILE = 640
 # Parts that threads share out; fixed, so that sums come out the same with any number of threads.
 PARTS = 8
 # Above this many features the Gram matrix costs more than it saves; its diagonal preconditions instead.
@@ -103,7 +105,8 @@ class SquaredHinge:
         if standardise and np.abs(mean / deviation).max(initial=0.0) > FAR_FROM_ZERO:
             self._features = features - mean.astype(np.float32)
             self._shift, mean = np.zeros_like(mean), mean - mean.astype(np.float32)
-        self._gram, self._diagonal = self._curvature(self.count * mean)
+        with self.threads():
+            self._gram, self._diagonal = self._curvature(self.count * mean)
 
     @contextmanager
     def threads(self) -> Iterator[None]:
@@ -159,19 +162,24 @@ class SquaredHinge:
         `edge` is the sum of each feature, float64 (d,).
         """
         size = self.dimensions + 1
-        whole = self.dimensions <= GRAM_LIMIT
-        gram = np.zeros((size, size) if whole else (size,))
-        for rows in row_blocks(self.count, 4 * ROWS):
-            block = self._features[rows]
-            if whole:
-                gram[:-1, :-1] += block.T @ block
-            else:
-                gram[:-1] += np.einsum("ij,ij->j", block, block)
         shift, scale = self._shift, self._scale
-        if not whole:
-            gram[:-1] = np.maximum(gram[:-1] - 2 * shift * edge + self.count * shift**2, 0.0) / scale**2
-            gram[-1] = self.count * self.constant**2
-            return None, gram
+        if self.dimensions > GRAM_LIMIT:
+            diagonal = np.zeros(size)
+            for rows in row_blocks(self.count):
+                diagonal[:-1] += np.einsum("ij,ij->j", self._features[rows], self._features[rows])
+            diagonal[:-1] = np.maximum(diagonal[:-1] - 2 * shift * edge + self.count * shift**2, 0.0) / scale**2
+            diagonal[-1] = self.count * self.constant**2
+            return None, diagonal
+        gram = np.zeros((size, size))
+
+        def multiply(tile: tuple[slice, slice]) -> None:
+            for rows in row_blocks(self.count, 4 * ROWS):
+                block = self._features[rows]
+                gram[tile] += block[:, tile[0]].T @ block[:, tile[1]]
+            gram[tile[::-1]] = gram[tile].T
+
+        tiles = list(row_blocks(self.dimensions, TILE))
+        self.each(multiply, [(left, right) for left in tiles for right in tiles if left.start <= right.start])
         gram[:-1, :-1] -= np.outer(shift, edge)
         gram[:-1, :-1] -= np.outer(edge - self.count * shift, shift)
         gram[:-1, :-1] /= scale

@@ -200,3 +200,12 @@ def test_rows_of_no_category_are_the_rest():
     _, all_three = solved(features, labels, 3, 1e-2, tolerance=1e-6)
     _, first = solved(features, np.where(labels == 0, 0, -1), 1, 1e-2, tolerance=1e-6)
     np.testing.assert_allclose(first.weights[:, 0], all_three.weights[:, 0], atol=1e-3)
+
+
+def test_tiles_of_the_gram_matrix_do_not_matter(monkeypatch):
+    features, labels = correlated(500, 70, 3)
+    whole = SquaredHinge(features, labels, 3, True)._gram
+    monkeypatch.setattr(module, "TILE", 32)
+    np.testing.assert_allclose(SquaredHinge(features, labels, 3, True)._gram, whole, atol=1e-3)
+    inputs = np.pad((features - features.mean(0)) / features.std(0), ((0, 0), (0, 1)), constant_values=1.0)
+    np.testing.assert_allclose(whole, inputs.T.astype(float) @ inputs, atol=0.05)
