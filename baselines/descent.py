@@ -2,7 +2,7 @@
 
 Each category keeps its own C, active rows, direction, step and stop. The method is non-linear conjugate gradients with
 a line search, preconditioned by what the Hessian ``I + 2C * sum of z z' over the active rows`` would be if the active
-rows were a random share of all: Cholesky factors of the Gram matrix, one for each power of two of 2C * share, serve all
+rows were a random share of all: inverses made of the Gram matrix, one for each power of four of 2C * share, serve all
 categories. One that this does not finish soon has few active rows, and for it the Hessian itself is cheap: it goes on
 by Newton's method.
 
@@ -22,8 +22,8 @@ from baselines.squared_hinge import PIECE, SquaredHinge, row_blocks
 # Bytes of the two matrices rows x categories, slacks and their change along the direction, at a time.
 MARGIN_BYTES = 256 * 2**20
 WIDEST = 512
-# Share of the slope at which the line search ends.
-LINE_TOLERANCE = 0.05
+# Share of the slope at which the line search ends, with one secant more that is not looked at.
+LINE_TOLERANCE = 0.2
 # Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data; below
 # the cost that is called cheap it takes over sooner.
 NEWTON_AFTER = 40

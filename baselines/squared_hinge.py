@@ -24,12 +24,19 @@ from bench.errors import RunError
 ROWS = 2048
 # Elements of a matrix rows x categories, or x features, that stay in a core's cache while they are worked on.
 PIECE = 2**16
+# Columns of the Gram matrix that are computed together.
+TILE = 640
 # Parts that threads share out; fixed, so that sums come out the same with any number of threads.
 PARTS = 8
 # Above this many features the Gram matrix costs more than it saves; its diagonal preconditions instead.
 GRAM_LIMIT = 4096
+# Curvatures that are this many times apart have each their inverse, and how many of those are kept.
+BASE = 4.0
+INVERSES = 4
 # Bound of a Hessian's condition above which Newton's method works in float64.
 DOUBLE_ABOVE = 1e5
+# The same for the preconditioner, which need not be exact but positive.
+DOUBLE_INVERSE_ABOVE = 1e6
 # Mean over deviation from which folding the mean into the weights would lose float32's digits.
 FAR_FROM_ZERO = 100.0
 
@@ -82,7 +89,7 @@ class SquaredHinge:
         self.classes = classes
         self.count, self.dimensions = features.shape
         self._features = features
-        self._factors: dict[int, tuple[np.ndarray, bool]] = {}
+        self._inverses: dict[int, np.ndarray] = {}
         self._pool: ThreadPoolExecutor | None = None
         size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
         self.parts = list(row_blocks(self.count, size))
@@ -98,7 +105,8 @@ class SquaredHinge:
         if standardise and np.abs(mean / deviation).max(initial=0.0) > FAR_FROM_ZERO:
             self._features = features - mean.astype(np.float32)
             self._shift, mean = np.zeros_like(mean), mean - mean.astype(np.float32)
-        self._gram, self._diagonal = self._curvature(self.count * mean)
+        with self.threads():
+            self._gram, self._diagonal = self._curvature(self.count * mean)
 
     @contextmanager
     def threads(self) -> Iterator[None]:
@@ -154,19 +162,24 @@ class SquaredHinge:
         `edge` is the sum of each feature, float64 (d,).
         """
         size = self.dimensions + 1
-        whole = self.dimensions <= GRAM_LIMIT
-        gram = np.zeros((size, size) if whole else (size,))
-        for rows in row_blocks(self.count, 4 * ROWS):
-            block = self._features[rows]
-            if whole:
-                gram[:-1, :-1] += block.T @ block
-            else:
-                gram[:-1] += np.einsum("ij,ij->j", block, block)
         shift, scale = self._shift, self._scale
-        if not whole:
-            gram[:-1] = np.maximum(gram[:-1] - 2 * shift * edge + self.count * shift**2, 0.0) / scale**2
-            gram[-1] = self.count * self.constant**2
-            return None, gram
+        if self.dimensions > GRAM_LIMIT:
+            diagonal = np.zeros(size)
+            for rows in row_blocks(self.count):
+                diagonal[:-1] += np.einsum("ij,ij->j", self._features[rows], self._features[rows])
+            diagonal[:-1] = np.maximum(diagonal[:-1] - 2 * shift * edge + self.count * shift**2, 0.0) / scale**2
+            diagonal[-1] = self.count * self.constant**2
+            return None, diagonal
+        gram = np.zeros((size, size))
+
+        def multiply(tile: tuple[slice, slice]) -> None:
+            for rows in row_blocks(self.count, 4 * ROWS):
+                block = self._features[rows]
+                gram[tile] += block[:, tile[0]].T @ block[:, tile[1]]
+            gram[tile[::-1]] = gram[tile].T
+
+        tiles = list(row_blocks(self.dimensions, TILE))
+        self.each(multiply, [(left, right) for left in tiles for right in tiles if left.start <= right.start])
         gram[:-1, :-1] -= np.outer(shift, edge)
         gram[:-1, :-1] -= np.outer(edge - self.count * shift, shift)
         gram[:-1, :-1] /= scale
@@ -228,40 +241,51 @@ class SquaredHinge:
         return gradient, sums
 
     def precondition(self, curvature: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of two or so.
+        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of `BASE` or so.
 
-        Columns whose curvatures (k,) are near the same power of two share a Cholesky factor.
+        Columns whose curvatures (k,) are near the same power of `BASE` share an inverse.
         """
         if self._gram is None:
             return gradient / (1 + curvature * self._diagonal[:, None])
-        from scipy.linalg import cho_solve
-
-        power = np.rint(np.log2(curvature)).astype(int)
+        power = np.rint(np.log(curvature) / np.log(BASE)).astype(int)
         powers = np.unique(power).tolist()
-        made = self.each(self._factored, [p for p in powers if p not in self._factors])
-        self._factors = {p: f for p, f in self._factors.items() if p in powers} | dict(made)
+        for new in powers:
+            kept = self._inverses.pop(new, None)
+            self._inverses[new] = self._inverse(new) if kept is None else kept  # the last used stand last
+        for old in list(self._inverses)[: -max(len(powers), INVERSES)]:
+            del self._inverses[old]
         solved = np.empty_like(gradient)
 
         def solve(columns: np.ndarray) -> None:
-            factor = self._factors[power[columns[0]]]
-            solved[:, columns] = cho_solve(factor, gradient[:, columns].astype(factor[0].dtype), check_finite=False)
+            inverse = self._inverses[power[columns[0]]]
+            solved[:, columns] = inverse @ gradient[:, columns].astype(inverse.dtype)
 
         groups = (np.flatnonzero(power == p) for p in powers)
-        self.each(solve, [group[piece] for group in groups for piece in row_blocks(len(group), 64)])
+        self.each(solve, [group[piece] for group in groups for piece in row_blocks(len(group), 48)])
         return solved
 
-    def _factored(self, power: int) -> tuple[int, tuple[np.ndarray, bool]]:
-        """Cholesky factor of I + 2 ** power * Gram."""
-        from scipy.linalg import cho_factor
+    def _inverse(self, power: int) -> np.ndarray:
+        """Inverse of I + BASE ** power * Gram; applied as a product, which threads can share."""
+        from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 
+        scale, failed = BASE**power, 1
+        if scale * self._diagonal.sum() <= DOUBLE_INVERSE_ABOVE:
+            factor, failed = spotrf(self._shifted(scale, np.float32), lower=1, overwrite_a=1)
+        if failed:
+            factor, _ = dpotrf(self._shifted(scale, np.float64), lower=1, overwrite_a=1)
+        inverse, _ = (dpotri if failed else spotri)(factor, lower=1, overwrite_c=1)
+        for rows in row_blocks(len(inverse), 256):  # the upper half from the lower
+            inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
+            corner = np.tril(inverse[rows, rows])
+            inverse[rows, rows] = corner + np.tril(corner, -1).T
+        return inverse
+
+    def _shifted(self, scale: float, kind: type) -> np.ndarray:
+        """I + scale * Gram, in the order of LAPACK."""
         assert self._gram is not None
-        hessian = np.multiply(self._gram, 2.0**power, dtype=np.float32, casting="same_kind").T
-        hessian[np.diag_indices_from(hessian)] += 1
-        try:
-            return power, cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:  # float32 was too coarse for so large a C
-            exact = 2.0**power * self._gram + np.eye(len(self._gram))
-            return power, cho_factor(exact, lower=True, overwrite_a=True, check_finite=False)
+        matrix = np.multiply(self._gram, scale, dtype=kind, casting="same_kind").T
+        matrix[np.diag_indices_from(matrix)] += 1
+        return matrix
 
     def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Inverse Hessian of one category, with the rows `active`, times its gradient."""

@@ -164,3 +164,48 @@ def test_a_feature_that_is_not_finite_is_named(bad):
     features[123, 4] = bad
     with pytest.raises(RunError, match="feature 4 of training image 123"):
         SquaredHinge(features, labels, 3, True)
+
+
+@pytest.mark.parametrize("power", [-9, -4, 12])
+def test_the_preconditioner_is_the_inverse_it_says(power):
+    features, labels = correlated(700, 300, 3)
+    problem = SquaredHinge(features, labels, 3, True)
+    inputs = np.pad((features - features.mean(0)) / features.std(0), ((0, 0), (0, 1)), constant_values=1.0)
+    curvature = module.BASE**power
+    hessian = np.eye(301) + curvature * inputs.T.astype(float) @ inputs
+    right = np.random.default_rng(0).normal(size=(301, 70))
+    expected = np.linalg.solve(hessian, right)
+    found = problem.precondition(np.full(70, curvature), right)
+    if power < 0:
+        assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+    assert (np.einsum("ij,ij->j", found, right) > 0).all()  # down, even where float32 sees nothing
+
+
+def test_a_path_is_what_each_c_alone_gives():
+    features, labels = correlated(800, 40, 7)
+    problem, grid = SquaredHinge(features, labels, 7, True), (1e-3, 1e-2, 3e-2, 0.1)
+    finished = []
+    path = descent.regularisation_path(problem, grid, 1e-6, 300, done=finished.append)
+    assert sum(finished) == 7 * len(grid)
+    for C, solution in zip(grid, path, strict=True):
+        _, alone = solved(features, labels, 7, C, tolerance=1e-6)
+        np.testing.assert_allclose(solution.objective, alone.objective, rtol=1e-4)
+        np.testing.assert_allclose(solution.weights, alone.weights, atol=0.02)
+    cold = sum(solved(features, labels, 7, C)[1].sweeps.sum() for C in grid)
+    assert sum(one.sweeps.sum() for one in descent.regularisation_path(problem, grid, 1e-4, 300)) < cold
+
+
+def test_rows_of_no_category_are_the_rest():
+    features, labels = correlated(300, 10, 3)
+    _, all_three = solved(features, labels, 3, 1e-2, tolerance=1e-6)
+    _, first = solved(features, np.where(labels == 0, 0, -1), 1, 1e-2, tolerance=1e-6)
+    np.testing.assert_allclose(first.weights[:, 0], all_three.weights[:, 0], atol=1e-3)
+
+
+def test_tiles_of_the_gram_matrix_do_not_matter(monkeypatch):
+    features, labels = correlated(500, 70, 3)
+    whole = SquaredHinge(features, labels, 3, True)._gram
+    monkeypatch.setattr(module, "TILE", 32)
+    np.testing.assert_allclose(SquaredHinge(features, labels, 3, True)._gram, whole, atol=1e-3)
+    inputs = np.pad((features - features.mean(0)) / features.std(0), ((0, 0), (0, 1)), constant_values=1.0)
+    np.testing.assert_allclose(whole, inputs.T.astype(float) @ inputs, atol=0.05)
