@@ -314,7 +314,7 @@ def _head(units: int, settings: TimingSettings) -> dict[str, Any]:
 
 
 def _ordinary(model: keras.Model, optimizer: keras.optimizers.Optimizer, settings: TimingSettings) -> Repeated:
-    """Train as `deep.two_layer.TwoLayer` does; features in the host's memory, a call of Keras a batch."""
+    """Train as `deep.two_layer.TwoLayer` does with Keras; features in the host's memory, a call of Keras a batch."""
     from deep.engines import jit_compile, keras
 
     batch, random = settings.head_batch, np.random.default_rng(0)

@@ -20,8 +20,8 @@ from deep.two_layer_settings import TwoLayerSettings
 
 # What Keras' BatchNormalization adds to a variance.
 _EPSILON = np.float32(1e-3)
-# Numbers of a gradient at once: 1 MiB, which stays in the cache until it is added.
-_TILE = 1 << 18
+# Numbers of a gradient at once: 2 MiB, which the cache still holds when they are added.
+_TILE = 1 << 19
 # Units that a thread gets at least; with fewer, waiting for the others costs more than they save.
 _LEAST = 64
 

@@ -1,7 +1,5 @@
 """Tables, figures and page of a run from its predictions alone: a time to keep, without an opponent."""
 
-import shutil
-
 import pytest
 from large_run import make_large_run
 from pairs import Row
@@ -22,17 +20,14 @@ def run_dir(tmp_path_factory, products):
     return make_large_run(tmp_path_factory.mktemp("runs") / "large", backends=BACKENDS, test=products // 2)
 
 
-def test_same_report(run_dir, tmp_path):
-    """The report of a run that has one already is that of a fresh copy, file by file."""
-    copy = tmp_path / "copy"
-    shutil.copytree(run_dir, copy)
-    for _ in range(2):
-        build_report(run_dir, None, Console(quiet=True))
-    build_report(copy, None, Console(quiet=True))
-    made = sorted(path.relative_to(copy) for path in copy.glob("tables/*"))
-    assert len(made) > 30
-    for path in made:
-        assert (run_dir / path).read_bytes() == (copy / path).read_bytes()
+def test_same_report(tmp_path):
+    """The report of a run that has one already is the same again, whichever thread was first."""
+    run_dir = make_large_run(tmp_path / "run", backends=3, test=2_000, categories=50)
+    build_report(run_dir, None, Console(quiet=True))
+    made = {path: path.read_bytes() for path in run_dir.glob("*/*") if path.parent.name in ("tables", "figures")}
+    assert len(made) > 40
+    build_report(run_dir, None, Console(quiet=True))
+    assert [path.name for path, content in made.items() if path.read_bytes() != content] == []
 
 
 def test_speed(run_dir, products, race):

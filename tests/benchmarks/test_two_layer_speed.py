@@ -30,7 +30,7 @@ class Size:
 
 @pytest.fixture(scope="module")
 def size(full_size):
-    return Size(35_000, 1280, 90, 4096, 2) if full_size else Size(3_000, 320, 20, 512, 4)
+    return Size(35_000, 1280, 90, 4096, 2) if full_size else Size(3_000, 320, 20, 512, 2)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_same_loss_curve(data, size):
     np.testing.assert_array_less(
         np.abs(ours.mean(axis=0) - theirs.mean(axis=0)), 4 * noise + 0.02 * theirs.mean(axis=0)
     )
-    assert ours[:, -1].mean() < 0.8 * ours[:, 0].mean()
+    assert ours[:, -1].mean() < 0.9 * ours[:, 0].mean()
 
 
 def test_speed(data, size, race):
