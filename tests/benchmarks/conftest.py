@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pairs import Race, Row, floor_of
 from threadpoolctl import threadpool_limits
+
+from bench.storage import cache_dir
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +30,15 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output
     output_json["full_size"] = bool(config.getoption("--full-size"))
     for name in ("project", "branch"):
         output_json.get("commit_info", {}).pop(name, None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """At full size the user's cache: catalogues and features that the rows need are made once."""
+    folder = cache_dir() if pytestconfig.getoption("--full-size") else tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHELFBENCH_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
