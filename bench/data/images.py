@@ -136,9 +136,11 @@ def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
     """Do what `_square` does of `open_image`, where the bytes are a JPEG that `bench.data.jpeg` takes; else None."""
     if engine() == "pillow" or (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:
         return None
+    width, height = size
+    if height > (1.9 * width if fit == "pad" else width):
+        return None  # Pillow may take columns first there, which rounds otherwise
     if (photo := decode_plain(data)) is None:
         return None
-    width, height = size
     if fit == "stretch" or width == height:
         return resized(photo, (pixels, pixels))
     if fit == "crop":

@@ -1,8 +1,8 @@
 """Plain JPEGs to squares, several times as fast as Pillow and within two grey levels of it.
 
 libjpeg-turbo decodes, as in Pillow, but straight into an array (simplejpeg): the same pixels. fast_image_resize
-(cykooz.resizer) resizes with vector instructions: Pillow's bicubic filter, but coefficients of 16 bits instead of 22, so
-that a few pixels of a thousand differ by a level. Only JPEGs without any oddity come here, and only where no decoder
+(cykooz.resizer) resizes with vector instructions: Pillow's bicubic filter, but coefficients of 16 bits instead of 22,
+so that a few pixels of a thousand differ by a level. Only JPEGs without any oddity come here, and only where no decoder
 has anything to complain of: what a damaged file means, Pillow says.
 """
 

@@ -156,7 +156,7 @@ document = st.one_of(
         st.integers(0, 2**31 - 1), st.lists(picture, min_size=1, max_size=4), st.integers(0, 2**31 - 1),
     ),
     st.builds(
-        lambda identifier, fields, last: dict([*fields, ("_id", identifier)] if last else [("_id", identifier), *fields]),
+        lambda name, fields, last: dict([*fields, ("_id", name)] if last else [("_id", name), *fields]),
         number, st.lists(field, max_size=4), st.booleans(),
     ),
 )  # fmt: skip

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(engine() == "pillow", reason="simplejpeg or cyko
 def photo(width, height, seed=0, detail=0.5):
     """Something between a surface and noise."""
     rng = np.random.default_rng(seed)
-    smooth = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     noise = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
     return Image.blend(smooth, noise, detail)
 
@@ -38,13 +40,13 @@ def assert_close(ours, theirs):
     difference = np.abs(ours.astype(int) - theirs)
     assert ours.shape == theirs.shape
     assert difference.max() <= 2
-    assert difference.mean() < 0.05
+    assert difference.mean() < 0.02
 
 
 sides = st.integers(1, 330)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     sides,
     sides,
@@ -133,7 +135,12 @@ def test_what_pillow_refuses_is_refused_in_the_same_words(options):
     for image in (photo(40, 30), photo(24, 24, detail=0.1).convert("L")):
         whole = encoded(image, **options)
         # what stands behind the end, and what is cut from it
-        for data in [whole, whole + b"\0", *(whole[:-cut] for cut in (1, 2, 3)), *(damaged(rng, whole) for _ in range(400))]:
+        for data in [
+            whole,
+            whole + b"\0",
+            *(whole[:-cut] for cut in (1, 2, 3)),
+            *(damaged(rng, whole) for _ in range(400)),
+        ]:
             quick += plain_size(data) is not None and decode_plain(data) is not None
             try:
                 expected = pillow(data, 16, "pad")

@@ -170,9 +170,9 @@ def _read_regular(view: mmap.mmap, starts: np.ndarray, ends: np.ndarray) -> _Blo
     )
     after = at + _ITEM + item_length
     fits &= (picture_length >= 0) & (item_length - _AROUND == picture_length) & (after < array_end)
+    n = len(starts)
     block = _Block(
-        np.zeros(len(starts), bool), *(np.zeros(len(starts), np.int64) for _ in range(2)),
-        np.zeros(len(starts), bool), np.zeros(len(starts), np.int64), []
+        np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, np.int64), []
     )
     block.pictures.append((which, 0, at + 44, picture_length))
     block.product_id[which] = _signed(head, 9)

@@ -1,0 +1,54 @@
+"""JPEGs to squares against Pillow in a loop: two grey levels apart at most, then the times of one core each."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from pairs import Row
+from PIL import Image
+from skimage import data as samples
+
+from bench.data.images import decode_batch
+from bench.data.jpeg import engine
+
+PIXELS = 128
+
+
+@pytest.fixture(scope="module")
+def data(full_size):
+    """Photographs that come with scikit-image, at the size of Cdiscount's, cut and turned into a few hundred."""
+    photos = [samples.astronaut(), samples.coffee(), samples.chelsea(), samples.rocket(), samples.cat()]
+    encoded = []
+    for number in range(1000 if full_size else 300):
+        photo = np.rot90(photos[number % len(photos)], number // len(photos))[number % 60 :]
+        buffer = io.BytesIO()
+        Image.fromarray(photo).resize((180, 180)).save(buffer, "JPEG", quality=90)
+        encoded.append(buffer.getvalue())
+    return encoded
+
+
+def ours(data):
+    with ThreadPoolExecutor(1) as pool:
+        return decode_batch(data, PIXELS, "pad", pool)[0]
+
+
+def theirs(data):
+    return np.stack(
+        [
+            np.asarray(Image.open(io.BytesIO(photo)).convert("RGB").resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))
+            for photo in data
+        ]
+    )
+
+
+def test_same_pixels(data):
+    difference = np.abs(ours(data[:60]).astype(int) - theirs(data[:60]))
+    assert difference.max() <= 2
+    assert difference.mean() < 0.01
+
+
+@pytest.mark.skipif(engine() == "pillow", reason="simplejpeg or cykooz.resizer is not installed")
+def test_speed(data, race):
+    row = Row("JPEG of 180 px to 128 px, one core", "Pillow in a loop", floor="decode", goal=2.5)
+    race(row, ours=lambda: ours(data), theirs=lambda: theirs(data))
