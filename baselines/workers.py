@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-# Images per task: tens of milliseconds of work against one of handing it over.
+# Images of which a task is at least worth handing over.
 CHUNK = 32
+# Tasks of each worker, of which one may be held up.
+TASKS = 2
 _MEMORY = Path("/dev/shm")
 
 
@@ -44,7 +46,7 @@ class Exchange:
     def run(
         self, work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, images: np.ndarray, workers: int
     ) -> np.ndarray:
-        """Do ``work(features, images, settings)`` for all images, in chunks, over processes that joblib keeps.
+        """Do ``work(features, images, settings)`` for all images, over processes that joblib keeps.
 
         Parameters
         ----------
@@ -61,26 +63,30 @@ class Exchange:
         ndarray of float32, shape (n, ...)
             A view, good until the next call.
         """
-        from joblib import Parallel, delayed
+        # joblib's own processes; its `Parallel` looks for results every ten milliseconds only
+        from joblib.externals.loky import get_reusable_executor
 
         self.images[: len(images)] = images
-        parts = range(0, len(images), CHUNK)
-        Parallel(n_jobs=workers)(
-            delayed(_part)(work, settings, str(self.folder), self.shapes, start, min(start + CHUNK, len(images)))
-            for start in parts
-        )
+        size = max(CHUNK, -(-len(images) // (TASKS * workers)))
+        pool = get_reusable_executor(max_workers=workers, timeout=300)
+        parts = [
+            pool.submit(_part, work, settings, str(self.folder), self.shapes, start, min(start + size, len(images)))
+            for start in range(0, len(images), size)
+        ]
+        for part in parts:
+            part.result()
         return self.features[: len(images)]
 
 
-def _arrays(folder: Path, shapes: tuple[tuple[int, ...], tuple[int, ...]], mode: Any) -> tuple[np.memmap, np.memmap]:
-    return (
-        np.memmap(folder / "images", np.uint8, mode, shape=shapes[0]),
-        np.memmap(folder / "features", np.float32, mode, shape=shapes[1]),
-    )
+def _arrays(folder: Path, shapes: tuple[tuple[int, ...], tuple[int, ...]], mode: Any) -> tuple[np.ndarray, np.ndarray]:
+    # as plain arrays: every slice of a memmap costs microseconds, and HOG takes many
+    images = np.memmap(folder / "images", np.uint8, mode, shape=shapes[0])
+    features = np.memmap(folder / "features", np.float32, mode, shape=shapes[1])
+    return np.asarray(images), np.asarray(features)
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[np.memmap, np.memmap]:
+def _opened(folder: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
     return _arrays(Path(folder), shapes, "r+")
 
 
