@@ -20,7 +20,7 @@ import numpy as np
 
 # Images of which a task is at least worth handing over.
 CHUNK = 32
-# Tasks of each worker, of which one may be held up.
+# Tasks of each worker: joblib looks for results every ten milliseconds, and one process may be held up.
 TASKS = 2
 _MEMORY = Path("/dev/shm")
 
@@ -63,18 +63,14 @@ class Exchange:
         ndarray of float32, shape (n, ...)
             A view, good until the next call.
         """
-        # joblib's own processes; its `Parallel` looks for results every ten milliseconds only
-        from joblib.externals.loky import get_reusable_executor
+        from joblib import Parallel, delayed
 
         self.images[: len(images)] = images
         size = max(CHUNK, -(-len(images) // (TASKS * workers)))
-        pool = get_reusable_executor(max_workers=workers, timeout=300)
-        parts = [
-            pool.submit(_part, work, settings, str(self.folder), self.shapes, start, min(start + size, len(images)))
+        Parallel(n_jobs=workers)(
+            delayed(_part)(work, settings, str(self.folder), self.shapes, start, min(start + size, len(images)))
             for start in range(0, len(images), size)
-        ]
-        for part in parts:
-            part.result()
+        )
         return self.features[: len(images)]
 
 

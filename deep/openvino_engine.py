@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,11 @@ class CompiledNetwork:
         try:
             converted = ov.convert_model(whole.get_concrete_function(tf.TensorSpec(self._shape, "uint8")))
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
-            self._compiled = ov.Core().compile_model(converted, "CPU", hints)
+            compiled = ov.Core().compile_model(converted, "CPU", hints)
+            count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            # requests of our own and no callbacks: those would want the interpreter's lock from OpenVINO's threads,
+            # for which a network that is not needed any more waits with the lock held
+            self._requests = [compiled.create_infer_request() for _ in range(count)]
         except Exception as error:  # its errors have no class of their own
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise RunError(
@@ -82,24 +87,30 @@ class CompiledNetwork:
         -------
         ndarray of float32, shape (n, dimensions)
         """
-        ov = _openvino()
-        images = np.ascontiguousarray(images)
         features = np.empty((len(images), self._dimensions), np.float32)
+        going: deque[tuple[Any, int]] = deque()
 
-        def keep(request: Any, start: int) -> None:
+        def keep() -> Any:
+            request, start = going.popleft()
+            request.wait()
             part = features[start : start + REQUEST]
             part[:] = request.get_output_tensor().data[: len(part)]
+            return request
 
-        queue = ov.AsyncInferQueue(self._compiled)  # as many requests as suit the streams
-        queue.set_callback(keep)
         try:
             for start in range(0, len(images), REQUEST):
+                request = keep() if len(going) == len(self._requests) else self._requests[len(going)]
                 part = images[start : start + REQUEST]
-                if len(part) < REQUEST:
-                    part = np.concatenate([part, np.zeros((REQUEST - len(part), *part.shape[1:]), np.uint8)])
-                queue.start_async({0: ov.Tensor(part, shared_memory=True)}, start)
-        finally:
-            queue.wait_all()
+                given = request.get_input_tensor().data
+                given[: len(part)] = part
+                given[len(part) :] = 0
+                request.start_async()
+                going.append((request, start))
+            while going:
+                keep()
+        finally:  # also where the user interrupts
+            for request, _ in going:
+                request.wait()
         return features
 
 

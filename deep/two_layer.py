@@ -153,6 +153,8 @@ class TwoLayer:
         keras.utils.set_random_seed(seed)
         self._model = model = two_layer(dimensions, self.units, data.classes, settings)
         in_numpy = settings.engine == "numpy" or (settings.engine == "auto" and self.device == "cpu")
+        engine = framework().engine
+        self.framework = f"numpy (training), {engine} (scores)" if in_numpy else engine
         train = self._with_numpy(seed) if in_numpy else self._with_keras()
         order, batch = np.random.default_rng(seed), min(settings.batch, n)
         steps = math.ceil(n / batch)

@@ -17,7 +17,7 @@ OF_FEATURES = [*CHECKS[:4], saved_features_are_the_same]
 def build(name):
     spec = find(name)
     settings = {
-        section: build_section(kind, SMALL[section], section, "test") for section, kind in spec.sections.items()
+        section: build_section(kind, SMALL.get(section, {}), section, "test") for section, kind in spec.sections.items()
     }
     return spec.build(settings, BackboneChoice(pixels=32), 1)
 

@@ -22,8 +22,8 @@ FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encodin
 # An opponent that takes longer than this many seconds is run once, without a warm-up.
 LONG = 60.0
 # Seconds that a row may take at reduced and at full size, warm-up apart; and turns at least and at most.
-BUDGET = {False: 8.0, True: 60.0}
-TURNS = (5, 25)
+BUDGET = {False: 6.0, True: 40.0}
+TURNS = {False: (5, 25), True: (3, 25)}
 # Turns are added, so many times, to a ratio below its floor: what else the machine does must not fail a row.
 AGAIN = 3
 
@@ -107,7 +107,7 @@ class Race:
         if self._runs_once:
             self.their_seconds.append(first / theirs_share)
             first = 0.0
-        self.turns = int(np.clip(BUDGET[full_size] / max(warm + first, 1e-9), *TURNS))
+        self.turns = int(np.clip(BUDGET[full_size] / max(warm + first, 1e-9), *TURNS[full_size]))
 
     def _seconds(self, method: Callable[[], object]) -> float:
         gc.collect()

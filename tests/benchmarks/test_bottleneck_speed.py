@@ -62,7 +62,7 @@ def test_speed(network, squares, race):
         Row(
             f"bottlenecks, {ours.name}, {PIXELS} px, CPU, {ours.engine.precision}",
             "Keras' model.predict on TensorFlow, float32, pixels ready",
-            f"bottleneck-{ours.engine.precision}",
+            f"bottleneck-{ours.name}-{ours.engine.precision}",
             5,
         ),
         lambda: ours.extract(squares),
@@ -94,7 +94,7 @@ def test_speed_from_jpeg(network, squares, catalogue, tmp_path_factory, race):
         Row(
             f"from JPEG to stored features, {ours.name}, {PIXELS} px, CPU, {ours.engine.precision}",
             "the same network on pixels that lie ready",
-            "bottleneck-jpeg",
+            f"bottleneck-jpeg-{ours.name}",
             0.9,
         ),
         stored,
