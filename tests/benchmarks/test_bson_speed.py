@@ -80,6 +80,7 @@ def test_same_products(path):
         assert np.array_equal(mine, other)
 
 
-def test_speed(path, race):
-    row = Row("index of a Cdiscount BSON of 2 GiB", "bson.decode_file_iter", floor="bson", goal=20)
+def test_speed(path, race, full_size):
+    size = "2 GiB" if full_size else "30 MiB"
+    row = Row(f"index of a Cdiscount BSON of {size}", "bson.decode_file_iter", floor="bson", goal=20)
     race(row, ours=lambda: ours(path), theirs=lambda: theirs(path))
