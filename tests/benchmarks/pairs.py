@@ -23,7 +23,7 @@ FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encodin
 LONG = 60.0
 # Seconds that a row may take at reduced and at full size, warm-up apart; and turns at least and at most.
 BUDGET = {False: 6.0, True: 40.0}
-TURNS = {False: (5, 25), True: (3, 25)}
+TURNS = {False: (7, 25), True: (3, 25)}
 # Turns are added, so many times, to a ratio below its floor: what else the machine does must not fail a row.
 AGAIN = 3
 

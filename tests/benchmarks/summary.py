@@ -30,7 +30,11 @@ def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
         if "benchmarks" in record:
             if not record["full_size"]:
                 raise SystemExit(f"{path} was measured at reduced sizes: nox -s regress -- full")
-            yield from (entry["extra_info"] for entry in record["benchmarks"])
+            for entry in record["benchmarks"]:
+                if entry["extra_info"]:
+                    yield entry["extra_info"]
+                else:
+                    print(f"{path}: {entry['name']} was interrupted and is left out", file=sys.stderr)
         else:
             yield record
 

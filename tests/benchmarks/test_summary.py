@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 
 def write(folder, *rows, full_size=True):
-    record = {"full_size": full_size, "benchmarks": [{"extra_info": row} for row in rows]}
+    record = {"full_size": full_size, "benchmarks": [{"name": "test_speed", "extra_info": row} for row in rows]}
     (folder / "records" / "some.json").write_text(json.dumps(record), encoding="utf-8")
 
 
@@ -36,6 +36,13 @@ def test_table_and_chart(folder):
     reached = [line.split(" | ")[6] for line in text.splitlines() if " | 100 |" in line]
     assert reached == ["no", "yes", "yes"]
     assert (folder / "performance.png").stat().st_size > 10_000
+
+
+def test_a_row_that_was_interrupted_is_left_out_and_named(folder, capsys):
+    write(folder, HOG, {})
+    main(folder)
+    assert pd.read_csv(folder / "performance.csv")["stage"].tolist() == ["HOG"]
+    assert "test_speed was interrupted" in capsys.readouterr().err
 
 
 def test_reduced_sizes_are_no_results(folder):
