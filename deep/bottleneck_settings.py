@@ -119,8 +119,7 @@ def why_not_openvino() -> str:
 def default_precision() -> str:
     """Give bfloat16 where the CPU has AMX.
 
-    AVX512_BF16 multiplies no faster than float32 does and pays for its conversions: the three networks took 1.4 to 1.7
-    times as long with it (measured on a Xeon of the fifth generation whose AMX was switched off).
+    Elsewhere it is slower than float32, also with AVX512_BF16, which multiplies no faster and pays for conversions.
     """
     try:
         return "bfloat16" if "amx_bf16" in Path("/proc/cpuinfo").read_text().split() else "float32"

@@ -1,4 +1,4 @@
-"""Networks on OpenVINO, which computes on the CPU several times as fast as the engines under Keras do."""
+"""Networks on OpenVINO, which computes on the CPU faster than the engines under Keras do."""
 
 from __future__ import annotations
 

@@ -130,7 +130,8 @@ class TwoLayer:
         ----------
         data : TrainingData
         seed : int
-            Of initial weights, dropout and the order of images: the same seed, the same weights on a CPU.
+            Of initial weights, dropout and the order of images: the same seed, the same weights on a CPU, with as many
+            threads (in NumPy each draws the dropout of its own units).
         console : Console
 
         Raises

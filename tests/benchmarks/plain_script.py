@@ -133,7 +133,7 @@ def two_layer(units, features, rows, labels):
             layers.Dense(units // 2),
             layers.BatchNormalization(momentum=0.9),
             layers.ReLU(),
-            layers.Dense(labels.max() + 1),
+            layers.Dense(int(labels.max()) + 1),
         ]
     )
     model.compile(

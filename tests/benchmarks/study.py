@@ -6,7 +6,8 @@
 `summary.py` reads. Needs ``SHELFBENCH_DATA``.
 
 The opponent's seconds are its processor seconds over the number of cores: what it would take if it used all cores
-all the time, less than it really takes, and the same on a machine that has other work.
+all the time, no more than it really takes. Other work on the machine makes them more: two that stream through memory
+wait for each other.
 """
 
 import json
@@ -14,21 +15,17 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import psutil
+from pairs import Row
 
 from bench.storage import write_json
 from bench.timing import PeakMemory
 
-ROW = {
-    "stage": "the study fashion, from Parquet to report",
-    "opponent": "plain_script.py (processor seconds / cores)",
-    "floor": "",
-    "goal": 8.0,
-    "goal_seconds": None,
-}
+ROW = Row("the study fashion, from Parquet to report", "plain_script.py (processor seconds / cores)", goal=8)
 
 
 def run(command: list[str], log: Path, **environment: str) -> None:
@@ -60,7 +57,7 @@ def main(work: Path, record: Path) -> None:
     }
     write_json(
         record,
-        ROW
+        asdict(ROW)
         | {
             "ours_s": [seconds],
             "opponent_s": [least],
