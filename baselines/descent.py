@@ -12,12 +12,14 @@ wide; its gradient there costs nothing, and its first step goes where the last t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from baselines.squared_hinge import PIECE, SquaredHinge, row_blocks
+from baselines.margins import Margins
+from baselines.squared_hinge import SquaredHinge, row_blocks
 
 # Bytes of the two matrices rows x categories, slacks and their change along the direction, at a time.
 MARGIN_BYTES = 256 * 2**20
@@ -29,6 +31,10 @@ LINE_TOLERANCE = 0.2
 NEWTON_AFTER = 40
 NEWTON_COST = 24
 NEWTON_CHEAP = 4
+# A sweep of fewer categories takes no less time.
+FEW = 24
+# Share of what two sweeps gained that the next two are taken to gain at most.
+SLOWEST = 0.95
 
 
 @dataclass
@@ -59,6 +65,7 @@ def regularisation_path(
     max_iter: int,
     start: np.ndarray | None = None,
     done: Callable[[int], object] = lambda categories: None,
+    margins: Callable[[SquaredHinge, np.ndarray, np.ndarray | None], Any] = Margins,
 ) -> list[Solution]:
     """Solve for all categories at each C, each C from the solutions before.
 
@@ -69,14 +76,16 @@ def regularisation_path(
         Weights of the loss; in rising order each is near the one before.
     tolerance : float
         A category is done when the estimated distance to its optimum is at most this share of its objective.
-        The estimate is half the squared gradient in the norm of the inverse Hessian (of its stand-in, the
-        preconditioner, before Newton's method), or what the last sweep gained if that is more.
+        The estimate is half the squared gradient in the norm of the inverse Hessian; of its stand-in, the
+        preconditioner, before Newton's method, or what the last sweep gained if that is more.
     max_iter : int
         Sweeps at most, for one C.
     start : ndarray of float64, shape (d + 1, classes), optional
         Where to begin; by default at zero.
     done : callable, optional
         Called with the number of categories that have just been finished at one C.
+    margins : callable, optional
+        Makes what `Margins` is; that of an accelerator is in `baselines.device`.
 
     Returns
     -------
@@ -88,10 +97,12 @@ def regularisation_path(
     widest = int(np.clip(MARGIN_BYTES // (8 * problem.count), 16, WIDEST))
     with problem.threads():
         for columns in row_blocks(classes, widest):
-            block = _Descent(problem, np.asarray(grid, float), columns, None if start is None else start[:, columns])
+            begin = None if start is None else start[:, columns]
+            live = np.arange(columns.start, columns.stop)
+            block = _Descent(problem, np.asarray(grid, float), tolerance, live, begin, margins(problem, live, begin))
             while block.live.size:
                 block.step()
-                done(block.settle(path, tolerance, max_iter))
+                done(block.settle(path, max_iter))
     return path
 
 
@@ -101,32 +112,28 @@ class _Descent:
     Arrays have a column, or an element, for each category that is left.
     """
 
-    def __init__(self, problem: SquaredHinge, grid: np.ndarray, columns: slice, start: np.ndarray | None) -> None:
-        width = columns.stop - columns.start
-        self.problem, self.grid = problem, grid
-        self.live = np.arange(columns.start, columns.stop)
+    def __init__(
+        self,
+        problem: SquaredHinge,
+        grid: np.ndarray,
+        tolerance: float,
+        live: np.ndarray,
+        start: np.ndarray | None,
+        margins: Any,
+    ) -> None:
+        width = len(live)
+        self.problem, self.grid, self.tolerance = problem, grid, tolerance
+        self.live, self.margins = live, margins
         self.stage = np.zeros(width, np.int64)
         self.sweeps = np.zeros(width, np.int64)
-        self._place()
-        self.slack = np.empty((problem.count, width), np.float32)  # before the positive part is taken
-        self.along = np.empty_like(self.slack)
-        if start is None:
-            self.weights = np.zeros((problem.dimensions + 1, width))
-            self.slack.fill(1)
-        else:
-            self.weights = start.copy()
-            problem.forward(start, self.position, 1.0, self.slack)
+        self.weights = np.zeros((problem.dimensions + 1, width)) if start is None else start.copy()
         self.before = self.weights  # weights at the C before
         self.direction = np.zeros_like(self.weights)
-        self.slope, self.gain = np.ones(width), np.full(width, np.inf)
+        self.slope, self.gains = np.ones(width), np.full((4, width), np.inf)  # gains of the last sweeps, newest first
         self.stuck = np.zeros(width, bool)
-        self.pull, self.loss, self.active = self._gradient(np.zeros(width), False)
+        self.pull, self.loss, self.active = self.margins.gradient(None)
         self.grad = self.weights + grid[0] * self.pull
         self._turn(self.grad, np.ones(width, bool), np.zeros(width, bool))
-
-    def _place(self) -> None:
-        self.position = np.full(self.problem.classes + 1, -1)  # the last is for rows of no category
-        self.position[self.live] = np.arange(self.live.size)
 
     @property
     def C(self) -> np.ndarray:
@@ -140,34 +147,35 @@ class _Descent:
     def step(self) -> None:
         """Go along the direction to the lowest point, and find the next direction."""
         self.sweeps += 1
-        self.problem.forward(self.direction, self.position, 0.0, self.along)
+        self.margins.look(self.direction)
         length = self._line_search()
         before = self.weights, self.pull, self.loss, self.active
         objective = self.objective()
         self.weights = self.weights + length * self.direction
-        self.pull, self.loss, self.active = self._gradient(length, True)
+        self.pull, self.loss, self.active = self.margins.gradient(length)
         reached = self.objective()
         worse = ~(reached <= objective)
         if worse.any():  # rounding, or a step too far: back, and once more without momentum
-            self._move(np.where(worse, -length, 0.0))
+            self.margins.move(np.where(worse, -length, 0.0))
             for now, then in zip((self.weights, self.pull, self.loss, self.active), before, strict=True):
                 now[..., worse] = then[..., worse]
         self.stuck = worse & self.plain & ~self.newton
-        self.gain = np.where(worse, np.inf, objective - reached)
+        self.gains = np.concatenate([np.where(worse, np.inf, objective - reached)[None], self.gains[:3]])
         self._turn(self.weights + self.C * self.pull, worse | self.leap, ~worse)
 
     def _turn(self, grad: np.ndarray, restart: np.ndarray, newton: np.ndarray) -> None:
         """The next direction: down, bent by the momentum of the last one; Newton's where that may be and pays."""
         natural = self.problem.precondition(self._curvature(slice(None)), grad)
+        slope = _dots(grad, natural)
         momentum = _dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
         momentum = np.where(restart, 0.0, np.maximum(momentum, 0.0))
         cost = self._newton_cost()
         due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
-        cheap = np.flatnonzero(newton & due & (cost < NEWTON_COST))
+        gap = np.maximum(0.5 * slope, self._remaining()) / (self.tolerance * np.maximum(self.objective(), 1e-300))
+        cheap = np.flatnonzero(newton & due & (cost < NEWTON_COST) & (gap > 1))
 
         def solve(k: int) -> None:
-            rows = np.flatnonzero(self.slack[:, k] > 0)
-            natural[:, k] = self.problem.newton_step(self.C[k], rows, grad[:, k])
+            natural[:, k] = self.problem.newton_step(self.C[k], self.margins.active(k), grad[:, k])
 
         self.problem.each(solve, cheap.tolist())
         momentum[cheap] = 0.0
@@ -183,53 +191,30 @@ class _Descent:
     def _curvature(self, which: slice | np.ndarray) -> np.ndarray:
         return 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
 
+    def _remaining(self) -> np.ndarray:
+        """What is left to gain if gains go on to shrink as in the last four sweeps; at first, the last gain."""
+        last, before = self.gains[:2].sum(axis=0), self.gains[2:].sum(axis=0)
+        known = (self.sweeps >= 4) & np.isfinite(before)
+        rate = np.clip(np.divide(last, before, out=np.ones_like(last), where=known & (before > 0)), 0.0, SLOWEST)
+        return np.where(known, last * rate / (1 - rate), self.gains[0])
+
     def _newton_cost(self) -> np.ndarray:
-        """Cost of a Newton step of each category, in sweeps of one category over the data."""
+        """Cost of a Newton step of each category, in sweeps over the data, whose cost the categories share."""
         size = self.problem.dimensions + 1
         small, large = np.minimum(self.active, size), np.maximum(self.active, size)
-        return (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
-
-    def _pieces(self, rows: slice) -> Iterator[slice]:
-        return row_blocks(rows.stop, max(16, PIECE // self.live.size), rows.start)
-
-    def _gradient(self, length: np.ndarray, move: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gradient and value of the loss and number of active rows, `length` along the direction."""
-        step = length.astype(np.float32)
-
-        def fill(rows: slice, slack: np.ndarray) -> np.ndarray:
-            loss, active = np.zeros(len(step)), np.zeros(len(step))
-            for piece in self._pieces(rows):
-                now, out = self.slack[piece], slack[piece.start - rows.start : piece.stop - rows.start]
-                if move:
-                    np.multiply(self.along[piece], step, out=out)
-                    now += out
-                np.maximum(now, 0, out=out)
-                loss += _dots(out, out)
-                active += (out > 0).view(np.uint8).sum(axis=0, dtype=np.float32)
-            return np.stack([loss, active])
-
-        pull, sums = self.problem.back(fill, self.position)
-        return pull, sums[0], sums[1]
-
-    def _move(self, length: np.ndarray) -> None:
-        step = length.astype(np.float32)
-
-        def move(part: slice) -> None:
-            for piece in self._pieces(part):
-                self.slack[piece] += self.along[piece] * step
-
-        self.problem.each(move, self.problem.parts)
+        share = min(1.0, self.live.size / FEW)
+        return share * (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
 
     def _line_search(self) -> np.ndarray:
         """Where the derivative along the direction (piecewise linear, rising) is 0: a Newton step, then secants."""
         tilt, bend = _dots(self.weights, self.direction), _dots(self.direction, self.direction)
         steepest = _dots(self.grad, self.direction)
-        length = -steepest / np.maximum(bend + 2 * self.C * self._sums(_bend, np.zeros_like(bend)), 1e-300)
+        length = -steepest / np.maximum(bend + 2 * self.C * self.margins.bend(), 1e-300)
         last, at_last = np.zeros_like(length), steepest
         low, high = np.zeros_like(length), np.full_like(length, np.inf)
         wanted = np.ones(length.size, bool)
         for _ in range(12):
-            slope = tilt + length * bend + 2 * self.C * self._sums(_slope, length)
+            slope = tilt + length * bend + 2 * self.C * self.margins.slope(length)
             low, high = np.where(slope < 0, length, low), np.where(slope > 0, length, high)
             rise = np.maximum((slope - at_last) * np.sign(length - last), 1e-300)
             following = length - slope * np.abs(length - last) / rise
@@ -242,21 +227,12 @@ class _Descent:
                 break
         return length
 
-    def _sums(self, kind: Callable[..., np.ndarray], length: np.ndarray) -> np.ndarray:
-        """Sum of `kind` over all rows at `length` along the direction, float64 (k,)."""
-        step = length.astype(np.float32)
-
-        def add_up(part: slice) -> np.ndarray:
-            pieces = (kind(self.slack[piece], self.along[piece], step) for piece in self._pieces(part))
-            return sum(pieces, np.zeros(len(step)))
-
-        return np.add.reduce(self.problem.each(add_up, self.problem.parts))
-
-    def settle(self, path: list[Solution], tolerance: float, max_iter: int) -> int:
+    def settle(self, path: list[Solution], max_iter: int) -> int:
         """Note the categories that are done at their C and send them on or out; returns how many."""
         objective = self.objective()
-        gap = np.maximum(0.5 * self.slope, np.where(self.stuck, 0.0, self.gain)) / np.maximum(objective, 1e-300)
-        done = (gap <= tolerance) | self.stuck | (self.sweeps >= max_iter)
+        gap = np.maximum(0.5 * self.slope, np.where(self.stuck | self.newton, 0.0, self._remaining()))
+        gap /= np.maximum(objective, 1e-300)
+        done = (gap <= self.tolerance) | self.stuck | (self.sweeps >= max_iter)
         for stage in np.unique(self.stage[done]):
             which = np.flatnonzero(done & (self.stage == stage))
             solution, names = path[stage], self.live[which]
@@ -284,23 +260,11 @@ class _Descent:
 
     def _keep(self, kept: np.ndarray) -> None:
         """Drop the other categories."""
-        for name in ("weights", "before", "direction", "grad", "pull", "slack"):
+        for name in ("weights", "before", "direction", "grad", "pull", "gains"):
             setattr(self, name, getattr(self, name)[:, kept])
-        for name in ("live", "stage", "sweeps", "slope", "gain", "stuck", "loss", "active", "plain", "leap", "newton"):
+        for name in ("live", "stage", "sweeps", "slope", "stuck", "loss", "active", "plain", "leap", "newton"):
             setattr(self, name, getattr(self, name)[kept])
-        self.along = np.empty_like(self.slack)
-        self._place()
-
-
-def _bend(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
-    active = along * (slack > 0)
-    return _dots(active, active)
-
-
-def _slope(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
-    there = along * step
-    there += slack
-    return _dots(np.maximum(there, 0, out=there), along)
+        self.margins.keep(kept, self.live)
 
 
 def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from baselines.descent import regularisation_path
+from baselines.device import ENGINES, find_device
+from baselines.margins import Margins
 from baselines.squared_hinge import SquaredHinge
 
 
@@ -36,6 +38,8 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
     intercept_scaling : float, default 1.0
         The constant that stands for the intercept: the larger, the less the penalty holds the intercept back.
     max_iter : int, default 1000
+    engine : {"auto", "numpy", "cupy", "torch", "jax"}, default "numpy"
+        What goes through the data; see `baselines.device.find_device`.
 
     Attributes
     ----------
@@ -55,12 +59,14 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         fit_intercept: bool = True,
         intercept_scaling: float = 1.0,
         max_iter: int = 1000,
+        engine: str = "numpy",
     ) -> None:
         self.C = C
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.intercept_scaling = intercept_scaling
         self.max_iter = max_iter
+        self.engine = engine
 
     def fit(self, X: Any, y: Any) -> BatchedLinearSVC:
         """Learn one plane a class (one in all for two classes).
@@ -78,6 +84,8 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         for name in ("C", "tol", "intercept_scaling", "max_iter"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -88,7 +96,9 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
             labels, classes = labels - 1, 1
         constant = float(self.intercept_scaling) if self.fit_intercept else 0.0
         problem = SquaredHinge(X, labels, classes, standardise=False, constant=constant)
-        (solution,) = regularisation_path(problem, (self.C,), self.tol, self.max_iter)
+        device = find_device(self.engine)
+        margins = device.margins(problem) if device else Margins
+        (solution,) = regularisation_path(problem, (self.C,), self.tol, self.max_iter, margins=margins)
         gap, sweeps = solution.gap.max(), int(solution.sweeps.max())
         if gap > 10 * self.tol:
             warnings.warn(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from baselines.descent import regularisation_path
+from baselines.device import ENGINES, find_device
+from baselines.margins import Margins
 from baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
 from bench.backend import TrainingData
 from bench.console import Console
@@ -39,6 +42,9 @@ class SVMSettings:
         Distance of each category's objective from its optimum, relative and estimated, at which it is done.
     max_iter : int
         Sweeps over the data at most, for one C.
+    engine : {"auto", "numpy", "cupy", "torch", "jax"}
+        What goes through the images: NumPy, on the CPU, or one of the others, on an accelerator. ``auto`` is the first
+        of those that is installed and sees one, and NumPy where none does.
 
     Raises
     ------
@@ -51,6 +57,7 @@ class SVMSettings:
     intercept_scaling: float = 1.0
     tol: float = 1e-4
     max_iter: int = 100
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         given: Any = self.C
@@ -67,6 +74,8 @@ class SVMSettings:
                 raise InputError(f"svm.{name} is {getattr(self, name)!r}", "give a positive number")
         if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int) or self.max_iter < 1:
             raise InputError(f"svm.max_iter is {self.max_iter!r}", "give a whole number of at least 1")
+        if self.engine not in ENGINES:
+            raise InputError(f"svm.engine is {self.engine!r}", f"choose from: {', '.join(ENGINES)}")
 
 
 def _positive(value: object) -> bool:
@@ -131,8 +140,12 @@ class LinearSVM:
                 features, labels, data.classes, self.settings.standardise, self.settings.intercept_scaling
             )
             settings = self.settings
+            margins: Callable[..., Any] = Margins
+            if device := find_device(settings.engine):
+                margins = device.margins(problem)
+                self.framework, self.device = device.library, device.name
             with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
-                path = regularisation_path(problem, grid, settings.tol, settings.max_iter, done=bar.update)
+                path = regularisation_path(problem, grid, settings.tol, settings.max_iter, None, bar.update, margins)
             best = None
             for C, solution in zip(grid, path, strict=True):
                 if solution.gap.max() > 10 * settings.tol:

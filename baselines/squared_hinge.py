@@ -88,7 +88,7 @@ class SquaredHinge:
         self.labels = labels
         self.classes = classes
         self.count, self.dimensions = features.shape
-        self._features = features
+        self.features = features
         self._inverses: dict[int, np.ndarray] = {}
         self._pool: ThreadPoolExecutor | None = None
         size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
@@ -103,7 +103,7 @@ class SquaredHinge:
         self._scale = self.standardisation.scale
         self._shift = self.standardisation.mean
         if standardise and np.abs(mean / deviation).max(initial=0.0) > FAR_FROM_ZERO:
-            self._features = features - mean.astype(np.float32)
+            self.features = features - mean.astype(np.float32)
             self._shift, mean = np.zeros_like(mean), mean - mean.astype(np.float32)
         with self.threads():
             self._gram, self._diagonal = self._curvature(self.count * mean)
@@ -143,7 +143,7 @@ class SquaredHinge:
         def add_up(part: slice) -> np.ndarray:
             sums = np.zeros((2, self.dimensions))
             for rows in row_blocks(part.stop, max(16, PIECE // max(1, self.dimensions)), part.start):
-                block = self._features[rows].astype(np.float64)
+                block = self.features[rows].astype(np.float64)
                 sums += block.sum(axis=0), np.einsum("ij,ij->j", block, block)
                 if not np.isfinite(sums[0]).all():
                     row, column = np.argwhere(~np.isfinite(block))[0]
@@ -166,7 +166,7 @@ class SquaredHinge:
         if self.dimensions > GRAM_LIMIT:
             diagonal = np.zeros(size)
             for rows in row_blocks(self.count):
-                diagonal[:-1] += np.einsum("ij,ij->j", self._features[rows], self._features[rows])
+                diagonal[:-1] += np.einsum("ij,ij->j", self.features[rows], self.features[rows])
             diagonal[:-1] = np.maximum(diagonal[:-1] - 2 * shift * edge + self.count * shift**2, 0.0) / scale**2
             diagonal[-1] = self.count * self.constant**2
             return None, diagonal
@@ -174,7 +174,7 @@ class SquaredHinge:
 
         def multiply(tile: tuple[slice, slice]) -> None:
             for rows in row_blocks(self.count, 4 * ROWS):
-                block = self._features[rows]
+                block = self.features[rows]
                 gram[tile] += block[:, tile[0]].T @ block[:, tile[1]]
             gram[tile[::-1]] = gram[tile].T
 
@@ -188,18 +188,29 @@ class SquaredHinge:
         gram[-1, -1] = self.count * self.constant**2
         return gram, np.diagonal(gram).copy()
 
+    def folded(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (d, k) of the features as they are, and what is added (k,), both float32."""
+        scaled = weights[:-1] / self._scale[:, None]
+        shift = self.constant * weights[-1] - self._shift @ scaled
+        return scaled.astype(np.float32), shift.astype(np.float32)
+
+    def unfolded(self, back: np.ndarray, column_sum: np.ndarray) -> np.ndarray:
+        """Gradient (d + 1, k) from products (d, k) of features and signed slacks, and the sums (k,) of those."""
+        gradient = np.empty((self.dimensions + 1, back.shape[1]))
+        gradient[:-1] = 2 * (back - self._shift[:, None] * column_sum) / self._scale[:, None]
+        gradient[-1] = 2 * self.constant * column_sum
+        return gradient
+
     def forward(self, weights: np.ndarray, position: np.ndarray, offset: float, out: np.ndarray) -> np.ndarray:
         """Write ``offset - y * z.w`` to `out`, float32 (n, k), for weights (d + 1, k).
 
         `position` gives the column of each category, -1 for what has none.
         """
-        folded = weights[:-1] / self._scale[:, None]
-        shift = (self.constant * weights[-1] - self._shift @ folded).astype(np.float32)
-        folded = folded.astype(np.float32)
+        folded, shift = self.folded(weights)
 
         def multiply(part: slice) -> None:
             for rows in row_blocks(part.stop, start=part.start):
-                block = np.matmul(self._features[rows], folded, out=out[rows])
+                block = np.matmul(self.features[rows], folded, out=out[rows])
                 block += shift
                 own = self.own(rows, position)
                 block[own] *= -1
@@ -216,13 +227,13 @@ class SquaredHinge:
         return mine, column[mine]
 
     def back(
-        self, fill: Callable[[slice, np.ndarray], np.ndarray], position: np.ndarray
+        self, fill: Callable[[slice, np.ndarray], np.ndarray], position: np.ndarray, width: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (d + 1, k) of the sum of squared slacks, and what `fill` returns, summed.
+        """Gradient (d + 1, width) of the sum of squared slacks, and what `fill` returns, summed.
 
-        ``fill(rows, slack)`` writes the slacks of some rows, float32 (rows, k), and returns two sums over them, (2, k).
+        ``fill(rows, slack)`` writes the slacks of some rows, float32 (rows, width), and returns two sums over them,
+        (2, width).
         """
-        width = position.max() + 1
 
         def add_up(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             back, column_sum, sums = np.zeros((self.dimensions, width)), np.zeros(width), np.zeros((2, width))
@@ -230,15 +241,12 @@ class SquaredHinge:
                 slack = np.empty((rows.stop - rows.start, width), np.float32)
                 sums += fill(rows, slack)
                 slack[self.own(rows, position)] *= -1
-                back += self._features[rows].T @ slack
+                back += self.features[rows].T @ slack
                 column_sum += slack.sum(axis=0)
             return back, column_sum, sums
 
         back, column_sum, sums = (np.add.reduce(piece) for piece in zip(*self.each(add_up, self.parts), strict=True))
-        gradient = np.empty((self.dimensions + 1, width))
-        gradient[:-1] = 2 * (back - self._shift[:, None] * column_sum) / self._scale[:, None]
-        gradient[-1] = 2 * self.constant * column_sum
-        return gradient, sums
+        return self.unfolded(back, column_sum), sums
 
     def precondition(self, curvature: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of `BASE` or so.
@@ -290,7 +298,9 @@ class SquaredHinge:
     def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Inverse Hessian of one category, with the rows `active`, times its gradient."""
         inputs = np.empty((len(active), self.dimensions + 1), np.float32)
-        inputs[:, :-1] = (self._features[active] - self._shift) / self._scale
+        inputs[:, :-1] = self.features[active]
+        inputs[:, :-1] -= self._shift.astype(np.float32)
+        inputs[:, :-1] /= self._scale.astype(np.float32)
         inputs[:, -1] = self.constant
         if 2 * C * np.vdot(inputs, inputs) > DOUBLE_ABOVE:
             inputs = inputs.astype(np.float64)

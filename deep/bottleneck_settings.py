@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.console import Console
 from bench.errors import InputError
+from bench.timing import has_accelerator
 from deep.versions import Framework, framework, openvino_version
 
 ENGINES = ("auto", "keras", "openvino")
@@ -128,8 +129,7 @@ def default_precision() -> str:
 
 
 def _on_gpu() -> bool:
-    nodes = ("nvidia[0-9]*", "kfd", "dxg")
-    if not any(any(Path("/dev").glob(node)) for node in nodes):
+    if not has_accelerator():
         return False
     from deep.engines import device_name
 

@@ -124,7 +124,7 @@ def test_the_data_are_neither_copied_nor_changed():
     features, labels = correlated(300, 10, 3)
     features.flags.writeable = False
     problem, _ = solved(features, labels, 3, 1e-2)
-    assert problem._features is features
+    assert problem.features is features
 
 
 @pytest.mark.parametrize("dimensions", [30, 400])

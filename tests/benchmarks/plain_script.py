@@ -23,6 +23,7 @@ import psutil
 from joblib import Parallel, delayed
 from PIL import Image
 from skimage.feature import hog
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -33,9 +34,8 @@ HOG_PIXELS, NETWORK_PIXELS = 180, 128
 CHUNK = 512
 
 
-def cpu_seconds():
-    """Processor seconds of this process and of joblib's, those that have ended included."""
-    process = psutil.Process()
+def cpu_seconds(process):
+    """Processor seconds of a process and of those that it began, those that have ended included."""
     own = process.cpu_times()
     total = own.user + own.system + own.children_user + own.children_system
     for child in process.children(recursive=True):
@@ -55,9 +55,9 @@ class Stages:
         kept = self.out / f"{name}.joblib"
         if name in self.taken and kept.exists():
             return joblib.load(kept)
-        wall, cpu = time.perf_counter(), cpu_seconds()
+        wall, cpu = time.perf_counter(), cpu_seconds(psutil.Process())
         result = work()
-        self.taken[name] = {"seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds() - cpu}
+        self.taken[name] = {"seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds(psutil.Process()) - cpu}
         joblib.dump(result, kept)  # not part of the seconds
         self.path.write_text(json.dumps(self.taken, indent=1))
         print(name, self.taken[name], flush=True)
@@ -103,18 +103,16 @@ def bottlenecks(images):
     return np.concatenate(parts)
 
 
-def fit_svm(C, features, labels):
-    return LinearSVC(C=C, tol=1e-2).fit(features, labels)
-
-
-def svm(features, rows, labels):
-    """Choose C on `tune`; the fits of the grid side by side, the longest first."""
+def svm(stage, name, features, rows, labels):
+    """Choose C on `tune`; the categories of a fit share the cores."""
     scaler = StandardScaler().fit(features[rows["train"]])
-    scaled = {role: scaler.transform(features[rows[role]]) for role in rows}
-    fitted = Parallel(n_jobs=-1)(
-        delayed(fit_svm)(C, scaled["train"], labels[rows["train"]]) for C in sorted(C_GRID, reverse=True)
-    )
-    best = max(reversed(fitted), key=lambda model: np.mean(model.predict(scaled["tune"]) == labels[rows["tune"]]))
+    scaled = {role: scaler.transform(features[rows[role]].astype(float)) for role in rows}  # as liblinear takes them
+
+    def fit(C):
+        return OneVsRestClassifier(LinearSVC(C=C, tol=1e-2), n_jobs=-1).fit(scaled["train"], labels[rows["train"]])
+
+    fitted = [stage(f"{name}, C={C:g}", lambda C=C: fit(C)) for C in C_GRID]
+    best = max(fitted, key=lambda model: np.mean(model.predict(scaled["tune"]) == labels[rows["tune"]]))
     return {role: best.decision_function(scaled[role]) for role in rows}
 
 
@@ -205,9 +203,9 @@ def main(data, split, out):
         f"bottleneck-2nn-{units}": stage(f"2nn-{units}", lambda units=units: two_layer(units, networks, rows, labels))
         for units in UNITS
     }
-    scores["bottleneck-svm"] = stage("bottleneck-svm", lambda: svm(networks, rows, labels))
     histograms = stage("hog", lambda: in_chunks(hog_of, images))
-    scores["hog-svm"] = stage("hog-svm", lambda: svm(histograms, rows, labels))
+    for name, features in (("bottleneck-svm", networks), ("hog-svm", histograms)):
+        scores[name] = svm(stage, name, features, rows, labels)
     test = {name: score["test"] for name, score in scores.items()}
     table = stage("report", lambda: report(test, labels[rows["test"]], out))
     print(table.to_string(index=False))

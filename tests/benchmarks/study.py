@@ -1,9 +1,10 @@
 """The whole study `fashion`, from Parquet to report, ours from an empty cache and `plain_script.py`'s.
 
-    python tests/benchmarks/study.py WORK RECORD
+    python tests/benchmarks/study.py WORK RECORD [PATIENCE]
 
 `WORK` is a scratch folder: the opponent's stages that it already holds are not run again. `RECORD` (JSON) is what
-`summary.py` reads. Needs ``SHELFBENCH_DATA``.
+`summary.py` reads. Needs ``SHELFBENCH_DATA``. After `PATIENCE` seconds the opponent is stopped, and what it took until
+then is the least that it takes.
 
 The opponent's seconds are its processor seconds over the number of cores: what it would take if it used all cores
 all the time, no more than it really takes. Other work on the machine makes them more: two that stream through memory
@@ -21,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 from pairs import Row
+from plain_script import cpu_seconds
 
 from bench.storage import write_json
 from bench.timing import PeakMemory
@@ -28,12 +30,27 @@ from bench.timing import PeakMemory
 ROW = Row("the study fashion, from Parquet to report", "plain_script.py (processor seconds / cores)", goal=8)
 
 
+def cpu_seconds_of(command: list[str], log: Path, patience: float | None) -> float | None:
+    """Run a command; None if it ends, else its processor seconds (and its children's) until it was stopped."""
+    with open(log, "w", encoding="utf-8") as handle:
+        process = psutil.Popen(command, stdout=handle, stderr=handle)
+        try:
+            if process.wait(patience):
+                raise SystemExit(f"the opponent failed: {log}")
+        except psutil.TimeoutExpired:
+            taken = cpu_seconds(process)
+            for each in [*process.children(recursive=True), process]:
+                each.kill()
+            return taken
+    return None
+
+
 def run(command: list[str], log: Path, **environment: str) -> None:
     with open(log, "w", encoding="utf-8") as handle:
         subprocess.run(command, check=True, stdout=handle, stderr=handle, env=os.environ | environment)
 
 
-def main(work: Path, record: Path) -> None:
+def main(work: Path, record: Path, patience: float | None) -> None:
     data = Path(os.environ["SHELFBENCH_DATA"]) / "fashion"
     number = 1
     while (work / f"cache-{number}").exists():
@@ -46,18 +63,21 @@ def main(work: Path, record: Path) -> None:
         run(command, work / "ours.log", SHELFBENCH_CACHE=str(work / f"cache-{number}"))
     seconds = time.perf_counter() - begun
     script = Path(__file__).with_name("plain_script.py")
-    run([sys.executable, str(script), str(data), str(ours / "split.parquet"), str(plain)], work / "plain.log")
-    stages = json.loads((plain / "stages.json").read_text(encoding="utf-8"))
-    least = sum(stage["cpu_seconds"] for stage in stages.values()) / psutil.cpu_count()
-    theirs = pd.read_csv(plain / "table.csv").set_index("backend")
-    table = pd.read_csv(ours / "tables" / "table4.csv")
-    found = table[table["split"] == "test"].set_index("backend")
-    precision = {
-        name: {"ours": found.loc[name, "precision"], "opponent": theirs.loc[name, "precision"]} for name in theirs.index
-    }
+    kept = plain / "stages.json"
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    command = [sys.executable, str(script), str(data), str(ours / "split.parquet"), str(plain)]
+    stopped = cpu_seconds_of(command, work / "plain.log", patience)
+    stages = json.loads(kept.read_text(encoding="utf-8"))
+    counted = stages if stopped is None else before
+    least = (sum(stage["cpu_seconds"] for stage in counted.values()) + (stopped or 0)) / psutil.cpu_count()
+    row, precision = asdict(ROW), {}
+    if stopped is None:
+        precision = compared(ours, pd.read_csv(plain / "table.csv").set_index("backend")["precision"])
+    else:
+        row["opponent"] += f", stopped after {patience:,.0f} s: at least"
     write_json(
         record,
-        asdict(ROW)
+        row
         | {
             "ours_s": [seconds],
             "opponent_s": [least],
@@ -72,5 +92,12 @@ def main(work: Path, record: Path) -> None:
     print(pd.DataFrame(precision).T.round(4).to_string())
 
 
+def compared(ours: Path, theirs: pd.Series) -> dict[str, dict[str, float]]:
+    """Precision on `test` of the backends that both have."""
+    table = pd.read_csv(ours / "tables" / "table4.csv")
+    found = table[table["split"] == "test"].set_index("backend")["precision"]
+    return {name: {"ours": found[name], "opponent": theirs[name]} for name in theirs.index}
+
+
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else None)

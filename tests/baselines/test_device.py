@@ -1,0 +1,94 @@
+"""The sweeps through the Array API: the same descent as NumPy's, whoever computes it."""
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from baselines import device as module
+from baselines.descent import regularisation_path
+from baselines.device import Device, find_device
+from baselines.estimator import BatchedLinearSVC
+from baselines.linear_svm import LinearSVM, SVMSettings
+from baselines.squared_hinge import SquaredHinge
+from bench.backend import TrainingData
+from bench.console import Console
+from bench.errors import InputError
+
+STRICT = Device("array_api_strict", array_api_strict, None, "cpu")
+
+
+def data(count=900, dimensions=24, classes=37, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(classes), rng.integers(classes, size=count - classes)])
+    centres = rng.normal(size=(classes, dimensions))
+    features = (centres[labels] + 1.2 * rng.normal(size=(count, dimensions))) * np.linspace(0.2, 3, dimensions) + 2
+    return features.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+@pytest.mark.parametrize("name", ["strict", "jax"])
+def test_the_path_is_that_of_numpy(name, standardise):
+    device = STRICT if name == "strict" else find_device("jax")
+    features, labels = data()
+    problem = SquaredHinge(features, labels, 37, standardise)
+    grid = (1e-3, 1e-2, 0.1)
+    expected = regularisation_path(problem, grid, 1e-6, 300)
+    found = regularisation_path(problem, grid, 1e-6, 300, margins=device.margins(problem))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours.objective, theirs.objective, rtol=1e-5)
+        np.testing.assert_allclose(ours.weights, theirs.weights, atol=2e-3 * np.abs(theirs.weights).max())
+        assert ours.gap.max() <= 1e-5
+
+
+def test_a_start_near_the_end_saves_sweeps():
+    features, labels = data()
+    problem = SquaredHinge(features, labels, 37, True)
+    margins = STRICT.margins(problem)
+    (cold,) = regularisation_path(problem, (1e-2,), 1e-4, 300, margins=margins)
+    (warm,) = regularisation_path(problem, (1e-2,), 1e-4, 300, cold.weights, margins=margins)
+    assert warm.sweeps.sum() < 0.5 * cold.sweeps.sum()
+    np.testing.assert_allclose(warm.objective, cold.objective, rtol=1e-3)
+
+
+def test_the_study_and_the_estimator_take_the_engine():
+    features, labels = data()
+    training = TrainingData(features, labels, 37, features[::3], labels[::3])
+    scores = []
+    for engine in ("numpy", "jax"):
+        svm = LinearSVM(SVMSettings(C=(1e-3, 1e-2), tol=1e-6, engine=engine))
+        svm.fit(training, seed=0, console=Console(quiet=True))
+        assert (svm.framework, svm.device) == (engine, "cpu")
+        scores.append(svm.log_probabilities(features))
+    np.testing.assert_allclose(scores[1], scores[0], atol=0.05)
+    ours, theirs = (BatchedLinearSVC(0.01, tol=1e-6, engine=engine).fit(features, labels) for engine in ("jax", "numpy"))
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=0.01)
+
+
+def test_no_library_is_loaded_where_there_is_no_accelerator(monkeypatch, tmp_path):
+    def load(library):
+        raise AssertionError(f"{library} was loaded")
+
+    monkeypatch.setattr(module, "_device", load)
+    monkeypatch.setattr(module, "has_accelerator", lambda: False)
+    assert find_device("auto") is None
+    assert find_device("numpy") is None
+
+
+def test_auto_takes_the_first_library_that_sees_the_accelerator(monkeypatch):
+    names = {"cupy": "a GPU", "torch": "cpu", "jax": "a GPU"}
+    monkeypatch.setattr(module, "has_accelerator", lambda: True)
+    monkeypatch.setattr(module, "_device", lambda library: Device(library, None, None, names[library]))
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: None if library == "cupy" else library)
+    assert find_device("auto").library == "jax"
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: library)
+    assert find_device("auto").library == "cupy"
+
+
+def test_a_library_that_is_missing_and_an_engine_that_is_none(monkeypatch):
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: None)
+    with pytest.raises(InputError, match=r"svm\.engine is 'torch', which is not installed"):
+        find_device("torch")
+    with pytest.raises(InputError, match=r"svm\.engine is 'gpu'"):
+        SVMSettings(engine="gpu")
+    with pytest.raises(ValueError, match="engine must be one of"):
+        BatchedLinearSVC(engine="gpu").fit(*data())
