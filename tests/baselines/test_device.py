@@ -60,7 +60,9 @@ def test_the_study_and_the_estimator_take_the_engine():
         assert (svm.framework, svm.device) == (engine, "cpu")
         scores.append(svm.log_probabilities(features))
     np.testing.assert_allclose(scores[1], scores[0], atol=0.05)
-    ours, theirs = (BatchedLinearSVC(0.01, tol=1e-6, engine=engine).fit(features, labels) for engine in ("jax", "numpy"))
+    ours, theirs = (
+        BatchedLinearSVC(0.01, tol=1e-6, engine=engine).fit(features, labels) for engine in ("jax", "numpy")
+    )
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=0.01)
 
 
