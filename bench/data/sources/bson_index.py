@@ -21,9 +21,9 @@ from bench.data.sources.bson_document import BadDocument, document_end, product
 from bench.errors import InputError
 
 # Bytes indexed at once: mapped together, and given back together.
-WINDOW = 1 << 26
+WINDOW = 1 << 28
 # Bytes of a window that one of its chains of documents covers (see `_leap`).
-LANE = 1 << 19
+LANE = 1 << 20
 # How far from the beginning of its lane a document is looked for.
 REACH = 1 << 16
 # Lengths that all lanes follow before the finished ones are left out.
