@@ -59,7 +59,8 @@ def regress(session: nox.Session) -> None:
         record = folder / "records" / f"{path.stem.removeprefix('test_')}.json"
         session.run("pytest", str(path), *options, "--full-size", "--benchmark-json", str(record), *arguments)
     if os.environ.get("SHELFBENCH_DATA"):
-        session.run("python", "tests/benchmarks/study.py", session.create_tmp(), str(folder / "records" / "study.json"))
+        record = str(folder / "records" / "study.json")  # after an hour and a half the opponent is stopped
+        session.run("python", "tests/benchmarks/study.py", session.create_tmp(), record, "5400")
     else:
         session.log("SHELFBENCH_DATA is not set: the study of real products is skipped")
     session.run("python", "tests/benchmarks/summary.py", str(folder))

@@ -6,9 +6,10 @@
 `summary.py` reads. Needs ``SHELFBENCH_DATA``. After `PATIENCE` seconds the opponent is stopped, and what it took until
 then is the least that it takes.
 
-The opponent's seconds are its processor seconds over the number of cores: what it would take if it used all cores
-all the time, no more than it really takes. Other work on the machine makes them more: two that stream through memory
-wait for each other.
+The opponent's solver of the linear SVM is the faster of the two that `LinearSVC` has; by default it would take the
+other. Its seconds are its processor seconds over the number of cores: what it would take if it used all cores all the
+time, no more than it really takes. Other work on the machine makes them more: two that stream through memory wait for
+each other.
 """
 
 import json
@@ -70,10 +71,8 @@ def main(work: Path, record: Path, patience: float | None) -> None:
     stages = json.loads(kept.read_text(encoding="utf-8"))
     counted = stages if stopped is None else before
     least = (sum(stage["cpu_seconds"] for stage in counted.values()) + (stopped or 0)) / psutil.cpu_count()
-    row, precision = asdict(ROW), {}
-    if stopped is None:
-        precision = compared(ours, pd.read_csv(plain / "table.csv").set_index("backend")["precision"])
-    else:
+    row, precision = asdict(ROW), compared(ours, json.loads((plain / "precision.json").read_text(encoding="utf-8")))
+    if stopped is not None:
         row["opponent"] += f", stopped after {patience:,.0f} s: at least"
     write_json(
         record,
@@ -92,11 +91,11 @@ def main(work: Path, record: Path, patience: float | None) -> None:
     print(pd.DataFrame(precision).T.round(4).to_string())
 
 
-def compared(ours: Path, theirs: pd.Series) -> dict[str, dict[str, float]]:
-    """Precision on `test` of the backends that both have."""
+def compared(ours: Path, theirs: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Precision on `test` of the backends that the opponent came to."""
     table = pd.read_csv(ours / "tables" / "table4.csv")
     found = table[table["split"] == "test"].set_index("backend")["precision"]
-    return {name: {"ours": found[name], "opponent": theirs[name]} for name in theirs.index}
+    return {name: {"ours": float(found[name]), "opponent": theirs[name]} for name in theirs}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def test_it_runs_to_its_table_and_does_nothing_twice(real_data, tmp_path, monkey
     table = pd.read_csv(tmp_path / "out" / "table.csv").set_index("backend")["precision"]
     assert set(table.index) == {"bottleneck-2nn-64", "bottleneck-svm", "hog-svm"}
     assert (table > 0.9).all()
+    assert json.loads((tmp_path / "out" / "precision.json").read_text()) == pytest.approx(table.to_dict())
     assert (tmp_path / "out" / "acceptance.png").exists()
     taken = json.loads((tmp_path / "out" / "stages.json").read_text())
     assert all(stage["cpu_seconds"] > 0 for stage in taken.values())

@@ -1,0 +1,27 @@
+"""What the opponent of the whole study took: also where it is stopped."""
+
+import sys
+
+import psutil
+import pytest
+from study import cpu_seconds_of
+
+SPIN = "import time\nuntil = time.monotonic() + {}\nwhile time.monotonic() < until: pass\n"
+CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SPIN.format(60)!r}])\n"
+
+
+def test_one_that_ends_is_not_counted_here(tmp_path):
+    assert cpu_seconds_of([sys.executable, "-c", "print('done')"], tmp_path / "log", 60) is None
+    assert (tmp_path / "log").read_text() == "done\n"
+    assert cpu_seconds_of([sys.executable, "-c", "pass"], tmp_path / "log", None) is None
+
+
+def test_one_that_is_stopped_took_what_its_children_took(tmp_path):
+    taken = cpu_seconds_of([sys.executable, "-c", CHILD], tmp_path / "log", 3)
+    assert 0.3 < taken < 4  # a core may be shared with other tests
+    assert not [child for child in psutil.Process().children(recursive=True) if SPIN.format(60) in child.cmdline()]
+
+
+def test_one_that_fails_is_no_opponent(tmp_path):
+    with pytest.raises(SystemExit, match="the opponent failed"):
+        cpu_seconds_of([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log", 60)
