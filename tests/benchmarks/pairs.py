@@ -95,6 +95,7 @@ class Race:
         clock: Callable[[], float] = time.perf_counter,
         rest: Callable[[float], object] = time.sleep,
     ) -> None:
+        floor_of(row)  # fail now rather than after the measurement
         self.row, self._ours, self._theirs = row, ours, theirs
         self._share, self._slow_down, self._clock, self._rest = theirs_share, slow_down, clock, rest
         self.our_seconds: list[float] = []
