@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from baselines.device import check_engine
 from baselines.hog import HogExtractor, HogSettings
 from baselines.linear_svm import LinearSVM, SVMSettings
 from bench.backend import BackboneChoice, Backend, BackendSpec
@@ -13,6 +14,7 @@ from bench.backend import BackboneChoice, Backend, BackendSpec
 
 def _build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     hog, svm = settings["hog"], settings["svm"]
+    check_engine(svm.engine)
     return Backend(
         features=HogExtractor(hog, workers),
         classifier=lambda: LinearSVM(svm),

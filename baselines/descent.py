@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines.margins import Margins
+from baselines.margins import LANES, Margins
 from baselines.squared_hinge import SquaredHinge, row_blocks
 
 # Bytes of the two matrices rows x categories, slacks and their change along the direction, at a time.
@@ -31,6 +31,8 @@ LINE_TOLERANCE = 0.2
 NEWTON_AFTER = 40
 NEWTON_COST = 24
 NEWTON_CHEAP = 4
+# Numbers that the rows of a Newton step may have: 256 MiB, and twice that in float64, for each thread.
+NEWTON_NUMBERS = 2**26
 # A sweep of fewer categories takes no less time.
 FEW = 24
 # Share of what two sweeps gained that the next two are taken to gain at most.
@@ -76,8 +78,9 @@ def regularisation_path(
         Weights of the loss; in rising order each is near the one before.
     tolerance : float
         A category is done when the estimated distance to its optimum is at most this share of its objective.
-        The estimate is half the squared gradient in the norm of the inverse Hessian; of its stand-in, the
-        preconditioner, before Newton's method, or what the last sweep gained if that is more.
+        The estimate is half the squared gradient in the norm of the inverse Hessian; before Newton's method in that
+        of its stand-in, the preconditioner, or what is left to gain if gains go on to shrink as in the last four
+        sweeps, if that is more.
     max_iter : int
         Sweeps at most, for one C.
     start : ndarray of float64, shape (d + 1, classes), optional
@@ -94,7 +97,7 @@ def regularisation_path(
     """
     classes, shape = problem.classes, (problem.dimensions + 1, problem.classes)
     path = [Solution(np.empty(shape), np.empty(classes), np.empty(classes), np.empty(classes, np.int64)) for _ in grid]
-    widest = int(np.clip(MARGIN_BYTES // (8 * problem.count), 16, WIDEST))
+    widest = int(np.clip(MARGIN_BYTES // (8 * problem.count) // LANES * LANES, LANES, WIDEST))
     with problem.threads():
         for columns in row_blocks(classes, widest):
             begin = None if start is None else start[:, columns]
@@ -172,7 +175,8 @@ class _Descent:
         cost = self._newton_cost()
         due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
         gap = np.maximum(0.5 * slope, self._remaining()) / (self.tolerance * np.maximum(self.objective(), 1e-300))
-        cheap = np.flatnonzero(newton & due & (cost < NEWTON_COST) & (gap > 1))
+        small = self.active * len(grad) <= NEWTON_NUMBERS
+        cheap = np.flatnonzero(newton & due & small & (cost < NEWTON_COST) & (gap > 1))
 
         def solve(k: int) -> None:
             natural[:, k] = self.problem.newton_step(self.C[k], self.margins.active(k), grad[:, k])
@@ -230,9 +234,11 @@ class _Descent:
     def settle(self, path: list[Solution], max_iter: int) -> int:
         """Note the categories that are done at their C and send them on or out; returns how many."""
         objective = self.objective()
-        gap = np.maximum(0.5 * self.slope, np.where(self.stuck | self.newton, 0.0, self._remaining()))
+        remaining = self._remaining()
+        known = np.isfinite(remaining) & ~self.stuck & ~self.newton
+        gap = np.maximum(0.5 * self.slope, np.where(known, remaining, 0.0))
         gap /= np.maximum(objective, 1e-300)
-        done = (gap <= self.tolerance) | self.stuck | (self.sweeps >= max_iter)
+        done = ((gap <= self.tolerance) & (known | self.newton)) | self.stuck | (self.sweeps >= max_iter)
         for stage in np.unique(self.stage[done]):
             which = np.flatnonzero(done & (self.stage == stage))
             solution, names = path[stage], self.live[which]

@@ -12,9 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from baselines.descent import regularisation_path
-from baselines.device import ENGINES, find_device
-from baselines.margins import Margins
+from baselines.device import check_engine, margins_for
 from baselines.squared_hinge import SquaredHinge
+from bench.console import Console
+from bench.errors import InputError
 
 
 class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
@@ -84,8 +85,10 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         for name in ("C", "tol", "intercept_scaling", "max_iter"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
+        try:
+            check_engine(self.engine)
+        except InputError as error:
+            raise ValueError(str(error).replace("svm.engine", "engine")) from None
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -96,8 +99,7 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
             labels, classes = labels - 1, 1
         constant = float(self.intercept_scaling) if self.fit_intercept else 0.0
         problem = SquaredHinge(X, labels, classes, standardise=False, constant=constant)
-        device = find_device(self.engine)
-        margins = device.margins(problem) if device else Margins
+        margins, _ = margins_for(self.engine, problem, Console())
         (solution,) = regularisation_path(problem, (self.C,), self.tol, self.max_iter, margins=margins)
         gap, sweeps = solution.gap.max(), int(solution.sweeps.max())
         if gap > 10 * self.tol:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.descent import regularisation_path
-from baselines.device import ENGINES, find_device
-from baselines.margins import Margins
+from baselines.device import ENGINES, check_engine, margins_for
 from baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
 from bench.backend import TrainingData
 from bench.console import Console
@@ -44,7 +42,7 @@ class SVMSettings:
         Sweeps over the data at most, for one C.
     engine : {"auto", "numpy", "cupy", "torch", "jax"}
         What goes through the images: NumPy, on the CPU, or one of the others, on an accelerator. ``auto`` is the first
-        of those that is installed and sees one, and NumPy where none does.
+        of those that is installed and sees one (on Linux), and NumPy where none does.
 
     Raises
     ------
@@ -125,6 +123,7 @@ class LinearSVM:
         RunError
             If there are no training images, a label is out of range, or a feature is not finite.
         """
+        check_engine(self.settings.engine)
         features = np.asarray(data.features, dtype=np.float32)
         labels = np.asarray(data.labels)
         _check(features, labels, data.classes)
@@ -140,10 +139,9 @@ class LinearSVM:
                 features, labels, data.classes, self.settings.standardise, self.settings.intercept_scaling
             )
             settings = self.settings
-            margins: Callable[..., Any] = Margins
-            if device := find_device(settings.engine):
-                margins = device.margins(problem)
-                self.framework, self.device = device.library, device.name
+            margins, device = margins_for(settings.engine, problem, console)
+            if device is not None:
+                self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
             with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
                 path = regularisation_path(problem, grid, settings.tol, settings.max_iter, None, bar.update, margins)
             best = None

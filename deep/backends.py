@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from baselines.device import check_engine
 from baselines.linear_svm import LinearSVM, SVMSettings
 from bench.backend import BackboneChoice, Backend, BackendSpec
 from deep.bottleneck import BottleneckExtractor
@@ -28,6 +29,7 @@ def _tuner(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice) -
 
 def _svm(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: SVMSettings = settings["svm"]
+    check_engine(chosen.engine)
     extractor = BottleneckExtractor(backbone, settings["bottleneck"])
     return Backend(
         extractor,

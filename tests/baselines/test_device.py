@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from baselines import device as module
+from baselines.backends import hog_svm
 from baselines.descent import regularisation_path
-from baselines.device import Device, find_device
+from baselines.device import Device, find_device, margins_for
 from baselines.estimator import BatchedLinearSVC
+from baselines.hog import HogSettings
 from baselines.linear_svm import LinearSVM, SVMSettings
+from baselines.margins import Margins
 from baselines.squared_hinge import SquaredHinge
-from bench.backend import TrainingData
+from bench.backend import BackboneChoice, TrainingData
 from bench.console import Console
 from bench.errors import InputError
 
@@ -26,12 +29,14 @@ def data(count=900, dimensions=24, classes=37, seed=0):
 
 
 @pytest.mark.parametrize("standardise", [True, False])
-@pytest.mark.parametrize("name", ["strict", "jax"])
+@pytest.mark.parametrize("name", ["strict", "jax", "torch"])
 def test_the_path_is_that_of_numpy(name, standardise):
-    device = STRICT if name == "strict" else find_device("jax")
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed: its part is checked where it is")
+    device = STRICT if name == "strict" else find_device(name)
     features, labels = data()
     problem = SquaredHinge(features, labels, 37, standardise)
-    grid = (1e-3, 1e-2, 0.1)
+    grid = (1e-3, 3e-2)
     expected = regularisation_path(problem, grid, 1e-6, 300)
     found = regularisation_path(problem, grid, 1e-6, 300, margins=device.margins(problem))
     for ours, theirs in zip(found, expected, strict=True):
@@ -57,7 +62,10 @@ def test_the_study_and_the_estimator_take_the_engine():
     for engine in ("numpy", "jax"):
         svm = LinearSVM(SVMSettings(C=(1e-3, 1e-2), tol=1e-6, engine=engine))
         svm.fit(training, seed=0, console=Console(quiet=True))
-        assert (svm.framework, svm.device) == (engine, "cpu")
+        expected = (
+            ("numpy", "cpu") if engine == "numpy" else ("jax (training), numpy (scores)", find_device("jax").name)
+        )
+        assert (svm.framework, svm.device) == expected
         scores.append(svm.log_probabilities(features))
     np.testing.assert_allclose(scores[1], scores[0], atol=0.05)
     ours, theirs = (
@@ -66,7 +74,7 @@ def test_the_study_and_the_estimator_take_the_engine():
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=0.01)
 
 
-def test_no_library_is_loaded_where_there_is_no_accelerator(monkeypatch, tmp_path):
+def test_no_library_is_loaded_where_there_is_no_accelerator(monkeypatch):
     def load(library):
         raise AssertionError(f"{library} was loaded")
 
@@ -86,11 +94,45 @@ def test_auto_takes_the_first_library_that_sees_the_accelerator(monkeypatch):
     assert find_device("auto").library == "cupy"
 
 
+def test_auto_passes_over_a_library_that_does_not_load(monkeypatch):
+    def load(library):
+        if library == "cupy":
+            raise RuntimeError("no driver")
+        return Device(library, None, None, "a GPU")
+
+    monkeypatch.setattr(module, "has_accelerator", lambda: True)
+    monkeypatch.setattr(module, "_device", load)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: library)
+    assert find_device("auto").library == "torch"
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_numpy_takes_over_where_the_device_is_full_and_none_was_named(engine, monkeypatch, capsys):
+    class Full(Device):
+        def put(self, array):
+            raise MemoryError("2 GiB wanted, 1 GiB left\nand much more to say")
+
+    features, labels = data()
+    problem = SquaredHinge(features, labels, 37, True)
+    monkeypatch.setattr(module, "find_device", lambda engine: Full("torch", None, None, "a GPU"))
+    if engine == "auto":
+        assert margins_for(engine, problem, Console()) == (Margins, None)
+        assert "not by torch on a GPU: 2 GiB wanted, 1 GiB left" in capsys.readouterr().err
+    else:
+        with pytest.raises(MemoryError):
+            margins_for(engine, problem, Console())
+
+
 def test_a_library_that_is_missing_and_an_engine_that_is_none(monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: None)
     with pytest.raises(InputError, match=r"svm\.engine is 'torch', which is not installed"):
         find_device("torch")
+    settings = {"hog": HogSettings(), "svm": SVMSettings(engine="torch")}
+    with pytest.raises(InputError, match="not installed"):  # before any feature is computed
+        hog_svm.build(settings, BackboneChoice("efficientnet_lite0", "imagenet", 128), 1)
+    with pytest.raises(ValueError, match=r"^engine is 'cupy', which is not installed"):
+        BatchedLinearSVC(engine="cupy").fit(*data())
     with pytest.raises(InputError, match=r"svm\.engine is 'gpu'"):
         SVMSettings(engine="gpu")
-    with pytest.raises(ValueError, match="engine must be one of"):
+    with pytest.raises(ValueError, match=r"^engine is 'gpu'"):
         BatchedLinearSVC(engine="gpu").fit(*data())

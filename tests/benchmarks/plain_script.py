@@ -45,6 +45,13 @@ def cpu_seconds(process):
     return total
 
 
+def written(path, value):
+    """Write JSON, whole or not at all: this script may be stopped."""
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(value, indent=1))
+    aside.replace(path)
+
+
 class Stages:
     """Results of stages, kept in files, and what they took."""
 
@@ -60,7 +67,7 @@ class Stages:
         result = work()
         self.taken[name] = {"seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds(psutil.Process()) - cpu}
         joblib.dump(result, kept)  # not part of the seconds
-        self.path.write_text(json.dumps(self.taken, indent=1))
+        written(self.path, self.taken)
         print(name, self.taken[name], flush=True)
         return result
 
@@ -105,7 +112,7 @@ def bottlenecks(images):
 
 
 def svm(stage, name, features, rows, labels):
-    """Choose C on `tune`; the categories of a fit share the cores."""
+    """Choose C on `tune`; the categories of a fit share the cores, which `LinearSVC` by itself would not."""
     scaler = StandardScaler().fit(features[rows["train"]])
     scaled = {role: scaler.transform(features[rows[role]].astype(float)) for role in rows}  # as liblinear takes them
 
@@ -207,7 +214,7 @@ def main(data, split, out):
     def keep(name, score):
         scores[name] = score
         precision[name] = np.mean(score["test"].argmax(axis=1) == labels[rows["test"]])
-        (out / "precision.json").write_text(json.dumps(precision, indent=1))
+        written(out / "precision.json", precision)
 
     for units in UNITS:
         name = f"bottleneck-2nn-{units}"

@@ -57,6 +57,11 @@ def test_slow_down_is_a_share_of_its_own_time():
     np.testing.assert_allclose(race(Clock(), slow_down=0.3).ratio, 10 / 1.3)
 
 
+def test_a_missing_floor_fails_before_anything_is_measured():
+    with pytest.raises(KeyError, match="none"):
+        Race(Row("a stage", "an opponent", floor="none"), pytest.fail, pytest.fail)
+
+
 def test_in_turn_and_as_often():
     calls = []
     clock = Clock()

@@ -18,8 +18,9 @@ def test_one_that_ends_is_not_counted_here(tmp_path):
 
 def test_one_that_is_stopped_took_what_its_children_took(tmp_path):
     taken = cpu_seconds_of([sys.executable, "-c", CHILD], tmp_path / "log", 3)
-    assert 0.3 < taken < 4  # a core may be shared with other tests
-    assert not [child for child in psutil.Process().children(recursive=True) if SPIN.format(60) in child.cmdline()]
+    assert 0.1 < taken < 4  # its cores may be shared with other tests
+    left = [process.info for process in psutil.process_iter(["cmdline", "status"])]
+    assert not [one for one in left if SPIN.format(60) in (one["cmdline"] or []) and one["status"] != "zombie"]
 
 
 def test_one_that_fails_is_no_opponent(tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from summary import main
+from summary import frame_of, labels, main
 
 HOG = {"stage": "HOG", "opponent": "a loop", "ours_s": [1.0, 3.0, 2.0], "opponent_s": [30.0, 20.0, 10.0]}
 HOG |= {"floor": "hog", "floor_ratio": 8, "ratio": 10.0, "goal": 12.0, "goal_seconds": None, "peak_mib": 100.5}
@@ -36,6 +36,14 @@ def test_table_and_chart(folder):
     reached = [line.split(" | ")[6] for line in text.splitlines() if " | 100 |" in line]
     assert reached == ["no", "yes", "yes"]
     assert (folder / "performance.png").stat().st_size > 10_000
+
+
+def test_a_bound_is_shown_as_one_and_several_opponents_by_name(folder):
+    write(folder, HOG, HOG | {"opponent": "another loop"}, HOG | {"stage": "study", "ratio": 13.0, "bound": True})
+    main(folder)
+    text = (folder / "performance.md").read_text(encoding="utf-8")
+    assert [line.split(" | ")[4] for line in text.splitlines() if " | 100 |" in line] == ["10x", "10x", "≥ 13x"]
+    assert labels(frame_of(folder)) == ["HOG\nagainst a loop", "HOG\nagainst another loop", "study"]
 
 
 def test_a_row_that_was_interrupted_is_left_out_and_named(folder, capsys):
