@@ -6,6 +6,7 @@ python tests/benchmarks/summary.py results/performance
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def seconds(value: float) -> str:
 
 def times(ratio: float, bound: bool) -> str:
     """A ratio; where the opponent was stopped, the least that it can be."""
-    return "–" if math.isnan(ratio) else f"{'≥ ' if bound else ''}{ratio:.3g}x"
+    shown = f"{ratio:.3g}" if ratio < 100 else f"{ratio:,.0f}"
+    return "–" if math.isnan(ratio) else f"{'≥ ' if bound else ''}{shown}x"
 
 
 def grid_of(frame: pd.DataFrame) -> Grid:
@@ -105,7 +107,7 @@ def labels(shown: pd.DataFrame) -> list[str]:
     """Stages, with the opponent where a stage has several."""
     several = shown["stage"].duplicated(keep=False)
     return [
-        f"{stage}\nagainst {opponent}" if alike else stage
+        "\n".join([stage, *textwrap.wrap(f"against {opponent}", 56)]) if alike else stage
         for stage, opponent, alike in zip(shown["stage"], shown["opponent"], several, strict=True)
     ]
 
@@ -113,7 +115,8 @@ def labels(shown: pd.DataFrame) -> list[str]:
 def chart(frame: pd.DataFrame) -> Figure:
     """Ratios on a logarithmic axis, with the goal of each."""
     shown = frame[frame["ratio"].notna()].iloc[::-1]
-    figure = Figure(figsize=(9.5, 0.42 * len(shown) + 1.4), layout="constrained")
+    names = labels(shown)
+    figure = Figure(figsize=(9.5, 0.24 * sum(2 + name.count("\n") for name in names) + 1.4), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(shown))
     colours = [REACHED if reached else SHORT for reached in shown["reached"]]
@@ -129,14 +132,14 @@ def chart(frame: pd.DataFrame) -> Figure:
             va="center",
             fontsize=8.5,
         )
-    axes.set_yticks(places, labels(shown))
+    axes.set_yticks(places, names, fontsize=8.5)
     axes.set_xscale("log")
-    axes.set_xlim(0.8, shown[["ratio", "goal_ratio"]].to_numpy().max() * 2)
+    axes.set_xlim(0.8, shown[["ratio", "goal_ratio"]].to_numpy().max() * 3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
     axes.grid(visible=False, axis="y")
     axes.axvline(1, color=GOAL, linewidth=0.8)
-    axes.set_xlabel("times as fast as what a user would write instead (logarithmic)")
-    axes.set_title("Speed, and the goal of each stage")
+    axes.set_xlabel("times as fast as what a user would write (logarithmic)")
+    axes.set_title("Speed, and the goal of each stage", loc="right")
     handles = [
         mpl.patches.Patch(facecolor=REACHED, label="goal reached"),
         mpl.patches.Patch(facecolor=SHORT, hatch="///", edgecolor="white", label="not reached"),
