@@ -209,3 +209,23 @@ def test_tiles_of_the_gram_matrix_do_not_matter(monkeypatch):
     np.testing.assert_allclose(SquaredHinge(features, labels, 3, True)._gram, whole, atol=1e-3)
     inputs = np.pad((features - features.mean(0)) / features.std(0), ((0, 0), (0, 1)), constant_values=1.0)
     np.testing.assert_allclose(whole, inputs.T.astype(float) @ inputs, atol=0.05)
+
+
+def test_newton_takes_no_more_rows_than_its_memory_allows(monkeypatch):
+    features, labels = correlated(1500, 30, 12)
+    taken, step = [], SquaredHinge.newton_step
+
+    def noted(self, C, active, gradient):
+        taken.append(len(active))
+        return step(self, C, active, gradient)
+
+    monkeypatch.setattr(SquaredHinge, "newton_step", noted)
+    monkeypatch.setattr(descent, "NEWTON_AFTER", 1)
+    monkeypatch.setattr(descent, "NEWTON_NUMBERS", 10**9)
+    _, without = solved(features, labels, 12, 0.1, tolerance=1e-6)
+    limit = int(np.median(taken))
+    taken.clear()
+    monkeypatch.setattr(descent, "NEWTON_NUMBERS", limit * 31)
+    _, within = solved(features, labels, 12, 0.1, tolerance=1e-6)
+    assert 0 < max(taken) <= limit
+    np.testing.assert_allclose(within.objective, without.objective, rtol=1e-4)
