@@ -150,11 +150,13 @@ def two_layer(units, features, rows, labels):
         metrics=["accuracy"],
     )
     best = keras.callbacks.EarlyStopping("val_accuracy", patience=EPOCHS, mode="max", restore_best_weights=True)
+    # whole batches: a last one of a few images would spoil the running statistics just before they are used
+    train = rows["train"][: len(rows["train"]) // BATCH * BATCH]
     known = labels[rows["tune"]] >= 0
     tune = (features[rows["tune"]][known], labels[rows["tune"]][known])
     model.fit(
-        features[rows["train"]],
-        labels[rows["train"]],
+        features[train],
+        labels[train],
         BATCH,
         EPOCHS,
         verbose=0,
