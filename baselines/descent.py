@@ -37,6 +37,8 @@ NEWTON_NUMBERS = 2**26
 FEW = 24
 # Share of what two sweeps gained that the next two are taken to gain at most.
 SLOWEST = 0.95
+# Share of the last gain that is taken to be left at least.
+LEAST = 0.3
 
 
 @dataclass
@@ -200,7 +202,8 @@ class _Descent:
         last, before = self.gains[:2].sum(axis=0), self.gains[2:].sum(axis=0)
         known = (self.sweeps >= 4) & np.isfinite(before)
         rate = np.clip(np.divide(last, before, out=np.ones_like(last), where=known & (before > 0)), 0.0, SLOWEST)
-        return np.where(known, last * rate / (1 - rate), self.gains[0])
+        left = np.maximum(last * rate / (1 - rate), LEAST * self.gains[0])
+        return np.where(known, left, self.gains[0])
 
     def _newton_cost(self) -> np.ndarray:
         """Cost of a Newton step of each category, in sweeps over the data, whose cost the categories share."""
@@ -235,10 +238,11 @@ class _Descent:
         """Note the categories that are done at their C and send them on or out; returns how many."""
         objective = self.objective()
         remaining = self._remaining()
-        known = np.isfinite(remaining) & ~self.stuck & ~self.newton
+        remaining = np.where(self.newton, LEAST * self.gains[0], remaining)  # rows may leave or join on the way
+        known = np.isfinite(remaining) & ~self.stuck
         gap = np.maximum(0.5 * self.slope, np.where(known, remaining, 0.0))
         gap /= np.maximum(objective, 1e-300)
-        done = ((gap <= self.tolerance) & (known | self.newton)) | self.stuck | (self.sweeps >= max_iter)
+        done = ((gap <= self.tolerance) & known) | self.stuck | (self.sweeps >= max_iter)
         for stage in np.unique(self.stage[done]):
             which = np.flatnonzero(done & (self.stage == stage))
             solution, names = path[stage], self.live[which]
