@@ -78,8 +78,8 @@ class HogExtractor:
     ----------
     settings : HogSettings
     workers : int
-        Processes. With 1 everything stays in this one; otherwise joblib starts processes at the first call of many
-        images (a second or two) and keeps them for the next.
+        Processes, this one included. With 1 everything stays here; otherwise joblib's are started at the first call
+        of many images (a second or two) and kept for the next.
     """
 
     name = "hog"
@@ -134,8 +134,8 @@ class HogExtractor:
             fill(features, images, self.settings)
             return features
         if self._exchange is None or self._exchange.rows < len(images):
-            self._exchange = Exchange(max(self.batch, len(images)), images.shape[1:], (self.dimensions,))
-        return np.array(self._exchange.run(fill, self.settings, images, self.workers))
+            self._exchange = Exchange(max(self.batch, len(images)), self.workers, images.shape[1:], (self.dimensions,))
+        return self._exchange.run(fill, self.settings, images)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the files of the worker processes behind."""

@@ -1,7 +1,7 @@
 """Worker processes that take images from, and put features into, files that all of them map into memory.
 
 Threads do not do for HOG in NumPy: it is many short calls, each of which waits for the interpreter's lock. A pipe would
-cost a worker a fifth of its time: an image is a hundred kilobytes.
+cost a worker a fifth of its time: an image is a hundred kilobytes. The process that hands over works, too.
 """
 
 from __future__ import annotations
@@ -12,41 +12,53 @@ import signal
 import tempfile
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# Images of which a task is at least worth handing over.
-CHUNK = 32
-# Tasks of each worker: joblib looks for results every ten milliseconds, and one process may be held up.
-TASKS = 2
+# Images between two looks at how far the others are.
+CHUNK = 16
+# Seconds after which a worker without a task goes.
+_IDLE = 300
 _MEMORY = Path("/dev/shm")
 
 
 class Exchange:
-    """Two arrays in mapped files, images and features, for at most so many rows.
+    """Images, features and progress of worker processes in mapped files.
+
+    Every process has its part of the images, this one too; when this one is through with its own, it takes from the
+    ends of the others' parts. Nobody waits for a lock: where two take the same images at once, both compute them.
 
     Parameters
     ----------
     rows : int
+        Most images at a time.
+    workers : int
+        Processes, this one included; at least 2.
     image, features : tuple of int
         Shapes of one row.
     """
 
-    def __init__(self, rows: int, image: tuple[int, ...], features: tuple[int, ...]) -> None:
+    def __init__(self, rows: int, workers: int, image: tuple[int, ...], features: tuple[int, ...]) -> None:
         memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None  # on other systems an ordinary folder
         self.folder = Path(tempfile.mkdtemp(prefix="shelfbench-", dir=memory))
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        self.shapes = ((rows, *image), (rows, *features))
-        self.images, self.features = _arrays(self.folder, self.shapes, "w+")
         self.rows = rows
+        self._helpers, share = workers - 1, -(-rows // workers)
+        self._shapes: Shapes = (
+            (self._helpers, share, *image),
+            (self._helpers, share, *features),
+            (self._helpers, 2),
+        )
+        self._images, self._features, self._progress = _arrays(self.folder, self._shapes, "w+")
 
     def run(
-        self, work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, images: np.ndarray, workers: int
+        self, work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, images: np.ndarray
     ) -> np.ndarray:
-        """Do ``work(features, images, settings)`` for all images, over processes that joblib keeps.
+        """Do ``work(features, images, settings)`` for all images.
 
         Parameters
         ----------
@@ -56,44 +68,68 @@ class Exchange:
             Can be pickled.
         images : ndarray of uint8, shape (n, ...)
             At most `rows`.
-        workers : int
 
         Returns
         -------
         ndarray of float32, shape (n, ...)
-            A view, good until the next call.
         """
-        from joblib import Parallel, delayed
+        # joblib's processes without its `Parallel`, which looks for results every ten milliseconds
+        from joblib.externals.loky import get_reusable_executor
 
-        self.images[: len(images)] = images
-        size = max(CHUNK, -(-len(images) // (TASKS * workers)))
-        Parallel(n_jobs=workers)(
-            delayed(_part)(work, settings, str(self.folder), self.shapes, start, min(start + size, len(images)))
-            for start in range(0, len(images), size)
-        )
-        return self.features[: len(images)]
+        pool = get_reusable_executor(max_workers=self._helpers, timeout=_IDLE)
+        edges = [len(images) * number // (self._helpers + 1) for number in range(self._helpers + 2)]
+        starts, ends = edges[1:-1], edges[2:]
+        found = np.empty((len(images), *self._shapes[1][2:]), np.float32)
+        tasks: list[Future[None]] = []
+        try:
+            for helper, (start, end) in enumerate(zip(starts, ends, strict=True)):
+                self._images[helper, : end - start] = images[start:end]
+                self._progress[helper] = 0, end - start
+                tasks.append(pool.submit(_help, work, settings, str(self.folder), self._shapes, helper))
+            for start in range(0, edges[1], CHUNK):
+                part = slice(start, min(start + CHUNK, edges[1]))
+                work(found[part], images[part], settings)
+            while (left := self._progress[:, 1] - self._progress[:, 0]).max() > 0:
+                helper = int(left.argmax())
+                end = int(self._progress[helper, 1])
+                first = max(0, end - CHUNK)
+                self._progress[helper, 1] = first
+                part = slice(starts[helper] + first, starts[helper] + end)
+                work(found[part], images[part], settings)
+            for helper, (start, task) in enumerate(zip(starts, tasks, strict=True)):
+                task.result()
+                theirs = int(self._progress[helper, 1])
+                found[start : start + theirs] = self._features[helper, :theirs]
+        finally:  # also where the user interrupts or one fails: nobody may go on into the next call
+            self._progress[:, 1] = 0
+            wait([task for task in tasks if not task.cancel()])
+        return found
 
 
-def _arrays(folder: Path, shapes: tuple[tuple[int, ...], tuple[int, ...]], mode: Any) -> tuple[np.ndarray, np.ndarray]:
+Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def _arrays(folder: Path, shapes: Shapes, mode: Any) -> list[np.ndarray]:
+    kinds = (("images", np.uint8), ("features", np.float32), ("progress", np.int64))
     # as plain arrays: every slice of a memmap costs microseconds, and HOG takes many
-    images = np.memmap(folder / "images", np.uint8, mode, shape=shapes[0])
-    features = np.memmap(folder / "features", np.float32, mode, shape=shapes[1])
-    return np.asarray(images), np.asarray(features)
+    return [
+        np.asarray(np.memmap(folder / name, kind, mode, shape=shape))
+        for (name, kind), shape in zip(kinds, shapes, strict=True)
+    ]
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+def _opened(folder: str, shapes: Shapes) -> list[np.ndarray]:
     return _arrays(Path(folder), shapes, "r+")
 
 
-def _part(
-    work: Callable[[np.ndarray, np.ndarray, Any], None],
-    settings: Any,
-    folder: str,
-    shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    start: int,
-    end: int,
+def _help(
+    work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, folder: str, shapes: Shapes, helper: int
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends its workers
-    images, features = _opened(folder, shapes)
-    work(features[start:end], images[start:end], settings)
+    """Do a helper's part from its beginning, until there is nothing left that nobody took."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that hands over, which waits for this one
+    images, features, progress = (array[helper] for array in _opened(folder, shapes))
+    while progress[0] < progress[1]:
+        part = slice(int(progress[0]), min(int(progress[0]) + CHUNK, int(progress[1])))
+        progress[0] = part.stop
+        work(features[part], images[part], settings)

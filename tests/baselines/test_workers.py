@@ -1,7 +1,9 @@
 """Processes that share pixels and features through mapped files."""
 
 import gc
+import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -24,29 +26,72 @@ def images(count, side=8):
 @pytest.mark.parametrize("count", [1, CHUNK, 5 * CHUNK + 3])
 def test_every_row_is_computed_in_order(count):
     given = images(count)
-    found = Exchange(5 * CHUNK + 3, given.shape[1:], (1,)).run(brightness, 2.0, given, 2)
+    found = Exchange(len(given), 2, given.shape[1:], (1,)).run(brightness, 2.0, given)
     np.testing.assert_allclose(found[:, 0], 2 * given.mean(axis=(1, 2, 3)), rtol=1e-6)
 
 
 def test_exchanges_of_other_shapes_take_turns():
     small, large = images(CHUNK), images(CHUNK, side=16)
-    exchanges = [Exchange(CHUNK, part.shape[1:], (1,)) for part in (small, large)]
+    exchanges = [Exchange(CHUNK, 2, part.shape[1:], (1,)) for part in (small, large)]
     for _ in range(2):
         for exchange, part in zip(exchanges, (small, large), strict=True):
-            found = exchange.run(brightness, 1.0, part, 2)
+            found = exchange.run(brightness, 1.0, part)
             np.testing.assert_allclose(found[:, 0], part.mean(axis=(1, 2, 3)), rtol=1e-6)
 
 
-def test_an_error_of_a_worker_is_raised_here():
-    exchange = Exchange(CHUNK, (8, 8, 3), (1,))
+def elsewhere(features, images, owner):
+    """Whether another process than `owner` does it; an error there if `owner` is negative."""
+    time.sleep(0.02)  # nobody is through before the others have begun
+    if owner < 0 and os.getpid() != -owner:
+        raise ValueError("not here")
+    features[:, 0] = os.getpid() != owner
+
+
+@pytest.fixture(scope="module")
+def begun():
+    """An exchange whose other process has started."""
+    given = images(20 * CHUNK)
+    exchange = Exchange(len(given), 2, given.shape[1:], (1,))
+    while not exchange.run(elsewhere, os.getpid(), given).any():
+        pass
+    return exchange, given
+
+
+def test_this_process_and_its_workers_share_the_work(begun):
+    exchange, given = begun
+    found = exchange.run(elsewhere, os.getpid(), given)[:, 0]
+    assert 5 * CHUNK <= found.sum() <= 15 * CHUNK
+    assert not found[: 10 * CHUNK].any()  # the first half is this one's
+
+
+def test_what_a_slow_worker_leaves_is_done_here(begun):
+    exchange, given = begun
+    found = exchange.run(slow_elsewhere, os.getpid(), given)[:, 0]
+    assert 0 < found.sum() <= 5 * CHUNK
+
+
+def slow_elsewhere(features, images, owner):
+    time.sleep(0.1 if os.getpid() != owner else 0)
+    features[:, 0] = os.getpid() != owner
+
+
+def test_an_error_of_a_worker_is_raised_here_and_leaves_the_exchange_whole(begun):
+    exchange, given = begun
+    with pytest.raises(ValueError, match="not here"):
+        exchange.run(elsewhere, -os.getpid(), given)
+    found = exchange.run(brightness, 1.0, given)
+    np.testing.assert_allclose(found[:, 0], given.mean(axis=(1, 2, 3)), rtol=1e-6)
+
+
+def test_an_error_of_this_process_is_raised():
     with pytest.raises(ValueError, match="no factor"):
-        exchange.run(brightness, 0, images(CHUNK), 2)
+        Exchange(10 * CHUNK, 2, (8, 8, 3), (1,)).run(brightness, 0, images(10 * CHUNK))
 
 
 def test_the_files_go_with_their_owner():
-    exchange = Exchange(4, (8, 8, 3), (1,))
+    exchange = Exchange(6, 3, (8, 8, 3), (1,))
     folder = exchange.folder
-    assert (folder / "images").stat().st_size == 4 * 8 * 8 * 3
+    assert (folder / "images").stat().st_size == 4 * 8 * 8 * 3  # of the two other processes
     del exchange
     gc.collect()
     assert not folder.exists()
