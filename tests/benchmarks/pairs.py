@@ -108,7 +108,9 @@ class Race:
         if self._runs_once:
             self.their_seconds.append(first / theirs_share)
             first = 0.0
-        self.turns = int(np.clip(BUDGET[full_size] / max(warm + first, 1e-9), *TURNS[full_size]))
+        least, most = TURNS[full_size]
+        # without an opponent nothing is held at a reduced size
+        self.turns = int(np.clip(BUDGET[full_size] / max(warm + first, 1e-9), least if theirs or full_size else 1, most))
 
     def _seconds(self, method: Callable[[], object]) -> float:
         gc.collect()

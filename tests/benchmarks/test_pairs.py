@@ -104,6 +104,7 @@ def test_without_an_opponent_there_is_no_ratio():
     found.again()
     assert found.record()["ratio"] is None
     assert found.record()["ours_s"] == [1] * found.turns
+    assert Race(found.row, clock.work(10), None, clock=clock, rest=clock.rest).turns == 1
 
 
 def test_more_turns_are_taken_before_a_row_fails():
