@@ -134,6 +134,7 @@ def chart(frame: pd.DataFrame) -> Figure:
         )
     axes.set_yticks(places, names, fontsize=8.5)
     axes.set_xscale("log")
+    axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlim(0.8, shown[["ratio", "goal_ratio"]].to_numpy().max() * 3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
     axes.grid(visible=False, axis="y")
