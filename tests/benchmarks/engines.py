@@ -53,6 +53,7 @@ def on_openvino(precision: str) -> Callable[[keras.Model, Callable], Engine]:
 def on_onnx_runtime(model: keras.Model, preprocess: Callable) -> Engine:
     import onnxruntime
 
+    model(np.zeros((1, PIXELS, PIXELS, 3), np.float32))  # an export traces a model that has computed
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.onnx")
         model.export(str(path), format="onnx", verbose=False)

@@ -109,8 +109,9 @@ class Race:
             self.their_seconds.append(first / theirs_share)
             first = 0.0
         least, most = TURNS[full_size]
-        # without an opponent nothing is held at a reduced size
-        self.turns = int(np.clip(BUDGET[full_size] / max(warm + first, 1e-9), least if theirs or full_size else 1, most))
+        if not (theirs or full_size):
+            least = 1  # nothing is held
+        self.turns = int(np.clip(BUDGET[full_size] / max(warm + first, 1e-9), least, most))
 
     def _seconds(self, method: Callable[[], object]) -> float:
         gc.collect()
