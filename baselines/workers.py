@@ -12,7 +12,7 @@ import signal
 import tempfile
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Exchange:
             (self._helpers, 2),
         )
         self._images, self._features, self._progress = _arrays(self.folder, self._shapes, "w+")
+        self._pool: Executor | None = None
 
     def run(
         self, work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, images: np.ndarray
@@ -73,10 +74,12 @@ class Exchange:
         -------
         ndarray of float32, shape (n, ...)
         """
-        # joblib's processes without its `Parallel`, which looks for results every ten milliseconds
-        from joblib.externals.loky import get_reusable_executor
+        # joblib's processes without its `Parallel`, which looks for results every ten milliseconds; and not those that
+        # `Parallel` keeps for itself
+        from joblib.externals.loky import ProcessPoolExecutor
 
-        pool = get_reusable_executor(max_workers=self._helpers, timeout=_IDLE)
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._helpers, timeout=_IDLE)
         edges = [len(images) * number // (self._helpers + 1) for number in range(self._helpers + 2)]
         starts, ends = edges[1:-1], edges[2:]
         found = np.empty((len(images), *self._shapes[1][2:]), np.float32)
@@ -85,7 +88,7 @@ class Exchange:
             for helper, (start, end) in enumerate(zip(starts, ends, strict=True)):
                 self._images[helper, : end - start] = images[start:end]
                 self._progress[helper] = 0, end - start
-                tasks.append(pool.submit(_help, work, settings, str(self.folder), self._shapes, helper))
+                tasks.append(self._pool.submit(_help, work, settings, str(self.folder), self._shapes, helper))
             for start in range(0, edges[1], CHUNK):
                 part = slice(start, min(start + CHUNK, edges[1]))
                 work(found[part], images[part], settings)
@@ -100,6 +103,9 @@ class Exchange:
                 task.result()
                 theirs = int(self._progress[helper, 1])
                 found[start : start + theirs] = self._features[helper, :theirs]
+        except BrokenExecutor:  # a process was killed: the next call starts others
+            self._pool = None
+            raise
         finally:  # also where the user interrupts or one fails: nobody may go on into the next call
             self._progress[:, 1] = 0
             wait([task for task in tasks if not task.cancel()])

@@ -4,9 +4,11 @@ import gc
 import os
 import pickle
 import time
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 
 from baselines.hog import HogExtractor, HogSettings
 from baselines.workers import CHUNK, Exchange
@@ -81,6 +83,27 @@ def test_an_error_of_a_worker_is_raised_here_and_leaves_the_exchange_whole(begun
         exchange.run(elsewhere, -os.getpid(), given)
     found = exchange.run(brightness, 1.0, given)
     np.testing.assert_allclose(found[:, 0], given.mean(axis=(1, 2, 3)), rtol=1e-6)
+
+
+def end_elsewhere(features, images, owner):
+    time.sleep(0.02)
+    if os.getpid() != owner:
+        os._exit(1)
+
+
+def test_a_killed_worker_is_an_error_and_the_next_call_has_another(begun):
+    exchange, given = begun
+    with pytest.raises(BrokenExecutor):
+        exchange.run(end_elsewhere, os.getpid(), given)
+    found = exchange.run(brightness, 1.0, given)
+    np.testing.assert_allclose(found[:, 0], given.mean(axis=(1, 2, 3)), rtol=1e-6)
+
+
+def test_joblib_goes_on_beside_it(begun):
+    exchange, given = begun
+    for _ in range(2):
+        exchange.run(brightness, 1.0, given)
+        assert Parallel(n_jobs=2)(delayed(abs)(number) for number in (-1, -2, -3)) == [1, 2, 3]
 
 
 def test_an_error_of_this_process_is_raised():
