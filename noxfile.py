@@ -56,8 +56,11 @@ def regress(session: nox.Session) -> None:
     (folder / "records").mkdir(parents=True, exist_ok=True)
     arguments = [argument for argument in session.posargs if argument != "full"]
     for path in sorted(Path("tests", "benchmarks").glob("test_*_speed.py")):  # each in a process: memory is its own
-        record = folder / "records" / f"{path.stem.removeprefix('test_')}.json"
+        name = path.stem.removeprefix("test_").removesuffix("_speed")
+        record = folder / "records" / f"{name}.json"
         session.run("pytest", str(path), *options, "--full-size", "--benchmark-json", str(record), *arguments)
+        for older in record.parent.glob(f"{name}-*.json"):  # some of its rows, measured apart
+            older.unlink()
     if os.environ.get("SHELFBENCH_DATA"):
         record = str(folder / "records" / "study.json")  # after an hour and a half the opponent is stopped
         session.run("python", "tests/benchmarks/study.py", session.create_tmp(), record, "5400")
