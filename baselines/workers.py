@@ -19,8 +19,11 @@ from typing import Any
 
 import numpy as np
 
-# Images between two looks at how far the others are.
+# Images between two looks at how far the others are: at most, and, where few are left, at least.
 CHUNK = 16
+_LEAST = 4
+# Images that a worker is given first, to begin with while the others are copied.
+_FIRST = 2 * CHUNK
 # Seconds after which a worker without a task goes.
 _IDLE = 300
 _MEMORY = Path("/dev/shm")
@@ -47,7 +50,8 @@ class Exchange:
         self.folder = Path(tempfile.mkdtemp(prefix="shelfbench-", dir=memory))
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.rows = rows
-        self._helpers, share = workers - 1, -(-rows // workers)
+        self._helpers = workers - 1
+        share = int(np.diff(self._edges(rows)[1:]).max())
         self._shapes: Shapes = (
             (self._helpers, share, *image),
             (self._helpers, share, *features),
@@ -55,6 +59,11 @@ class Exchange:
         )
         self._images, self._features, self._progress = _arrays(self.folder, self._shapes, "w+")
         self._pool: Executor | None = None
+
+    def _edges(self, count: int) -> list[int]:
+        """Where the parts begin and end, this process's first: smaller, since others can take nothing from it."""
+        own = 3 * count // (4 * (self._helpers + 1))
+        return [0, *(own + (count - own) * number // self._helpers for number in range(self._helpers + 1))]
 
     def run(
         self, work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, images: np.ndarray
@@ -80,27 +89,32 @@ class Exchange:
 
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._helpers, timeout=_IDLE)
-        edges = [len(images) * number // (self._helpers + 1) for number in range(self._helpers + 2)]
+        edges = self._edges(len(images))
         starts, ends = edges[1:-1], edges[2:]
         found = np.empty((len(images), *self._shapes[1][2:]), np.float32)
         tasks: list[Future[None]] = []
         try:
-            for helper, (start, end) in enumerate(zip(starts, ends, strict=True)):
-                self._images[helper, : end - start] = images[start:end]
-                self._progress[helper] = 0, end - start
-                tasks.append(self._pool.submit(_help, work, settings, str(self.folder), self._shapes, helper))
+            self._progress[:] = [(0, end - start) for start, end in zip(starts, ends, strict=True)]
+            for begun, most in ((0, _FIRST), (_FIRST, self.rows)):
+                for helper, (start, end) in enumerate(zip(starts, ends, strict=True)):
+                    ready = min(most, end - start)
+                    self._images[helper, begun:ready] = images[start + begun : start + ready]
+                    if ready > begun:
+                        what = (work, settings, str(self.folder), self._shapes, helper, ready)
+                        tasks.append(self._pool.submit(_help, *what))
             for start in range(0, edges[1], CHUNK):
                 part = slice(start, min(start + CHUNK, edges[1]))
                 work(found[part], images[part], settings)
             while (left := self._progress[:, 1] - self._progress[:, 0]).max() > 0:
                 helper = int(left.argmax())
                 end = int(self._progress[helper, 1])
-                first = max(0, end - CHUNK)
+                first = end - min(_next(int(left.max())), end)
                 self._progress[helper, 1] = first
                 part = slice(starts[helper] + first, starts[helper] + end)
                 work(found[part], images[part], settings)
-            for helper, (start, task) in enumerate(zip(starts, tasks, strict=True)):
+            for task in tasks:
                 task.result()
+            for helper, start in enumerate(starts):
                 theirs = int(self._progress[helper, 1])
                 found[start : start + theirs] = self._features[helper, :theirs]
         except BrokenExecutor:  # a process was killed: the next call starts others
@@ -129,13 +143,23 @@ def _opened(folder: str, shapes: Shapes) -> list[np.ndarray]:
     return _arrays(Path(folder), shapes, "r+")
 
 
+def _next(left: int) -> int:
+    """How many images to take of those left: few at the end, so that all are through at the same time."""
+    return min(CHUNK, max(_LEAST, left // 2))
+
+
 def _help(
-    work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, folder: str, shapes: Shapes, helper: int
+    work: Callable[[np.ndarray, np.ndarray, Any], None],
+    settings: Any,
+    folder: str,
+    shapes: Shapes,
+    helper: int,
+    ready: int,
 ) -> None:
-    """Do a helper's part from its beginning, until there is nothing left that nobody took."""
+    """Do a helper's part from its beginning, as far as it lies ready, until nothing is left that nobody took."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that hands over, which waits for this one
     images, features, progress = (array[helper] for array in _opened(folder, shapes))
-    while progress[0] < progress[1]:
-        part = slice(int(progress[0]), min(int(progress[0]) + CHUNK, int(progress[1])))
+    while (end := min(int(progress[1]), ready)) > (start := int(progress[0])):
+        part = slice(start, min(start + _next(end - start), end))
         progress[0] = part.stop
         work(features[part], images[part], settings)
