@@ -180,7 +180,8 @@ class Calibrator:
         order = rng.permutation(len(images))
         with PeakMemory().watch() as memory:
             with Stopwatch() as first:
-                extractor.extract(np.zeros((extractor.batch, extractor.pixels, extractor.pixels, 3), np.uint8))
+                few = min(extractor.batch, 64)  # enough for processes and networks to start
+                extractor.extract(np.zeros((few, extractor.pixels, extractor.pixels, 3), np.uint8))
             count, taken = min(extractor.batch, len(order)), 0.0
             while True:
                 chosen = np.sort(order[:count])
