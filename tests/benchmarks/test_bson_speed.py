@@ -44,7 +44,7 @@ def path(full_size, tmp_path_factory):
     """
     path = tmp_path_factory.mktemp("bson") / "train.bson"
     block = [bytearray(bson.encode(document)) for document in documents()]
-    least, identifier = (2 * GIB if full_size else 30 << 20), 0
+    least, identifier = (2 * GIB if full_size else 256 << 20), 0
     with open(path, "wb") as handle:
         while handle.tell() < least:
             for document in block:
@@ -81,6 +81,6 @@ def test_same_products(path):
 
 
 def test_speed(path, race, full_size):
-    size = "2 GiB" if full_size else "30 MiB"
+    size = "2 GiB" if full_size else "256 MiB"
     row = Row(f"index of a Cdiscount BSON of {size}", "bson.decode_file_iter", floor="bson", goal=20)
     race(row, ours=lambda: ours(path), theirs=lambda: theirs(path))
