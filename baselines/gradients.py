@@ -13,6 +13,7 @@ import numpy as np
 _SPAN = 511  # values of a gradient
 _EPS = 1e-5  # scikit-image's, in each norm
 _CLIP = 0.2
+_HUGE = 2 << 20  # bytes of a huge page; NumPy asks for such from twice as many on
 
 
 @cache
@@ -37,20 +38,25 @@ class Histograms:
     def __init__(self, pixels: int, cells: int, blocks: int, orientations: int) -> None:
         self._cells, self._blocks, self._orientations = cells, blocks, orientations
         self._count = count = pixels // cells
-        self._lookup = _bins(orientations)
         cell = np.arange(pixels) // cells
         place = cell[:, None] * count + cell
         # what is left over at the right and lower edge goes into a cell that nobody reads
         place[(cell >= count)[:, None] | (cell >= count)] = count * count
-        self._base = (place * (orientations + 1)).ravel()
         self._pixels, size = pixels, pixels * pixels
-        self._planes = np.empty((3, size), np.uint8)
-        self._plane, self._square, self._place, self._strongest, self._chosen, self._mask = np.empty(
-            (6, size), np.float32
+        # in one piece that begins at a huge page: how far smaller pages get into each other's way in the cache is luck
+        # that lasts as long as the process, and worth a tenth of the time
+        self._lookup, self._base, whole, self._planes = _in_one_piece(
+            _bins(orientations),
+            (place * (orientations + 1)).ravel(),
+            np.empty((8, size), np.float32),
+            np.empty((3, size), np.uint8),
         )
+        self._square, self._place, self._plane, self._mask, self._strongest, self._chosen = whole[:6]
         # gradients at an edge of the image, which have no neighbour there, are 0
-        self._rows, self._columns = np.zeros((2, size), np.float32)
-        self._index, self._magnitude = np.empty(size, np.intp), np.empty(size)
+        self._rows, self._columns = whole[6:]
+        self._rows[:] = self._columns[:] = 0
+        # where nothing is needed any more when they are
+        self._index, self._magnitude = whole[:2].reshape(-1).view(np.int64), whole[2:4].reshape(-1).view(np.float64)
 
     def fill(self, features: np.ndarray, images: np.ndarray) -> None:
         """Compute the features of images.
@@ -104,6 +110,18 @@ class Histograms:
         np.sqrt(self._strongest, out=self._magnitude)
         size = (self._count**2 + 1) * (self._orientations + 1)
         return np.bincount(self._index, self._magnitude, minlength=size)
+
+
+def _in_one_piece(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Copies that lie one after the other, from the beginning of a huge page on (where the system gives such)."""
+    starts = np.cumsum([0, *(-(-array.nbytes // 64) * 64 for array in arrays)])
+    memory = np.empty(starts[-1] + 2 * _HUGE, np.uint8)
+    first = -memory.ctypes.data % _HUGE
+    copies = []
+    for start, array in zip(starts[:-1] + first, arrays, strict=True):
+        copies.append(memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
+        copies[-1][:] = array
+    return copies
 
 
 def _normalise(blocks: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +14,8 @@ from baselines.workers import CHUNK, Exchange
 from bench.errors import InputError, RunError
 
 ENGINES = ("numpy", "skimage")
+# The last settings' tables and working memory, of each thread.
+_OWN = threading.local()
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,10 @@ def fill(features: np.ndarray, images: np.ndarray, settings: HogSettings) -> Non
     settings : HogSettings
     """
     if settings.engine == "numpy":
-        own = Histograms(settings.pixels, settings.cells, settings.blocks, settings.orientations)
+        if getattr(_OWN, "settings", None) != settings:
+            _OWN.histograms = Histograms(settings.pixels, settings.cells, settings.blocks, settings.orientations)
+            _OWN.settings = settings
+        own = _OWN.histograms
         for start in range(0, len(images), CHUNK):  # what a chunk's blocks need stays in cache
             own.fill(features[start : start + CHUNK], images[start : start + CHUNK])
         return
