@@ -33,6 +33,8 @@ NEWTON_COST = 24
 NEWTON_CHEAP = 4
 # Numbers that the rows of a Newton step may have: 256 MiB, and twice that in float64, for each thread.
 NEWTON_NUMBERS = 2**26
+# Numbers of a problem so small that its categories go on until the gradient proves them done.
+SMALL = 2**20
 # A sweep of fewer categories takes no less time.
 FEW = 24
 # Share of what two sweeps gained that the next two are taken to gain at most.
@@ -82,7 +84,8 @@ def regularisation_path(
         A category is done when the estimated distance to its optimum is at most this share of its objective.
         The estimate is half the squared gradient in the norm of the inverse Hessian; before Newton's method in that
         of its stand-in, the preconditioner, or what is left to gain if gains go on to shrink as in the last four
-        sweeps, if that is more.
+        sweeps, if that is more. Where there are few numbers it must be proven besides: by half the squared gradient
+        itself, since the Hessian is at least the identity.
     max_iter : int
         Sweeps at most, for one C.
     start : ndarray of float64, shape (d + 1, classes), optional
@@ -177,6 +180,7 @@ class _Descent:
         cost = self._newton_cost()
         due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
         gap = np.maximum(0.5 * slope, self._remaining()) / (self.tolerance * np.maximum(self.objective(), 1e-300))
+        gap[self._unproven(grad)] = np.inf
         small = self.active * len(grad) <= NEWTON_NUMBERS
         cheap = np.flatnonzero(newton & due & small & (cost < NEWTON_COST) & (gap > 1))
 
@@ -204,6 +208,12 @@ class _Descent:
         rate = np.clip(np.divide(last, before, out=np.ones_like(last), where=known & (before > 0)), 0.0, SLOWEST)
         left = np.maximum(last * rate / (1 - rate), LEAST * self.gains[0])
         return np.where(known, left, self.gains[0])
+
+    def _unproven(self, grad: np.ndarray) -> np.ndarray:
+        """Whether the gradient leaves more than the tolerance possible, in a problem small enough to go on."""
+        if self.problem.count * len(grad) > SMALL:
+            return np.zeros(self.live.size, bool)
+        return 0.5 * _dots(grad, grad) > self.tolerance * self.objective()
 
     def _newton_cost(self) -> np.ndarray:
         """Cost of a Newton step of each category, in sweeps over the data, whose cost the categories share."""
@@ -242,7 +252,7 @@ class _Descent:
         known = np.isfinite(remaining) & ~self.stuck
         gap = np.maximum(0.5 * self.slope, np.where(known, remaining, 0.0))
         gap /= np.maximum(objective, 1e-300)
-        done = ((gap <= self.tolerance) & known) | self.stuck | (self.sweeps >= max_iter)
+        done = ((gap <= self.tolerance) & known & ~self._unproven(self.grad)) | self.stuck | (self.sweeps >= max_iter)
         for stage in np.unique(self.stage[done]):
             which = np.flatnonzero(done & (self.stage == stage))
             solution, names = path[stage], self.live[which]
