@@ -48,13 +48,12 @@ class Histograms:
         self._lookup, self._base, whole, self._planes = _in_one_piece(
             _bins(orientations),
             (place * (orientations + 1)).ravel(),
-            np.empty((8, size), np.float32),
+            np.zeros((8, size), np.float32),
             np.empty((3, size), np.uint8),
         )
         self._square, self._place, self._plane, self._mask, self._strongest, self._chosen = whole[:6]
         # gradients at an edge of the image, which have no neighbour there, are 0
         self._rows, self._columns = whole[6:]
-        self._rows[:] = self._columns[:] = 0
         # where nothing is needed any more when they are
         self._index, self._magnitude = whole[:2].reshape(-1).view(np.int64), whole[2:4].reshape(-1).view(np.float64)
 

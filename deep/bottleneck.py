@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deep.openvino_engine import CompiledNetwork
 
 
-# Images a call with OpenVINO: from JPEG, 64 give 3% less. Some hundred MiB of pixels lie ready meanwhile.
+# Images a call with OpenVINO. Fewer give less from JPEG; of these some hundred MiB of pixels lie ready meanwhile.
 _AT_ONCE = 256
 
 
