@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.processor import cpuinfo
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -174,17 +176,6 @@ class PeakMemory:
             self._sample()
 
 
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            for line in handle:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _memory() -> int:
     """Bytes of this machine."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -219,7 +210,7 @@ def cores() -> int:
 def machine() -> dict[str, Any]:
     """Describe this machine for the record (Table 2 of the paper)."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpuinfo().get("model name") or platform.processor() or platform.machine(),
         "cores": cores(),
         "memory_gib": round(_memory() / 2**30, 1),
         "gpus": _gpu_names(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.console import Console
 from bench.errors import InputError
+from bench.processor import multiplies_bfloat16_faster
 from bench.timing import has_accelerator
 from deep.versions import Framework, framework, openvino_version
 
@@ -59,8 +59,8 @@ class BottleneckSettings:
         OpenVINO takes the networks of Keras on TensorFlow, and computes on the CPU; ``auto`` and ``openvino`` fall back
         to Keras where it is not installed, where Keras runs on another engine, and where Keras has a GPU.
     precision : {"auto", "float32", "bfloat16"}
-        Of OpenVINO; ``auto`` is bfloat16 where the CPU multiplies matrices of it (AMX) and float32 elsewhere, where
-        bfloat16 is slower.
+        Of OpenVINO; ``auto`` is bfloat16 where the CPU multiplies that faster (AMX, or AVX512_BF16 on AMD's), and
+        float32 elsewhere.
 
     Raises
     ------
@@ -90,7 +90,9 @@ class BottleneckSettings:
             if reason is not _GPU or self != DEFAULT:
                 _say(f"bottlenecks are computed by Keras in float32: {reason}")
             return Engine()
-        return Engine("openvino", default_precision() if self.precision == "auto" else self.precision)
+        if self.precision == "auto":
+            return Engine("openvino", "bfloat16" if multiplies_bfloat16_faster() else "float32")
+        return Engine("openvino", self.precision)
 
 
 def available_engine(recorded: Engine) -> Engine:
@@ -115,17 +117,6 @@ def why_not_openvino() -> str:
     if (engine := framework().engine) != "tensorflow":
         return f"it runs on {engine}, and OpenVINO takes networks from TensorFlow"
     return _GPU if _on_gpu() else ""
-
-
-def default_precision() -> str:
-    """Give bfloat16 where the CPU has AMX.
-
-    Elsewhere it is slower than float32, also with AVX512_BF16, which multiplies no faster and pays for conversions.
-    """
-    try:
-        return "bfloat16" if "amx_bf16" in Path("/proc/cpuinfo").read_text().split() else "float32"
-    except OSError:  # no Linux
-        return "float32"
 
 
 def _on_gpu() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pairs import Race, Row, floor_of
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bench.storage import cache_dir
 
@@ -21,8 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
-    """Leave out whose machine it was."""
+    """Leave out whose machine it was; name the kernels that NumPy multiplies with, which a variable may have chosen."""
     machine_info.pop("node", None)
+    machine_info["blas"] = sorted({known["architecture"] for known in threadpool_info() if "architecture" in known})
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output_json: dict) -> None:

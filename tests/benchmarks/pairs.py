@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.processor import vendor
 from bench.timing import PeakMemory
 
 FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encoding="utf-8"))
@@ -52,8 +53,11 @@ class Row:
 
 
 def floor_of(row: Row) -> float:
-    """The least ratio that passes at a reduced size; 0 where there is none."""
-    return float(FLOORS[row.floor]["ratio"]) if row.floor else 0.0
+    """The least ratio that passes at a reduced size: this make of processor's, or of all; 0 where there is none."""
+    if not row.floor:
+        return 0.0
+    floors = FLOORS[row.floor]
+    return float(floors.get(vendor(), min(floors.values())))
 
 
 class Race:
