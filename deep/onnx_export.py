@@ -13,6 +13,7 @@ import numpy as np
 
 from baselines.linear_svm import LinearSVM
 from bench.backend import Classifier, FeatureExtractor
+from bench.console import Console
 from bench.errors import InputError
 from bench.storage import write_whole
 from deep.bottleneck import BottleneckExtractor
@@ -47,6 +48,12 @@ def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) 
     if not isinstance(features, BottleneckExtractor) or not isinstance(classifier, LinearSVM | TwoLayer | OwnHead):
         raise InputError(
             f"{type(classifier).__name__} on {features.name} is no network that ONNX can hold", "leave out --onnx"
+        )
+    if features.engine.precision != "float32":
+        Console().warn(
+            f"{path.name} computes in float32, and the run's features were computed in {features.engine.precision}: "
+            "confidences differ a little, and the threshold was not chosen on them (a run with "
+            "bottleneck.precision=float32 has the same)"
         )
     pixels = keras.Input((features.pixels, features.pixels, 3), dtype="uint8", name=INPUT)
     values = features.preprocess(keras.ops.cast(pixels, "float32"))

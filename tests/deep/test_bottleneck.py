@@ -24,7 +24,7 @@ def images(n, pixels=32):
 
 def test_pooled_features_of_the_reference():
     reference = np.load(REFERENCE)
-    extractor = BottleneckExtractor(BackboneChoice(pixels=224))
+    extractor = BottleneckExtractor(BackboneChoice(pixels=224), BottleneckSettings(precision="float32"))
     features = extractor.extract(reference["images"])
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, reference["pooled_features"], atol=1e-3)

@@ -17,6 +17,7 @@ from bench.errors import InputError
 from bench.harness import run_study
 from bench.study import parse_setting, read_study
 from bench.verdict.bundle import load_decision
+from deep.bottleneck_settings import Engine
 from deep.onnx_export import export_onnx
 
 SETTINGS = [
@@ -35,6 +36,7 @@ SETTINGS = [
     "full.epochs=1",
     "xception.width=0.05",
     "report.pictures=false",
+    "bottleneck.precision=float32",  # as ONNX computes
 ]
 NAMES = ["bottleneck-svm", "bottleneck-2nn-512"]
 TUNED = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetuned-svm", "full-xception")]
@@ -133,6 +135,19 @@ def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
     assert scores.shape == expected.shape
     assert (scores.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.999
     assert np.abs(np.maximum(scores, -20) - np.maximum(expected, -20)).max() < 0.01
+
+
+def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
+    main(["decide", str(run(NAMES[1])), NAMES[1], "--out", str(tmp_path / "decision"), "--quiet"])
+    model = load_decision(tmp_path / "decision", 1)
+    for precision, said in (("float32", ""), ("bfloat16", "model.onnx computes in float32, and the run's features")):
+        capsys.readouterr()
+        monkeypatch.setattr(model.features, "engine", Engine("openvino", precision))
+        export_onnx(model.features, model.classifier, tmp_path / "model.onnx")
+        told = capsys.readouterr().err
+        assert said in told if said else told == ""
+    assert (tmp_path / "model.onnx").exists()
 
 
 def test_a_network_is_checked_before_it_is_built(tmp_path):
