@@ -9,6 +9,7 @@ import pytest
 from bench.backend import BackboneChoice
 from bench.errors import InputError
 from deep.bottleneck import BottleneckExtractor
+from deep.bottleneck_settings import BottleneckSettings
 
 REFERENCE = Path(__file__).with_name("efficientnet_lite0_224.npz")
 
