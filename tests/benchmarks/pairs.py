@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.processor import vendor
+from bench.processor import has, vendor
 from bench.timing import PeakMemory
 
 FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encoding="utf-8"))
@@ -52,12 +52,17 @@ class Row:
     goal_seconds: float | None = None
 
 
+def processor() -> str:
+    """The kind of processor that a floor is for: ratios differ between kinds."""
+    return f"{vendor()}-avx512" if has("avx512f") else vendor()
+
+
 def floor_of(row: Row) -> float:
-    """The least ratio that passes at a reduced size: this make of processor's, or of all; 0 where there is none."""
+    """The least ratio that passes at a reduced size: this kind of processor's, or of all; 0 where there is none."""
     if not row.floor:
         return 0.0
     floors = FLOORS[row.floor]
-    return float(floors.get(vendor(), min(floors.values())))
+    return float(floors.get(processor(), min(floors.values())))
 
 
 class Race:

@@ -97,8 +97,8 @@ def grid_of(frame: pd.DataFrame) -> Grid:
         notes=(
             "Medians; both in one run, in turn, after a warm-up; an opponent that takes over a minute ran once. "
             "The whole study ran once each, one after the other; ≥ where its opponent was stopped before its end. "
-            "Ratios travel between machines, seconds do not. Peak: resident memory of the whole process while ours "
-            "ran, with its libraries and the data that were compared.",
+            "Ratios travel between machines better than seconds do. Peak: resident memory of the whole process while "
+            "ours ran, with its libraries and the data that were compared.",
         ),
     )
 

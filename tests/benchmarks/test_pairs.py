@@ -30,7 +30,8 @@ class Clock:
 def floor():
     """The floor of the row: 15% under the ratio of 10 that the tests measure."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pairs.FLOORS, "stage", {"GenuineIntel": 8.5, "AuthenticAMD": 8.5})
+        patch.setitem(pairs.FLOORS, "stage", {"this": 8.5, "other": 20})
+        patch.setattr(pairs, "processor", lambda: "this")
         patch.setattr(pairs.gc, "collect", lambda: 0)  # a tenth of a second of real time at every turn
         yield
 
@@ -55,6 +56,20 @@ def test_a_planted_slow_down_of_30_percent_fails_in_noise(seed):
 
 def test_slow_down_is_a_share_of_its_own_time():
     np.testing.assert_allclose(race(Clock(), slow_down=0.3).ratio, 10 / 1.3)
+
+
+def test_floors_are_of_the_kind_of_processor(monkeypatch):
+    kinds = {"this": 8.5, "other": 20, "unknown": 8.5}
+    for kind, floor in kinds.items():
+        monkeypatch.setattr(pairs, "processor", lambda kind=kind: kind)
+        assert pairs.floor_of(ROW) == floor
+    assert pairs.floor_of(Row("a stage", "")) == 0
+
+
+def test_every_floor_is_for_a_kind_that_there_is():
+    for stage, floors in pairs.FLOORS.items():
+        assert set(floors) <= {"this", "other", "GenuineIntel-avx512", "AuthenticAMD-avx512"}, stage
+        assert all(floor > 0 for floor in floors.values())
 
 
 def test_a_missing_floor_fails_before_anything_is_measured():
