@@ -126,7 +126,7 @@ def chart(frame: pd.DataFrame) -> Figure:
     for place, ratio, goal, bound in zip(places, shown["ratio"], shown["goal_ratio"], shown["bound"], strict=True):
         axes.annotate(
             times(ratio, bound),
-            (max(ratio, goal), place),
+            (max(ratio, goal, 1), place),
             (6, 0),
             textcoords="offset points",
             va="center",
