@@ -67,8 +67,9 @@ def test_floors_are_of_the_kind_of_processor(monkeypatch):
 
 
 def test_every_floor_is_for_a_kind_that_there_is():
-    for stage, floors in pairs.FLOORS.items():
-        assert set(floors) <= {"this", "other", "GenuineIntel-avx512", "AuthenticAMD-avx512"}, stage
+    for stage in set(pairs.FLOORS) - {ROW.floor}:
+        floors = pairs.FLOORS[stage]
+        assert set(floors) <= {"GenuineIntel-avx512", "AuthenticAMD-avx512"}, stage
         assert all(floor > 0 for floor in floors.values())
 
 
