@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from photos import noise_picture
+
+from tests.helpers.photos import noise_picture
 
 
 @pytest.fixture(autouse=True, scope="session")

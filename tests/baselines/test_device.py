@@ -3,19 +3,18 @@
 import array_api_strict
 import numpy as np
 import pytest
-
-from baselines import device as module
-from baselines.backends import hog_svm
-from baselines.descent import regularisation_path
-from baselines.device import Device, find_device, margins_for
-from baselines.estimator import BatchedLinearSVC
-from baselines.hog import HogSettings
-from baselines.linear_svm import LinearSVM, SVMSettings
-from baselines.margins import Margins
-from baselines.squared_hinge import SquaredHinge
-from bench.backend import BackboneChoice, TrainingData
-from bench.console import Console
-from bench.errors import InputError
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.plugins.backend import BackboneChoice, TrainingData
+from shelfbench_baselines import device as module
+from shelfbench_baselines.backends import hog_svm
+from shelfbench_baselines.descent import regularisation_path
+from shelfbench_baselines.device import Device, find_device, margins_for
+from shelfbench_baselines.estimator import BatchedLinearSVC
+from shelfbench_baselines.hog import HogSettings
+from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
+from shelfbench_baselines.margins import Margins
+from shelfbench_baselines.squared_hinge import SquaredHinge
 
 STRICT = Device("array_api_strict", array_api_strict, None, "cpu")
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from shelfbench.base.errors import InputError, RunError
+from shelfbench_baselines.gradients import Histograms
+from shelfbench_baselines.hog import HogExtractor, HogSettings
 from skimage.feature import hog
-
-from baselines.gradients import Histograms
-from baselines.hog import HogExtractor, HogSettings
-from bench.errors import InputError, RunError
 
 
 def pictures(count, pixels, seed=0):
@@ -172,7 +171,7 @@ def test_every_setting_is_described():
 
 def test_the_backend_imports_nothing_heavy():
     code = (
-        "import sys, baselines.backends; "
+        "import sys, shelfbench_baselines.backends; "
         "print([name for name in ('skimage', 'sklearn', 'scipy', 'joblib', 'keras') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

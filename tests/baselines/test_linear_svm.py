@@ -3,12 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-
-import baselines.linear_svm as module
-from baselines.linear_svm import LinearSVM, SVMSettings
-from bench.backend import TrainingData
-from bench.console import Console
-from bench.errors import InputError, RunError
+import shelfbench_baselines.linear_svm as module
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.plugins.backend import TrainingData
+from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 
 
 def material(train=400, tune=150, dimensions=20, classes=6, seed=0, apart=0.5):
@@ -209,7 +208,7 @@ def test_loaded_in_another_process_it_predicts_the_same(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classifier.json", "weights.safetensors"]
     np.save(tmp_path / "features.npy", data.tune_features)
     code = (
-        "import sys, numpy as np; from pathlib import Path; from baselines.linear_svm import LinearSVM; "
+        "import sys, numpy as np; from pathlib import Path; from shelfbench_baselines.linear_svm import LinearSVM; "
         "folder = Path(sys.argv[1]); svm = LinearSVM.load(folder); "
         "np.save(folder / 'scores.npy', svm.log_probabilities(np.load(folder / 'features.npy')))"
     )

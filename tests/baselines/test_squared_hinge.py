@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
+import shelfbench_baselines.descent as descent
+import shelfbench_baselines.squared_hinge as module
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelfbench.base.errors import RunError
+from shelfbench_baselines.squared_hinge import SquaredHinge
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
-
-import baselines.descent as descent
-import baselines.squared_hinge as module
-from baselines.squared_hinge import SquaredHinge
-from bench.errors import RunError
 
 
 def correlated(count, dimensions, classes, seed=0, apart=0.6):

@@ -9,9 +9,8 @@ from concurrent.futures import BrokenExecutor
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
-
-from baselines.hog import HogExtractor, HogSettings
-from baselines.workers import CHUNK, Exchange
+from shelfbench_baselines.hog import HogExtractor, HogSettings
+from shelfbench_baselines.workers import CHUNK, Exchange
 
 
 def brightness(features, images, factor):

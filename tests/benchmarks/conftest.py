@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pairs import Race, Row, floor_of
+from shelfbench.base.storage import cache_dir
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bench.storage import cache_dir
+from tests.benchmarks.pairs import Race, Row, floor_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

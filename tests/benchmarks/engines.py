@@ -14,12 +14,11 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-
-from bench.backend import BackboneChoice
-from bench.storage import write_json
-from deep.backbones import load_backbone
-from deep.engines import keras
-from deep.openvino_engine import CompiledNetwork
+from shelfbench.base.storage import write_json
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.openvino import CompiledNetwork
+from shelfbench_deep.networks.backbones import load_backbone
 
 PIXELS, ROUNDS = 180, 3
 IMAGES = {"inception_v3": 128, "xception": 64, "efficientnet_lite0": 256}

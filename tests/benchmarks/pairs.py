@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from bench.processor import has, vendor
-from bench.timing import PeakMemory
+from shelfbench.base.processor import has, vendor
+from shelfbench.cost.timing import PeakMemory
 
 FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encoding="utf-8"))
 # An opponent that takes longer than this many seconds is run once, without a warm-up.

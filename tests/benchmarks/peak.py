@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-from bench.storage import write_json
+from shelfbench.base.storage import write_json
 
 SIDE, RUNS = 3000, 40
 

@@ -98,8 +98,8 @@ def in_chunks(work, images):
 
 def bottlenecks(images):
     """Keras has no EfficientNet-Lite0: the network and its weights are those of the project, `predict` is Keras'."""
-    from bench.backend import BackboneChoice
-    from deep.backbones import load_backbone
+    from shelfbench.plugins.backend import BackboneChoice
+    from shelfbench_deep.networks.backbones import load_backbone
 
     backbone = load_backbone(BackboneChoice("efficientnet_lite0", "imagenet", NETWORK_PIXELS))
     model = backbone.model()

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from pairs import Row
-from plain_script import cpu_seconds
+from shelfbench.base.storage import file_sha256, write_json
+from shelfbench.cost.timing import PeakMemory
 
-from bench.storage import file_sha256, write_json
-from bench.timing import PeakMemory
+from tests.benchmarks.pairs import Row
+from tests.benchmarks.plain_script import cpu_seconds
 
 ROW = Row("the study fashion, from Parquet to report", "plain_script.py (processor seconds / cores)", goal=8)
 # Processor seconds of an opponent that was stopped which are not counted: its start, and what it kept in files (over
@@ -64,7 +64,7 @@ def main(work: Path, record: Path, patience: float | None) -> None:
     script = Path(__file__).with_name("plain_script.py")
     ours, plain = work / f"ours-{number}", work / f"plain-{file_sha256(script)[:12]}"  # another script, other stages
     work.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bench.cli", "run", "fashion", "--quiet", "--out", str(ours)]
+    command = [sys.executable, "-m", "shelfbench.cli.main", "run", "fashion", "--quiet", "--out", str(ours)]
     begun = time.perf_counter()
     with PeakMemory().watch() as memory:
         run(command, work / "ours.log", SHELFBENCH_CACHE=str(work / f"cache-{number}"))

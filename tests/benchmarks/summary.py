@@ -15,10 +15,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-
-from bench.report.figures import STYLE, save_figure
-from bench.report.render import Grid
-from bench.report.tables import write_forms
+from shelfbench.base.grid import Grid
+from shelfbench.report.figures import STYLE, save_figure
+from shelfbench.report.tables import write_forms
 
 COLUMNS = ("stage", "opponent", "ours_s", "opponent_s", "ratio", "goal", "peak_mib")
 REACHED, SHORT, GOAL = "#0072B2", "#E69F00", "#222222"

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from pairs import Row
+from shelfbench.verdict.intervals import bootstrap_intervals
+from shelfbench.verdict.metrics import acceptance, acceptance_curve
 
-from bench.verdict.intervals import bootstrap_intervals
-from bench.verdict.metrics import acceptance, acceptance_curve
+from tests.benchmarks.pairs import Row
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,18 @@ import io
 
 import numpy as np
 import pytest
-from pairs import Row
 from PIL import Image
+from shelfbench.base.console import Console
+from shelfbench.data.feature_store import FeatureStore
+from shelfbench.data.images import ImageSettings
+from shelfbench.data.sources.folder import read_folder
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from skimage import data as photos
 
-from bench.backend import BackboneChoice
-from bench.console import Console
-from bench.data.features import FeatureStore
-from bench.data.images import ImageSettings
-from bench.data.sources.folder import read_folder
-from bench.data.sources.tables import DatasetSettings
-from deep.bottleneck import BottleneckExtractor
-from deep.bottleneck_settings import DEFAULT, BottleneckSettings
+from tests.benchmarks.pairs import Row
 
 PIXELS = 180
 NETWORKS = ("inception_v3", "xception", "efficientnet_lite0")

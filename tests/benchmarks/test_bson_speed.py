@@ -7,10 +7,10 @@ from pathlib import Path
 import bson
 import numpy as np
 import pytest
-from pairs import Row
+from shelfbench.base.console import Console
+from shelfbench.data.sources.bson_index import scan
 
-from bench.console import Console
-from bench.data.sources.bson_index import scan
+from tests.benchmarks.pairs import Row
 
 GIB = 1 << 30
 

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from pairs import Row
 from PIL import Image
+from shelfbench.data.images import decode_batch
+from shelfbench.data.jpeg import engine
 from skimage import data as samples
 
-from bench.data.images import decode_batch
-from bench.data.jpeg import engine
+from tests.benchmarks.pairs import Row
 
 PIXELS = 128
 

@@ -1,10 +1,10 @@
 """The engines that were tried for bottlenecks compute the network they are given, each in its own precision."""
 
-import engines
 import numpy as np
 import pytest
+from shelfbench_deep.engines.loading import keras
 
-from deep.engines import keras
+from tests.benchmarks import engines
 
 # Least and most of the distance from float32, as a share of the norm.
 APART = {"float32": (0, 1e-4), "bfloat16": (1e-5, 5e-2)}

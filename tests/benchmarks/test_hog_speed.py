@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from pairs import Row
 from PIL import Image
+from shelfbench_baselines.hog import HogExtractor, HogSettings
 from skimage import data
 from skimage.feature import hog
 
-from baselines.hog import HogExtractor, HogSettings
+from tests.benchmarks.pairs import Row
 
 SIZES = {cells: HogSettings(cells=cells) for cells in (16, 8)}
 

@@ -4,7 +4,8 @@ import sys
 
 import psutil
 import pytest
-from study import cpu_seconds_of
+
+from tests.benchmarks.study import cpu_seconds_of
 
 SPIN = "import time\nuntil = time.monotonic() + {}\nwhile time.monotonic() < until: pass\n"
 CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SPIN.format(60)!r}])\n"

@@ -1,11 +1,12 @@
 """The gate itself, on a clock of its own: it shuts on a slow-down of 30% and stays open on noise."""
 
 import numpy as np
-import pairs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pairs import Race, Row
+
+from tests.benchmarks import pairs
+from tests.benchmarks.pairs import Race, Row
 
 ROW = Row("a stage", "an opponent", floor="stage", goal=10)
 

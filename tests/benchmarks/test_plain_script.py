@@ -3,8 +3,9 @@
 import json
 
 import pandas as pd
-import plain_script
 import pytest
+
+from tests.benchmarks import plain_script
 
 
 @pytest.mark.slow

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from pairs import Row
+from shelfbench_baselines.descent import regularisation_path
+from shelfbench_baselines.linear_svm import SVMSettings
+from shelfbench_baselines.squared_hinge import SquaredHinge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from baselines.descent import regularisation_path
-from baselines.linear_svm import SVMSettings
-from baselines.squared_hinge import SquaredHinge
+from tests.benchmarks.pairs import Row
 
 C = 1e-3
 TOLERANCE = SVMSettings().tol
@@ -66,13 +66,13 @@ def made_up(rows, dimensions, classes):
 
 def bottlenecks(name, *overrides):
     """Material, and the bottleneck and the label of each of its images, of a study."""
-    from bench.backend import find, split_name
-    from bench.console import Console
-    from bench.data.datasets import open_dataset
-    from bench.data.features import FeatureStore, image_digests
-    from bench.data.split import make_split
-    from bench.material import gather
-    from bench.study import parse_setting, read_study
+    from shelfbench.base.console import Console
+    from shelfbench.data.datasets import open_dataset
+    from shelfbench.data.feature_store import FeatureStore, image_digests
+    from shelfbench.data.material import gather
+    from shelfbench.data.split import make_split
+    from shelfbench.plugins.backend import find, split_name
+    from shelfbench.study.read import parse_setting, read_study
 
     console, cores = Console(quiet=True), os.cpu_count() or 1
     study = read_study(name, [parse_setting(text) for text in overrides])

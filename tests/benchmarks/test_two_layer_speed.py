@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from pairs import Row
+from shelfbench.base.console import Console
+from shelfbench.plugins.backend import TrainingData
+from shelfbench_deep.engines.loading import device_name, keras
+from shelfbench_deep.heads.two_layer import TwoLayer, two_layer
+from shelfbench_deep.heads.two_layer_cpu import CPUTraining
+from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 
-from bench.backend import TrainingData
-from bench.console import Console
-from deep.engines import device_name, keras
-from deep.two_layer import TwoLayer, two_layer
-from deep.two_layer_cpu import CPUTraining
-from deep.two_layer_settings import TwoLayerSettings
+from tests.benchmarks.pairs import Row
 
 pytestmark = pytest.mark.skipif(device_name() != "cpu", reason="on an accelerator Keras takes the steps")
 

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-
-from bench.console import Console
-from bench.data.sources import bson_index
-from bench.data.sources.bson_document import BadDocument, document_end, product
-from bench.data.sources.bson_index import scan
-from bench.errors import InputError
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.data.sources import bson_index
+from shelfbench.data.sources.bson_document import BadDocument, document_end, product
+from shelfbench.data.sources.bson_index import scan
 
 QUIET = Console(quiet=True)
 NAMES = ("product_id", "category", "count", "offset", "length")

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from photos import noise_picture, picture
 from PIL import Image
+from shelfbench.data.images import UnreadableImage, decode, decode_batch, open_image
 
-from bench.data.images import UnreadableImage, decode, decode_batch, open_image
+from tests.helpers.photos import noise_picture, picture
 
 
 def encoded(image, kind, **options):

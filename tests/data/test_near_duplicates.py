@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photos import noise_picture
 from PIL import Image
-
-from bench.console import Console
-from bench.data.ahead import decoded_ahead
-from bench.data.catalogue import Catalogue, Category, chunks
-from bench.data.datasets import open_dataset
-from bench.data.features import image_digests
-from bench.data.generator import GeneratorSettings
-from bench.data.images import open_image
-from bench.data.near_duplicates import (
+from shelfbench.base.console import Console
+from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.catalogue import Catalogue, Category, chunks
+from shelfbench.data.datasets import open_dataset
+from shelfbench.data.feature_store import image_digests
+from shelfbench.data.images import open_image
+from shelfbench.data.material import gather
+from shelfbench.data.near_duplicates import (
     BITS,
     DIFFERENCE,
     RELATIVE,
@@ -28,9 +26,11 @@ from bench.data.near_duplicates import (
     near_pairs,
     perceptual_hashes,
 )
-from bench.data.sources.tables import DatasetSettings
-from bench.data.split import SplitSettings, make_split
-from bench.material import gather
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.split import SplitSettings, make_split
+from shelfbench.generator import GeneratorSettings
+
+from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)
 

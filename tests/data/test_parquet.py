@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from catalogues import opened, write_shards
-from photos import noise_picture
+from shelfbench.base.errors import InputError
 
-from bench.errors import InputError
+from tests.helpers.catalogues import opened, write_shards
+from tests.helpers.photos import noise_picture
 
 
 def test_parquet_shards_are_one_catalogue(tmp_path):

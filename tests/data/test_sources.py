@@ -10,15 +10,15 @@ import bson
 import numpy as np
 import pandas as pd
 import pytest
-from catalogues import documents, opened, write_bson, write_shards
-from photos import noise_picture
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.data.datasets import find_named, named_datasets, open_dataset
+from shelfbench.data.sources import cdiscount
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.generator import GeneratorSettings
 
-from bench.console import Console
-from bench.data.datasets import find_named, named_datasets, open_dataset
-from bench.data.generator import GeneratorSettings
-from bench.data.sources import cdiscount
-from bench.data.sources.tables import DatasetSettings
-from bench.errors import InputError, RunError
+from tests.helpers.catalogues import documents, opened, write_bson, write_shards
+from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)
 
@@ -60,8 +60,8 @@ MEASURE = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from bench.console import Console
-from bench.data.sources.cdiscount import BSONImages, build_index
+from shelfbench.base.console import Console
+from shelfbench.data.sources.cdiscount import BSONImages, build_index
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 index, _ = build_index(Path(sys.argv[1]), "refuse", Console(quiet=True))
 images = BSONImages(Path(sys.argv[1]), index["product_id"], index["offset"], index["length"])
@@ -282,7 +282,7 @@ def test_named_datasets_are_looked_for_in_order(tmp_path, monkeypatch, fresh_cac
 
 def test_without_a_network_one_line_says_which_files_go_where(fresh_cache, monkeypatch):
     hub = pytest.importorskip("huggingface_hub", reason="the extra 'fetch' is not installed")
-    from bench.data.datasets import fetch
+    from shelfbench.data.datasets import fetch
 
     monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bench.data.catalogue import Catalogue, Category
-from bench.data.split import SplitSettings, make_split, paper_counts, split_hash
-from bench.errors import InputError
+from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import Catalogue, Category
+from shelfbench.data.split import SplitSettings, make_split, paper_counts, split_hash
 
 
 class NoImages:
@@ -186,7 +185,7 @@ def test_duplicates_across_splits_are_reported_dropped_or_grouped():
 
 @pytest.mark.parametrize("how", ["keep", "drop", "group"])
 def test_empty_files_are_no_duplicates_of_each_other(how):
-    from bench.data.catalogue import DIGEST, digest
+    from shelfbench.data.catalogue import DIGEST, digest
 
     cat = catalogue([120, 120])
     digests = np.arange(240).astype(DIGEST)
@@ -212,10 +211,10 @@ def test_bad_settings(options):
 
 
 def test_real_fashion_keeps_what_the_paper_keeps(real_data):
-    from bench.console import Console
-    from bench.data.datasets import open_dataset
-    from bench.data.generator import GeneratorSettings
-    from bench.data.sources.tables import DatasetSettings
+    from shelfbench.base.console import Console
+    from shelfbench.data.datasets import open_dataset
+    from shelfbench.data.sources.tables import DatasetSettings
+    from shelfbench.generator import GeneratorSettings
 
     cat, _ = open_dataset(
         DatasetSettings(name="fashion"), GeneratorSettings(), real_data / "fashion", 1, Console(quiet=True)

@@ -7,18 +7,17 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-
-from bench.cli import main
-from bench.console import Console
-from bench.data.images import decode
-from bench.data.sources.tables import DatasetSettings
-from bench.data.stream import products_of
-from bench.errors import InputError
-from bench.harness import run_study
-from bench.study import parse_setting, read_study
-from bench.verdict.bundle import load_decision
-from deep.bottleneck_settings import Engine
-from deep.onnx_export import export_onnx
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.cli.main import main
+from shelfbench.data.images import decode
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.stream import products_of
+from shelfbench.decision.bundle import load_decision
+from shelfbench.run.comparison import run_study
+from shelfbench.study.read import parse_setting, read_study
+from shelfbench_deep.features.settings import Engine
+from shelfbench_deep.onnx_export import export_onnx
 
 SETTINGS = [
     "generated.products=160",
@@ -84,8 +83,12 @@ def test_the_same_products_get_the_same_answers(run, catalogue, name, tmp_path, 
     assert {"network.json", "network.safetensors"} <= {path.name for path in folder.iterdir()}
     # another machine: no cache, no weights of any backbone
     monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("deep.backbones._packaged", lambda: pytest.fail("weights from outside the folder"))
-    monkeypatch.setattr("deep.backbones.fetch_weights", lambda *_: pytest.fail("weights from outside the folder"))
+    monkeypatch.setattr(
+        "shelfbench_deep.networks.backbones._packaged", lambda: pytest.fail("weights from outside the folder")
+    )
+    monkeypatch.setattr(
+        "shelfbench_deep.networks.backbones.fetch_weights", lambda *_: pytest.fail("weights from outside the folder")
+    )
     assert main(["classify", str(folder), str(catalogue), "--out", str(answers), "--workers", "1", "--quiet"]) == 0
     predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
     values = json.loads((folder / "decision.json").read_text())
@@ -151,8 +154,8 @@ def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch
 
 
 def test_a_network_is_checked_before_it_is_built(tmp_path):
-    from bench.errors import InputError
-    from deep.tuned import Blueprint, TunedExtractor
+    from shelfbench.base.errors import InputError
+    from shelfbench_deep.training.tuned import Blueprint, TunedExtractor
 
     wide = {"width": 1e4}
     for network in ("xception", "inception_v3"):

@@ -1,10 +1,10 @@
 """Run directories to report on."""
 
 import pytest
-from synthetic_run import make_run
+from shelfbench.base.console import Console
+from shelfbench.report.build import build_report
 
-from bench.console import Console
-from bench.report.build import build_report
+from tests.helpers.synthetic_run import make_run
 
 
 @pytest.fixture(scope="session")

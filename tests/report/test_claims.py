@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_run import make_run
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.report.claims import load_claims
+from shelfbench.report.ledger import DIFFERS, NOWHERE, OTHER, REPRODUCED, Run, find_runs, findings, judge, write_claims
+from shelfbench.report.tables import write_tables
 
-from bench.console import Console
-from bench.errors import InputError
-from bench.report.claims import load_claims
-from bench.report.ledger import DIFFERS, NOWHERE, OTHER, REPRODUCED, Run, find_runs, findings, judge, write_claims
-from bench.report.tables import write_tables
+from tests.helpers.synthetic_run import make_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from synthetic_run import BACKENDS
+from shelfbench.base.console import Console
+from shelfbench.cli.main import main
+from shelfbench.report.build import build_report
+from shelfbench.report.categories import write_categories
+from shelfbench.report.comparison import compare_run, held_out, p_value, write_comparison
+from shelfbench.report.errors import write_errors
+from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.verdict.compare import holm, mcnemar_p
+from shelfbench.verdict.metrics import acceptance
 
-from bench.cli import main
-from bench.console import Console
-from bench.report.build import build_report
-from bench.report.categories import write_categories
-from bench.report.comparison import compare_run, held_out, p_value, write_comparison
-from bench.report.errors import write_errors
-from bench.report.inputs import open_run, read_predictions
-from bench.verdict.compare import holm, mcnemar_p
-from bench.verdict.metrics import acceptance
+from tests.helpers.synthetic_run import BACKENDS
 
 QUIET = Console(quiet=True)
 TABLES = (
@@ -153,7 +153,7 @@ def test_the_curve_of_categories_ends_at_all_products(finished_run):
 
 
 def test_long_curves_are_thinned_to_100_lines_and_keep_their_end(tmp_path):
-    from synthetic_run import make_run
+    from tests.helpers.synthetic_run import make_run
 
     run = make_run(tmp_path / "wide", products=1500, categories=130)
     trust_tables(run)
@@ -345,7 +345,16 @@ def test_p_values_in_print():
 
 
 def test_a_terminal_that_lacks_a_character_is_no_failure(small_run):
-    words = [sys.executable, "-m", "bench.cli", "compare", str(small_run), *list(BACKENDS)[:2], "--resamples", "20"]
+    words = [
+        sys.executable,
+        "-m",
+        "shelfbench.cli.main",
+        "compare",
+        str(small_run),
+        *list(BACKENDS)[:2],
+        "--resamples",
+        "20",
+    ]
     found = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert (found.returncode, found.stderr) == (0, b"")
     assert b"A \\u2212 B" in found.stdout

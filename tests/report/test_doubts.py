@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_run import BACKENDS, make_run
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.report.build import build_report
+from shelfbench.report.doubts import write_doubts
+from shelfbench.run.comparison import run_study
+from shelfbench.study.read import parse_setting, read_study
+from shelfbench.verdict.metrics import acceptance
 
-from bench.console import Console
-from bench.errors import InputError
-from bench.harness import run_study
-from bench.report.build import build_report
-from bench.report.doubts import write_doubts
-from bench.study import parse_setting, read_study
-from bench.verdict.metrics import acceptance
+from tests.helpers.synthetic_run import BACKENDS, make_run
 
 QUIET = Console(quiet=True)
 BEST = "bottleneck-2nn-4096"

@@ -5,11 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-from bench.report.explorer import DEPARTMENTS, TARGETS, count_cuts, departments, explorer_data, thresholds_of
-from bench.report.inputs import open_run, read_predictions
-from bench.verdict.certify import certify, coverage_grid
-from bench.verdict.metrics import acceptance
+from shelfbench.report.explorer import DEPARTMENTS, TARGETS, count_cuts, departments, explorer_data, thresholds_of
+from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.verdict.certify import certify, coverage_grid
+from shelfbench.verdict.metrics import acceptance
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-
-from bench.console import Console
-from bench.report.figures import Picture, pareto_front, write_figures
-from bench.report.inputs import open_run, read_predictions
-from bench.verdict.metrics import acceptance, acceptance_curve
+from shelfbench.base.console import Console
+from shelfbench.report.figures import Picture, pareto_front, write_figures
+from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.verdict.metrics import acceptance, acceptance_curve
 
 QUIET = Console(quiet=True)
 
@@ -57,7 +56,7 @@ def test_a_gallery_of_any_size_which_stays_without_pictures(small_run):
 
 
 def test_eleven_backends_are_drawn_all_unlike():
-    from bench.report.figures import marks
+    from shelfbench.report.figures import marks
 
     styles = [marks(number) for number in range(11)]
     assert len({(style["color"], str(style["linestyle"])) for style in styles}) == 11
@@ -65,7 +64,7 @@ def test_eleven_backends_are_drawn_all_unlike():
 
 
 def test_the_curve_that_is_drawn_meets_table_4(finished_run):
-    from bench.report.figures import _staircase
+    from shelfbench.report.figures import _staircase
 
     products = read_predictions(open_run(finished_run), "bottleneck-2nn-2048")
     test = products.where(products.split == "test")

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from synthetic_run import make_run
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.grid import Grid
+from shelfbench.report.build import build_report, report_again
+from shelfbench.report.choice import choose
+from shelfbench.report.page import write_page
 
-from bench.console import Console
-from bench.errors import InputError
-from bench.report.build import build_report, report_again
-from bench.report.choice import choose
-from bench.report.page import write_page
-from bench.report.render import Grid
+from tests.helpers.synthetic_run import make_run
 
 QUIET = Console(quiet=True)
 EVIL = "<script>alert('x')</script>\"'&"
@@ -51,7 +51,7 @@ def page_of(run):
     return (run / "report.html").read_text(encoding="utf-8")
 
 
-OWN = [f"\n{(files('bench.report') / name).read_text(encoding='utf-8')}" for name in ("explorer.js", "page.js")]
+OWN = [f"\n{(files('shelfbench.report') / name).read_text(encoding='utf-8')}" for name in ("explorer.js", "page.js")]
 
 
 def scripts_of(run):

@@ -5,12 +5,12 @@ import shutil
 
 import pandas as pd
 import pytest
-from large_run import make_large_run
+from shelfbench.base.console import Console
+from shelfbench.report.build import build_report
+from shelfbench.report.explorer import TARGETS, explorer_data
+from shelfbench.run.directory import open_run
 
-from bench.console import Console
-from bench.report.build import build_report
-from bench.report.explorer import TARGETS, explorer_data
-from bench.report.inputs import open_run
+from tests.helpers.large_run import make_large_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-
-from bench.console import Console
-from bench.errors import InputError
-from bench.report.curves import Profile, drawing, figure_names
-from bench.report.profiles import write_profiles
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.report.curves import Profile, drawing, figure_names
+from shelfbench.report.profiles import write_profiles
 
 QUIET = Console(quiet=True)
 EVIL = "<script>alert('x')</script>"

@@ -10,15 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from bench.console import Console
-from bench.errors import InputError
-from bench.report.build import build_report
-from bench.report.claims import load_claims, table4_claim
-from bench.report.inputs import open_run, read_images, read_predictions
-from bench.report.render import Grid, duration, seconds, share
-from bench.report.table4 import COLUMNS, render_table4
-from bench.report.tables import targets_of, write_forms, write_tables
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.grid import Grid, duration, seconds, share
+from shelfbench.report.build import build_report
+from shelfbench.report.claims import load_claims, table4_claim
+from shelfbench.report.table4 import COLUMNS, render_table4
+from shelfbench.report.tables import targets_of, write_forms, write_tables
+from shelfbench.run.directory import open_run, read_images, read_predictions
 
 QUIET = Console(quiet=True)
 
@@ -355,7 +354,7 @@ def test_formats():
 
 
 def test_every_row_of_table_4_finds_its_claim():
-    from bench.backend import find
+    from shelfbench.plugins.backend import find
 
     names = (
         "hog-svm",

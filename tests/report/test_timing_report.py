@@ -7,15 +7,14 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bench.console import Console
-from bench.errors import InputError
-from bench.measurements import MatrixPeak, Measurements, Part, Repeated
-from bench.report.backbones import backbone_rows, precisions_of
-from bench.report.claims import load_claims
-from bench.report.measured import span
-from bench.report.timing import table3_grid, table3x_grid, trainings, write_timing_report
-from bench.timing import projected
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated
+from shelfbench.cost.timing import projected
+from shelfbench.report.backbones import backbone_rows, precisions_of
+from shelfbench.report.claims import load_claims
+from shelfbench.report.measured import span
+from shelfbench.report.timing import table3_grid, table3x_grid, trainings, write_timing_report
 
 QUIET = Console(quiet=True)
 DAY, HOUR = 86400.0, 3600.0

@@ -8,18 +8,17 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-
-from bench.console import Console
-from bench.errors import InputError
-from bench.report.aggregated import aggregation_rows
-from bench.report.build import build_report
-from bench.report.certified import read_certified
-from bench.report.choice import choose
-from bench.report.inputs import open_run, read_predictions
-from bench.report.trust import write_trust
-from bench.verdict.certify import certify, coverage_grid
-from bench.verdict.intervals import exact_interval
-from bench.verdict.settings import AGGREGATIONS
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.report.aggregated import aggregation_rows
+from shelfbench.report.build import build_report
+from shelfbench.report.certified import read_certified
+from shelfbench.report.choice import choose
+from shelfbench.report.trust import write_trust
+from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.verdict.certify import certify, coverage_grid
+from shelfbench.verdict.intervals import exact_interval
+from shelfbench.verdict.settings import AGGREGATIONS
 
 QUIET = Console(quiet=True)
 
@@ -44,7 +43,7 @@ def rewrite(path, change):
 @pytest.fixture(scope="module")
 def trusted(tmp_path_factory):
     """A run with two targets, and its tables of trust."""
-    from synthetic_run import make_run
+    from tests.helpers.synthetic_run import make_run
 
     path = make_run(tmp_path_factory.mktemp("trusted"), products=6000, categories=20)
     write_trust(path, ("0.8",), QUIET)
@@ -251,7 +250,7 @@ def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_
 
 
 def test_what_was_asked_for_is_not_rounded_to_certainty(tmp_path):
-    from synthetic_run import make_run
+    from tests.helpers.synthetic_run import make_run
 
     run = make_run(tmp_path, products=9000, categories=10)
     record = json.loads((run / "run.json").read_text())

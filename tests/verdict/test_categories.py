@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-
-from bench.verdict import categories as module
-from bench.verdict.categories import category_precision, cumulate, halves, rank_categories, weak_categories
-from bench.verdict.intervals import exact_interval
-from bench.verdict.metrics import acceptance
+from shelfbench.verdict import categories as module
+from shelfbench.verdict.categories import category_precision, cumulate, halves, rank_categories, weak_categories
+from shelfbench.verdict.intervals import exact_interval
+from shelfbench.verdict.metrics import acceptance
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapie import risk_control as control
 from scipy.stats import binom, binomtest
-
-from bench.errors import InputError
-from bench.verdict.certify import binomial_tail, certified_thresholds, certify, coverage_grid, products_to_certify
-from bench.verdict.intervals import exact_interval
-from bench.verdict.metrics import acceptance, exact_target
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.certify import binomial_tail, certified_thresholds, certify, coverage_grid, products_to_certify
+from shelfbench.verdict.intervals import exact_interval
+from shelfbench.verdict.metrics import acceptance, exact_target
 
 SHAPE = 1.59  # confidence ~ Beta(1.59, 1), right with that probability: precision .614 over all (SPEC section 7)
 

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr
-
-from bench.errors import InputError
-from bench.verdict import resampling
-from bench.verdict.compare import (
+from shelfbench.base.errors import InputError
+from shelfbench.verdict import resampling
+from shelfbench.verdict.compare import (
     Contestant,
     bootstrap_p,
     compare,
@@ -21,8 +20,8 @@ from bench.verdict.compare import (
     holm,
     mcnemar_p,
 )
-from bench.verdict.metrics import acceptance
-from bench.verdict.resampling import replicates
+from shelfbench.verdict.metrics import acceptance
+from shelfbench.verdict.resampling import replicates
 
 SHARES = st.floats(0, 1, allow_nan=False)
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from bench.errors import InputError
-from bench.verdict.confidence import MEASURES, measure
-from bench.verdict.metrics import acceptance
-from bench.verdict.predictions import product_rows, rejected_rows
-from bench.verdict.temperature import fit_temperature
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.confidence import MEASURES, measure
+from shelfbench.verdict.metrics import acceptance
+from shelfbench.verdict.predictions import product_rows, rejected_rows
+from shelfbench.verdict.temperature import fit_temperature
 
 
 def table_of(scores, rejected=0, temperature=1.0):

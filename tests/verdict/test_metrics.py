@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
-
-from bench.errors import InputError
-from bench.verdict.intervals import bootstrap_intervals
-from bench.verdict.metrics import (
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.intervals import bootstrap_intervals
+from shelfbench.verdict.metrics import (
     acceptance,
     acceptance_curve,
     balanced_accuracy,
@@ -22,6 +20,7 @@ from bench.verdict.metrics import (
     summarise,
     top_k,
 )
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 TARGETS = ("0.5", "0.7", "0.9", "0.95", "1", Fraction(1, 3), Fraction(2, 3))
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
-from bench.errors import InputError
-from bench.verdict.noise import against_truth, ceiling, measured_precision, true_precision
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.noise import against_truth, ceiling, measured_precision, true_precision
 
 shares = st.floats(0, 1)
 

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
-
-from bench.errors import InputError
-from bench.verdict.predictions import aggregate, best_categories, image_scores, product_rows, rejected_rows
-from bench.verdict.settings import AGGREGATIONS
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.predictions import aggregate, best_categories, image_scores, product_rows, rejected_rows
+from shelfbench.verdict.settings import AGGREGATIONS
 
 
 def scores_of(seed, images, classes, scale=5.0):

@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.metrics import top_k
+from shelfbench.verdict.ranking import Best, average_precisions, best_per_image, mean_average_precision, rank_of
 from sklearn.metrics import average_precision_score
-
-from bench.errors import InputError
-from bench.verdict.metrics import top_k
-from bench.verdict.ranking import Best, average_precisions, best_per_image, mean_average_precision, rank_of
 
 
 def predicted(row, k):

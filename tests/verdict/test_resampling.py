@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
-
-from bench.errors import InputError
-from bench.verdict import resampling
-from bench.verdict.metrics import acceptance
-from bench.verdict.resampling import replicates, replicates_alone
+from shelfbench.base.errors import InputError
+from shelfbench.verdict import resampling
+from shelfbench.verdict.metrics import acceptance
+from shelfbench.verdict.resampling import replicates, replicates_alone
 
 SMALL = {
     "mixed": ([-0.1, -0.2, -0.3, -0.4, -0.5], [1, 1, 0, 1, 0]),

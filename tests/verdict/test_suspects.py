@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from cleanlab.count import num_label_issues
 from cleanlab.filter import find_label_issues
-
-from bench.verdict import suspects
-from bench.verdict.suspects import HeldOutScores, suspect_labels
+from shelfbench.verdict import suspects
+from shelfbench.verdict.suspects import HeldOutScores, suspect_labels
 
 
 def stored(probabilities, starts, labels, best):

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from scipy.stats import entropy as scipy_entropy
-
-from bench.verdict import temperature as module
-from bench.verdict.temperature import BOUNDS, entropy, fit_temperature, log_normaliser, reliability
+from shelfbench.verdict import temperature as module
+from shelfbench.verdict.temperature import BOUNDS, entropy, fit_temperature, log_normaliser, reliability
 
 
 def drawn(seed, rows, classes, heat=1.0):

@@ -1,0 +1,292 @@
+"""The linear SVM's problem solved for all categories at once, along a path of C.
+
+Each category keeps its own C, active rows, direction, step and stop. The method is non-linear conjugate gradients with
+a line search, preconditioned by what the Hessian ``I + 2C * sum of z z' over the active rows`` would be if the active
+rows were a random share of all: inverses made of the Gram matrix, one for each power of four of 2C * share, serve all
+categories. One that this does not finish soon has few active rows, and for it the Hessian itself is cheap: it goes on
+by Newton's method.
+
+A category that is done at one C goes on to the next without waiting for the others, so that the matrix products stay
+wide; its gradient there costs nothing, and its first step goes where the last two solutions point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shelfbench_baselines.margins import LANES, Margins
+from shelfbench_baselines.squared_hinge import SquaredHinge, row_blocks
+
+# Bytes of the two matrices rows x categories, slacks and their change along the direction, at a time.
+MARGIN_BYTES = 256 * 2**20
+WIDEST = 512
+# Share of the slope at which the line search ends, with one secant more that is not looked at.
+LINE_TOLERANCE = 0.2
+# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data; below
+# the cost that is called cheap it takes over sooner.
+NEWTON_AFTER = 40
+NEWTON_COST = 24
+NEWTON_CHEAP = 4
+# Numbers that the rows of a Newton step may have: 256 MiB, and twice that in float64, for each thread.
+NEWTON_NUMBERS = 2**26
+# Numbers of a problem so small that its categories go on until the gradient proves them done.
+SMALL = 2**20
+# A sweep of fewer categories takes no less time.
+FEW = 24
+# Share of what two sweeps gained that the next two are taken to gain at most.
+SLOWEST = 0.95
+# Share of the last gain that is taken to be left at least.
+LEAST = 0.3
+
+
+@dataclass
+class Solution:
+    """Weights of all categories at one C.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, shape (d + 1, classes)
+        For standardised features; the last row is that of the constant.
+    objective : ndarray of float64, shape (classes,)
+    gap : ndarray of float64, shape (classes,)
+        Estimated distance to the optimum, relative to the objective.
+    sweeps : ndarray of int64, shape (classes,)
+        Sweeps over the data.
+    """
+
+    weights: np.ndarray
+    objective: np.ndarray
+    gap: np.ndarray
+    sweeps: np.ndarray
+
+
+def regularisation_path(
+    problem: SquaredHinge,
+    grid: Sequence[float],
+    tolerance: float,
+    max_iter: int,
+    start: np.ndarray | None = None,
+    done: Callable[[int], object] = lambda categories: None,
+    margins: Callable[[SquaredHinge, np.ndarray, np.ndarray | None], Any] = Margins,
+) -> list[Solution]:
+    """Solve for all categories at each C, each C from the solutions before.
+
+    Parameters
+    ----------
+    problem : SquaredHinge
+    grid : sequence of float
+        Weights of the loss; in rising order each is near the one before.
+    tolerance : float
+        A category is done when the estimated distance to its optimum is at most this share of its objective.
+        The estimate is half the squared gradient in the norm of the inverse Hessian; before Newton's method in that
+        of its stand-in, the preconditioner, or what is left to gain if gains go on to shrink as in the last four
+        sweeps, if that is more. Where there are few numbers it must be proven besides: by half the squared gradient
+        itself, since the Hessian is at least the identity.
+    max_iter : int
+        Sweeps at most, for one C.
+    start : ndarray of float64, shape (d + 1, classes), optional
+        Where to begin; by default at zero.
+    done : callable, optional
+        Called with the number of categories that have just been finished at one C.
+    margins : callable, optional
+        Makes what `Margins` is; that of an accelerator is in `shelfbench_baselines.device`.
+
+    Returns
+    -------
+    list of Solution
+        In the order of the grid.
+    """
+    classes, shape = problem.classes, (problem.dimensions + 1, problem.classes)
+    path = [Solution(np.empty(shape), np.empty(classes), np.empty(classes), np.empty(classes, np.int64)) for _ in grid]
+    widest = int(np.clip(MARGIN_BYTES // (8 * problem.count) // LANES * LANES, LANES, WIDEST))
+    with problem.threads():
+        for columns in row_blocks(classes, widest):
+            begin = None if start is None else start[:, columns]
+            live = np.arange(columns.start, columns.stop)
+            block = _Descent(problem, np.asarray(grid, float), tolerance, live, begin, margins(problem, live, begin))
+            while block.live.size:
+                block.step()
+                done(block.settle(path, max_iter))
+    return path
+
+
+class _Descent:
+    """The descent of a block of categories, each along the grid; one that is at its end leaves the block.
+
+    Arrays have a column, or an element, for each category that is left.
+    """
+
+    def __init__(
+        self,
+        problem: SquaredHinge,
+        grid: np.ndarray,
+        tolerance: float,
+        live: np.ndarray,
+        start: np.ndarray | None,
+        margins: Any,
+    ) -> None:
+        width = len(live)
+        self.problem, self.grid, self.tolerance = problem, grid, tolerance
+        self.live, self.margins = live, margins
+        self.stage = np.zeros(width, np.int64)
+        self.sweeps = np.zeros(width, np.int64)
+        self.weights = np.zeros((problem.dimensions + 1, width)) if start is None else start.copy()
+        self.before = self.weights  # weights at the C before
+        self.direction = np.zeros_like(self.weights)
+        self.slope, self.gains = np.ones(width), np.full((4, width), np.inf)  # gains of the last sweeps, newest first
+        self.stuck = np.zeros(width, bool)
+        self.pull, self.loss, self.active = self.margins.gradient(None)
+        self.grad = self.weights + grid[0] * self.pull
+        self._turn(self.grad, np.ones(width, bool), np.zeros(width, bool))
+
+    @property
+    def C(self) -> np.ndarray:
+        """C of each category."""
+        return self.grid[self.stage]
+
+    def objective(self) -> np.ndarray:
+        """|w|^2 / 2 + C * loss."""
+        return 0.5 * _dots(self.weights, self.weights) + self.C * self.loss
+
+    def step(self) -> None:
+        """Go along the direction to the lowest point, and find the next direction."""
+        self.sweeps += 1
+        self.margins.look(self.direction)
+        length = self._line_search()
+        before = self.weights, self.pull, self.loss, self.active
+        objective = self.objective()
+        self.weights = self.weights + length * self.direction
+        self.pull, self.loss, self.active = self.margins.gradient(length)
+        reached = self.objective()
+        worse = ~(reached <= objective)
+        if worse.any():  # rounding, or a step too far: back, and once more without momentum
+            self.margins.move(np.where(worse, -length, 0.0))
+            for now, then in zip((self.weights, self.pull, self.loss, self.active), before, strict=True):
+                now[..., worse] = then[..., worse]
+        self.stuck = worse & self.plain & ~self.newton
+        self.gains = np.concatenate([np.where(worse, np.inf, objective - reached)[None], self.gains[:3]])
+        self._turn(self.weights + self.C * self.pull, worse | self.leap, ~worse)
+
+    def _turn(self, grad: np.ndarray, restart: np.ndarray, newton: np.ndarray) -> None:
+        """The next direction: down, bent by the momentum of the last one; Newton's where that may be and pays."""
+        natural = self.problem.precondition(self._curvature(slice(None)), grad)
+        slope = _dots(grad, natural)
+        momentum = _dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
+        momentum = np.where(restart, 0.0, np.maximum(momentum, 0.0))
+        cost = self._newton_cost()
+        due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
+        gap = np.maximum(0.5 * slope, self._remaining()) / (self.tolerance * np.maximum(self.objective(), 1e-300))
+        gap[self._unproven(grad)] = np.inf
+        small = self.active * len(grad) <= NEWTON_NUMBERS
+        cheap = np.flatnonzero(newton & due & small & (cost < NEWTON_COST) & (gap > 1))
+
+        def solve(k: int) -> None:
+            natural[:, k] = self.problem.newton_step(self.C[k], self.margins.active(k), grad[:, k])
+
+        self.problem.each(solve, cheap.tolist())
+        momentum[cheap] = 0.0
+        direction = momentum * self.direction - natural
+        uphill = _dots(grad, direction) >= 0
+        direction[:, uphill] = -natural[:, uphill]
+        self.plain = uphill | (momentum == 0)
+        self.leap, self.newton = np.zeros((2, self.live.size), bool)
+        self.newton[cheap] = True
+        self.grad, self.direction = grad, direction
+        self.slope = _dots(grad, natural)
+
+    def _curvature(self, which: slice | np.ndarray) -> np.ndarray:
+        return 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
+
+    def _remaining(self) -> np.ndarray:
+        """What is left to gain if gains go on to shrink as in the last four sweeps; at first, the last gain."""
+        last, before = self.gains[:2].sum(axis=0), self.gains[2:].sum(axis=0)
+        known = (self.sweeps >= 4) & np.isfinite(before)
+        rate = np.clip(np.divide(last, before, out=np.ones_like(last), where=known & (before > 0)), 0.0, SLOWEST)
+        left = np.maximum(last * rate / (1 - rate), LEAST * self.gains[0])
+        return np.where(known, left, self.gains[0])
+
+    def _unproven(self, grad: np.ndarray) -> np.ndarray:
+        """Whether the gradient leaves more than the tolerance possible, in a problem small enough to go on."""
+        if self.problem.count * len(grad) > SMALL:
+            return np.zeros(self.live.size, bool)
+        return 0.5 * _dots(grad, grad) > self.tolerance * self.objective()
+
+    def _newton_cost(self) -> np.ndarray:
+        """Cost of a Newton step of each category, in sweeps over the data, whose cost the categories share."""
+        size = self.problem.dimensions + 1
+        small, large = np.minimum(self.active, size), np.maximum(self.active, size)
+        share = min(1.0, self.live.size / FEW)
+        return share * (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
+
+    def _line_search(self) -> np.ndarray:
+        """Where the derivative along the direction (piecewise linear, rising) is 0: a Newton step, then secants."""
+        tilt, bend = _dots(self.weights, self.direction), _dots(self.direction, self.direction)
+        steepest = _dots(self.grad, self.direction)
+        length = -steepest / np.maximum(bend + 2 * self.C * self.margins.bend(), 1e-300)
+        last, at_last = np.zeros_like(length), steepest
+        low, high = np.zeros_like(length), np.full_like(length, np.inf)
+        wanted = np.ones(length.size, bool)
+        for _ in range(12):
+            slope = tilt + length * bend + 2 * self.C * self.margins.slope(length)
+            low, high = np.where(slope < 0, length, low), np.where(slope > 0, length, high)
+            rise = np.maximum((slope - at_last) * np.sign(length - last), 1e-300)
+            following = length - slope * np.abs(length - last) / rise
+            ceiling = np.where(np.isfinite(high), high, 8 * length)
+            outside = ~((following >= low) & (following <= ceiling))
+            following[outside] = np.where(np.isfinite(high), 0.5 * (low + high), ceiling)[outside]
+            last, at_last, length = length, slope, np.where(wanted, following, length)
+            wanted &= np.abs(slope) > LINE_TOLERANCE * np.abs(steepest)
+            if not wanted.any():
+                break
+        return length
+
+    def settle(self, path: list[Solution], max_iter: int) -> int:
+        """Note the categories that are done at their C and send them on or out; returns how many."""
+        objective = self.objective()
+        remaining = self._remaining()
+        remaining = np.where(self.newton, LEAST * self.gains[0], remaining)  # rows may leave or join on the way
+        known = np.isfinite(remaining) & ~self.stuck
+        gap = np.maximum(0.5 * self.slope, np.where(known, remaining, 0.0))
+        gap /= np.maximum(objective, 1e-300)
+        done = ((gap <= self.tolerance) & known & ~self._unproven(self.grad)) | self.stuck | (self.sweeps >= max_iter)
+        for stage in np.unique(self.stage[done]):
+            which = np.flatnonzero(done & (self.stage == stage))
+            solution, names = path[stage], self.live[which]
+            solution.weights[:, names], solution.objective[names] = self.weights[:, which], objective[which]
+            solution.gap[names], solution.sweeps[names] = gap[which], self.sweeps[which]
+        last = self.stage == len(self.grid) - 1
+        if (done & ~last).any():
+            self._advance(np.flatnonzero(done & ~last))
+        if (done & last).any():
+            self._keep(~(done & last))
+        return int(done.sum())
+
+    def _advance(self, which: np.ndarray) -> None:
+        """Go on to the next C; where there are two solutions, from the last one on the line through both."""
+        self.stage[which] += 1
+        self.sweeps[which] = 0
+        grad = self.weights[:, which] + self.C[which] * self.pull[:, which]
+        natural = self.problem.precondition(self._curvature(which), grad)
+        ahead = self.weights[:, which] - self.before[:, which]
+        usable = (self.stage[which] > 1) & (_dots(grad, ahead) < 0)
+        self.direction[:, which] = np.where(usable, ahead, -natural)
+        self.before[:, which] = self.weights[:, which]
+        self.grad[:, which], self.slope[which] = grad, _dots(grad, natural)
+        self.leap[which], self.plain[which], self.newton[which] = usable, ~usable, False
+
+    def _keep(self, kept: np.ndarray) -> None:
+        """Drop the other categories."""
+        for name in ("weights", "before", "direction", "grad", "pull", "gains"):
+            setattr(self, name, getattr(self, name)[:, kept])
+        for name in ("live", "stage", "sweeps", "slope", "stuck", "loss", "active", "plain", "leap", "newton"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.margins.keep(kept, self.live)
+
+
+def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Inner product of each column."""
+    return np.einsum("ij,ij->j", left, right)

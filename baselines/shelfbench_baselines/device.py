@@ -1,0 +1,241 @@
+"""The descent's sweeps on an accelerator, through the Array API: the same descent, the features in the device's memory.
+
+Each sweep over the images (margins, sums over them, gradients) is computed where the features lie. What is done once
+(moments, the Gram matrix), what is as large as weights, and Newton's steps, which need few rows, stay with NumPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.cost.timing import has_accelerator
+
+from shelfbench_baselines.margins import Columns, Margins
+from shelfbench_baselines.squared_hinge import SquaredHinge
+
+LIBRARIES = ("cupy", "torch", "jax")
+ENGINES = ("auto", "numpy", *LIBRARIES)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the sweeps are computed.
+
+    Attributes
+    ----------
+    library : str
+        Whose arrays they are.
+    xp : module
+        Its functions, as the Array API names them.
+    device : object
+        What `xp` calls the device; None for its default.
+    name : str
+        For the record; ``cpu`` where there is no accelerator.
+    exact : callable
+        Context in which matrix products are those of float32, not of a shorter format.
+    """
+
+    library: str
+    xp: Any
+    device: Any
+    name: str
+    exact: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def margins(self, problem: SquaredHinge) -> Callable[..., DeviceMargins]:
+        """Copy a problem's features here, once; gives what makes the margins of `regularisation_path`."""
+        return partial(DeviceMargins, self, [self.put(problem.features[part]) for part in problem.parts])
+
+    def put(self, array: np.ndarray) -> Any:
+        """Copy an array to the device."""
+        return self.xp.asarray(array, device=self.device)
+
+    def get(self, array: Any) -> np.ndarray:
+        """Copy an array from the device."""
+        array = array.cpu() if self.library == "torch" else array.get() if self.library == "cupy" else array
+        return np.asarray(array)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse an engine that is none, or is not installed; loads nothing.
+
+    Raises
+    ------
+    InputError
+    """
+    if engine not in ENGINES:
+        raise InputError(f"svm.engine is {engine!r}", f"choose from: {', '.join(ENGINES)}")
+    if engine in LIBRARIES and importlib.util.find_spec(engine) is None:
+        raise InputError(f"svm.engine is {engine!r}, which is not installed", "install it, or set svm.engine=numpy")
+
+
+def find_device(engine: str) -> Device | None:
+    """Find what computes the sweeps.
+
+    Parameters
+    ----------
+    engine : {"auto", "numpy", "cupy", "torch", "jax"}
+        ``auto`` is the first installed library that sees an accelerator, on Linux, and NumPy where none does; a library
+        that is named computes wherever it can, on a CPU too.
+
+    Returns
+    -------
+    Device or None
+        None for NumPy.
+
+    Raises
+    ------
+    InputError
+        If the engine is none, or is not installed.
+    """
+    check_engine(engine)
+    if engine in LIBRARIES:
+        return _device(engine)
+    if engine == "auto" and has_accelerator():
+        for library in LIBRARIES:
+            if importlib.util.find_spec(library) is not None:
+                with contextlib.suppress(Exception):  # a library without a driver is one that sees nothing
+                    found = _device(library)
+                    if found.name != "cpu":
+                        return found
+    return None
+
+
+def margins_for(
+    engine: str, problem: SquaredHinge, console: Console
+) -> tuple[Callable[..., Margins | DeviceMargins], Device | None]:
+    """Choose what makes the margins of `regularisation_path`, and where; the features are on the device afterwards.
+
+    With ``auto`` NumPy takes over, with a word, where the device has no room for them: another library of this process
+    may have taken it all.
+    """
+    device = find_device(engine)
+    if device is None:
+        return Margins, None
+    try:
+        return device.margins(problem), device
+    except Exception as error:  # each library has its own
+        if engine != "auto":
+            raise
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        console.warn(f"the linear SVM is computed by NumPy, not by {device.library} on {device.name}: {reason}")
+        return Margins, None
+
+
+def _device(library: str) -> Device:
+    if library == "jax":
+        import jax
+
+        jax_device = jax.local_devices()[0]
+        name = "cpu" if jax_device.platform == "cpu" else str(jax_device.device_kind)
+        return Device(library, jax.numpy, jax_device, name, lambda: jax.default_matmul_precision("highest"))
+    xp = importlib.import_module(f"array_api_compat.{library}")
+    if library == "cupy":
+        cupy = importlib.import_module("cupy")
+        return Device(library, xp, None, cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        return Device(library, xp, "cuda", torch.cuda.get_device_name(0))
+    return Device(library, xp, "cpu", "cpu")
+
+
+class DeviceMargins:
+    """What `shelfbench_baselines.margins.Margins` does, on a device.
+
+    Parameters
+    ----------
+    device : Device
+    features : list of arrays of the device's library, float32, shape (rows of a part, d)
+        Those of the problem, in its parts.
+    problem, live, weights
+        See `shelfbench_baselines.margins.Margins`.
+    """
+
+    def __init__(
+        self, device: Device, features: list[Any], problem: SquaredHinge, live: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        self._device, self._features, self._problem = device, features, problem
+        self._columns = Columns(problem.classes, live)
+        self._labels = device.put(problem.labels.astype(np.int64))
+        self._along: Any = None
+        self._sign(live)
+        if weights is None:
+            first = device.put(self._columns.spread(np.ones(len(live), np.float32)))
+            self._slack = first * device.xp.ones_like(self._signs)
+        else:
+            self._slack = 1 + self._product(weights)
+
+    def _sign(self, live: np.ndarray) -> None:
+        """Note -1 where a row is in a category, else 1: the signs with which a margin goes into its slack."""
+        xp, names = self._device.xp, np.full(self._columns.width, -2)
+        names[self._columns.at] = live
+        own = self._labels[:, None] == self._device.put(names)[None, :]
+        self._signs = 1 - 2 * xp.astype(own, xp.float32)
+
+    def _product(self, weights: np.ndarray) -> Any:
+        folded, shift = (self._device.put(array) for array in self._problem.folded(self._columns.spread(weights)))
+        with self._device.exact():
+            products = [part @ folded for part in self._features]
+        return self._signs * (self._device.xp.concat(products, axis=0) + shift)
+
+    def _sum(self, array: Any) -> np.ndarray:
+        """Sum over rows, float64: of each part in float32, of the parts in float64."""
+        sums = [self._device.xp.sum(array[part, :], axis=0) for part in self._problem.parts]
+        return self._device.get(self._device.xp.stack(sums)).sum(axis=0, dtype=np.float64)[self._columns.at]
+
+    def _step(self, length: np.ndarray) -> Any:
+        return self._along * self._device.put(self._columns.spread(length.astype(np.float32)))
+
+    def _positive(self, array: Any) -> Any:
+        return self._device.xp.where(array > 0, array, self._device.xp.zeros_like(array))
+
+    def keep(self, kept: np.ndarray, live: np.ndarray) -> None:
+        """Drop the categories that are not `kept`; `live` are those that stay."""
+        columns = self._columns.keep(kept, live)
+        if columns is not None:
+            whole = np.resize(columns, self._columns.width)  # the empty ones' slacks may be any
+            self._along = None
+            self._slack = self._device.xp.take(self._slack, self._device.put(whole), axis=1)
+        self._sign(live)
+
+    def active(self, column: int) -> np.ndarray:
+        """Rows whose slack is positive in a category."""
+        return np.flatnonzero(self._device.get(self._slack[:, int(self._columns.at[column])]) > 0)
+
+    def look(self, direction: np.ndarray) -> None:
+        """Note what a step of 1 along `direction` would add to the slacks."""
+        self._along = self._product(direction)
+
+    def bend(self) -> np.ndarray:
+        """Half the second derivative of the loss along the direction."""
+        xp = self._device.xp
+        return self._sum(xp.where(self._slack > 0, self._along * self._along, xp.zeros_like(self._along)))
+
+    def slope(self, length: np.ndarray) -> np.ndarray:
+        """Half the first derivative of the loss, `length` along the direction."""
+        return self._sum(self._positive(self._slack + self._step(length)) * self._along)
+
+    def move(self, length: np.ndarray) -> None:
+        """Go `length` along the direction."""
+        self._slack = self._slack + self._step(length)
+
+    def gradient(self, length: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Go `length` along the direction; gradient and value of the loss, and active rows."""
+        if length is not None:
+            self.move(length)
+        xp, slack = self._device.xp, self._positive(self._slack)
+        loss, active = self._sum(slack * slack), self._sum(xp.astype(slack > 0, xp.float32))
+        slack = slack * self._signs
+        with self._device.exact():  # transposed is the smaller of the two
+            products = [slack[rows, :].T @ part for rows, part in zip(self._problem.parts, self._features, strict=True)]
+        back = self._device.get(xp.stack(products)).sum(axis=0, dtype=np.float64)[self._columns.at]
+        return self._problem.unfolded(back.T, self._sum(slack)), loss, active

@@ -1,0 +1,295 @@
+"""A linear support vector machine, one category against the rest, with log-probabilities."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.storage import write_json, write_whole
+from shelfbench.plugins.backend import TrainingData
+
+from shelfbench_baselines.descent import regularisation_path
+from shelfbench_baselines.device import ENGINES, check_engine, margins_for
+from shelfbench_baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
+
+# Margin of a category without training images: below all that can be reached, yet finite in any table.
+NEVER = -50.0
+TEMPERATURES = (1e-2, 1e2)
+
+
+@dataclass(frozen=True)
+class SVMSettings:
+    """Section ``svm`` of a study.
+
+    Attributes
+    ----------
+    C : tuple of float
+        Weights of the loss to choose from on `tune` (a number or a list is accepted; kept in rising order).
+    standardise : bool
+        Give each feature mean 0 and deviation 1 first.
+    intercept_scaling : float
+        The constant that stands for the intercept: the larger, the less the penalty holds the intercept back.
+    tol : float
+        Distance of each category's objective from its optimum, relative and estimated, at which it is done.
+    max_iter : int
+        Sweeps over the data at most, for one C.
+    engine : {"auto", "numpy", "cupy", "torch", "jax"}
+        What goes through the images: NumPy, on the CPU, or one of the others, on an accelerator. ``auto`` is the first
+        of those that is installed and sees one (on Linux), and NumPy where none does.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
+    """
+
+    C: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    standardise: bool = True
+    intercept_scaling: float = 1.0
+    tol: float = 1e-4
+    max_iter: int = 100
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        given: Any = self.C
+        values = list(given) if isinstance(given, (list, tuple)) else [given]
+        if not values or not all(_positive(value) for value in values):
+            raise InputError(f"svm.C is {given!r}", "give one or more positive numbers, such as [1e-4, 1e-3]")
+        if not all(1e-12 <= value <= 1e6 for value in values):
+            raise InputError(f"svm.C is {given!r}", "give numbers from 1e-12 to 1e6")
+        object.__setattr__(self, "C", tuple(sorted({float(value) for value in values})))
+        if not isinstance(self.standardise, bool):
+            raise InputError(f"svm.standardise is {self.standardise!r}", "give true or false")
+        for name in ("intercept_scaling", "tol"):
+            if not _positive(getattr(self, name)):
+                raise InputError(f"svm.{name} is {getattr(self, name)!r}", "give a positive number")
+        if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int) or self.max_iter < 1:
+            raise InputError(f"svm.max_iter is {self.max_iter!r}", "give a whole number of at least 1")
+        if self.engine not in ENGINES:
+            raise InputError(f"svm.engine is {self.engine!r}", f"choose from: {', '.join(ENGINES)}")
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+class LinearSVM:
+    """One-vs-rest linear SVM with calibrated log-probabilities.
+
+    The problem is that of ``sklearn.svm.LinearSVC`` (see `shelfbench_baselines.squared_hinge`). Two things are chosen on
+    `tune`: C, by precision (the smaller of equals; the middle of the grid where `tune` is empty), and one
+    temperature T, by the likelihood of softmax(T * margins). A category without training images is never
+    predicted.
+
+    Parameters
+    ----------
+    settings : SVMSettings
+
+    Attributes
+    ----------
+    chosen : dict
+        ``C``, ``margin_temperature`` and ``tune_precision`` (per C).
+    history : None
+    """
+
+    history: pd.DataFrame | None = None
+
+    def __init__(self, settings: SVMSettings) -> None:
+        self.settings = settings
+        self.framework, self.device = "numpy", "cpu"
+        self.batch = 0
+        self.chosen: dict[str, Any] = {}
+        self.temperature = 1.0
+
+    def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
+        """Learn from the training images and choose on `tune`.
+
+        Parameters
+        ----------
+        data : TrainingData
+        seed : int
+            Not used: the problem is convex and the method draws nothing.
+        console : Console
+
+        Raises
+        ------
+        RunError
+            If there are no training images, a label is out of range, or a feature is not finite.
+        """
+        check_engine(self.settings.engine)
+        features = np.asarray(data.features, dtype=np.float32)
+        labels = np.asarray(data.labels)
+        _check(features, labels, data.classes)
+        tune, tune_labels = np.asarray(data.tune_features, dtype=np.float32), np.asarray(data.tune_labels)
+        grid = self.settings.C if len(tune_labels) else (self.settings.C[(len(self.settings.C) - 1) // 2],)
+        precision: dict[str, float] = {}
+        if data.classes == 1:
+            width = features.shape[1]
+            self._take(np.zeros((width + 1, 1)), Standardisation(np.zeros(width), np.ones(width)), labels)
+            best_C = grid[0]
+        else:
+            problem = SquaredHinge(
+                features, labels, data.classes, self.settings.standardise, self.settings.intercept_scaling
+            )
+            settings = self.settings
+            margins, device = margins_for(settings.engine, problem, console)
+            if device is not None:
+                self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
+            with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
+                path = regularisation_path(problem, grid, settings.tol, settings.max_iter, None, bar.update, margins)
+            best = None
+            for C, solution in zip(grid, path, strict=True):
+                if solution.gap.max() > 10 * settings.tol:
+                    console.warn(
+                        f"linear SVM at C={C:g} stopped after {solution.sweeps.max()} sweeps, an "
+                        f"estimated {solution.gap.max():.1e} above the optimum; raise svm.max_iter"
+                    )
+                self._take(solution.weights, problem.standardisation, labels)
+                if len(tune_labels):
+                    precision[repr(C)] = float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels))
+                if best is None or precision[repr(C)] > precision[repr(best[0])]:
+                    best = (C, solution.weights)
+            assert best is not None
+            best_C, weights = best
+            self._take(weights, problem.standardisation, labels)
+        known = np.isin(tune_labels, labels)  # what training lacks can teach no temperature
+        self.temperature = _temperature(self._margins(tune[known]), tune_labels[known])
+        self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
+
+    def _take(self, weights: np.ndarray, standardisation: Standardisation, labels: np.ndarray) -> None:
+        self.coef = np.ascontiguousarray(weights[:-1].T, dtype=np.float32)
+        self.intercept = self.settings.intercept_scaling * weights[-1]
+        self.mean = standardisation.mean.astype(np.float32)
+        self.scale = standardisation.scale.astype(np.float32)
+        absent = np.bincount(labels, minlength=weights.shape[1]) == 0
+        self.coef[absent] = 0
+        self.intercept[absent] = NEVER
+
+    def _margins(self, features: np.ndarray) -> np.ndarray:
+        """Distances to the planes, float64, shape (n, classes)."""
+        margins = np.empty((len(features), len(self.coef)))
+        for rows in row_blocks(len(features)):
+            margins[rows] = ((features[rows] - self.mean) / self.scale) @ self.coef.T + self.intercept
+            if not np.isfinite(margins[rows]).all():
+                row = rows.start + int(np.argwhere(~np.isfinite(margins[rows]))[0, 0])
+                raise RunError(
+                    f"the features of image {row} are not finite",
+                    "compute the features again, or look for a broken network or image",
+                )
+        return margins
+
+    def _check_shapes(self) -> None:
+        classes, dimensions = self.coef.shape
+        expected = {"coef": (np.float32, (classes, dimensions)), "intercept": (np.float64, (classes,))}
+        expected |= {"mean": (np.float32, (dimensions,)), "scale": (np.float32, (dimensions,))}
+        for name, (kind, shape) in expected.items():
+            array = getattr(self, name)
+            if array.dtype != kind or array.shape != shape:
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-softmax of the margins times the temperature.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+        """
+        features = np.asarray(features, dtype=np.float32)
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise RunError(
+                f"the linear SVM takes {len(self.mean)} features, not shape {features.shape}",
+                "use the features it was fitted on",
+            )
+        return _log_softmax(self.temperature * self._margins(features))
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+        from safetensors.numpy import save_file
+
+        tensors = {"coef": self.coef, "intercept": self.intercept, "mean": self.mean, "scale": self.scale}
+        write_whole(folder / "weights.safetensors", lambda path: save_file(tensors, path))
+        write_json(
+            folder / "classifier.json",
+            {"classifier": "linear_svm", "settings": asdict(self.settings), "chosen": self.chosen},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> LinearSVM:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If a file is missing or not what `save` writes.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "weights.safetensors")
+            svm = cls(SVMSettings(**record["settings"]))
+            svm.chosen = record["chosen"]
+            # models saved by earlier versions have the older name
+            svm.temperature = float(svm.chosen.get("margin_temperature") or svm.chosen["temperature"])
+            svm.coef, svm.intercept = tensors["coef"], tensors["intercept"]
+            svm.mean, svm.scale = tensors["mean"], tensors["scale"]
+            svm._check_shapes()
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise InputError(
+                f"{folder} holds no linear SVM ({type(error).__name__}: {error})", "train it again"
+            ) from error
+        return svm
+
+
+def _check(features: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    if features.ndim != 2 or features.shape[0] != labels.shape[0]:
+        raise RunError(
+            f"features of shape {features.shape} do not fit {labels.shape[0]} labels", "give one row a label"
+        )
+    if not len(labels):
+        raise RunError("there are no training images", "look at the split")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise RunError(
+            f"training labels go from {labels.min()} to {labels.max()}, with {classes} categories",
+            "labels must be codes from 0 to categories - 1",
+        )
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Log-softmax of each row, in place."""
+    scores -= scores.max(axis=1, keepdims=True)
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return scores
+
+
+def _temperature(margins: np.ndarray, labels: np.ndarray) -> float:
+    """The T that makes softmax(T * margins) most likely (convex in T); 1 without data."""
+    from scipy.optimize import minimize_scalar
+
+    if not len(labels) or margins.shape[1] == 1:
+        return 1.0
+    own = margins[np.arange(len(labels)), labels]
+
+    def loss(log_t: float) -> float:
+        t = math.exp(log_t)
+        total = 0.0
+        for rows in row_blocks(len(labels)):
+            scaled = t * margins[rows]
+            top = scaled.max(axis=1)
+            total += float((np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - t * own[rows]).sum())
+        return total / len(labels)
+
+    bounds = tuple(math.log(value) for value in TEMPERATURES)
+    return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))

@@ -1,0 +1,181 @@
+"""What the descent must know of every row and category: slacks, and how a step along a direction changes them.
+
+Memory is that of two matrices of rows x categories, float32, for the categories of one block, filled up to `LANES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from shelfbench_baselines.squared_hinge import PIECE, SquaredHinge, row_blocks
+
+# Columns are filled up with empty ones to a multiple of this: BLAS is slower where a row ends within a vector.
+LANES = 16
+
+
+class Columns:
+    """Which column of the margins belongs to which category of a block.
+
+    Parameters
+    ----------
+    classes : int
+        Of the whole problem.
+    live : ndarray of int64, shape (k,)
+        The categories of the block.
+
+    Attributes
+    ----------
+    at : ndarray of int64, shape (k,)
+        Column of each.
+    width : int
+        Columns, a multiple of `LANES`; those of no category are empty.
+    position : ndarray of int64, shape (classes + 1,)
+        Column by category, -1 for one that is not in the block; the last is for rows of no category.
+    """
+
+    def __init__(self, classes: int, live: np.ndarray) -> None:
+        self._place(classes, live, np.arange(len(live)), _filled(len(live)))
+
+    def _place(self, classes: int, live: np.ndarray, at: np.ndarray, width: int) -> None:
+        self.at, self.width = at, width
+        self.position = np.full(classes + 1, -1)
+        self.position[live] = at
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """The last axis from categories to columns, zero in empty ones."""
+        spread = np.zeros((*values.shape[:-1], self.width), values.dtype)
+        spread[..., self.at] = values
+        return spread
+
+    def keep(self, kept: np.ndarray, live: np.ndarray) -> np.ndarray | None:
+        """Drop the categories that are not `kept` (bool, shape (k,)); `live` are those that stay.
+
+        Returns
+        -------
+        ndarray of int64 or None
+            The columns that are now the first ones; None where all stay in their place, because the fewer would be no
+            narrower.
+        """
+        at, classes = self.at[kept], len(self.position) - 1
+        narrower = _filled(len(live)) < self.width
+        if not narrower:
+            self._place(classes, live, at, self.width)
+            return None
+        self._place(classes, live, np.arange(len(live)), _filled(len(live)))
+        return at
+
+
+class Margins:
+    """Slacks ``1 - y * z.w``, before the positive part is taken, of all rows in the categories of a block.
+
+    Parameters
+    ----------
+    problem : SquaredHinge
+    live : ndarray of int64, shape (k,)
+        The categories.
+    weights : ndarray of float64, shape (d + 1, k), or None
+        Where they stand; None for zero.
+    """
+
+    def __init__(self, problem: SquaredHinge, live: np.ndarray, weights: np.ndarray | None) -> None:
+        self._problem = problem
+        self._columns = Columns(problem.classes, live)
+        self._slack = np.zeros((problem.count, self._columns.width), np.float32)
+        self._along = np.zeros_like(self._slack)
+        if weights is None:
+            self._slack[:, self._columns.at] = 1
+        else:
+            problem.forward(self._columns.spread(weights), self._columns.position, 1.0, self._slack)
+
+    def keep(self, kept: np.ndarray, live: np.ndarray) -> None:
+        """Drop the categories that are not `kept` (bool, shape (k,)); `live` are those that stay."""
+        if (columns := self._columns.keep(kept, live)) is None:
+            return
+        self._along = np.zeros((0, 0), np.float32)  # given back before there is more
+        slack = np.zeros((self._problem.count, self._columns.width), np.float32)
+
+        def copy(rows: slice) -> None:
+            slack[rows, : len(columns)] = self._slack[rows].take(columns, axis=1)
+
+        self._problem.each(copy, self._problem.parts)
+        self._slack = slack
+        self._along = np.zeros_like(slack)
+
+    def active(self, column: int) -> np.ndarray:
+        """Rows whose slack is positive in a category."""
+        return np.flatnonzero(self._slack[:, self._columns.at[column]] > 0)
+
+    def look(self, direction: np.ndarray) -> None:
+        """Note what a step of 1 along `direction`, float64 (d + 1, k), would add to the slacks."""
+        self._problem.forward(self._columns.spread(direction), self._columns.position, 0.0, self._along)
+
+    def bend(self) -> np.ndarray:
+        """Half the second derivative of the loss along the direction, float64 (k,)."""
+        return self._sums(_bend, np.zeros(len(self._columns.at)))
+
+    def slope(self, length: np.ndarray) -> np.ndarray:
+        """Half the first derivative of the loss, `length` (k,) along the direction, float64 (k,)."""
+        return self._sums(_slope, length)
+
+    def move(self, length: np.ndarray) -> None:
+        """Go `length` (k,) along the direction."""
+        step = self._columns.spread(length.astype(np.float32))
+
+        def move(part: slice) -> None:
+            for piece in self._pieces(part):
+                self._slack[piece] += self._along[piece] * step
+
+        self._problem.each(move, self._problem.parts)
+
+    def gradient(self, length: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Go `length` (k,) along the direction; gradient (d + 1, k) and value (k,) of the loss, active rows (k,)."""
+        step = None if length is None else self._columns.spread(length.astype(np.float32))
+
+        def fill(rows: slice, slack: np.ndarray) -> np.ndarray:
+            loss, active = np.zeros(self._columns.width), np.zeros(self._columns.width)
+            for piece in self._pieces(rows):
+                now, out = self._slack[piece], slack[piece.start - rows.start : piece.stop - rows.start]
+                if step is not None:
+                    np.multiply(self._along[piece], step, out=out)
+                    now += out
+                np.maximum(now, 0, out=out)
+                loss += _dots(out, out)
+                active += (out > 0).view(np.uint8).sum(axis=0, dtype=np.float32)
+            return np.stack([loss, active])
+
+        pull, sums = self._problem.back(fill, self._columns.position, self._columns.width)
+        return pull[:, self._columns.at], sums[0, self._columns.at], sums[1, self._columns.at]
+
+    def _pieces(self, rows: slice) -> Iterator[slice]:
+        return row_blocks(rows.stop, max(16, PIECE // self._columns.width), rows.start)
+
+    def _sums(self, kind: Callable[..., np.ndarray], length: np.ndarray) -> np.ndarray:
+        step = self._columns.spread(length.astype(np.float32))
+
+        def add_up(part: slice) -> np.ndarray:
+            pieces = (kind(self._slack[piece], self._along[piece], step) for piece in self._pieces(part))
+            return sum(pieces, np.zeros(len(step)))
+
+        return np.add.reduce(self._problem.each(add_up, self._problem.parts))[self._columns.at]
+
+
+def _filled(categories: int) -> int:
+    return -(-categories // LANES) * LANES
+
+
+def _bend(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
+    active = along * (slack > 0)
+    return _dots(active, active)
+
+
+def _slope(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
+    there = along * step
+    there += slack
+    return _dots(np.maximum(there, 0, out=there), along)
+
+
+def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Inner product of each column."""
+    return np.einsum("ij,ij->j", left, right)

@@ -1,0 +1,323 @@
+"""The problem of scikit-learn's ``LinearSVC``, for all categories at once.
+
+For each category, with y = +1 in it and -1 elsewhere, and z the features with a constant appended::
+
+    minimise over w:  |w|^2 / 2 + C * sum_i max(0, 1 - y_i w.z_i)^2
+
+(L2 penalty, squared hinge, the weight of the constant penalised like any other). All categories share the data,
+so their products with it are one matrix product. `shelfbench_baselines.descent` solves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from shelfbench.base.errors import RunError
+
+# Rows per matrix product: enough for BLAS, few enough that what is done to the product stays in cache.
+ROWS = 2048
+# Elements of a matrix rows x categories, or x features, that stay in a core's cache while they are worked on.
+PIECE = 2**16
+# Columns of the Gram matrix that are computed together.
+TILE = 640
+# Parts that threads share out; fixed, so that sums come out the same with any number of threads.
+PARTS = 8
+# Above this many features the Gram matrix costs more than it saves; its diagonal preconditions instead.
+GRAM_LIMIT = 4096
+# Curvatures that are this many times apart have each their inverse, and how many of those are kept.
+BASE = 4.0
+INVERSES = 4
+# Bound of a Hessian's condition above which Newton's method works in float64.
+DOUBLE_ABOVE = 1e5
+# The same for the preconditioner, which need not be exact but positive.
+DOUBLE_INVERSE_ABOVE = 1e6
+# Mean over deviation from which folding the mean into the weights would lose float32's digits.
+FAR_FROM_ZERO = 100.0
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """What is taken off and divided by before the linear function.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (d,)
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def row_blocks(stop: int, rows: int | None = None, start: int = 0) -> Iterator[slice]:
+    """Slices of at most `rows` (default `ROWS`) that cover the rows from `start` to `stop` in order."""
+    rows = rows or ROWS
+    return (slice(first, min(first + rows, stop)) for first in range(start, stop, rows))
+
+
+class SquaredHinge:
+    """One training matrix, and the one-vs-rest problems on it.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        Read in blocks of rows and never changed; copied only where a mean is far from zero, see
+        `FAR_FROM_ZERO`.
+    labels : ndarray of int64, shape (n,)
+        Codes from 0; -1 for a row that is in none of the categories.
+    classes : int
+    standardise : bool
+        Work on features of mean 0 and deviation 1 (a constant feature becomes 0).
+    constant : float
+        The constant that is appended to the features, ``intercept_scaling`` of ``LinearSVC``: the larger, the less
+        the penalty holds the intercept back.
+    """
+
+    def __init__(
+        self, features: np.ndarray, labels: np.ndarray, classes: int, standardise: bool, constant: float = 1.0
+    ) -> None:
+        self.constant = constant
+        self.labels = labels
+        self.classes = classes
+        self.count, self.dimensions = features.shape
+        self.features = features
+        self._inverses: dict[int, np.ndarray] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
+        self.parts = list(row_blocks(self.count, size))
+        with self.threads():
+            mean, deviation = self._moments()
+        if standardise:
+            deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0
+            self.standardisation = Standardisation(mean, deviation)
+        else:
+            self.standardisation = Standardisation(np.zeros_like(mean), np.ones_like(mean))
+        self._scale = self.standardisation.scale
+        self._shift = self.standardisation.mean
+        if standardise and np.abs(mean / deviation).max(initial=0.0) > FAR_FROM_ZERO:
+            self.features = features - mean.astype(np.float32)
+            self._shift, mean = np.zeros_like(mean), mean - mean.astype(np.float32)
+        with self.threads():
+            self._gram, self._diagonal = self._curvature(self.count * mean)
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Within, as many threads as BLAS would use share the work, each with a BLAS of one thread.
+
+        NumPy and SciPy bring a BLAS each, whose idle threads spin and take the cores from the other's and from what
+        is not a matrix product; measured with the machine busy, this is several times as fast.
+        """
+        import scipy.linalg  # noqa: F401  (its BLAS must be there to be limited)
+        from threadpoolctl import ThreadpoolController
+
+        controller = ThreadpoolController().select(user_api="blas")
+        count = max((library["num_threads"] for library in controller.info()), default=1)
+        with controller.limit(limits=1), ThreadPoolExecutor(count) as pool:
+            self._pool = pool
+            try:
+                yield
+            finally:
+                self._pool = None
+
+    def each(self, work: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+        """Results of `work` on every item, in order; by the threads where there are any."""
+        return list(self._pool.map(work, items) if self._pool else map(work, items))
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each feature, float64.
+
+        Raises
+        ------
+        RunError
+            If a value is not finite; names its row and column.
+        """
+
+        def add_up(part: slice) -> np.ndarray:
+            sums = np.zeros((2, self.dimensions))
+            for rows in row_blocks(part.stop, max(16, PIECE // max(1, self.dimensions)), part.start):
+                block = self.features[rows].astype(np.float64)
+                sums += block.sum(axis=0), np.einsum("ij,ij->j", block, block)
+                if not np.isfinite(sums[0]).all():
+                    row, column = np.argwhere(~np.isfinite(block))[0]
+                    raise RunError(
+                        f"feature {column} of training image {rows.start + row} is {block[row, column]}",
+                        "compute the features again, or look for a broken network or image",
+                    )
+            return sums
+
+        mean, square = np.add.reduce(self.each(add_up, self.parts)) / self.count
+        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+    def _curvature(self, edge: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Gram matrix of standardised features and constant (None if too large), and its diagonal.
+
+        `edge` is the sum of each feature, float64 (d,).
+        """
+        size = self.dimensions + 1
+        shift, scale = self._shift, self._scale
+        if self.dimensions > GRAM_LIMIT:
+            diagonal = np.zeros(size)
+            for rows in row_blocks(self.count):
+                diagonal[:-1] += np.einsum("ij,ij->j", self.features[rows], self.features[rows])
+            diagonal[:-1] = np.maximum(diagonal[:-1] - 2 * shift * edge + self.count * shift**2, 0.0) / scale**2
+            diagonal[-1] = self.count * self.constant**2
+            return None, diagonal
+        gram = np.zeros((size, size))
+
+        def multiply(tile: tuple[slice, slice]) -> None:
+            for rows in row_blocks(self.count, 4 * ROWS):
+                block = self.features[rows]
+                gram[tile] += block[:, tile[0]].T @ block[:, tile[1]]
+            gram[tile[::-1]] = gram[tile].T
+
+        tiles = list(row_blocks(self.dimensions, TILE))
+        self.each(multiply, [(left, right) for left in tiles for right in tiles if left.start <= right.start])
+        gram[:-1, :-1] -= np.outer(shift, edge)
+        gram[:-1, :-1] -= np.outer(edge - self.count * shift, shift)
+        gram[:-1, :-1] /= scale
+        gram[:-1, :-1] /= scale[:, None]
+        gram[-1, :-1] = gram[:-1, -1] = (edge - self.count * shift) / scale * self.constant
+        gram[-1, -1] = self.count * self.constant**2
+        return gram, np.diagonal(gram).copy()
+
+    def folded(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (d, k) of the features as they are, and what is added (k,), both float32."""
+        scaled = weights[:-1] / self._scale[:, None]
+        shift = self.constant * weights[-1] - self._shift @ scaled
+        return scaled.astype(np.float32), shift.astype(np.float32)
+
+    def unfolded(self, back: np.ndarray, column_sum: np.ndarray) -> np.ndarray:
+        """Gradient (d + 1, k) from products (d, k) of features and signed slacks, and the sums (k,) of those."""
+        gradient = np.empty((self.dimensions + 1, back.shape[1]))
+        gradient[:-1] = 2 * (back - self._shift[:, None] * column_sum) / self._scale[:, None]
+        gradient[-1] = 2 * self.constant * column_sum
+        return gradient
+
+    def forward(self, weights: np.ndarray, position: np.ndarray, offset: float, out: np.ndarray) -> np.ndarray:
+        """Write ``offset - y * z.w`` to `out`, float32 (n, k), for weights (d + 1, k).
+
+        `position` gives the column of each category, -1 for what has none.
+        """
+        folded, shift = self.folded(weights)
+
+        def multiply(part: slice) -> None:
+            for rows in row_blocks(part.stop, start=part.start):
+                block = np.matmul(self.features[rows], folded, out=out[rows])
+                block += shift
+                own = self.own(rows, position)
+                block[own] *= -1
+                if offset:
+                    block += np.float32(offset)
+
+        self.each(multiply, self.parts)
+        return out
+
+    def own(self, rows: slice, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where, in a block of rows, a row's own category stands."""
+        column = position[self.labels[rows]]
+        mine = np.flatnonzero(column >= 0)
+        return mine, column[mine]
+
+    def back(
+        self, fill: Callable[[slice, np.ndarray], np.ndarray], position: np.ndarray, width: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient (d + 1, width) of the sum of squared slacks, and what `fill` returns, summed.
+
+        ``fill(rows, slack)`` writes the slacks of some rows, float32 (rows, width), and returns two sums over them,
+        (2, width).
+        """
+
+        def add_up(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            back, column_sum, sums = np.zeros((self.dimensions, width)), np.zeros(width), np.zeros((2, width))
+            for rows in row_blocks(part.stop, start=part.start):
+                slack = np.empty((rows.stop - rows.start, width), np.float32)
+                sums += fill(rows, slack)
+                slack[self.own(rows, position)] *= -1
+                back += self.features[rows].T @ slack
+                column_sum += slack.sum(axis=0)
+            return back, column_sum, sums
+
+        back, column_sum, sums = (np.add.reduce(piece) for piece in zip(*self.each(add_up, self.parts), strict=True))
+        return self.unfolded(back, column_sum), sums
+
+    def precondition(self, curvature: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of `BASE` or so.
+
+        Columns whose curvatures (k,) are near the same power of `BASE` share an inverse.
+        """
+        if self._gram is None:
+            return gradient / (1 + curvature * self._diagonal[:, None])
+        power = np.rint(np.log(curvature) / np.log(BASE)).astype(int)
+        powers = np.unique(power).tolist()
+        for new in powers:
+            kept = self._inverses.pop(new, None)
+            self._inverses[new] = self._inverse(new) if kept is None else kept  # the last used stand last
+        for old in list(self._inverses)[: -max(len(powers), INVERSES)]:
+            del self._inverses[old]
+        solved = np.empty_like(gradient)
+
+        def solve(columns: np.ndarray) -> None:
+            inverse = self._inverses[power[columns[0]]]
+            solved[:, columns] = inverse @ gradient[:, columns].astype(inverse.dtype)
+
+        groups = (np.flatnonzero(power == p) for p in powers)
+        self.each(solve, [group[piece] for group in groups for piece in row_blocks(len(group), 48)])
+        return solved
+
+    def _inverse(self, power: int) -> np.ndarray:
+        """Inverse of I + BASE ** power * Gram; applied as a product, which threads can share."""
+        from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
+
+        scale, failed = BASE**power, 1
+        if scale * self._diagonal.sum() <= DOUBLE_INVERSE_ABOVE:
+            factor, failed = spotrf(self._shifted(scale, np.float32), lower=1, overwrite_a=1)
+        if failed:
+            factor, _ = dpotrf(self._shifted(scale, np.float64), lower=1, overwrite_a=1)
+        inverse, _ = (dpotri if failed else spotri)(factor, lower=1, overwrite_c=1)
+        for rows in row_blocks(len(inverse), 256):  # the upper half from the lower
+            inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
+            corner = np.tril(inverse[rows, rows])
+            inverse[rows, rows] = corner + np.tril(corner, -1).T
+        return inverse
+
+    def _shifted(self, scale: float, kind: type) -> np.ndarray:
+        """I + scale * Gram, in the order of LAPACK."""
+        assert self._gram is not None
+        matrix = np.multiply(self._gram, scale, dtype=kind, casting="same_kind").T
+        matrix[np.diag_indices_from(matrix)] += 1
+        return matrix
+
+    def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Inverse Hessian of one category, with the rows `active`, times its gradient."""
+        inputs = np.empty((len(active), self.dimensions + 1), np.float32)
+        inputs[:, :-1] = self.features[active]
+        inputs[:, :-1] -= self._shift.astype(np.float32)
+        inputs[:, :-1] /= self._scale.astype(np.float32)
+        inputs[:, -1] = self.constant
+        if 2 * C * np.vdot(inputs, inputs) > DOUBLE_ABOVE:
+            inputs = inputs.astype(np.float64)
+        if len(active) >= inputs.shape[1]:
+            hessian = inputs.T @ inputs
+            hessian *= inputs.dtype.type(2 * C)
+            hessian[np.diag_indices_from(hessian)] += 1
+            return _solve(hessian, gradient)
+        kernel = inputs @ inputs.T  # Woodbury: a system as large as there are active rows
+        kernel[np.diag_indices_from(kernel)] += 0.5 / C
+        return gradient - inputs.T @ _solve(kernel, inputs @ gradient.astype(inputs.dtype))
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    from scipy.linalg import cho_factor, cho_solve
+
+    try:
+        factor = cho_factor(matrix, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        factor = cho_factor(matrix.astype(np.float64), lower=True, check_finite=False)
+    return cho_solve(factor, right.astype(factor[0].dtype), check_finite=False)

@@ -1,0 +1,123 @@
+"""Where things are kept, and how they get there: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+
+# What new files may not be; the system tells it only by setting it.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+def cache_dir() -> Path:
+    """Folder of what can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
+    if given := os.environ.get("SHELFBENCH_CACHE"):
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("shelfbench"))
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a full or forbidden disk into one line that names the place."""
+    elsewhere = "choose another folder with --out, or with SHELFBENCH_CACHE for the cache"
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"no permission to write {error.filename or path}", elsewhere) from error
+    except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        raise InputError(f"{error.filename or path} stands where a folder or file is needed", elsewhere) from error
+    except OSError as error:
+        # NumPy's writer gives no errno
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):
+            raise _full(path) from error
+        if error.errno in (errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL):
+            raise InputError(f"cannot write {path} ({error.strerror})", elsewhere) from error
+        raise
+    except ShelfbenchError:
+        raise
+    except Exception as error:  # safetensors wraps the system's error in one of its own
+        if "No space left" in str(error):
+            raise _full(path) from error
+        raise
+
+
+def _full(path: Path) -> RunError:
+    return RunError(f"no space left on the disk while writing {path}", "free some space and run the same command again")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file aside, sync it, and rename it to its place.
+
+    Parameters
+    ----------
+    path : Path
+        The final place; its folder is made if need be.
+    write : callable
+        Called with a temporary path of the same suffix in the same folder.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    RunError
+        If the disk is full.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+        try:
+            write(aside)
+            with open(aside, "rb+") as handle:
+                os.fsync(handle.fileno())
+            aside.chmod(0o666 & ~_UMASK)  # safetensors lets none but the owner read
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+class LineFeeds:
+    """A file for a writer of CSV that ends its lines by CR LF, and so quotes both: here LF alone ends them.
+
+    Python's writer quotes a carriage return only where its own lines end by one, and readers take one for an end.
+    """
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+
+    def write(self, line: str) -> None:
+        """Write one line."""
+        self._handle.write(line.removesuffix("\r\n") + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON (indented, keys in the order given), whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content (SHA-256, hexadecimal)."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """Hash of a JSON-able value, independent of the order of keys (32 hexadecimal digits)."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,236 @@
+"""The command ``shelfbench``: one function per verb, each importing what it needs, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.cli.arguments import parser
+
+if TYPE_CHECKING:
+    from shelfbench.base.console import Console
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Run a study and print Table 4."""
+    from shelfbench.run.comparison import run_study
+    from shelfbench.study.read import parse_setting, read_study
+
+    overrides = [parse_setting(text) for text in options.set]
+    if options.dataset is not None:
+        overrides.append((["dataset", "name"], options.dataset.rstrip("/") or options.dataset))
+    if options.backend:
+        overrides.append((["backends"], options.backend))
+    if options.seed is not None:
+        overrides.append((["seed"], options.seed))
+    study = read_study(options.study, overrides)
+    out = options.out or Path("results") / study.name
+    console.log(f"study {study.name}: {study.title}")
+    command = shlex.join(["shelfbench", *(options.arguments)])
+    print(run_study(study, options.data, out, options.workers, console, command))
+    page = out / "report.html"
+    console.log(f"results: {page if page.is_file() else out}")
+
+
+def plan(options: argparse.Namespace, console: Console) -> None:
+    """Tell what a study will take before it runs."""
+    from shelfbench.cost.plan import plan_study, plan_text
+    from shelfbench.study.read import parse_setting, read_study
+
+    overrides = [parse_setting(text) for text in options.set]
+    if options.dataset is not None:
+        overrides.append((["dataset", "name"], options.dataset.rstrip("/") or options.dataset))
+    if options.backend:
+        overrides.append((["backends"], options.backend))
+    study = read_study(options.study, overrides)
+    found = plan_study(study, options.data, options.workers, console, images=options.images or 0, again=options.again)
+    print(plan_text(found))
+
+
+def report(options: argparse.Namespace, console: Console) -> None:
+    """Make tables, figures and page again from a run directory."""
+    from shelfbench.report.build import report_again
+
+    print(report_again(options.directory, console))
+    console.log(f"results: {options.directory}")
+
+
+def compare(options: argparse.Namespace, console: Console) -> None:
+    """Compare two backends of a run, or all."""
+    from shelfbench.report.comparison import compare_text
+
+    named = [name for name in (options.first, options.second) if name is not None]
+    print(
+        compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
+    )
+
+
+def claims(options: argparse.Namespace, console: Console) -> None:
+    """Hold the papers' numbers against what was measured."""
+    from shelfbench.report.ledger import write_claims
+
+    print(write_claims(options.directory, console))
+
+
+def decide(options: argparse.Namespace, console: Console) -> int:
+    """Decide whether a backend of a run may be switched on, and write the decision."""
+    from shelfbench.decision.deciding import choice, decide_run
+
+    command = shlex.join(["shelfbench", *options.arguments])
+    text, code = decide_run(options.directory, options.backend, options.out, choice(options), command, console)
+    print(text)
+    return code
+
+
+def classify(options: argparse.Namespace, console: Console) -> None:
+    """Classify products by a decision."""
+    from shelfbench.decision.classifying import classify as run_classify
+    from shelfbench.decision.classifying import columns
+
+    settings = columns(options.set)
+    run_classify(options.decision, options.paths, settings, options.out, options.format, options.workers, console)
+
+
+def datasets(options: argparse.Namespace, console: Console) -> None:
+    """List the named datasets and where they are."""
+    from shelfbench.data.datasets import find_named, named_datasets
+
+    for name, dataset in named_datasets().items():
+        where = None if dataset.method == "generate" else find_named(name, None)
+        place = (
+            "made on this machine when a run needs it"
+            if dataset.method == "generate"
+            else (f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
+        )
+        print(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
+
+
+def backends(options: argparse.Namespace, console: Console) -> None:
+    """List the installed backends."""
+    from shelfbench.plugins.backend import available, find
+
+    names = available()
+    width = max(map(len, names), default=0)
+    for name in names:
+        try:
+            summary = find(name).summary
+        except ShelfbenchError as error:
+            summary = f"not usable: {error.message}"
+        print(f"{name:{width}}  {summary}")
+
+
+def fetch(options: argparse.Namespace, console: Console) -> None:
+    """Download a named dataset."""
+    from shelfbench.data.datasets import fetch as fetch_dataset
+
+    print(fetch_dataset(options.name, console))
+
+
+def generate(options: argparse.Namespace, console: Console) -> None:
+    """Write a generated catalogue into a folder."""
+    from shelfbench.base.storage import storage_errors
+    from shelfbench.generator import GeneratorSettings
+    from shelfbench.generator import generate as write_catalogue
+    from shelfbench.study.read import build_section, parse_setting
+
+    table = {}
+    for text in options.set:
+        path, value = parse_setting(text)
+        if path[0] == "generated" and len(path) == 2:
+            path = path[1:]
+        if len(path) != 1:
+            raise InputError(
+                f"--set {text!r} is no setting of the generated catalogue", "write for example --set books=false"
+            )
+        table[path[0]] = value
+    for name in ("products", "counts", "seed"):
+        if getattr(options, name) is not None:
+            table[name] = getattr(options, name)
+    settings = build_section(GeneratorSettings, table, "generated", "generate")
+    target = options.directory
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is not an empty folder", "name a new one")
+    with storage_errors(target):
+        write_catalogue(target, settings, console, options.workers)
+    print(target)
+
+
+VERBS = {
+    "run": run,
+    "plan": plan,
+    "report": report,
+    "compare": compare,
+    "claims": claims,
+    "decide": decide,
+    "classify": classify,
+    "datasets": datasets,
+    "backends": backends,
+    "fetch": fetch,
+    "generate": generate,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after ``shelfbench``; by default those of the process.
+
+    Returns
+    -------
+    int
+        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE; 130 for Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = parser().parse_args(words)
+        options.arguments = words
+        from shelfbench.base.console import Console
+
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character is no reason to fail
+            sys.stdout.reconfigure(errors="backslashreplace")
+        code = VERBS[options.verb](options, Console(options.quiet))
+        if sys.stdout is not None:  # it may have been closed
+            sys.stdout.flush()
+        return int(code or 0)
+    except ShelfbenchError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        again = "starts anew" if words[:1] in (["classify"], ["decide"]) else "goes on where it was"
+        return _say(f"stopped; the same command {again}", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _say(str(RunError("out of memory", "use fewer products or categories, or a machine with more")), 1)
+    except OSError as error:
+        if error.filename is None:
+            return _defect(error)
+        return _say(f"{error.filename}: {error.strerror}; correct the path", 2)
+    except Exception as error:
+        return _defect(error)
+
+
+def _defect(error: Exception) -> int:
+    if os.environ.get("SHELFBENCH_DEBUG"):
+        raise error
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    return _say(f"unexpected {type(error).__name__}: {reason}; this is a defect: SHELFBENCH_DEBUG=1 shows where", 1)
+
+
+def _say(message: str, code: int) -> int:
+    print("shelfbench: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What things take: timing, plan, trial measurements."""

@@ -1,0 +1,186 @@
+"""What the experiment ``timing`` measured on a device, and the file that holds it; needs neither pandas nor Keras."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import write_json
+from shelfbench.cost.timing import MILLION, STAGES
+
+_WHAT = "shelfbench timing"
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A stage that was repeated, the device being waited for at both ends of every repetition.
+
+    Attributes
+    ----------
+    stage : str
+        A key of `STAGES`.
+    way : str
+        Where a batch comes from (``resident``: it lies in the device's memory; ``jpeg``: decoded ahead of the
+        device), how the steps of a head run (``ordinary``: one call of the framework a batch; ``on device``: all in
+        one compiled call), or what decodes (``threads``, ``processes``).
+    images, steps : int
+        Of one repetition.
+    first : float
+        Seconds of the first call, compilation included; 0 where an earlier way has compiled it.
+    warm_up : float
+        Seconds of what ran between the first call and the first repetition.
+    seconds : tuple of float
+        Of each repetition.
+    waited : tuple of float
+        Seconds of each that the device waited for data; empty where nothing is fed.
+    """
+
+    stage: str
+    way: str
+    images: int
+    steps: int
+    first: float
+    warm_up: float
+    seconds: tuple[float, ...]
+    waited: tuple[float, ...] = ()
+
+    def quantile(self, share: float) -> float:
+        """Seconds of a repetition: the median at .5, the quartiles at .25 and .75."""
+        return float(np.quantile(self.seconds, share))
+
+    def per_million(self, share: float = 0.5) -> float:
+        """Seconds for a million images."""
+        return self.quantile(share) / self.images * MILLION
+
+    @property
+    def rate(self) -> float:
+        """Images a second (median)."""
+        return self.images / self.quantile(0.5)
+
+    @property
+    def waited_share(self) -> float:
+        """Share of the time that the device waited for data; NaN where nothing is fed."""
+        return sum(self.waited) / sum(self.seconds) if self.waited else float("nan")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that the experiment ``timing`` measured, or failed to.
+
+    Attributes
+    ----------
+    name : str
+        ``decode``, ``full NETWORK``, ``head UNITS`` or ``extract NETWORK``.
+    status, reason : str
+        ``done`` or ``failed``, and why.
+    pixels, batch : int
+    precision : str
+        Keras' name: ``float32``, ``mixed_bfloat16``.
+    parameters : int
+        Trainable ones.
+    multiply_accumulates : int
+        Of one image's way forward.
+    memory_mib : float
+        At its peak.
+    memory_of : str
+        ``device``, or ``process`` where the framework does not tell.
+    measured : tuple of Repeated
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    pixels: int = 0
+    batch: int = 0
+    precision: str = ""
+    parameters: int = 0
+    multiply_accumulates: int = 0
+    memory_mib: float = 0.0
+    memory_of: str = ""
+    measured: tuple[Repeated, ...] = ()
+
+    def way(self, name: str) -> Repeated | None:
+        """What was measured in one way, if it was."""
+        return next((found for found in self.measured if found.way == name), None)
+
+
+@dataclass(frozen=True)
+class MatrixPeak:
+    """What the device makes of a large square matrix product, in FLOP/s: median and quartiles."""
+
+    precision: str
+    side: int
+    flops: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All that was measured on one device: ``device.json``.
+
+    Attributes
+    ----------
+    device, kind : str
+        Its name, and ``gpu`` or ``cpu``.
+    engine : str
+        The engine under Keras.
+    machine, versions, settings : dict
+    peaks : tuple of MatrixPeak
+    parts : tuple of Part
+        In the order in which they were measured.
+    """
+
+    device: str
+    kind: str
+    engine: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    peaks: tuple[MatrixPeak, ...]
+    parts: tuple[Part, ...] = ()
+
+    def part(self, name: str) -> Part | None:
+        """One part, if it was measured or failed."""
+        return next((part for part in self.parts if part.name == name), None)
+
+    def peak(self, precision: str) -> MatrixPeak | None:
+        """The peak of the type in which a precision multiplies."""
+        kind = precision.removeprefix("mixed_")
+        return next((peak for peak in self.peaks if peak.precision == kind), None)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        write_json(path, {"what": _WHAT, **asdict(self)})
+
+
+def read_measurements(path: Path) -> Measurements | None:
+    """Read what `Measurements.write` wrote; None for JSON of another kind.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or values.pop("what", "") != _WHAT:
+            return None
+        peaks = tuple(MatrixPeak(**peak) for peak in values.pop("peaks"))
+        parts = []
+        for part in values.pop("parts"):
+            measured = tuple(
+                Repeated(**{**found, "seconds": tuple(found["seconds"]), "waited": tuple(found["waited"])})
+                for found in part.pop("measured")
+            )
+            if any(found.stage not in STAGES or not found.seconds or found.images < 1 for found in measured):
+                raise ValueError("a stage without times")
+            parts.append(Part(**part, measured=measured))
+        return Measurements(**values, peaks=peaks, parts=tuple(parts))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as measurements ({error})", "delete it and measure again") from None

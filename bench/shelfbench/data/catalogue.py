@@ -1,0 +1,175 @@
+"""A catalogue: products, their images, their place in the taxonomy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+
+DIGEST = np.dtype("V16")
+
+
+class ImageBytes(Protocol):
+    """Encoded images by number. Must be picklable; opens its files when first read in a process."""
+
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        """Count the images."""
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Read the encoded bytes of some images; quickest where `indices` ascend."""
+
+    def where(self, index: int) -> str:
+        """Name the file and record of one image, for messages."""
+
+    def identity(self) -> bytes | None:
+        """Hash of where every image stands in `files`, in order; None where that says nothing of its content."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category.
+
+    Attributes
+    ----------
+    key : str
+        What identifies it (an id, a folder, a column's value).
+    name : str
+        What people call it; need not be unique.
+    levels : tuple of str
+        Names of the levels above it, the highest first.
+    """
+
+    key: str
+    name: str
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of products, any number to each.
+
+    Attributes
+    ----------
+    names : tuple of str
+        ``column=value``, in the order of their codes.
+    start : ndarray of int64, shape (products + 1,)
+        Where the labels of each product begin in `code`.
+    code : ndarray of int32
+        Codes into `names`, ascending within a product.
+    """
+
+    names: tuple[str, ...]
+    start: np.ndarray
+    code: np.ndarray
+
+    def targets(self, products: np.ndarray) -> np.ndarray:
+        """Give which product carries which label: bool, shape (len(products), labels)."""
+        counts = np.diff(self.start)[products]
+        row = np.repeat(np.arange(len(products)), counts)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        result = np.zeros((len(products), len(self.names)), bool)
+        result[row, self.code[self.start[products][row] + within]] = True
+        return result
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Products and their images.
+
+    Attributes
+    ----------
+    name : str
+        Name or path of the dataset.
+    categories : tuple of Category
+        In the order of their codes.
+    product_id : ndarray of int64 or object, shape (products,)
+        Unique.
+    product_category : ndarray of int32, shape (products,)
+        Codes into `categories`.
+    image_product : ndarray of int32, shape (images,)
+        Index of the product of each image, ascending.
+    images : ImageBytes
+        The encoded images, in the same order.
+    split : ndarray of str, shape (products,), or None
+        'train', 'validation' or 'test' where the data brings a split.
+    unlabelled : int
+        Products left out because they have no category.
+    notes : tuple of str
+        What the reader has to say of the data (a tail that was cut off ...).
+    labels : Labels or None
+        Where the dataset's settings name columns of labels.
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+    product_id: np.ndarray
+    product_category: np.ndarray
+    image_product: np.ndarray
+    images: ImageBytes
+    split: np.ndarray | None = None
+    unlabelled: int = 0
+    notes: tuple[str, ...] = field(default=())
+    labels: Labels | None = None
+
+    def __post_init__(self) -> None:
+        """Check what every reader must have got right."""
+        if len(self.product_id) == 0:
+            raise InputError(
+                f"{self.name} holds no product with an image and a category", "check the path and the columns"
+            )
+        if len(self.images) != len(self.image_product):
+            raise ValueError("images and image_product differ in length")
+        if np.any(np.diff(self.image_product) < 0):
+            raise ValueError("image_product must ascend")
+
+
+def digest(data: bytes) -> bytes:
+    """Hash of the content of one image (BLAKE2b, 16 bytes)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Cut indices into pieces of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+@dataclass(frozen=True)
+class ProductTable:
+    """Rows of a reader, one an image, gathered into products (see `gather_products`)."""
+
+    product_id: np.ndarray
+    product_row: np.ndarray
+    image_product: np.ndarray
+    image_row: np.ndarray
+
+
+def gather_products(product_ids: np.ndarray) -> ProductTable:
+    """Gather rows that carry one image each into products, products in order of first appearance.
+
+    Parameters
+    ----------
+    product_ids : ndarray, shape (rows,)
+        The product of each row.
+
+    Returns
+    -------
+    ProductTable
+        `product_row` is the first row of each product; `image_row` the row of each image once images are sorted by
+        product, rows of one product staying in order.
+    """
+    import pandas as pd
+
+    codes, unique = pd.factorize(product_ids)
+    order = np.argsort(codes, kind="stable")
+    first = np.full(len(unique), len(codes), np.int64)
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    return ProductTable(np.asarray(unique), first, codes[order].astype(np.int32), order)

@@ -1,0 +1,281 @@
+"""Datasets by name or path: where they are looked for, how they are opened, how they are fetched."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.storage import cache_dir, fingerprint, storage_errors
+from shelfbench.data.catalogue import Catalogue
+from shelfbench.data.sources.cdiscount import read_bson
+from shelfbench.data.sources.folder import read_folder
+from shelfbench.data.sources.parquet import read_parquet
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.generator import GeneratorSettings
+
+
+@dataclass(frozen=True)
+class NamedDataset:
+    """One table of ``datasets.toml``.
+
+    Attributes
+    ----------
+    name, title, about, homepage, licence, size : str
+        For people.
+    method : {'generate', 'huggingface', 'kaggle'}
+        How it is fetched.
+    repository, revision : str
+        Where from.
+    patterns : tuple of str
+        The files to fetch.
+    files : tuple of str
+        Patterns that must each match in a folder that holds it.
+    products, images : int
+        What the whole of it holds; 0 where that is a matter of settings.
+    category, product_id : str
+    levels : tuple of str
+        Its columns, where they differ from the defaults.
+    """
+
+    name: str
+    title: str
+    about: str
+    licence: str
+    method: str
+    files: tuple[str, ...]
+    homepage: str = ""
+    size: str = ""
+    repository: str = ""
+    revision: str = ""
+    patterns: tuple[str, ...] = ()
+    products: int = 0
+    images: int = 0
+    category: str = ""
+    product_id: str = ""
+    levels: tuple[str, ...] = ()
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether a folder holds it."""
+        return folder.is_dir() and all(any(folder.glob(pattern)) for pattern in self.files)
+
+
+def named_datasets() -> dict[str, NamedDataset]:
+    """Give the declared datasets by name."""
+    text = Path(__file__).with_name("datasets.toml").read_text(encoding="utf-8")
+    datasets = {}
+    for name, table in tomllib.loads(text).items():
+        values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in table.items()}
+        datasets[name] = NamedDataset(name=name, **values)
+    return datasets
+
+
+def find_named(name: str, data: Path | None) -> Path | None:
+    """Look for a named dataset in ``--data``, ``$SHELFBENCH_DATA/NAME`` and the cache; None where it is in none.
+
+    Raises
+    ------
+    InputError
+        If ``--data`` is given and does not hold it.
+    """
+    dataset = named_datasets()[name]
+    if data is not None:
+        for folder in (data, data / name, data / "data"):
+            if dataset.is_in(folder):
+                return folder
+        problem = "does not exist" if not data.exists() else f"does not hold {name} ({', '.join(dataset.files)})"
+        raise InputError(f"--data {data} {problem}", "correct the path, or leave --data out to look elsewhere")
+    shared = os.environ.get("SHELFBENCH_DATA")
+    candidates = [Path(shared).expanduser() / name] if shared else []
+    for folder in [*candidates, cache_dir() / "datasets" / name, cache_dir() / "datasets" / name / "data"]:
+        if dataset.is_in(folder):
+            return folder
+    return None
+
+
+def _place_by_hand(dataset: NamedDataset) -> str:
+    return (
+        f"download {', '.join(dataset.patterns)} from {dataset.homepage} and put them into "
+        f"{cache_dir() / 'datasets' / dataset.name}, or name their folder with --data"
+    )
+
+
+def fetch(name: str, console: Console) -> Path:
+    """Download a named dataset into the cache, or find it there.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the package that fetches it is not installed.
+    RunError
+        If no network answers, or access is refused; says where to put which files.
+    """
+    datasets = named_datasets()
+    if name not in datasets:
+        raise InputError(f"unknown dataset {name!r}", f"choose from: {', '.join(datasets)}")
+    dataset = datasets[name]
+    if dataset.method == "generate":
+        raise InputError(f"{name} needs no download", "a run makes it; to look at it: shelfbench generate DIR")
+    if (found := find_named(name, None)) is not None:
+        console.log(f"{name} is already at {found}")
+        return found
+    target = cache_dir() / "datasets" / name
+    console.log(f"fetching {dataset.title} ({dataset.size}); licence: {dataset.licence}")
+    try:
+        with storage_errors(target):
+            target.mkdir(parents=True, exist_ok=True)
+            if dataset.method == "huggingface":
+                from huggingface_hub import snapshot_download
+
+                snapshot_download(
+                    dataset.repository,
+                    repo_type="dataset",
+                    revision=dataset.revision,
+                    allow_patterns=list(dataset.patterns),
+                    local_dir=target,
+                )
+            else:
+                import kagglehub
+
+                for pattern in dataset.patterns:
+                    shutil.copy2(kagglehub.competition_download(dataset.repository, path=pattern), target / pattern)
+    except ImportError as error:
+        raise InputError(
+            f"fetching {name} needs the package {error.name}", "python -m pip install 'shelfbench[fetch]'"
+        ) from error
+    except (InputError, RunError):
+        raise
+    except Exception as error:  # either hub raises its own kinds for no network, no rights, no such file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(
+            f"{name} could not be fetched ({type(error).__name__}: {reason[:200]})", _place_by_hand(dataset)
+        ) from error
+    if (found := find_named(name, None)) is None:
+        raise RunError(f"the download of {name} into {target} is not whole", _place_by_hand(dataset))
+    return found
+
+
+def _generated(settings: GeneratorSettings, workers: int, console: Console) -> Path:
+    """Give the folder of the generated catalogue of these settings, made if it is not in the cache."""
+    from shelfbench.generator import generate
+    from shelfbench.generator.write import VERSION
+
+    described = dataclasses.asdict(settings)
+    if settings.counts and Path(settings.counts).is_file():
+        described["counts"] = Path(settings.counts).read_text(encoding="utf-8")
+    folder = cache_dir() / "generated" / fingerprint([VERSION, described])
+    if not (folder / "generator.json").exists():
+        generate(folder, settings, console, workers)
+    return folder
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+
+
+def open_path(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Open a catalogue at a path, by its format.
+
+    Parameters
+    ----------
+    path : Path
+        A ``*.bson`` or Parquet file, or a folder of Parquet shards, of one BSON file, or of images.
+    name : str
+        Name for messages and the record.
+    settings : DatasetSettings
+    console : Console
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or nothing known, at the path.
+    """
+    try:
+        if not path.exists():
+            raise InputError(
+                f"{path} does not exist", "correct the path, or see shelfbench datasets for the named ones"
+            )
+        if not path.is_dir():
+            if path.suffix == ".bson":
+                return read_bson(path, name, settings.truncated, console)
+            if path.suffix == ".parquet":
+                return read_parquet([path], name, settings)
+            raise InputError(f"{path} is no catalogue", "give a *.bson or *.parquet file, or a folder")
+        bson = sorted(path.glob("*.bson"))
+        if len(bson) > 1:
+            raise InputError(
+                f"{path} holds several BSON files ({', '.join(file.name for file in bson)})", "name one of them"
+            )
+        if bson:
+            return read_bson(bson[0], name, settings.truncated, console)
+        shards = [file for file in _parquet_files(path) if file.name != "metadata.parquet"]
+        if shards:
+            return read_parquet(shards, name, settings)
+        return read_folder(path, name, settings)
+    except PermissionError as error:
+        raise InputError(f"no permission to read {error.filename}", "change its rights") from None
+
+
+def open_dataset(
+    settings: DatasetSettings, generated: GeneratorSettings, data: Path | None, workers: int, console: Console
+) -> tuple[Catalogue, NamedDataset | None]:
+    """Open the dataset of a study.
+
+    Parameters
+    ----------
+    settings : DatasetSettings
+        Its `name` is a named dataset or a path; a folder of the same name in the working directory does not hide a
+        named dataset (write ``./NAME``).
+    generated : GeneratorSettings
+        Settings of the generated catalogue.
+    data : Path or None
+        ``--data``.
+    workers : int
+        Processes for generating.
+    console : Console
+
+    Returns
+    -------
+    Catalogue
+    NamedDataset or None
+        Its declaration, for a named one.
+    """
+    datasets = named_datasets()
+    if settings.name not in datasets:
+        try:
+            path = Path(settings.name).expanduser()
+        except RuntimeError as error:
+            raise InputError(f"{settings.name}: {error}", "write the whole path") from None
+        if data is not None and not path.exists():
+            path = data / settings.name
+        if not path.exists() and os.sep not in settings.name:
+            raise InputError(
+                f"no dataset {settings.name!r}",
+                f"choose from {', '.join(datasets)}, or give the path of a *.bson, Parquet files or a folder",
+            )
+        return open_path(path, settings.name, settings, console), None
+    named = datasets[settings.name]
+    if named.method == "generate":
+        if data is not None:
+            raise InputError(f"--data {data} means nothing to the generated catalogue", "name a dataset with --dataset")
+        folder = _generated(generated, workers, console)
+    else:
+        folder = find_named(named.name, data) or fetch(named.name, console)
+    defaults = DatasetSettings()
+    changed = {
+        name: getattr(named, name)
+        for name in ("category", "product_id", "levels")
+        if getattr(named, name) and getattr(settings, name) == getattr(defaults, name)
+    }
+    catalogue = open_path(folder, named.name, dataclasses.replace(settings, **changed), console)
+    if named.products and len(catalogue.product_id) + catalogue.unlabelled != named.products:
+        console.warn(
+            f"{folder} holds {len(catalogue.product_id):,} products; the whole of {named.name} holds {named.products:,}"
+        )
+    return catalogue, named

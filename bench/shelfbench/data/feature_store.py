@@ -1,0 +1,304 @@
+"""The feature store: features computed once per (image, preprocessing, network, weights), resumed, verified.
+
+A folder of the cache per key (everything that changes features apart from the image); in it, segments that appear whole
+or not at all, each with the content hashes of its images, their features, and why some have none. A row is found by the
+hash of the encoded bytes, so any dataset, split or study that meets the same image again finds its features.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+import zipfile
+import zlib
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
+from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
+from shelfbench.data.images import ImageSettings
+from shelfbench.plugins.backend import FeatureExtractor
+
+# Images per segment: what a kill can cost.
+SEGMENT_IMAGES = 2048
+STORE_VERSION = 1
+# What reading a damaged file of arrays or of JSON may raise.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
+    """Hash every image of a catalogue; kept in the cache while its files do not change.
+
+    Returns
+    -------
+    ndarray of V16, shape (images,)
+    """
+    images = catalogue.images
+    identity = images.identity()
+    kept = None
+    if identity is not None:
+        stats = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in images.files]
+        kept = cache_dir() / "digests" / f"{fingerprint([stats, identity.hex()])}.npz"
+        if kept.exists():
+            try:
+                with np.load(kept, allow_pickle=False) as stored:
+                    digests, checksum = stored["digests"], int(stored["checksum"])
+                if digests.shape == (len(images),) and digests.dtype == DIGEST and zlib.crc32(digests.data) == checksum:
+                    return digests
+                raise ValueError("its checksum differs")
+            except _DAMAGED as error:
+                console.warn(f"{kept} is damaged ({error}) and is made again")
+    result = np.empty(len(images), DIGEST)
+    with console.progress(len(images), "hashing images") as bar:
+        for part in chunks(np.arange(len(images)), 1024):
+            result[part] = np.frombuffer(b"".join(map(digest, images.read(part))), DIGEST)
+            bar.update(len(part))
+    if kept is not None:
+        write_whole(kept, lambda aside: _save_digests(aside, result))
+    return result
+
+
+def _save_digests(path: Path, digests: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.savez(handle, digests=digests, checksum=np.asarray(zlib.crc32(digests.data)))
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.save(handle, array)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of some images of a catalogue.
+
+    Attributes
+    ----------
+    matrix : ndarray of float32, shape (images, dimensions)
+        Rows of unreadable images are zero; see `readable`.
+    readable : ndarray of bool, shape (images,)
+    reasons : dict of int to str
+        Why an image is unreadable, by its position here.
+    seconds : float
+        What computing them cost when it was done (decoding included).
+    computed : int
+        How many distinct images were computed now.
+    cached : bool
+        Whether any of them came from the store.
+    """
+
+    matrix: np.ndarray
+    readable: np.ndarray
+    reasons: dict[int, str]
+    seconds: float
+    computed: int
+    cached: bool
+
+
+@dataclass
+class _Segment:
+    """One file of the store, and its index."""
+
+    path: Path
+    digests: np.ndarray
+    seconds: float
+    checksum: int
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class FeatureStore:
+    """Features on disk for one extractor and one way of squaring images.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+    images : ImageSettings
+    console : Console
+    workers : int
+        Threads that decode.
+    root : Path, optional
+        Where stores are kept; by default ``features`` in the user's cache.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        images: ImageSettings,
+        console: Console,
+        workers: int,
+        root: Path | None = None,
+    ) -> None:
+        self._extractor, self._images, self._console, self._workers = extractor, images, console, workers
+        self.key: dict[str, Any] = {
+            "version": STORE_VERSION,
+            "images": images.describe(),
+            "pixels": extractor.pixels,
+            "dimensions": extractor.dimensions,
+            "extractor": extractor.name,
+            "settings": extractor.describe(),
+        }
+        self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
+
+    def _segments(self) -> list[_Segment]:
+        found = []
+        for meta in sorted(self.folder.glob("*.json")):
+            if meta.name == "key.json":
+                continue
+            try:
+                record = json.loads(meta.read_text(encoding="utf-8"))
+                digests = np.load(meta.with_suffix(".digests.npy"), allow_pickle=False)
+                path = meta.with_suffix(".features.npy")
+                if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:
+                    raise ValueError("incomplete")
+                found.append(_Segment(path, digests, record["seconds"], record["checksum"], record["failures"]))
+            except _DAMAGED as error:
+                self._console.warn(f"features in {meta} are damaged ({error}) and are computed again")
+                meta.unlink(missing_ok=True)
+        return found
+
+    def _load(self, segment: _Segment) -> np.ndarray | None:
+        """Read and verify a segment; None, and the segment removed, where it does not hold what was written."""
+        try:
+            rows = np.load(segment.path, allow_pickle=False)
+            if zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum and len(rows) == len(segment.digests):
+                return rows
+        except _DAMAGED:
+            pass
+        self._console.warn(f"features in {segment.path} do not match their checksum and are computed again")
+        segment.path.with_name(segment.path.name.replace(".features.npy", ".json")).unlink(missing_ok=True)
+        return None
+
+    def _append(self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float) -> None:
+        stem = self.folder / uuid.uuid4().hex
+        write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
+        write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
+        # last, because a segment exists once its record does
+        write_json(
+            stem.with_suffix(".json"),
+            {
+                "seconds": seconds,
+                "images": len(digests),
+                "failures": failures,
+                "checksum": zlib.crc32(rows.data),
+                "digests_checksum": zlib.crc32(np.ascontiguousarray(digests).data),
+            },
+        )
+
+    def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:
+        """Compute features of the images `missing` (ascending) and append them, a segment at a time."""
+        extractor = self._extractor
+        parts = list(chunks(missing, SEGMENT_IMAGES))
+        # one stream over all segments: decoding goes on while one is written, and does not start anew with the next
+        decoded = decoded_ahead(
+            images,
+            (batch for part in parts for batch in chunks(part, extractor.batch)),
+            extractor.pixels,
+            self._images.fit,
+            self._workers,
+            then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
+        )
+        with self._console.progress(len(missing), f"{extractor.name}: features") as bar, closing(decoded):
+            for part in parts:
+                started = time.perf_counter()
+                rows = np.zeros((len(part), extractor.dimensions), np.float32)
+                failures: dict[str, str] = {}
+                done = 0
+                while done < len(part):
+                    count, pixels, reasons = next(decoded)
+                    where = np.arange(done, done + count)
+                    done += count
+                    good = np.setdiff1d(np.arange(count), list(reasons))
+                    values = extractor.extract(pixels)
+                    if values.shape != (len(good), extractor.dimensions):
+                        raise InputError(
+                            f"{extractor.name} gave features of shape {values.shape} for {len(good)} images",
+                            f"it promises {extractor.dimensions} dimensions",
+                        )
+                    rows[where[good]] = values
+                    failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
+                    bar.update(count)
+                self._append(digests[part], rows, failures, time.perf_counter() - started)
+
+    def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
+        """Give the features of some images, computing those that the store lacks.
+
+        Parameters
+        ----------
+        catalogue : Catalogue
+        indices : ndarray of int, shape (n,)
+            Images of the catalogue.
+        digests : ndarray of V16, shape (images of the catalogue,)
+            From `image_digests`.
+
+        Raises
+        ------
+        RunError, InputError
+            If the cache cannot be written to.
+        """
+        if not (self.folder / "key.json").exists():
+            with storage_errors(self.folder):
+                write_json(self.folder / "key.json", self.key)
+        wanted, first, inverse = np.unique(digests[indices], return_index=True, return_inverse=True)
+        matrix = np.zeros((len(wanted), self._extractor.dimensions), np.float32)
+        have = np.zeros(len(wanted), bool)
+        failures: dict[str, str] = {}
+        seconds = self._fill(wanted, matrix, have, failures)
+        computed = int((~have).sum())
+        if computed:
+            self._compute(catalogue.images, np.sort(np.asarray(indices)[first[~have]]), digests)
+            seconds += self._fill(wanted, matrix, have, failures)
+        unreadable = (
+            {
+                position: failures[name]
+                for position, name in enumerate(value.tobytes().hex() for value in wanted)
+                if name in failures
+            }
+            if failures
+            else {}
+        )
+        readable_wanted = np.ones(len(wanted), bool)
+        readable_wanted[list(unreadable)] = False
+        readable = readable_wanted[inverse]
+        reasons = {int(i): unreadable[int(inverse[i])] for i in np.flatnonzero(~readable)}
+        if len(wanted) == len(indices):  # no duplicates: put the rows into order without a second copy of them
+            _permute_rows(matrix, inverse)
+        else:
+            matrix = matrix[inverse]
+        return Features(matrix, readable, reasons, seconds, computed, computed < len(wanted))
+
+    def _fill(self, wanted: np.ndarray, matrix: np.ndarray, have: np.ndarray, failures: dict[str, str]) -> float:
+        """Copy rows of the store into `matrix` where `have` is not yet set; seconds that those rows once cost."""
+        seconds = 0.0
+        for segment in self._segments():
+            position = np.minimum(np.searchsorted(wanted, segment.digests), len(wanted) - 1)
+            useful = (wanted[position] == segment.digests) & ~have[position]
+            if not useful.any() or (rows := self._load(segment)) is None:
+                continue
+            matrix[position[useful]] = rows[useful]
+            have[position[useful]] = True
+            failures.update(segment.failures)
+            seconds += segment.seconds * float(useful.mean())
+        return seconds
+
+
+def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:
+    """Do ``matrix[:] = matrix[inverse]`` for a permutation, in place, cycle by cycle."""
+    done = np.zeros(len(inverse), bool)
+    for start in range(len(inverse)):
+        if done[start]:
+            continue
+        held, at = matrix[start].copy(), start
+        while inverse[at] != start:
+            matrix[at] = matrix[inverse[at]]
+            done[at] = True
+            at = int(inverse[at])
+        matrix[at] = held
+        done[at] = True

@@ -1,0 +1,206 @@
+"""Encoded bytes to square pixels, as a person sees them; what cannot be read says why."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import PIL
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from shelfbench.base.errors import InputError
+from shelfbench.data.jpeg import decode_plain, engine, plain_size, resized
+
+# A header may promise any size in a few bytes; nothing is decoded beyond this many pixels.
+MAX_PIXELS = 100_000_000
+# Larger photos are few, and Pillow holds them in less memory at once.
+MAX_PLAIN = 16_000_000
+IMAGES_VERSION = 1
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "PPM", "ICO", "TGA", "DIB", "PCX")
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """The section ``images`` of a study: how a photo becomes a square.
+
+    Attributes
+    ----------
+    fit : {'pad', 'crop', 'stretch'}
+        White padding to a square (default), the central square, or a change of proportions.
+    """
+
+    fit: str = "pad"
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if self.fit not in ("pad", "crop", "stretch"):
+            raise InputError(f"images.fit is {self.fit!r}", "choose pad, crop or stretch")
+
+    def describe(self) -> dict[str, object]:
+        """Everything here that changes pixels, for the key of features."""
+        return {
+            "fit": self.fit,
+            "background": 255,
+            "resample": "bicubic",
+            "version": IMAGES_VERSION,
+            "pillow": PIL.__version__,  # decoders change with it, and so does what they refuse
+            "engine": engine(),
+        }
+
+
+class UnreadableImage(Exception):
+    """Bytes that give no picture; the message says why, in a few words."""
+
+
+def _formats() -> list[str]:
+    """Formats of photos that the installed Pillow reads; none that would start another program."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB on white, the way a viewer shows it."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, np.float64)
+        # Pillow gives 16-bit grey as I;16 or I; floats are taken as 0 to 1; what exceeds that is scaled by its maximum
+        scale = max(1.0 if image.mode == "F" else 65535.0, float(values.max(initial=0.0)))
+        if isinstance(clear := image.info.get("transparency"), int):
+            values[values == clear] = scale
+        return Image.fromarray(np.uint8(np.clip(values / scale, 0.0, 1.0) * 255.0 + 0.5)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(canvas, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _inner(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Size of a photo within the square that it is padded to."""
+    scale = pixels / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _square(image: Image.Image, pixels: int, fit: str) -> Image.Image:
+    how = Image.Resampling.BICUBIC
+    if fit == "stretch":
+        return image.resize((pixels, pixels), how)
+    if fit == "crop":
+        return ImageOps.fit(image, (pixels, pixels), how)
+    size = _inner(image.size, pixels)
+    inner = image.resize(size, how)
+    canvas = Image.new("RGB", (pixels, pixels), "white")
+    canvas.paste(inner, ((pixels - size[0]) // 2, (pixels - size[1]) // 2))
+    return canvas
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Decode bytes to an upright RGB image.
+
+    The first frame of an animation; EXIF orientation applied; transparency on white; CMYK, grey, palette and 16-bit
+    converted. The name of the file plays no part.
+
+    Raises
+    ------
+    UnreadableImage
+        If the bytes are empty, truncated, no image, or promise more than 100 million pixels.
+    """
+    if not data:
+        raise UnreadableImage("empty or missing file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # oddities that Pillow mends by itself are not the user's concern
+            image = Image.open(io.BytesIO(data), formats=_formats())
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage("no image format that is known") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+    except MemoryError:
+        raise UnreadableImage("too large for the memory") from None
+    except Exception as error:  # decoders raise whatever a damaged stream makes them trip over
+        raise UnreadableImage(
+            str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        ) from None
+
+
+def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
+    """Do what `_square` does of `open_image`, where the bytes are a JPEG that `shelfbench.data.jpeg` takes; else None."""
+    if engine() == "pillow" or (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:
+        return None
+    width, height = size
+    if height > (1.9 * width if fit == "pad" else width):
+        return None  # Pillow may take columns first there, which rounds otherwise
+    if (photo := decode_plain(data)) is None:
+        return None
+    if fit == "stretch" or width == height:
+        return resized(photo, (pixels, pixels))
+    if fit == "crop":
+        side = min(size)
+        left, top = (width - side) / 2, (height - side) / 2
+        return resized(photo, (pixels, pixels), (left, top, left + side, top + side))
+    inner = _inner(size, pixels)
+    left, top = (pixels - inner[0]) // 2, (pixels - inner[1]) // 2
+    canvas = np.full((pixels, pixels, 3), 255, np.uint8)
+    canvas[top : top + inner[1], left : left + inner[0]] = resized(photo, inner)
+    return canvas
+
+
+def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
+    """Decode bytes to a square.
+
+    Parameters
+    ----------
+    data : bytes
+        An encoded image.
+    pixels : int
+        Side of the square.
+    fit : {'pad', 'crop', 'stretch'}
+
+    Returns
+    -------
+    ndarray of uint8, shape (pixels, pixels, 3)
+
+    Raises
+    ------
+    UnreadableImage
+    """
+    square = _plain_square(data, pixels, fit)
+    return np.asarray(_square(open_image(data), pixels, fit)) if square is None else square
+
+
+def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode many images, in threads (decoders work outside the interpreter's lock).
+
+    Returns
+    -------
+    ndarray of uint8, shape (readable, pixels, pixels, 3)
+        The readable ones, in order.
+    dict of int to str
+        Position in `batch` and reason of each unreadable one.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    squares = np.empty((len(batch), pixels, pixels, 3), np.uint8)
+
+    def some(start: int) -> dict[int, str]:  # a task an image would cost as much as the smallest images do
+        reasons = {}
+        for position in range(start, min(start + 8, len(batch))):
+            try:
+                squares[position] = decode(batch[position], pixels, fit)
+            except UnreadableImage as error:
+                reasons[position] = str(error)
+        return reasons
+
+    reasons: dict[int, str] = {}
+    for found in pool.map(some, range(0, len(batch), 8)):
+        reasons.update(found)
+    return (np.delete(squares, list(reasons), axis=0) if reasons else squares), reasons

@@ -1,0 +1,146 @@
+"""What every backend of a run works on: the products of the split, in the order of their roles, and their images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.data.catalogue import Catalogue
+from shelfbench.data.datasets import NamedDataset
+from shelfbench.data.split import ROLES, SPLITS, Split, split_hash
+
+
+@dataclass(frozen=True)
+class Material:
+    """Products and images of a split.
+
+    Products are sorted by role (train, tune, certify, test), and images with them, so that the features of a role are
+    one slice of a matrix and no copy of it.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+    split : Split
+    frame : DataFrame
+        The manifest: product_id, category, split, role; one row a product, in this order.
+    image : ndarray of int64, shape (images,)
+        Images of the catalogue, products in the order of `frame`.
+    owner : ndarray of int64, shape (images,)
+        Row of `frame` of each image; ascending.
+    position : ndarray of int32, shape (images,)
+        Ordinal of each image within its product.
+    classes : ndarray of object, shape (classes,)
+        Keys of the categories that train holds, in the order of their codes.
+    label : ndarray of int64, shape (products,)
+        Code into `classes`; -1 for a category that train lacks.
+    """
+
+    catalogue: Catalogue
+    split: Split
+    frame: pd.DataFrame
+    image: np.ndarray
+    owner: np.ndarray
+    position: np.ndarray
+    classes: np.ndarray
+    label: np.ndarray
+
+    def images_of(self, role: str) -> slice:
+        """Give the images of a role as a slice."""
+        codes = self.frame["role"].to_numpy()
+        rows = np.flatnonzero(codes == role)
+        if len(rows) == 0:
+            return slice(0, 0)
+        return slice(
+            int(np.searchsorted(self.owner, rows[0])), int(np.searchsorted(self.owner, rows[-1], side="right"))
+        )
+
+    def unreadable(self, reasons: Mapping[int, str]) -> list[dict[str, str]]:
+        """Name unreadable images for ``run.json``; `reasons` are by position in `image`."""
+        where = self.catalogue.images.where
+        return [{"record": where(int(self.image[row])), "reason": reason} for row, reason in sorted(reasons.items())]
+
+    def split_record(self) -> dict[str, Any]:
+        """Describe the split for ``run.json``."""
+        record: dict[str, Any] = {"hash": split_hash(self.frame), "rule": self.split.rule}
+        images = np.bincount(self.owner, minlength=len(self.frame))
+        for name in SPLITS:
+            rows = (self.frame["split"] == name).to_numpy()
+            record[name] = {
+                "products": int(rows.sum()),
+                "images": int(images[rows].sum()),
+                "categories": int(self.frame["category"][rows].nunique()),
+            }
+        return record
+
+
+def gather(catalogue: Catalogue, split: Split) -> Material:
+    """Order the products of a split by role, and their images with them."""
+    order = np.argsort(split.role, kind="stable")
+    product = split.product[order]
+    frame = split.frame(catalogue).iloc[order].reset_index(drop=True)
+    starts = np.searchsorted(catalogue.image_product, product)
+    counts = np.searchsorted(catalogue.image_product, product, side="right") - starts
+    owner = np.repeat(np.arange(len(product)), counts)
+    position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    codes = catalogue.product_category[product]
+    in_train = np.unique(codes[frame["role"].to_numpy() == ROLES[0]])
+    keys = np.array([catalogue.categories[code].key for code in in_train], object)
+    label = np.full(len(catalogue.categories), -1, np.int64)
+    label[in_train] = np.arange(len(in_train))
+    return Material(
+        catalogue,
+        split,
+        frame,
+        np.repeat(starts, counts) + position,
+        owner,
+        position.astype(np.int32),
+        keys,
+        label[codes],
+    )
+
+
+def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
+    """Hash of what a catalogue holds: products, categories and the content of images (SHA-256, hexadecimal)."""
+    state = hashlib.sha256()
+    for values in (catalogue.product_id, catalogue.product_category, catalogue.image_product):
+        state.update("\n".join(map(str, values.tolist())).encode() + b"\0")
+    state.update("\n".join(category.key for category in catalogue.categories).encode())
+    state.update(np.ascontiguousarray(digests).tobytes())
+    if catalogue.labels is not None:
+        state.update("\0".join(catalogue.labels.names).encode())
+        state.update(catalogue.labels.start.tobytes() + catalogue.labels.code.tobytes())
+    return state.hexdigest()
+
+
+def dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:
+    """Describe the catalogue, and what of it is used, for ``run.json``."""
+    catalogue, split = material.catalogue, material.split
+    kept = set(material.frame["category"])
+    categories = [category for category in catalogue.categories if category.key in kept]
+    depth = max((len(category.levels) for category in categories), default=0)
+    return {
+        "name": catalogue.name,
+        "title": named.title if named else catalogue.name,
+        "source": (named.homepage or named.about) if named else "given by path",
+        "licence": named.licence if named else "not known",
+        "hash": dataset_hash(catalogue, digests),
+        "products": len(catalogue.product_id),
+        "images": len(catalogue.images),
+        "categories": len(catalogue.categories),
+        "levels": [f"level{number + 1}" for number in range(depth)],
+        "category_names": {category.key: category.name for category in categories},
+        "category_level1": {category.key: category.levels[0] for category in categories if category.levels},
+        "excluded": {
+            "products": split.excluded_products,
+            "categories": split.excluded_categories,
+            "reason": split.excluded_reason,
+        },
+        "unlabelled": catalogue.unlabelled,
+        "notes": list(catalogue.notes),
+        "duplicates": split.duplicates,
+    }

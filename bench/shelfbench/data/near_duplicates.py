@@ -1,0 +1,320 @@
+"""Products whose photos are the same picture, or nearly, in different parts of the split.
+
+A photo is shrunk to 32 x 32 and kept as the low frequencies of its cosine transform: 16 x 16 of the brightness, 8 x 8
+of either colour difference. The signs of the lowest 8 x 8 against their median are the 64 bits of the usual perceptual
+hash (pHash), which only proposes pairs: white photos of shoes share too many of its bits. What it proposes is verified
+on all 384 numbers, whose distance is that of the two shrunk photos themselves (Parseval). Turned, mirrored or cropped
+copies are not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.console import Console
+from shelfbench.data.feature_store import FeatureStore
+from shelfbench.data.images import ImageSettings
+from shelfbench.data.material import Material
+from shelfbench.data.split import ROLES
+
+SIDE, BRIGHTNESS, COLOUR, HASHED = 32, 16, 8, 8
+# Two photos are twins if their hashes differ in at most BITS bits and the shrunk photos by at most DIFFERENCE levels of
+# 255 (root mean square) and by at most RELATIVE of the weaker contrast. Set on 1,500 recompressed or shrunk photos of
+# the `fashion` catalogue other than shoes (98% of them found), so that photos of different things in the same pose,
+# such as dark wallets, from 3.9 levels on, and white blouses, from .12 of their contrast on, stay apart.
+BITS, DIFFERENCE, RELATIVE = 5, 3.5, 0.1
+# With BITS bits among BANDS bands, one band differs by one bit at most (5 < 2 * 3).
+BANDS = 3
+_QUERIES, _PAIRS, _VERIFIED = 8192, 1 << 21, 1 << 14
+
+COLUMNS = (
+    "product_id",
+    "split",
+    "role",
+    "twin_product_id",
+    "twin_split",
+    "twin_role",
+    "kind",
+    "distance",
+    "label_differs",
+)
+
+
+class Fingerprint:
+    """Low frequencies of a photo, as an extractor, so that the feature store keeps them by the photo's content.
+
+    Attributes
+    ----------
+    name, pixels, dimensions, batch, framework, device
+        See `shelfbench.plugins.backend.FeatureExtractor`.
+    """
+
+    name = "fingerprint"
+    pixels = SIDE
+    dimensions = BRIGHTNESS**2 + 2 * COLOUR**2
+    batch = 512
+    framework = "numpy"
+    device = "cpu"
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes the numbers."""
+        return {"version": 1, "brightness": BRIGHTNESS, "colour": COLOUR}
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Transform shrunk photos.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, 32, 32, 3)
+
+        Returns
+        -------
+        ndarray of float32, shape (n, 384)
+            In levels of 255: a row's length is the root mean square of the low-passed photo. Brightness first, then
+            blue and red difference (JPEG's own colours), each by rows of vertical frequency.
+        """
+        from scipy.fft import dct
+
+        basis = dct(np.eye(SIDE), axis=0, norm="ortho").astype(np.float32) / np.sqrt(np.float32(SIDE))
+        colours = images.astype(np.float32)
+        bright = colours @ np.array([0.299, 0.587, 0.114], np.float32)
+        planes = (
+            (bright, BRIGHTNESS),
+            ((colours[..., 2] - bright) * np.float32(0.564), COLOUR),
+            ((colours[..., 0] - bright) * np.float32(0.713), COLOUR),
+        )
+        return np.hstack([(basis[:k] @ plane @ basis[:k].T).reshape(len(images), k * k) for plane, k in planes])
+
+
+def perceptual_hashes(fingerprints: np.ndarray) -> np.ndarray:
+    """Give the perceptual hash (pHash) of every photo, as `imagehash.phash` does.
+
+    Parameters
+    ----------
+    fingerprints : ndarray of float32, shape (n, 384)
+        From `Fingerprint.extract`.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+        The first bit is the highest.
+    """
+    low = fingerprints[:, : BRIGHTNESS**2].reshape(-1, BRIGHTNESS, BRIGHTNESS)[:, :HASHED, :HASHED].astype(np.float64)
+    # pHash is defined on the transform without norms, whose first row and column are larger by the root of 2
+    scale = np.where(np.arange(HASHED) == 0, np.sqrt(2), 1.0)
+    low = (low * scale * scale[:, None]).reshape(len(low), HASHED**2)
+    bits = low > np.median(low, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of photos that look the same.
+
+    Attributes
+    ----------
+    first, second : ndarray of int64, shape (pairs,)
+        Rows of the fingerprints; sorted by `first`, then `second`.
+    distance : ndarray of float32, shape (pairs,)
+        Root mean square difference of the shrunk photos, in levels of 255.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    distance: np.ndarray
+
+
+def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
+    """Find the near-duplicates of some photos among all.
+
+    Parameters
+    ----------
+    fingerprints : ndarray of float32, shape (n, 384)
+    queries : ndarray of int64, shape (m,)
+        Ascending rows of `fingerprints`; a pair of two queries is given in both directions.
+
+    Notes
+    -----
+    Multi-index hashing (Norouzi, Punjani and Fleet, 2012): hashes are looked up band by band, each band as it is and
+    with one bit changed, so that no photo is compared with all others.
+    """
+    found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+    if len(queries):
+        hashes = perceptual_hashes(fingerprints)
+        contrast = np.sqrt(
+            np.einsum("ij,ij->i", fingerprints[:, 1 : BRIGHTNESS**2], fingerprints[:, 1 : BRIGHTNESS**2])
+        )
+        for first, second in _candidates(hashes, queries):
+            found += _verified(fingerprints, contrast, first, second)
+    return Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("first", "second", "distance")))
+
+
+def _bands(hashes: np.ndarray) -> list[np.ndarray]:
+    """Every third bit: neighbours in frequency are alike in shops' photos, and would fill few buckets."""
+    bands = []
+    for start in range(BANDS):
+        band = np.zeros_like(hashes)
+        for place, bit in enumerate(range(start, HASHED**2, BANDS)):
+            band |= ((hashes >> np.uint64(bit)) & np.uint64(1)) << np.uint64(place)
+        bands.append(band)
+    return bands
+
+
+def _candidates(hashes: np.ndarray, queries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs whose hashes differ in at most `BITS` bits, a block of queries at a time."""
+    tables = []
+    for start, band in enumerate(_bands(hashes)):
+        order = np.argsort(band, kind="stable")
+        width = len(range(start, HASHED**2, BANDS))
+        changes = np.append(np.uint64(0), np.uint64(1) << np.arange(width, dtype=np.uint64))
+        tables.append((band, band[order], order, changes))
+    for begin in range(0, len(queries), _QUERIES):
+        block = queries[begin : begin + _QUERIES]
+        keys = [np.empty(0, np.int64)]
+        for band, ordered, order, changes in tables:
+            probes = (band[block][:, None] ^ changes).ravel()
+            low = np.searchsorted(ordered, probes, "left")
+            counts = np.searchsorted(ordered, probes, "right") - low
+            row = np.repeat(block, len(changes))
+            for part in _parts(counts):
+                first = np.repeat(row[part], counts[part])
+                within = np.arange(len(first)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
+                second = order[np.repeat(low[part], counts[part]) + within]
+                near = (np.bitwise_count(hashes[first] ^ hashes[second]) <= BITS) & (first != second)
+                keys.append(first[near] * len(hashes) + second[near])
+        together = np.unique(np.concatenate(keys))
+        yield together // len(hashes), together % len(hashes)
+
+
+def _parts(counts: np.ndarray) -> Iterator[slice]:
+    """Cut lookups so that each part gives about `_PAIRS` pairs."""
+    total = np.cumsum(counts)
+    begin = 0
+    while begin < len(counts):
+        before = total[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(total, before + _PAIRS, "right")))
+        yield slice(begin, end)
+        begin = end
+
+
+def _verified(fingerprints: np.ndarray, contrast: np.ndarray, first: np.ndarray, second: np.ndarray) -> list[Pairs]:
+    """The candidates that look the same."""
+    found = []
+    for begin in range(0, len(first), _VERIFIED):
+        a, b = first[begin : begin + _VERIFIED], second[begin : begin + _VERIFIED]
+        change = fingerprints[a] - fingerprints[b]
+        distance = np.sqrt(np.einsum("ij,ij->i", change, change))
+        same = distance <= np.minimum(DIFFERENCE, RELATIVE * np.minimum(contrast[a], contrast[b]))
+        found.append(Pairs(a[same], b[same], distance[same]))
+    return found
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Twins across the parts of a split.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        ``near_duplicates.parquet``: one row for every product of tune, certify or test and every part before its own
+        (train, tune, certify, test) that holds a twin of it: product_id, split, role; of the closest twin there
+        twin_product_id, twin_split, twin_role; kind (``exact``: equal bytes, ``near``), distance (levels of 255), and
+        label_differs: whether any of its twins there has another category.
+    unreadable : int
+        Photos that could not be compared.
+    """
+
+    frame: pd.DataFrame
+    unreadable: int
+
+    def record(self) -> dict[str, Any]:
+        """Counts for ``run.json``: how many products of a part have a twin in an earlier one."""
+        counts = {
+            f"{role} in {twin_role}": {
+                "exact": int((part["kind"] == "exact").sum()),
+                "near": int((part["kind"] == "near").sum()),
+                "label_differs": int(part["label_differs"].sum()),
+            }
+            for (role, twin_role), part in self.frame.groupby(["role", "twin_role"], sort=False)
+        }
+        return {"products_with_a_twin": counts, "images_not_compared": self.unreadable}
+
+
+def find_twins(material: Material, digests: np.ndarray, workers: int, console: Console) -> Twins:
+    """Find the products of tune, certify and test that have a twin in a part that is read before theirs.
+
+    Parameters
+    ----------
+    material : Material
+    digests : ndarray of V16, shape (images of the catalogue,)
+        From `shelfbench.data.feature_store.image_digests`.
+    workers : int
+        Threads that decode.
+    console : Console
+
+    Raises
+    ------
+    RunError, InputError
+        If the cache cannot be written to.
+    """
+    store = FeatureStore(Fingerprint(), ImageSettings(fit="stretch"), console, workers)
+    _, first, code = np.unique(digests[material.image], return_index=True, return_inverse=True)
+    features = store.features(material.catalogue, material.image[first], digests)
+    readable = np.flatnonzero(features.readable)
+    held_out = np.unique(code[(material.frame["role"] != ROLES[0]).to_numpy()[material.owner]])
+    place = np.cumsum(features.readable) - 1
+    queries = place[held_out[features.readable[held_out]]]
+    pairs = near_pairs(features.matrix if features.readable.all() else features.matrix[readable], queries)
+    links = pd.DataFrame(
+        {
+            "image": np.concatenate([readable[queries], readable[pairs.first]]),
+            "twin_image": np.concatenate([readable[queries], readable[pairs.second]]),
+            "distance": np.concatenate([np.zeros(len(queries), np.float32), pairs.distance]),
+            "near": np.repeat([False, True], [len(queries), len(pairs.first)]),
+        }
+    )
+    return Twins(_by_product(material, code, links), int((~features.readable[code]).sum()))
+
+
+def _by_product(material: Material, code: np.ndarray, links: pd.DataFrame) -> pd.DataFrame:
+    """From pairs of photos to the closest twin of every product in every earlier part."""
+    frame = material.frame
+    role = np.array([ROLES.index(name) for name in frame["role"]], np.int8)
+    category = pd.factorize(frame["category"])[0]
+    shown = pd.DataFrame({"image": code, "product": material.owner}).drop_duplicates()
+    shown["role"], shown["category"] = role[shown["product"]], category[shown["product"]]
+    # one row a photo and part, however many products show it
+    there = shown.groupby(["image", "role"], as_index=False).agg(
+        twin=("product", "min"), lowest=("category", "min"), highest=("category", "max")
+    )
+    links = links[links["image"].isin(shown["image"])]
+    found = (
+        shown[shown["role"] > 0]
+        .merge(links, on="image")
+        .merge(there.rename(columns={"image": "twin_image", "role": "twin_role"}), on="twin_image")
+    )
+    found = found[found["twin_role"] < found["role"]]
+    found["label_differs"] = (found["lowest"] != found["category"]) | (found["highest"] != found["category"])
+    found = found.sort_values(["product", "twin_role", "near", "distance", "twin"], kind="stable")
+    groups = found.groupby(["product", "twin_role"])
+    closest = groups.first().reset_index()
+    own, twin = frame.iloc[closest["product"]], frame.iloc[closest["twin"]]
+    return pd.DataFrame(
+        {
+            "product_id": own["product_id"].to_numpy(),
+            "split": own["split"].to_numpy(),
+            "role": own["role"].to_numpy(),
+            "twin_product_id": twin["product_id"].to_numpy(),
+            "twin_split": twin["split"].to_numpy(),
+            "twin_role": twin["role"].to_numpy(),
+            "kind": np.where(closest["near"], "near", "exact"),
+            "distance": closest["distance"].to_numpy(np.float64),
+            "label_differs": groups["label_differs"].any().to_numpy(bool),
+        },
+        columns=list(COLUMNS),
+    )

@@ -1,0 +1,232 @@
+"""Cdiscount's BSON as Kaggle published it: ``{_id, category_id, imgs: [{picture}]}`` with ``category_names.csv``.
+
+One scan of the file builds an index of byte offsets (format: https://bsonspec.org/spec.html), kept in the user's
+cache; pictures are then read by offset through a memory map, so memory grows with the index alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_whole
+from shelfbench.data.catalogue import Catalogue, Category
+from shelfbench.data.sources.bson_document import BadDocument, document_end, product
+from shelfbench.data.sources.bson_index import release, scan
+
+INDEX_VERSION = 1
+# Bytes of pictures read through a memory map before its pages are given back.
+RELEASE_BYTES = 1 << 24
+
+
+def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+    """Read id and pictures of one product after the other, whether or not they have a category; nothing is indexed.
+
+    Raises
+    ------
+    InputError
+        If the file is empty, foreign or truncated; the offset of the first bad document is named.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError(f"{path} is empty", "fetch the file again")
+    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        at = released = 0
+        while at < size:
+            try:
+                end = document_end(view, at, size)
+                identifier, _, pictures = product(view, at, end)
+            except (BadDocument, struct.error) as error:
+                raise InputError(
+                    f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
+                ) from None
+            yield identifier, tuple(view[start : start + length] for start, length in pictures)
+            at = end
+            if at - released > RELEASE_BYTES:
+                release(view)
+                released = at
+
+
+def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.ndarray], str]:
+    """Give the index of a BSON file, from the cache where the file has not changed since.
+
+    Parameters
+    ----------
+    path : Path
+        The BSON file.
+    truncated : {'refuse', 'accept'}
+        What to do with a file whose tail cannot be read.
+    console : Console
+
+    Returns
+    -------
+    arrays : dict of ndarray
+        ``product_id``, ``category``, ``count`` (one a product); ``offset``, ``length`` (one a picture, in bytes).
+    note : str
+        Where and why the tail was given up, or empty.
+
+    Raises
+    ------
+    InputError
+        If the file is empty, foreign or truncated; the offset of the first bad document is named.
+    """
+    stat = path.stat()
+    if stat.st_size == 0:
+        raise InputError(f"{path} is empty", "fetch the file again")
+    key = fingerprint([INDEX_VERSION, str(path.resolve()), stat.st_size, stat.st_mtime_ns, truncated])
+    kept = cache_dir() / "indexes" / f"{key}.npz"
+    if kept.exists():
+        try:
+            with np.load(kept, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            return arrays, str(arrays.pop("note"))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            console.warn(f"the index {kept} is damaged and is built again")
+    arrays, note = scan(path, truncated, console)
+
+    def write(aside: Path) -> None:
+        with open(aside, "wb") as handle:
+            np.savez(handle, note=np.asarray(note), **arrays)  # type: ignore[arg-type]
+
+    with storage_errors(kept):
+        write_whole(kept, write)
+    return arrays, note
+
+
+class BSONImages:
+    """Pictures by offset, through a memory map that is opened on first use in each process."""
+
+    def __init__(self, path: Path, product_id: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
+        self.files: tuple[Path, ...] = (path,)
+        self._product_id, self._offsets, self._lengths = product_id, offsets, lengths
+        self._view: mmap.mmap | None = None
+        self._read = 0
+
+    def __getstate__(self) -> dict:
+        """Leave the memory map behind."""
+        return {**self.__dict__, "_view": None}
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._offsets)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Read pictures by offset."""
+        if self._view is None:
+            with open(self.files[0], "rb") as handle:
+                self._view = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        view = self._view
+        pictures = [
+            view[start : start + length]
+            for start, length in zip(self._offsets[indices].tolist(), self._lengths[indices].tolist(), strict=True)
+        ]
+        self._read += sum(map(len, pictures))
+        if self._read > RELEASE_BYTES:
+            release(view)
+            self._read = 0
+        return pictures
+
+    def where(self, index: int) -> str:
+        """Name the file, product and offset."""
+        return f"{self.files[0].name}, product {self._product_id[index]}, picture at byte {self._offsets[index]}"
+
+    def identity(self) -> bytes:
+        """Hash the byte offsets."""
+        return hashlib.sha256(self._offsets.tobytes()).digest()
+
+
+def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
+    names: dict[int, tuple[str, str, str]] = {}
+    wanted = ["category_id", "category_level1", "category_level2", "category_level3"]
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            rows = csv.DictReader(handle)
+            if not rows.fieldnames or any(name not in rows.fieldnames for name in wanted):
+                raise InputError(
+                    f"{path} has the columns {rows.fieldnames}, not {', '.join(wanted)}",
+                    "use Kaggle's category_names.csv",
+                )
+            for row in rows:
+                if any(row[name] is None for name in wanted):
+                    raise InputError(
+                        f"{path}, line {rows.line_num}: too few columns", "use Kaggle's category_names.csv"
+                    )
+                try:
+                    names[int(row["category_id"])] = (
+                        row["category_level1"],
+                        row["category_level2"],
+                        row["category_level3"],
+                    )
+                except (TypeError, ValueError):
+                    raise InputError(
+                        f"{path}, line {rows.line_num}: category_id {row['category_id']!r} is no integer",
+                        "use Kaggle's category_names.csv",
+                    ) from None
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing", "put Kaggle's category_names.csv beside the BSON file") from None
+    except (csv.Error, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be read ({error})", "use Kaggle's category_names.csv") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start})", "use Kaggle's category_names.csv"
+        ) from None
+    return names
+
+
+def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalogue:
+    """Read a catalogue from Cdiscount's BSON.
+
+    Parameters
+    ----------
+    path : Path
+        A ``*.bson`` file with ``category_names.csv`` beside it.
+    name : str
+        Name of the dataset, for messages.
+    truncated : {'refuse', 'accept'}
+        Whether the products before a bad tail may be used.
+    console : Console
+
+    Raises
+    ------
+    InputError
+        If a file is missing, foreign or truncated, a product's category has no name, or its id is there twice.
+    """
+    names = _read_names(path.with_name("category_names.csv"))
+    index, note = build_index(path, truncated, console)
+    keep = index["count"] > 0
+    ids, categories, counts = index["product_id"][keep], index["category"][keep], index["count"][keep]
+    keys, codes = np.unique(categories, return_inverse=True)
+    if len(missing := [key for key in keys.tolist() if key not in names]):
+        product = ids[categories == missing[0]][0]
+        raise InputError(
+            f"{path}: product {product} has category {missing[0]}, which category_names.csv lacks",
+            "use the category_names.csv that came with the file",
+        )
+    unique, first = np.unique(ids, return_index=True)
+    if len(unique) != len(ids):
+        twice = ids[np.setdiff1d(np.arange(len(ids)), first)[0]]
+        raise InputError(f"{path}: product {twice} is there twice", "remove one of the two documents")
+    image_product = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
+    notes = [note] if note else []
+    if empty := int((~keep).sum()):
+        notes.append(f"{empty} products without a picture are left out")
+    return Catalogue(
+        name=name,
+        categories=tuple(Category(str(key), names[key][2], names[key][:2]) for key in keys.tolist()),
+        product_id=ids,
+        product_category=codes.astype(np.int32),
+        image_product=image_product,
+        images=BSONImages(path, ids[image_product], index["offset"], index["length"]),
+        unlabelled=int(index["unlabelled"][0]),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,202 @@
+"""Folders of image files: one subfolder per category, with or without split folders, or with a metadata table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import Catalogue
+from shelfbench.data.sources.tables import SPLIT_NAMES, DatasetSettings, catalogue_from_rows, wanted_columns
+
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
+METADATA = ("metadata.csv", "metadata.parquet")
+
+
+class FileImages:
+    """One image a file."""
+
+    def __init__(self, root: Path, names: np.ndarray) -> None:
+        self.files: tuple[Path, ...] = (root,)
+        self._root, self._names = root, names
+
+    def __len__(self) -> int:
+        """Count the files."""
+        return len(self._names)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Read files; one that cannot be opened is given as no bytes."""
+        result = []
+        for name in self._names[indices]:
+            try:
+                result.append((self._root / name).read_bytes())
+            except OSError:
+                result.append(b"")
+        return result
+
+    def where(self, index: int) -> str:
+        """Name the file, relative to the folder."""
+        return str(self._names[index])
+
+    def identity(self) -> None:
+        """Give nothing: a folder's files may change without a trace in the folder."""
+        return None
+
+
+def files_below(folder: Path) -> tuple[list[Path], int]:
+    """Image files below a folder, sorted, and the number of other files."""
+    found, others = [], 0
+    seen = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(where)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in (where, *names):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{folder.parent}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
+        for name in sorted(names):
+            path = Path(where) / name
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
+                found.append(path)
+            else:
+                others += 1
+    return found, others
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def split_folders(root: Path) -> dict[Path, str]:
+    """Give the split folders of a root: {folder: 'train' | 'validation' | 'test'}; empty where there are none."""
+    folders = _subfolders(root)
+    names = {path: SPLIT_NAMES.get(path.name.lower()) for path in folders if path.name != "__MACOSX"}
+    strangers = [path.name for path, split in names.items() if split is None]
+    if "train" not in names.values() or (strangers and len(strangers) == len(names) - 1):
+        return {}
+    if strangers:
+        raise InputError(
+            f"{root} holds split folders and also {', '.join(strangers[:5])}",
+            "move what is no split elsewhere, or rename the categories train, validation and test",
+        )
+    return {path: str(split) for path, split in names.items()}
+
+
+def find_metadata(folder: Path) -> Path | None:
+    """Give the metadata table of a Hugging Face ImageFolder, if there is one."""
+    return next((folder / name for name in METADATA if (folder / name).is_file()), None)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read ``metadata.csv`` or ``metadata.parquet``, which must have a column ``file_name``."""
+    try:
+        table = (
+            pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+            if path.suffix == ".csv"
+            else pd.read_parquet(path)
+        )
+    except PermissionError:
+        raise InputError(f"no permission to read {path}", "change its rights") from None
+    except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
+        raise InputError(
+            f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})", "correct the table"
+        ) from None
+    if "file_name" not in table.columns:
+        raise InputError(
+            f"{path} has no column 'file_name' (it has {', '.join(map(str, table.columns))})",
+            "name the images in a column file_name",
+        )
+    return table
+
+
+def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
+    """Give the path of each row's image, relative to `root`; one that leads out of it is refused."""
+    names = []
+    for line, name in enumerate(table["file_name"], 2):
+        if pd.isna(name) or "\0" in str(name):
+            raise InputError(f"{path}, line {line}: no file_name", "correct the table")
+        target = Path(os.path.normpath(path.parent.absolute() / str(name)))
+        if not target.resolve().is_relative_to(root.resolve()) or not target.is_relative_to(root.absolute()):
+            raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
+        names.append(str(target.relative_to(root.absolute())))
+    return names
+
+
+def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
+    table = read_table(path)
+    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
+    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
+    rows["where"] = metadata_names(table, path, root)
+    return rows
+
+
+def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
+    """Read a catalogue from a folder of image files.
+
+    Parameters
+    ----------
+    root : Path
+        One subfolder per category; or ``train``, ``validation`` (``val``) and ``test`` holding those; or images with
+        ``metadata.csv`` or ``metadata.parquet`` whose column ``file_name`` names them, with or without split folders.
+    name : str
+        Name of the dataset, for messages.
+    settings : DatasetSettings
+        Names of the columns of the metadata.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no images in such a layout.
+    """
+    splits = split_folders(root)
+    notes: list[str] = []
+    table = find_metadata(root)
+    if table:
+        rows = _read_metadata(table, settings, root)
+    elif splits and any(find_metadata(folder) for folder in splits):
+        frames = []
+        for folder, split in splits.items():
+            if (table := find_metadata(folder)) is None:
+                raise InputError(
+                    f"{folder} has no metadata.csv, and another split folder has", "add it, or remove the other"
+                )
+            frames.append(_read_metadata(table, settings, root).assign(split=split))
+        rows = pd.concat(frames, ignore_index=True)
+    else:
+        frames, others = [], 0
+        for top, split in (splits or {root: ""}).items():
+            for folder in _subfolders(top):
+                found, other = files_below(folder)
+                others += other
+                frame = pd.DataFrame(
+                    {"where": [str(path.relative_to(root)) for path in found], "category": folder.name}
+                )
+                frames.append(frame.assign(split=split) if split else frame)
+        rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"where": [], "category": []})
+        if others:
+            notes.append(f"{others} files that are no images are left alone")
+    if table is None and settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
+        raise InputError(f"{root} is a folder of categories and has no columns", "leave out the dataset.* settings")
+    if rows.empty:
+        loose, _ = files_below(root)
+        hint = (
+            "put each image into a folder named by its category, or list them in metadata.csv"
+            if loose
+            else "give a *.bson, Parquet files, or a folder of one subfolder per category"
+        )
+        raise InputError(
+            f"{root} holds {len(loose)} images and no category" if loose else f"{root} holds no product images", hint
+        )
+    return catalogue_from_rows(name, rows, lambda numbers, where: FileImages(root, where), notes=notes)

@@ -1,0 +1,282 @@
+"""What the readers of tables share: from rows with a category and a product to a `Catalogue`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
+
+# Role of a column of labels in `wanted_columns`: this and the column's name.
+LABEL = "label:"
+
+ImagesOf = Callable[[np.ndarray, np.ndarray], ImageBytes]
+
+SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """The section ``dataset`` of a study.
+
+    Attributes
+    ----------
+    name : str
+        A named dataset or a path.
+    category, product_id, split, image : str
+        Names of columns, where they differ from these. A column that is named here must be there.
+    levels : tuple of str
+        Columns that hold the levels above the category, the highest first; default ``level1``, ``level2``, ...
+    labels : tuple of str
+        Columns whose values together are a product's labels, each a ``column=value``; a cell may hold a list. An
+        empty cell gives none.
+    truncated : {'refuse', 'accept'}
+        Whether the products before a bad tail of a BSON file may be used.
+    """
+
+    name: str = "generated"
+    category: str = "category"
+    product_id: str = "product_id"
+    split: str = "split"
+    image: str = "image"
+    levels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    truncated: str = "refuse"
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if self.truncated not in ("refuse", "accept"):
+            raise InputError(f"dataset.truncated is {self.truncated!r}", "choose refuse or accept")
+        for name in ("name", "category", "product_id", "split", "image"):
+            if not getattr(self, name):
+                raise InputError(
+                    f"dataset.{name} is empty", "name a column" if name != "name" else "name a dataset or a path"
+                )
+
+
+def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str) -> dict[str, str]:
+    """Find the columns to read: role to name of the column.
+
+    Returns
+    -------
+    dict of str to str
+        Roles are 'category', 'product_id', 'split', 'level1' ..., and `LABEL` before a column of labels.
+
+    Raises
+    ------
+    InputError
+        If the category's column, or one that the settings name, is missing.
+    """
+    columns: dict[str, str] = {}
+    defaults = DatasetSettings()
+    for role in ("category", "product_id", "split"):
+        name = getattr(settings, role)
+        if name in present:
+            columns[role] = name
+        elif role == "category" or name != getattr(defaults, role):
+            raise InputError(
+                f"{where} has no column {name!r} (it has {', '.join(present)})",
+                f"name the right one with --set dataset.{role}=COLUMN",
+            )
+    levels = settings.levels or [name for name in (f"level{i}" for i in range(1, 10)) if name in present]
+    for position, name in enumerate(levels, 1):
+        if name not in present:
+            raise InputError(
+                f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.levels=[...]"
+            )
+        columns[f"level{position}"] = name
+    for name in settings.labels:
+        if name not in present:
+            raise InputError(
+                f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.labels=[...]"
+            )
+        columns[LABEL + name] = name
+    return columns
+
+
+def as_key(value: object) -> str:
+    """Text of a category's value; whole numbers that pandas made floats (for want of a value elsewhere) stay whole.
+
+    Raises
+    ------
+    TypeError
+        If the value is no scalar.
+    """
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if not pd.api.types.is_scalar(value):
+        raise TypeError("no scalar")
+    return str(value)
+
+
+def _keys(values: pd.Series, what: str, where: pd.Series) -> pd.Series:
+    """Give the texts of a column, row by row."""
+    try:
+        return values.astype(object).map(as_key)
+    except TypeError:
+        odd = next(row for row, value in enumerate(values) if not pd.api.types.is_scalar(value))
+        raise InputError(
+            f"{where.iloc[odd]}: the {what} {str(values.iloc[odd])[:60]!r} is no plain value", "write text or a number"
+        ) from None
+
+
+def catalogue_from_rows(
+    name: str, rows: pd.DataFrame, images_of: ImagesOf, display: dict[str, str] | None = None, notes: Sequence[str] = ()
+) -> Catalogue:
+    """Build a catalogue from rows of one image each.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dataset, for messages.
+    rows : DataFrame
+        ``category``; optional ``product_id``, ``split``, ``level1`` ..., columns of labels; ``where`` names each
+        row's file and record.
+        Without ``product_id`` each row is a product, called by ``where``.
+    images_of : callable
+        Given the row numbers of the images in order, and `where` of each, gives the `ImageBytes`.
+    display : dict, optional
+        Display names of category keys.
+    notes : sequence of str
+
+    Raises
+    ------
+    InputError
+        If a product has two categories or is in two splits; its record is named.
+    """
+    rows = rows.assign(category=rows["category"].astype(object))
+    labelled = rows["category"].notna() & (rows["category"].astype(str).str.strip() != "")
+    unlabelled = int((~labelled).sum())
+    row_numbers = np.flatnonzero(labelled.to_numpy())
+    rows = rows[labelled].reset_index(drop=True)
+    if rows.empty:
+        raise InputError(f"{name} holds no image with a category", "check the path and the columns")
+    identifiers = rows["product_id"] if "product_id" in rows else rows["where"]
+    if identifiers.isna().any():
+        raise InputError(
+            f"{rows['where'][int(np.flatnonzero(identifiers.isna())[0])]} has no product_id",
+            "fill it in, or leave the column out where each image is a product",
+        )
+    if identifiers.dtype != np.int64:
+        identifiers = _keys(identifiers, "product_id", rows["where"])
+    rows = rows.assign(product_id=identifiers)
+    table = gather_products(identifiers.to_numpy())
+    keys = _keys(rows["category"], "category", rows["where"])
+    unique_keys = sorted(keys.unique())
+    codes = pd.Categorical(keys, categories=unique_keys).codes.astype(np.int32)
+    _same_within_product(table.product_row, table.image_product, table.image_row, codes, rows, "category", keys)
+    split = None
+    if "split" in rows:
+        split = _splits(rows)
+        _same_within_product(
+            table.product_row,
+            table.image_product,
+            table.image_row,
+            pd.factorize(split)[0],
+            rows,
+            "split",
+            pd.Series(split),
+        )
+        split = split[table.product_row]
+        if set(np.unique(split)) == {"train"}:
+            split = None
+    levels = _levels(rows, keys)
+    return Catalogue(
+        name=name,
+        categories=tuple(Category(key, (display or {}).get(key, key), levels.get(key, ())) for key in unique_keys),
+        product_id=table.product_id if identifiers.dtype == np.int64 else table.product_id.astype(object),
+        product_category=codes[table.product_row],
+        image_product=table.image_product,
+        images=images_of(row_numbers[table.image_row], rows["where"].to_numpy()[table.image_row]),
+        split=split,
+        unlabelled=unlabelled,
+        notes=tuple(notes),
+        labels=_labels(rows, table),
+    )
+
+
+def _same_within_product(
+    product_row: np.ndarray,
+    image_product: np.ndarray,
+    image_row: np.ndarray,
+    codes: np.ndarray,
+    rows: pd.DataFrame,
+    what: str,
+    values: pd.Series,
+) -> None:
+    differs = codes[image_row] != codes[product_row][image_product]
+    if differs.any():
+        row = int(image_row[np.flatnonzero(differs)[0]])
+        first = int(product_row[image_product[np.flatnonzero(differs)[0]]])
+        raise InputError(
+            f"{rows['where'][row]}: product {rows['product_id'][row]} has the {what} {values.iloc[row]!r} here "
+            f"and {values.iloc[first]!r} at {rows['where'][first]}",
+            f"give each product one {what}",
+        )
+
+
+def _splits(rows: pd.DataFrame) -> np.ndarray:
+    text = rows["split"].astype(str).str.strip().str.lower()
+    known = text.map(SPLIT_NAMES)
+    if known.isna().any():
+        row = int(np.flatnonzero(known.isna())[0])
+        if pd.isna(rows["split"][row]):
+            raise InputError(
+                f"{rows['where'][row]} has no split, and others have one",
+                "fill it in; where there is no such column, each shard's name must begin with its split",
+            )
+        raise InputError(
+            f"{rows['where'][row]} has the split {rows['split'][row]!r}",
+            "use train, validation and test, or name another column with --set dataset.split=COLUMN",
+        )
+    return known.to_numpy(dtype=object)
+
+
+def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
+    """Levels above each category: where its rows disagree, what most of them say."""
+    columns = sorted(column for column in rows.columns if column.startswith("level"))
+    if not columns:
+        return {}
+    text = rows[columns].astype(object).fillna("").astype(str).assign(key=keys)
+    counts = (
+        text.value_counts(sort=False)
+        .reset_index(name="n")
+        .sort_values(["key", "n", *columns], ascending=[True, False] + [True] * len(columns))
+    )
+    best = counts.drop_duplicates("key").set_index("key")
+    return {str(key): tuple(row) for key, row in zip(best.index, best[columns].to_numpy().tolist(), strict=True)}
+
+
+def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:
+    """Labels of each product: those of all its rows together."""
+    columns = [column for column in rows.columns if column.startswith(LABEL)]
+    if not columns:
+        return None
+    product = np.empty(len(rows), np.int64)
+    product[table.image_row] = table.image_product
+    found = []
+    for column in columns:
+        values = rows[column].astype(object).explode()
+        values = values[values.notna() & (values.astype(str).str.strip() != "")]
+        name = column.removeprefix(LABEL)
+        texts = _keys(values, name, rows["where"].loc[values.index])
+        found.append(pd.DataFrame({"product": product[values.index], "label": f"{name}=" + texts.astype(object)}))
+    pairs = pd.concat(found, ignore_index=True)
+    names = sorted(pairs["label"].unique())
+    pairs["code"] = pd.Categorical(pairs["label"], categories=names).codes.astype(np.int32)
+    pairs = pairs[["product", "code"]].drop_duplicates().sort_values(["product", "code"])
+    start = np.searchsorted(pairs["product"].to_numpy(), np.arange(len(table.product_id) + 1))
+    return Labels(tuple(names), start.astype(np.int64), pairs["code"].to_numpy(np.int32))

@@ -1,0 +1,220 @@
+"""Products to be classified, one after the other: photos without labels, from whatever holds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import gather_products
+from shelfbench.data.sources.cdiscount import read_products
+from shelfbench.data.sources.folder import METADATA, files_below, find_metadata, metadata_names, read_table
+from shelfbench.data.sources.parquet import ParquetImages, first_line, holds_bytes
+from shelfbench.data.sources.tables import DatasetSettings, as_key
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product to classify.
+
+    Attributes
+    ----------
+    key : str
+        Its id; of an image that stands alone, the path of its file.
+    photos : tuple of bytes
+        Encoded images; one that cannot be opened is empty.
+    """
+
+    key: str
+    photos: tuple[bytes, ...]
+
+
+def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[Product]:
+    """Read products from images, folders, Parquet and BSON, holding a few at a time.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A file that is neither ``*.parquet`` nor ``*.bson`` is an image and a product. In a folder,
+        ``metadata.csv`` or ``metadata.parquet`` (columns ``file_name`` and, if photos belong together, ``product_id``)
+        is followed; else BSON or Parquet files in it are read; else every image below it is a product, called by its
+        path within the folder (or by its whole path where several `paths` are given). Rows of Parquet files (an image
+        column ``{bytes, path}``) with one ``product_id`` are a product; without that column each row is one, called by
+        file (its whole path where several `paths` are given) and row.
+    settings : DatasetSettings
+        Names of the columns ``image`` and ``product_id``, where they differ from these.
+    console : Console
+
+    Raises
+    ------
+    InputError
+        If a path does not exist or what is there cannot be read.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist", "correct the path")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # a product may be called by it, and no format could hold that
+            raise InputError(f"the name {os.fsencode(path)!r} is not UTF-8", "rename it") from None
+    for path in paths:
+        try:
+            yield from _products(path, len(paths) > 1, settings, console)
+        except PermissionError as error:
+            raise InputError(f"no permission to read {error.filename or path}", "change its rights") from None
+
+
+def _products(path: Path, several: bool, settings: DatasetSettings, console: Console) -> Iterator[Product]:
+    if path.is_file():
+        if path.suffix == ".bson":
+            yield from _from_bson(path)
+        elif path.suffix == ".parquet":
+            yield from _from_parquet([path], several, settings)
+        else:
+            yield Product(str(path), (_read(path),))
+        return
+    if not path.is_dir():
+        raise InputError(f"{path} is neither a file nor a folder", "give images, Parquet, BSON or a folder of them")
+    if tables := _tables(path):
+        for table in tables:
+            yield from _from_metadata(table, path if several else Path(), table.parent.relative_to(path), settings)
+    elif shards := sorted(path.glob("*.bson")):
+        for shard in shards:
+            yield from _from_bson(shard)
+    elif shards := sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet")):
+        yield from _from_parquet(shards, several, settings)
+    else:
+        found, others = files_below(path)
+        if not found:
+            raise InputError(f"{path} holds no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
+        if others:
+            console.warn(f"{path}: {others:,} files that are no images are left alone")
+        for file in found:
+            yield Product(str(file if several else file.relative_to(path)), (_read(file),))
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Metadata tables: the folder's own, or those of its subfolders (``train``, ``test`` ...)."""
+    if table := find_metadata(folder):
+        return [table]
+    below = [find_metadata(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    return [table for table in below if table]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _from_bson(path: Path) -> Iterator[Product]:
+    for key, photos in read_products(path):
+        yield Product(str(key), photos)
+
+
+def _from_metadata(table: Path, given: Path, below: Path, settings: DatasetSettings) -> Iterator[Product]:
+    """Follow a table; what has no id is called by `given / below / file_name`, since other tables name files too."""
+    rows, root = read_table(table), table.parent
+    names = metadata_names(rows, table, root)
+    paths = [str(given / below / name) for name in names]
+    column = _column(settings, list(rows.columns), table)
+    keys = _keys(rows[column].tolist(), paths, table) if column else np.array(paths, object)
+    for key, photos in _gathered(keys):
+        yield Product(key, tuple(_read(root / names[row]) for row in photos))
+
+
+def _from_parquet(files: Sequence[Path], several: bool, settings: DatasetSettings) -> Iterator[Product]:
+    """Look up the ids first (a few bytes a row), then the photos, product by product."""
+    names = [str(file) if several else file.name for file in files]
+    found = [_ids(file, name, settings) for file, name in zip(files, names, strict=True)]
+    counts = [count for count, _ in found]
+    images = ParquetImages(
+        tuple(files),
+        settings.image,
+        np.repeat(np.arange(len(files), dtype=np.int32), counts),
+        np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
+    )
+    ids = [values for _, values in found if values is not None]
+    if not ids:
+        places = ((name, row) for name, count in zip(names, counts, strict=True) for row in range(count))
+        for number, (name, row) in enumerate(places):
+            yield Product(f"{name}, row {row}", tuple(images.read([number])))
+        return
+    if len(ids) < len(files):
+        file = next(file for file, (_, values) in zip(files, found, strict=True) if values is None)
+        raise InputError(f"{file} has no column {settings.product_id!r}, and others have one", "classify it by itself")
+    if any(values.dtype == object for values in ids):  # whole numbers here and text there: 7 and "7" are one product
+        ids = [values if values.dtype == object else values.astype(str).astype(object) for values in ids]
+    for key, photos in _gathered(np.concatenate(ids)):
+        yield Product(key, tuple(images.read(photos)))
+
+
+def _ids(file: Path, called: str, settings: DatasetSettings) -> tuple[int, np.ndarray | None]:
+    """Rows of a Parquet file and their products: whole numbers where they are, else text; None without the column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+        image = settings.image
+        if schema.names.count(image) != 1 or not holds_bytes(schema.field(image).type):
+            raise InputError(
+                f"{file} has no column {image!r} of bytes and path (it has {', '.join(schema.names)})",
+                "write the images in the Hugging Face layout, or name their column with --set dataset.image=COLUMN",
+            )
+        count = pq.read_metadata(file).num_rows
+        name = _column(settings, schema.names, file)
+        if not name:
+            return count, None
+        column = pq.read_table(file, columns=[name]).column(0)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise InputError(f"{file} is no readable Parquet file ({first_line(error)})", "fetch it again") from None
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return count, column.to_numpy()
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: column {name!r} holds text that is not UTF-8", "write it as UTF-8") from None
+    return count, _keys(values, [f"{called}, row {row}" for row in range(count)], file)
+
+
+def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> str:
+    """Name of the column of product ids; empty where there is none and none was asked for."""
+    if settings.product_id in present:
+        return settings.product_id
+    if settings.product_id != DatasetSettings().product_id:
+        raise InputError(
+            f"{where} has no column {settings.product_id!r} (it has {', '.join(map(str, present))})",
+            "name the right one with --set dataset.product_id=COLUMN",
+        )
+    return ""
+
+
+def _gathered(keys: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Give each product's rows, products in order of first appearance."""
+    table = gather_products(keys)
+    bounds = np.searchsorted(table.image_product, np.arange(len(table.product_id) + 1))
+    for number, key in enumerate(table.product_id):
+        yield str(key), table.image_row[bounds[number] : bounds[number + 1]]
+
+
+def _keys(values: Sequence[Any], otherwise: Sequence[str], where: Path) -> np.ndarray:
+    """Give ids as text; a row without one is called by its place."""
+    try:
+        texts = [
+            place if pd.api.types.is_scalar(value) and pd.isna(value) else as_key(value)
+            for value, place in zip(values, otherwise, strict=True)
+        ]
+    except TypeError:
+        raise InputError(f"{where}: a product_id is no plain value", "write text or a number") from None
+    return np.array(texts, object)

@@ -1,0 +1,327 @@
+"""``shelfbench classify``: products in, categories or `review` out, a few hundred photos in memory at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
+from shelfbench.data.ahead import in_background
+from shelfbench.data.images import decode_batch
+from shelfbench.data.sources.folder import METADATA
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.stream import Product, products_of
+from shelfbench.decision.bundle import Model, load_decision
+from shelfbench.decision.rule import MEASURES
+from shelfbench.study.read import build_section, parse_setting
+from shelfbench.verdict.confidence import MEASURES as CONFIDENCES
+from shelfbench.verdict.predictions import ProductRule
+
+REVIEW = "review"
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+# Of a batch, encoded or decoded.
+_BATCH_BYTES = 64 << 20
+_SAY_EVERY = 15.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of one product.
+
+    Attributes
+    ----------
+    product : str
+        Its id, or the path of its only photo.
+    category : str
+        Key of its category, or `REVIEW`.
+    name : str
+        Display name of the suggestion, accepted or not; empty without one.
+    confidence : float or None
+        Probability of the suggestion; None where no photo can be read.
+    suggestion : str or None
+        Key of the most likely category, accepted or not.
+    reason : str or None
+        Why it goes to review; None where it is accepted, even into a category that is called `REVIEW`.
+    """
+
+    product: str
+    category: str
+    name: str
+    confidence: float | None
+    suggestion: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Whole products, their photos decoded; `owner` has the product of each readable photo."""
+
+    products: list[str]
+    pixels: np.ndarray
+    owner: np.ndarray
+    unreadable: dict[int, str]
+    photos: int
+
+
+def classify(
+    folder: Path,
+    paths: Sequence[Path],
+    settings: DatasetSettings,
+    out: Path | None,
+    kind: str | None,
+    workers: int,
+    console: Console,
+) -> None:
+    """Classify products by a decision.
+
+    Parameters
+    ----------
+    folder : Path
+        What `shelfbench decide` wrote; whatever it holds, it is treated as hostile.
+    paths : sequence of Path
+        See `shelfbench.data.stream.products_of`.
+    settings : DatasetSettings
+        Names of columns.
+    out : Path or None
+        File to write, whole or not at all; None for stdout.
+    kind : str or None
+        ``csv``, ``jsonl`` or ``parquet``; None takes the suffix of `out`, and CSV on stdout.
+    workers : int
+        Threads that decode, and processes of classical features.
+    console : Console
+
+    Raises
+    ------
+    InputError
+        If the decision, a path or the output is not what it must be.
+    """
+    kind = _kind(out, kind)
+    _check_place(out, folder, paths)
+    model = load_decision(folder, workers)
+    decision = model.decision
+    console.log(f"decision {model.sha256[:16]} of {model.recipe.backend}: {decision.verdict}")
+    if model.warning:
+        console.warn(model.warning)
+    if not decision.passed:
+        console.warn(f"the decision did not pass ({decision.verdict}): every product goes to {REVIEW}")
+    progress = _Progress(console)
+    rows = progress.follow(_rows(model, products_of(paths, settings, console), workers))
+    if out is None:
+        with storage_errors(Path("stdout")):
+            _WRITERS[kind](rows, sys.stdout)
+            sys.stdout.flush()
+    else:
+        write_whole(out, lambda aside: _write(kind, rows, aside))
+    progress.finish()
+
+
+def columns(texts: Sequence[str]) -> DatasetSettings:
+    """Take the names of columns from the words of ``--set``.
+
+    Raises
+    ------
+    InputError
+        If one names anything else.
+    """
+    table = {}
+    for text in texts:
+        path, value = parse_setting(text)
+        if path not in (["dataset", "product_id"], ["dataset", "image"]):
+            raise InputError(f"--set {text[:40]!r} means nothing here", "set dataset.product_id or dataset.image")
+        table[path[1]] = str(value)
+    return build_section(DatasetSettings, table, "dataset", "--set")
+
+
+def _kind(out: Path | None, kind: str | None) -> str:
+    if out is None and kind == "parquet":
+        raise InputError("Parquet is not written to stdout", "name a file with --out")
+    if kind is not None:
+        return kind
+    if out is None:
+        return "csv"
+    if out.suffix not in FORMATS:
+        raise InputError(f"{out}: the suffix {out.suffix!r} tells no format", "add --format csv, jsonl or parquet")
+    return FORMATS[out.suffix]
+
+
+def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse an output that would take the place of an input, be read as one, or spoil the decision."""
+    if out is None:
+        if sys.stdout is None:
+            raise InputError("stdout is closed", "name a file with --out")
+        # products are called as their files are, in any language
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        return
+    if out.is_symlink() or (out.exists() and not out.is_file()):
+        raise InputError(f"{out} is no regular file", "name a new one, or leave out --out to write to stdout")
+    place = out.resolve()
+    if place.parent == folder.resolve():
+        raise InputError(f"{out} lies in the decision, which may hold nothing else", "write it elsewhere")
+    if place in [path.resolve() for path in paths]:
+        raise InputError(f"{out} is what is to be classified", "name another file with --out")
+    for path in paths:
+        if path.resolve() in place.parents and (place.suffix not in (".csv", ".jsonl") or place.name in METADATA):
+            raise InputError(f"{out} would be taken for an input, since it lies in {path}", "write it elsewhere")
+
+
+def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
+    """Rows of a few products at a time, and how many photos they had."""
+    batch, pixels = model.features.batch, model.recipe.pixels
+    # whole batches of the network, which fills up what is left of one
+    size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
+    with closing(in_background(_batches(products, size, pixels, model.recipe.fit, workers))) as batches:
+        for part in batches:
+            yield _classified(model, part), part.photos
+
+
+def _batches(
+    products: Iterable[Product], size: int, pixels: int, fit: str, workers: int
+) -> Generator[_Batch, None, None]:
+    """Cut products into batches of at most `size` photos, where no product has more, and decode them."""
+    with ThreadPoolExecutor(workers) as pool:
+        held: list[Product] = []
+        photos = weight = 0
+        for product in products:
+            if held and (photos + len(product.photos) > size or weight > _BATCH_BYTES or len(held) >= size):
+                yield _decoded(held, pixels, fit, pool)
+                held, photos, weight = [], 0, 0
+            held.append(product)
+            photos += len(product.photos)
+            weight += sum(map(len, product.photos))
+        if held:
+            yield _decoded(held, pixels, fit, pool)
+
+
+def _decoded(products: list[Product], pixels: int, fit: str, pool: ThreadPoolExecutor) -> _Batch:
+    encoded = [photo for product in products for photo in product.photos]
+    owner = np.repeat(np.arange(len(products)), [len(product.photos) for product in products])
+    images, reasons = decode_batch(encoded, pixels, fit, pool)
+    readable = np.ones(len(encoded), bool)
+    readable[list(reasons)] = False
+    unreadable: dict[int, str] = {}
+    for photo, reason in reasons.items():  # the first photo's reason stays
+        unreadable.setdefault(int(owner[photo]), reason)
+    return _Batch([product.key for product in products], images, owner[readable], unreadable, len(encoded))
+
+
+def _classified(model: Model, batch: _Batch) -> list[Row]:
+    """Predict the products of a batch as the run did, and decide."""
+    decision = model.decision
+    count = len(batch.products)
+    classes = np.array(decision.categories, object)
+    confidence, measured = np.full(count, -np.inf), np.full(count, -np.inf)
+    predicted = np.full(count, "", object)
+    seen, starts = np.unique(batch.owner, return_index=True)
+    if len(seen):
+        scores = model.classifier.log_probabilities(model.features.extract(batch.pixels))
+        found = ProductRule(decision.aggregation, decision.temperature).rows(scores, starts, classes)
+        predicted[seen], confidence[seen] = found["predicted"], found["confidence"]
+        measure = CONFIDENCES[MEASURES[decision.measure]]
+        measured[seen] = measure.surer(found[measure.column])
+    reasons = decision.review(measured, predicted)
+    names = dict(zip(decision.categories, model.recipe.names, strict=True))
+    rows = []
+    for number, key in enumerate(batch.products):
+        suggestion = predicted[number]
+        if suggestion == "" and number not in seen:
+            why = batch.unreadable.get(number)
+            reason = f"no readable image: {why}" if why else "no image"
+            rows.append(Row(key, REVIEW, "", None, None, reason))
+            continue
+        reason = reasons[number]
+        accepted = reason is None
+        probability = float(np.exp(confidence[number]))
+        rows.append(
+            Row(
+                key,
+                suggestion if accepted else REVIEW,
+                names[suggestion],
+                probability,
+                suggestion,
+                reason,
+            )
+        )
+    return rows
+
+
+class _Progress:
+    """Counts what passes by and says so now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = self._said = time.perf_counter()
+        self._products = self._photos = self._accepted = 0
+
+    def follow(self, batches: Iterator[tuple[list[Row], int]]) -> Iterator[list[Row]]:
+        """Hand on the rows."""
+        for rows, photos in batches:
+            self._products += len(rows)
+            self._photos += photos
+            self._accepted += sum(row.reason is None for row in rows)
+            yield rows
+            if time.perf_counter() - self._said > _SAY_EVERY:
+                self.finish()
+
+    def finish(self) -> None:
+        """Say how far it is."""
+        self._said = time.perf_counter()
+        seconds = self._said - self._started
+        self._console.log(
+            f"{self._products:,} products, {self._photos:,} photos in {seconds:.1f} s "
+            f"({self._photos / max(seconds, 1e-9):,.1f} photos/s): {self._accepted:,} accepted, "
+            f"{self._products - self._accepted:,} to {REVIEW}"
+        )
+
+
+def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
+    if kind == "parquet":
+        _write_parquet(rows, path)
+        return
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        _WRITERS[kind](rows, handle)
+
+
+def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
+    writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
+    writer.writerow([field.name for field in fields(Row)])
+    for part in rows:
+        writer.writerows(astuple(row) for row in part)
+
+
+def _write_jsonl(rows: Iterator[list[Row]], handle: IO[str]) -> None:
+    for part in rows:
+        handle.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in part)
+
+
+def _write_parquet(rows: Iterator[list[Row]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [(field.name, pa.float64() if field.name == "confidence" else pa.string()) for field in fields(Row)]
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        held: list[dict[str, Any]] = []
+        for part in rows:
+            held += map(asdict, part)
+            if len(held) >= 1 << 16:  # rows of a group
+                writer.write_table(pa.Table.from_pylist(held, schema))
+                held = []
+        writer.write_table(pa.Table.from_pylist(held, schema))
+
+
+_WRITERS: dict[str, Callable[[Iterator[list[Row]], IO[str]], None]] = {"csv": _write_csv, "jsonl": _write_jsonl}

@@ -1,0 +1,190 @@
+"""Reading files that a stranger may have written: size, kind and structure are checked before anything is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import storage_errors
+
+REMEDY = "do not use it; make it again with shelfbench decide"
+DEPTH = 24
+# Of a safetensors header; thousands of arrays take less than a mebibyte.
+_HEADER = 8 << 20
+_BYTES = {
+    **{"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8},
+    **{"F16": 2, "F32": 4, "F64": 8},
+}
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+
+
+def refuse(where: Path | str, problem: str) -> NoReturn:
+    """Raise the one line that names a file and says what to do."""
+    raise InputError(f"{where} {problem}", REMEDY)
+
+
+def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str, str]:
+    """Copy the files of a folder into one of our own, hashing what is copied.
+
+    Parameters
+    ----------
+    folder : Path
+        Not trusted: what is there may change while it is read.
+    into : Path
+        An empty folder of this process; all later reading is from here.
+    limits : mapping of str to int
+        The names that may be there, and the most bytes of each.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file that is there, by name.
+
+    Raises
+    ------
+    InputError
+        If something else is there, or a file is a link, no regular file, or too large.
+    RunError
+        If there is no room for the copy.
+    """
+    if not folder.is_dir():
+        reason = "is a file, and a decision is a folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {reason}", "name the folder that shelfbench decide wrote")
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries)
+    strangers = [name for name in names if name not in limits]
+    if strangers:
+        refuse(folder / shown(strangers[0]), "is no part of a decision")
+    hashes = {}
+    for name in names:
+        with storage_errors(into):
+            hashes[name] = _copy(folder / name, into / name, limits[name])
+    return hashes
+
+
+def _copy(source: Path, target: Path, limit: int) -> str:
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if source.is_symlink():
+            refuse(source, "is a link")
+        handle = os.open(source, flags)
+    except OSError as error:
+        refuse(source, f"cannot be opened ({error.strerror})")
+    state = hashlib.sha256()
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        refuse(source, "is no regular file")
+    with open(handle, "rb") as opened:
+        if found.st_size > limit:
+            refuse(source, f"has {found.st_size:,} bytes, more than the {limit:,} that it may have")
+        with open(target, "xb") as copy:
+            left = limit
+            while block := opened.read(1 << 20):
+                left -= len(block)
+                if left < 0:
+                    refuse(source, f"has more than the {limit:,} bytes that it may have")
+                state.update(block)
+                copy.write(block)
+    return state.hexdigest()
+
+
+def strict_json(data: bytes, where: Path | str) -> Any:
+    """Read JSON, with no key twice, no number that is not finite, and bounded depth.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    depth = deepest = 0
+    for token in _TOKENS.finditer(data):
+        kind = data[token.start()]
+        depth += (kind in b"[{") - (kind in b"]}")
+        deepest = max(deepest, depth)
+    if deepest > DEPTH:
+        refuse(where, f"is nested {deepest} deep")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            twice = next(name for name, count in Counter(name for name, _ in items).items() if count > 1)
+            raise ValueError(f"the key {shown(twice)!r} is there twice")
+        return found
+
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"{text[:20]} is no finite number")
+        return value
+
+    def constant(text: str) -> NoReturn:
+        raise ValueError(f"{text} is no finite number")
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_float=number, parse_constant=constant)
+    except (ValueError, RecursionError) as error:  # UTF-8's errors and numbers too long are ValueErrors
+        refuse(where, f"is no sound JSON ({shown(str(error))})")
+
+
+def check_safetensors(path: Path, where: Path | str) -> None:
+    """Check the header of a safetensors file: types, shapes and offsets, against the size of the file.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fill the file exactly, without overlap, each as large as its shape and type say.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as handle:
+        start = handle.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(_HEADER, size - 8):
+            refuse(where, "is no safetensors file: its header is longer than it may be")
+        header = strict_json(handle.read(length), where)
+    if not isinstance(header, dict):
+        refuse(where, "is no safetensors file: its header is no object")
+    notes = header.pop("__metadata__", {})
+    if not isinstance(notes, dict) or not all(isinstance(value, str) for value in notes.values()):
+        refuse(where, "has metadata that are no text")
+    spans = sorted(_span(name, entry, where) for name, entry in header.items())
+    at = 0
+    for begin, end in spans:
+        if begin != at:
+            refuse(where, "holds arrays that overlap or leave gaps")
+        at = end
+    if at != size - 8 - length:
+        refuse(where, f"promises {at:,} bytes of arrays and holds {size - 8 - length:,}")
+
+
+def _span(name: str, entry: Any, where: Path | str) -> tuple[int, int]:
+    """Offsets of one array, checked against its type and shape."""
+    label = shown(name)
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        refuse(where, f"describes the array {label!r} in no known way")
+    kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(kind, str) or kind not in _BYTES:
+        refuse(where, f"has the array {label!r} of type {shown(str(kind))!r}")
+    if not _whole(shape) or len(shape) > 8 or not _whole(offsets) or len(offsets) != 2:
+        refuse(where, f"gives the array {label!r} no sound shape and offsets")
+    if offsets[1] - offsets[0] != math.prod(shape) * _BYTES[kind]:
+        refuse(where, f"gives the array {label!r} the shape {shown(str(shape))}, which its bytes do not fill")
+    return offsets[0], offsets[1]
+
+
+def _whole(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
+
+
+def shown(text: str, most: int = 60) -> str:
+    """Text of a stranger, short and printable."""
+    short = text if len(text) <= most else text[: most - 3] + "..."
+    return short.encode("unicode_escape").decode() if not short.isprintable() else short

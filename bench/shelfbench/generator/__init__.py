@@ -1,0 +1,6 @@
+"""A catalogue of product photos drawn by rule: the embedded data set, written in Kaggle's Cdiscount layout."""
+
+from shelfbench.generator.settings import GeneratorSettings
+from shelfbench.generator.write import generate
+
+__all__ = ["GeneratorSettings", "generate"]

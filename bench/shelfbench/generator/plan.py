@@ -1,0 +1,210 @@
+"""What is in the catalogue: its categories, their sizes, and every product's true and given label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+from shelfbench.generator.settings import GeneratorSettings, read_counts
+from shelfbench.generator.sketch import Style
+from shelfbench.generator.taxonomy import BOOKS, DEPARTMENTS, Recipe
+
+SMALLEST = 20
+"""Products that a category keeps where there are enough: the paper's rule drops smaller ones (C, §3)."""
+
+HEAD, HEAD_SHARE = 0.2, 0.8
+"""80% of the data in 20% of the categories (C, §1)."""
+
+NEAR_MISTAKES = 0.8
+"""Share of wrong labels that stay within the department."""
+
+HARD_FIRST = 0.35
+"""How far the hard families come forward in the random order of sizes, of 1: shops list most where much is alike."""
+
+FIRST_ID = 1000010000
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category: its key, its three names, how its products are drawn, and how many there are."""
+
+    key: int
+    levels: tuple[str, str, str]
+    recipe: Recipe
+    style: Style
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A catalogue before it is drawn.
+
+    Attributes
+    ----------
+    categories : tuple of Category
+    truth, labels : ndarray of int64, shape (products,)
+        Positions in `categories`: what a product is, and what it is said to be.
+    """
+
+    categories: tuple[Category, ...]
+    truth: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Role:
+    department: str
+    recipe: Recipe
+    variant: int
+
+
+def draw_plan(settings: GeneratorSettings) -> Plan:
+    """Draw everything but the pictures.
+
+    Raises
+    ------
+    InputError
+        If the list of counts is bad, or asks for fewer products than it has categories.
+    """
+    rng = np.random.default_rng([settings.seed, 0])
+    if settings.counts:
+        listed = read_counts(Path(settings.counts))
+        cast = _cast(settings, len(listed))
+        names = [name for name, _ in listed]
+        sizes = _scaled(np.array([count for _, count in listed]), settings)
+    else:
+        cast = _cast(settings, settings.categories)
+        names = [role.recipe.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast]
+        sizes = _sizes(settings, cast, rng)
+    styles = _styles(settings, cast)
+    categories = tuple(
+        Category(FIRST_ID + 7 * place, (role.department, role.recipe.family, name), role.recipe, style, int(size))
+        for place, (role, name, style, size) in enumerate(zip(cast, names, styles, sizes, strict=True))
+    )
+    truth = rng.permutation(np.repeat(np.arange(len(categories)), sizes))
+    return Plan(categories, truth, _mislabel(truth, categories, settings.label_noise, rng))
+
+
+def _cast(settings: GeneratorSettings, number: int) -> list[_Role]:
+    """Share the categories out to the departments, and give each a recipe."""
+    others = [name for name in DEPARTMENTS if name != BOOKS][: settings.departments - 1]
+    departments = [BOOKS, *others] if settings.books else others
+    cast: list[_Role] = []
+    for place, department in enumerate(departments):
+        recipes = DEPARTMENTS[department]
+        share = (number - place + len(departments) - 1) // len(departments)
+        cast.extend(_Role(department, recipes[k % len(recipes)], k // len(recipes)) for k in range(share))
+    return cast
+
+
+def _styles(settings: GeneratorSettings, cast: list[_Role]) -> list[Style]:
+    """Variants narrow the recipe; without lookalikes, each member of a family has a band of hues of its own."""
+    members = Counter(role.recipe.family for role in cast)
+    met: Counter[str] = Counter()
+    styles = []
+    for role in cast:
+        family = role.recipe.family
+        apart = not settings.lookalikes and role.department != BOOKS and members[family] > 1
+        hue = (met[family] + 0.5) / members[family] if apart else -1.0
+        met[family] += 1
+        styles.append(Style(role.variant, hue))
+    return styles
+
+
+def _sizes(settings: GeneratorSettings, cast: list[_Role], rng: np.random.Generator) -> np.ndarray:
+    """Products of each category."""
+    number, total = len(cast), settings.products
+    if not settings.skew:
+        return np.full(number, total // number) + (np.arange(number) < total % number)
+    hard = np.array([role.department == BOOKS or role.recipe.alike for role in cast])
+    order = np.argsort(-(rng.random(number) + HARD_FIRST * hard))
+    head = max(1, round(HEAD * number))
+    large = total if head == number else min(round(HEAD_SHARE * total), total - (number - head))
+    sizes = np.empty(number, dtype=np.int64)
+    sizes[order[:head]] = _falling(large, head, 0.5)
+    if head < number:
+        sizes[order[head:]] = _falling(total - large, number - head, 0.8)
+    return sizes
+
+
+def _falling(total: int, number: int, power: float) -> np.ndarray:
+    """Sizes that fall with the rank and add up to `total`, none under `SMALLEST` where it can be helped."""
+    floor = min(SMALLEST, total // number)
+    weights = np.arange(1, number + 1, dtype=np.float64) ** -power
+    return floor + _apportion(weights, total - floor * number)
+
+
+def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
+    """Whole numbers in proportion to `weights` that add up to `total` (largest remainders)."""
+    exact = weights / weights.sum() * total
+    whole = np.floor(exact).astype(np.int64)
+    short = total - int(whole.sum())
+    whole[np.argsort(whole - exact, kind="stable")[:short]] += 1
+    return whole
+
+
+def _scaled(counts: np.ndarray, settings: GeneratorSettings) -> np.ndarray:
+    """The listed counts, scaled to the products asked for; every category keeps at least one."""
+    if settings.products == 0:
+        return counts
+    if settings.products < len(counts):
+        raise InputError(
+            f"generated.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
+            "ask for more products, or 0 for the counts as given",
+        )
+    return 1 + _apportion(counts.astype(np.float64), settings.products - len(counts))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Categories to draw from in proportion to their size: their places, ascending, and the sizes before each."""
+
+    places: np.ndarray
+    before: np.ndarray
+
+    def other_than(self, place: int, rng: np.random.Generator) -> int:
+        """Draw one that is not `place`."""
+        at = int(np.searchsorted(self.places, place))
+        start, size = self.before[at], self.before[at + 1] - self.before[at]
+        drawn = rng.integers(self.before[-1] - size)
+        drawn += size if drawn >= start else 0
+        return int(self.places[np.searchsorted(self.before, drawn, side="right") - 1])
+
+
+def _mislabel(
+    truth: np.ndarray, categories: tuple[Category, ...], share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Give a share of the products another category's label, as people do: mostly a popular one near by.
+
+    No category of `SMALLEST` products or more falls below that by it.
+    """
+    labels = truth.copy()
+    if len(categories) < 2:
+        return labels
+    wanted = rng.binomial(len(truth), share)
+    sizes = np.array([category.size for category in categories])
+    homes = np.array([category.levels[0] for category in categories])
+    anywhere = _Draw(np.arange(len(sizes)), np.concatenate([[0], np.cumsum(sizes)]))
+    near = {}
+    for home in set(homes):
+        places = np.flatnonzero(homes == home)
+        near[home] = _Draw(places, np.concatenate([[0], np.cumsum(sizes[places])]))
+    left = sizes.copy()
+    for product in rng.permutation(len(truth)):
+        if wanted == 0:
+            break
+        true = truth[product]
+        if left[true] <= (SMALLEST if sizes[true] >= SMALLEST else 1):
+            continue
+        at_home = near[homes[true]]
+        source = at_home if len(at_home.places) > 1 and rng.random() < NEAR_MISTAKES else anywhere
+        wrong = source.other_than(true, rng)
+        labels[product] = wrong
+        left[true] -= 1
+        left[wrong] += 1
+        wanted -= 1
+    return labels

@@ -1,0 +1,191 @@
+"""The files of a generated catalogue, in the layout of Kaggle's Cdiscount data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import storage_errors, write_json, write_text, write_whole
+from shelfbench.generator.photo import ONE_WAY, OVERSAMPLING, photograph
+from shelfbench.generator.plan import Category, Plan, draw_plan
+from shelfbench.generator.settings import INT32_MAX, GeneratorSettings
+from shelfbench.generator.sketch import Sketch
+
+VERSION = 1
+"""Raised whenever the same settings give other pictures."""
+
+CHUNK = 32
+"""Products drawn in one task of a worker."""
+
+PHOTOS = (0.55, 0.25, 0.11, 0.09)
+"""Shares of products with 1, 2, 3 and 4 photos: 1.74 on average, as in the public data (12,371,293 / 7,069,896)."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Products to draw: the first one's number, and what each is."""
+
+    first: int
+    categories: tuple[Category, ...]
+    keys: tuple[int, ...]
+
+
+def generate(directory: Path, settings: GeneratorSettings, console: Console, workers: int = 1) -> None:
+    """Draw a catalogue and write it.
+
+    Writes ``train.bson`` (documents ``_id``, ``imgs``, ``category_id``, as Kaggle's), ``category_names.csv``,
+    ``truth.csv`` and ``generator.json``, each whole or not at all, the last when all others are there. The bytes
+    depend on the settings only, not on `workers`.
+
+    Parameters
+    ----------
+    directory : Path
+        Made if need be.
+    settings : GeneratorSettings
+    console : Console
+    workers : int
+        Processes to draw with.
+
+    Raises
+    ------
+    InputError
+        If the list of counts is bad, or the folder cannot be written to.
+    RunError
+        If the disk is full.
+    """
+    plan = draw_plan(settings)
+    with storage_errors(directory):
+        # Written last, it says that all files are of one catalogue.
+        (directory / "generator.json").unlink(missing_ok=True)
+    if len(plan.truth) > INT32_MAX:
+        raise InputError(
+            f"{len(plan.truth)} products are more than the layout can number", f"ask for at most {INT32_MAX}"
+        )
+    write_whole(directory / "train.bson", lambda aside: _write_products(aside, plan, settings, console, workers))
+    write_text(
+        directory / "category_names.csv",
+        _table(
+            ("category_id", "category_level1", "category_level2", "category_level3"),
+            ((category.key, *category.levels) for category in plan.categories),
+        ),
+    )
+    write_text(
+        directory / "truth.csv",
+        _table(
+            ("product_id", "category_id", "true_category_id"),
+            (
+                (product, plan.categories[label].key, plan.categories[true].key)
+                for product, (label, true) in enumerate(zip(plan.labels, plan.truth, strict=True))
+            ),
+        ),
+    )
+    write_json(directory / "generator.json", {"version": VERSION, **asdict(settings)})
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write_products(path: Path, plan: Plan, settings: GeneratorSettings, console: Console, workers: int) -> None:
+    total = len(plan.truth)
+    with open(path, "wb") as handle, console.progress(total, "drawing the catalogue", "products") as bar:
+        for documents in _drawn(_tasks(plan), settings, workers):
+            handle.write(b"".join(documents))
+            bar.update(len(documents))
+
+
+def _tasks(plan: Plan) -> Iterator[_Task]:
+    for first in range(0, len(plan.truth), CHUNK):
+        part = slice(first, first + CHUNK)
+        yield _Task(
+            first,
+            tuple(plan.categories[true] for true in plan.truth[part]),
+            tuple(plan.categories[label].key for label in plan.labels[part]),
+        )
+
+
+def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) -> Iterator[list[bytes]]:
+    """Documents in the order of the tasks, drawn in this process or in several."""
+    if workers == 1:
+        return (_draw(task, settings) for task in tasks)
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
+    return parallel(joblib.delayed(_draw_in_worker)(task, settings) for task in tasks)
+
+
+def _draw_in_worker(task: _Task, settings: GeneratorSettings) -> list[bytes]:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends its workers
+    return _draw(task, settings)
+
+
+def _draw(task: _Task, settings: GeneratorSettings) -> list[bytes]:
+    return [
+        document(task.first + n, key, photos(category, task.first + n, settings))
+        for n, (category, key) in enumerate(zip(task.categories, task.keys, strict=True))
+    ]
+
+
+def photos(category: Category, product: int, settings: GeneratorSettings) -> list[bytes]:
+    """The JPEGs of one product."""
+    rng = np.random.default_rng([settings.seed, 1, product])
+    shares = np.array(PHOTOS[: settings.max_photos])
+    number = int(rng.choice(len(shares), p=shares / shares.sum())) + 1
+    pictures = []
+    for photo in range(number):
+        of_photo = np.random.default_rng([settings.seed, 2, product, photo])
+        # The product's generator starts anew for each photo, so that each shows the same product.
+        turn = of_photo.uniform(-1, 1)
+        mirrored = category.recipe.pose != ONE_WAY and of_photo.random() < 0.5
+        sketch = Sketch(
+            round(settings.pixels * OVERSAMPLING),
+            np.random.default_rng([settings.seed, 3, product]),
+            category.style,
+            turn,
+            mirrored,
+        )
+        category.recipe.draw(sketch)
+        pictures.append(
+            photograph(sketch, category.recipe.pose, settings.pixels, settings.quality, of_photo, photo == 0)
+        )
+    return pictures
+
+
+def document(product: int, category: int, pictures: list[bytes]) -> bytes:
+    """One product as a BSON document (bsonspec.org), the fields in Kaggle's order.
+
+    Parameters
+    ----------
+    product, category : int
+        Signed 32 bits.
+    pictures : list of bytes
+    """
+    images = b"".join(
+        _element(3, str(n), _document(_element(5, "picture", struct.pack("<iB", len(picture), 0) + picture)))
+        for n, picture in enumerate(pictures)
+    )
+    return _document(
+        _element(16, "_id", struct.pack("<i", product))
+        + _element(4, "imgs", _document(images))
+        + _element(16, "category_id", struct.pack("<i", category))
+    )
+
+
+def _element(kind: int, name: str, value: bytes) -> bytes:
+    return bytes([kind]) + name.encode() + b"\0" + value
+
+
+def _document(elements: bytes) -> bytes:
+    return struct.pack("<i", len(elements) + 5) + elements + b"\0"

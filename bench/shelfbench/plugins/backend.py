@@ -1,0 +1,332 @@
+"""What a backend is, and how one is found.
+
+A backend is features x classifier (HOG x linear SVM, bottleneck x 2NN ...). A package offers one by an entry
+point of the group ``shelfbench.backends`` whose object is a `BackendSpec`; see ``baselines/shelfbench_baselines/backends.py`` for the
+shortest example and ``shelfbench.plugins.conformance`` for the checks that every backend must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import ImageBytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP = "shelfbench.backends"
+
+
+class FeatureExtractor(Protocol):
+    """Pixels to features. Must be picklable until first used.
+
+    Attributes
+    ----------
+    name : str
+        Short name for logs and timings (``hog``, ``efficientnet_lite0``).
+    pixels : int
+        Side of the square images it takes.
+    dimensions : int
+        Length of one feature vector.
+    batch : int
+        Images per call of `extract` that suit it.
+    framework : str
+        What computes, for the record (``scikit-image``, ``tensorflow``).
+    device : str
+        Where, for the record: ``cpu`` or the accelerator's name; empty until it has computed.
+    """
+
+    name: str
+    pixels: int
+    dimensions: int
+    batch: int
+    framework: str
+    device: str
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes the features, as JSON: settings, network, hash of the weights, versions."""
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Compute features.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, pixels, pixels, 3)
+            RGB images; `n` may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dimensions)
+        """
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a classifier learns from.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (n, d)
+    labels : ndarray of int64, shape (n,)
+        Codes 0 .. classes - 1, one an image.
+    classes : int
+        Number of categories (at least 1); a code may be absent from `labels`.
+    tune_features, tune_labels : ndarray
+        The half of validation on which choices are made; -1 marks a category unknown to training. May be empty.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    classes: int
+    tune_features: np.ndarray
+    tune_labels: np.ndarray
+
+
+class Classifier(Protocol):
+    """Features to categories.
+
+    Attributes
+    ----------
+    chosen : dict
+        What was chosen on `tune` (JSON): C, temperature, best epoch ...
+    history : DataFrame or None
+        For iterative training, the columns of ``history/BACKEND.parquet``: epoch, step, loss, accuracy, val_loss,
+        val_accuracy, lr, seconds.
+    framework : str
+        What computes, for the record (``numpy``, ``tensorflow``).
+    device : str
+        Where, for the record: ``cpu`` or the accelerator's name; empty until it has learnt.
+    batch : int
+        Images per update; 0 where all are used at once.
+    """
+
+    framework: str
+    device: str
+    batch: int
+    chosen: dict[str, Any]
+    history: pd.DataFrame | None
+
+    def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
+        """Learn; the same data and seed give the same classifier."""
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-probabilities, float64, shape (n, classes); each row sums to 1 in probability."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+
+
+@dataclass(frozen=True)
+class TuningData:
+    """What a network is trained on end to end: images, not features.
+
+    Attributes
+    ----------
+    images : ImageBytes
+        Encoded images of the catalogue.
+    fit : str
+        How a photo becomes a square (``images.fit`` of the study).
+    train, tune : ndarray of int64, shape (n,), (m,)
+        Images to learn from, and those on which choices are made, as positions in `images`.
+    train_labels, tune_labels : ndarray of int64
+        Codes 0 .. classes - 1; -1 marks a `tune` category unknown to training.
+    train_products : ndarray of int64, shape (n,)
+        Product of each training image, for samples that keep products whole.
+    classes : int
+    identity : str
+        Hash of all that: content of the images, labels, order.
+    workers : int
+        Threads that decode.
+    """
+
+    images: ImageBytes
+    fit: str
+    train: np.ndarray
+    train_labels: np.ndarray
+    train_products: np.ndarray
+    tune: np.ndarray
+    tune_labels: np.ndarray
+    classes: int
+    identity: str
+    workers: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A network after its training.
+
+    Attributes
+    ----------
+    features : FeatureExtractor
+        The trained network up to its pooled features.
+    classifier : callable or None
+        Gives the network's own head as a `Classifier` that is fitted already; None where the backend's classifier
+        is to be fitted on the features.
+    history : DataFrame
+        The columns of ``history/BACKEND.parquet`` and ``data_wait``: seconds of an epoch that the device waited.
+    chosen : dict
+        What was chosen on `tune`, and what was trained (JSON).
+    images, batch : int
+        Images of an epoch, and of an update.
+    device, framework, precision : str
+    seconds : float
+        What training cost when it was done.
+    cached : bool
+        Whether it was done in an earlier run, or for an earlier backend of this one.
+    save : callable
+        Writes the network into an existing folder.
+    """
+
+    features: FeatureExtractor
+    classifier: Callable[[], Classifier] | None
+    history: pd.DataFrame
+    chosen: dict[str, Any]
+    images: int
+    batch: int
+    device: str
+    framework: str
+    precision: str
+    seconds: float
+    cached: bool
+    save: Callable[[Path], None]
+
+
+class Tuner(Protocol):
+    """Trains a network on images before features are taken from it (C, §4.3; full tuning)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the result apart from data and seed (JSON); equal for backends that share one."""
+
+    def tune(self, data: TuningData, *, seed: int, console: Console) -> Tuned:
+        """Train, or go on with a training that was stopped, or give one that is done."""
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """The study's backbone: the root keys ``backbone``, ``weights`` and ``pixels`` of a study."""
+
+    name: str = "efficientnet_lite0"
+    weights: str = "imagenet"
+    pixels: int | None = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A feature extractor and the classifier on top of it.
+
+    Attributes
+    ----------
+    features : FeatureExtractor
+    classifier : callable
+        Gives a fresh, unfitted classifier.
+    load : callable
+        Gives the classifier that `Classifier.save` wrote into a folder, and refuses a folder that was tampered with
+        (`InputError`). Nothing else may be read.
+    settings : dict
+        What it was built from, for the record (JSON).
+    tuner : Tuner or None
+        Trains the network first; `features` is then the network before that.
+    save_features : callable or None
+        Writes what `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an existing
+        folder; None where the settings are enough (`hog-svm`).
+    load_features : callable or None
+        Gives the extractor that `save_features`, or `Tuned.save`, wrote into a folder; as careful as `load`. Where it
+        is given, neither it nor `load` may depend on the settings the backend was built from.
+    export_onnx : callable or None
+        ``export_onnx(features, classifier, path)`` writes both as one ONNX graph, from the input ``pixels`` (uint8,
+        shape (n, pixels, pixels, 3)) to the output ``log_probabilities`` (float32, shape (n, classes)); None where
+        there is no network.
+    """
+
+    features: FeatureExtractor
+    classifier: Callable[[], Classifier]
+    load: Callable[[Path], Classifier]
+    settings: dict[str, Any] = field(default_factory=dict)
+    tuner: Tuner | None = None
+    save_features: Callable[[Path], None] | None = None
+    load_features: Callable[[Path], FeatureExtractor] | None = None
+    export_onnx: Callable[[FeatureExtractor, Classifier, Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """What an entry point of the group ``shelfbench.backends`` holds.
+
+    Attributes
+    ----------
+    summary : str
+        One line for ``shelfbench backends``.
+    build : callable
+        ``build(settings, backbone, workers)`` gives the `Backend`; `settings` maps each name of `sections` to an
+        instance of its dataclass. Heavy imports belong inside.
+    sections : mapping of str to type
+        Sections of a study that it reads, each a frozen dataclass with defaults; a key that the dataclass lacks is
+        refused. ``__post_init__`` raises `InputError` on a bad value.
+    columns : mapping of str to str
+        How Table 4 of the paper names it: ``Feature``, ``Classifier``, ``Fine-tuning``.
+    uses_backbone : bool
+        Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense.
+    """
+
+    summary: str
+    build: Callable[[Mapping[str, Any], BackboneChoice, int], Backend]
+    sections: Mapping[str, type] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    uses_backbone: bool = False
+
+
+def available() -> dict[str, EntryPoint]:
+    """Entry points of all installed backends, by name."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def find(name: str) -> BackendSpec:
+    """Load the spec of a backend.
+
+    Parameters
+    ----------
+    name : str
+        Its name without ``@BACKBONE``.
+
+    Raises
+    ------
+    InputError
+        If no installed package offers it, or what it offers is no `BackendSpec`.
+    """
+    points = available()
+    if name not in points:
+        raise InputError(f"unknown backend {name!r}", f"choose from: {', '.join(points) or 'none installed'}")
+    try:
+        spec = points[name].load()
+    except ImportError as error:
+        raise InputError(f"backend {name!r} cannot be imported ({error})", "install the package it needs") from error
+    if not isinstance(spec, BackendSpec):
+        raise InputError(
+            f"backend {name!r} ({points[name].value}) is no shelfbench.plugins.backend.BackendSpec",
+            "see bench/shelfbench/plugins/backend.py for what an entry point must hold",
+        )
+    return spec
+
+
+def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
+    """Take ``NAME@BACKBONE`` apart.
+
+    Returns
+    -------
+    tuple of str and BackboneChoice
+        The entry point's name and the backbone to build it with (the study's own where none is named).
+    """
+    base, at, backbone = name.partition("@")
+    if not at:
+        return base, study
+    if not backbone:
+        raise InputError(f"backend {name!r} names no backbone after '@'", "write for example bottleneck-svm@xception")
+    return base, BackboneChoice(backbone, study.weights, study.pixels)

@@ -1,0 +1,127 @@
+"""What each way of putting a product's photos together gives, in all and by number of photos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from shelfbench.base.grid import Grid, share
+from shelfbench.report.tables import write_table
+from shelfbench.run.directory import RunDirectory, labels, reading
+from shelfbench.verdict.metrics import REQUIRED, acceptance
+from shelfbench.verdict.settings import AGGREGATIONS
+
+MOST = 4  # photos of a product in C (C07); more stand with these
+_NAMES = {
+    "mean": "mean probability",
+    "log_mean": "mean log-probability",
+    "maximum": "maximum",
+    "vote": "vote",
+}
+_COLUMNS = (
+    "backend",
+    "aggregation",
+    "chosen",
+    "part",
+    "photos",
+    "products",
+    "precision",
+    "acceptance_90",
+)
+
+
+def aggregation_rows(run: RunDirectory, backend: str) -> list[dict[str, Any]]:
+    """One row an aggregation, part (tune, test) and number of photos; none for runs of earlier versions.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    path = run.path / "aggregations" / f"{backend}.parquet"
+    if not path.is_file():
+        return []
+    chosen = (run.record.get("backends", {}).get(backend, {}).get("chosen") or {}).get("aggregation")
+    with reading(path):
+        table = pq.read_table(path)
+        role = table["role"].to_numpy().astype(str)
+        images = np.minimum(table["images"].to_numpy(), MOST)
+        columns = {
+            method: (
+                table[f"{method}_correct"].to_numpy().astype(bool),
+                table[f"{method}_confidence"].to_numpy().astype(np.float64),
+            )
+            for method in AGGREGATIONS
+        }
+    rows = []
+    for part in ("tune", "test"):
+        for photos in (0, *range(1, MOST + 1)):
+            mask = (role == part) & ((images == photos) | (photos == 0))
+            if not mask.any():
+                continue
+            for method, (correct, confidence) in columns.items():
+                reached = acceptance(confidence[mask], correct[mask], REQUIRED)
+                values = (
+                    backend,
+                    method,
+                    method == chosen,
+                    part,
+                    "all" if photos == 0 else f"{photos}{'+' * (photos == MOST)}",
+                    int(mask.sum()),
+                    float(correct[mask].mean()),
+                    reached.acceptance,
+                )
+                rows.append(dict(zip(_COLUMNS, values, strict=True)))
+    return rows
+
+
+def write_aggregation(run: RunDirectory, rows: list[dict[str, Any]]) -> None:
+    """Write the table ``aggregation``."""
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    write_table(run.path, "aggregation", frame, aggregation_grid(run, frame))
+
+
+def aggregation_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+    """One row a backend and aggregation; on test also by number of photos."""
+    names = labels(run, run.backends)
+    groups = sorted(set(frame["photos"]) - {"all"})
+    found = {
+        (row["backend"], row["aggregation"], row["part"], row["photos"]): (row["precision"], row["acceptance_90"])
+        for row in frame.to_dict("records")
+    }
+    rows: list[tuple[str, ...]] = []
+    best: set[tuple[int, int]] = set()
+    none = (np.nan, np.nan)
+    for backend in dict.fromkeys(frame["backend"]):
+        for method in AGGREGATIONS:
+            wanted = [("tune", "all"), ("test", "all"), *(("test", photos) for photos in groups)]
+            cells = [found.get((backend, method, *key), none) for key in wanted]
+            if frame["chosen"][(frame["backend"] == backend) & (frame["aggregation"] == method)].any():
+                best.add((len(rows), 1))
+            rows.append(
+                (
+                    names[backend].short,
+                    _NAMES[method],
+                    *(f"{share(right)} / {share(reached)}" for right, reached in cells),
+                )
+            )
+    heads = [f"Test, {photos.replace('+', ' or more')} photo{'s' * (photos != '1')}" for photos in groups]
+    return Grid(
+        "Putting a product's photos together: precision / plain acceptance at a precision of 0.9",
+        ("Backend", "Aggregation", "Tune, all", "Test, all", *heads),
+        tuple(rows),
+        frozenset(range(2, 4 + len(groups))),
+        (
+            "By the confidence before calibration, over all categories. Plain: each threshold is fitted on the "
+            "products that it is measured on. Bold: what predictions, and all other tables, rest on; the study's "
+            "setting, or chosen by the acceptance on tune. A product with one photo is the same in all.",
+            *(
+                ("A backend that is not shown was run by an earlier version, which did not compare.",)
+                * (set(run.backends) > set(frame["backend"]))
+            ),
+        ),
+        frozenset(best),
+    )

@@ -1,0 +1,190 @@
+"""How far confidence is from the truth, before and after the temperature: table and reliability diagram."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from shelfbench.base.grid import Grid, count, share
+from shelfbench.report.figures import STYLE, save_figure
+from shelfbench.report.tables import write_table
+from shelfbench.run.directory import Evaluated, RunDirectory, labels
+from shelfbench.verdict.temperature import BINS, Reliability, reliability
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Claim and truth of one backend on one part of the products.
+
+    Attributes
+    ----------
+    backend, part : str
+        `part` is ``tune`` or ``test``.
+    before : Reliability or None
+        By the confidence before the temperature; None where the predictions do not hold it.
+    after : Reliability
+        By the confidence of all tables.
+    temperature : float
+        NaN where the record does not tell.
+    """
+
+    backend: str
+    part: str
+    before: Reliability | None
+    after: Reliability
+    temperature: float
+
+
+def calibrations(run: RunDirectory, backend: str, products: Evaluated) -> list[Calibration]:
+    """Measure a backend on tune and on test; rejected products, of which nothing is claimed, are left out."""
+    chosen = run.record.get("backends", {}).get(backend, {}).get("chosen") or {}
+    # without an aggregation on record an SVM's own temperature, over its margins, has that name
+    temperature = chosen.get("temperature") if "aggregation" in chosen else None
+    found = []
+    for part in ("tune", "test"):
+        rows = products.where(products.role == part)
+        if len(rows.truth):
+            raw = rows.raw_confidence
+            found.append(
+                Calibration(
+                    backend,
+                    part,
+                    None if raw is None else reliability(raw, rows.correct),
+                    reliability(rows.confidence, rows.correct),
+                    float(temperature) if isinstance(temperature, int | float) else math.nan,
+                )
+            )
+    return found
+
+
+def write_calibration(run: RunDirectory, found: list[Calibration]) -> None:
+    """Write the table ``calibration`` and the figure ``reliability``."""
+    frame = pd.DataFrame([_row(item) for item in found])
+    write_table(run.path, "calibration", frame, calibration_grid(run, frame))
+    shown = [item for item in found if item.part == "test" and item.after.count.sum()]
+    if shown:
+        with mpl.rc_context(STYLE):
+            save_figure(_diagram(run, shown), run.path / "figures" / "reliability")
+
+
+def _row(item: Calibration) -> dict[str, Any]:
+    return {
+        "backend": item.backend,
+        "part": item.part,
+        "products": int(item.after.count.sum()),
+        "temperature": item.temperature,
+        "error_before": math.nan if item.before is None else item.before.error,
+        "error_after": item.after.error,
+        "claimed_before": math.nan if item.before is None else _mean(item.before, item.before.confidence),
+        "claimed_after": _mean(item.after, item.after.confidence),
+        "precision": _mean(item.after, item.after.precision),
+    }
+
+
+def _mean(found: Reliability, values: np.ndarray) -> float:
+    return float(np.average(values, weights=found.count)) if found.count.sum() else math.nan
+
+
+def calibration_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+    """Expected calibration error before and after."""
+    names = labels(run, run.backends)
+    rows = tuple(
+        (
+            names[row["backend"]].short,
+            row["part"],
+            count(int(row["products"])),
+            "–" if math.isnan(row["temperature"]) else f"{row['temperature']:.3f}",
+            *(
+                share(row[key])
+                for key in ("error_before", "error_after", "claimed_before", "claimed_after", "precision")
+            ),
+        )
+        for row in frame.to_dict("records")
+    )
+    return Grid(
+        "Calibration: what is claimed and what is true",
+        (
+            "Backend",
+            "Part",
+            "Products",
+            "Temperature",
+            "ECE before",
+            "ECE after",
+            "Claimed before",
+            "Claimed after",
+            "Precision",
+        ),
+        rows,
+        frozenset(range(2, 9)),
+        (
+            f"ECE: expected calibration error, the mean distance of claimed and true precision over {BINS} bins of "
+            "equal mass (equal confidences in one bin). Before and after one temperature over the product's scores, "
+            "fitted on tune; above 1 it makes a backend less sure. Claimed: mean probability of what is predicted. "
+            "Rejected products are left out: nothing is claimed of them.",
+        ),
+    )
+
+
+def _diagram(run: RunDirectory, shown: list[Calibration]) -> Figure:
+    """One panel a backend: precision against claimed probability on test, before and after."""
+    names = labels(run, run.backends)
+    across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, with fewer empty places
+    down = math.ceil(len(shown) / across)
+    figure = Figure(figsize=(max(2.6 * across, 4.2), 2.75 * down + 0.75), layout="constrained")
+    panels = np.atleast_1d(np.asarray(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False))).ravel()
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
+        _panel(axes, item)
+        axes.set_title(names[item.backend].short, fontsize=8.5, pad=5)  # the longest is as wide as a panel
+        if number % across == 0:
+            axes.set_ylabel("share that is right")
+        if number + across >= len(shown):
+            axes.set_xlabel("claimed probability")
+            axes.tick_params(labelbottom=True)
+    handles, words = panels[0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower left", ncols=3, fontsize=8.5, handlelength=3)
+    figure.suptitle(
+        "Reliability on test, before and after the temperature", x=0.01, ha="left", fontsize=11, fontweight="bold"
+    )
+    return figure
+
+
+def _panel(axes: Axes, item: Calibration) -> None:
+    axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=(0, (2, 2)), label="claim equals truth", zorder=1)
+    error = f"ECE {share(item.after.error)}"
+    if item.before is not None:
+        axes.plot(
+            item.before.confidence,
+            item.before.precision,
+            color="#D55E00",
+            linestyle=(0, (5, 2)),
+            linewidth=1.3,
+            marker="o",
+            markersize=4.5,
+            markerfacecolor="white",
+            label="before",
+            zorder=2,
+        )
+        error = f"ECE {share(item.before.error)} → {share(item.after.error)}"
+    axes.plot(
+        item.after.confidence,
+        item.after.precision,
+        color="#0072B2",
+        linewidth=1.6,
+        marker="s",
+        markersize=4.5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        label="after" if item.before is not None else "as predicted",
+        zorder=3,
+    )
+    axes.text(0.97, 0.05, error, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")

@@ -1,0 +1,154 @@
+"""Which backend to use: chosen on validation, reported on test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.grid import duration, percent
+from shelfbench.run.directory import labels
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend that takes the largest share of the products at a precision of 0.9.
+
+    Attributes
+    ----------
+    backend : str or None
+        None where no backend reaches the precision on any product.
+    name : str
+        As tables and figures call it.
+    basis : str
+        The part of the data on which it was chosen: ``tune`` or ``validation``.
+    chosen_at : float
+        Its acceptance there.
+    test : dict
+        Its row of Table 4 for test; empty where the split has no test.
+    tuned_acceptance, tuned_precision : float
+        Share of test products taken, and precision met, by the threshold fixed on `basis`; NaN if unknown.
+    """
+
+    backend: str | None
+    name: str
+    basis: str
+    chosen_at: float
+    test: dict[str, Any]
+    tuned_acceptance: float
+    tuned_precision: float
+
+    @property
+    def part(self) -> str:
+        """The part of the data on which it was chosen, in words."""
+        return "the tuning half of validation" if self.basis == "tune" else "validation"
+
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        if self.backend is None:
+            return (
+                "No backend reaches a precision of 90% on any share of the validation products: "
+                "none can work without a person."
+            )
+        if not self.test:
+            return (
+                f"{self.name} takes the largest share of the validation products at a precision of at "
+                f"least 90%: {percent(self.chosen_at)}; there is no test part to measure it on."
+            )
+        cost = duration(float(self.test["seconds"]))
+        if not self.test["acceptance_90"]:
+            return (
+                f"{self.name} accepts most on {self.part} ({percent(self.chosen_at)} at a precision of at "
+                f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
+                f"computing."
+            )
+        return (
+            f"{self.name}, which accepts most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
+            f"test products without a person at a precision of at least 90% (95% interval "
+            f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
+            f"for {cost} of computing."
+        )
+
+    def reservation(self) -> str:
+        """On what the choice rests, and what a threshold fixed beforehand would have done."""
+        if self.backend is None:
+            return ""
+        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
+        if not np.isnan(self.tuned_acceptance):
+            short = ", short of 90%" if self.tuned_precision < 0.9 else ""
+            text += (
+                " Table 4 sets each threshold on the very products it measures, as the paper does; the "
+                f"one fixed on {self.part} takes {percent(self.tuned_acceptance)} of the test products and "
+                f"is right on {percent(self.tuned_precision)} of them{short}."
+            )
+        return text
+
+    def promise(self, certified: pd.DataFrame | None) -> str:
+        """What is certified of it at 0.9; empty where nothing was looked at.
+
+        Parameters
+        ----------
+        certified : DataFrame or None
+            ``certified.csv``.
+        """
+        if self.backend is None or certified is None:
+            return ""
+        found = certified[(certified["backend"] == self.backend) & (certified["target"] == 0.9)].to_dict("records")
+        if not found:
+            return ""
+        row = found[0]
+        if not row["certified"]:
+            return f"A precision of 90% cannot be promised of it: {row['why']}."
+        return (
+            f"Certified: with {100 * row['level']:.9g}% probability its precision on products to come is at least 90% "
+            f"where it takes {percent(row['certified_acceptance'])} of them (95% interval "
+            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
+            f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "
+            f"{percent(row['certified_precision_test'])} of those."
+        )
+
+
+def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -> Choice | None:
+    """Choose a backend by its acceptance on validation; ties go to the cheaper one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``table4.csv``.
+    metrics : DataFrame
+        ``metrics.csv``.
+    record : dict
+        ``run.json``.
+
+    Returns
+    -------
+    Choice or None
+        None where there are no validation products to choose on.
+    """
+    products = metrics[metrics["level"] == "product"]
+    at = products[products["metric"] == "acceptance_90"]
+    basis = "tune" if (at["split"] == "tune").any() else "validation"
+    candidates = at[at["split"] == basis].merge(
+        table.groupby("backend", as_index=False)["seconds"].first(), on="backend"
+    )
+    if candidates.empty:
+        return None
+    best = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable").iloc[0]
+    if best["value"] == 0:
+        return Choice(None, "", basis, 0.0, {}, float("nan"), float("nan"))
+    backend = str(best["backend"])
+    test = table[(table["backend"] == backend) & (table["split"] == "test")].to_dict("records")
+    own = products[(products["backend"] == backend) & (products["split"] == "test")]
+    values = own.set_index("metric")["value"]
+    name = labels(record, tuple(dict.fromkeys(table["backend"])))[backend].short
+    return Choice(
+        backend,
+        name,
+        basis,
+        float(best["value"]),
+        {str(key): value for key, value in test[0].items()} if test else {},
+        float(values.get("tuned_acceptance_90", np.nan)),
+        float(values.get("tuned_precision_90", np.nan)),
+    )

@@ -1,0 +1,297 @@
+"""Backends against each other: the tables ``comparison`` and ``comparison_matrix``, and what ``compare`` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.grid import MISSING, Grid, share
+from shelfbench.report.tables import write_table
+from shelfbench.run.directory import BackendLabel, Evaluated, RunDirectory, labels, open_run, read_predictions
+from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
+from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
+
+_ALPHA = 0.05
+_PLAIN = (
+    "Acceptance is the plain one: each threshold is set on the very test products that it measures, anew on every "
+    "resample; it is no certified promise."
+)
+_ACCEPTED_NOTE = (
+    "Accepted and right: by the threshold fixed on tune. That test holds the two rules against each other as they "
+    "stand; a difference may come from the luck of fixing a threshold on few products as well as from the backends."
+)
+
+
+def held_out(products: Evaluated) -> Evaluated:
+    """Products of `tune` and test alone: what comparing and judging categories may read."""
+    return products.where((products.role == "tune") | (products.split == "test"))
+
+
+def compare_backends(
+    products: Mapping[str, Evaluated], target: str = REQUIRED, *, resamples: int | None = None, seed: int = 0
+) -> tuple[Comparison, ...]:
+    """Compare all pairs of backends on test; parameters as of `shelfbench.verdict.compare.compare`."""
+    return compare([_contestant(*item, target) for item in products.items()], target, resamples=resamples, seed=seed)
+
+
+def _contestant(name: str, products: Evaluated, target: str) -> Contestant:
+    test, tune = products.where(products.split == "test"), products.where(products.role == "tune")
+    threshold = acceptance(tune.confidence, tune.correct, target).threshold if len(tune.truth) else float("nan")
+    return Contestant(name, test.product_id, test.confidence, test.correct, threshold)
+
+
+def compare_run(products: Mapping[str, Evaluated], seed: int = 0) -> tuple[Comparison, ...]:
+    """Compare all pairs of a run's backends; none where there are no two, or no test products.
+
+    Parameters
+    ----------
+    products : mapping of str to Evaluated
+        Products of every backend, at least those that `held_out` keeps.
+    seed : int
+        Fixes the resamples.
+    """
+    if len(products) < 2 or not all(np.any(one.split == "test") for one in products.values()):
+        return ()
+    return compare_backends(products, seed=seed)
+
+
+def write_comparison(run: RunDirectory, found: Sequence[Comparison]) -> None:
+    """Write both tables of what `compare_run` found; nothing where it found nothing."""
+    if not found:
+        return
+    names = labels(run, run.backends)
+    resamples = enough_resamples(len(found))
+    write_table(
+        run.path, "comparison", comparison_frame(found, REQUIRED), comparison_grid(found, names, REQUIRED, resamples)
+    )
+    write_table(run.path, "comparison_matrix", matrix_frame(found), matrix_grid(found, names, REQUIRED, resamples))
+
+
+def comparison_frame(found: Sequence[Comparison], target: str) -> pd.DataFrame:
+    """All numbers of all pairs, one row a pair."""
+    rows = []
+    for pair in found:
+        row: dict[str, Any] = {
+            "first": pair.first,
+            "second": pair.second,
+            "products": pair.products,
+            "target": float(exact_target(target)),
+        }
+        for name, moved in (("precision", pair.precision), ("acceptance", pair.acceptance)):
+            row |= {
+                f"{name}_first": moved.first,
+                f"{name}_second": moved.second,
+                f"{name}_difference": moved.value,
+                f"{name}_low": moved.low,
+                f"{name}_high": moved.high,
+                f"{name}_p": moved.p,
+                f"{name}_p_holm": moved.p_holm,
+            }
+        for name, test in (("right", pair.correct), ("accepted_right", pair.accepted)):
+            row |= {
+                f"{name}_first_only": test.first,
+                f"{name}_second_only": test.second,
+                f"{name}_p": test.p,
+                f"{name}_p_holm": test.p_holm,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparison_grid(
+    found: Sequence[Comparison], names: Mapping[str, BackendLabel], target: str, resamples: int
+) -> Grid:
+    """All pairs, one row each."""
+    rows = tuple(
+        (
+            names[pair.first].short,
+            names[pair.second].short,
+            _change(pair.precision),
+            _only(pair.correct),
+            p_value(pair.correct.p_holm),
+            _change(pair.acceptance),
+            p_value(pair.acceptance.p_holm),
+            _only(pair.accepted),
+            p_value(pair.accepted.p_holm),
+        )
+        for pair in found
+    )
+    at = target.removeprefix("0")
+    return Grid(
+        f"Backends against each other on {found[0].products:,} test products",
+        (
+            "First",
+            "Second",
+            "Precision, first − second",
+            "Right: only first / second",
+            "p",
+            f"Acceptance at {at}, first − second",
+            "p",
+            "Accepted and right: only first / second",
+            "p",
+        ),
+        rows,
+        frozenset(range(2, 9)),
+        (
+            f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: of precision "
+            "and of accepted and right by the exact McNemar test, of acceptance by the bootstrap; adjusted by Holm's "
+            f"method for all {len(found)} pairs. {_PLAIN}",
+            _ACCEPTED_NOTE,
+        ),
+    )
+
+
+def matrix_frame(found: Sequence[Comparison]) -> pd.DataFrame:
+    """Differences row − column: of acceptance above the diagonal, of precision below it."""
+    names = _names(found)
+    table = pd.DataFrame(np.nan, index=names, columns=names)
+    for pair in found:
+        table.loc[pair.first, pair.second] = pair.acceptance.value
+        table.loc[pair.second, pair.first] = -pair.precision.value
+    return table.rename_axis("backend").reset_index()
+
+
+def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], target: str, resamples: int) -> Grid:
+    """All pairs beside each other, a star where a difference holds after Holm's adjustment."""
+    backends = _names(found)
+    cells = [[MISSING] * len(backends) for _ in backends]
+    for pair in found:
+        first, second = backends.index(pair.first), backends.index(pair.second)
+        cells[first][second] = _signed(pair.acceptance.value) + _star(pair.acceptance.p_holm)
+        cells[second][first] = _signed(-pair.precision.value) + _star(pair.correct.p_holm)
+    return Grid(
+        f"Backends against each other: row minus column, on {found[0].products:,} test products",
+        ("Backend", *(str(number) for number in range(1, len(backends) + 1))),
+        tuple((f"{number}. {names[name].short}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
+        frozenset(range(1, len(backends) + 1)),
+        (
+            f"Above the diagonal: difference of acceptance at {target}. Below it: difference of precision over all "
+            "products. A star: different at 5% after Holm's adjustment for all "
+            f"{len(found)} pair{'s' * (len(found) != 1)}, for acceptance by the "
+            f"bootstrap ({resamples:,} resamples of the products), for precision by the exact McNemar test.",
+            _PLAIN,
+        ),
+    )
+
+
+def compare_text(
+    run_dir: Path,
+    backends: Sequence[str],
+    *,
+    target: str = REQUIRED,
+    resamples: int | None = None,
+    seed: int = 0,
+) -> str:
+    """What ``shelfbench compare`` prints: two backends in words, or the matrix of all.
+
+    Parameters
+    ----------
+    run_dir : Path
+    backends : sequence of str
+        Two names; with fewer, all backends are compared.
+    target : str
+        Required precision.
+    resamples : int, optional
+        As of `shelfbench.verdict.compare.compare`.
+    seed : int
+        Fixes the resamples.
+
+    Raises
+    ------
+    InputError
+        If the run is none, a backend is unknown or named twice, or there is nothing to compare.
+    """
+    wanted = exact_target(target)
+    if not 0 < wanted <= 1:
+        raise InputError(f"a precision of {target} asks for nothing", "give one above 0 and up to 1, like 0.9")
+    if seed < 0:
+        raise InputError(f"the seed {seed} is negative", "give 0 or more")
+    run = open_run(run_dir)
+    for name in backends:
+        if name not in run.backends:
+            raise InputError(f"{run_dir} has no backend {name!r}", f"it has {', '.join(run.backends)}")
+    if len(backends) == 2 and backends[0] == backends[1]:
+        raise InputError(f"{backends[0]} is named twice", "name two backends")
+    chosen = tuple(backends) if len(backends) == 2 else run.backends
+    products = {name: held_out(read_predictions(run, name)) for name in chosen}
+    found = compare_backends(products, target, resamples=resamples, seed=seed)
+    names, drawn = labels(run, run.backends), resamples or enough_resamples(len(found))
+    if len(found) > 1:
+        grid = matrix_grid(found, names, target, drawn)
+        notes = (line for note in grid.notes for line in textwrap.wrap(note, 110))
+        return dataclasses.replace(grid, notes=tuple(notes)).text()
+    return _in_words(found[0], names, target, drawn)
+
+
+def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, resamples: int) -> str:
+    rows: list[tuple[str, ...]] = []
+    for title, moved, p in (
+        ("precision", pair.precision, pair.correct.p),
+        (f"acceptance at {target}", pair.acceptance, pair.acceptance.p),
+    ):
+        rows.append((title, share(moved.first), share(moved.second), _change(moved), p_value(p)))
+    for title, test in (("right", pair.correct), ("accepted and right", pair.accepted)):
+        rows.append((f"{title}: only this one", f"{test.first:,}", f"{test.second:,}", MISSING, p_value(test.p)))
+    grid = Grid(
+        f"A: {names[pair.first].short} ({pair.first})\nB: {names[pair.second].short} ({pair.second})",
+        (f"{pair.products:,} test products", "A", "B", "A − B [95%]", "p"),
+        tuple(rows),
+        frozenset({1, 2, 3, 4}),
+        (
+            f"p: exact McNemar; of acceptance by the bootstrap ({resamples:,} resamples of the products, the same for",
+            "both, each with its own best threshold). Not adjusted: one pair was asked for.",
+            "Acceptance: plain, its threshold set on these test products. Accepted: by the threshold fixed on tune.",
+        ),
+    )
+    sentences = [
+        _sentence("is right on", "of all test products", pair.precision, pair.correct.p),
+        _sentence("can take", f"of them at a precision of {target}", pair.acceptance, pair.acceptance.p),
+    ]
+    return "\n".join([*sentences, "", grid.text()])
+
+
+def _sentence(verb: str, of_what: str, moved: Difference, p: float) -> str:
+    size = f"{100 * abs(moved.value):.1f} points"
+    ends = sorted((abs(moved.low), abs(moved.high))) if moved.low * moved.high > 0 else None
+    if p > _ALPHA:
+        return (
+            f"A {verb} {share(moved.first)} {of_what}, B {share(moved.second)}: {size} that chance alone may explain "
+            f"(p = {p_value(p)})."
+        )
+    between = f" (95% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
+    word = "more" if moved.value > 0 else "less"
+    return f"A {verb} {share(moved.first)} {of_what}, B {share(moved.second)}: {size} {word}{between}."
+
+
+def _names(found: Sequence[Comparison]) -> list[str]:
+    return list(dict.fromkeys([pair.first for pair in found] + [pair.second for pair in found]))
+
+
+def _signed(value: float) -> str:
+    # no sign on what rounds to nothing
+    text = share(abs(value))
+    return text if round(abs(value), 3) == 0 else ("+" if value > 0 else "-") + text
+
+
+def _change(moved: Difference) -> str:
+    return f"{_signed(moved.value)} [{_signed(moved.low)}, {_signed(moved.high)}]"
+
+
+def _only(test: McNemar) -> str:
+    return MISSING if np.isnan(test.p) else f"{test.first:,} / {test.second:,}"
+
+
+def _star(p: float) -> str:
+    return "*" if p <= _ALPHA else ""
+
+
+def p_value(p: float) -> str:
+    """A p value: .034, < .001, – where nothing was tested."""
+    return "< .001" if p < 0.001 else share(p)

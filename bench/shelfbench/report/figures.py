@@ -1,0 +1,397 @@
+"""Figures 1, 2 and 5 of C and what acceptance costs, each as PNG and SVG."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerErrorbar
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from PIL import Image
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import write_whole
+from shelfbench.report.claims import load_claims
+from shelfbench.run.directory import RunDirectory, labels, open_run, read_history, read_predictions
+from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
+
+# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
+_LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
+_POINTS = 600  # corners of a curve that a figure can show
+_EPOCHS = 8  # marks of one training in Figure 2
+STYLE: Any = {
+    "svg.hashsalt": "shelfbench",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlepad": 12,
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.9,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A product's photo for Figure 1."""
+
+    image: Image.Image
+    caption: str
+
+
+def write_figures(
+    run_dir: Path | RunDirectory, pictures: Sequence[Picture] | None = None, console: Console | None = None
+) -> None:
+    """Write every figure of a run into ``figures``.
+
+    Parameters
+    ----------
+    run_dir : Path or RunDirectory
+        A run directory with ``tables`` written.
+    pictures : sequence of Picture, optional
+        Random photos for Figure 1; without them an earlier Figure 1 is left as it is.
+    console : Console, optional
+
+    Raises
+    ------
+    InputError
+        If the directory holds no predictions, or a file in it is damaged (it is named).
+    """
+    console = console or Console(quiet=True)
+    run = open_run(run_dir)
+    with mpl.rc_context(STYLE):
+        drawn = {"figure2": _learning_rates(run), "figure5": _acceptance_against_precision(run)}
+        if pictures:
+            drawn["figure1"] = _gallery(pictures)
+        if cost := _cost(run):
+            drawn["cost"] = cost
+        with console.progress(len(drawn), "figures", "figures") as bar:
+            for name, figure in drawn.items():
+                save_figure(figure, run.path / "figures" / name)
+                bar.update(1)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
+
+    def write(aside: Path) -> None:
+        svg = aside.suffix == ".svg"
+        metadata = {"Date": None, "Creator": "shelfbench"} if svg else {"Software": "shelfbench"}
+        with warnings.catch_warnings():
+            # a category's name may be in a script that the font lacks: boxes are drawn in its place
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(aside, dpi=150, metadata=metadata)
+
+    for suffix in (".png", ".svg"):
+        write_whole(path.with_name(path.name + suffix), write)
+
+
+def marks(number: int) -> dict[str, Any]:
+    """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "linestyle": _LINES[number % len(_LINES)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+    }
+
+
+def _gallery(pictures: Sequence[Picture]) -> Figure:
+    """Random photos of products, with their categories (C, Fig. 1)."""
+    # the fewest empty places, then the most across
+    across = min(range(5, 9), key=lambda width: (-len(pictures) % width, -width))
+    down = math.ceil(len(pictures) / across)
+    figure = Figure(figsize=(9, 9 / across * 1.15 * down + 0.1), layout="constrained")
+    grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture in zip(grid, pictures, strict=False):
+        image = picture.image.convert("RGB")
+        image.thumbnail((256, 256))
+        axes.imshow(np.asarray(image))
+        axes.set_title(
+            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=_MUTED
+        )
+    return figure
+
+
+def _shorten(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _learning_rates(run: RunDirectory) -> Figure:
+    """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
+    figure = Figure(figsize=(10.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    recipes: dict[str, dict[str, Any]] = {}
+    for claim in load_claims().values():
+        if "recipe" in claim.value:
+            recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
+    names = labels(run, run.backends)
+    histories = {names[name].short: history for name, history in read_history(run).items()}
+    # backends on one fine-tuned network share its training
+    histories |= {
+        f"{names[name].feature}, fine-tuning": history for name, history in read_history(run, "tuning").items()
+    }
+    histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
+    last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
+    updates = np.geomspace(1, last, 400)
+    for number, (name, recipe) in enumerate(recipes.items()):
+        rate = recipe["initial"] / (1 + recipe["decay"] * updates)
+        axes.plot(
+            updates,
+            rate,
+            color=_COLOURS[number],
+            linestyle=_LINES[number],
+            zorder=2,
+            label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
+            f"batch {recipe['batch']} (C, Eq. 3)",
+        )
+    for number, (label, history) in enumerate(histories.items()):
+        if history.empty:
+            continue
+        shown = history.iloc[np.unique(np.geomspace(1, len(history), _EPOCHS).round().astype(int)) - 1]
+        # trainings that share a recipe lie on each other: larger marks around smaller ones
+        axes.plot(
+            shown["step"],
+            shown["lr"],
+            linestyle="none",
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=13 - 3.5 * (number % 4),
+            markerfacecolor="none",
+            markeredgecolor=_INK,
+            markeredgewidth=0.9,
+            zorder=3,
+            label=f"{label}, used here",
+        )
+    axes.set(
+        xscale="log",
+        xlim=(1, last),
+        xlabel="updates t (logarithmic)",
+        ylabel="learning rate",
+        title="Learning rate against updates",
+    )
+    axes.set_ylim(0, None)
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
+    axes.legend(loc="center left", fontsize=8, bbox_to_anchor=(1.01, 0.5), labelspacing=0.9)
+    return figure
+
+
+def plain(value: float, _: object = None) -> str:
+    """A tick without powers of ten."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
+def _power(value: float) -> str:
+    digits, exponent = f"{value:.0e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+
+
+def _acceptance_against_precision(run: RunDirectory) -> Figure:
+    """Acceptance as a function of precision on test, one curve a backend (C, Fig. 5)."""
+    figure = Figure(figsize=(7.6, 5.2), layout="constrained")
+    axes = figure.subplots()
+    required = load_claims()["C30"].value["precision"]
+    names, lowest, drawn = labels(run, run.backends), 0.55, []
+    for number, backend in enumerate(run.backends):
+        products = read_predictions(run, backend)
+        test = products.where(products.split == "test")
+        if not len(test.truth):
+            continue
+        curve = acceptance_curve(test.confidence, test.correct)
+        reached = accept_on_curve(curve, str(required)).acceptance
+        style = marks(number)
+        precision, share = _staircase(curve)
+        if len(precision):
+            lowest = min(lowest, float(precision[0]) - 0.03)
+        axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3)
+        if reached:
+            axes.plot(
+                [required],
+                [reached],
+                color=style["color"],
+                marker=style["marker"],
+                markersize=7.5,
+                markeredgecolor="white",
+                markeredgewidth=0.9,
+                zorder=5,
+                clip_on=False,
+            )
+        (handle,) = axes.plot(
+            [],
+            [],
+            **style,
+            markeredgecolor="white",
+            markersize=7.5,
+            label=f"{names[backend].short}:  {reached:.3f}".replace(" 0.", " .", 1),
+        )
+        drawn.append((reached, handle))
+    if not drawn:
+        raise InputError(f"{run.path} has no test products", "a split needs a test part")
+    axes.axvline(required, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
+    _paper_points(axes)
+    axes.set(
+        xlim=(max(0.0, lowest), 1.0),
+        ylim=(0, 1.02),
+        xlabel="precision of what is accepted",
+        ylabel="plain acceptance: share of all test products",
+        title="Acceptance against precision, test products",
+    )
+    handles = [handle for _, handle in sorted(drawn, key=lambda item: -item[0])]
+    legend = axes.legend(
+        handles=handles,
+        loc="lower left",
+        fontsize=8.5,
+        handlelength=3.4,
+        alignment="left",
+        bbox_to_anchor=(0.01, 0.04),
+        title=f"plain acceptance at precision {required:g}",
+        title_fontsize=8.5,
+        frameon=True,
+        framealpha=0.85,
+        edgecolor="none",
+    )
+    legend.set_zorder(4)
+    return figure
+
+
+def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the falling staircase, thinned to what a figure can show."""
+    precision, share = curve.frontier(_POINTS)
+    # acceptance(p) holds the value of the next corner to the right
+    return np.repeat(precision, 2)[:-1], np.repeat(share, 2)[1:]
+
+
+def _paper_points(axes: Axes) -> None:
+    """Draw the two points that C states of its own figure, on its own data."""
+    for name, offset, side in (("C39", 9, "left"), ("C40", -9, "right")):
+        point = load_claims()[name].value
+        place = (point["precision"], point["acceptance"])
+        axes.plot(
+            *place,
+            marker="*",
+            markersize=13,
+            color=_PAPER,
+            linestyle="none",
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+            zorder=6,
+            clip_on=False,
+        )
+        axes.annotate(
+            f"the paper, on its own data:\n{100 * place[1]:g}% at precision {place[0]:g}",
+            place,
+            xytext=(offset, -3),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=_PAPER,
+            ha=side,
+            va="top",
+            zorder=6,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
+
+
+def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Rows that no other beats: none costs as little and gains as much, and one of the two better.
+
+    Returns
+    -------
+    ndarray of int, shape (front,)
+        By rising cost; of equal rows the first.
+    """
+    order = np.lexsort((-gain, cost))
+    best_before = np.maximum.accumulate(np.append(-np.inf, gain[order]))[:-1]
+    return order[gain[order] > best_before]
+
+
+def _cost(run: RunDirectory) -> Figure | None:
+    """Acceptance at 0.9 on test against seconds; None without tables or times."""
+    path = run.path / "tables" / "table4.csv"
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    table = table[(table["split"] == "test") & (table["seconds"] > 0)]
+    if table.empty:
+        return None
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    names = labels(run, run.backends)
+    for row in table.to_dict("records"):
+        number = run.backends.index(row["backend"])
+        style = marks(number)
+        middle, low, high = (row[f"acceptance_90{end}"] for end in ("", "_low", "_high"))
+        axes.errorbar(
+            [row["seconds"]],
+            [middle],
+            yerr=np.maximum([[middle - low], [high - middle]], 0),
+            color=style["color"],
+            marker=style["marker"],
+            markersize=9,
+            capsize=3,
+            linestyle="none",
+            elinewidth=1.2,
+            markeredgecolor="white",
+            clip_on=False,
+            zorder=3,
+            label=names[row["backend"]].short + ("†" if row["cached"] else ""),
+        )
+    front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
+    ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)
+    heights = table["acceptance_90"].to_numpy()[front]
+    axes.step(
+        ends,
+        np.append(heights, heights[-1:]),
+        where="post",
+        color=_MUTED,
+        linewidth=1.2,
+        linestyle=(0, (4, 2)),
+        zorder=2,
+        label="Pareto front",
+    )
+    axes.set(
+        xscale="log",
+        xlim=(table["seconds"].min() / 1.6, table["seconds"].max() * 1.6),
+        ylim=(max(0.0, np.floor(10 * table["acceptance_90_low"].min() - 0.5) / 10), 1.02),
+        xlabel="seconds to extract, fit and predict (logarithmic)",
+        ylabel="plain acceptance at precision 0.9, test",
+        title="What acceptance costs",
+    )
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
+    without = {ErrorbarContainer: HandlerErrorbar(xerr_size=0, yerr_size=0)}
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8.5, labelspacing=0.9, handler_map=without)
+    return figure

@@ -1,0 +1,152 @@
+"""What a run keeps of a backend beside its predictions: the model, and how long each stage took."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shelfbench.base.storage import storage_errors, write_json
+from shelfbench.cost.timing import Timing
+from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.material import Material
+from shelfbench.plugins.backend import Backend, BackendSpec, Classifier, FeatureExtractor, Tuned, split_name
+from shelfbench.study.read import Study
+from shelfbench.verdict.predictions import ProductRule
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One backend of a run, built.
+
+    Attributes
+    ----------
+    name : str
+    spec : BackendSpec
+    backend : Backend
+    store : FeatureStore
+        Of the network before its training, where it has one.
+    tuned : Tuned or None
+        The network after it.
+    """
+
+    name: str
+    spec: BackendSpec
+    backend: Backend
+    store: FeatureStore
+    tuned: Tuned | None = None
+
+
+def save_model(
+    job: Job, classifier: Classifier, material: Material, study: Study, rule: ProductRule, out: Path
+) -> None:
+    """Write models/BACKEND whole: the classifier's own files, and what leads from photos to it and on to a product."""
+    target = out / "models" / job.name
+    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{job.name}")
+    with storage_errors(target):
+        try:
+            aside.mkdir(parents=True)
+            classifier.save(aside)
+            if job.tuned is not None:
+                job.tuned.save(aside)
+            write_json(
+                aside / "backend.json",
+                {
+                    "backend": job.name,
+                    "classes": material.classes.tolist(),
+                    "images": dataclasses.asdict(study.images),
+                    "backbone": dataclasses.asdict(split_name(job.name, study.backbone)[1]),
+                    "features": job.store.key,
+                    "aggregation": rule.aggregation,
+                    "temperature": rule.temperature,
+                    "sections": {name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
+                },
+            )
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def backend_timings(
+    job: Job, features: Features, classifier: Classifier, fit: float, predict: float, material: Material
+) -> list[Timing]:
+    """One row a stage, and one an epoch."""
+    train = int(features.readable[material.images_of("train")].sum())
+    rows = [] if job.tuned is None else tuning_timings(job.name, job.tuned)
+    extractor = job.backend.features if job.tuned is None else job.tuned.features
+    rows += feature_timings(job.name, extractor, features, len(material.image))
+    fitting = fit_timings(job.name, extractor, classifier, fit, train)
+    prediction = dataclasses.replace(fitting[0], stage="predict", seconds=predict, images=int(features.readable.sum()))
+    return [*rows, *fitting, prediction]
+
+
+def tuning_timings(name: str, tuned: Tuned) -> list[Timing]:
+    """Training of a network: all of it, and its epochs."""
+    common: dict[str, Any] = {
+        "backend": name,
+        "backbone": tuned.features.name,
+        "pixels": tuned.features.pixels,
+        "device": tuned.device,
+        "precision": tuned.precision,
+        "framework": tuned.framework,
+        "batch": tuned.batch,
+        "cached": tuned.cached,
+    }
+    whole = Timing(stage="tune", seconds=tuned.seconds, images=tuned.images * len(tuned.history), **common)
+    return [whole, *_epochs("tune_epoch", tuned.history, tuned.images, common)]
+
+
+def feature_timings(name: str, extractor: FeatureExtractor, features: Features, images: int) -> list[Timing]:
+    """Decoding and features."""
+    return [
+        Timing(
+            backend=name,
+            stage="extract",
+            seconds=features.seconds,
+            images=images,
+            backbone=extractor.name,
+            pixels=extractor.pixels,
+            batch=extractor.batch,
+            framework=extractor.framework,
+            precision=str(extractor.describe().get("precision", "float32")),
+            device=extractor.device,
+            cached=features.cached,
+        )
+    ]
+
+
+def fit_timings(
+    name: str, extractor: FeatureExtractor, classifier: Classifier, seconds: float, images: int
+) -> list[Timing]:
+    """Training of a classifier on features: all of it, and its epochs."""
+    common: dict[str, Any] = {
+        "backend": name,
+        "backbone": extractor.name,
+        "pixels": extractor.pixels,
+        "device": classifier.device,
+        "precision": "float32",
+        "framework": classifier.framework,
+        "batch": classifier.batch,
+    }
+    whole = Timing(stage="fit", seconds=seconds, images=images, **common)
+    return [whole, *([] if classifier.history is None else _epochs("epoch", classifier.history, images, common))]
+
+
+def _epochs(stage: str, history: pd.DataFrame, images: int, common: dict[str, Any]) -> list[Timing]:
+    return [
+        Timing(
+            stage=stage,
+            epoch=int(row["epoch"]),
+            seconds=float(row["seconds"]),
+            images=images,
+            warm_up=int(row["epoch"]) == 1,
+            data_wait=float(row.get("data_wait", float("nan"))),
+            **common,
+        )
+        for row in history.to_dict("records")
+    ]

@@ -1,0 +1,337 @@
+"""The experiment ``profiles``: how variants of a network learn, update by update, several seeds each.
+
+What it leaves is the history of every training. Figures 3 and 4 of C and 6 to 10 of X are drawn from that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
+from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.material import Material
+from shelfbench.plugins.backend import TrainingData, find, split_name
+from shelfbench.plugins.experiment import Experiment, ExperimentSpec
+from shelfbench.run.comparison import tuning_data
+from shelfbench.run.keeping import feature_timings, fit_timings, tuning_timings
+from shelfbench.run.record import write_parquet
+from shelfbench.run.scoring import readable_rows
+from shelfbench.study.read import Variant
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """Section ``profiles`` of a study; a variant may have its own.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        Trainings of each variant.
+    products : int
+        Train on so many products, drawn by the study's seed, each category keeping its share; 0 takes all.
+    tune_products : int
+        The same of `tune`, on which the profiles are measured.
+    categories : int
+        Only the so many categories with the most training products; 0 takes all.
+    note : str
+        What the figures can and cannot show, for the page.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    products: int = 0
+    tune_products: int = 0
+    categories: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if (
+            not self.seeds
+            or len(set(self.seeds)) < len(self.seeds)
+            or any(not 0 <= seed < 2**32 for seed in self.seeds)
+        ):
+            raise InputError(
+                f"profiles.seeds is {list(self.seeds)}", "give different whole numbers from 0 on, like [0, 1, 2]"
+            )
+        for name in ("products", "tune_products", "categories"):
+            value = getattr(self, name)
+            if value < 0:
+                raise InputError(f"profiles.{name} is {value}", "give a whole number, or 0 for all")
+        if self.categories == 1:
+            raise InputError("profiles.categories is 1", "give at least 2, or 0 for all")
+
+
+def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
+    """Keep the part of train and `tune` that the profiles are taken on.
+
+    Parameters
+    ----------
+    material : Material
+    settings : ProfileSettings
+    seed : int
+        The same seed draws the same products, whatever a variant trains on them.
+
+    Returns
+    -------
+    Material
+        Products of the roles train and tune alone; `classes` are the kept categories and `label` codes into them, -1
+        for a category that train lacks. `split` is still the whole catalogue's.
+
+    Raises
+    ------
+    InputError
+        If there are fewer products or categories than asked for.
+    """
+    role, label = material.frame["role"].to_numpy(), material.label
+    train, tune = np.flatnonzero(role == "train"), np.flatnonzero(role == "tune")
+    classes = np.arange(len(material.classes))
+    if settings.categories:
+        if settings.categories > len(classes):
+            raise InputError(
+                f"profiles.categories={settings.categories}, and train holds {len(classes)} categories",
+                f"ask for at most {len(classes)}",
+            )
+        sizes = np.bincount(label[train], minlength=len(classes))
+        classes = np.sort(np.argsort(-sizes, kind="stable")[: settings.categories])
+        train, tune = (rows[np.isin(label[rows], classes)] for rows in (train, tune))
+    if settings.products:
+        train = _draw(train, label[train], settings.products, "products", 1, np.random.default_rng([seed, 0x9F0, 0]))
+    if settings.tune_products:
+        tune = _draw(
+            tune, label[tune], settings.tune_products, "tune_products", 0, np.random.default_rng([seed, 0x9F0, 1])
+        )
+    rows = np.concatenate([train, tune])
+    images = np.isin(material.owner, rows)
+    new_row = np.full(len(role), -1, np.int64)
+    new_row[rows] = np.arange(len(rows))
+    code = np.full(len(material.classes) + 1, -1, np.int64)  # its last place stands for the label -1
+    code[classes] = np.arange(len(classes))
+    return dataclasses.replace(
+        material,
+        frame=material.frame.iloc[rows].reset_index(drop=True),
+        image=material.image[images],
+        owner=new_row[material.owner[images]],
+        position=material.position[images],
+        classes=material.classes[classes],
+        label=code[label[rows]],
+    )
+
+
+def _draw(
+    rows: np.ndarray, labels: np.ndarray, wanted: int, name: str, least: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw rows, of each label its share by largest remainders, and `least` of each before that."""
+    strata, counts = np.unique(labels, return_counts=True)
+    if not least * len(strata) <= wanted <= len(rows):
+        raise InputError(
+            f"profiles.{name}={wanted}, and there are {len(rows)} in {len(strata)} categories",
+            f"ask for {max(1, least * len(strata))} to {len(rows)}, or 0 for all",
+        )
+    weights, rest = counts - least, wanted - least * len(strata)
+    share, remainder = np.divmod(weights * rest, max(1, int(weights.sum())))
+    share[np.argsort(-remainder, kind="stable")[: rest - int(share.sum())]] += 1
+    drawn = [
+        rng.permutation(rows[labels == label])[:number] for label, number in zip(strata, share + least, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A training that is done."""
+
+    history: pd.DataFrame
+    chosen: dict[str, Any]
+    settings: dict[str, Any]
+    timings: list[Timing]
+
+
+class _Trainings:
+    """Trains variants; those that share features share one extraction."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._cuts: dict[ProfileSettings, Material] = {}
+        self._features: dict[tuple[Path, ProfileSettings], Features] = {}
+
+    def material(self, variant: Variant) -> Material:
+        """What a variant is trained on."""
+        settings = variant.sections["profiles"]
+        key = dataclasses.replace(settings, seeds=(0,), note="")
+        if key not in self._cuts:
+            self._cuts[key] = cut(self._experiment.material, settings, self._experiment.study.seed)
+        return self._cuts[key]
+
+    def train(self, variant: Variant, seed: int, name: str) -> _Trained:
+        """Train one variant with one seed."""
+        experiment = self._experiment
+        base, backbone = split_name(variant.backend, experiment.study.backbone)
+        backend = find(base).build(variant.sections, backbone, experiment.workers)
+        material = self.material(variant)
+        extractor = backend.features
+        if backend.tuner is not None:
+            data = tuning_data(material, experiment.digests, experiment.study.images.fit, experiment.workers)
+            tuned = backend.tuner.tune(data, seed=seed, console=experiment.console)
+            return _Trained(tuned.history, tuned.chosen, backend.settings, tuning_timings(name, tuned))
+        store = FeatureStore(extractor, experiment.study.images, experiment.console, experiment.workers)
+        features = self._extracted(variant, store, material)
+        train_rows, train_readable = readable_rows(features, train := material.images_of("train"))
+        tune_rows, tune_readable = readable_rows(features, tune := material.images_of("tune"))
+        label = material.label[material.owner]
+        classifier = backend.classifier()
+        with Stopwatch() as fit:
+            classifier.fit(
+                TrainingData(
+                    train_rows,
+                    label[train][train_readable],
+                    len(material.classes),
+                    tune_rows,
+                    label[tune][tune_readable],
+                ),
+                seed=seed,
+                console=experiment.console,
+            )
+        if classifier.history is None:
+            raise RunError(
+                f"{variant.backend} has no epochs, and so no profile", "choose a backend that trains by epochs"
+            )
+        timings = [
+            *feature_timings(name, extractor, features, len(material.image)),
+            *fit_timings(name, extractor, classifier, fit.seconds, len(train_rows)),
+        ]
+        return _Trained(classifier.history, classifier.chosen, backend.settings, timings)
+
+    def _extracted(self, variant: Variant, store: FeatureStore, material: Material) -> Features:
+        experiment = self._experiment
+        key = (store.folder, dataclasses.replace(variant.sections["profiles"], seeds=(0,), note=""))
+        if key in self._features:
+            return dataclasses.replace(self._features[key], cached=True)
+        features = store.features(material.catalogue, material.image, experiment.digests)
+        experiment.record.unreadable(material.unreadable(features.reasons))
+        if not features.readable[material.images_of("train")].any():
+            raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
+        self._features = {key: features}  # one at a time: they may be gigabytes
+        return features
+
+
+def run(experiment: Experiment) -> None:
+    """Train every variant with every seed of its own, and keep the histories.
+
+    A variant that fails does so alone. The first seeds of all variants come before any second one, so that a study that
+    is stopped has figures of all.
+
+    Raises
+    ------
+    InputError
+        If the study has no variants, or a figure's name is no file's.
+    RunError
+        If a training failed; the others are finished and reported first.
+    """
+    study, record, console = experiment.study, experiment.record, experiment.console
+    if not study.variants:
+        raise InputError(f"study {study.name} has no variants", "add [variants.NAME] with a backend")
+    for variant in study.variants:
+        for figure in variant.figures:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", figure):
+                raise InputError(
+                    f"variants.{variant.name}: the figure {figure!r} is a file's name too",
+                    "use letters, digits, _ and -",
+                )
+    _ = experiment.material  # what is wrong with the data is wrong for all
+    jobs = _jobs(study.variants)
+    trainings = _Trainings(experiment)
+    errors: list[ShelfbenchError] = []
+    for variant, seed in jobs:
+        name = f"{variant.name}-seed{seed}"
+        path = experiment.out / "history" / f"{name}.parquet"
+        if record.is_marked_done(name) and path.exists():
+            console.log(f"{name}: done before")
+            continue
+        record.backend(name, status="pending", reason="", variant=variant.name, seed=seed)
+        console.log(f"{name}: training")
+        try:
+            with PeakMemory().watch() as memory:
+                trained = trainings.train(variant, seed, name)
+            material = trainings.material(variant)
+        except ShelfbenchError as error:
+            errors.append(error)
+        except MemoryError:
+            errors.append(RunError("out of memory", "use fewer categories or products, or a machine with more"))
+        else:
+            parameters = trained.chosen.get("parameters")
+            history = trained.history.assign(
+                variant=variant.name, seed=seed, parameters=pd.array([parameters] * len(trained.history), "Int64")
+            )
+            record.time(name, timings_frame(trained.timings))
+            write_parquet(path, history)
+            record.backend(
+                name,
+                status="done",
+                chosen=trained.chosen,
+                settings=trained.settings,
+                material=_sizes(material),
+                peak_rss_mib=round(memory.mib, 1),
+            )
+            continue
+        console.log(f"{name}: failed")
+        record.backend(name, status="failed", reason=str(errors[-1]))
+        errors[-1] = type(errors[-1])(f"{name}: {errors[-1].message}", errors[-1].remedy)
+    if errors:
+        record.finish("failed", "; ".join(map(str, errors)))
+        if len(errors) < len(jobs):
+            report(experiment.out, console)
+        raise RunError(
+            f"{len(errors)} of {len(jobs)} trainings failed ({errors[0].message}); the others are in {experiment.out}",
+            errors[0].remedy,
+        )
+
+
+def _jobs(variants: Sequence[Variant]) -> list[tuple[Variant, int]]:
+    """Every variant with each of its seeds, the first seeds of all before any second one."""
+    seeds = {variant.name: variant.sections["profiles"].seeds for variant in variants}
+    turns = range(max(map(len, seeds.values())))
+    return [
+        (variant, seeds[variant.name][turn])
+        for turn in turns
+        for variant in variants
+        if turn < len(seeds[variant.name])
+    ]
+
+
+def _sizes(material: Material) -> dict[str, int]:
+    roles = material.frame["role"]
+    sizes = {"categories": len(material.classes)}
+    for role in ("train", "tune"):
+        images = material.images_of(role)
+        sizes |= {f"{role}_products": int((roles == role).sum()), f"{role}_images": images.stop - images.start}
+    return sizes
+
+
+def report(directory: Path, console: Console) -> str:
+    """Make table, figures and page of a run from its directory alone (see `shelfbench.report.profiles`)."""
+    from shelfbench.report.profiles import write_profiles
+
+    return write_profiles(directory, console)
+
+
+profiles = ExperimentSpec(
+    summary="training profiles of variants, several seeds each",
+    run=run,
+    report=report,
+    sections={"profiles": ProfileSettings},
+)

@@ -1,0 +1,245 @@
+"""Scores of all images and predictions of all products of one backend, a few thousand images at a time.
+
+First the products of `tune` are scored, and on them it is chosen how a product's photos are put together and at which
+temperature; then all products are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from shelfbench.base.console import Bar, Console
+from shelfbench.data.feature_store import Features
+from shelfbench.data.material import Material
+from shelfbench.plugins.backend import Classifier
+from shelfbench.verdict.metrics import REQUIRED, acceptance
+from shelfbench.verdict.predictions import (
+    ImageScores,
+    ProductRule,
+    aggregate,
+    aggregations_table,
+    image_scores,
+    predictions_table,
+    rejected_rows,
+    scores_table,
+)
+from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
+from shelfbench.verdict.temperature import fit_temperature
+
+PREDICT_IMAGES = 8192
+# Scores (images x categories) of `tune` that are held at once: 256 MiB; with more, a draw of its products chooses.
+CHOOSING_SCORES = 1 << 25
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one backend gives for all products.
+
+    Attributes
+    ----------
+    predictions : Table
+        One row a product (``predictions/BACKEND.parquet``); one without a readable image is rejected.
+    scores : Table
+        One row a readable image of validation and test (``scores/BACKEND.parquet``).
+    aggregations : Table
+        One row a product of tune and test (``aggregations/BACKEND.parquet``): product_id, role, images, and for every
+        aggregation whether its prediction is right (``mean_correct``, ...) and its log-probability before any
+        temperature (``mean_confidence``, ...); -inf where the product is rejected.
+    """
+
+    predictions: pa.Table
+    scores: pa.Table
+    aggregations: pa.Table
+
+
+def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a slice of images and which of them are readable; a view where all are."""
+    readable = features.readable[part]
+    matrix = features.matrix[part]
+    return (matrix if readable.all() else matrix[readable]), readable
+
+
+def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
+    """Cut images into runs of about `PREDICT_IMAGES` that hold whole products."""
+    bounds = np.searchsorted(owner, np.arange(products + 1))
+    first = 0
+    while first < products:
+        last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + PREDICT_IMAGES, side="right")) - 1)
+        yield slice(int(bounds[first]), int(bounds[last]))
+        first = last
+
+
+def choose_rule(
+    classifier: Classifier,
+    features: Features,
+    material: Material,
+    settings: VerdictSettings,
+    seed: int,
+    console: Console,
+) -> ProductRule:
+    """Choose aggregation and temperature on `tune` (SPEC section 7).
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Fitted.
+    features : Features
+        Of the images of `material`.
+    material : Material
+    settings : VerdictSettings
+    seed : int
+        Draws the products where `tune` is too large to hold all its scores.
+    console : Console
+        Told where it is.
+
+    Returns
+    -------
+    ProductRule
+        The aggregation with the largest acceptance at 0.9, by confidence before any temperature; of equals the first of
+        mean, log_mean, maximum, vote. Then the temperature that makes its scores most likely. Mean and 1 where
+        `tune` has no readable image.
+    """
+    fixed = "" if settings.aggregation == "choose" else settings.aggregation
+    rule = ProductRule(fixed or AGGREGATIONS[0])
+    part = material.images_of("tune")
+    rows = np.arange(part.start, part.stop)[features.readable[part]]
+    products, counts = np.unique(material.owner[rows], return_counts=True)
+    alone = bool(np.all(counts == 1))
+    if not len(products) or (not settings.calibrate and (fixed or alone)):
+        return rule
+    drawn = np.random.default_rng([seed, 2]).permutation(len(products))
+    held = np.cumsum(counts[drawn]) * len(material.classes) <= CHOOSING_SCORES
+    held[0] = True
+    if not held.all():
+        products, counts = products[np.sort(drawn[held])], counts[np.sort(drawn[held])]
+        rows = rows[np.isin(material.owner[rows], products)]
+        console.log(f"aggregation and temperature rest on {len(products):,} of {len(drawn):,} products of tune, drawn")
+    scores = np.empty((len(rows), len(material.classes)))
+    for first in range(0, len(rows), PREDICT_IMAGES):
+        block = slice(first, first + PREDICT_IMAGES)
+        scores[block] = classifier.log_probabilities(features.matrix[rows[block]])
+    starts, label = np.cumsum(counts) - counts, material.label[products]
+    chosen = rule.aggregation
+    if not fixed and not alone:
+        correct, confidence = compare_aggregations(scores, starts, label)
+        reached = [
+            acceptance(confidence[method], correct[method], REQUIRED).accepted for method in range(len(AGGREGATIONS))
+        ]
+        chosen = AGGREGATIONS[int(np.argmax(reached))]
+    temperature = fit_temperature(aggregate(scores, starts, chosen), label) if settings.calibrate else 1.0
+    return ProductRule(chosen, temperature, len(products))
+
+
+def compare_aggregations(scores: np.ndarray, starts: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predict products by every aggregation.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (images, classes)
+    starts : ndarray of int, shape (products,)
+        See `aggregate`.
+    label : ndarray of int, shape (products,)
+        Code of the true category, -1 where training lacks it.
+
+    Returns
+    -------
+    correct : ndarray of bool, shape (aggregations, products)
+    confidence : ndarray of float64, same shape
+        Log-probability of what is predicted, before any temperature.
+    """
+    correct = np.empty((len(AGGREGATIONS), len(starts)), bool)
+    confidence = np.empty(correct.shape)
+    counts = np.diff(np.append(starts, len(scores)))
+    several = np.flatnonzero(counts > 1)
+    alone = scores[starts[counts == 1]]
+    correct[:, counts == 1] = alone.argmax(axis=1) == label[counts == 1]
+    confidence[:, counts == 1] = alone.max(axis=1)
+    if len(several):
+        images = scores[np.repeat(counts > 1, counts)]
+        first = np.cumsum(counts[several]) - counts[several]
+        for number, method in enumerate(AGGREGATIONS):
+            joined = aggregate(images, first, method)
+            correct[number, several] = joined.argmax(axis=1) == label[several]
+            confidence[number, several] = joined.max(axis=1)
+    return correct, confidence
+
+
+def score(classifier: Classifier, features: Features, material: Material, rule: ProductRule, bar: Bar) -> Scored:
+    """Score every image and predict every product.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Fitted.
+    features : Features
+        Of the images of `material`.
+    material : Material
+    rule : ProductRule
+        How a product's scores are made of its images'.
+    bar : Bar
+        Told of every image.
+
+    Returns
+    -------
+    Scored
+    """
+    frame, owner = material.frame, material.owner
+    held_out = (frame["split"] != "train").to_numpy()
+    compared = frame["role"].isin(["tune", "test"]).to_numpy()  # `certify` is read by the certifying test alone
+    correct = np.zeros((len(AGGREGATIONS), len(frame)), bool)
+    confidence = np.full(correct.shape, -np.inf)
+    columns = rejected_rows(len(frame))
+    nothing = image_scores(np.empty((0, len(material.classes))))
+    kept: list[tuple[np.ndarray, ImageScores]] = [(np.array([], np.int64), nothing)]
+    for part in _blocks(owner, len(frame)):
+        rows, readable = readable_rows(features, part)
+        where = np.arange(part.start, part.stop)[readable]
+        if len(where):
+            scores = classifier.log_probabilities(rows)
+            products, starts = np.unique(owner[where], return_index=True)
+            for name, values in rule.rows(scores, starts, material.classes).items():
+                columns[name][products] = values
+            held = held_out[owner[where]]
+            kept.append((where[held], image_scores(scores[held])))
+            shown = compared[owner[where]]
+            if shown.any():
+                products, starts = np.unique(owner[where[shown]], return_index=True)
+                correct[:, products], confidence[:, products] = compare_aggregations(
+                    scores[shown], starts, material.label[products]
+                )
+        bar.update(part.stop - part.start)
+    rejected = columns["predicted"] == ""
+    reason = np.full(len(frame), None, object)
+    for row, why in sorted(features.reasons.items(), reverse=True):  # the first image's reason stays
+        if rejected[owner[row]]:
+            reason[owner[row]] = f"no readable image: {why}"
+    images = np.bincount(owner, minlength=len(frame))
+    table = frame.assign(
+        **{name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()},
+        images=images,
+        rejected=pd.Series(reason, dtype=object),
+    )
+    image_rows = np.concatenate([rows for rows, _ in kept])
+    parts = [scores for _, scores in kept]
+    merged = ImageScores(
+        *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(ImageScores))
+    )
+    products_of = frame.iloc[owner[image_rows]]
+    return Scored(
+        predictions_table(table),
+        scores_table(
+            products_of["product_id"],
+            material.position[image_rows],
+            products_of["split"].to_numpy(),
+            products_of["category"].to_numpy(),
+            merged,
+            material.classes,
+        ),
+        aggregations_table(frame[compared], images[compared], correct[:, compared], confidence[:, compared]),
+    )

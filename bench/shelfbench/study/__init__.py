@@ -1,0 +1,1 @@
+"""A study: pure data, and how it is read from TOML and plug-ins."""

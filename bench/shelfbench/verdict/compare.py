@@ -1,0 +1,292 @@
+"""Backends against each other, paired by product: bootstrap, McNemar, Holm (SPEC section 7)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.metrics import Target, acceptance
+from shelfbench.verdict.resampling import replicates
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """One backend's products of one split.
+
+    Attributes
+    ----------
+    name : str
+    product_id : ndarray of int64 or str, shape (n,)
+    confidence : ndarray of float64, shape (n,)
+        -inf where rejected.
+    correct : ndarray of bool, shape (n,)
+    threshold : float
+        Fixed on other products (`tune`): what McNemar's second test accepts by. NaN where there were none.
+    """
+
+    name: str
+    product_id: np.ndarray
+    confidence: np.ndarray
+    correct: np.ndarray
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the first backend has more than the second.
+
+    Attributes
+    ----------
+    first, second : float
+        The two values on the products as they are.
+    value : float
+        ``first - second``.
+    low, high : float
+        Percentile bootstrap interval of it.
+    p : float
+        Two-sided, by inversion of that interval: twice the smaller share of resamples on one side of 0.
+    p_holm : float
+        Adjusted for all pairs that were compared.
+    """
+
+    first: float
+    second: float
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Exact McNemar test on products on which one of the two succeeds and the other does not.
+
+    Attributes
+    ----------
+    first, second : int
+        Products on which only the first, and only the second, succeeds.
+    p, p_holm : float
+        Two-sided; adjusted for all pairs. NaN where there was nothing to test.
+    """
+
+    first: int
+    second: int
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two backends on the same products.
+
+    Attributes
+    ----------
+    first, second : str
+    products : int
+    precision, acceptance : Difference
+        Precision over all products; acceptance at the target (plain: each threshold is set on these very products, and
+        anew on every resample).
+    correct : McNemar
+        On being right.
+    accepted : McNemar
+        On being right and accepted at the threshold fixed beforehand: a test of the two rules as they stand, the luck
+        that each had in fixing its threshold included.
+    """
+
+    first: str
+    second: str
+    products: int
+    precision: Difference
+    acceptance: Difference
+    correct: McNemar
+    accepted: McNemar
+
+
+def compare(
+    contestants: Sequence[Contestant],
+    target: Target = "0.9",
+    *,
+    resamples: int | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Compare all pairs of backends on the same products and the same resamples of them.
+
+    Parameters
+    ----------
+    contestants : sequence of Contestant
+        At least two, in the order of the pairs: (0, 1), (0, 2), ... (1, 2), ...
+    target : float, str or Fraction
+        Required precision.
+    resamples : int, optional
+        By default 2,000, and more where there are so many pairs that Holm's smallest step could not be met
+        (`enough_resamples`).
+    level : float
+        Mass of the intervals.
+    seed : int
+        The same seed and products give the same numbers, in whatever order the rows stand.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two, or two do not hold the same products.
+    """
+    if len(contestants) < 2:
+        raise InputError("one backend alone cannot be compared", "run a second one in the same study")
+    aligned = _aligned(contestants)
+    pairs = list(itertools.combinations(range(len(aligned)), 2))
+    confidence = np.stack([one.confidence for one in aligned])
+    correct = np.stack([one.correct & (one.confidence > -np.inf) for one in aligned])
+    products = confidence.shape[1]
+    drawn = replicates(confidence, correct, target, resamples=resamples or enough_resamples(len(pairs)), seed=seed)
+    reached = [acceptance(*rows, target).acceptance for rows in zip(confidence, correct, strict=True)]
+    precise = [int(np.count_nonzero(row)) / products for row in correct]
+    thresholds = np.array([one.threshold for one in aligned])
+    accepted = correct & (confidence >= thresholds[:, None])
+    tests = zip(
+        pairs,
+        _differences(precise, drawn.precision, pairs, level),
+        _differences(reached, drawn.acceptance, pairs, level),
+        _mcnemar(correct, pairs, np.zeros(len(pairs), bool)),
+        _mcnemar(accepted, pairs, np.array([np.isnan(thresholds[list(pair)]).any() for pair in pairs])),
+        strict=True,
+    )
+    return tuple(
+        Comparison(aligned[one].name, aligned[two].name, products, precision, share, right, taken)
+        for (one, two), precision, share, right, taken in tests
+    )
+
+
+def enough_resamples(pairs: int, level: float = 0.95) -> int:
+    """Resamples with which even Holm's smallest step, (1 - level) / pairs, is a quarter above the least p value."""
+    return max(RESAMPLES, math.ceil(1.25 * 2 * pairs / (1 - level)))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's step-down adjustment (Holm, 1979).
+
+    Parameters
+    ----------
+    p : ndarray of float64, shape (m,)
+        NaN for what was not tested, which then counts for nothing.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        Reject where at most the level that the whole family shall keep.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def mcnemar_p(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Exact two-sided p values of McNemar's test.
+
+    Parameters
+    ----------
+    first, second : ndarray of int
+        Products on which only the one, and only the other, succeeds.
+
+    Returns
+    -------
+    ndarray of float64
+        Twice the smaller tail of a fair coin, at most 1.
+    """
+    from scipy.stats import binom
+
+    first, second = np.asarray(first), np.asarray(second)
+    return np.minimum(2 * binom.cdf(np.minimum(first, second), first + second, 0.5), 1.0)
+
+
+def bootstrap_p(differences: np.ndarray) -> np.ndarray:
+    """Two-sided p values by inversion of the percentile interval.
+
+    Parameters
+    ----------
+    differences : ndarray of float64, shape (..., resamples)
+        Of two backends on each resample.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        At least ``2 / (resamples + 1)``; 1 where the two are the same on all resamples.
+
+    Notes
+    -----
+    Of acceptance this test is shy on few products, since a resample moves the last feasible cut a little more than new
+    products would: with SPEC section 7's population seen twice under noise, it rejected at 5% in 3.3% of 1,000 trials
+    with 2,000 products, in 2.8% with 4,000 and in 4.8% with 10,000.
+    """
+    resamples = differences.shape[-1]
+    below = np.count_nonzero(differences <= 0, axis=-1)
+    above = np.count_nonzero(differences >= 0, axis=-1)
+    return np.minimum(2 * (1 + np.minimum(below, above)) / (resamples + 1), 1.0)
+
+
+def _aligned(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """All in the order of the product ids, which must be the same."""
+    aligned = []
+    for one in contestants:
+        order = np.argsort(one.product_id, kind="stable")
+        aligned.append(
+            Contestant(
+                one.name, one.product_id[order], one.confidence[order], np.asarray(one.correct)[order], one.threshold
+            )
+        )
+    first = aligned[0]
+    for other in aligned[1:]:
+        if not np.array_equal(first.product_id, other.product_id):
+            odd = np.setxor1d(first.product_id, other.product_id)
+            named = f" ({len(odd):,} are in one of them only, the first is {odd[0]})" if len(odd) else ""
+            raise InputError(
+                f"{first.name} and {other.name} do not hold the same products{named}",
+                "compare backends of one study, on the same split",
+            )
+    if not len(first.product_id):
+        raise InputError("no products to compare on", "a split needs a test part")
+    return aligned
+
+
+def _differences(
+    values: Sequence[float], drawn: np.ndarray, pairs: Sequence[tuple[int, int]], level: float
+) -> list[Difference]:
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    moved = [drawn[first] - drawn[second] for first, second in pairs]
+    p = np.array([float(bootstrap_p(difference)) for difference in moved])
+    ends = [np.quantile(difference, tails) for difference in moved]
+    return [
+        Difference(
+            values[first],
+            values[second],
+            values[first] - values[second],
+            float(low),
+            float(high),
+            float(own),
+            float(all_),
+        )
+        for (first, second), (low, high), own, all_ in zip(pairs, ends, p, holm(p), strict=True)
+    ]
+
+
+def _mcnemar(success: np.ndarray, pairs: Sequence[tuple[int, int]], untested: np.ndarray) -> list[McNemar]:
+    # counts of both at once, exact in float64
+    both = success.astype(np.float64) @ success.T.astype(np.float64)
+    first = np.array([both[one, one] - both[one, two] for one, two in pairs]).astype(np.int64)
+    second = np.array([both[two, two] - both[one, two] for one, two in pairs]).astype(np.int64)
+    p = np.where(untested, np.nan, mcnemar_p(first, second))
+    return [
+        McNemar(int(one), int(two), float(own), float(all_))
+        for one, two, own, all_ in zip(first, second, p, holm(p), strict=True)
+    ]

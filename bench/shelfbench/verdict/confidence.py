@@ -1,0 +1,78 @@
+"""Measures of confidence: how sure a backend is of a product, larger is surer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from shelfbench.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of confidence.
+
+    Attributes
+    ----------
+    name : str
+        As tables call it.
+    column : str
+        Column of ``predictions/BACKEND.parquet`` that it rests on.
+    surer : callable
+        Turns the column, float64, into the measure: larger is surer, -inf for rejected products.
+    """
+
+    name: str
+    column: str
+    surer: Callable[[np.ndarray], np.ndarray]
+
+
+DEFAULT = "confidence"
+MEASURES = {
+    "confidence": Measure("log-probability", "confidence", lambda values: values),
+    "margin": Measure("margin", "margin", lambda values: values),
+    "entropy": Measure("entropy", "entropy", np.negative),
+}
+
+
+def measure(table: pa.Table, name: str, source: str = "the predictions") -> np.ndarray:
+    """Give a measure of every product of a predictions table.
+
+    Parameters
+    ----------
+    table : Table
+        With the measure's column and ``rejected``.
+    name : str
+        One of `MEASURES`: ``confidence`` (largest log-probability, calibrated), ``margin`` (to the second, in
+        log-probability; a temperature does not change its order), ``entropy``.
+    source : str
+        Name of the table's file, for messages.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Larger is surer; -inf for rejected products.
+
+    Raises
+    ------
+    InputError
+        If there is no such measure, an earlier version wrote the table without its column, or a value is NaN.
+    """
+    if name not in MEASURES:
+        raise InputError(f"unknown measure of confidence {name!r}", f"choose from: {', '.join(MEASURES)}")
+    found = MEASURES[name]
+    if found.column not in table.column_names:
+        raise InputError(
+            f"{source} has no column {found.column!r} (an earlier version wrote it)",
+            "use another measure, or run the study again in another directory",
+        )
+    values = found.surer(table[found.column].to_numpy().astype(np.float64))
+    values = np.where(table["rejected"].is_valid().to_numpy(), -np.inf, values)
+    if np.isnan(values).any():
+        raise InputError(
+            f"{source}: the {found.column} of row {int(np.isnan(values).argmax())} is NaN", "run the backend again"
+        )
+    return values

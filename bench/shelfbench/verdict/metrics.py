@@ -1,0 +1,361 @@
+"""Precision, acceptance and their kin, on plain arrays (C, §5.1, Eq. 4 and 5).
+
+Arrays speak of rows (products, or images where a number is wanted per image). A row that was rejected before
+any classifier saw it has the confidence -inf: it can never be accepted, and it counts in every denominator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+
+Target = float | str | Fraction
+
+REQUIRED = "0.9"
+"""The precision that production needs (C, §5.1); what tables call acceptance at .9 is at this."""
+
+# k * q and p * m are compared in int64: denominators up to here leave room for 9e9 rows.
+_LARGEST_DENOMINATOR = 10**9
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The largest share that can be taken without a person at a required precision.
+
+    Attributes
+    ----------
+    acceptance : float
+        Accepted rows over all rows, rejected ones included.
+    threshold : float
+        Accept where confidence >= threshold; +inf where nothing can be accepted.
+    accepted, correct : int
+        Rows accepted, and those of them that are right.
+    target : Fraction
+        The required precision.
+    """
+
+    acceptance: float
+    threshold: float
+    accepted: int
+    correct: int
+    target: Fraction
+
+
+@dataclass(frozen=True, eq=False)
+class AcceptanceCurve:
+    """Every possible cut, from the strictest to the loosest.
+
+    Attributes
+    ----------
+    threshold : ndarray of float64, shape (cuts,)
+        Confidence of the last group accepted, descending.
+    accepted, correct : ndarray of int64, shape (cuts,)
+        Rows accepted at that cut, and those of them that are right.
+    total : int
+        All rows, rejected ones included.
+    """
+
+    threshold: np.ndarray
+    accepted: np.ndarray
+    correct: np.ndarray
+    total: int
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Precision at every cut, float64, shape (cuts,)."""
+        return self.correct / self.accepted
+
+    def frontier(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Acceptance as a function of the required precision (the axes of C, Fig. 5).
+
+        Parameters
+        ----------
+        most : int, optional
+            Corners to give, evenly thinned; all by default.
+
+        Returns
+        -------
+        precision, acceptance : ndarray of float64
+            Corners of the falling staircase ``acceptance(p) = max m / N with precision(m) >= p``, by rising
+            precision.
+        """
+        precision = self.precision[::-1]
+        best_before = np.concatenate([[-np.inf], np.maximum.accumulate(precision)[:-1]])
+        kept = np.flatnonzero(precision > best_before)
+        if most is not None and len(kept) > most:
+            kept = kept[np.unique(np.linspace(0, len(kept) - 1, most).round().astype(int))]
+        return precision[kept], self.accepted[::-1][kept] / max(self.total, 1)
+
+
+@dataclass(frozen=True)
+class Decile:
+    """Precision over the tenth of the categories that are alike in size.
+
+    Attributes
+    ----------
+    decile : int
+        1 for the smallest categories, 10 for the largest.
+    categories : int
+        Categories in it.
+    smallest, largest : int
+        Sizes of its smallest and largest category in train.
+    rows, correct : int
+        Evaluated rows whose true category is in it, and those that are right.
+    """
+
+    decile: int
+    categories: int
+    smallest: int
+    largest: int
+    rows: int
+    correct: int
+
+    @property
+    def precision(self) -> float:
+        """Share of right rows; NaN where the decile holds no row."""
+        return self.correct / self.rows if self.rows else float("nan")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Every number of one backend on one split.
+
+    Attributes
+    ----------
+    total, rejected, correct : int
+        All rows; those that no classifier saw; those that are right.
+    precision, balanced_accuracy, top_5 : float
+        Shares of all rows (of the categories' recalls for `balanced_accuracy`).
+    acceptances : tuple of Acceptance
+        One a target.
+    oracle_bounds : tuple of float
+        Eq. 5 read literally, one a target.
+    """
+
+    total: int
+    rejected: int
+    correct: int
+    precision: float
+    balanced_accuracy: float
+    top_5: float
+    acceptances: tuple[Acceptance, ...]
+    oracle_bounds: tuple[float, ...]
+
+
+def exact_target(target: Target) -> Fraction:
+    """Read a required precision as the fraction it is written as (0.9 is 9/10).
+
+    Raises
+    ------
+    InputError
+        If it is no number, lies outside 0 to 1, or has more than nine decimals.
+    """
+    try:
+        value = target if isinstance(target, Fraction) else Fraction(str(target))
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"target precision {target!r} is no number", "write for example 0.9") from error
+    if not 0 <= value <= 1:
+        raise InputError(f"target precision {target} lies outside 0 to 1", "write for example 0.9")
+    if value.denominator > _LARGEST_DENOMINATOR:
+        raise InputError(f"target precision {target} has too many decimals", "give at most nine")
+    return value
+
+
+def precision(correct: np.ndarray, total: int | None = None) -> float:
+    """Share of right rows (Eq. 4).
+
+    Parameters
+    ----------
+    correct : ndarray of bool, shape (n,)
+    total : int, optional
+        Rows in all where `correct` does not hold the rejected ones; `n` by default.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or `total` is smaller than `n`.
+    """
+    return int(np.count_nonzero(correct)) / _checked_total(len(correct), total)
+
+
+def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean recall over the categories that are present in `truth`.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of int or str, shape (n,)
+    """
+    _checked_total(len(truth), None)
+    _, codes = np.unique(truth, return_inverse=True)
+    sizes = np.bincount(codes)
+    return float(np.mean(np.bincount(codes, weights=truth == predicted) / sizes))
+
+
+def top_k(rank: np.ndarray, k: int, total: int | None = None) -> float:
+    """Share of rows whose true category is among the `k` best.
+
+    Parameters
+    ----------
+    rank : ndarray of int, shape (n,)
+        Place of the true category in the ranking, 0 for the best, -1 where it is not in it.
+    k : int
+    total : int, optional
+        Rows in all; `n` by default.
+    """
+    return int(np.count_nonzero((rank >= 0) & (rank < k))) / _checked_total(len(rank), total)
+
+
+def acceptance_curve(confidence: np.ndarray, correct: np.ndarray, total: int | None = None) -> AcceptanceCurve:
+    """All cuts by confidence; rows of equal confidence are accepted together or not at all.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        Larger is surer; -inf for rejected rows, which no cut accepts.
+    correct : ndarray of bool, shape (n,)
+    total : int, optional
+        Rows in all; `n` by default.
+
+    Raises
+    ------
+    InputError
+        If a confidence is NaN, the shapes differ, or there is no row.
+    """
+    confidence = np.asarray(confidence, dtype=np.float64)
+    correct = np.asarray(correct, dtype=bool)
+    if confidence.shape != correct.shape or confidence.ndim != 1:
+        raise InputError(
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value a row in each"
+        )
+    rows = _checked_total(len(confidence), total)
+    if np.isnan(confidence).any():
+        raise InputError(
+            f"the confidence of row {int(np.isnan(confidence).argmax())} is NaN",
+            "a rejected row has the confidence -inf",
+        )
+    seen = confidence > -np.inf
+    order = np.argsort(-confidence[seen])  # rows of equal confidence in any order: no cut falls between them
+    ordered = confidence[seen][order]
+    right = np.cumsum(correct[seen][order], dtype=np.int64)
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], np.ones(min(len(ordered), 1), dtype=bool)))
+    return AcceptanceCurve(ordered[last], last + 1, right[last], rows)
+
+
+def acceptance(
+    confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", total: int | None = None
+) -> Acceptance:
+    """Largest share acceptable by a threshold at a required precision (Eq. 5, by thresholding).
+
+    The precision test is exact, in integers: k right of m accepted meet p/q where ``k q >= p m``. Parameters
+    and errors as in `acceptance_curve`; without a feasible cut the acceptance is 0.
+    """
+    return accept_on_curve(acceptance_curve(confidence, correct, total), target)
+
+
+def accept_on_curve(curve: AcceptanceCurve, target: Target) -> Acceptance:
+    """Find the loosest feasible cut of a curve; see `acceptance`."""
+    wanted = exact_target(target)
+    feasible = np.flatnonzero(curve.correct * wanted.denominator >= curve.accepted * wanted.numerator)
+    if not len(feasible):
+        return Acceptance(0.0, float("inf"), 0, 0, wanted)
+    cut = feasible[-1]
+    accepted = int(curve.accepted[cut])
+    return Acceptance(accepted / curve.total, float(curve.threshold[cut]), accepted, int(curve.correct[cut]), wanted)
+
+
+def oracle_bound(correct: int, total: int, target: Target = "0.9") -> float:
+    """Eq. 5 read literally: the largest subset of any kind that is precise enough.
+
+    All `correct` right products and as many wrong ones as the target forgives. No threshold can reach it.
+    """
+    wanted = exact_target(target)
+    if wanted == 0:
+        return 1.0
+    forgiven = correct * (wanted.denominator - wanted.numerator) // wanted.numerator
+    return min(1.0, (correct + forgiven) / _checked_total(0, total))
+
+
+def precision_by_decile(truth: np.ndarray, correct: np.ndarray, sizes: np.ndarray) -> list[Decile]:
+    """Precision by decile of the category's size in train.
+
+    Categories are ordered by size (then by code) and cut into ten groups of as equal a number of categories
+    as can be; with fewer than ten categories there are fewer groups.
+
+    Parameters
+    ----------
+    truth : ndarray of int, shape (n,)
+        Codes of the true categories.
+    correct : ndarray of bool, shape (n,)
+    sizes : ndarray of int, shape (categories,)
+        Products in train of every category; 0 for one that train lacks.
+    """
+    rows = np.bincount(truth, minlength=len(sizes))
+    right = np.bincount(truth, weights=correct, minlength=len(sizes)).astype(np.int64)
+    groups = np.array_split(np.argsort(sizes, kind="stable"), min(10, max(len(sizes), 1)))
+    return [
+        Decile(
+            number,
+            len(group),
+            int(sizes[group].min()),
+            int(sizes[group].max()),
+            int(rows[group].sum()),
+            int(right[group].sum()),
+        )
+        for number, group in enumerate(groups, start=1)
+        if len(group)
+    ]
+
+
+def summarise(
+    confidence: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    rank: np.ndarray,
+    *,
+    targets: Sequence[Target] = ("0.9",),
+    total: int | None = None,
+) -> Summary:
+    """Compute every number of one backend on one split, per product or per image.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        -inf for rejected rows.
+    truth, predicted : ndarray of int, shape (n,)
+        Codes of categories; `predicted` is -1 where rejected.
+    rank : ndarray of int, shape (n,)
+        Place of the true category, as for `top_k`.
+    targets : sequence
+        Required precisions.
+    total : int, optional
+        Rows in all where unreadable ones are not among the `n`.
+    """
+    seen = np.asarray(confidence) > -np.inf
+    right = (truth == predicted) & seen
+    curve = acceptance_curve(confidence, right, total)
+    hits = int(np.count_nonzero(right))
+    return Summary(
+        total=curve.total,
+        rejected=curve.total - int(np.count_nonzero(seen)),
+        correct=hits,
+        precision=precision(right, total),
+        top_5=top_k(np.where(seen, rank, -1), 5, total),
+        balanced_accuracy=balanced_accuracy(truth, np.where(right, truth, -1)),
+        acceptances=tuple(accept_on_curve(curve, target) for target in targets),
+        oracle_bounds=tuple(oracle_bound(hits, curve.total, target) for target in targets),
+    )
+
+
+def _checked_total(rows: int, total: int | None) -> int:
+    count = rows if total is None else total
+    if count < max(rows, 1):
+        raise InputError(
+            f"{rows} rows of a total of {count}" if rows else "no rows to evaluate",
+            "the total counts every row, rejected ones included",
+        )
+    return count

@@ -1,0 +1,300 @@
+"""From scores of images to predictions of products: one row per product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from shelfbench.base.errors import InputError
+from shelfbench.verdict.settings import AGGREGATIONS
+from shelfbench.verdict.temperature import entropy, log_normaliser
+
+BEST = 100
+TOP = 5
+# Least logarithm in a mean of logarithms: that of the smallest number above 0. A photo's probability of 0 then speaks
+# against a category as strongly as can be, and two photos that rule out each other's still leave a distribution.
+_LEAST = float(np.log(np.nextafter(0.0, 1.0)))
+
+
+@dataclass(frozen=True)
+class ProductRule:
+    """How the scores of a product's photos become its prediction and confidence; chosen on `tune`.
+
+    Attributes
+    ----------
+    aggregation : str
+        See `aggregate`.
+    temperature : float
+        Over the aggregated log-probabilities (`shelfbench.verdict.temperature`); 1 changes nothing.
+    tune_products : int
+        Products on which the two were chosen; 0 where nothing was.
+    """
+
+    aggregation: str = "mean"
+    temperature: float = 1.0
+    tune_products: int = 0
+
+    def rows(self, log_probabilities: np.ndarray, starts: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+        """Predict products from the scores of their images; see `aggregate` and `product_rows`."""
+        return product_rows(aggregate(log_probabilities, starts, self.aggregation), classes, self.temperature)
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The best categories of some images.
+
+    Attributes
+    ----------
+    codes : ndarray of int32, shape (n, k)
+        The `k` = min(100, classes) best, the best first.
+    log_probabilities : ndarray of float32, shape (n, k)
+    log_rest : ndarray of float32, shape (n,)
+        Log of the probability that is left for all others (-inf for none).
+    """
+
+    codes: np.ndarray
+    log_probabilities: np.ndarray
+    log_rest: np.ndarray
+
+
+def best_categories(log_probabilities: np.ndarray, best: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the `best` categories of each row, the best first; equals in order of code.
+
+    Returns
+    -------
+    codes : ndarray of int32, shape (n, min(best, classes))
+    values : ndarray of float64, same shape
+    """
+    classes = log_probabilities.shape[1]
+    count = min(best, classes)
+    codes = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :count]
+    return codes.astype(np.int32), np.take_along_axis(log_probabilities, codes, axis=1)
+
+
+def image_scores(log_probabilities: np.ndarray) -> ImageScores:
+    """Keep the 100 best categories of each image.
+
+    Parameters
+    ----------
+    log_probabilities : ndarray of float64, shape (n, classes)
+    """
+    codes, values = best_categories(log_probabilities, BEST)
+    if codes.shape[1] == log_probabilities.shape[1]:
+        rest = np.full(len(codes), -np.inf)
+    else:
+        others = np.array(log_probabilities)
+        np.put_along_axis(others, codes.astype(np.int64), -np.inf, axis=1)
+        rest = np.logaddexp.reduce(others, axis=1)
+    return ImageScores(codes, values.astype(np.float32), rest.astype(np.float32))
+
+
+def aggregate(log_probabilities: np.ndarray, starts: np.ndarray, method: str = "mean") -> np.ndarray:
+    """Make one distribution of the images of each product, in float64 logarithms (SPEC section 7).
+
+    Parameters
+    ----------
+    log_probabilities : ndarray of float64, shape (images, classes)
+        Images of one product stand together.
+    starts : ndarray of int, shape (products,)
+        First row of each product; every product has at least one row.
+    method : str
+        ``mean``: mean probability. ``log_mean``: mean log-probability, scaled to a sum of 1 (the geometric mean).
+        ``maximum``: largest probability of each category, scaled to a sum of 1. ``vote``: the category that is the
+        first of most images, of equals that with the higher mean probability, then the lower code; the distribution is
+        the mean probability, in which that category changes places with the most likely one where it is another.
+
+    Returns
+    -------
+    ndarray of float64, shape (products, classes)
+        A product with one image keeps its scores as they are, whatever the method.
+
+    Raises
+    ------
+    InputError
+        If there is no such method.
+    """
+    if method not in AGGREGATIONS:
+        raise InputError(f"unknown aggregation {method!r}", f"choose from: {', '.join(AGGREGATIONS)}")
+    counts = np.diff(np.append(starts, len(log_probabilities)))
+    if np.all(counts == 1):
+        return log_probabilities
+    if method == "mean":
+        return _mean(log_probabilities, starts, counts)
+    if method == "vote":
+        return _vote(log_probabilities, starts, counts)
+    if method == "log_mean":
+        result = np.add.reduceat(np.maximum(log_probabilities, _LEAST), starts, axis=0) / counts[:, None]
+    else:
+        result = np.maximum.reduceat(log_probabilities, starts, axis=0)
+    result -= log_normaliser(result, 1.0)[:, None]
+    result[counts == 1] = log_probabilities[starts[counts == 1]]
+    return result
+
+
+def _mean(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.logaddexp.reduceat(log_probabilities, starts, axis=0) - np.log(counts)[:, None]
+
+
+def _vote(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    owner = np.repeat(np.arange(len(starts)), counts)
+    result = _mean(log_probabilities, starts, counts)
+    # one row a product and category with votes: how many, and the mean probability over all its images
+    ballots, votes = np.unique(
+        owner * log_probabilities.shape[1] + log_probabilities.argmax(axis=1), return_counts=True
+    )
+    product, code = np.divmod(ballots, log_probabilities.shape[1])
+    order = np.lexsort((code, -result[product, code], -votes, product))
+    winner = code[order[np.searchsorted(product[order], np.arange(len(starts)))]]
+    first = result.argmax(axis=1)
+    rows = np.flatnonzero(winner != first)
+    own, best = result[rows, winner[rows]], result[rows, first[rows]]
+    result[rows, first[rows]] = own
+    result[rows, winner[rows]] = np.nextafter(best, np.inf)  # above the other even where the two are equal
+    return result
+
+
+def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature: float = 1.0) -> dict[str, np.ndarray]:
+    """Turn aggregated scores into columns of ``predictions/BACKEND.parquet``.
+
+    Parameters
+    ----------
+    log_probabilities : ndarray of float64, shape (products, classes)
+    classes : ndarray of object, shape (classes,)
+        Keys of the categories.
+    temperature : float
+        Applied to the scores once the categories are ranked, so that it cannot change the ranking.
+
+    Returns
+    -------
+    dict
+        ``predicted``, ``confidence`` (log-probability of it), ``margin`` (to the second, in log-probability; inf with
+        one category), ``entropy`` (nats), ``top5``, ``top5_confidence``; all after the temperature, and
+        ``raw_confidence``: the log-probability before it.
+    """
+    codes, raw = best_categories(log_probabilities, TOP)
+    values = raw if temperature == 1 else raw / temperature - log_normaliser(log_probabilities, temperature)[:, None]
+    margin = values[:, 0] - values[:, 1] if values.shape[1] > 1 else np.full(len(values), np.inf)
+    return {
+        "predicted": classes[codes[:, 0]],
+        "confidence": values[:, 0],
+        "margin": margin,
+        "entropy": entropy(log_probabilities, temperature),
+        "raw_confidence": raw[:, 0],
+        "top5": _row_lists(classes[codes]),
+        "top5_confidence": _row_lists(values),
+    }
+
+
+def _row_lists(values: np.ndarray) -> np.ndarray:
+    """Rows of a table as an array of arrays."""
+    rows = np.empty(len(values), object)
+    for number, row in enumerate(values):
+        rows[number] = row
+    return rows
+
+
+def rejected_rows(count: int) -> dict[str, np.ndarray]:
+    """Columns of products without a readable image: rejected, never dropped from the denominator.
+
+    Their confidence and margin are -inf and their entropy is +inf: less sure than any product that was seen.
+    """
+    return {
+        "predicted": np.full(count, "", object),
+        "confidence": np.full(count, -np.inf),
+        "margin": np.full(count, -np.inf),
+        "entropy": np.full(count, np.inf),
+        "raw_confidence": np.full(count, -np.inf),
+        "top5": _row_lists(np.empty((count, 0), object)),
+        "top5_confidence": _row_lists(np.empty((count, 0))),
+    }
+
+
+PREDICTION_SCHEMA = [
+    ("split", pa.string()),
+    ("role", pa.string()),
+    ("category", pa.string()),
+    ("predicted", pa.string()),
+    ("confidence", pa.float64()),
+    ("margin", pa.float64()),
+    ("entropy", pa.float64()),
+    ("raw_confidence", pa.float64()),
+    ("top5", pa.list_(pa.string())),
+    ("top5_confidence", pa.list_(pa.float64())),
+    ("images", pa.int32()),
+    ("rejected", pa.string()),
+]
+
+
+def predictions_table(frame: pd.DataFrame) -> pa.Table:
+    """Give the columns of ``predictions/BACKEND.parquet`` their types."""
+    schema = pa.schema([("product_id", _id_type(frame["product_id"])), *PREDICTION_SCHEMA])
+    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+
+
+def aggregations_table(
+    frame: pd.DataFrame, images: np.ndarray, correct: np.ndarray, confidence: np.ndarray
+) -> pa.Table:
+    """Give one row a product of tune and test: what every aggregation makes of it (``aggregations/BACKEND.parquet``).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With the columns product_id and role.
+    images : ndarray of int, shape (products,)
+    correct, confidence : ndarray of bool and float64, shape (aggregations, products)
+        In the order of `AGGREGATIONS`.
+    """
+    columns = {
+        "product_id": pa.array(frame["product_id"], _id_type(frame["product_id"])),
+        "role": pa.array(frame["role"], pa.string()),
+        "images": pa.array(images, pa.int32()),
+    }
+    for number, method in enumerate(AGGREGATIONS):
+        columns[f"{method}_correct"] = pa.array(correct[number])
+        columns[f"{method}_confidence"] = pa.array(confidence[number])
+    return pa.table(columns)
+
+
+def _id_type(identifiers: pd.Series) -> pa.DataType:
+    return pa.int64() if identifiers.dtype == np.int64 else pa.string()
+
+
+def scores_table(
+    identifiers: pd.Series,
+    position: np.ndarray,
+    split: np.ndarray,
+    category: np.ndarray,
+    scores: ImageScores,
+    classes: np.ndarray,
+) -> pa.Table:
+    """Give one row an image: product_id, image, split, category, categories, log_probabilities, log_rest.
+
+    Parameters
+    ----------
+    identifiers : Series
+        Product of each image.
+    position : ndarray of int32
+        Ordinal of the image within its product.
+    split, category : ndarray of object
+        Split and true category of its product.
+    scores : ImageScores
+    classes : ndarray of object
+        Keys of the categories that codes stand for.
+    """
+    count = scores.codes.shape[1]
+    offsets = pa.array(np.arange(len(scores.codes) + 1, dtype=np.int32) * count)
+    keys = pa.DictionaryArray.from_arrays(pa.array(scores.codes.ravel()), pa.array(classes, pa.string()))
+    return pa.table(
+        {
+            "product_id": pa.array(identifiers, _id_type(identifiers)),
+            "image": pa.array(position, pa.int32()),
+            "split": pa.array(split, pa.string()),
+            "category": pa.array(category, pa.string()),
+            "categories": pa.ListArray.from_arrays(offsets, keys),
+            "log_probabilities": pa.ListArray.from_arrays(offsets, pa.array(scores.log_probabilities.ravel())),
+            "log_rest": pa.array(scores.log_rest),
+        }
+    )

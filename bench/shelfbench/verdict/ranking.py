@@ -1,0 +1,174 @@
+"""Rankings: mean average precision of the best 100 (X, §4.1 and Table 2), and the place of the true class.
+
+X evaluates on FastEval14k, 14,000 images with 36.5 labels each, by the "mean average precision for top 100
+predictions (MAP@100)", in which each class is weighted by how common it is. It gives no formula; here:
+
+- An image's predictions are its `k` classes with the highest scores; of equal scores the lower code comes first.
+- A class ranks the images that predict it by their score for it; of equal scores the earlier image comes first.
+  An image that does not predict the class has no place in its ranking: neither a hit nor a miss.
+- Average precision of a class: at each hit (an image in its ranking that carries it) the share of hits so far, summed,
+  over the number of *all* images that carry it. An image whose best `k` lack the class is thus a hit that never comes.
+- The mean is over the classes that some image carries, weighted; the weights are scaled to a sum of 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from shelfbench.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best classes of each image.
+
+    Attributes
+    ----------
+    code : ndarray of int32, shape (n, k)
+        The best first; -1 where an image has fewer predictions (or none, as one that cannot be read).
+    score : ndarray of float64, shape (n, k)
+        Larger is better; without meaning where `code` is -1.
+    classes : int
+    """
+
+    code: np.ndarray
+    score: np.ndarray
+    classes: int
+
+
+def best_per_image(scores: np.ndarray, k: int = 100) -> Best:
+    """Keep the `k` best classes of each image; of equal scores the lower code.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n, classes)
+        Larger is better; log-odds or log-probabilities rather than probabilities, which saturate at 1.
+    k : int
+
+    Raises
+    ------
+    InputError
+        If a score is NaN, or `k` is below 1.
+    """
+    scores = np.asarray(scores, np.float64)
+    if k < 1:
+        raise InputError(f"the best {k} of an image", "give at least 1")
+    if np.isnan(scores).any():
+        image, code = np.argwhere(np.isnan(scores))[0]
+        raise InputError(f"the score of image {image} for class {code} is NaN", "look at how it was computed")
+    code = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+    return Best(code, np.take_along_axis(scores, code, axis=1), scores.shape[1])
+
+
+def average_precisions(
+    scores: np.ndarray | Best, targets: np.ndarray | sparse.spmatrix | sparse.sparray, k: int = 100
+) -> np.ndarray:
+    """Average precision of each class, as the module defines it.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n, classes), or Best
+        Of a `Best` with more than `k` classes an image, the first `k` are used.
+    targets : ndarray of bool or sparse array, shape (n, classes)
+        Which image carries which label.
+    k : int
+
+    Returns
+    -------
+    ndarray of float64, shape (classes,)
+        NaN for a class that no image carries.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, a score is NaN, or `k` is below 1.
+    """
+    best = scores if isinstance(scores, Best) else best_per_image(scores, k)
+    carried = sparse.csr_array(targets, dtype=bool)
+    if carried.shape != (len(best.code), best.classes):
+        raise InputError(
+            f"scores of shape {(len(best.code), best.classes)} and targets of {carried.shape}",
+            "give one row an image and one column a class in each",
+        )
+    code, score = best.code[:, :k], best.score[:, :k]
+    image, place = np.nonzero(code >= 0)
+    code, score = code[image, place], score[image, place]
+    if np.isnan(score).any():
+        raise InputError(f"a score of image {image[np.isnan(score).argmax()]} is NaN", "look at how it was computed")
+    order = np.lexsort((image, -score, code))
+    image, code = image[order], code[order]
+    hit = _among(carried, image, code)
+    starts = np.searchsorted(code, np.arange(best.classes))
+    hits_before = np.concatenate([[0], np.cumsum(hit)])
+    # Within its class: how many ranked up to here, and how many of them are hits.
+    rank = np.arange(len(code)) - starts[code] + 1
+    hits = hits_before[1:] - hits_before[starts[code]]
+    gained = np.bincount(code[hit], weights=(hits / rank)[hit], minlength=best.classes)
+    positives = np.bincount(carried.nonzero()[1], minlength=best.classes)
+    return np.divide(gained, positives, out=np.full(best.classes, np.nan), where=positives > 0)
+
+
+def weighted_mean(precisions: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Mean of the average precisions over the classes that have one.
+
+    Parameters
+    ----------
+    precisions : ndarray of float64, shape (classes,)
+        From `average_precisions`; NaN is left out.
+    weights : ndarray of float, shape (classes,), optional
+        How much each class counts, at any scale; all the same by default.
+
+    Raises
+    ------
+    InputError
+        If a weight is negative or not finite, or no class that counts has an average precision.
+    """
+    weights = np.ones(len(precisions)) if weights is None else np.asarray(weights, np.float64)
+    if weights.shape != precisions.shape or not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError(
+            f"weights of shape {weights.shape} for {len(precisions)} classes, or a bad one among them",
+            "give each class a finite weight of at least 0",
+        )
+    counted = ~np.isnan(precisions)
+    total = math.fsum(weights[counted])
+    if total == 0:
+        raise InputError("no image carries a class that counts", "check labels and weights")
+    return math.fsum(weights[counted] * precisions[counted]) / total
+
+
+def mean_average_precision(
+    scores: np.ndarray | Best,
+    targets: np.ndarray | sparse.spmatrix | sparse.sparray,
+    k: int = 100,
+    weights: np.ndarray | None = None,
+) -> float:
+    """MAP@k; see `average_precisions` and `weighted_mean` for parameters and errors."""
+    return weighted_mean(average_precisions(scores, targets, k), weights)
+
+
+def rank_of(truth: np.ndarray, best: Best) -> np.ndarray:
+    """Place of the true class among the best of each image, for `shelfbench.verdict.metrics.top_k` (X, Table 1).
+
+    Parameters
+    ----------
+    truth : ndarray of int, shape (n,)
+    best : Best
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        0 for the best; -1 where it is not among them.
+    """
+    found = (best.code == np.asarray(truth)[:, None]) & (best.code >= 0)
+    return np.where(found.any(axis=1), found.argmax(axis=1), -1)
+
+
+def _among(carried: sparse.csr_array, image: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Whether each image carries each class, pair by pair."""
+    rows, columns = carried.nonzero()
+    wanted = image.astype(np.int64) * carried.shape[1] + code
+    return np.isin(wanted, rows.astype(np.int64) * carried.shape[1] + columns)

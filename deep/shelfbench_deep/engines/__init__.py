@@ -1,0 +1,1 @@
+"""The engines under Keras, and the ones that only compute forward."""

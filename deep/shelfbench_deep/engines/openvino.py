@@ -1,0 +1,116 @@
+"""Networks on OpenVINO, which computes on the CPU faster than the engines under Keras do."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from shelfbench.base.errors import RunError
+
+if TYPE_CHECKING:
+    from shelfbench_deep.engines.loading import keras
+
+# Images of a request. Each stream computes one request on one core, so that no core waits for another.
+REQUEST = 4
+
+
+@functools.cache
+def _openvino() -> Any:
+    """Import OpenVINO; without its telemetry, which would tell Google Analytics of every import and conversion."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+class CompiledNetwork:
+    """A network compiled for the CPU, from bytes to features.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From preprocessed float32 images to features; on TensorFlow. Its weights are copied.
+    preprocess : callable
+        From float32 RGB of 0 to 255 to what `model` takes.
+    pixels, dimensions : int
+        Side of an image, and length of its features.
+    precision : {"float32", "bfloat16"}
+
+    Raises
+    ------
+    RunError
+        If OpenVINO cannot take the network.
+    """
+
+    def __init__(
+        self, model: keras.Model, preprocess: Callable[[Any], Any], pixels: int, dimensions: int, precision: str
+    ) -> None:
+        import tensorflow as tf
+
+        ov = _openvino()
+        self._dimensions, self._shape = dimensions, (REQUEST, pixels, pixels, 3)
+
+        @tf.function
+        def whole(images: Any) -> Any:
+            return model(preprocess(tf.cast(images, "float32")), training=False)
+
+        try:
+            converted = ov.convert_model(whole.get_concrete_function(tf.TensorSpec(self._shape, "uint8")))
+            hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
+            compiled = ov.Core().compile_model(converted, "CPU", hints)
+            count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            # requests of our own and no callbacks: those would want the interpreter's lock from OpenVINO's threads,
+            # for which a network that is not needed any more waits with the lock held
+            self._requests = [compiled.create_infer_request() for _ in range(count)]
+        except Exception as error:  # its errors have no class of their own
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise RunError(
+                f"OpenVINO cannot take the network {model.name} ({first[:200]})", "set bottleneck.engine=keras"
+            ) from error
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Compute features.
+
+        Every request is filled up to the same number of images, so that an image's features do not depend on how many
+        others came with it.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, pixels, pixels, 3)
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dimensions)
+        """
+        features = np.empty((len(images), self._dimensions), np.float32)
+        going: deque[tuple[Any, int]] = deque()
+
+        def keep() -> Any:
+            request, start = going.popleft()
+            request.wait()
+            part = features[start : start + REQUEST]
+            part[:] = request.get_output_tensor().data[: len(part)]
+            return request
+
+        try:
+            for start in range(0, len(images), REQUEST):
+                request = keep() if len(going) == len(self._requests) else self._requests[len(going)]
+                part = images[start : start + REQUEST]
+                given = request.get_input_tensor().data
+                given[: len(part)] = part
+                given[len(part) :] = 0
+                request.start_async()
+                going.append((request, start))
+            while going:
+                keep()
+        finally:  # also where the user interrupts
+            for request, _ in going:
+                request.wait()
+        return features
+
+
+_TYPES = {"float32": "f32", "bfloat16": "bf16"}

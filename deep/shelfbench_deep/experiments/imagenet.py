@@ -1,0 +1,228 @@
+"""The experiment ``imagenet``: Table 1 of X, top-1 and top-5 on ImageNet's validation set, single crop."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.storage import cache_dir, fingerprint
+from shelfbench.data.catalogue import Catalogue
+from shelfbench.data.feature_store import FeatureStore, image_digests
+from shelfbench.data.images import ImageSettings
+from shelfbench.data.material import dataset_hash
+from shelfbench.data.sources.folder import read_folder
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.plugins.experiment import Experiment, ExperimentSpec
+from shelfbench.verdict.metrics import top_k
+from shelfbench.verdict.ranking import Best, rank_of
+
+from shelfbench_deep.experiments.top_five import CLASSES, NETWORKS_WITH_TOP, TOP, TopFive
+
+_SYNSET = re.compile(r"n\d{8}")
+_NEEDS = (
+    "give the folder of ImageNet's validation set (ILSVRC2012, from https://image-net.org after registration), its "
+    "50,000 images sorted into 1,000 folders named by synset (n01440764 ...), with --data DIR"
+)
+
+
+@dataclass(frozen=True)
+class ImagenetSettings:
+    """Section ``imagenet`` of a study.
+
+    Attributes
+    ----------
+    networks : tuple of str
+        Rows of the table. The study's `weights` and `pixels` hold for all: ``weights=none`` rehearses with random ones,
+        on any number of classes; without `pixels` each network has its own size.
+
+    Raises
+    ------
+    InputError
+        If a network is not of Table 1, or named twice.
+    """
+
+    networks: tuple[str, ...] = tuple(NETWORKS_WITH_TOP)
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        for name in self.networks:
+            if name not in NETWORKS_WITH_TOP:
+                raise InputError(f"imagenet.networks names {name!r}", f"choose from: {', '.join(NETWORKS_WITH_TOP)}")
+        if not self.networks or len(set(self.networks)) < len(self.networks):
+            raise InputError(f"imagenet.networks is {list(self.networks)}", "name at least one, and each once")
+
+
+def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
+    """Find the folder of synset folders.
+
+    Parameters
+    ----------
+    settings : DatasetSettings
+        Its `name` is a folder; or ``imagenet``, which is looked for in `data`, or else in ``$SHELFBENCH_DATA/imagenet``
+        and the user's cache; each with or without ``val`` or ``validation`` below.
+    data : Path or None
+        ``--data``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if settings.name != "imagenet":
+        places = [Path(settings.name).expanduser()]
+    elif data is not None:
+        places = [data]
+    else:
+        shared = os.environ.get("SHELFBENCH_DATA")
+        places = [Path(shared).expanduser() / "imagenet"] if shared else []
+        places.append(cache_dir() / "datasets" / "imagenet")
+    for place in places:
+        for folder in (place / "val", place / "validation", place):
+            if folder.is_dir() and any(_SYNSET.fullmatch(inner.name) for inner in folder.iterdir()):
+                return folder
+    named = settings.name != "imagenet" or data is not None
+    raise InputError(
+        f"{places[0]} holds no folder named by a synset" if named else "ImageNet's validation set is not at hand",
+        _NEEDS,
+    )
+
+
+def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
+    """Open a folder of synset folders; sorted by synset, they are the classes of Keras' networks.
+
+    Parameters
+    ----------
+    folder : Path
+    rehearsal : bool
+        Whether fewer than 1,000 classes will do.
+
+    Raises
+    ------
+    InputError
+        If a folder is not named by a synset, or there are not 1,000 with images.
+    """
+    catalogue = read_folder(folder, "imagenet", DatasetSettings(name="imagenet"))
+    keys = [category.key for category in catalogue.categories]
+    if strangers := [key for key in keys if not _SYNSET.fullmatch(key)]:
+        raise InputError(
+            f"{folder} holds the folder {strangers[0]!r}, which is no synset", "leave only folders like n01440764"
+        )
+    if len(keys) > CLASSES or (len(keys) < CLASSES and not rehearsal):
+        raise InputError(
+            f"{folder} holds images in {len(keys):,} folders, and the networks know 1,000 classes",
+            "sort the whole validation set into its 1,000 folders, or rehearse with --set weights=none",
+        )
+    return catalogue
+
+
+def run(experiment: Experiment) -> None:
+    """Measure every network; one that fails does so alone.
+
+    Raises
+    ------
+    InputError
+        If the data are not at hand, or not as needed.
+    RunError
+        If a network failed; the others are finished and reported first.
+    """
+    study, record, console = experiment.study, experiment.record, experiment.console
+    names = study.sections["imagenet"].networks
+    weights = study.backbone.weights
+    extractors = {name: TopFive(name, weights, study.backbone.pixels) for name in names}
+    folder = find_validation(study.dataset, experiment.data)
+    if experiment.out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the run directory {experiment.out} lies within the data", "choose an --out outside of it")
+    catalogue = open_validation(folder, weights == "none")
+    if weights == "none":
+        console.warn(f"a rehearsal on {len(catalogue.categories)} classes with random weights: its numbers say nothing")
+    for note in catalogue.notes:
+        console.warn(note)
+    digests = image_digests(catalogue, console)
+    record.update(dataset=_dataset(catalogue, digests), split=_split(catalogue))
+    errors: list[ShelfbenchError] = []
+    for name, extractor in extractors.items():
+        if record.is_marked_done(name):
+            console.log(f"{name}: done before")
+            continue
+        record.backend(name, status="pending", reason="")
+        console.log(f"{name}: {len(catalogue.images):,} images at {extractor.crop} pixels")
+        try:
+            record.backend(name, **_measure(extractor, catalogue, digests, experiment), status="done")
+        except ShelfbenchError as error:
+            record.backend(name, status="failed", reason=str(error))
+            errors.append(type(error)(f"{name}: {error.message}", error.remedy))
+        except MemoryError:
+            errors.append(RunError(f"{name}: out of memory", "use a machine with more"))
+            record.backend(name, status="failed", reason=str(errors[-1]))
+    if errors:
+        record.finish("failed", "; ".join(map(str, errors)))
+        if any(record.is_marked_done(name) for name in names):
+            report(experiment.out, console)
+        raise type(errors[0])(f"{len(errors)} of {len(names)} networks failed ({errors[0].message})", errors[0].remedy)
+
+
+def _measure(extractor: TopFive, catalogue: Catalogue, digests: np.ndarray, experiment: Experiment) -> dict[str, Any]:
+    """Give what the record keeps of a network."""
+    started = time.perf_counter()
+    # The central square at `extractor.pixels`; the network takes the middle of it.
+    store = FeatureStore(extractor, ImageSettings(fit="crop"), experiment.console, experiment.workers)
+    found = store.features(catalogue, np.arange(len(catalogue.images)), digests)
+    images = catalogue.images
+    experiment.record.unreadable(
+        [{"record": images.where(row), "reason": reason} for row, reason in sorted(found.reasons.items())]
+    )
+    code = np.where(found.readable[:, None], found.matrix[:, :TOP].astype(np.int32), -1)
+    best = Best(code, found.matrix[:, TOP:].astype(np.float64), CLASSES)
+    rank = rank_of(catalogue.product_category[catalogue.image_product], best)
+    return {
+        "network": extractor.base,
+        "pixels": extractor.crop,
+        "weights": extractor.weights,
+        "images": len(rank),
+        "unreadable": int((~found.readable).sum()),
+        "top_1": top_k(rank, 1),
+        "top_5": top_k(rank, TOP),
+        "seconds": round(time.perf_counter() - started, 3),
+        "cached": found.cached,
+        "settings": extractor.describe(),
+    }
+
+
+def _dataset(catalogue: Catalogue, digests: np.ndarray) -> dict[str, Any]:
+    return {
+        "name": catalogue.name,
+        "title": "ImageNet (ILSVRC2012), validation set",
+        "source": "https://image-net.org",
+        "licence": "terms of access of ImageNet: research and education",
+        "hash": dataset_hash(catalogue, digests),
+        "products": len(catalogue.product_id),
+        "images": len(catalogue.images),
+        "categories": len(catalogue.categories),
+        "notes": list(catalogue.notes),
+    }
+
+
+def _split(catalogue: Catalogue) -> dict[str, Any]:
+    return {"hash": fingerprint("all"), "rule": "every image is evaluated", "test": {"images": len(catalogue.images)}}
+
+
+def report(directory: Path, console: Console) -> str:
+    """Make Table 1 of X from a run directory (see `shelfbench.report.ranking`)."""
+    from shelfbench.report.ranking import write_table1x
+
+    return write_table1x(directory, console)
+
+
+imagenet = ExperimentSpec(
+    summary="Table 1 of X: top-1 and top-5 of its four networks on ImageNet's validation set",
+    run=run,
+    report=report,
+    sections={"imagenet": ImagenetSettings},
+)

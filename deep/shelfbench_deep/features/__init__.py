@@ -1,0 +1,1 @@
+"""Bottlenecks: pooled features of a pretrained network."""

@@ -1,0 +1,136 @@
+"""Bottlenecks: the globally averaged last feature maps of a backbone (C, §4.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from shelfbench.plugins.backend import BackboneChoice
+
+from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
+from shelfbench_deep.networks.backbones import Backbone, load_backbone
+
+if TYPE_CHECKING:
+    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.openvino import CompiledNetwork
+
+
+# Images a call with OpenVINO. Fewer give less from JPEG; of these some hundred MiB of pixels lie ready meanwhile.
+_AT_ONCE = 256
+
+
+class BottleneckExtractor:
+    """Pooled features of a backbone, as a `shelfbench.plugins.backend.FeatureExtractor`.
+
+    Keras is loaded and the network built at the first `extract`; until then it is light and can be pickled.
+
+    Parameters
+    ----------
+    choice : BackboneChoice
+        Network, weights and input size.
+    settings : BottleneckSettings
+        What computes.
+
+    Raises
+    ------
+    InputError
+        If there is no such backbone (see `shelfbench_deep.networks.backbones.load_backbone`).
+    """
+
+    def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = DEFAULT) -> None:
+        self.backbone: Backbone = load_backbone(choice)
+        self.name = choice.name
+        self.pixels = self.backbone.pixels
+        self.dimensions = self.backbone.network.dimensions
+        self._preprocess = self.backbone.network.preprocess
+        self._runs_on(settings.settle(), self.backbone.network.batch)
+        self._description: dict[str, Any] | None = None
+
+    def _runs_on(self, engine: Engine, batch: int) -> None:
+        self.engine = engine
+        # OpenVINO cuts what it is given into small requests; the more it is given, the less often its cores run dry
+        self.batch = _AT_ONCE if engine.name == "openvino" else batch
+        self.framework, self.device = engine.framework, ""
+        self._model: keras.Model | None = None
+        self._compiled: CompiledNetwork | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes the features (JSON); reads the weights once, without loading Keras."""
+        if self._description is None:
+            self._description = {
+                "kind": "bottleneck",
+                **self.backbone.describe(),
+                **self._computing(),
+            }
+        return dict(self._description)
+
+    def _computing(self) -> dict[str, Any]:
+        """Say what of the engine changes the features."""
+        return {**({"batch": self.batch} if self.engine.name == "keras" else {}), **self.engine.describe()}
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Compute features.
+
+        Every batch (with OpenVINO, every request) is filled up to the same number of images, so that the network is
+        compiled for one shape only and an image's features do not depend on how many others came with it.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, pixels, pixels, 3)
+            RGB images; `n` may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dimensions)
+
+        Raises
+        ------
+        ValueError
+            If the images are of another shape or type.
+        """
+        if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
+            raise ValueError(
+                f"images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3) are needed, "
+                f"not {images.dtype} {images.shape}"
+            )
+        if len(images) == 0:
+            return np.empty((0, self.dimensions), np.float32)
+        if self.engine.name == "openvino":
+            return self._on_openvino()(images)
+        features = np.empty((len(images), self.dimensions), np.float32)
+        model = self.model()
+        filled = np.zeros((self.batch, self.pixels, self.pixels, 3), np.float32)
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            filled[: len(part)] = part
+            filled[len(part) :] = 0
+            computed = model.predict_on_batch(self.preprocess(filled))
+            features[start : start + len(part)] = np.asarray(computed)[: len(part)]
+        return features
+
+    def _on_openvino(self) -> CompiledNetwork:
+        if self._compiled is None:
+            from shelfbench_deep.engines.openvino import CompiledNetwork
+
+            self._compiled = CompiledNetwork(
+                self.model(), self._preprocess, self.pixels, self.dimensions, self.engine.precision
+            )
+        return self._compiled
+
+    def preprocess(self, images: Any) -> Any:
+        """Turn float32 RGB of 0 to 255 (an array, or a symbolic tensor) into what the network takes."""
+        return self._preprocess(images)
+
+    def model(self) -> keras.Model:
+        """Give the network, from preprocessed images to features; built at the first call."""
+        if self._model is None:
+            from shelfbench_deep.engines.loading import device_name, jit_compile
+
+            self.device = device_name()
+            model = self._build()
+            model.compile(jit_compile=jit_compile())
+            self._model = model
+        return self._model
+
+    def _build(self) -> keras.Model:
+        return self.backbone.model()

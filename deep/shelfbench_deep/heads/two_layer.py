@@ -1,0 +1,389 @@
+"""2NN: two equal hidden layers on bottlenecks, trained as the paper does (C, §4.2, §4.4, §5.2)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from shelfbench.base.console import Bar, Console
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.storage import write_json, write_whole
+from shelfbench.plugins.backend import TrainingData
+
+from shelfbench_deep.engines.versions import framework
+from shelfbench_deep.heads.standardising import check_finite, identity, moments
+from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shelfbench_deep.engines.loading import keras
+
+# Rows at once where nothing is learnt; always filled up, so that a row's scores do not depend on its company.
+_ROWS = 512
+# Share that batch normalisation's running mean and variance keep at an update. Keras' .99 needs hundreds of updates
+# to forget its start, more than a small catalogue has.
+_STATISTICS = 0.9
+# Goes through the rows of the steps it is given; gives the mean cost and accuracy.
+Train = Callable[[TrainingData, np.ndarray, Bar], tuple[float, float]]
+_WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
+
+
+class Epoch(NamedTuple):
+    """One row of the history: means over an epoch's updates, then what `tune` says of its end."""
+
+    epoch: int
+    step: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    seconds: float
+
+
+def two_layer(dimensions: int, units: int, classes: int, settings: TwoLayerSettings) -> keras.Model:
+    """Build the network: dense, ReLU, dropout, dense, ReLU, dense.
+
+    Parameters
+    ----------
+    dimensions : int
+        Length of a bottleneck.
+    units : int
+        Hidden units in total, half of them in each layer.
+    classes : int
+        Outputs (logits).
+    settings : TwoLayerSettings
+
+    Returns
+    -------
+    keras.Model
+        From float32 of shape (n, dimensions) to logits of shape (n, classes); not compiled.
+    """
+    from shelfbench_deep.engines.loading import keras
+
+    normalised = settings.normalised()
+
+    def dense(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+        x = keras.layers.Dense(width, name=name)(x)
+        if name not in normalised:
+            return x
+        return keras.layers.BatchNormalization(momentum=_STATISTICS, name=f"{name}_bn")(x)
+
+    features = keras.Input((dimensions,), name="features")
+    x = keras.layers.ReLU(name="relu1")(dense(features, units // 2, "hidden1"))
+    if settings.dropout:
+        x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
+    x = keras.layers.ReLU(name="relu2")(dense(x, units // 2, "hidden2"))
+    return keras.Model(features, dense(x, classes, "logits"), name=f"2nn_{units}")
+
+
+class TwoLayer:
+    """A 2NN as a `shelfbench.plugins.backend.Classifier`.
+
+    Parameters
+    ----------
+    units : int
+        Hidden units in total: 512, 2048 or 4096 in the paper.
+    settings : TwoLayerSettings
+
+    Attributes
+    ----------
+    framework, device : str
+        The engine under Keras, and what it computed on.
+    batch : int
+        Images per update.
+    chosen : dict
+        ``epoch`` (the one kept), ``epochs`` (gone through), ``parameters`` and ``engine`` (that of the training:
+        ``numpy`` or ``keras``).
+    history : DataFrame or None
+        One row an epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates,
+        with dropout on. None if loaded.
+    """
+
+    def __init__(self, units: int, settings: TwoLayerSettings) -> None:
+        if units < 2 or units % 2:
+            raise InputError(f"a 2NN of {units} units", "give an even number: two equal hidden layers")
+        self.units = units
+        self.settings = settings
+        self.framework, self.device = framework().engine, ""
+        self.batch = settings.batch
+        self.chosen: dict[str, Any] = {}
+        self.history: pd.DataFrame | None = None
+        self._model: keras.Model | None = None
+        self._mean = self._scale = np.zeros(0, np.float32)
+
+    def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
+        """Learn, and keep the epoch with the best precision on `tune` (of equals, the lowest cost).
+
+        A `tune` label of -1 is always counted wrong and has no part in the cost; without `tune` the last
+        epoch is kept.
+
+        Parameters
+        ----------
+        data : TrainingData
+        seed : int
+            Of initial weights, dropout and the order of images: the same seed, the same weights on a CPU, with as many
+            threads (in NumPy each draws the dropout of its own units).
+        console : Console
+
+        Raises
+        ------
+        RunError
+            If there are no training images, a feature is not finite, or the cost becomes infinite.
+        """
+        import pandas as pd
+
+        from shelfbench_deep.engines.loading import device_name, keras
+
+        self.device = device_name()
+        n, dimensions = data.features.shape
+        if n == 0:
+            raise RunError("a 2NN has no training images to learn from", "look at the split of this dataset")
+        check_finite(data.features, "training")
+        check_finite(data.tune_features, "tune")
+        settings = self.settings
+        self._mean, self._scale = moments(data.features) if settings.standardise else identity(dimensions)
+        keras.utils.set_random_seed(seed)
+        self._model = model = two_layer(dimensions, self.units, data.classes, settings)
+        in_numpy = settings.engine == "numpy" or (settings.engine == "auto" and self.device == "cpu")
+        engine = framework().engine
+        self.framework = f"numpy (training), {engine} (scores)" if in_numpy else engine
+        train = self._with_numpy(seed) if in_numpy else self._with_keras()
+        order, batch = np.random.default_rng(seed), min(settings.batch, n)
+        steps = math.ceil(n / batch)
+        epochs: list[Epoch] = []
+        best, weights = 0, model.get_weights()
+        with console.progress(settings.epochs * steps, f"2NN-{self.units}", "batches") as bar:
+            for epoch in range(1, settings.epochs + 1):
+                started = time.perf_counter()
+                # the last batch is filled up with the pass's first images, so that all have one shape
+                rows = np.resize(order.permutation(n), (steps, batch))
+                loss, accuracy = train(data, rows, bar)
+                val_loss, val_accuracy = self._score(data.tune_features, data.tune_labels)
+                if not math.isfinite(loss):
+                    raise RunError(
+                        f"2NN-{self.units}: the cost is {loss} in epoch {epoch}",
+                        "lower two_layer.learning_rate or two_layer.momentum",
+                    )
+                epochs.append(
+                    Epoch(
+                        epoch,
+                        epoch * steps,
+                        loss,
+                        accuracy,
+                        val_loss,
+                        val_accuracy,
+                        settings.rate(epoch * steps),
+                        time.perf_counter() - started,
+                    )
+                )
+                if not best or _better(epochs[-1], epochs[best - 1]):
+                    best, weights = epoch, model.get_weights()
+                elif settings.patience and epoch - best >= settings.patience:
+                    break
+        model.set_weights(weights)
+        self.history = pd.DataFrame(epochs, columns=list(Epoch._fields))
+        self.chosen = {
+            "epoch": best,
+            "epochs": len(epochs),
+            "parameters": model.count_params(),
+            "engine": "numpy" if in_numpy else "keras",
+        }
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-probabilities of the categories.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+            Log-softmax in float64 of the logits, so that sure predictions can still be told apart.
+        """
+        model = self.network()
+        scores = np.empty((len(features), model.output_shape[1]))
+        filled = np.zeros((_ROWS, model.input_shape[1]), np.float32)
+        for start in range(0, len(features), _ROWS):
+            part = features[start : start + _ROWS]
+            filled[: len(part)] = self.standardised(part)
+            filled[len(part) :] = 0
+            logits = np.asarray(model.predict_on_batch(filled))[: len(part)]
+            scores[start : start + len(part)] = log_softmax(logits)
+        return scores
+
+    def standardised(self, features: Any) -> Any:
+        """Features (an array, or a symbolic tensor) as the network takes them."""
+        return (features - self._mean) / self._scale
+
+    def network(self) -> keras.Model:
+        """Give the network, from standardised features to logits."""
+        if self._model is None:
+            raise RuntimeError("fit or load the 2NN first")
+        return self._model
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+        from safetensors.numpy import save_file
+
+        model = self.network()
+        arrays = {variable.path: np.ascontiguousarray(variable.numpy()) for variable in model.weights}
+        arrays |= {"mean": self._mean, "scale": self._scale}
+        write_whole(folder / _WEIGHTS, lambda aside: save_file(arrays, aside))
+        write_json(
+            folder / _SETTINGS,
+            {
+                "kind": "two_layer",
+                "units": self.units,
+                "dimensions": model.input_shape[1],
+                "classes": model.output_shape[1],
+                "settings": asdict(self.settings),
+                "chosen": self.chosen,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> TwoLayer:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, damaged, or does not fit the other.
+        """
+        from safetensors.numpy import load_file
+
+        from shelfbench_deep.engines.loading import jit_compile
+
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+            if record["kind"] != "two_layer":
+                raise ValueError(f"a classifier of kind {record['kind']!r}")
+            classifier = cls(int(record["units"]), TwoLayerSettings(**record["settings"]))
+            arrays = load_file(folder / _WEIGHTS)
+            _check_arrays(arrays, record)
+            model = two_layer(int(record["dimensions"]), classifier.units, int(record["classes"]), classifier.settings)
+            for variable in model.weights:
+                variable.assign(arrays[variable.path])
+            model.compile(jit_compile=jit_compile())
+            classifier._mean, classifier._scale = arrays["mean"], arrays["scale"]
+            classifier.chosen = record["chosen"]
+        except Exception as error:  # safetensors and Keras raise all sorts
+            raise InputError(
+                f"{folder} holds no readable 2NN ({type(error).__name__}: {error})",
+                "run the study again to make it anew",
+            ) from error
+        classifier._model = model
+        return classifier
+
+    def _with_keras(self) -> Train:
+        """Steps of Keras, one call each."""
+        from shelfbench_deep.engines.loading import jit_compile, keras
+
+        model, settings = self.network(), self.settings
+        schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
+        model.compile(
+            keras.optimizers.SGD(schedule, momentum=settings.momentum),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=jit_compile(),
+        )
+
+        def train(data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
+            sums = np.zeros(2)
+            for rows in order:
+                model.reset_metrics()  # some engines accumulate over calls, others do not
+                logs = model.train_on_batch(self._taken(data, rows), data.labels[rows], return_dict=True)
+                sums += [float(logs["loss"]), float(logs["accuracy"])]
+                bar.update()
+            loss, accuracy = sums / len(order)
+            return float(loss), float(accuracy)
+
+        return train
+
+    def _with_numpy(self, seed: int) -> Train:
+        """Steps on the CPU; Keras' network gets the weights after each epoch."""
+        from shelfbench_deep.engines.loading import jit_compile
+        from shelfbench_deep.heads.two_layer_cpu import CPUTraining
+
+        model = self.network()
+        model.compile(jit_compile=jit_compile())
+        arrays = {variable.path: np.asarray(variable.numpy()) for variable in model.weights}
+        training = CPUTraining(arrays, self.settings, statistics=_STATISTICS, seed=seed)
+
+        def train(data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
+            costs = training.epoch(partial(self._taken, data), data.labels, order, bar.update)
+            for variable in model.weights:
+                # a copy: some engines would take the array as their own memory
+                variable.assign(training.weights.arrays[variable.path].copy())
+            return costs
+
+        return train
+
+    def _taken(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        features = data.features[rows]
+        return self.standardised(features) if self.settings.standardise else features
+
+    def _score(self, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        """Cost and precision on `tune`; NaN where there is nothing to tell them from."""
+        if len(labels) == 0:
+            return math.nan, math.nan
+        scores = self.log_probabilities(features)
+        known = labels >= 0
+        loss = float(np.abs(scores[known, labels[known]]).mean()) if known.any() else math.nan
+        return loss, float((scores.argmax(axis=1) == labels).mean())
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Refuse a record whose network is another than the arrays', before one of that size is made."""
+    dimensions, width = int(record["dimensions"]), int(record["units"]) // 2
+    expected = {
+        "hidden1/kernel": (dimensions, width),
+        "hidden2/kernel": (width, width),
+        "logits/kernel": (width, int(record["classes"])),
+        "mean": (dimensions,),
+        "scale": (dimensions,),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} of shape {arrays[name].shape}, not {shape}")
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise ValueError(f"{name[:60]} of {array.dtype}, not float32")
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-softmax of each row in float64.
+
+    The largest term is kept out of the sum, ``log1p`` of the rest: a probability of 1 - 1e-30 is not yet 1.
+
+    Parameters
+    ----------
+    logits : ndarray of float, shape (n, classes)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, classes)
+    """
+    rows, largest = np.arange(len(logits)), logits.argmax(axis=1)
+    shifted = logits.astype(np.float64)
+    shifted -= shifted[rows, largest][:, None]
+    rest = np.exp(shifted)
+    rest[rows, largest] = 0
+    return shifted - np.log1p(rest.sum(axis=1, keepdims=True))
+
+
+def _better(new: Epoch, old: Epoch) -> bool:
+    if math.isnan(new.val_accuracy):
+        return True
+    return (new.val_accuracy, -new.val_loss) > (old.val_accuracy, -old.val_loss)

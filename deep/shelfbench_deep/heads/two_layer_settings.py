@@ -1,0 +1,96 @@
+"""The section ``two_layer`` of a study."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from shelfbench.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class TwoLayerSettings:
+    """Section ``two_layer`` of a study.
+
+    Batch, learning rate and its decay are the paper's (C22 to C24, the exponent of the decay read as
+    negative). It gives no momentum, dropout rate, activation or number of epochs. Momentum, dropout, batch
+    normalisation and no standardising are what did best, of a few that were tried, on the `tune` half of ``fashion``.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training images at most.
+    patience : int
+        Stop after so many epochs without a better precision on `tune`; 0 goes through all. The best epoch on
+        `tune` is kept in either case.
+    batch : int
+        Images per update.
+    learning_rate, decay : float
+        The rate after t updates is ``learning_rate / (1 + decay * t)``.
+    momentum : float
+        Of stochastic gradient descent.
+    dropout : float
+        Share of the first hidden layer's outputs that an update leaves out (C29).
+    batch_norm : {"none", "one", "several"}
+        Layers of batch normalisation (C44, Figure 3).
+    batch_norm_at : {"hidden", "logits"}
+        What C44's "logits" are. ``hidden``: the pre-activations of the first (one) or both (several) hidden
+        layers. ``logits``: the output (one), or it and both hidden layers (several).
+    standardise : bool
+        Give each feature mean 0 and deviation 1 over the training images first.
+    engine : {"auto", "numpy", "keras"}
+        What takes the steps of the training: NumPy, on the CPU (`shelfbench_deep.heads.two_layer_cpu`), or Keras, wherever its engine
+        computes. ``auto`` is NumPy unless there is an accelerator. Both do the same; they draw other dropouts.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
+    """
+
+    epochs: int = 20
+    patience: int = 0
+    batch: int = 256
+    learning_rate: float = 0.1
+    decay: float = 7e-5
+    momentum: float = 0.0
+    dropout: float = 0.5
+    batch_norm: str = "several"
+    batch_norm_at: str = "hidden"
+    standardise: bool = False
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("patience", 0), ("batch", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"two_layer.{name} is {value!r}", f"give a whole number of at least {least}")
+        for name in ("learning_rate", "decay", "momentum", "dropout"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+            if not number or (name == "learning_rate" and value == 0):
+                raise InputError(f"two_layer.{name} is {value!r}", "give a positive number")
+            if name in ("momentum", "dropout") and value >= 1:
+                raise InputError(f"two_layer.{name} is {value!r}", "give a number from 0 to below 1")
+        choices = {
+            "batch_norm": ("none", "one", "several"),
+            "batch_norm_at": ("hidden", "logits"),
+            "engine": ("auto", "numpy", "keras"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"two_layer.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")
+        if not isinstance(self.standardise, bool):
+            raise InputError(f"two_layer.standardise is {self.standardise!r}", "give true or false")
+
+    def rate(self, updates: int) -> float:
+        """Learning rate after so many updates."""
+        return self.learning_rate / (1 + self.decay * updates)
+
+    def normalised(self) -> frozenset[str]:
+        """Names of the dense layers that batch normalisation follows."""
+        if self.batch_norm == "none":
+            return frozenset()
+        if self.batch_norm_at == "hidden":
+            return frozenset({"hidden1"} if self.batch_norm == "one" else {"hidden1", "hidden2"})
+        return frozenset({"logits"} if self.batch_norm == "one" else {"hidden1", "hidden2", "logits"})

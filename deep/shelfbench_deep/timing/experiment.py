@@ -1,0 +1,58 @@
+"""The experiment ``timing``: `shelfbench_deep.measure` within a study, its tables and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shelfbench.base.errors import RunError
+from shelfbench.cost.measurements import Measurements
+from shelfbench.cost.timing import Timing, timings_frame
+from shelfbench.plugins.experiment import Experiment, ExperimentSpec
+from shelfbench.report.timing import write_timing_report
+from shelfbench.run.record import write_parquet
+
+from shelfbench_deep.measure import TimingSettings, measure
+
+
+def _run(experiment: Experiment) -> None:
+    settings: TimingSettings = experiment.study.sections["timing"]
+    settings = replace(settings, workers=settings.workers or experiment.workers)
+    measured, path = measure(settings, experiment.out, "device.json", experiment.console)
+    write_parquet(experiment.out / "timings.parquet", timings_frame(list(_rows(measured))))
+    for part in measured.parts:
+        experiment.record.backend(part.name, status=part.status, reason=part.reason)
+    if not any(part.status == "done" for part in measured.parts):
+        raise RunError(f"no part could be measured ({measured.parts[0].reason})", f"see {path}")
+
+
+def _rows(measured: Measurements) -> Iterator[Timing]:
+    """One row a repetition; before them, marked as warm-up, the first call with its compilation."""
+    for part in measured.parts:
+        for found in part.measured:
+            first = [(0, found.first, found.images // found.steps)] if found.first else []
+            counted = [(number, seconds, found.images) for number, seconds in enumerate(found.seconds, 1)]
+            for epoch, seconds, images in [*first, *counted]:
+                yield Timing(
+                    backend=f"{part.name}, {found.way}",
+                    stage=found.stage,
+                    epoch=epoch,
+                    seconds=seconds,
+                    images=images,
+                    backbone=part.name.partition(" ")[2] if part.pixels else "",
+                    pixels=part.pixels,
+                    batch=part.batch,
+                    framework=measured.engine if part.precision else "pillow",
+                    precision=part.precision,
+                    device=measured.device if part.precision else "cpu",
+                    warm_up=epoch == 0,
+                    data_wait=found.waited[epoch - 1] if epoch and found.waited else float("nan"),
+                )
+
+
+timing = ExperimentSpec(
+    summary="what training, bottlenecks and decoding cost on this machine: Table 3 of both papers",
+    run=_run,
+    report=write_timing_report,
+    sections={"timing": TimingSettings},
+)

@@ -1,0 +1,71 @@
+"""Which layers stay as they are while a network is fine-tuned (C28: the first 40%)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from shelfbench.base.errors import InputError
+
+if TYPE_CHECKING:
+    from shelfbench_deep.engines.loading import keras
+
+# Where a module of a network ends, by the name of its last layer.
+_ENDS = {
+    "inception_v3": r"mixed\d+",
+    "vgg16": r"block\d_pool",
+    "resnet152": r"conv\d_block\d+_out",
+}
+
+
+def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
+    """Count the layers to freeze.
+
+    Parameters
+    ----------
+    network : str
+        A key of `shelfbench_deep.networks.backbones.NETWORKS`.
+    model : keras.Model
+        The network without its top; its layers in order.
+    share : float
+        Of the layers; 0 freezes none.
+    where : {"module", "literal"}
+        The module's end nearest to the share (SPEC: Inception V3 ``mixed4``, Xception ``add_4``), or the share of the
+        layers as counted, which cuts through parallel branches.
+
+    Returns
+    -------
+    int
+        ``model.layers[:count]`` are to be frozen.
+    """
+    layers = model.layers
+    wanted = share * len(layers)
+    if share == 0 or where == "literal":
+        return int(wanted)
+    ends = [i + 1 for i, layer in enumerate(layers) if _ends_module(network, layer, layers, i)]
+    if not ends:
+        raise InputError(f"{network} has no known modules", 'set finetuning.freeze="literal"')
+    return min(ends, key=lambda count: (abs(count - wanted), count))
+
+
+def _ends_module(network: str, layer: keras.Layer, layers: list[keras.Layer], index: int) -> bool:
+    if network in _ENDS:
+        return re.fullmatch(_ENDS[network], layer.name) is not None
+    if network == "xception":  # keras.applications leaves the names of its additions to a counter of the process
+        return type(layer).__name__ == "Add"
+    # EfficientNet-Lite0: a block's last layer is the one before the next block's first
+    block = re.match(r"(block\d+)_", layer.name)
+    following = re.match(r"(block\d+)_", layers[index + 1].name) if index + 1 < len(layers) else None
+    return block is not None and (following is None or following.group(1) != block.group(1))
+
+
+def freeze(model: keras.Model, count: int, batch_norm: bool) -> None:
+    """Freeze the first layers, and all batch normalisation where wanted.
+
+    A frozen batch normalisation also runs in inference mode, as Keras has it.
+    """
+    from shelfbench_deep.engines.loading import keras
+
+    for number, layer in enumerate(model.layers):
+        if number < count or (batch_norm and isinstance(layer, keras.layers.BatchNormalization)):
+            layer.trainable = False

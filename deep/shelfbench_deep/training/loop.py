@@ -1,0 +1,329 @@
+"""Training a network on images: batches ahead of the device, checkpoints, the best epoch on `tune`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from shelfbench.base.console import Bar, Console
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.data.ahead import decoded_ahead
+from shelfbench.plugins.backend import TuningData
+
+from shelfbench_deep.heads.two_layer import log_softmax
+from shelfbench_deep.training.augment import AugmentSettings, augment
+from shelfbench_deep.training.checkpoint import Checkpoint
+from shelfbench_deep.training.parallel import predict, train_step
+from shelfbench_deep.training.recipes import averaged, class_weights
+from shelfbench_deep.training.scalars import ScalarLog
+
+if TYPE_CHECKING:
+    from shelfbench_deep.engines.loading import keras
+
+COLUMNS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "data_wait")
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training goes through.
+
+    Attributes
+    ----------
+    epochs : int
+    patience : int
+        Epochs without a better precision on `tune` after which it stops; 0 goes through all.
+    batch : int
+        Images per update; the last batch of an epoch is filled up with its first images.
+    pixels : int
+    seed : int
+        Of the order of images and of augmentation.
+    rate : callable
+        Learning rate after so many updates, for the history.
+    preprocess : callable
+        From float32 RGB of 0 to 255 to what the network takes.
+    augment : AugmentSettings
+    class_weights : bool
+        Whether an image counts as the inverse of its category's size.
+    checkpoint_minutes : float
+        How often the state is kept within an epoch; it is always kept at its end.
+    log : Path or None
+        Folder for TensorBoard.
+    """
+
+    epochs: int
+    patience: int
+    batch: int
+    pixels: int
+    seed: int
+    rate: Callable[[int], float]
+    preprocess: Callable[[np.ndarray], np.ndarray]
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    class_weights: bool = False
+    checkpoint_minutes: float = 10.0
+    log: Path | None = None
+
+
+@dataclass
+class _State:
+    """Where a training is; all of it is in a checkpoint."""
+
+    epoch: int = 1
+    step: int = 0
+    loss: float = 0.0
+    accuracy: float = 0.0
+    counted: int = 0
+    seconds: float = 0.0
+    data_wait: float = 0.0
+    best: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+class Training:
+    """One training of a compiled network, resumable.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From preprocessed images to logits; compiled with one metric named ``accuracy``.
+    data : TuningData
+    rows : ndarray of int64
+        Which of ``data.train`` are learnt from.
+    course : Course
+    checkpoint : Checkpoint
+    console : Console
+    what : str
+        Name for logs and messages.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: TuningData,
+        rows: np.ndarray,
+        course: Course,
+        checkpoint: Checkpoint,
+        console: Console,
+        what: str,
+    ) -> None:
+        if len(rows) == 0:
+            raise RunError(f"{what} has no training images to learn from", "look at the split of this dataset")
+        self._model, self._data, self._rows, self._course = model, data, rows, course
+        self._checkpoint, self._console, self._what = checkpoint, console, what
+        self._batch = min(course.batch, len(rows))
+        self.steps = math.ceil(len(rows) / self._batch)
+        self._weights = class_weights(data.train_labels[rows], data.classes) if course.class_weights else None
+        self._best: list[np.ndarray] = []
+        self._state = _State()
+        self._log = None if course.log is None else ScalarLog(course.log)
+
+    def run(self) -> pd.DataFrame:
+        """Train to the end and leave the best epoch's weights in the model.
+
+        Returns
+        -------
+        DataFrame
+            One row an epoch, `COLUMNS`: means over its updates, then what `tune` says of its end (with averaged
+            weights where the optimizer keeps an average). ``data_wait``: seconds the device waited for images.
+
+        Raises
+        ------
+        RunError
+            If the cost becomes infinite, or no image can be read.
+        """
+        course, state = self._course, self._state
+        self._model.optimizer.build(self._model.trainable_variables)
+        if (kept := self._checkpoint.read(self._model, self._console)) is not None:
+            self._best, values = kept
+            state = self._state = _State(**values)
+            self._console.log(
+                f"{self._what}: goes on in epoch {state.epoch} after {state.step} of {self.steps} updates"
+            )
+        with self._console.progress(course.epochs * self.steps, self._what, "batches") as bar:
+            bar.update((state.epoch - 1) * self.steps + state.step)
+            while state.epoch <= course.epochs and not self._exhausted():
+                self._epoch(bar)
+                self._end_epoch()
+        if self._best:
+            self._model.set_weights(self._best)
+        return pd.DataFrame(state.rows, columns=list(COLUMNS)).astype({"epoch": int, "step": int})
+
+    @property
+    def best(self) -> int:
+        """Epoch that was kept, from 1."""
+        return self._state.best
+
+    def _exhausted(self) -> bool:
+        state, patience = self._state, self._course.patience
+        return bool(patience and state.best and state.epoch - 1 - state.best >= patience)
+
+    def _epoch(self, bar: Bar) -> None:
+        state, model = self._state, self._model
+        begun = kept = time.perf_counter()
+        seconds = state.seconds
+        batches = self._batches(state.epoch, state.step)
+        while state.step < self.steps:
+            asked = time.perf_counter()
+            images, labels = next(batches)
+            state.data_wait += time.perf_counter() - asked
+            if len(images):
+                weights = None if self._weights is None else self._weights[labels]
+                logs = train_step(model, images, labels, weights)
+                state.loss += logs["loss"]
+                state.accuracy += logs["accuracy"]
+                state.counted += 1
+            state.step += 1
+            bar.update()
+            now = time.perf_counter()
+            state.seconds = seconds + now - begun
+            if now - kept > 60 * self._course.checkpoint_minutes and state.step < self.steps:
+                self._keep()
+                kept = time.perf_counter()
+        batches.close()
+
+    def _end_epoch(self) -> None:
+        """Judge on `tune`, note the epoch, and keep the state of the next one's beginning."""
+        state = self._state
+        if not state.counted:
+            raise RunError(f"{self._what}: no training image can be read", "check the files")
+        loss = state.loss / state.counted
+        updates = state.epoch * self.steps
+        if not math.isfinite(loss):
+            raise RunError(
+                f"{self._what}: the cost is {loss} in epoch {state.epoch}", "lower the learning rate of the training"
+            )
+        with averaged(self._model):
+            val_loss, val_accuracy = self._judge()
+            row = {
+                "epoch": state.epoch,
+                "step": updates,
+                "loss": loss,
+                "accuracy": state.accuracy / state.counted,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "lr": self._course.rate(updates),
+                "seconds": state.seconds,
+                "data_wait": state.data_wait,
+            }
+            if not state.best or _better(row, state.rows[state.best - 1]):
+                state.best, self._best = state.epoch, [np.array(value) for value in self._model.get_weights()]
+        state.rows.append(row)
+        self._console.log(
+            f"{self._what}: epoch {state.epoch} of {self._course.epochs}: cost {loss:.3f}, precision "
+            f"{row['accuracy']:.3f}, on tune {val_accuracy:.3f}; {state.seconds:.0f} s, of which "
+            f"{100 * state.data_wait / max(state.seconds, 1e-9):.0f}% waiting for images"
+        )
+        if self._log is not None:
+            self._log.write(updates, row)
+        state.epoch += 1
+        state.step = state.counted = 0
+        state.loss = state.accuracy = state.seconds = state.data_wait = 0.0
+        self._keep()
+
+    def _keep(self) -> None:
+        self._checkpoint.write(self._model, self._best, dataclasses.asdict(self._state))
+
+    def _batches(self, epoch: int, first: int) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+        """Batches of an epoch from its `first` on; which images they hold depends on seed and epoch alone."""
+        data, course = self._data, self._course
+        order = np.random.default_rng([course.seed, epoch]).permutation(self._rows)
+        order = np.concatenate([order, np.resize(order, -len(order) % self._batch)])
+        parts = [order[i : i + self._batch] for i in range(first * self._batch, len(order), self._batch)]
+        position = iter(parts)
+
+        def ready(batch: np.ndarray, pixels: np.ndarray, reasons: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
+            rows = next(position)
+            if reasons:  # readable images of the batch stand in for the others, so that all batches have one size
+                good = np.setdiff1d(np.arange(len(rows)), list(reasons))
+                if not len(good):
+                    return np.empty((0, *pixels.shape[1:]), np.float32), np.empty(0, np.int64)
+                again = np.resize(np.arange(len(good)), len(rows))
+                rows, pixels = rows[good[again]], pixels[again]
+            pixels = augment(pixels, rows, epoch, course.seed, course.augment)
+            return course.preprocess(pixels.astype(np.float32)), data.train_labels[rows]
+
+        return decoded_ahead(
+            data.images,
+            (data.train[part] for part in parts),
+            course.pixels,
+            data.fit,
+            data.workers,
+            then=ready,
+            ahead=3,
+        )
+
+    def _judge(self) -> tuple[float, float]:
+        """Cost and precision on `tune`; NaN where there is nothing to tell them from. Unreadable images are wrong."""
+        data = self._data
+        if len(data.tune) == 0:
+            return math.nan, math.nan
+        right, cost, known = 0, 0.0, 0
+        size, pixels = min(self._batch, 64), self._course.pixels
+        filled = np.zeros((size, pixels, pixels, 3), np.float32)
+        parts = [np.arange(i, min(i + size, len(data.tune))) for i in range(0, len(data.tune), size)]
+        decoded = decoded_ahead(
+            data.images,
+            (data.tune[part] for part in parts),
+            pixels,
+            data.fit,
+            data.workers,
+            then=lambda _, images, reasons: (self._course.preprocess(images.astype(np.float32)), reasons),
+        )
+        for part, (images, reasons) in zip(parts, decoded, strict=True):
+            labels = data.tune_labels[np.delete(part, list(reasons))]
+            filled[: len(images)] = images
+            filled[len(images) :] = 0
+            scores = log_softmax(predict(self._model, filled)[: len(images)].astype(np.float32))
+            right += int((scores.argmax(axis=1) == labels).sum())
+            rows = np.flatnonzero(labels >= 0)
+            cost -= float(scores[rows, labels[rows]].sum())
+            known += len(rows)
+        return (cost / known if known else math.nan), right / len(data.tune)
+
+
+def _better(new: dict[str, float], old: dict[str, float]) -> bool:
+    if math.isnan(new["val_accuracy"]):
+        return True
+    return (new["val_accuracy"], -new["val_loss"]) > (old["val_accuracy"], -old["val_loss"])
+
+
+def stratified_share(labels: np.ndarray, products: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draw a share of the training products, the same share of every category, and at least one of each (C15).
+
+    Parameters
+    ----------
+    labels, products : ndarray of int64, shape (images,)
+        Category and product of each image; a product has one category.
+    share : float
+        Above 0, up to 1.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64
+        Rows of the images of the products drawn, ascending.
+
+    Raises
+    ------
+    InputError
+        If the share is none.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"a share of {share} of the training products", "give a number above 0 and up to 1")
+    drawn, first = np.unique(products, return_index=True)
+    shuffled = np.random.default_rng([seed, 5]).permutation(len(drawn))
+    category = labels[first][shuffled]
+    by_category = shuffled[np.argsort(category, kind="stable")]
+    sizes = np.bincount(category)
+    keep = [
+        by_category[start : start + max(1, round(share * size))]
+        for start, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True)
+        if size
+    ]
+    return np.flatnonzero(np.isin(products, drawn[np.concatenate(keep)]))

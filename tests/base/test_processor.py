@@ -1,0 +1,54 @@
+"""What is told of the processor, and the precision of bottlenecks that is chosen by it."""
+
+import pytest
+from shelfbench.base import processor
+from shelfbench_deep.features.settings import BottleneckSettings
+
+AVX512 = "avx512f avx512dq avx512cd avx512bw avx512vl"
+SAPPHIRE_RAPIDS = ("GenuineIntel", f"fpu {AVX512} avx512_bf16 amx_bf16 amx_tile")
+WITHOUT_AMX = ("GenuineIntel", f"fpu {AVX512} avx512_bf16")
+ZEN_5 = ("AuthenticAMD", f"fpu {AVX512} avx512_bf16 avx512_vp2intersect")
+ZEN_3 = ("AuthenticAMD", "fpu avx avx2")
+
+
+@pytest.fixture
+def on(tmp_path, monkeypatch):
+    """Pretend to be on a processor."""
+
+    def pretend(made_by, flags):
+        text = f"processor\t: 0\nvendor_id\t: {made_by}\nmodel name\t: A\nflags\t\t: {flags}\n\n"
+        second = text.replace("fpu", "fpu of_the_second")
+        (tmp_path / "cpuinfo").write_text(text + second)
+        monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+        processor.cpuinfo.cache_clear()
+
+    yield pretend
+    processor.cpuinfo.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("machine", "precision"),
+    [(SAPPHIRE_RAPIDS, "bfloat16"), (WITHOUT_AMX, "float32"), (ZEN_5, "bfloat16"), (ZEN_3, "float32")],
+)
+def test_bottlenecks_are_in_bfloat16_where_that_is_faster(on, monkeypatch, machine, precision):
+    on(*machine)
+    monkeypatch.setattr("shelfbench_deep.features.settings.why_not_openvino", lambda: "")
+    assert BottleneckSettings().settle().precision == precision
+    assert BottleneckSettings(precision="float32").settle().precision == "float32"
+
+
+def test_a_machine_that_does_not_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
+    processor.cpuinfo.cache_clear()
+    try:
+        assert processor.vendor() == ""
+        assert not processor.has("avx2")
+        assert not processor.multiplies_bfloat16_faster()
+    finally:
+        processor.cpuinfo.cache_clear()
+
+
+def test_only_the_first_processor_is_read(on):
+    on(*ZEN_5)
+    assert processor.has("fpu")
+    assert not processor.has("of_the_second")

@@ -1,0 +1,178 @@
+"""What a plan says: arithmetic, what is kept, what cannot be told, and that a run then takes about as long."""
+
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.cli.arguments import cores
+from shelfbench.cli.main import main
+from shelfbench.cost import plan as planning
+from shelfbench.cost.plan import Plan, plan_study, plan_text
+from shelfbench.cost.trial import Calibrated, Calibrator, Extraction, Fitting, Sizes, random_features
+from shelfbench.study.read import read_study
+
+QUIET = Console(quiet=True)
+SMALL_HOG = [(["hog", "pixels"], 48), (["hog", "cells"], 8), (["svm", "C"], [0.01])]
+
+
+def known(name, features="same", tune=0.0):
+    return Calibrated(name, features, 1024, tune, Extraction(2.0, 0.01, 500.0), Fitting(1.0, 0.002, 0.001, 400.0, 8.0))
+
+
+def small_study(folder, backends=("hog-svm",)):
+    settings = [(["dataset", "name"], str(folder)), (["backends"], list(backends)), *SMALL_HOG]
+    return read_study("default", settings)
+
+
+def test_seconds_are_the_rates_times_the_images():
+    plan = Plan(Sizes(1000, 800, 50, 200, 10), (known("a"),), {}, ())
+    [found] = plan.estimates()
+    assert found.extract == pytest.approx(2 + 0.01 * 1000)
+    assert found.fit == pytest.approx(1 + 0.002 * 800)
+    assert found.predict == pytest.approx(0.001 * 1000)
+    assert found.seconds == pytest.approx(12 + 2.6 + 1)
+    assert found.memory_mib == pytest.approx(500 + 1000 * 1024 * 4 / 2**20)
+    assert found.disk_mib == pytest.approx(1000 * 1024 * 4 / 2**20 + 8 + 200 * 600 / 2**20)
+
+
+def test_more_images_cost_as_many_times_more_but_for_what_is_paid_once():
+    plan = Plan(Sizes(1000, 800, 50, 200, 10), (known("a"),), {}, ())
+    [few], [many] = plan.estimates(), plan.estimates(20_000_000)
+    assert many.extract - 2 == pytest.approx(20_000 * (few.extract - 2))
+    assert many.fit - 1 == pytest.approx(20_000 * (few.fit - 1))
+
+
+def test_features_and_the_training_of_a_network_are_paid_once_by_those_that_share_them():
+    calibrated = (known("a", "one", 0.5), known("b", "one", 0.5), known("c", "two", 0.5))
+    first, second, third = Plan(Sizes(1000, 800, 50, 200, 10), calibrated, {}, ()).estimates()
+    assert (first.shared, second.shared, third.shared) == ("", "a", "")
+    assert second.extract == second.tune == 0
+    assert first.tune == third.tune == 400
+    assert second.disk_mib < first.disk_mib
+
+
+def test_a_network_whose_training_cannot_be_told_is_not_given_a_time():
+    calibrated = (known("a"), known("tuned", "other", math.nan))
+    text = plan_text(Plan(Sizes(1000, 800, 50, 200, 10), calibrated, {"gone": "no such weights"}, ()))
+    line = next(line for line in text.splitlines() if line.startswith("tuned"))
+    assert line.count("not known") == 2  # the training, and the sum
+    assert next(line for line in text.splitlines() if line.startswith("all")).count("not known") == 1
+    assert "gone: no such weights" in text
+
+
+class Telling:
+    """A tuner that tells what it costs."""
+
+    asked = 0
+
+    def calibrate(self, classes):
+        self.asked += 1
+        return {"seconds_per_image": 0.01 * classes, "epochs": 4, "share": 0.05}
+
+
+def test_a_tuner_may_tell_what_it_costs_and_is_asked_once(image_folder, fresh_cache):
+    study = small_study(image_folder)
+    catalogue, sizes, _ = planning._material(study, None, 1, 0, QUIET)
+    calibrator = Calibrator(study, catalogue, sizes, 1, False, QUIET)
+    tuner = Telling()
+    for _ in range(2):
+        assert calibrator._training(tuner, {"kind": "telling"}) == pytest.approx(0.03 * 4 * 0.05)
+    assert tuner.asked == 1
+    assert math.isnan(calibrator._training(object(), {"kind": "silent"}))
+
+
+def test_a_second_plan_measures_nothing_and_again_does(image_folder, fresh_cache, monkeypatch):
+    study = small_study(image_folder)
+    first = plan_study(study, None, 1, QUIET)
+    kept = sorted((fresh_cache / "plans").glob("*.json"))
+    assert len(kept) == 2
+
+    def refuse(*_):
+        raise AssertionError("measured")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Calibrator, "_extraction", refuse)
+        patched.setattr(Calibrator, "_fitting", refuse)
+        assert plan_study(study, None, 1, QUIET).calibrated == first.calibrated
+        with pytest.raises(AssertionError, match="measured"):
+            plan_study(study, None, 1, QUIET, again=True)
+    kept[0].write_text("{", encoding="utf-8")  # damaged: found anew
+    assert len(plan_study(study, None, 1, QUIET).calibrated) == 1
+
+
+def test_images_scale_the_dataset(image_folder):
+    study = small_study(image_folder)
+    small, large = (plan_study(study, None, 1, QUIET, images=images).sizes for images in (0, 7200))
+    assert small.images == 72
+    assert small.classes == large.classes == 3
+    assert (large.images, large.train) == (7200, 100 * small.train)
+
+
+def test_nothing_is_downloaded_for_a_plan(tmp_path, fresh_cache, monkeypatch):
+    monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
+    study = read_study("default", [(["dataset", "name"], "cdiscount"), (["backends"], ["hog-svm"])])
+    with pytest.raises(InputError, match="cdiscount is not here; shelfbench fetch cdiscount, or --images N"):
+        plan_study(study, None, 1, QUIET)
+
+
+def test_a_dataset_that_is_elsewhere_is_planned_with_generated_photos(fresh_cache, monkeypatch):
+    monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
+    settings = [(["dataset", "name"], "cdiscount"), (["backends"], ["hog-svm"]), (["split", "categories"], 30)]
+    found = plan_study(read_study("default", [*settings, *SMALL_HOG]), None, 1, QUIET, images=5000)
+    assert (found.sizes.images, found.sizes.train, found.sizes.classes) == (5000, 4000, 30)
+    assert "cdiscount is not here: photos are generated, 30 categories are assumed." in plan_text(found)
+    assert found.estimates()[0].seconds > 0
+
+
+def test_a_backend_that_cannot_be_built_fails_alone(image_folder):
+    settings = [(["dataset", "name"], str(image_folder)), (["weights"], "none"), *SMALL_HOG]
+    study = read_study("default", [*settings, (["backends"], ["bottleneck-svm@nothing", "hog-svm"])])
+    found = plan_study(study, None, 1, QUIET)
+    assert [known.name for known in found.calibrated] == ["hog-svm"]
+    assert "unknown backbone" in found.problems["bottleneck-svm@nothing"]
+
+
+def test_an_experiment_is_refused(capsys):
+    assert main(["plan", "timing"]) == 2
+    assert "plan knows comparisons only" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_takes_about_as_long_as_planned(tmp_path, fresh_cache):
+    """Within a factor of three, for every backend and stage that takes a second or more; each in a fresh process."""
+    if os.getloadavg()[0] > 2 * cores():
+        pytest.skip("this machine is at work on other things: no two timings on it can be compared")
+    small = ["--set", "generated.products=700", "--set", "generated.categories=12", "--workers", "2", "--quiet"]
+    for words in (["plan", "default"], ["run", "default", "--out", str(tmp_path / "run")]):
+        done = subprocess.run(
+            [sys.executable, "-m", "shelfbench.cli.main", *words, *small], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    # what the first process has found is kept
+    overrides = [(["generated", "products"], 700), (["generated", "categories"], 12)]
+    planned = plan_study(read_study("default", overrides), None, 2, QUIET).estimates()
+    taken = pd.read_parquet(tmp_path / "run" / "timings.parquet")
+    compared = []
+    for found in planned:
+        rows = taken[taken["backend"] == found.backend].set_index("stage")
+        stages = {"fit": found.fit} | ({} if found.shared else {"extract": found.extract})
+        for stage, foretold in stages.items():
+            seconds = float(rows.loc[stage, "seconds"])
+            if max(seconds, foretold) >= 1:
+                compared.append((found.backend, stage, round(foretold, 2), round(seconds, 2)))
+    assert len(compared) >= 4, compared
+    assert all(1 / 3 < foretold / seconds < 3 for *_, foretold, seconds in compared), compared
+
+
+def test_random_features_are_told_apart_mostly():
+    features, labels = random_features(600, 256, 5)
+    centres = np.stack([features[labels == code].mean(axis=0) for code in range(5)])
+    nearest = ((features[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    assert 0.8 < (nearest == labels).mean() <= 1
+    assert features.dtype == np.float32

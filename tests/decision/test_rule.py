@@ -1,0 +1,220 @@
+"""From predictions to PASS, FAIL or INCONCLUSIVE."""
+
+import dataclasses
+import json
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shelfbench.base.errors import InputError
+from shelfbench.decision.rule import EXIT_CODES, decide, to_record
+from shelfbench.verdict.certify import certify, coverage_grid
+
+KEYS = ["a", "b", "c", "d"]
+
+
+def products(sizes, skill, seed=0, weak=None):
+    """Predictions whose confidence is the true chance of being right to the power of 1 / `skill`."""
+    rng = np.random.default_rng(seed)
+    role = np.repeat(list(sizes), list(sizes.values()))
+    count = len(role)
+    chance = rng.random(count) ** (1 / skill)
+    truth = rng.integers(0, 4, count)
+    right = rng.random(count) < chance
+    if weak is not None:  # sure of itself, and wrong half the time
+        drawn = rng.random(count) < 0.2
+        chance[drawn], right[drawn] = 0.99, rng.random(int(drawn.sum())) < 0.5
+        truth[drawn & right] = weak
+    predicted = np.where(right, truth, (truth + 1) % 4)
+    if weak is not None:
+        predicted[drawn] = weak
+        truth[drawn & ~right] = (weak + 1) % 4
+    rejected = np.where(rng.random(count) < 0.02, "no readable image: broken", None)
+    confidence = np.where(rejected == None, np.log(chance), -np.inf)  # noqa: E711
+    return pa.table(
+        {
+            "role": role,
+            "category": np.array(KEYS)[truth],
+            "predicted": np.where(rejected == None, np.array(KEYS)[predicted], ""),  # noqa: E711
+            "confidence": confidence,
+            "margin": np.where(np.isfinite(confidence), confidence + 1, -np.inf),
+            "entropy": np.where(np.isfinite(confidence), -confidence, np.inf),
+            "rejected": pa.array(rejected, pa.string()),
+        }
+    )
+
+
+SIZES = {"train": 50, "tune": 2000, "certify": 2000, "test": 2000}
+
+
+def shuffled(table, role, seed=1):
+    """The same table with other truths in one role."""
+    values = table.to_pandas()
+    rows = values["role"] == role
+    values.loc[rows, "category"] = values.loc[rows, "category"].sample(frac=1, random_state=seed).to_numpy()
+    return pa.Table.from_pandas(values, schema=table.schema, preserve_index=False)
+
+
+def test_a_good_classifier_passes_and_the_evidence_is_counted():
+    table = products(SIZES, skill=6, seed=3)
+    decision = decide(table, KEYS, "0.9")
+    assert decision.verdict == "PASS"
+    assert decision.passed
+    assert decision.exit_code == 0
+    assert [part.role for part in decision.evidence] == ["tune", "certify", "test"]
+    rows = table.to_pandas()
+    for part in decision.evidence:
+        own = rows[rows["role"] == part.role]
+        taken = own[(own["confidence"] >= decision.threshold) & ~own["predicted"].isin(decision.off)]
+        assert part.products == len(own)
+        assert part.accepted == len(taken)
+        assert part.correct == (taken["predicted"] == taken["category"]).sum()
+        assert part.precision_low < part.correct / part.accepted < part.precision_high
+        assert part.acceptance_low < part.accepted / len(own) < part.acceptance_high
+    review = decision.review(rows["confidence"].to_numpy(), rows["predicted"].to_numpy(object))
+    test = (rows["role"] == "test").to_numpy()
+    assert sum(why is None for why in review[test]) == decision.evidence[-1].accepted
+
+
+def test_the_threshold_is_that_of_the_certifying_test():
+    table = products(SIZES, skill=6, seed=4)
+    decision = decide(table, KEYS, "0.9", 0.95, all_categories=True)
+    rows = table.to_pandas()
+    tune, sure = rows[rows["role"] == "tune"], rows[rows["role"] == "certify"]
+    found = certify(
+        sure["confidence"].to_numpy(),
+        (sure["predicted"] == sure["category"]).to_numpy(),
+        coverage_grid(tune["confidence"].to_numpy()),
+    )
+    assert decision.threshold == found.threshold
+    assert decision.off == ()
+
+
+def test_test_decides_nothing_and_certify_chooses_nothing():
+    table = products(SIZES, skill=6, seed=5, weak=2)
+    decision = decide(table, KEYS, "0.8")
+    assert decision.off == ("c",)
+    other = decide(shuffled(table, "test"), KEYS, "0.8")
+    plain = dataclasses.replace(decision, evidence=(), plain=None)
+    assert dataclasses.replace(other, evidence=(), plain=None) == plain
+    assert other.evidence[:2] == decision.evidence[:2]
+    assert other.evidence[2] != decision.evidence[2]
+    assert decide(shuffled(table, "certify"), KEYS, "0.8").off == decision.off
+    assert decide(shuffled(table, "train"), KEYS, "0.8") == decision
+
+
+def test_a_weak_category_goes_to_a_person():
+    table = products(SIZES, skill=6, seed=6, weak=1)
+    decision = decide(table, KEYS, "0.8")
+    assert decision.off == ("b",)
+    confidence, predicted = np.zeros(2), np.array(["b", "a"], object)
+    assert decision.review(confidence, predicted).tolist() == ["category switched off", None]
+    assert decide(table, KEYS, "0.8", all_categories=True).off == ()
+
+
+def test_a_hopeless_classifier_fails():
+    rng = np.random.default_rng(0)
+    table = shuffled(products(SIZES, skill=6, seed=7), "tune")
+    for role in ("certify", "test"):
+        table = shuffled(table, role, int(rng.integers(100)))
+    decision = decide(table, KEYS, "0.9")
+    assert (decision.verdict, decision.exit_code, decision.threshold) == ("FAIL", 3, None)
+    assert decision.evidence == ()
+    assert "better classifier" in decision.remedy
+    assert set(decision.review(np.zeros(2), np.array(["a", "b"], object))) == {"the decision did not pass (FAIL)"}
+
+
+def test_too_few_products_are_inconclusive_and_more_of_the_same_would_do():
+    few = products({**SIZES, "certify": 12}, skill=2000, seed=8)
+    decision = decide(few, KEYS, "0.9")
+    assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", 4)
+    assert decision.missing is not None
+    assert f"{decision.missing:,} more labelled products" in decision.remedy
+    same = few.filter(pc.equal(few["role"], "certify"))
+    for times in range(1, 20):
+        verdict = decide(pa.concat_tables([few, *[same] * (times - 1)]), KEYS, "0.9").verdict
+        if 12 * times >= 12 + decision.missing:
+            assert verdict == "PASS", times
+        elif 12 * times < (12 + decision.missing) / 2:  # the number is an estimate, and not too high by far
+            assert verdict == "INCONCLUSIVE", times
+
+
+def test_nothing_to_walk_is_not_called_hopeless():
+    table = products({**SIZES, "certify": 40}, skill=6, seed=9).to_pandas()
+    table.loc[table["role"] == "certify", ["confidence", "rejected"]] = [-np.inf, "no readable image: broken"]
+    decision = decide(pa.Table.from_pandas(table, preserve_index=False), KEYS)
+    assert decision.verdict == "INCONCLUSIVE"
+
+
+def test_targets_and_levels_are_said_to_the_last_digit():
+    table = products(SIZES, skill=6, seed=3)
+    assert " 0.99999999 " in f"{decide(table, KEYS, '0.99999999').reason} "
+    assert "with probability 0.99999999 " in decide(table, KEYS, "0.5", 0.99999999).reason
+
+
+def test_no_error_seen_is_not_called_a_precision_below_the_target():
+    table = products(SIZES, skill=1e9, seed=3)  # never wrong, and 0.999999 wants three million without an error
+    decision = decide(table, KEYS, "0.999999")
+    assert (decision.verdict, decision.missing) == ("INCONCLUSIVE", None)
+    assert "observed precision" not in decision.reason
+    assert "do not rule it out" in decision.reason
+
+
+@pytest.mark.parametrize("measure", ["margin", "entropy"])
+def test_other_measures_of_the_same_order_accept_the_same(measure):
+    table = products(SIZES, skill=6, seed=10)
+    first, other = decide(table, KEYS), decide(table, KEYS, measure=measure)
+    assert [part.accepted for part in first.evidence] == [part.accepted for part in other.evidence]
+    assert other.measure == measure
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    skill=st.floats(0.2, 30),
+    certify=st.integers(1, 400),
+    tune=st.integers(1, 300),
+    target=st.sampled_from(["0.5", "0.9", "0.99"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_decision_is_always_whole(seed, skill, certify, tune, target):
+    table = products({"train": 1, "tune": tune, "certify": certify, "test": 30}, skill, seed)
+    decision = decide(table, KEYS, target)
+    assert decision.exit_code == EXIT_CODES[decision.verdict]
+    assert (decision.threshold is not None) == decision.passed == bool(decision.evidence)
+    assert bool(decision.remedy) != decision.passed
+    record = json.loads(json.dumps(to_record(decision), allow_nan=False))
+    assert Fraction(record["target"]) == decision.target
+    if decision.passed:
+        sure = decision.evidence[1]
+        assert sure.correct / sure.accepted > float(decision.target)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "1"}, "between 0 and 1"),
+        ({"target": "high"}, "no number"),
+        ({"level": 0.0}, "between 0 and 1"),
+        ({"measure": "luck"}, "unknown measure"),
+    ],
+)
+def test_wishes_that_mean_nothing(changes, message):
+    with pytest.raises(InputError, match=message):
+        decide(products(dict.fromkeys(SIZES, 20), 6), KEYS, **changes)
+
+
+@pytest.mark.parametrize("role", ["tune", "certify", "test"])
+def test_a_role_without_products_is_named(role):
+    sizes = {name: count for name, count in {**SIZES, "tune": 30}.items() if name != role}
+    with pytest.raises(InputError, match=f"no products of the role {role}"):
+        decide(products(sizes, 6), KEYS)
+
+
+def test_predictions_of_an_earlier_version_lack_entropy():
+    table = products(dict.fromkeys(SIZES, 20), 6).drop_columns("entropy")
+    with pytest.raises(InputError, match="entropy"):
+        decide(table, KEYS, measure="entropy")

@@ -1,0 +1,110 @@
+"""Small decisions for tests: stripes that HOG tells apart, and folders sealed anew after someone changed them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from shelfbench.base.console import Console
+from shelfbench.cli.main import main
+from shelfbench.decision.bundle import Recipe, probe, write_decision
+from shelfbench.decision.rule import Decision
+from shelfbench.plugins.backend import TrainingData
+from shelfbench_baselines.hog import HogExtractor, HogSettings
+from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
+
+STRIPES = {"lying": (0, 1), "standing": (1, 0), "slanting": (1, 1)}
+
+
+def striped(name: str, seed: int, pixels: int = 32) -> np.ndarray:
+    """One photo of a category: stripes of its direction, at another place for each seed."""
+    rng = np.random.default_rng(seed)
+    across, down = STRIPES[name]
+    row, column = np.mgrid[:pixels, :pixels]
+    wave = np.sin((across * column + down * row) * 0.8 + rng.uniform(0, 6))
+    noise = rng.normal(0, 12, (pixels, pixels, 3))
+    return np.clip(128 + 90 * wave[..., None] + noise, 0, 255).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def make_decision(folder: Path, **changes) -> Path:
+    """Write a decision of `hog-svm` that knows three kinds of stripes."""
+    extractor = HogExtractor(HogSettings(pixels=32, cells=8))
+    images = np.stack([striped(name, seed) for name in STRIPES for seed in range(12)])
+    labels = np.repeat(np.arange(3), 12)
+    features = extractor.extract(images)
+    svm = LinearSVM(SVMSettings(C=(0.01,)))
+    svm.fit(TrainingData(features, labels, 3, features, labels), seed=0, console=Console(quiet=True))
+    values = {
+        "verdict": "PASS",
+        "reason": "made by hand",
+        "remedy": "",
+        "target": Fraction(9, 10),
+        "level": 0.95,
+        "measure": "probability",
+        "threshold": -2.0,
+        "missing": 0,
+        "aggregation": "mean",
+        "temperature": 1.0,
+        "categories": tuple(STRIPES),
+        "off": (),
+        **changes,
+    }
+
+    def fill(aside: Path) -> dict:
+        svm.save(aside)
+        return {"probe": probe(extractor, svm)}
+
+    sections = {"hog": {"pixels": 32, "cells": 8}, "svm": {"C": [0.01]}}
+    recipe = Recipe("hog-svm", "pad", 32, sections, tuple(name.title() for name in STRIPES))
+    write_decision(folder, Decision(**values), recipe, {}, fill)
+    return folder
+
+
+def seal(folder: Path) -> None:
+    """Make the hashes true again, as one who tampers would."""
+    path = folder / "decision.json"
+    values = json.loads(path.read_text())
+    others = [file for file in folder.iterdir() if file.name not in ("decision.json", "decision.sha256")]
+    values["files"] = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in others if file.is_file()}
+    path.write_text(json.dumps(values))
+    stamp(folder)
+
+
+def stamp(folder: Path) -> None:
+    """Make the hash of ``decision.json`` true again."""
+    digest = hashlib.sha256((folder / "decision.json").read_bytes()).hexdigest()
+    (folder / "decision.sha256").write_text(f"{digest}  decision.json\n")
+
+
+def edit(folder: Path, change) -> None:
+    """Change the values of ``decision.json`` and seal it."""
+    path = folder / "decision.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    stamp(folder)
+
+
+COLUMNS = ["product", "category", "name", "confidence", "suggestion", "reason"]
+
+
+def classified(capsys, *words):
+    """Rows that classify prints, and what it says on stderr."""
+    capsys.readouterr()
+    assert main(["classify", *map(str, words), "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert not rows or list(rows[0]) == COLUMNS
+    return rows, said.err

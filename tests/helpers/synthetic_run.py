@@ -1,0 +1,246 @@
+"""A run directory as a harness would leave it: five backends of known quality on drawn products."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from shelfbench.run.scoring import compare_aggregations
+from shelfbench.verdict.predictions import aggregate, aggregations_table
+from shelfbench.verdict.temperature import fit_temperature
+
+BACKENDS = {
+    "hog-svm": ("HOG", "SVM", 1.35, 0.3, 210.0),
+    "bottleneck-svm": ("Bottlenecks", "SVM", 1.95, 0.3, 640.0),
+    "bottleneck-2nn-512": ("Bottlenecks", "2NN-512", 1.9, 0.2, 655.0),
+    "bottleneck-2nn-2048": ("Bottlenecks", "2NN-2048", 2.1, 0.5, 720.0),
+    "bottleneck-2nn-4096": ("Bottlenecks", "2NN-4096", 2.15, 0.8, 810.0),
+}
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def make_run(
+    path: Path, *, products: int = 6000, categories: int = 60, seed: int = 0, names: dict[str, str] | None = None
+) -> Path:
+    """Write a whole run directory with five backends.
+
+    `names` replaces display names by key; every category's key is ``c00``, ``c01`` ...
+    """
+    rng = np.random.default_rng(seed)
+    sizes = rng.zipf(1.5, categories * 4)[:categories].clip(2, 60) + 2
+    truth = rng.choice(categories, products, p=sizes / sizes.sum())
+    keys = np.array([f"c{number:02d}" for number in range(categories)])
+    split = rng.choice(["train", "validation", "test"], products, p=[0.7, 0.15, 0.15])
+    role = np.where(split == "validation", np.where(rng.random(products) < 0.5, "tune", "certify"), split)
+    images = rng.integers(1, 5, products)
+    ids = np.arange(products, dtype=np.int64) + 1000
+    rejected = np.isin(np.arange(products), np.flatnonzero(split == "test")[:3])
+    for folder in ("predictions", "scores", "history", "aggregations"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table({"product_id": ids, "category": keys[truth], "split": split, "role": role}), path / "split.parquet"
+    )
+    timings, temperatures = [], {}
+    hardness = rng.normal(0, 1.6, products)
+    for order, (name, (_, _, strength, overfit, seconds)) in enumerate(BACKENDS.items()):
+        owner = np.repeat(np.arange(products), images)
+        logits = rng.gumbel(0, 1.0, (len(owner), categories)).astype(np.float64)
+        logits[np.arange(len(owner)), truth[owner]] += (3 * strength - 1 + hardness + overfit * 3 * (split == "train"))[
+            owner
+        ]
+        by_image = _log_softmax(logits)
+        _write_scores(path / "scores" / f"{name}.parquet", by_image, owner, ids, split, keys, truth, rejected)
+        starts = np.cumsum(images) - images
+        raw = aggregate(by_image, starts)
+        temperatures[name] = fit_temperature(raw[role == "tune"], truth[role == "tune"])
+        _write_aggregations(
+            path / "aggregations" / f"{name}.parquet", by_image, starts, ids, role, truth, images, rejected
+        )
+        _write_predictions(
+            path / "predictions" / f"{name}.parquet",
+            raw,
+            temperatures[name],
+            ids,
+            split,
+            role,
+            keys,
+            truth,
+            images,
+            rejected,
+        )
+        timings += [
+            {
+                "backend": name,
+                "stage": stage,
+                "epoch": None,
+                "seconds": seconds * part,
+                "images": int(images.sum()),
+                "cached": stage == "extract" and order > 1,
+            }
+            for stage, part in (("extract", 0.8), ("fit", 0.18), ("predict", 0.02))
+        ]
+        if "2nn" in name:
+            epochs = np.arange(1, 21)
+            steps = epochs * 110
+            timings += [
+                {
+                    "backend": name,
+                    "stage": "epoch",
+                    "epoch": int(epoch),
+                    "seconds": seconds * 0.009,
+                    "images": 28_000,
+                    "cached": False,
+                }
+                for epoch in epochs
+            ]
+            history = pd.DataFrame(
+                {
+                    "epoch": epochs,
+                    "step": steps,
+                    "loss": 3 / epochs,
+                    "accuracy": 1 - 1 / (epochs + 1),
+                    "val_loss": 3.2 / epochs,
+                    "val_accuracy": 1 - 1.1 / (epochs + 1),
+                    "lr": 0.1 / (1 + 7e-5 * steps),
+                    "seconds": seconds * 0.009,
+                }
+            )
+            history.to_parquet(path / "history" / f"{name}.parquet")
+    pd.DataFrame(timings).to_parquet(path / "timings.parquet")
+    parts = {
+        part: {
+            "products": int((split == part).sum()),
+            "images": int(images[split == part].sum()),
+            "categories": len(np.unique(truth[split == part])),
+        }
+        for part in ("train", "validation", "test")
+    }
+    record = {
+        "shelfbench": "0.1.0",
+        "command": "shelfbench run default --seed 0",
+        "seed": 0,
+        "status": "complete",
+        "study": {"dataset": {"name": "generated"}},
+        "started": "2026-01-01T10:00:00+00:00",
+        "finished": "2026-01-01T10:08:12+00:00",
+        "machine": {
+            "cpu": "AMD EPYC 7B13",
+            "cores": 2,
+            "memory_gib": 23.4,
+            "gpus": [],
+            "system": "Linux 6.1",
+            "python": "3.11.9",
+        },
+        "versions": {"numpy": "2.4.6", "keras": "3.15.1", "tensorflow": "2.21.0", "scikit-image": "0.26.0"},
+        "dataset": {
+            "name": "generated",
+            "title": "Generated product catalogue",
+            "source": "procedural, seed 0",
+            "licence": "CC0",
+            "hash": "5f1d0c3a9b",
+            "products": products + 12,
+            "images": int(images.sum()) + 20,
+            "categories": categories + 2,
+            "levels": ["department", "family"],
+            "category_names": {key: f"Category {key}" for key in keys} | (names or {}),
+            "category_level1": {key: f"Department {int(key[1:]) % 8}" for key in keys},
+            "excluded": {"products": 12, "categories": 2, "reason": "fewer than 20 products"},
+            "unlabelled": 1,
+            "unreadable_images": 4,
+            "unreadable": [
+                {"record": "offset 18231", "reason": "truncated JPEG"},
+                {"record": "offset 90112", "reason": "20000 x 20000 pixels"},
+            ],
+            "duplicates": {"groups": 17, "images": 36, "across_splits": 5},
+        },
+        "split": {"hash": "a1b2c3d4", "rule": "the paper's, by product", **parts},
+        "backends": {
+            name: {
+                "status": "done",
+                "reason": "",
+                "peak_rss_mib": 1400.0 + 10 * len(name),
+                "columns": {"Feature": feature, "Classifier": classifier, "Fine-tuning": "no"},
+                "chosen": {
+                    **({"C": 0.001} if classifier == "SVM" else {"epoch": 18}),
+                    "aggregation": "mean",
+                    "temperature": temperatures[name],
+                },
+                "settings": {"pixels": 128},
+            }
+            for name, (feature, classifier, *_) in BACKENDS.items()
+        },
+    }
+    (path / "run.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    return path
+
+
+def _write_scores(path, by_image, owner, ids, split, keys, truth, rejected):
+    kept = np.isin(split, ["validation", "test"])[owner] & ~rejected[owner]
+    scores, owner = by_image[kept], owner[kept]
+    best = np.argsort(-scores, axis=1)[:, :100]
+    width = best.shape[1]
+    values = np.take_along_axis(scores, best, axis=1).astype(np.float32)
+    offsets = pa.array(np.arange(len(owner) + 1, dtype=np.int32) * width)
+    dictionary = pa.DictionaryArray.from_arrays(pa.array(best.ravel().astype(np.int32)), pa.array(keys))
+    ordinal = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    pq.write_table(
+        pa.table(
+            {
+                "product_id": ids[owner],
+                "image": ordinal,
+                "split": split[owner],
+                "category": keys[truth[owner]],
+                "categories": pa.ListArray.from_arrays(offsets, dictionary),
+                "log_probabilities": pa.ListArray.from_arrays(offsets, pa.array(values.ravel())),
+                "log_rest": np.full(len(owner), -np.inf, dtype=np.float32),
+            }
+        ),
+        path,
+    )
+
+
+def _write_aggregations(path, by_image, starts, ids, role, truth, images, rejected):
+    correct, confidence = compare_aggregations(by_image, starts, truth)
+    correct, confidence = correct & ~rejected, np.where(rejected, -np.inf, confidence)
+    kept = np.isin(role, ["tune", "test"])
+    frame = pd.DataFrame({"product_id": ids, "role": role})[kept]
+    pq.write_table(aggregations_table(frame, images[kept], correct[:, kept], confidence[:, kept]), path)
+
+
+def _write_predictions(path, raw, temperature, ids, split, role, keys, truth, images, rejected):
+    best = np.argsort(-raw, axis=1)[:, :5]
+    scores = _log_softmax(raw / temperature)
+    values = np.take_along_axis(scores, best, axis=1)
+    empty: list = []
+    pq.write_table(
+        pa.table(
+            {
+                "product_id": ids,
+                "split": split,
+                "role": role,
+                "category": keys[truth],
+                "predicted": np.where(rejected, "", keys[best[:, 0]]),
+                "confidence": np.where(rejected, -np.inf, values[:, 0]),
+                "margin": np.where(rejected, -np.inf, values[:, 0] - values[:, 1]),
+                "entropy": np.where(rejected, np.inf, -(np.exp(scores) * scores).sum(axis=1)),
+                "raw_confidence": np.where(rejected, -np.inf, np.take_along_axis(raw, best, axis=1)[:, 0]),
+                "top5": pa.array(
+                    [empty if out else list(keys[row]) for row, out in zip(best, rejected, strict=True)],
+                    pa.list_(pa.string()),
+                ),
+                "top5_confidence": pa.array(
+                    [empty if out else list(row) for row, out in zip(values, rejected, strict=True)],
+                    pa.list_(pa.float64()),
+                ),
+                "images": images,
+                "rejected": pa.array(np.where(rejected, "no readable image", None), pa.string()),
+            }
+        ),
+        path,
+    )

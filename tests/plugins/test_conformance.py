@@ -1,0 +1,88 @@
+"""Every backend of ours passes the suite that authors of backends run, and the suite notices what is wrong."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from shelfbench.plugins.backend import BackboneChoice, find
+from shelfbench.plugins.conformance import CHECKS, ConformanceError, saved_features_are_the_same
+from shelfbench.study.read import build_section
+
+SMALL = {"hog": {"pixels": 48, "cells": 8}, "svm": {"C": [0.01]}, "two_layer": {"epochs": 6, "batch": 15}}
+NAMES = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512", "bottleneck-2nn-2048", "bottleneck-2nn-4096"]
+OF_FEATURES = [*CHECKS[:4], saved_features_are_the_same]
+
+
+def build(name):
+    spec = find(name)
+    settings = {
+        section: build_section(kind, SMALL.get(section, {}), section, "test") for section, kind in spec.sections.items()
+    }
+    return spec.build(settings, BackboneChoice(pixels=32), 1)
+
+
+# the five share two extractors, which are put through their checks once; the larger networks differ in units alone
+LARGE = NAMES[3:]
+CASES = [
+    pytest.param(name, check, id=f"{name}-{check.__name__}", marks=[pytest.mark.slow] if name in LARGE else [])
+    for name in NAMES
+    for check in CHECKS
+    if check not in OF_FEATURES or name in ("hog-svm", "bottleneck-svm")
+]
+
+
+@pytest.mark.parametrize(("name", "check"), CASES)
+def test_ours_conform(name, check):
+    check(lambda: build(name))
+
+
+class Wrong:
+    """A fitted classifier with one thing wrong."""
+
+    def __init__(self, inner, fault):
+        self.inner, self.fault = inner, fault
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def fit(self, data, *, seed, console):
+        if self.fault == "seed":
+            seed = int(np.random.default_rng().integers(2**31))
+        self.inner.fit(data, seed=seed, console=console)
+
+    def log_probabilities(self, features):
+        scores = self.inner.log_probabilities(features)
+        faults = {
+            "order": scores[:, ::-1],
+            "type": scores.astype(np.float32),
+            "sum": scores - 1,
+            "nan": np.where(np.arange(len(scores))[:, None] == 0, np.nan, scores),
+            "shape": scores[:, :-1],
+        }
+        return faults.get(self.fault, scores)
+
+
+@pytest.mark.parametrize("fault", ["order", "type", "sum", "nan", "shape"])
+def test_the_suite_notices_a_wrong_classifier(fault):
+    def broken():
+        backend = build("hog-svm")
+        return dataclasses.replace(backend, classifier=lambda: Wrong(backend.classifier(), fault))
+
+    failed = []
+    for check in CHECKS:
+        try:
+            check(broken)
+        except ConformanceError:
+            failed.append(check.__name__)
+    expected = "columns_follow_the_codes" if fault == "order" else "scores_are_log_probabilities"
+    assert expected in failed
+
+
+def test_the_suite_notices_chance():
+    def random():
+        backend = build("bottleneck-2nn-512")
+        return dataclasses.replace(backend, classifier=lambda: Wrong(backend.classifier(), "seed"))
+
+    [check] = [check for check in CHECKS if check.__name__ == "a_seed_decides_everything"]
+    with pytest.raises(ConformanceError, match="same data and seed differ"):
+        check(random)

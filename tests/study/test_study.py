@@ -1,0 +1,148 @@
+"""Studies: what they say is checked, and what is wrong is named."""
+
+import pytest
+from shelfbench.base.errors import InputError
+from shelfbench.study.read import parse_setting, read_study, study_names
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+GOOD = 'backends = ["hog-svm"]\n[dataset]\nname = "fashion"\n'
+
+
+def test_every_study_that_comes_with_shelfbench_is_valid():
+    assert {"default", "fashion"} <= set(study_names())
+    for name in study_names():
+        study = read_study(name)
+        assert study.name == name
+        record = study.record()
+        assert record["backends"] or record["experiment"]
+        assert study.results_hash() == read_study(name).results_hash()
+
+
+def test_variants_change_the_study_s_own_sections_and_nothing_else(tmp_path):
+    text = """
+experiment = "profiles"
+[two_layer]
+epochs = 3
+[variants.one]
+label = "one layer"
+figures = ["figure3"]
+backend = "bottleneck-2nn-512"
+two_layer = { batch_norm = "one" }
+[variants.plain]
+backend = "bottleneck-2nn-512"
+"""
+    one, plain = read_study(written(tmp_path, text)).variants
+    assert (one.label, one.figures, one.sections["two_layer"].batch_norm) == ("one layer", ("figure3",), "one")
+    assert one.sections["two_layer"].epochs == 3
+    assert (plain.label, plain.sections["two_layer"].batch_norm) == ("plain", "several")
+    for bad, problem in [
+        (text.replace("batch_norm", "batchnorm"), "unknown key"),
+        (text.replace('backend = "bottleneck-2nn-512"\ntwo_layer', "two_layer"), "names no backend"),
+        (text.replace("two_layer = {", "three_layer = {"), "three_layer"),
+        (text.replace("variants.one", 'variants."a/b"'), "letters"),
+        (text.replace("profiles", "profile"), "unknown experiment"),
+        ("variants = 3\n" + text.split("[variants.one]")[0], "variants"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            read_study(written(tmp_path, bad))
+
+
+def test_settings_replace_those_of_the_file(tmp_path):
+    source = written(tmp_path, GOOD + "[split]\nmin_products = 5\n")
+    overrides = [
+        parse_setting(text)
+        for text in (
+            "split.min_products=7",
+            "seed=3",
+            "dataset.category=articleType",
+            "report.targets=[0.8, 1]",
+            "weights=none",
+            'dataset.levels=["a", "b"]',
+            "hog.pixels=96",
+            "dataset.name=2017",
+            "report.pictures=false",
+        )
+    ]
+    study = read_study(source, overrides)
+    assert (study.split.min_products, study.seed, study.dataset.category) == (7, 3, "articleType")
+    assert study.report.targets == (0.8, 1.0)
+    assert study.dataset.levels == ("a", "b")
+    assert study.dataset.name == "2017"
+    assert study.backbone.weights == "none"
+    assert study.sections["hog"].pixels == 96
+    assert study.report.pictures is False
+
+
+def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
+    source = written(tmp_path, GOOD)
+    base = read_study(source).results_hash()
+    for text in (
+        "seed=1",
+        "split.min_products=3",
+        "images.fit=crop",
+        "hog.cells=8",
+        "dataset.category=x",
+        "backbone=xception",
+        "pixels=96",
+        "verdict.aggregation=vote",
+        "verdict.calibrate=false",
+    ):
+        assert read_study(source, [parse_setting(text)]).results_hash() != base, text
+    for text in ("title=other", "report.pictures=false", "report.targets=[0.5]", "verdict.confidence_level=0.9"):
+        assert read_study(source, [parse_setting(text)]).results_hash() == base, text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("backends = [", "is no TOML"),
+        ("", "names no backend"),
+        ('backends = ["nope"]', "unknown backend 'nope'.*hog-svm"),
+        ('backends = ["hog-svm", "hog-svm"]', "twice"),
+        (GOOD + '[verdict]\naggregation = "median"\n', "aggregation is 'median'.*'choose' or one of mean, log_mean"),
+        (GOOD + "[verdict]\nconfidence_level = 95\n", "confidence_level is 95.*between 0 and 1"),
+        (GOOD + "[splitt]\n", "unknown key 'splitt'.*did you mean 'split'"),
+        (GOOD + "[split]\nmin_product = 3\n", "unknown key split.min_product; did you mean 'min_products'"),
+        (GOOD + "[split]\nmin_products = '3'\n", "split.min_products is '3'.*whole number"),
+        (GOOD + "[split]\nmin_products = true\n", "whole number"),
+        (GOOD + "[split]\nmin_products = 2.5\n", "whole number"),
+        (GOOD + "[report]\npictures = 1\n", "true or false"),
+        (GOOD + "[report]\ntargets = [90]\n", "report.targets"),
+        (GOOD + "[report]\ntargets = ['a']\n", "report.targets"),
+        ("seed = -1\n" + GOOD, "seed is -1"),
+        ('backends = ["hog-svm@xception"]', "uses no backbone"),
+        ('backends = ["bottleneck-svm@"]', "names no backbone"),
+        ("split = 3\n" + GOOD, "split is 3, and is a section"),
+        (GOOD + "[svm]\nC = 'a'\n", "svm.C"),
+        (GOOD + "[generated]\nproducts = -5\n", "generated|products"),
+        (GOOD + "[images]\nfit = 'wide'\n", "images.fit is 'wide'"),
+    ],
+)
+def test_wrong_studies_are_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_study(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_studies_and_settings():
+    with pytest.raises(InputError, match=r"no study 'fashon'; choose from cdiscount, default, fashion"):
+        read_study("fashon")
+    for text in ("noequals", "=3", "a.b.c=1", ".x=1"):
+        with pytest.raises(InputError, match="KEY=VALUE"):
+            parse_setting(text)
+    with pytest.raises(InputError, match="seed is no section"):
+        read_study("default", [parse_setting("seed.x=1")])
+
+
+def test_a_backbone_that_is_not_the_studys_own_is_part_of_the_name(tmp_path):
+    study = read_study(written(tmp_path, 'backends = ["bottleneck-svm@vgg16"]\npixels = 64'))
+    from shelfbench.plugins.backend import split_name
+
+    base, backbone = split_name(study.backends[0], study.backbone)
+    assert (base, backbone.name, backbone.pixels) == ("bottleneck-svm", "vgg16", 64)
