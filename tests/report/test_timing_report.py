@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import span
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated
 from shelfbench.cost.timing import projected
 from shelfbench.report.backbones import backbone_rows, precisions_of
 from shelfbench.report.claims import load_claims
-from shelfbench.report.measured import span
 from shelfbench.report.timing import table3_grid, table3x_grid, trainings, write_timing_report
 
 QUIET = Console(quiet=True)

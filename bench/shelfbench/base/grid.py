@@ -204,15 +204,15 @@ def _plain(text: str) -> str:
 
 
 def share(value: float | None, digits: int = 3) -> str:
-    """A share as the papers print it: .839, 1.000, – where there is none."""
+    """A share as a table gives it: 0.839, 1.000, – where there is none."""
     if value is None or math.isnan(value):
         return MISSING
-    return f"{value:.{digits}f}".removeprefix("0") if value < 1 else f"{value:.{digits}f}"
+    return f"{value:.{digits}f}"
 
 
 def asked(value: float) -> str:
-    """A share that was asked for, unrounded: .9, .9999."""
-    return MISSING if math.isnan(value) else f"{value:.9g}".removeprefix("0")
+    """A share that was asked for, unrounded: 0.9, 0.9999."""
+    return MISSING if math.isnan(value) else f"{value:.9g}"
 
 
 def percent(value: float) -> str:
@@ -221,7 +221,7 @@ def percent(value: float) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A share with its interval: .839 [.829, .849]."""
+    """A share with its interval: 0.839 [0.829, 0.849]."""
     return MISSING if math.isnan(value) else f"{share(value)} [{share(low)}, {share(high)}]"
 
 
@@ -244,3 +244,22 @@ def duration(value: float) -> str:
     if value < 100:
         return f"{value:.0f} second{'s' * (round(value) != 1)}"
     return f"{value / 60:.1f} minutes" if value < 5400 else f"{value / 3600:.1f} hours"
+
+
+def span(seconds: float) -> str:
+    """Seconds in the unit that suits: 76.4 days, 27.8 hours, 3.1 minutes, 1.84 s."""
+    if math.isnan(seconds):
+        return MISSING
+    for unit, size, least in (("days", 86400.0, 2 * 86400.0), ("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0)):
+        if seconds >= least:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{digits(seconds)} s"
+
+
+def digits(value: float) -> str:
+    """Three significant digits, never a power of ten."""
+    if math.isnan(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

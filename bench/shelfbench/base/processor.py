@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -35,3 +36,14 @@ def multiplies_bfloat16_faster() -> bool:
     instructions). Intel's AVX512_BF16 multiplies no faster than float32 and pays for conversions (measured).
     """
     return has("amx_bf16") or (vendor() == "AuthenticAMD" and has("avx512_bf16"))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def has_accelerator() -> bool:
+    """Whether the system shows an accelerator (NVIDIA's, AMD's, or Windows' to Linux), without loading any library."""
+    return any(any(Path("/dev").glob(node)) for node in ("nvidia[0-9]*", "kfd", "dxg"))

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from shelfbench import __version__
 from shelfbench.base.errors import InputError
-from shelfbench.cost.timing import cores
+from shelfbench.base.processor import cores
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
 without a person while staying at least 90% right, and what does that cost?"""

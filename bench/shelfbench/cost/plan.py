@@ -12,7 +12,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, ShelfbenchError
-from shelfbench.base.grid import MISSING, Grid
+from shelfbench.base.grid import MISSING, Grid, span
 from shelfbench.cost.trial import Calibrated, Calibrator, Sizes
 from shelfbench.data.catalogue import DIGEST, Catalogue
 from shelfbench.data.datasets import find_named, named_datasets, open_dataset
@@ -20,7 +20,6 @@ from shelfbench.data.material import gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.generator import GeneratorSettings
-from shelfbench.report.measured import span
 from shelfbench.study.read import Study
 
 _LARGE = 20_000_000

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.processor import cpuinfo
+from shelfbench.base.processor import cores, cpuinfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,12 +200,6 @@ def _gpu_names() -> list[str]:
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def machine() -> dict[str, Any]:
     """Describe this machine for the record (Table 2 of the paper)."""
     return {
@@ -228,8 +221,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def has_accelerator() -> bool:
-    """Whether the system shows an accelerator (NVIDIA's, AMD's, or Windows' to Linux), without loading any library."""
-    return any(any(Path("/dev").glob(node)) for node in ("nvidia[0-9]*", "kfd", "dxg"))

@@ -24,8 +24,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
 from shelfbench.data.ahead import decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings
-from shelfbench.plugins.backend import FeatureExtractor
 
 # Images per segment: what a kill can cost.
 SEGMENT_IMAGES = 2048

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import MISSING, Grid, share
+from shelfbench.base.grid import MISSING, Grid, digits, share, span
 from shelfbench.cost.measurements import Measurements
 from shelfbench.cost.timing import MILLION, projected
 from shelfbench.report.claims import load_claims
-from shelfbench.report.measured import catalogue_images, digits, display, failures, fitting, side, span, week
+from shelfbench.report.measured import catalogue_images, display, failures, fitting, side, week
 
 
 @dataclass(frozen=True)

@@ -59,25 +59,6 @@ def display(network: str) -> str:
     return _NAMES.get(network, network)
 
 
-def span(seconds: float) -> str:
-    """Seconds in the unit that suits: 76.4 days, 27.8 hours, 3.1 minutes, 1.84 s."""
-    if math.isnan(seconds):
-        return MISSING
-    for unit, size, least in (("days", 86400.0, 2 * 86400.0), ("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0)):
-        if seconds >= least:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{digits(seconds)} s"
-
-
-def digits(value: float) -> str:
-    """Three significant digits, never a power of ten."""
-    if math.isnan(value):
-        return MISSING
-    if value == 0:
-        return "0"
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
-
-
 def fitting(fits: bool) -> str:
     return "fits" if fits else "does not fit"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.console import Console
-from shelfbench.base.grid import MISSING, Grid, percent
+from shelfbench.base.grid import MISSING, Grid, digits, percent, span
 from shelfbench.cost.measurements import Measurements, Part, Repeated
 from shelfbench.cost.timing import STAGES, projected
 from shelfbench.report.backbones import backbone_rows, backbones_grid, precisions_of, write_pareto
@@ -18,13 +18,11 @@ from shelfbench.report.claims import Claim, load_claims
 from shelfbench.report.measured import (
     UNITS,
     catalogue_images,
-    digits,
     display,
     failures,
     fitting,
     read_devices,
     side,
-    span,
     week,
     write_table,
 )

@@ -23,7 +23,8 @@ from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.split import make_split
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import TrainingData, TuningData, find, split_name
-from shelfbench.plugins.experiment import Experiment, find_experiment
+from shelfbench.plugins.experiment import find_experiment
+from shelfbench.run.experiment import Experiment
 from shelfbench.run.keeping import Job, backend_timings, save_model
 from shelfbench.run.record import RunRecord, locked, write_parquet
 from shelfbench.run.scoring import choose_rule, readable_rows, score

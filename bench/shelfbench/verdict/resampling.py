@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError
-from shelfbench.cost.timing import cores
+from shelfbench.base.processor import cores
 from shelfbench.verdict.metrics import Target, exact_target
 
 # Counts held at a time: 64 MiB of int16.

@@ -12,7 +12,8 @@ from shelfbench.base.errors import InputError, RunError, ShelfbenchError
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench.plugins.experiment import Experiment, ExperimentSpec
+from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.run.experiment import Experiment
 from shelfbench.run.record import write_parquet
 from shelfbench.run.scoring import readable_rows
 

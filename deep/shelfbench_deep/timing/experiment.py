@@ -8,8 +8,9 @@ from dataclasses import replace
 from shelfbench.base.errors import RunError
 from shelfbench.cost.measurements import Measurements
 from shelfbench.cost.timing import Timing, timings_frame
-from shelfbench.plugins.experiment import Experiment, ExperimentSpec
+from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.report.timing import write_timing_report
+from shelfbench.run.experiment import Experiment
 from shelfbench.run.record import write_parquet
 
 from shelfbench_deep.measure import TimingSettings, measure
