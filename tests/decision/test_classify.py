@@ -14,7 +14,7 @@ from shelfbench.cli.main import main
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import columns
 from shelfbench.decision.deciding import choice
-from shelfbench.run.comparison import run_study
+from shelfbench.runs.comparison import run_study
 from shelfbench.study.read import parse_setting, read_study
 
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, png, striped

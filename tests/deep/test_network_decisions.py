@@ -14,7 +14,7 @@ from shelfbench.data.images import decode
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import products_of
 from shelfbench.decision.bundle import load_decision
-from shelfbench.run.comparison import run_study
+from shelfbench.runs.comparison import run_study
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx

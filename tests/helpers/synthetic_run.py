@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from shelfbench.run.scoring import compare_aggregations
+from shelfbench.runs.scoring import compare_aggregations
 from shelfbench.verdict.predictions import aggregate, aggregations_table
 from shelfbench.verdict.temperature import fit_temperature
 

@@ -19,7 +19,7 @@ from shelfbench.report.build import build_report
 from shelfbench.report.categories import write_categories
 from shelfbench.report.comparison import compare_run, held_out, p_value, write_comparison
 from shelfbench.report.errors import write_errors
-from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.compare import holm, mcnemar_p
 from shelfbench.verdict.metrics import acceptance
 

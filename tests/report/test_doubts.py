@@ -9,7 +9,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.build import build_report
 from shelfbench.report.doubts import write_doubts
-from shelfbench.run.comparison import run_study
+from shelfbench.runs.comparison import run_study
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench.verdict.metrics import acceptance
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from shelfbench.report.explorer import DEPARTMENTS, TARGETS, count_cuts, departments, explorer_data, thresholds_of
-from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
 

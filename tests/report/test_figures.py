@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.report.figures import Picture, pareto_front, write_figures
-from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.metrics import acceptance, acceptance_curve
 
 QUIET = Console(quiet=True)

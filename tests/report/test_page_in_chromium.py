@@ -8,7 +8,7 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.report.build import build_report
 from shelfbench.report.explorer import TARGETS, explorer_data
-from shelfbench.run.directory import open_run
+from shelfbench.runs.directory import open_run
 
 from tests.helpers.large_run import make_large_run
 

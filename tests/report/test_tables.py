@@ -17,7 +17,7 @@ from shelfbench.report.build import build_report
 from shelfbench.report.claims import load_claims, table4_claim
 from shelfbench.report.table4 import COLUMNS, render_table4
 from shelfbench.report.tables import targets_of, write_forms, write_tables
-from shelfbench.run.directory import open_run, read_images, read_predictions
+from shelfbench.runs.directory import open_run, read_images, read_predictions
 
 QUIET = Console(quiet=True)
 

@@ -15,7 +15,7 @@ from shelfbench.report.build import build_report
 from shelfbench.report.certified import read_certified
 from shelfbench.report.choice import choose
 from shelfbench.report.trust import write_trust
-from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.generator import GeneratorSettings, generate
-from shelfbench.run.comparison import run_study
+from shelfbench.runs.comparison import run_study
 from shelfbench.study.read import parse_setting, read_study
 
 ROWS = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run a study and print Table 4."""
-    from shelfbench.run.comparison import run_study
+    from shelfbench.runs.comparison import run_study
     from shelfbench.study.read import parse_setting, read_study
 
     overrides = [parse_setting(text) for text in options.set]

@@ -22,8 +22,8 @@ from shelfbench.data.images import ImageSettings
 from shelfbench.decision.bundle import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, Recipe, check_place, probe, write_decision
 from shelfbench.decision.rule import MEASURES, Decision, Evidence, decide
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor, find, split_name
-from shelfbench.run.directory import RunDirectory, open_run
-from shelfbench.run.record import differences
+from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.record import differences
 from shelfbench.study.read import build_section
 
 # Settings of features that name software: another version computes almost the same.
@@ -223,7 +223,7 @@ def _fill(
     return found
 
 
-def _rests_on(run: RunDirectory, name: str, saved: Mapping[str, Any], command: str) -> dict[str, Any]:
+def _rests_on(run: Run, name: str, saved: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Say which run, data and versions a decision rests on."""
     record = run.record
     dataset, study = record.get("dataset", {}), record.get("study", {})

@@ -1,6 +1,6 @@
 """What an experiment is, and how one is found.
 
-Every study runs an experiment: the comparison of backends on a catalogue (``shelfbench.run.comparison``), unless its
+Every study runs an experiment: the comparison of backends on a catalogue (``shelfbench.runs.comparison``), unless its
 file says ``experiment = "NAME"``, an entry point of the group ``shelfbench.experiments``: training profiles, timings,
 the validation set of ImageNet.
 """
@@ -28,7 +28,7 @@ class ExperimentSpec:
     summary : str
         One line.
     run : callable
-        ``run(experiment)``, of a `shelfbench.run.experiment.Experiment`, does the work and leaves its results in the run directory; started again in the same
+        ``run(experiment)``, of a `shelfbench.runs.experiment.Experiment`, does the work and leaves its results in the run directory; started again in the same
         directory it goes on.
     report : callable
         ``report(directory, console)`` makes tables and figures from the directory alone and gives the text that

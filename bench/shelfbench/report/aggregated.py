@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, share
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import RunDirectory, labels, reading
+from shelfbench.runs.directory import Run, labels, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.settings import AGGREGATIONS
 
@@ -33,7 +33,7 @@ _COLUMNS = (
 )
 
 
-def aggregation_rows(run: RunDirectory, backend: str) -> list[dict[str, Any]]:
+def aggregation_rows(run: Run, backend: str) -> list[dict[str, Any]]:
     """One row an aggregation, part (tune, test) and number of photos; none for runs of earlier versions.
 
     Raises
@@ -78,13 +78,13 @@ def aggregation_rows(run: RunDirectory, backend: str) -> list[dict[str, Any]]:
     return rows
 
 
-def write_aggregation(run: RunDirectory, rows: list[dict[str, Any]]) -> None:
+def write_aggregation(run: Run, rows: list[dict[str, Any]]) -> None:
     """Write the table ``aggregation``."""
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     write_table(run.path, "aggregation", frame, aggregation_grid(run, frame))
 
 
-def aggregation_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def aggregation_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """One row a backend and aggregation; on test also by number of photos."""
     names = labels(run, run.backends)
     groups = sorted(set(frame["photos"]) - {"all"})

@@ -23,7 +23,7 @@ from shelfbench.report.page import write_page
 from shelfbench.report.table4 import render_table4
 from shelfbench.report.tables import write_tables
 from shelfbench.report.trust import write_trust
-from shelfbench.run.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.metrics import REQUIRED
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from shelfbench.base.grid import Grid, count, share
 from shelfbench.report.figures import STYLE, save_figure
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import Evaluated, RunDirectory, labels
+from shelfbench.runs.directory import Evaluated, Run, labels
 from shelfbench.verdict.temperature import BINS, Reliability, reliability
 
 
@@ -42,7 +42,7 @@ class Calibration:
     temperature: float
 
 
-def calibrations(run: RunDirectory, backend: str, products: Evaluated) -> list[Calibration]:
+def calibrations(run: Run, backend: str, products: Evaluated) -> list[Calibration]:
     """Measure a backend on tune and on test; rejected products, of which nothing is claimed, are left out."""
     chosen = run.record.get("backends", {}).get(backend, {}).get("chosen") or {}
     # without an aggregation on record an SVM's own temperature, over its margins, has that name
@@ -64,7 +64,7 @@ def calibrations(run: RunDirectory, backend: str, products: Evaluated) -> list[C
     return found
 
 
-def write_calibration(run: RunDirectory, found: list[Calibration]) -> None:
+def write_calibration(run: Run, found: list[Calibration]) -> None:
     """Write the table ``calibration`` and the figure ``reliability``."""
     frame = pd.DataFrame([_row(item) for item in found])
     write_table(run.path, "calibration", frame, calibration_grid(run, frame))
@@ -92,7 +92,7 @@ def _mean(found: Reliability, values: np.ndarray) -> float:
     return float(np.average(values, weights=found.count)) if found.count.sum() else math.nan
 
 
-def calibration_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def calibration_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """Expected calibration error before and after."""
     names = labels(run, run.backends)
     rows = tuple(
@@ -132,7 +132,7 @@ def calibration_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
     )
 
 
-def _diagram(run: RunDirectory, shown: list[Calibration]) -> Figure:
+def _diagram(run: Run, shown: list[Calibration]) -> Figure:
     """One panel a backend: precision against claimed probability on test, before and after."""
     names = labels(run, run.backends)
     across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, with fewer empty places

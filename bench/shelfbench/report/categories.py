@@ -15,7 +15,7 @@ from shelfbench.base.grid import Grid, count, interval, share
 from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.figures import STYLE, marks, save_figure
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import Evaluated, RunDirectory, labels
+from shelfbench.runs.directory import Evaluated, Run, labels
 from shelfbench.verdict.categories import CategoryCurve, CategoryPrecision, category_precision, cumulate, halves
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
@@ -38,12 +38,12 @@ class _Judged:
     truth: np.ndarray
 
 
-def write_categories(run: RunDirectory, products: Mapping[str, Evaluated], chosen: str, seed: int = 0) -> None:
+def write_categories(run: Run, products: Mapping[str, Evaluated], chosen: str, seed: int = 0) -> None:
     """Write the tables of predicted categories and Figure 7; nothing where `tune` or test is empty.
 
     Parameters
     ----------
-    run : RunDirectory
+    run : Run
     products : mapping of str to Evaluated
         Products of every backend, at least those of `tune` and test.
     chosen : str
@@ -168,7 +168,7 @@ def _gain(name: str, curve: CategoryCurve, chosen: bool) -> dict[str, object]:
     return row
 
 
-def _gain_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def _gain_grid(run: Run, frame: pd.DataFrame) -> Grid:
     names = labels(run, run.backends)
     keys = ("precision", "acceptance_90", "acceptance_90_of_kept", "precision_of_accepted")
     rows = tuple(
@@ -260,7 +260,7 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
     )
 
 
-def _figure7(run: RunDirectory, curves: Mapping[str, CategoryCurve]) -> Figure:
+def _figure7(run: Run, curves: Mapping[str, CategoryCurve]) -> Figure:
     """Precision and acceptance at 0.9, cumulated over predicted categories, the best first (C, Fig. 7)."""
     figure = Figure(figsize=(10.4, 4.9), layout="constrained")
     left, right = figure.subplots(1, 2)

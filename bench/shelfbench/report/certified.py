@@ -12,7 +12,7 @@ import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, asked, interval, share
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import Evaluated, RunDirectory, labels
+from shelfbench.runs.directory import Evaluated, Run, labels
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.intervals import exact_interval
@@ -140,7 +140,7 @@ def _why(found: Certificate | None) -> str:
     return "not certifiable: the labelled products do not tell how many more would do"
 
 
-def write_certified(run: RunDirectory, rows: list[dict[str, Any]]) -> None:
+def write_certified(run: Run, rows: list[dict[str, Any]]) -> None:
     """Write the tables ``certified`` (the default measure, every target) and ``measures`` (every measure, 0.9)."""
     frame = pd.DataFrame(rows)
     at = float(exact_target(REQUIRED))
@@ -163,7 +163,7 @@ _HOLDS = (
 )
 
 
-def certified_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def certified_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """Every backend and target: plain, tuned, certified, oracle."""
     names = labels(run, run.backends)
     rows = tuple(
@@ -208,7 +208,7 @@ def certified_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
     )
 
 
-def measures_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def measures_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """Every backend by every measure of confidence, at 0.9."""
     names = labels(run, run.backends)
     rows = tuple(

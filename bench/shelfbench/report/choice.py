@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import duration, percent
-from shelfbench.run.directory import labels
+from shelfbench.runs.directory import labels
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import BackendLabel, Evaluated, RunDirectory, labels, open_run, read_predictions
+from shelfbench.runs.directory import BackendLabel, Evaluated, Run, labels, open_run, read_predictions
 from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
@@ -62,7 +62,7 @@ def compare_run(products: Mapping[str, Evaluated], seed: int = 0) -> tuple[Compa
     return compare_backends(products, seed=seed)
 
 
-def write_comparison(run: RunDirectory, found: Sequence[Comparison]) -> None:
+def write_comparison(run: Run, found: Sequence[Comparison]) -> None:
     """Write both tables of what `compare_run` found; nothing where it found nothing."""
     if not found:
         return

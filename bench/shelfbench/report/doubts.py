@@ -9,15 +9,15 @@ import pandas as pd
 from shelfbench.report import label_noise, leakage
 from shelfbench.report.suspects import write_suspects
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import RunDirectory, open_run, read_predictions
+from shelfbench.runs.directory import Run, open_run, read_predictions
 
 
-def write_doubts(run_dir: Path | RunDirectory, chosen: str | None) -> None:
+def write_doubts(run_dir: Path | Run, chosen: str | None) -> None:
     """Write the tables ``leakage``, ``label_noise`` and ``suspects``, each where the run holds what it needs.
 
     Parameters
     ----------
-    run_dir : Path or RunDirectory
+    run_dir : Path or Run
         A run directory with predictions.
     chosen : str or None
         The backend whose scores name suspected wrong labels (`shelfbench.report.choice`).

@@ -17,7 +17,7 @@ from shelfbench.base.storage import write_json, write_whole
 from shelfbench.report.claims import load_claims
 from shelfbench.report.figures import STYLE, save_figure
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import Evaluated, RunDirectory, labels
+from shelfbench.runs.directory import Evaluated, Run, labels
 from shelfbench.verdict.typology import by_group, confusions, surest_errors
 
 Photograph = Callable[[Any], Image.Image | None]
@@ -30,13 +30,13 @@ _THUMBNAIL = 128  # pixels at most
 
 
 def write_errors(
-    run: RunDirectory, products: Mapping[str, Evaluated], chosen: str, photograph: Photograph | None = None
+    run: Run, products: Mapping[str, Evaluated], chosen: str, photograph: Photograph | None = None
 ) -> None:
     """Write the tables of errors on test, and Figure 6 where there are photos; nothing without test products.
 
     Parameters
     ----------
-    run : RunDirectory
+    run : Run
     products : mapping of str to Evaluated
         Products of every backend, at least those of test.
     chosen : str
@@ -66,14 +66,14 @@ def write_errors(
         _write_photos(run, surest, photograph)
 
 
-def _department_of(run: RunDirectory, keys: tuple[str, ...]) -> tuple[np.ndarray, list[str]]:
+def _department_of(run: Run, keys: tuple[str, ...]) -> tuple[np.ndarray, list[str]]:
     """Group of every category and the groups' names; the category itself where it has no department."""
     names = [run.department(key) for key in keys]
     groups = sorted(set(names))
     return np.array([groups.index(name) for name in names]), groups
 
 
-def _departments(run: RunDirectory, test: Evaluated) -> pd.DataFrame:
+def _departments(run: Run, test: Evaluated) -> pd.DataFrame:
     own, groups = _department_of(run, test.keys)
     found = by_group(own[test.truth], test.correct, len(groups))
     frame = pd.DataFrame(
@@ -118,7 +118,7 @@ def _departments_grid(frame: pd.DataFrame, name: str) -> Grid:
     )
 
 
-def _confusions(run: RunDirectory, test: Evaluated) -> pd.DataFrame:
+def _confusions(run: Run, test: Evaluated) -> pd.DataFrame:
     errors = np.count_nonzero(~test.correct)
     products = np.bincount(test.truth, minlength=len(test.keys))
     return pd.DataFrame(
@@ -168,7 +168,7 @@ def _confusions_grid(frame: pd.DataFrame, name: str) -> Grid:
     )
 
 
-def _extremes(run: RunDirectory, test: Evaluated) -> pd.DataFrame:
+def _extremes(run: Run, test: Evaluated) -> pd.DataFrame:
     found = by_group(test.truth, test.correct, len(test.keys))
     frame = pd.DataFrame(
         {
@@ -210,7 +210,7 @@ def _extremes_grid(frame: pd.DataFrame, name: str) -> Grid:
     )
 
 
-def _surest(run: RunDirectory, test: Evaluated) -> pd.DataFrame:
+def _surest(run: Run, test: Evaluated) -> pd.DataFrame:
     rows = surest_errors(test.truth, test.predicted, test.confidence)
     true, given = ([test.keys[code] for code in codes[rows]] for codes in (test.truth, test.predicted))
     return pd.DataFrame(
@@ -239,7 +239,7 @@ def _surest_grid(frame: pd.DataFrame, name: str) -> Grid:
     )
 
 
-def _write_photos(run: RunDirectory, surest: pd.DataFrame, photograph: Photograph) -> None:
+def _write_photos(run: Run, surest: pd.DataFrame, photograph: Photograph) -> None:
     """Figure 6, and its photos in the small with a list of what they show."""
     folder = run.path / "figures" / "confusions"
     listed = folder / "confusions.json"
@@ -302,5 +302,5 @@ def _cut(text: str, length: int = 24) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _display(run: RunDirectory, key: str) -> str:
+def _display(run: Run, key: str) -> str:
     return run.categories.get(key, key)

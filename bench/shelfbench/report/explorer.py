@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench.run.directory import Evaluated, RunDirectory, labels, read_predictions
+from shelfbench.runs.directory import Evaluated, Run, labels, read_predictions
 from shelfbench.verdict.certify import certified_thresholds, coverage_grid
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
@@ -40,7 +40,7 @@ class Cuts:
     errors: np.ndarray
 
 
-def departments(products: Evaluated, run: RunDirectory) -> tuple[list[str], np.ndarray]:
+def departments(products: Evaluated, run: Run) -> tuple[list[str], np.ndarray]:
     """Departments (the first level of the taxonomy; categories where there is none), the largest apart.
 
     Returns
@@ -114,7 +114,7 @@ def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndar
     return {"plain": cut(test), "tuned": cut(tune), "certified": certified}
 
 
-def explorer_data(run: RunDirectory) -> dict[str, Any] | None:
+def explorer_data(run: Run) -> dict[str, Any] | None:
     """All that the page's script needs, as JSON; None where there are no test products."""
     names = labels(run, run.backends)
     level = float(run.record.get("study", {}).get("verdict", {}).get("confidence_level", 0.95))

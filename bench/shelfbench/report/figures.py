@@ -24,7 +24,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_whole
 from shelfbench.report.claims import load_claims
-from shelfbench.run.directory import RunDirectory, labels, open_run, read_history, read_predictions
+from shelfbench.runs.directory import Run, labels, open_run, read_history, read_predictions
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
 # Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
@@ -70,13 +70,13 @@ class Picture:
 
 
 def write_figures(
-    run_dir: Path | RunDirectory, pictures: Sequence[Picture] | None = None, console: Console | None = None
+    run_dir: Path | Run, pictures: Sequence[Picture] | None = None, console: Console | None = None
 ) -> None:
     """Write every figure of a run into ``figures``.
 
     Parameters
     ----------
-    run_dir : Path or RunDirectory
+    run_dir : Path or Run
         A run directory with ``tables`` written.
     pictures : sequence of Picture, optional
         Random photos for Figure 1; without them an earlier Figure 1 is left as it is.
@@ -149,7 +149,7 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _learning_rates(run: RunDirectory) -> Figure:
+def _learning_rates(run: Run) -> Figure:
     """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
     figure = Figure(figsize=(10.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -218,7 +218,7 @@ def _power(value: float) -> str:
     return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
 
 
-def _acceptance_against_precision(run: RunDirectory) -> Figure:
+def _acceptance_against_precision(run: Run) -> Figure:
     """Acceptance as a function of precision on test, one curve a backend (C, Fig. 5)."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -337,7 +337,7 @@ def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return order[gain[order] > best_before]
 
 
-def _cost(run: RunDirectory) -> Figure | None:
+def _cost(run: Run) -> Figure | None:
     """Acceptance at 0.9 on test against seconds; None without tables or times."""
     path = run.path / "tables" / "table4.csv"
     if not path.is_file():

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
-from shelfbench.run.directory import DELETE, Evaluated, RunDirectory, labels, reading
+from shelfbench.runs.directory import DELETE, Evaluated, Run, labels, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.noise import against_truth, ceiling, true_precision
 
@@ -31,14 +31,12 @@ COLUMNS = (
 )
 
 
-def label_noise_rows(
-    run: RunDirectory, backend: str, products: Evaluated, known: pd.Series | None
-) -> list[dict[str, Any]]:
+def label_noise_rows(run: Run, backend: str, products: Evaluated, known: pd.Series | None) -> list[dict[str, Any]]:
     """One backend's rows: test's precision under assumed shares of wrong labels, and under the known one.
 
     Parameters
     ----------
-    run : RunDirectory
+    run : Run
     backend : str
     products : Evaluated
         Of all splits.
@@ -81,7 +79,7 @@ def _bounded(measured: float, noise: float, agreement: float) -> float:
     return found if not np.isnan(found) else float(measured >= ceiling(noise))
 
 
-def read_truth(run: RunDirectory) -> pd.Series | None:
+def read_truth(run: Run) -> pd.Series | None:
     """Read the true category of every product, by product_id; None where it is not known.
 
     Raises
@@ -97,7 +95,7 @@ def read_truth(run: RunDirectory) -> pd.Series | None:
     return frame.set_index("product_id")["true_category"]
 
 
-def _known(run: RunDirectory, products: Evaluated, known: pd.Series) -> list[dict[str, Any]]:
+def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, Any]]:
     """Hold the formula against the truth; nothing where no label of test is wrong."""
     true = known.reindex(products.product_id)
     if true.isna().any():
@@ -125,7 +123,7 @@ def _known(run: RunDirectory, products: Evaluated, known: pd.Series) -> list[dic
     ]
 
 
-def label_noise_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def label_noise_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """Measured precision beside the true one, known or under assumptions."""
     names = labels(run, run.backends)
     known = frame[frame["noise_is"] == "known"].set_index("backend")

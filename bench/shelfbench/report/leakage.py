@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, count, share
-from shelfbench.run.directory import Evaluated, RunDirectory, labels, reading
+from shelfbench.runs.directory import Evaluated, Run, labels, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 
 COLUMNS = (
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 
 
-def read_twins(run: RunDirectory) -> pd.DataFrame | None:
+def read_twins(run: Run) -> pd.DataFrame | None:
     """Read what test products have a twin in train or validation, by product_id: kind, label_differs.
 
     Returns
@@ -105,7 +105,7 @@ def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[
     }
 
 
-def leakage_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def leakage_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """Precision and acceptance of every backend, with twins and without."""
     names = labels(run, run.backends)
     rows = tuple(

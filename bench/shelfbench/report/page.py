@@ -22,17 +22,17 @@ from shelfbench.report.explorer import explorer_data, explorer_html
 from shelfbench.report.ledger import claims_grid, findings
 from shelfbench.report.table4 import table4_grid
 from shelfbench.report.tables import deciles_grid, metrics_grid, table1_grid, table2_grid, targets_of
-from shelfbench.run.directory import RunDirectory, open_run
+from shelfbench.runs.directory import Run, open_run
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
 
 
-def write_page(run_dir: Path | RunDirectory, console: Console | None = None) -> None:
+def write_page(run_dir: Path | Run, console: Console | None = None) -> None:
     """Write ``report.html`` from a run's record, tables and figures.
 
     Parameters
     ----------
-    run_dir : Path or RunDirectory
+    run_dir : Path or Run
         A run directory with ``tables`` and ``figures`` written.
     console : Console, optional
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({error})", "delete it and report again") from error
 
 
-def _verdict(run: RunDirectory, title: str, choice: Choice | None) -> str:
+def _verdict(run: Run, title: str, choice: Choice | None) -> str:
     sizes = run.record.get("split", {})
     products = [count(sizes.get(split, {}).get("products")) for split in ("train", "validation", "test")]
     parts = [f"<header>\n<h1>{html.escape(title)} · {len(run.backends)} backend{'s' * (len(run.backends) != 1)}</h1>"]
@@ -203,7 +203,7 @@ def _confusions(run_dir: Path) -> str:
     )
 
 
-def _data(run: RunDirectory) -> str:
+def _data(run: Run) -> str:
     dataset, split = run.record.get("dataset", {}), run.record.get("split", {})
     excluded = dataset.get("excluded") or {}
     rows: list[tuple[str, object]] = [
@@ -251,7 +251,7 @@ def _sizes(dataset: dict[str, Any]) -> str:
     return ", ".join(known)
 
 
-def _record(run: RunDirectory) -> str:
+def _record(run: Run) -> str:
     record = run.record
     backends = Grid(
         "Backends",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from shelfbench.base.grid import Grid, count, share
 from shelfbench.report.label_noise import read_truth
 from shelfbench.report.tables import write_table
-from shelfbench.run.directory import RunDirectory, category_codes, labels, reading
+from shelfbench.runs.directory import Run, category_codes, labels, reading
 from shelfbench.verdict.suspects import HeldOutScores, suspect_labels
 
 LISTED, SHOWN = 1000, 25
@@ -29,12 +29,12 @@ COLUMNS = (
 )
 
 
-def write_suspects(run: RunDirectory, backend: str | None) -> pd.DataFrame | None:
+def write_suspects(run: Run, backend: str | None) -> pd.DataFrame | None:
     """Write ``suspects``: labels of validation and test that the scores of one backend speak against.
 
     Parameters
     ----------
-    run : RunDirectory
+    run : Run
     backend : str or None
         The one that was chosen; None where none was, and then nothing is written.
 
@@ -79,7 +79,7 @@ def write_suspects(run: RunDirectory, backend: str | None) -> pd.DataFrame | Non
     return frame
 
 
-def read_scores(run: RunDirectory, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np.ndarray]:
+def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np.ndarray]:
     """Read the scores of validation and test, product by product.
 
     Returns
@@ -154,7 +154,7 @@ def _entries(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
     )
 
 
-def suspects_grid(run: RunDirectory, backend: str, frame: pd.DataFrame, found: int, products: int) -> Grid:
+def suspects_grid(run: Run, backend: str, frame: pd.DataFrame, found: int, products: int) -> Grid:
     """The first suspects, for a page."""
     names = run.categories
     rows = tuple(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, interval, seconds, share
 from shelfbench.report.claims import paper_note, table4_claim
-from shelfbench.run.directory import labels
+from shelfbench.runs.directory import labels
 
 COLUMNS = (
     "backend",

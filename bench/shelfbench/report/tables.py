@@ -17,10 +17,10 @@ from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.base.storage import LineFeeds, write_text, write_whole
 from shelfbench.report.claims import load_claims
 from shelfbench.report.table4 import COLUMNS, table4_grid
-from shelfbench.run.directory import (
+from shelfbench.runs.directory import (
     SPLITS,
     Evaluated,
-    RunDirectory,
+    Run,
     labels,
     open_run,
     read_costs,
@@ -32,13 +32,13 @@ from shelfbench.verdict.metrics import REQUIRED, Summary, exact_target, precisio
 
 
 def write_tables(
-    run_dir: Path | RunDirectory, targets: Sequence[str] = (REQUIRED,), console: Console | None = None
+    run_dir: Path | Run, targets: Sequence[str] = (REQUIRED,), console: Console | None = None
 ) -> pd.DataFrame:
     """Write every table of a run, as CSV, Markdown and LaTeX, into ``tables``.
 
     Parameters
     ----------
-    run_dir : Path or RunDirectory
+    run_dir : Path or Run
         A run directory with predictions.
     targets : sequence of str
         Required precisions for ``metrics``; 0.9 is always among them.
@@ -209,7 +209,7 @@ def suffix(target: Fraction) -> str:
 
 
 def _metrics(
-    run: RunDirectory, backend: str, products: Evaluated, images: Evaluated | None, targets: Sequence[Fraction]
+    run: Run, backend: str, products: Evaluated, images: Evaluated | None, targets: Sequence[Fraction]
 ) -> list[dict[str, Any]]:
     parts = {split: products.where(products.split == split) for split in SPLITS}
     # the half of validation on which a backend may be chosen; `certify` is left alone
@@ -275,7 +275,7 @@ def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated, targets: Sequence[
     return values
 
 
-def metrics_grid(run: RunDirectory, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
+def metrics_grid(run: Run, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
     """All metrics, one row a backend, split and level."""
     names = labels(run, run.backends)
     keys = [
@@ -339,7 +339,7 @@ def _deciles(backend: str, products: Evaluated) -> list[dict[str, Any]]:
     return rows
 
 
-def deciles_grid(run: RunDirectory, frame: pd.DataFrame) -> Grid:
+def deciles_grid(run: Run, frame: pd.DataFrame) -> Grid:
     """Precision on test by decile of category size, one column a backend."""
     names = labels(run, run.backends)
     test = frame[frame["split"] == "test"]

@@ -10,17 +10,17 @@ from shelfbench.base.console import Console
 from shelfbench.report.aggregated import aggregation_rows, write_aggregation
 from shelfbench.report.calibrated import Calibration, calibrations, write_calibration
 from shelfbench.report.certified import certified_rows, write_certified
-from shelfbench.run.directory import RunDirectory, open_run, read_predictions
+from shelfbench.runs.directory import Run, open_run, read_predictions
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
 
-def write_trust(run_dir: Path | RunDirectory, targets: Sequence[str], console: Console | None = None) -> None:
+def write_trust(run_dir: Path | Run, targets: Sequence[str], console: Console | None = None) -> None:
     """Write the tables ``certified``, ``measures``, ``calibration``, ``aggregation`` and the figure ``reliability``.
 
     Parameters
     ----------
-    run_dir : Path or RunDirectory
+    run_dir : Path or Run
         A run directory with predictions.
     targets : sequence of str
         Required precisions; 0.9 is always among them.

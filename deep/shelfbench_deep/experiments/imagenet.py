@@ -20,7 +20,7 @@ from shelfbench.data.material import dataset_hash
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
-from shelfbench.run.experiment import Experiment
+from shelfbench.runs.experiment import Experiment
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
 

@@ -13,9 +13,9 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
-from shelfbench.run.experiment import Experiment
-from shelfbench.run.record import write_parquet
-from shelfbench.run.scoring import readable_rows
+from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.record import write_parquet
+from shelfbench.runs.scoring import readable_rows
 
 from shelfbench_deep.experiments.multilabel_head import MultilabelHead, MultilabelSettings, Part, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor

@@ -36,7 +36,7 @@ class BackendLabel:
 
 
 @dataclass(frozen=True, eq=False)
-class RunDirectory:
+class Run:
     """A run that has predictions to report on.
 
     Attributes
@@ -150,7 +150,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
-def open_run(run_dir: Path | RunDirectory) -> RunDirectory:
+def open_run(run_dir: Path | Run) -> Run:
     """Open a run directory, unless it is open already.
 
     Raises
@@ -158,7 +158,7 @@ def open_run(run_dir: Path | RunDirectory) -> RunDirectory:
     InputError
         If it is none, its record is damaged, or no backend has predictions yet.
     """
-    if isinstance(run_dir, RunDirectory):
+    if isinstance(run_dir, Run):
         return run_dir
     path = run_dir / "run.json"
     if not path.is_file():
@@ -180,12 +180,12 @@ def open_run(run_dir: Path | RunDirectory) -> RunDirectory:
     if not found:
         raise InputError(f"{run_dir} has no predictions", "run the study: kept results are tables without predictions")
     ordered = [name for name in known if name in found] + sorted(found - set(known))
-    return RunDirectory(run_dir, record, tuple(ordered))
+    return Run(run_dir, record, tuple(ordered))
 
 
-def labels(run: RunDirectory | dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
+def labels(run: Run | dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
     """Name the backends as Table 4 does; two of the same name keep the backbone apart."""
-    record = run.record if isinstance(run, RunDirectory) else run
+    record = run.record if isinstance(run, Run) else run
     named = {}
     for name in backends:
         columns = record.get("backends", {}).get(name, {}).get("columns") or {}
@@ -240,7 +240,7 @@ def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int
     return place
 
 
-def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
+def read_predictions(run: Run, backend: str) -> Evaluated:
     """Read a backend's products, once; nobody may change them.
 
     Raises
@@ -253,7 +253,7 @@ def read_predictions(run: RunDirectory, backend: str) -> Evaluated:
     return run.read[backend]
 
 
-def _read_products(run: RunDirectory, path: Path) -> Evaluated:
+def _read_products(run: Run, path: Path) -> Evaluated:
     with reading(path):
         columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
         further = [name for name in (*_MEASURED, "raw_confidence") if name in pq.read_schema(path).names]
@@ -293,7 +293,7 @@ def _read_products(run: RunDirectory, path: Path) -> Evaluated:
     )
 
 
-def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
+def _check_complete(run: Run, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
     """Every product of the split must be there, or the denominators would be wrong."""
     manifest = run.path / "split.parquet"
     if not manifest.is_file():
@@ -313,7 +313,7 @@ def _check_complete(run: RunDirectory, path: Path, ids: np.ndarray, split: np.nd
             )
 
 
-def read_images(run: RunDirectory, backend: str, keys: tuple[str, ...]) -> Evaluated | None:
+def read_images(run: Run, backend: str, keys: tuple[str, ...]) -> Evaluated | None:
     """Read a backend's images of validation and test, batch by batch; None where no scores are kept.
 
     Parameters
@@ -370,7 +370,7 @@ def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]
     )
 
 
-def read_costs(run: RunDirectory) -> dict[str, Cost]:
+def read_costs(run: Run) -> dict[str, Cost]:
     """Seconds of every backend: extract, fit and predict (epochs are part of fit)."""
     path = run.path / "timings.parquet"
     if not path.is_file():
@@ -388,7 +388,7 @@ def read_costs(run: RunDirectory) -> dict[str, Cost]:
     return costs
 
 
-def read_history(run: RunDirectory, stage: str = "") -> dict[str, pd.DataFrame]:
+def read_history(run: Run, stage: str = "") -> dict[str, pd.DataFrame]:
     """Training history of the backends that have one; of ``tuning``, that of the fine-tuned network below them."""
     histories = {}
     for name in run.backends:

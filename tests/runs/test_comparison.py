@@ -15,7 +15,7 @@ from shelfbench.data.datasets import open_dataset
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import gather
 from shelfbench.data.split import make_split
-from shelfbench.run.comparison import _photograph, run_study
+from shelfbench.runs.comparison import _photograph, run_study
 from shelfbench.study.read import parse_setting, read_study
 
 from tests.helpers.photos import noise_picture
@@ -216,7 +216,7 @@ def test_the_unreadable_stay_on_record(shop, tmp_path):
 
 
 def test_one_run_at_a_time_in_a_directory(shop, tmp_path):
-    from shelfbench.run.record import locked
+    from shelfbench.runs.record import locked
 
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is working"):

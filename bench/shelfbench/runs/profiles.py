@@ -22,11 +22,11 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import TrainingData, find, split_name
 from shelfbench.plugins.experiment import ExperimentSpec
-from shelfbench.run.comparison import tuning_data
-from shelfbench.run.experiment import Experiment
-from shelfbench.run.keeping import feature_timings, fit_timings, tuning_timings
-from shelfbench.run.record import write_parquet
-from shelfbench.run.scoring import readable_rows
+from shelfbench.runs.comparison import tuning_data
+from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.keeping import feature_timings, fit_timings, tuning_timings
+from shelfbench.runs.record import write_parquet
+from shelfbench.runs.scoring import readable_rows
 from shelfbench.study.read import Variant
 
 

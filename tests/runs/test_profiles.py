@@ -15,8 +15,8 @@ from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
-from shelfbench.run.comparison import run_study, tuning_data
-from shelfbench.run.profiles import ProfileSettings, cut
+from shelfbench.runs.comparison import run_study, tuning_data
+from shelfbench.runs.profiles import ProfileSettings, cut
 from shelfbench.study.read import parse_setting, read_study
 
 from tests.helpers.photos import noise_picture
@@ -256,7 +256,7 @@ def test_every_variant_is_trained_with_each_of_its_seeds(done):
 
 
 def test_a_stopped_run_goes_on_without_computing_anything_twice(shop, tmp_path, monkeypatch):
-    from shelfbench.run import profiles
+    from shelfbench.runs import profiles
 
     trained = []
     train = profiles._Trainings.train

@@ -12,8 +12,8 @@ from shelfbench.data.catalogue import Catalogue, Category
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import gather
 from shelfbench.data.split import SplitSettings, make_split
-from shelfbench.run import scoring
-from shelfbench.run.scoring import choose_rule, score
+from shelfbench.runs import scoring
+from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.verdict.metrics import acceptance
 from shelfbench.verdict.predictions import ProductRule, aggregate
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings

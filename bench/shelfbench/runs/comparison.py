@@ -24,10 +24,10 @@ from shelfbench.data.split import make_split
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import TrainingData, TuningData, find, split_name
 from shelfbench.plugins.experiment import find_experiment
-from shelfbench.run.experiment import Experiment
-from shelfbench.run.keeping import Job, backend_timings, save_model
-from shelfbench.run.record import RunRecord, locked, write_parquet
-from shelfbench.run.scoring import choose_rule, readable_rows, score
+from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.keeping import Job, backend_timings, save_model
+from shelfbench.runs.record import RunRecord, locked, write_parquet
+from shelfbench.runs.scoring import choose_rule, readable_rows, score
 from shelfbench.study.read import Study
 
 
