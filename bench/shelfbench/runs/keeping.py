@@ -15,7 +15,7 @@ from shelfbench.cost.timing import Timing
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Backend, BackendSpec, Classifier, FeatureExtractor, Tuned, split_name
-from shelfbench.study.read import Study
+from shelfbench.study.model import Study
 from shelfbench.verdict.predictions import ProductRule
 
 
