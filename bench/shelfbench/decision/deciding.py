@@ -110,7 +110,7 @@ def decide_run(
     model = directory / "models" / name
     saved = _saved(model)
     decision = decide(
-        _predictions(run.predictions(name), wanted.measure),
+        _predictions(run.file("predictions", name), wanted.measure),
         saved["classes"],
         wanted.precision,
         wanted.confidence,

@@ -24,7 +24,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.report.claims import load_claims
 from shelfbench.report.render import save_figure
 from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, STYLE, marks, plain
-from shelfbench.runs.directory import Run, labels, open_run, read_history, read_predictions
+from shelfbench.runs.directory import Run, labels, open_run, read_predictions
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
 _POINTS = 600  # corners of a curve that a figure can show
@@ -104,11 +104,9 @@ def _learning_rates(run: Run) -> Figure:
         if "recipe" in claim.value:
             recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
     names = labels(run, run.backends)
-    histories = {names[name].short: history for name, history in read_history(run).items()}
+    histories = {names[name].short: history for name, history in run.history().items()}
     # backends on one fine-tuned network share its training
-    histories |= {
-        f"{names[name].feature}, fine-tuning": history for name, history in read_history(run, "tuning").items()
-    }
+    histories |= {f"{names[name].feature}, fine-tuning": history for name, history in run.history("tuning").items()}
     histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
     updates = np.geomspace(1, last, 400)
