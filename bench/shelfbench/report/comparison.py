@@ -14,7 +14,8 @@ import pandas as pd
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import BackendLabel, Evaluated, Run, labels, open_run, read_predictions
+from shelfbench.runs.directory import Run, labels, open_run, read_predictions
+from shelfbench.runs.reading import BackendLabel, Evaluated
 from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 

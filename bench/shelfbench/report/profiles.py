@@ -18,7 +18,7 @@ from shelfbench.base.storage import write_text
 from shelfbench.report.curves import Profile, drawing, figure_names, write_curves
 from shelfbench.report.elements import details, document, flat, header, pairs, picture, section, status, text
 from shelfbench.report.tables import table2_grid, write_table
-from shelfbench.runs.directory import AGAIN, DELETE
+from shelfbench.runs.reading import AGAIN, DELETE
 
 _COLUMNS = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "seed", "parameters"]
 
