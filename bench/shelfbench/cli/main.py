@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run a study and print Table 4."""
-    from shelfbench.runs.comparison import run_study
+    from shelfbench.experiments import run_study
     from shelfbench.study.read import parse_setting, read_study
 
     overrides = [parse_setting(text) for text in options.set]
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     out = options.out or Path("results") / study.name
     console.log(f"study {study.name}: {study.title}")
     command = shlex.join(["shelfbench", *(options.arguments)])
-    print(run_study(study, options.data, out, options.workers, console, command))
+    print(run_study(study, out=out, data=options.data, workers=options.workers, console=console, command=command))
     page = out / "report.html"
     console.log(f"results: {page if page.is_file() else out}")
 
