@@ -104,22 +104,21 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
         raise RunError(f"its scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
     with np.errstate(invalid="ignore"):  # of rows of -inf
         total = log_normaliser(scores, 1.0)
-    wrong = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
+    wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
     if not wrong.any():
         return scores
-    if (nan := np.isnan(scores).any(axis=1)).any():
-        raise RunError(f"its scores of {_some(nan)} hold NaN", _CONFORM)
-    if (empty := np.isneginf(scores).all(axis=1)).any():
-        raise RunError(f"its scores of {_some(empty)} rule out every category (all -inf)", _CONFORM)
+    for rows, what in (
+        (np.isnan(scores).any(axis=1), "hold NaN"),
+        (np.isneginf(scores).all(axis=1), "rule out every category (all -inf)"),
+    ):
+        if np.any(rows):
+            raise RunError(f"its scores of {np.count_nonzero(rows)} of {len(scores)} images {what}", _CONFORM)
     worst = float(total[wrong][np.abs(total[wrong]).argmax()])
     raise RunError(
-        f"its scores of {_some(wrong)} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)",
+        f"its scores of {np.count_nonzero(wrong)} of {len(scores)} images are not log-probabilities (the log of a row's "
+        f"sum is {worst:.3g}, not 0)",
         _CONFORM,
     )
-
-
-def _some(rows: np.ndarray) -> str:
-    return f"{np.count_nonzero(rows)} of {len(rows)} images"
 
 
 def choose_rule(
