@@ -12,8 +12,8 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid, count, share
-from shelfbench.base.storage import LineFeeds, write_text, write_whole
 from shelfbench.report.claims import load_claims
+from shelfbench.report.render import write_forms
 from shelfbench.report.table4 import table4_grid
 from shelfbench.runs.directory import Run, labels, open_run
 from shelfbench.runs.frames import suffix
@@ -60,19 +60,6 @@ def write_tables(
 def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
     """Write a table into ``tables`` as CSV, Markdown and LaTeX."""
     write_forms(run_dir / "tables", name, frame, grid)
-
-
-def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
-    """Write a table into a folder as CSV, Markdown and LaTeX."""
-
-    def as_csv(aside: Path) -> None:
-        with open(aside, "w", encoding="utf-8", newline="") as handle:
-            lines: Any = LineFeeds(handle)
-            frame.to_csv(lines, index=False, lineterminator="\r\n")
-
-    write_whole(folder / f"{name}.csv", as_csv)
-    write_text(folder / f"{name}.md", grid.markdown())
-    write_text(folder / f"{name}.tex", grid.latex())
 
 
 def _table1_frame(record: dict[str, Any]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from shelfbench.plugins.backend import TrainingData, TuningData, find, split_nam
 from shelfbench.plugins.experiment import find_experiment
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import Job, backend_timings, save_model
-from shelfbench.runs.record import RunRecord, locked, write_parquet
+from shelfbench.runs.recorder import RunRecord, locked, write_parquet
 from shelfbench.runs.scoring import choose_rule, readable_rows, score
 from shelfbench.study.model import Study
 
