@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from shelfbench import __version__
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
+from shelfbench.base.version import __version__
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
 without a person while staying at least 90% right, and what does that cost?"""

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shelfbench import __version__
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.bundle import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, Recipe, check_place, probe, write_decision

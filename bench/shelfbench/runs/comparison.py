@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench import __version__
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
 from shelfbench.base.storage import fingerprint, storage_errors
+from shelfbench.base.version import __version__
 from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, timings_frame, versions
 from shelfbench.data.datasets import open_dataset
 from shelfbench.data.feature_store import Features, FeatureStore, image_digests
