@@ -224,7 +224,7 @@ def plan(
     InputError
         If the study or a setting is wrong, or its dataset is not here and `images` is not given.
     """
-    from shelfbench.cost.plan import plan_study
+    from shelfbench.cost.planning import plan_study
 
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else Path(data)

@@ -15,6 +15,7 @@ from typing import Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.plugins.planned import PlannedJobs
 
 GROUP = "shelfbench.experiments"
 
@@ -35,12 +36,16 @@ class ExperimentSpec:
         the terminal shows.
     sections : mapping of str to type
         Sections of a study that it reads (see `shelfbench.plugins.backend.BackendSpec`).
+    plan : callable or None
+        ``plan(study, workers)`` gives a `shelfbench.plugins.planned.PlannedJobs`, without opening any data; None where
+        nothing can be said before it runs.
     """
 
     summary: str
     run: Callable[[Any], None]
     report: Callable[[Path, Console], str]
     sections: Mapping[str, type] = field(default_factory=dict)
+    plan: Callable[[Any, int], PlannedJobs] | None = None
 
 
 def experiments() -> dict[str, EntryPoint]:

@@ -108,7 +108,7 @@ class NetworkTuner:
                 self._train(data, seed, console, folder, done, identity)
         return _read(done, cached, self.bottleneck.settle())
 
-    def calibrate(self, classes: int) -> dict[str, float]:
+    def trial(self, classes: int) -> dict[str, float]:
         """Time updates on noise, for ``shelfbench plan``: seconds an image, epochs, share of the training images."""
         data = noise(2 * max(classes, 32), classes)
         with precision(self.training.precision), distributed(self.training.devices, self.training.jit) as devices:
