@@ -78,7 +78,7 @@ def run(
     >>> found = shelfbench.run("default", backends=["hog-svm"], settings={"generated.products": 300})  # doctest: +SKIP
     >>> found.table4[["split", "precision", "acceptance_90"]]  # doctest: +SKIP
     """
-    from shelfbench.runs.comparison import run_study
+    from shelfbench.experiments import run_study
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
@@ -86,7 +86,12 @@ def run(
     console = Console(quiet)
     console.log(f"study {chosen.name}: {chosen.title}")
     text = run_study(
-        chosen, None if data is None else Path(data), place, workers or cores(), console, command or _call(study, given)
+        chosen,
+        out=place,
+        data=None if data is None else Path(data),
+        workers=workers or cores(),
+        console=console,
+        command=command or _call(study, given),
     )
     return load_run(place, summary=text)
 

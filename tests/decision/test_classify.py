@@ -14,7 +14,7 @@ from shelfbench.cli.main import main
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import columns
 from shelfbench.decision.deciding import choice
-from shelfbench.runs.comparison import run_study
+from shelfbench.experiments import run_study
 from shelfbench.study.read import parse_setting, read_study
 
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, png, striped
@@ -47,7 +47,7 @@ def done(shop, tmp_path_factory):
     settings = ["hog.pixels=32", "hog.cells=8", "svm.C=[0.01]", "report.pictures=false", "split.min_products=10"]
     overrides = [parse_setting(text) for text in settings]
     study = read_study("default", [*overrides, (["dataset", "name"], str(shop)), (["backends"], ["hog-svm"])])
-    run_study(study, None, out, 1, QUIET, "shelfbench run test")
+    run_study(study, out=out, command="shelfbench run test")
     return out
 
 

@@ -14,7 +14,7 @@ from shelfbench.data.images import decode
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import products_of
 from shelfbench.decision.bundle import load_decision
-from shelfbench.runs.comparison import run_study
+from shelfbench.experiments import run_study
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx
@@ -61,7 +61,7 @@ def run(tmp_path_factory, cache):
             overrides = [parse_setting(text) for text in SETTINGS]
             study = read_study("default", [*overrides, (["backends"], names)])
             made[names[0]] = root / names[0]
-            run_study(study, None, made[names[0]], 1, Console(quiet=True), "shelfbench run test")
+            run_study(study, out=made[names[0]], command="shelfbench run test")
         return made[names[0]]
 
     return of

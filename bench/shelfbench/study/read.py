@@ -115,6 +115,8 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     """Build a study from tables whose keys are known."""
     backends = _value(tables.get("backends", []), _STRINGS, f"{label}: backends")
     experiment = _value(tables.get("experiment", ""), str, f"{label}: experiment")
+    if experiment == "comparison":  # what runs when a study names none
+        experiment = ""
     if not experiment and not backends:
         raise InputError(f"{label} names no backend", 'add backends = ["hog-svm", ...] or --backend NAME')
     if len(set(backends)) != len(backends):
