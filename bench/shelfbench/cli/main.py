@@ -80,22 +80,33 @@ def claims(options: argparse.Namespace, console: Console) -> None:
 
 
 def decide(options: argparse.Namespace, console: Console) -> int:
-    """Decide whether a backend of a run may be switched on, and write the decision."""
-    from shelfbench.decision.deciding import choice, decide_run
+    """Decide whether a backend of a run may be deployed, and write the decision."""
+    from shelfbench.decision.bundle import check_place
+    from shelfbench.decision.deciding import decide as decide_on
 
+    check_place(options.out)
+    decision = decide_on(
+        options.directory,
+        options.backend,
+        precision=options.precision,
+        confidence=options.confidence,
+        measure=options.measure,
+        all_categories=options.all_categories,
+    )
     command = shlex.join(["shelfbench", *options.arguments])
-    text, code = decide_run(options.directory, options.backend, options.out, choice(options), command, console)
-    print(text)
-    return code
+    digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
+    print(f"{decision}\ndecision: {options.out} (sha256 of decision.json {digest})")
+    return decision.verdict.exit_code
 
 
 def classify(options: argparse.Namespace, console: Console) -> None:
     """Classify products by a decision."""
-    from shelfbench.decision.classifying import classify as run_classify
-    from shelfbench.decision.classifying import columns
+    from shelfbench.decision.classifying import Output, classify_to, columns
+    from shelfbench.study.read import parse_setting
 
-    settings = columns(options.set)
-    run_classify(options.decision, options.paths, settings, options.out, options.format, options.workers, console)
+    settings = columns({".".join(path): value for path, value in map(parse_setting, options.set)})
+    output = Output(options.out, options.format)
+    classify_to(output, options.decision, options.paths, settings, options.workers, console)
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:
