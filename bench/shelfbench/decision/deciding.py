@@ -17,7 +17,6 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.cost.timing import versions
-from shelfbench.data.images import ImageSettings
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
@@ -25,7 +24,8 @@ from shelfbench.decision.record import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, Data
 from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor, find, split_name
 from shelfbench.runs.directory import Run, open_run
-from shelfbench.runs.record import differences
+from shelfbench.runs.keeping import MODEL, SavedModel, read_model
+from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
 from shelfbench.verdict.metrics import Target
 from shelfbench.verdict.predictions import ProductRule
@@ -35,39 +35,6 @@ _SOFTWARE = ("pillow", "library", "engine", "engine_version", "keras_version")
 _ELSEWHERE = "run the study again in another directory"
 
 
-class SavedBackend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``models/BACKEND/backend.json`` of a run holds: the way from photos to the classifier, and on to a product.
-
-    Attributes
-    ----------
-    backend : str
-    classes : tuple of str
-        Keys of the categories, in the order of their codes.
-    images : ImageSettings
-    backbone : BackboneChoice
-    features : dict
-        The description of the features; ``images`` and ``settings`` of it are compared with today's.
-    aggregation : str
-    temperature : float
-    sections : dict
-        Settings that the backend was built from.
-    """
-
-    backend: str = ""
-    classes: tuple[str, ...]
-    images: ImageSettings
-    backbone: BackboneChoice
-    features: dict[str, Any]
-    aggregation: str = "mean"
-    temperature: float = 1.0
-    sections: dict[str, dict[str, Any]]
-
-    def __post_init__(self) -> None:
-        """Validate what is compared later."""
-        if not {"images", "settings"} <= set(self.features):
-            raise ValueError("features lacks images or settings")
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Source:
     """A backend of a run, built as the run built it."""
@@ -75,7 +42,7 @@ class _Source:
     run: Run
     name: str
     folder: Path
-    saved: SavedBackend
+    saved: SavedModel
     backend: Backend
     model: Model
 
@@ -123,14 +90,14 @@ def decide(
         )
     required = Requirement.of(precision, confidence, measure, all_categories)
     folder = opened.path / "models" / backend
-    saved = _read_saved(folder / "backend.json")
+    saved = read_model(folder)
     ruling = judge(
-        _predictions(opened.path / "predictions" / f"{backend}.parquet", measure),
+        _predictions(opened.file("predictions", backend), measure),
         saved.classes,
         required,
         ProductRule(saved.aggregation, saved.temperature),
     )
-    built = _build(backend, saved, str(folder / "backend.json"))
+    built = _build(backend, saved, str(folder / MODEL))
     # a network that was trained in the run lies beside its classifier
     trained = built.tuner is not None
     for name in (*CLASSIFIER, *(NETWORK if trained else ())):
@@ -158,15 +125,6 @@ def decide(
     return Decision(model=model, write=lambda saving: _write(source, saving))
 
 
-def _read_saved(path: Path) -> SavedBackend:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=SavedBackend)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing", "run the study again: the models of this run are not here") from None
-    except (OSError, ValueError, InputError) as error:  # msgspec's errors are ValueErrors
-        raise InputError(f"{path} cannot be read ({error})", _ELSEWHERE) from error
-
-
 def _predictions(path: Path, measure: str) -> pa.Table:
     wanted = {"role", "category", "predicted", "rejected", MEASURES[measure]}
     try:
@@ -176,7 +134,7 @@ def _predictions(path: Path, measure: str) -> pa.Table:
         raise InputError(f"{path} cannot be read ({reason})", _ELSEWHERE) from None
 
 
-def _build(name: str, saved: SavedBackend, where: str) -> Backend:
+def _build(name: str, saved: SavedModel, where: str) -> Backend:
     """Build the backend as the run did."""
     spec = find(split_name(name, BackboneChoice())[0])
     sections = {
@@ -185,10 +143,10 @@ def _build(name: str, saved: SavedBackend, where: str) -> Backend:
     return spec.build(sections, saved.backbone, cores())
 
 
-def _compare(saved: SavedBackend, features: FeatureExtractor, name: str) -> None:
+def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
     """Make sure that photos become the features that the run used."""
     now = json.loads(json.dumps({"images": saved.images.describe(), "settings": features.describe()}))
-    changed = differences({key: saved.features[key] for key in now}, now)
+    changed = differences({key: saved.features.get(key) for key in now}, now)
     if other := [key for key in changed if key.rpartition(".")[2] not in _SOFTWARE]:
         raise InputError(
             f"{name}: features would be computed in another way now than in the run ({', '.join(other)})",
