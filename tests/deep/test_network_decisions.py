@@ -61,7 +61,8 @@ def run(tmp_path_factory, cache):
             overrides = [parse_setting(text) for text in SETTINGS]
             study = read_study("default", [*overrides, (["backends"], names)])
             made[names[0]] = root / names[0]
-            run_study(study, None, made[names[0]], 1, Console(quiet=True), "shelfbench run test")
+            console, command = Console(quiet=True), "shelfbench run test"
+            run_study(study, data=None, out=made[names[0]], workers=1, console=console, command=command)
         return made[names[0]]
 
     return of

@@ -124,7 +124,8 @@ def run_shop(shop: Path, out: Path) -> Path:
     settings = ["hog.pixels=32", "hog.cells=8", "svm.C=[0.01]", "report.pictures=false", "split.min_products=10"]
     overrides = [parse_setting(text) for text in settings]
     study = read_study("default", [*overrides, (["dataset", "name"], str(shop)), (["backends"], ["hog-svm"])])
-    run_study(study, None, out, 1, Console(quiet=True), "shelfbench run test")
+    console = Console(quiet=True)
+    run_study(study, data=None, out=out, workers=1, console=console, command="shelfbench run test")
     return out
 
 

@@ -164,11 +164,11 @@ class Decision:
         return f"<Decision {self.backend}: {self.verdict}, threshold {threshold}>"
 
     def __str__(self) -> str:
-        """Say it to a person, in a few lines."""
+        """Tell a person, in a few lines."""
         found = self.ruling
         lines = [f"{found.verdict}: {self.backend}", f"  {found.reason}"]
         if found.threshold is not None and found.measure == "probability":
-            lines.append(f"  accepts from a confidence of {math.exp(found.threshold):.4f} on")
+            lines.append(f"  accepts products with a confidence of at least {math.exp(found.threshold):.4f}")
         if found.remedy:
             lines.append(f"  what would change it: {found.remedy}")
         if found.off:
@@ -177,7 +177,9 @@ class Decision:
         lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if not found.passed:
             if found.plain is not None:
-                lines.append(f"  not certified, the plain threshold of tune: {found.plain}")
+                lines.append(
+                    f"  at the threshold that keeps the precision on tune, which is not certified: {found.plain}"
+                )
             lines.append("  classify sends every product to review")
         return "\n".join(lines)
 

@@ -262,7 +262,10 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     plain = acceptance(tune.confidence, tune.correct, wanted)
     off: list[str] = []
     if not required.all_categories:
-        off = weak_categories(tune.confidence, tune.predicted, tune.correct, plain.threshold, wanted, level).tolist()
+        found = weak_categories(
+            tune.confidence, tune.predicted, tune.correct, plain.threshold, target=wanted, level=level
+        )
+        off = found.tolist()
     grid = coverage_grid(tune.without(off))
     certificate = certify(sure.without(off), sure.correct, grid, wanted, level)
     verdict, reason, remedy = _explained(certificate, len(off))
