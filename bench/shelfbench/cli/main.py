@@ -101,12 +101,18 @@ def decide(options: argparse.Namespace, console: Console) -> int:
 
 def classify(options: argparse.Namespace, console: Console) -> None:
     """Classify products by a decision."""
-    from shelfbench.decision.classifying import Output, classify_to, columns
+    from shelfbench.decision.classifying import columns
+    from shelfbench.decision.output import Output, classify_to
     from shelfbench.study.read import parse_setting
 
-    settings = columns({".".join(path): value for path, value in map(parse_setting, options.set)})
-    output = Output(options.out, options.format)
-    classify_to(output, options.decision, options.paths, settings, options.workers, console)
+    classify_to(
+        Output(options.out, options.format),
+        options.decision,
+        options.paths,
+        settings=columns({".".join(path): value for path, value in map(parse_setting, options.set)}),
+        workers=options.workers,
+        console=console,
+    )
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:

@@ -139,14 +139,14 @@ def check_place(out: Path) -> None:
         If a decision must not be written there.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out} is not a folder", "name a new one with --out")
+        raise InputError(f"{out} is not a folder", "name a new folder")
     if Path.cwd().is_relative_to(out.resolve()):  # it would be replaced under whoever is in it
-        raise InputError(f"{out} is the folder that you are in, or one above it", "name a new one with --out")
+        raise InputError(f"{out} is the folder that you are in, or one above it", "name a new folder")
     if (out.resolve().parent / DECISION).exists():
-        raise InputError(f"{out} lies in a decision, which may hold nothing else", "name a new one with --out")
+        raise InputError(f"{out} lies in a decision, which may hold nothing else", "name a new folder")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     if names and (DECISION not in names or names - set(LIMITS)):
-        raise InputError(f"{out} holds something other than a decision", "name a new folder with --out")
+        raise InputError(f"{out} holds something other than a decision", "name a new folder")
 
 
 def load_model(folder: Path, workers: int) -> Model:

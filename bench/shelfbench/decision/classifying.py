@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
 from shelfbench.data.ahead import in_background
 from shelfbench.data.images import decode_batch
-from shelfbench.data.sources.folder import METADATA
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import Product, products_of
-from shelfbench.decision.bundle import load_model
 from shelfbench.decision.model import Model
 from shelfbench.decision.record import DECISION
 from shelfbench.decision.rule import MEASURES
@@ -37,13 +30,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 REVIEW = "review"
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 # The most bytes of a batch, encoded or decoded.
 _BATCH_BYTES = 64 << 20
 # Seconds between two lines of progress.
 _SAY_EVERY = 15.0
-# Rows of a row group of Parquet.
-_GROUP = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +62,6 @@ class Row:
     confidence: float | None
     suggestion: str | None
     reason: str | None
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where the answers go.
-
-    Attributes
-    ----------
-    path : Path or None
-        File to write, whole or not at all; None for stdout.
-    kind : str or None
-        ``csv``, ``jsonl`` or ``parquet``; None takes the suffix of `path`, and CSV on stdout.
-    """
-
-    path: Path | None = None
-    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,48 +102,8 @@ def classify(
     """
     import pyarrow as pa
 
-    rows = _answers(model, paths, settings, console or Console(quiet=True))
-    return pa.Table.from_pylist([asdict(row) for part in rows for row in part], _schema()).to_pandas()
-
-
-def classify_to(
-    output: Output,
-    folder: Path,
-    paths: Sequence[Path],
-    settings: DatasetSettings,
-    workers: int,
-    console: Console,
-) -> None:
-    """Classify products by a decision on disk into a file or stdout, as one stream.
-
-    Parameters
-    ----------
-    output : Output
-    folder : Path
-        What `shelfbench decide` wrote; whatever it holds, it is treated as hostile.
-    paths : sequence of Path
-        See `shelfbench.data.stream.products_of`.
-    settings : DatasetSettings
-        Names of columns.
-    workers : int
-        Threads that decode, and processes of classical features.
-    console : Console
-
-    Raises
-    ------
-    InputError
-        If the decision, a path or the output is not what it must be.
-    """
-    out = output.path
-    kind = _kind(out, output.kind)
-    _check_place(out, folder, paths)
-    rows = _answers(load_model(folder, workers), paths, settings, console)
-    if out is None:
-        with storage_errors(Path("stdout")):
-            _WRITERS[kind](rows, sys.stdout)
-            sys.stdout.flush()
-    else:
-        write_whole(out, lambda aside: _write(kind, rows, aside))
+    rows = answers(model, paths, settings, console or Console(quiet=True))
+    return pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema()).to_pandas()
 
 
 def columns(settings: Mapping[str, object]) -> DatasetSettings:
@@ -197,43 +131,23 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     return build_section(DatasetSettings, table, "dataset", "classify")
 
 
-def _kind(out: Path | None, kind: str | None) -> str:
-    if out is None and kind == "parquet":
-        raise InputError("Parquet is not written to stdout", "name a file with --out")
-    if kind is not None:
-        return kind
-    if out is None:
-        return "csv"
-    if out.suffix not in FORMATS:
-        raise InputError(
-            f"{out}: the suffix {out.suffix!r} does not tell the format", "add --format csv, jsonl or parquet"
-        )
-    return FORMATS[out.suffix]
+def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[list[Row]]:
+    """Classify products as one stream, and log what decides and how far it is.
 
+    Parameters
+    ----------
+    model : Model
+    paths : sequence of Path
+        See `shelfbench.data.stream.products_of`.
+    settings : DatasetSettings
+        Names of columns.
+    console : Console
 
-def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
-    """Refuse an output that would take the place of an input, be read as one, or spoil the decision."""
-    if out is None:
-        if sys.stdout is None:
-            raise InputError("stdout is closed", "name a file with --out")
-        # products are called as their files are, in any language
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")
-        return
-    if out.is_symlink() or (out.exists() and not out.is_file()):
-        raise InputError(f"{out} is not a regular file", "name a new one, or leave out --out to write to stdout")
-    place = out.resolve()
-    if place.parent == folder.resolve():
-        raise InputError(f"{out} lies in the decision, which may hold nothing else", "write it elsewhere")
-    if place in [path.resolve() for path in paths]:
-        raise InputError(f"{out} is one of the inputs", "name another file with --out")
-    for path in paths:
-        if path.resolve() in place.parents and (place.suffix not in (".csv", ".jsonl") or place.name in METADATA):
-            raise InputError(f"{out} would be read as an input, since it lies in {path}", "write it elsewhere")
-
-
-def _answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[list[Row]]:
-    """Rows of a few products at a time; says what decides, and how far it is."""
+    Yields
+    ------
+    list of Row
+        The answers for a few products, in their order.
+    """
     ruling = model.ruling
     digest = f"{model.files[DECISION][:16]} " if model.files else ""
     console.log(f"decision {digest}on {model.spec.backend}: {ruling.verdict}")
@@ -246,10 +160,19 @@ def _answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, con
     progress.say()
 
 
+def schema() -> pa.Schema:
+    """Give the columns of `Row` as Arrow's types."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [(field.name, pa.float64() if field.name == "confidence" else pa.string()) for field in fields(Row)]
+    )
+
+
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
-    """Rows of a few products at a time, and how many photos these have."""
+    """Classify a few products at a time; give their rows and how many photos they have."""
     batch, pixels = model.features.batch, model.spec.pixels
-    # whole batches of the network, which fills up what is left of one
+    # whole batches of the network, which pads the last one
     size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
     with closing(in_background(_batches(products, size, pixels, model.spec.fit, workers))) as batches:
         for part in batches:
@@ -259,7 +182,7 @@ def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[t
 def _batches(
     products: Iterable[Product], size: int, pixels: int, fit: str, workers: int
 ) -> Generator[_Batch, None, None]:
-    """Cut products into batches of at most `size` photos, where no product has more, and decode them."""
+    """Cut products into batches of at most `size` photos, unless one product has more, and decode them."""
     with ThreadPoolExecutor(workers) as pool:
         held: list[Product] = []
         photos = weight = 0
@@ -357,49 +280,3 @@ class _Progress:
             f"({self._photos / max(seconds, 1e-9):,.1f} photos/s): {self._accepted:,} accepted, "
             f"{self._products - self._accepted:,} to {REVIEW}"
         )
-
-
-def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
-    if kind == "parquet":
-        _write_parquet(rows, path)
-        return
-    with open(path, "w", encoding="utf-8", newline="") as handle:
-        _WRITERS[kind](rows, handle)
-
-
-def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
-    writer.writerow([field.name for field in fields(Row)])
-    for part in rows:
-        writer.writerows(astuple(row) for row in part)
-
-
-def _write_jsonl(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    for part in rows:
-        handle.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in part)
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(
-        [(field.name, pa.float64() if field.name == "confidence" else pa.string()) for field in fields(Row)]
-    )
-
-
-def _write_parquet(rows: Iterator[list[Row]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = _schema()
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        held: list[dict[str, Any]] = []
-        for part in rows:
-            held += map(asdict, part)
-            if len(held) >= _GROUP:
-                writer.write_table(pa.Table.from_pylist(held, schema))
-                held = []
-        writer.write_table(pa.Table.from_pylist(held, schema))
-
-
-_WRITERS: dict[str, Callable[[Iterator[list[Row]], IO[str]], None]] = {"csv": _write_csv, "jsonl": _write_jsonl}

@@ -161,7 +161,7 @@ def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
 def _write(source: _Source, saving: Saving) -> str:
     """Write the folder of a decision."""
     if saving.onnx and source.backend.export_onnx is None:
-        raise InputError(f"{source.name} has no network that ONNX can hold", "leave out --onnx")
+        raise InputError(f"{source.name} has no network that ONNX can hold", "save it without ONNX")
     saving.console.log(f"writing {saving.out}")
     return write_decision(
         saving.out,

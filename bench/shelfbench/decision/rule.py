@@ -97,7 +97,9 @@ class Requirement:
         try:
             level = float(confidence)
         except (ValueError, TypeError, OverflowError):
-            raise InputError(f"{str(confidence)[:20]!r} is not a number", "for example --confidence 0.95") from None
+            raise InputError(
+                f"{str(confidence)[:20]!r} is not a number", "give a number between 0 and 1, like 0.95"
+            ) from None
         if not 0 < target < 1 or not 0 < level < 1:
             raise InputError(
                 f"precision {precision} at a confidence of {confidence} cannot be certified",
@@ -254,7 +256,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     """
     wanted, level = required.target, required.level
     if required.measure == "margin" and len(categories) == 1:
-        raise InputError("a single category has no margin", "choose --measure probability")
+        raise InputError("a single category has no margin", "choose the measure probability")
     confidence = confidence_of(predictions, MEASURES[required.measure])
     parts = {role: _products_of(predictions, role, confidence) for role in ("tune", "certify", "test")}
     tune, sure = parts["tune"], parts["certify"]
@@ -347,18 +349,18 @@ def _explained(found: Certificate, off: int) -> tuple[Verdict, str, str]:
             Verdict.FAIL,
             f"no threshold that {found.total:,} labelled products can test reaches a precision of {target}: even the "
             "upper bounds lie below it",
-            "a better classifier, or a lower --precision; more labels alone would not be enough",
+            "a better classifier, or a lower required precision; more labels alone would not be enough",
         )
     if found.missing is None:
         return (
             Verdict.INCONCLUSIVE,
             f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it "
             "out; they do not show how many more would be enough",
-            "a better classifier, or a lower --precision",
+            "a better classifier, or a lower required precision",
         )
     return (
         Verdict.INCONCLUSIVE,
         f"{found.total:,} labelled products are too few to certify {target} with probability {level}",
         f"about {found.missing:,} more labelled products to certify on, if their precision stays as observed; or a "
-        "better classifier, or a lower --precision",
+        "better classifier, or a lower required precision",
     )
