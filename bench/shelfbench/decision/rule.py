@@ -1,7 +1,7 @@
 """The ruling on a classifier: may it be deployed, from which confidence on, and for which categories?
 
 Only `tune` chooses (the grid of thresholds, the categories to switch off) and only `certify` certifies; test results
-are shown for reference only (SPEC section 7).
+are shown for reference only (docs/papers.md, "Certifying a threshold").
 """
 
 from __future__ import annotations
