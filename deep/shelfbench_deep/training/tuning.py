@@ -20,7 +20,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.locking import locked
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_parquet
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import BackboneChoice, Tuned, TuningData
 
 from shelfbench_deep.engines.versions import framework
@@ -320,9 +320,7 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, row
     decoded = decoded_ahead(
         data.images,
         (data.train[part] for part in parts),
-        blueprint.pixels,
-        data.fit,
-        data.workers,
+        Decoding(blueprint.pixels, data.fit, data.workers),
         then=lambda _, images, reasons: (blueprint.preprocess(images.astype(np.float32)), reasons),
     )
     filled = np.zeros((64, blueprint.pixels, blueprint.pixels, 3), np.float32)
