@@ -17,7 +17,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.record import write_parquet
 from shelfbench.runs.scoring import readable_rows
 
-from shelfbench_deep.experiments.multilabel_head import MultilabelHead, MultilabelSettings, Part, score
+from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.training.recipes import RECIPES
@@ -158,9 +158,9 @@ def _failed(experiment: Experiment, name: str, error: ShelfbenchError) -> Shelfb
     return type(error)(f"{name}: {error.message}", error.remedy)
 
 
-def _part(features: Features, images: slice, task: Task) -> Part:
+def _part(features: Features, images: slice, task: Task) -> LabelledImages:
     rows, readable = readable_rows(features, images)
-    return Part(rows, readable, task.targets[images])
+    return LabelledImages(rows, readable, task.targets[images])
 
 
 def report(directory: Path, console: Console) -> str:
