@@ -104,7 +104,7 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
         raise RunError(f"its scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
     with np.errstate(invalid="ignore"):  # of rows of -inf
         total = log_normaliser(scores, 1.0)
-    wrong = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
+    wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
     if not wrong.any():
         return scores
     if (nan := np.isnan(scores).any(axis=1)).any():
