@@ -41,7 +41,13 @@ def compare_backends(
 def _contestant(name: str, products: Evaluated, target: str) -> Contestant:
     test, tune = products.where(products.split == "test"), products.where(products.role == "tune")
     threshold = acceptance(tune.confidence, tune.correct, target).threshold if len(tune.truth) else float("nan")
-    return Contestant(name, test.product_id, test.confidence, test.correct, threshold)
+    return Contestant(
+        name=name,
+        product_id=test.product_id,
+        confidence=test.confidence,
+        correct=test.correct,
+        threshold=threshold,
+    )
 
 
 def compared(data: RunData) -> tuple[Comparison, ...]:

@@ -56,7 +56,7 @@ def write_profiles(directory: Path, console: Console) -> str:
 def _record(directory: Path) -> dict[str, Any]:
     path = directory / "run.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no run directory (it has no run.json)", "name the --out of a run")
+        raise InputError(f"{directory} is not a run directory (it has no run.json)", "name the --out of a run")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         variants, trainings = record["study"]["variants"], record["backends"]

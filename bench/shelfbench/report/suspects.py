@@ -132,13 +132,13 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
     held, starts = np.unique(owner[order], return_index=True)
     products = known.iloc[held].reset_index(drop=True)
     scores = HeldOutScores(
-        starts,
-        products["label"].to_numpy(np.int64),
-        len(keys),
-        row[kept],
-        entry_code[kept].astype(np.int64),
-        probability[kept],
-        rest[order],
+        starts=starts,
+        labels=products["label"].to_numpy(np.int64),
+        classes=len(keys),
+        row=row[kept],
+        code=entry_code[kept].astype(np.int64),
+        probability=probability[kept],
+        rest=rest[order],
     )
     return products, scores, keys
 
