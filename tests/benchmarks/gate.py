@@ -3,11 +3,11 @@
     python -m tests.benchmarks.gate [--base REV] [--slow-down SHARE] [--row TEXT]
 
 The base commit is checked out beside the working tree. Each row of `rows.py` runs in two processes, one for each side,
-which are timed in turn; a row fails where the whole interval of the paired ratio says slower by more than 10%, twice, the
-second time in new processes. Numbers go to ``benchmarks/gate.csv``.
+which are timed in turn; a row fails where the whole interval of the paired ratio says slower by more than 10%, twice,
+the second time in new processes. Numbers go to ``benchmarks/gate.csv``.
 
-Exit codes: 0 nothing is slower; 1 a row is slower, or fails on the working tree; 2 wrong input; 3 nothing is slower, but
-a row could not be compared, because the base lacks it.
+Exit codes: 0 nothing is slower; 1 a row is slower, or fails on the working tree; 2 wrong input; 3 nothing is slower,
+but a row could not be compared, because the base lacks it.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 `gate.py` runs one such process for the working tree and one for the base commit, by the same rows: only what `found`
 names is taken from the side that is measured. `FOLDER` is the process' own, `SIDE` the root of the checkout, and
-`SLOW_DOWN` the share of its own time by which it is made slower. The process reads numbers of repetitions from stdin and
-answers each with seconds.
+`SLOW_DOWN` the share of its own time by which it is made slower. The process reads numbers of repetitions from stdin
+and answers each with seconds.
 """
 
 from __future__ import annotations

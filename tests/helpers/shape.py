@@ -4,10 +4,10 @@
 
 prints a line for each violation, and exits with 1 where there is one:
 
-- no function takes more than six parameters, but for the public ones of `FIXED`, whose signature users rely on, and tests,
-  whose parameters are fixtures;
-- no call hands over six or more arguments by position. The generator, which draws with coordinates, is exempt, and so are
-  tests, and functions that take any number (`VARIADIC`);
+- no function takes more than six parameters, except the public ones of `FIXED`, whose signature users rely on, and
+  tests, whose parameters are fixtures;
+- no call passes six or more arguments by position. The generator, which draws with coordinates, is exempt, and so are
+  tests, and functions that take any number of arguments (`VARIADIC`);
 - dataclasses of five or more fields take them by name (``kw_only``);
 - no file has more than 400 lines.
 """
