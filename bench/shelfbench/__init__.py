@@ -1,3 +1,3 @@
 """The harness of shelfbench: it knows no network and no classifier by name."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -19,8 +19,8 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
 from shelfbench.report.build import build_report, report_again
-from shelfbench.report.choice import choose
 from shelfbench.report.page import write_page
+from shelfbench.runs.choice import choose
 
 from tests.helpers.synthetic_run import make_run
 

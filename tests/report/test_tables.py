@@ -15,9 +15,11 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid, duration, seconds, share
 from shelfbench.report.build import build_report
 from shelfbench.report.claims import load_claims, table4_claim
-from shelfbench.report.table4 import COLUMNS, render_table4
-from shelfbench.report.tables import targets_of, write_forms, write_tables
-from shelfbench.runs.directory import open_run, read_images, read_predictions
+from shelfbench.report.table4 import render_table4
+from shelfbench.report.tables import write_forms, write_tables
+from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.frames import TABLE4_COLUMNS, targets_of
+from shelfbench.runs.reading import read_images
 
 QUIET = Console(quiet=True)
 
@@ -47,7 +49,7 @@ def metric(run, backend, split, level, name):
 
 def test_table4_has_the_columns_and_rows_that_others_rely_on(finished_run):
     table = pd.read_csv(finished_run / "tables" / "table4.csv")
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == TABLE4_COLUMNS
     assert len(table) == 5 * 3
     assert (table["precision_low"] <= table["precision"]).all()
     assert (table["precision"] <= table["precision_high"]).all()
@@ -103,12 +105,12 @@ def test_numbers_per_image_equal_a_plain_count_over_the_scores(finished_run):
 def test_scores_are_read_the_same_in_any_order_and_as_plain_strings(small_run):
     run = open_run(small_run)
     keys = read_predictions(run, "hog-svm").keys
-    before = read_images(run, "hog-svm", keys)
+    before = read_images(run.path, "hog-svm", keys)
     path = small_run / "scores" / "hog-svm.parquet"
     table = pq.read_table(path)
     names, values = table["categories"].to_pylist(), table["log_probabilities"].to_pylist()
     rewrite(path, categories=[row[::-1] for row in names], log_probabilities=[row[::-1] for row in values])
-    after = read_images(run, "hog-svm", keys)
+    after = read_images(run.path, "hog-svm", keys)
     for name in ("truth", "predicted", "confidence", "rank"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
 
@@ -296,7 +298,7 @@ def test_predictions_that_lack_a_product_are_refused(small_run):
 
 
 def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
-    with pytest.raises(InputError, match="no run directory"):
+    with pytest.raises(InputError, match="not a run directory"):
         build_report(tmp_path / "nowhere", None, QUIET)
     for path in (small_run / "predictions").iterdir():
         path.unlink()

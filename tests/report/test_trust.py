@@ -13,8 +13,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.report.aggregated import aggregation_rows
 from shelfbench.report.build import build_report
 from shelfbench.report.certified import read_certified
-from shelfbench.report.choice import choose
 from shelfbench.report.trust import write_trust
+from shelfbench.runs.choice import choose
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval

@@ -216,7 +216,7 @@ def test_the_unreadable_stay_on_record(shop, tmp_path):
 
 
 def test_one_run_at_a_time_in_a_directory(shop, tmp_path):
-    from shelfbench.runs.record import locked
+    from shelfbench.runs.recorder import locked
 
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is working"):

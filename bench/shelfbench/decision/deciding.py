@@ -23,7 +23,7 @@ from shelfbench.decision.bundle import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, Reci
 from shelfbench.decision.rule import MEASURES, Decision, Evidence, decide
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor, find, split_name
 from shelfbench.runs.directory import Run, open_run
-from shelfbench.runs.record import differences
+from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
 
 # Settings of features that name software: another version computes almost the same.
@@ -110,7 +110,7 @@ def decide_run(
     model = directory / "models" / name
     saved = _saved(model)
     decision = decide(
-        _predictions(run.predictions(name), wanted.measure),
+        _predictions(run.file("predictions", name), wanted.measure),
         saved["classes"],
         wanted.precision,
         wanted.confidence,

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, share
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels, reading
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.settings import AGGREGATIONS
 

@@ -14,7 +14,6 @@ from shelfbench.base.errors import InputError
 from shelfbench.plugins.experiment import find_experiment
 from shelfbench.report.categories import write_categories
 from shelfbench.report.certified import read_certified
-from shelfbench.report.choice import choose
 from shelfbench.report.comparison import compare_run, held_out, write_comparison
 from shelfbench.report.doubts import write_doubts
 from shelfbench.report.errors import Photograph, write_errors
@@ -23,6 +22,7 @@ from shelfbench.report.page import write_page
 from shelfbench.report.table4 import render_table4
 from shelfbench.report.tables import write_tables
 from shelfbench.report.trust import write_trust
+from shelfbench.runs.choice import choose
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.metrics import REQUIRED
 
@@ -89,7 +89,7 @@ def report_again(run_dir: Path, console: Console) -> str:
     """
     path = run_dir / "run.json"
     if not path.is_file():
-        raise InputError(f"{run_dir} is no run directory (it has no run.json)", "name the --out of a run")
+        raise InputError(f"{run_dir} is not a run directory (it has no run.json)", "name the --out of a run")
     try:
         experiment = json.loads(path.read_text(encoding="utf-8"))["study"].get("experiment", "")
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from shelfbench.base.grid import Grid, count, share
 from shelfbench.report.figures import STYLE, save_figure
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Evaluated, Run, labels
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.temperature import BINS, Reliability, reliability
 
 

@@ -15,7 +15,8 @@ from shelfbench.base.grid import Grid, count, interval, share
 from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.figures import STYLE, marks, save_figure
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Evaluated, Run, labels
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.categories import CategoryCurve, CategoryPrecision, category_precision, cumulate, halves
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
@@ -47,7 +48,7 @@ def write_categories(run: Run, products: Mapping[str, Evaluated], chosen: str, s
     products : mapping of str to Evaluated
         Products of every backend, at least those of `tune` and test.
     chosen : str
-        The backend that Markdown and LaTeX speak of (`shelfbench.report.choice`); the CSV files hold all.
+        The backend that Markdown and LaTeX speak of (`shelfbench.runs.choice`); the CSV files hold all.
     seed : int
         Cuts `tune` in two.
     """

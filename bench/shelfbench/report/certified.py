@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,132 +10,9 @@ import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, asked, interval, share
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Evaluated, Run, labels
-from shelfbench.verdict.certify import Certificate, certify, coverage_grid
+from shelfbench.runs.directory import Run, labels
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
-from shelfbench.verdict.intervals import exact_interval
-from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target, oracle_bound
-
-
-def certified_rows(
-    backend: str, products: Evaluated, targets: Sequence[Fraction], level: float, measures: Sequence[str]
-) -> list[dict[str, Any]]:
-    """One row a measure and target.
-
-    Parameters
-    ----------
-    backend : str
-    products : Evaluated
-    targets : sequence of Fraction
-    level : float
-        Probability with which a certified threshold keeps its precision.
-    measures : sequence of str
-        Of `shelfbench.verdict.confidence.MEASURES`; one that the predictions lack is left out.
-
-    Returns
-    -------
-    list of dict
-        With the columns of ``certified.csv``.
-    """
-    parts = {role: products.where(products.role == role) for role in ("tune", "certify", "test")}
-    rows = []
-    for measure in measures:
-        if measure not in products.measures:
-            continue
-        tune, labelled, test = (parts[role].by(measure) for role in ("tune", "certify", "test"))
-        for target in targets:
-            row = {"backend": backend, "measure": measure, "target": float(target), "level": level}
-            row |= {f"{role}_products": len(part.truth) for role, part in parts.items()}
-            row |= _plain(tune, test, target)
-            row |= _certified(_certificate(tune, labelled, target, level), test)
-            rows.append(row)
-    return rows
-
-
-def _plain(tune: Evaluated, test: Evaluated, target: Fraction) -> dict[str, Any]:
-    """Thresholds without a promise: fitted on what they are measured on, or on tune."""
-    row: dict[str, Any] = {
-        "plain_acceptance_tune": np.nan,
-        "plain_acceptance_test": np.nan,
-        "oracle_bound_test": np.nan,
-        "tuned_threshold": np.nan,
-    }
-    if len(test.truth):
-        row["plain_acceptance_test"] = acceptance(test.confidence, test.correct, target).acceptance
-        row["oracle_bound_test"] = oracle_bound(int(test.correct.sum()), len(test.truth), target)
-    if len(tune.truth):
-        found = acceptance(tune.confidence, tune.correct, target)
-        row |= {"plain_acceptance_tune": found.acceptance, "tuned_threshold": found.threshold}
-    return row | _on_test("tuned", row["tuned_threshold"], test)
-
-
-def _on_test(kind: str, threshold: float, test: Evaluated) -> dict[str, Any]:
-    """What a threshold that was fixed elsewhere gives on test, with exact intervals."""
-    total = len(test.truth)
-    # a comparison with NaN (no threshold) accepts nothing
-    taken = (test.confidence >= threshold) & (test.confidence > -np.inf)
-    accepted, right = int(taken.sum()), int(test.correct[taken].sum())
-    row: dict[str, Any] = {f"{kind}_accepted_test": accepted, f"{kind}_right_test": right}
-    for name, hits, count in (("acceptance", accepted, total), ("precision", right, accepted)):
-        known = count > 0 and not np.isnan(threshold)
-        low, high = map(float, exact_interval(hits, count) if known else (np.nan, np.nan))
-        row |= {
-            f"{kind}_{name}_test": hits / count if known else np.nan,
-            f"{kind}_{name}_test_low": low,
-            f"{kind}_{name}_test_high": high,
-        }
-    return row
-
-
-def _certificate(tune: Evaluated, labelled: Evaluated, target: Fraction, level: float) -> Certificate | None:
-    """The grid from tune, the walk on certify; None where there is nothing to walk on, or nothing may be wrong."""
-    if not len(tune.truth) or not len(labelled.truth) or target == 1:
-        return None
-    return certify(labelled.confidence, labelled.correct, coverage_grid(tune.confidence), target, level)
-
-
-def _certified(found: Certificate | None, test: Evaluated) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "certified": found is not None and found.certified,
-        "certified_threshold": np.nan,
-        "certified_accepted": 0,
-        "certified_right": 0,
-        "certified_acceptance": np.nan,
-        "certified_acceptance_low": np.nan,
-        "certified_acceptance_high": np.nan,
-    }
-    if found is not None and found.certified:
-        row |= {
-            "certified_threshold": found.threshold,
-            "certified_accepted": found.accepted,
-            "certified_right": found.correct,
-            "certified_acceptance": found.acceptance,
-            "certified_acceptance_low": found.acceptance_low,
-            "certified_acceptance_high": found.acceptance_high,
-        }
-    return (
-        row
-        | _on_test("certified", row["certified_threshold"], test)
-        | {"more_labels": _more(found), "why": _why(found)}
-    )
-
-
-def _more(found: Certificate | None) -> float:
-    """Further labelled products that would do; NaN where that is not known or not the cure."""
-    return float(found.missing) if found is not None and found.missing is not None else np.nan
-
-
-def _why(found: Certificate | None) -> str:
-    """Why nothing is promised, and what would change that; empty where something is."""
-    if found is None:
-        return "not certifiable: there are no products to certify on, or the target allows no error"
-    if found.certified:
-        return ""
-    if found.missing is not None:
-        return f"not certifiable: about {found.missing:,} more labelled products would do"
-    if found.hopeless:
-        return "not certifiable: the precision is below the target at every threshold that can be tested"
-    return "not certifiable: the labelled products do not tell how many more would do"
+from shelfbench.verdict.metrics import REQUIRED, exact_target
 
 
 def write_certified(run: Run, rows: list[dict[str, Any]]) -> None:

@@ -14,7 +14,8 @@ import pandas as pd
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import BackendLabel, Evaluated, Run, labels, open_run, read_predictions
+from shelfbench.runs.directory import Run, labels, open_run, read_predictions
+from shelfbench.runs.reading import BackendLabel, Evaluated
 from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
@@ -44,7 +45,13 @@ def compare_backends(
 def _contestant(name: str, products: Evaluated, target: str) -> Contestant:
     test, tune = products.where(products.split == "test"), products.where(products.role == "tune")
     threshold = acceptance(tune.confidence, tune.correct, target).threshold if len(tune.truth) else float("nan")
-    return Contestant(name, test.product_id, test.confidence, test.correct, threshold)
+    return Contestant(
+        name=name,
+        product_id=test.product_id,
+        confidence=test.confidence,
+        correct=test.correct,
+        threshold=threshold,
+    )
 
 
 def compare_run(products: Mapping[str, Evaluated], seed: int = 0) -> tuple[Comparison, ...]:

@@ -20,7 +20,7 @@ def write_doubts(run_dir: Path | Run, chosen: str | None) -> None:
     run_dir : Path or Run
         A run directory with predictions.
     chosen : str or None
-        The backend whose scores name suspected wrong labels (`shelfbench.report.choice`).
+        The backend whose scores name suspected wrong labels (`shelfbench.runs.choice`).
 
     Raises
     ------

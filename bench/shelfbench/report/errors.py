@@ -17,7 +17,8 @@ from shelfbench.base.storage import write_json, write_whole
 from shelfbench.report.claims import load_claims
 from shelfbench.report.figures import STYLE, save_figure
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Evaluated, Run, labels
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.typology import by_group, confusions, surest_errors
 
 Photograph = Callable[[Any], Image.Image | None]
@@ -40,7 +41,7 @@ def write_errors(
     products : mapping of str to Evaluated
         Products of every backend, at least those of test.
     chosen : str
-        The backend that Markdown, LaTeX and Figure 6 speak of (`shelfbench.report.choice`); the CSV files hold all.
+        The backend that Markdown, LaTeX and Figure 6 speak of (`shelfbench.runs.choice`); the CSV files hold all.
     photograph : callable, optional
         Photos of products. Without it an earlier Figure 6 and its thumbnails stay.
     """

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench.runs.directory import Evaluated, Run, labels, read_predictions
+from shelfbench.runs.directory import Run, labels, read_predictions
+from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.certify import certified_thresholds, coverage_grid
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,43 +21,14 @@ from PIL import Image
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import write_whole
 from shelfbench.report.claims import load_claims
-from shelfbench.runs.directory import Run, labels, open_run, read_history, read_predictions
+from shelfbench.report.render import save_figure
+from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, STYLE, marks, plain
+from shelfbench.runs.directory import Run, labels, open_run, read_predictions
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
-# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
-_LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-_INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
 _POINTS = 600  # corners of a curve that a figure can show
 _EPOCHS = 8  # marks of one training in Figure 2
-STYLE: Any = {
-    "svg.hashsalt": "shelfbench",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.titlepad": 12,
-    "axes.labelsize": 9.5,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.9,
-}
 
 
 @dataclass(frozen=True)
@@ -101,30 +71,6 @@ def write_figures(
                 bar.update(1)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
-
-    def write(aside: Path) -> None:
-        svg = aside.suffix == ".svg"
-        metadata = {"Date": None, "Creator": "shelfbench"} if svg else {"Software": "shelfbench"}
-        with warnings.catch_warnings():
-            # a category's name may be in a script that the font lacks: boxes are drawn in its place
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(aside, dpi=150, metadata=metadata)
-
-    for suffix in (".png", ".svg"):
-        write_whole(path.with_name(path.name + suffix), write)
-
-
-def marks(number: int) -> dict[str, Any]:
-    """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
-    return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "linestyle": _LINES[number % len(_LINES)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-    }
-
-
 def _gallery(pictures: Sequence[Picture]) -> Figure:
     """Random photos of products, with their categories (C, Fig. 1)."""
     # the fewest empty places, then the most across
@@ -139,7 +85,7 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
         image.thumbnail((256, 256))
         axes.imshow(np.asarray(image))
         axes.set_title(
-            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=_MUTED
+            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=MUTED
         )
     return figure
 
@@ -158,11 +104,9 @@ def _learning_rates(run: Run) -> Figure:
         if "recipe" in claim.value:
             recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
     names = labels(run, run.backends)
-    histories = {names[name].short: history for name, history in read_history(run).items()}
+    histories = {names[name].short: history for name, history in run.history().items()}
     # backends on one fine-tuned network share its training
-    histories |= {
-        f"{names[name].feature}, fine-tuning": history for name, history in read_history(run, "tuning").items()
-    }
+    histories |= {f"{names[name].feature}, fine-tuning": history for name, history in run.history("tuning").items()}
     histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
     updates = np.geomspace(1, last, 400)
@@ -171,8 +115,8 @@ def _learning_rates(run: Run) -> Figure:
         axes.plot(
             updates,
             rate,
-            color=_COLOURS[number],
-            linestyle=_LINES[number],
+            color=COLOURS[number],
+            linestyle=LINES[number],
             zorder=2,
             label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
             f"batch {recipe['batch']} (C, Eq. 3)",
@@ -186,10 +130,10 @@ def _learning_rates(run: Run) -> Figure:
             shown["step"],
             shown["lr"],
             linestyle="none",
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=MARKERS[number % len(MARKERS)],
             markersize=13 - 3.5 * (number % 4),
             markerfacecolor="none",
-            markeredgecolor=_INK,
+            markeredgecolor=INK,
             markeredgewidth=0.9,
             zorder=3,
             label=f"{label}, used here",
@@ -205,11 +149,6 @@ def _learning_rates(run: Run) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.legend(loc="center left", fontsize=8, bbox_to_anchor=(1.01, 0.5), labelspacing=0.9)
     return figure
-
-
-def plain(value: float, _: object = None) -> str:
-    """A tick without powers of ten."""
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _power(value: float) -> str:
@@ -259,7 +198,7 @@ def _acceptance_against_precision(run: Run) -> Figure:
         drawn.append((reached, handle))
     if not drawn:
         raise InputError(f"{run.path} has no test products", "a split needs a test part")
-    axes.axvline(required, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.axvline(required, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
     _paper_points(axes)
     axes.set(
@@ -303,7 +242,7 @@ def _paper_points(axes: Axes) -> None:
             *place,
             marker="*",
             markersize=13,
-            color=_PAPER,
+            color=PAPER_RED,
             linestyle="none",
             markeredgecolor="white",
             markeredgewidth=0.8,
@@ -316,7 +255,7 @@ def _paper_points(axes: Axes) -> None:
             xytext=(offset, -3),
             textcoords="offset points",
             fontsize=7.5,
-            color=_PAPER,
+            color=PAPER_RED,
             ha=side,
             va="top",
             zorder=6,
@@ -375,7 +314,7 @@ def _cost(run: Run) -> Figure | None:
         ends,
         np.append(heights, heights[-1:]),
         where="post",
-        color=_MUTED,
+        color=MUTED,
         linewidth=1.2,
         linestyle=(0, (4, 2)),
         zorder=2,

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
-from shelfbench.runs.directory import DELETE, Evaluated, Run, labels, reading
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import DELETE, Evaluated, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.noise import against_truth, ceiling, true_precision
 

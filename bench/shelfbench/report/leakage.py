@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, count, share
-from shelfbench.runs.directory import Evaluated, Run, labels, reading
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import Evaluated, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 
 COLUMNS = (

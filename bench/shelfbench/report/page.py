@@ -15,14 +15,15 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent
 from shelfbench.base.storage import write_text
 from shelfbench.report.certified import read_certified
-from shelfbench.report.choice import Choice, choose
 from shelfbench.report.claims import paper_note
 from shelfbench.report.elements import details, document, encoded, flat, pairs, picture, section, status, text
 from shelfbench.report.explorer import explorer_data, explorer_html
 from shelfbench.report.ledger import claims_grid, findings
 from shelfbench.report.table4 import table4_grid
-from shelfbench.report.tables import deciles_grid, metrics_grid, table1_grid, table2_grid, targets_of
+from shelfbench.report.tables import deciles_grid, metrics_grid, table1_grid, table2_grid
+from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.frames import targets_of
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
 

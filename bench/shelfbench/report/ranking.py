@@ -199,7 +199,7 @@ def _curves(directory: Path, names: dict[str, Any]) -> Figure:
 def _record(directory: Path) -> dict[str, Any]:
     path = directory / "run.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no run directory (it has no run.json)", "name the --out of a run")
+        raise InputError(f"{directory} is not a run directory (it has no run.json)", "name the --out of a run")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(entry["status"], str) for entry in record["backends"].values()):

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from shelfbench.base.grid import Grid, count, share
 from shelfbench.report.label_noise import read_truth
 from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, category_codes, labels, reading
+from shelfbench.runs.directory import Run, labels
+from shelfbench.runs.reading import category_codes, reading
 from shelfbench.verdict.suspects import HeldOutScores, suspect_labels
 
 LISTED, SHOWN = 1000, 25
@@ -96,7 +97,7 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
     InputError
         If a file is missing or damaged.
     """
-    path = run.predictions(backend)
+    path = run.file("predictions", backend)
     with reading(path):
         frame = pq.read_table(path, columns=["product_id", "split", "role", "category"]).to_pandas()
     keys = np.array(sorted(frame.loc[frame["split"] == "train", "category"].unique()), object)
@@ -126,13 +127,13 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
     held, starts = np.unique(owner[order], return_index=True)
     products = known.iloc[held].reset_index(drop=True)
     scores = HeldOutScores(
-        starts,
-        products["label"].to_numpy(np.int64),
-        len(keys),
-        row[kept],
-        entry_code[kept].astype(np.int64),
-        probability[kept],
-        rest[order],
+        starts=starts,
+        labels=products["label"].to_numpy(np.int64),
+        classes=len(keys),
+        row=row[kept],
+        code=entry_code[kept].astype(np.int64),
+        probability=probability[kept],
+        rest=rest[order],
     )
     return products, scores, keys
 

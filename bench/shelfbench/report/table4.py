@@ -10,20 +10,8 @@ import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, interval, seconds, share
 from shelfbench.report.claims import paper_note, table4_claim
-from shelfbench.runs.directory import labels
+from shelfbench.runs.reading import label_backends
 
-COLUMNS = (
-    "backend",
-    "split",
-    "precision",
-    "precision_low",
-    "precision_high",
-    "acceptance_90",
-    "acceptance_90_low",
-    "acceptance_90_high",
-    "seconds",
-    "cached",
-)
 _WIDTH = 110
 _CACHED_NOTE = (
     "† with features that an earlier backend or run had computed: their part of the seconds is what they cost then."
@@ -80,7 +68,7 @@ def table4_grid(table: pd.DataFrame, record: dict[str, Any]) -> Grid:
     """Table 4 in the paper's layout, with the paper's own numbers beside ours."""
     by_backend = _by_backend(table)
     backends, numbers, best = _numbers(table)
-    names = labels(record, tuple(backends))
+    names = label_backends(record, tuple(backends))
     rows, cached = [], False
     for row, backend in enumerate(backends):
         label, test = names[backend], by_backend[backend].get("test")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,13 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid, count, share
-from shelfbench.base.storage import LineFeeds, write_text, write_whole
 from shelfbench.report.claims import load_claims
-from shelfbench.report.table4 import COLUMNS, table4_grid
-from shelfbench.runs.directory import (
-    SPLITS,
-    Evaluated,
-    Run,
-    labels,
-    open_run,
-    read_costs,
-    read_images,
-    read_predictions,
-)
-from shelfbench.verdict.intervals import bootstrap_intervals
-from shelfbench.verdict.metrics import REQUIRED, Summary, exact_target, precision_by_decile, summarise
+from shelfbench.report.render import write_forms
+from shelfbench.report.table4 import table4_grid
+from shelfbench.runs.directory import Run, labels, open_run
+from shelfbench.runs.frames import suffix
+from shelfbench.runs.reading import SPLITS
+from shelfbench.verdict.metrics import REQUIRED, exact_target
 
 
 def write_tables(
@@ -57,74 +47,19 @@ def write_tables(
     console = console or Console(quiet=True)
     run = open_run(run_dir)
     wanted = sorted({exact_target(target) for target in (REQUIRED, *targets)})
-    costs = read_costs(run)
-    cells, metrics, deciles = [], [], []
-    with console.progress(len(run.backends) * len(SPLITS), "intervals", "splits") as bar:
-        for backend in run.backends:
-            products = read_predictions(run, backend)
-            images = read_images(run, backend, products.keys)
-            with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap lets go of the interpreter
-                rows = pool.map(partial(_table4_row, backend, products), SPLITS)
-                metrics += _metrics(run, backend, products, images, wanted)
-                deciles += _deciles(backend, products)
-                for row in rows:
-                    if row:
-                        cells.append(row | {"seconds": costs[backend].seconds, "cached": costs[backend].cached})
-                    bar.update(1)
-    table = pd.DataFrame(cells, columns=list(COLUMNS))
+    found = run.evaluate(wanted, console)
+    table = found.table4
     write_table(run.path, "table1", _table1_frame(run.record), table1_grid(run.record))
     write_table(run.path, "table2", _table2_frame(run.record), table2_grid(run.record))
-    write_table(run.path, "metrics", long := pd.DataFrame(metrics), metrics_grid(run, long, wanted))
-    write_table(run.path, "deciles", by_size := pd.DataFrame(deciles), deciles_grid(run, by_size))
+    write_table(run.path, "metrics", found.metrics, metrics_grid(run, found.metrics, wanted))
+    write_table(run.path, "deciles", found.deciles, deciles_grid(run, found.deciles))
     write_table(run.path, "table4", table, table4_grid(table, run.record))
     return table
-
-
-def targets_of(metrics: pd.DataFrame) -> list[Fraction]:
-    """Required precisions that ``metrics.csv`` holds, ascending."""
-    names = {
-        str(name).removeprefix("acceptance_")
-        for name in metrics["metric"].unique()
-        if str(name).startswith("acceptance_")
-    }
-    return sorted(Fraction(name.replace("_", ".")) / 100 for name in names)
 
 
 def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
     """Write a table into ``tables`` as CSV, Markdown and LaTeX."""
     write_forms(run_dir / "tables", name, frame, grid)
-
-
-def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
-    """Write a table into a folder as CSV, Markdown and LaTeX."""
-
-    def as_csv(aside: Path) -> None:
-        with open(aside, "w", encoding="utf-8", newline="") as handle:
-            lines: Any = LineFeeds(handle)
-            frame.to_csv(lines, index=False, lineterminator="\r\n")
-
-    write_whole(folder / f"{name}.csv", as_csv)
-    write_text(folder / f"{name}.md", grid.markdown())
-    write_text(folder / f"{name}.tex", grid.latex())
-
-
-def _table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
-    """A row without its cost; nothing where the split is empty."""
-    part = products.where(products.split == split)
-    if not len(part.truth):
-        return {}
-    summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=(REQUIRED,))
-    ends = bootstrap_intervals(part.confidence, part.correct, REQUIRED)
-    return {
-        "backend": backend,
-        "split": split,
-        "precision": summary.precision,
-        "precision_low": ends.precision.low,
-        "precision_high": ends.precision.high,
-        "acceptance_90": summary.acceptances[0].acceptance,
-        "acceptance_90_low": ends.acceptance.low,
-        "acceptance_90_high": ends.acceptance.high,
-    }
 
 
 def _table1_frame(record: dict[str, Any]) -> pd.DataFrame:
@@ -203,78 +138,6 @@ def table2_grid(record: dict[str, Any]) -> Grid:
     )
 
 
-def suffix(target: Fraction) -> str:
-    """Name of a target in columns: 90 for 9/10, 92_5 for 37/40."""
-    return f"{float(100 * target):.9g}".replace(".", "_")
-
-
-def _metrics(
-    run: Run, backend: str, products: Evaluated, images: Evaluated | None, targets: Sequence[Fraction]
-) -> list[dict[str, Any]]:
-    parts = {split: products.where(products.split == split) for split in SPLITS}
-    # the half of validation on which a backend may be chosen; `certify` is left alone
-    parts["tune"] = products.where(products.role == "tune")
-    rows: list[dict[str, Any]] = []
-    for split, part in parts.items():
-        if len(part.truth):
-            summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets)
-            values = _values(summary)
-            if split == "test":
-                chooser = parts["tune"] if len(parts["tune"].truth) else parts["validation"]
-                values |= _at_tuned_thresholds(chooser, part, targets)
-            rows += [
-                {"backend": backend, "split": split, "level": "product", "metric": key, "value": value}
-                for key, value in values.items()
-            ]
-    if images is None:
-        return rows
-    for split in ("validation", "test"):
-        part = images.where(images.split == split)
-        if not len(part.truth):
-            continue
-        # images that could not be read have no scores, yet they count
-        known = run.record.get("split", {}).get(split, {}).get("images") or 0
-        total = max(len(part.truth), int(known))
-        summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets, total=total)
-        rows += [
-            {"backend": backend, "split": split, "level": "image", "metric": key, "value": value}
-            for key, value in _values(summary).items()
-        ]
-    return rows
-
-
-def _values(summary: Summary) -> dict[str, float]:
-    values = {
-        "rows": summary.total,
-        "rejected": summary.rejected,
-        "precision": summary.precision,
-        "balanced_accuracy": summary.balanced_accuracy,
-        "top_5": summary.top_5,
-    }
-    for found, bound in zip(summary.acceptances, summary.oracle_bounds, strict=True):
-        name = suffix(found.target)
-        values |= {
-            f"acceptance_{name}": found.acceptance,
-            f"threshold_{name}": found.threshold,
-            f"oracle_bound_{name}": bound,
-        }
-    return values
-
-
-def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated, targets: Sequence[Fraction]) -> dict[str, float]:
-    """What a threshold fixed before the test gives there: the share taken and the precision met."""
-    values: dict[str, float] = {}
-    if not len(chooser.truth):
-        return values
-    summary = summarise(chooser.confidence, chooser.truth, chooser.predicted, chooser.rank, targets=targets)
-    for found in summary.acceptances:
-        taken = (test.confidence >= found.threshold) & (test.confidence > -np.inf)
-        name, size = suffix(found.target), int(np.count_nonzero(taken))
-        values[f"tuned_acceptance_{name}"] = size / len(taken)
-        values[f"tuned_precision_{name}"] = float(test.correct[taken].mean()) if size else float("nan")
-    return values
-
-
 def metrics_grid(run: Run, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
     """All metrics, one row a backend, split and level."""
     names = labels(run, run.backends)
@@ -315,28 +178,6 @@ def metrics_grid(run: Run, frame: pd.DataFrame, targets: Sequence[Fraction]) -> 
             "count as wrong.",
         ),
     )
-
-
-def _deciles(backend: str, products: Evaluated) -> list[dict[str, Any]]:
-    sizes = np.bincount(products.truth[products.split == "train"], minlength=len(products.keys))
-    rows: list[dict[str, Any]] = []
-    for split in SPLITS:
-        part = products.where(products.split == split)
-        if len(part.truth):
-            rows += [
-                {
-                    "backend": backend,
-                    "split": split,
-                    "decile": found.decile,
-                    "categories": found.categories,
-                    "smallest": found.smallest,
-                    "largest": found.largest,
-                    "products": found.rows,
-                    "precision": found.precision,
-                }
-                for found in precision_by_decile(part.truth, part.correct, sizes)
-            ]
-    return rows
 
 
 def deciles_grid(run: Run, frame: pd.DataFrame) -> Grid:

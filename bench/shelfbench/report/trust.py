@@ -9,8 +9,9 @@ from typing import Any
 from shelfbench.base.console import Console
 from shelfbench.report.aggregated import aggregation_rows, write_aggregation
 from shelfbench.report.calibrated import Calibration, calibrations, write_calibration
-from shelfbench.report.certified import certified_rows, write_certified
+from shelfbench.report.certified import write_certified
 from shelfbench.runs.directory import Run, open_run, read_predictions
+from shelfbench.runs.frames import certified_rows
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 

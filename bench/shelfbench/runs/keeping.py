@@ -8,15 +8,29 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 
+from shelfbench.base.errors import InputError
 from shelfbench.base.storage import storage_errors, write_json
 from shelfbench.cost.timing import Timing
 from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import Backend, BackendSpec, Classifier, FeatureExtractor, Tuned, split_name
-from shelfbench.study.read import Study
+from shelfbench.plugins.backend import (
+    BackboneChoice,
+    Backend,
+    BackendSpec,
+    Classifier,
+    FeatureExtractor,
+    Tuned,
+    split_name,
+)
+from shelfbench.runs.record import as_json
+from shelfbench.study.model import Study
 from shelfbench.verdict.predictions import ProductRule
+
+MODEL = "backend.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +55,60 @@ class Job:
     tuned: Tuned | None = None
 
 
+class SavedModel(msgspec.Struct, kw_only=True):
+    """What ``models/BACKEND/backend.json`` holds: how photos become features, and scores of photos a product's.
+
+    Attributes
+    ----------
+    backend : str
+    classes : list of str
+        Keys of the categories, in the order of the classifier's columns.
+    images : ImageSettings
+    backbone : BackboneChoice
+    features : dict
+        Key of the feature store: everything that decides the features (``images``, ``settings``).
+    aggregation : str
+    temperature : float
+    sections : dict of str to dict
+        The sections of the study that the backend was built from.
+    """
+
+    backend: str = ""
+    classes: list[str]
+    images: ImageSettings
+    backbone: BackboneChoice
+    features: dict[str, Any]
+    aggregation: str = "mean"
+    temperature: float = 1.0
+    sections: dict[str, dict[str, Any]]
+
+
+def read_model(folder: Path) -> SavedModel:
+    """Read ``backend.json`` of a saved model.
+
+    Parameters
+    ----------
+    folder : Path
+        ``models/BACKEND`` of a run directory.
+
+    Returns
+    -------
+    SavedModel
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    path = folder / MODEL
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SavedModel)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing", "run the study again: the models of this run are not here") from None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error})", "run the study again in another directory") from error
+
+
 def save_model(
     job: Job, classifier: Classifier, material: Material, study: Study, rule: ProductRule, out: Path
 ) -> None:
@@ -53,19 +121,17 @@ def save_model(
             classifier.save(aside)
             if job.tuned is not None:
                 job.tuned.save(aside)
-            write_json(
-                aside / "backend.json",
-                {
-                    "backend": job.name,
-                    "classes": material.classes.tolist(),
-                    "images": dataclasses.asdict(study.images),
-                    "backbone": dataclasses.asdict(split_name(job.name, study.backbone)[1]),
-                    "features": job.store.key,
-                    "aggregation": rule.aggregation,
-                    "temperature": rule.temperature,
-                    "sections": {name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
-                },
+            saved = SavedModel(
+                backend=job.name,
+                classes=material.classes.tolist(),
+                images=study.images,
+                backbone=split_name(job.name, study.backbone)[1],
+                features=job.store.key,
+                aggregation=rule.aggregation,
+                temperature=rule.temperature,
+                sections={name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
             )
+            write_json(aside / MODEL, as_json(saved))
             shutil.rmtree(target, ignore_errors=True)
             aside.rename(target)
         finally:

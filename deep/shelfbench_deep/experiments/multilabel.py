@@ -14,7 +14,7 @@ from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import write_parquet
+from shelfbench.runs.recorder import write_parquet
 from shelfbench.runs.scoring import readable_rows
 
 from shelfbench_deep.experiments.multilabel_head import MultilabelHead, MultilabelSettings, Part, score

@@ -11,7 +11,7 @@ from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.report.timing import write_timing_report
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import write_parquet
+from shelfbench.runs.recorder import write_parquet
 
 from shelfbench_deep.measure import TimingSettings, measure
 

@@ -21,7 +21,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json
 from shelfbench.data.ahead import decoded_ahead
 from shelfbench.plugins.backend import BackboneChoice, Tuned, TuningData
-from shelfbench.runs.record import locked, write_parquet
+from shelfbench.runs.recorder import locked, write_parquet
 
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine

@@ -1,0 +1,62 @@
+"""CONTRIBUTING's drawing of the rooms is the code's structure."""
+
+import re
+import tomllib
+
+from tests.helpers.sources import ROOT
+
+PACKAGES = {"bench": "shelfbench", "baselines": "shelfbench_baselines", "deep": "shelfbench_deep"}
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def drawn() -> dict[str, list[str]]:
+    """Rooms of each package in the order of the drawing, from the top."""
+    rooms: dict[str, list[str]] = {}
+    [drawing] = re.findall(r"```\n(bench/.*?)```", TEXT, re.DOTALL)
+    for line in drawing.splitlines():
+        name = line.split()[0].rstrip("/")
+        if not line.startswith(" "):
+            package = name.partition("/")[2]
+            rooms[package] = []
+        else:
+            rooms[package].append(name)
+    return rooms
+
+
+def test_the_drawing_shows_every_room_and_no_other():
+    there = {
+        package: sorted(path.parent.name for path in (ROOT / top / package).glob("*/__init__.py"))
+        for top, package in PACKAGES.items()
+    }
+    assert {package: sorted(rooms) for package, rooms in drawn().items()} == there
+
+
+def test_the_order_of_the_drawing_is_the_contract():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers = {contract["containers"][0]: contract["layers"] for contract in contracts if contract["type"] == "layers"}
+    rooms = drawn()
+    for package, order in layers.items():
+        height = {name: number for number, layer in enumerate(order) for name in layer.split(" | ")}
+        assert set(rooms[package]) <= set(height), package
+        heights = [height[room] for room in rooms[package]]
+        assert heights == sorted(heights), package
+
+
+def listed() -> list[str]:
+    """Files that one run of the comparison passes through."""
+    [part] = re.findall(r"## One run, file by file\n(.*?)\n## ", TEXT, re.DOTALL)
+    return re.findall(r"^\| `([^`]+\.py)` \|", part, re.MULTILINE)
+
+
+def test_a_run_passes_through_at_most_nine_files():
+    files = listed()
+    assert 5 <= len(files) <= 9
+    assert sum(len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files) < 2000
+
+
+def test_every_path_that_is_named_is_there():
+    named = re.findall(r"`((?:bench|baselines|deep|docs|tests|results)/[\w./-]+)`", TEXT)
+    assert named
+    for path in named:
+        assert (ROOT / path).exists(), path
