@@ -26,6 +26,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.plugins.planned import PlannedJobs
 
 GROUP = "shelfbench.experiments"
 
@@ -49,6 +50,9 @@ class ExperimentSpec:
         What its jobs are called in messages, in the plural: ``backends``.
     sections : mapping of str to type
         Sections of a study that it reads (see `shelfbench.plugins.backend.BackendSpec`).
+    plan : callable or None
+        ``plan(study, workers)`` gives a `shelfbench.plugins.planned.PlannedJobs`, without opening any data; None where
+        nothing can be said before it runs.
     """
 
     summary: str
@@ -56,6 +60,7 @@ class ExperimentSpec:
     report: Callable[..., str]
     jobs: str = "jobs"
     sections: Mapping[str, type] = field(default_factory=dict)
+    plan: Callable[[Any, int], PlannedJobs] | None = None
 
 
 def experiments() -> dict[str, EntryPoint]:

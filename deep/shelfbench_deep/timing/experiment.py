@@ -15,7 +15,8 @@ from shelfbench.report.timing import write_timing_report
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.record import Entry
 
-from shelfbench_deep.measure import TimingSettings, measure
+from shelfbench_deep.timing.measuring import measure
+from shelfbench_deep.timing.settings import TimingSettings
 
 
 def _run(experiment: Experiment) -> None:
