@@ -114,10 +114,9 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
         if np.any(rows):
             raise RunError(f"its scores of {np.count_nonzero(rows)} of {len(scores)} images {what}", _CONFORM)
     worst = float(total[wrong][np.abs(total[wrong]).argmax()])
+    count = f"{np.count_nonzero(wrong)} of {len(scores)} images"
     raise RunError(
-        f"its scores of {np.count_nonzero(wrong)} of {len(scores)} images are not log-probabilities (the log of a row's "
-        f"sum is {worst:.3g}, not 0)",
-        _CONFORM,
+        f"its scores of {count} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)", _CONFORM
     )
 
 
