@@ -51,7 +51,9 @@ def test_the_path_is_that_of_numpy(name, standardise):
 
 def test_the_study_and_the_estimator_take_the_engine():
     features, labels = data()
-    training = TrainingData(features, labels, 37, features[::3], labels[::3])
+    training = TrainingData(
+        features=features, labels=labels, classes=37, tune_features=features[::3], tune_labels=labels[::3]
+    )
     scores = []
     for engine in ("numpy", "jax"):
         svm = LinearSVM(SVMSettings(C=(1e-3, 1e-2), tol=1e-6, engine=engine))

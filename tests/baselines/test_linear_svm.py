@@ -15,7 +15,13 @@ def material(train=400, tune=150, dimensions=20, classes=6, seed=0, apart=0.5):
     centres = rng.normal(size=(classes, dimensions)) * apart
     labels = np.concatenate([np.arange(classes), rng.integers(0, classes, train + tune - classes)])
     features = (centres[labels] + rng.normal(size=(train + tune, dimensions))).astype(np.float32)
-    return TrainingData(features[:train], labels[:train], classes, features[train:], labels[train:])
+    return TrainingData(
+        features=features[:train],
+        labels=labels[:train],
+        classes=classes,
+        tune_features=features[train:],
+        tune_labels=labels[train:],
+    )
 
 
 def fitted(data, **settings):
@@ -90,7 +96,13 @@ def test_one_category():
 def test_a_category_without_images_is_never_predicted():
     data = material(classes=6)
     kept = data.labels != 2
-    rare = TrainingData(data.features[kept], data.labels[kept], 6, data.tune_features, data.tune_labels)
+    rare = TrainingData(
+        features=data.features[kept],
+        labels=data.labels[kept],
+        classes=6,
+        tune_features=data.tune_features,
+        tune_labels=data.tune_labels,
+    )
     far = np.random.default_rng(1).normal(size=(500, 20)).astype(np.float32) * 5
     scores = fitted(rare).log_probabilities(far)
     assert np.isfinite(scores).all()
@@ -106,7 +118,13 @@ def test_one_image_a_category():
 
 def test_a_single_image():
     data = material()
-    one = TrainingData(data.features[:1], np.array([3]), 6, data.tune_features, data.tune_labels)
+    one = TrainingData(
+        features=data.features[:1],
+        labels=np.array([3]),
+        classes=6,
+        tune_features=data.tune_features,
+        tune_labels=data.tune_labels,
+    )
     assert (fitted(one).log_probabilities(data.tune_features).argmax(1) == 3).all()
 
 
@@ -121,19 +139,45 @@ def test_tune_of_unknown_categories_counts_as_wrong():
     data = material()
     labels = data.tune_labels.copy()
     labels[::2] = -1
-    half = fitted(TrainingData(data.features, data.labels, 6, data.tune_features, labels), C=0.01)
-    known = fitted(TrainingData(data.features, data.labels, 6, data.tune_features[1::2], labels[1::2]), C=0.01)
+    half = fitted(
+        TrainingData(
+            features=data.features, labels=data.labels, classes=6, tune_features=data.tune_features, tune_labels=labels
+        ),
+        C=0.01,
+    )
+    known = fitted(
+        TrainingData(
+            features=data.features,
+            labels=data.labels,
+            classes=6,
+            tune_features=data.tune_features[1::2],
+            tune_labels=labels[1::2],
+        ),
+        C=0.01,
+    )
     precision = half.chosen["tune_precision"]["0.01"]
     assert precision == pytest.approx(known.chosen["tune_precision"]["0.01"] / 2)
     assert half.temperature == known.temperature
-    none = fitted(TrainingData(data.features, data.labels, 6, data.tune_features, labels * 0 - 1))
+    none = fitted(
+        TrainingData(
+            features=data.features,
+            labels=data.labels,
+            classes=6,
+            tune_features=data.tune_features,
+            tune_labels=labels * 0 - 1,
+        )
+    )
     assert (none.temperature, none.chosen["C"]) == (1.0, min(SVMSettings().C))
 
 
 def test_a_constant_feature_changes_nothing():
     data = material()
     constant = [np.pad(part, ((0, 0), (0, 1)), constant_values=7.3) for part in (data.features, data.tune_features)]
-    more = fitted(TrainingData(constant[0], data.labels, 6, constant[1], data.tune_labels))
+    more = fitted(
+        TrainingData(
+            features=constant[0], labels=data.labels, classes=6, tune_features=constant[1], tune_labels=data.tune_labels
+        )
+    )
     np.testing.assert_allclose(
         more.log_probabilities(constant[1]), fitted(data).log_probabilities(data.tune_features), atol=1e-3
     )
@@ -147,9 +191,21 @@ def test_bad_features_are_named():
     with pytest.raises(RunError, match="image 77"):
         svm.log_probabilities(bad)
     with pytest.raises(RunError, match="not finite"):
-        fitted(TrainingData(data.features, data.labels, 6, bad, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features, labels=data.labels, classes=6, tune_features=bad, tune_labels=data.tune_labels
+            )
+        )
     with pytest.raises(RunError, match="feature 3 of training image 77"):
-        fitted(TrainingData(bad, data.tune_labels, 6, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=bad,
+                labels=data.tune_labels,
+                classes=6,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
     with pytest.raises(RunError, match="20 features"):
         svm.log_probabilities(data.tune_features[:, :5])
 
@@ -165,13 +221,29 @@ def test_bad_features_are_named():
 def test_bad_labels_are_named(labels, message):
     data = material()
     with pytest.raises(RunError, match=message):
-        fitted(TrainingData(data.features[:3], labels, 6, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features[:3],
+                labels=labels,
+                classes=6,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
 
 
 def test_no_training_images():
     data = material()
     with pytest.raises(RunError, match="no training images"):
-        fitted(TrainingData(data.features[:0], data.labels[:0], 6, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features[:0],
+                labels=data.labels[:0],
+                classes=6,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
 
 
 def test_a_stop_before_the_optimum_is_told(capsys):

@@ -19,6 +19,7 @@ from shelfbench.base.errors import RunError
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
+from shelfbench.runs.building import readable_rows
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.predictions import (
     ImageScores,
@@ -61,13 +62,6 @@ class Scored:
     predictions: pa.Table
     scores: pa.Table
     aggregations: pa.Table
-
-
-def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a slice of images and which of them are readable; a view where all are."""
-    readable = features.readable[part]
-    matrix = features.matrix[part]
-    return (matrix if readable.all() else matrix[readable]), readable
 
 
 def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
@@ -285,12 +279,12 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
     return Scored(
         predictions_table(table),
         scores_table(
-            products_of["product_id"],
-            material.position[image_rows],
-            products_of["split"].to_numpy(),
-            products_of["category"].to_numpy(),
-            merged,
-            material.classes,
+            identifiers=products_of["product_id"],
+            position=material.position[image_rows],
+            split=products_of["split"].to_numpy(),
+            category=products_of["category"].to_numpy(),
+            scores=merged,
+            classes=material.classes,
         ),
         aggregations_table(frame[compared], images[compared], correct[:, compared], confidence[:, compared]),
     )

@@ -21,8 +21,8 @@ from shelfbench.data.material import dataset_hash
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.runs.entries import NetworkEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import NetworkEntry
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
 
@@ -73,6 +73,10 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
     data : Path or None
         ``--data``.
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     InputError
@@ -105,6 +109,10 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
     folder : Path
     rehearsal : bool
         Whether fewer than 1,000 classes will do.
+
+    Returns
+    -------
+    Catalogue
 
     Raises
     ------

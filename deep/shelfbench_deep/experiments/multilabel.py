@@ -15,9 +15,9 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.runs.building import readable_rows
+from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import HeadEntry
-from shelfbench.runs.scoring import readable_rows
 
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -49,6 +49,14 @@ class Task:
 
 def task_of(material: Material) -> Task:
     """Gather the labels of all images of a split.
+
+    Parameters
+    ----------
+    material : Material
+
+    Returns
+    -------
+    Task
 
     Raises
     ------
@@ -101,7 +109,7 @@ def run(experiment: Experiment) -> None:
             continue
         for name in group.heads:
             experiment.console.log(f"{name}: fitting")
-            jobs.run(name, partial(_fit, name, group, parts, task, experiment))
+            jobs.run(name, partial(_fit, name, group, parts, task=task, experiment=experiment))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.report.timing import write_timing_report
+from shelfbench.runs.entries import Entry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import Entry
 
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import TimingSettings

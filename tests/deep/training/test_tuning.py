@@ -182,7 +182,11 @@ def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_pa
     images = np.random.default_rng(0).integers(0, 256, (3, tuned.features.pixels, tuned.features.pixels, 3), np.uint8)
     head = tuned.classifier()
     nothing = TrainingData(
-        np.empty((0, tuned.features.dimensions), np.float32), np.empty(0, int), 3, *[np.empty(0)] * 2
+        features=np.empty((0, tuned.features.dimensions), np.float32),
+        labels=np.empty(0, int),
+        classes=3,
+        tune_features=np.empty(0),
+        tune_labels=np.empty(0),
     )
     head.fit(nothing, seed=0, console=QUIET)
     scores = head.log_probabilities(tuned.features.extract(images))
