@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import RunError, ShelfbenchError
 from shelfbench.cli.arguments import parser
 
 if TYPE_CHECKING:
@@ -83,22 +83,36 @@ def claims(options: argparse.Namespace, console: Console) -> None:
 
 def decide(options: argparse.Namespace, console: Console) -> int:
     """Decide whether a backend of a run may be deployed, and write the decision."""
-    from shelfbench.decision.deciding import choice, decide_run
+    import shelfbench
+    from shelfbench.decision.bundle import check_place
 
-    text, code = decide_run(
-        options.directory, options.backend, options.out, choice(options), _command(options), console
+    check_place(options.out)
+    decision = shelfbench.decide(
+        options.directory,
+        options.backend,
+        precision=options.precision,
+        confidence=options.confidence,
+        measure=options.measure,
+        all_categories=options.all_categories,
     )
-    print(text)
-    return code
+    digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
+    print(f"{decision}\ndecision: {options.out} (sha256 of decision.json {digest})")
+    return decision.verdict.exit_code
 
 
 def classify(options: argparse.Namespace, console: Console) -> None:
     """Classify products by a decision."""
-    from shelfbench.decision.classifying import classify as run_classify
     from shelfbench.decision.classifying import columns
+    from shelfbench.decision.output import Output, classify_to
 
-    settings = columns(options.set)
-    run_classify(options.decision, options.paths, settings, options.out, options.format, options.workers, console)
+    classify_to(
+        Output(options.out, options.format),
+        options.decision,
+        options.paths,
+        settings=columns(_settings(options.set)),
+        workers=options.workers,
+        console=console,
+    )
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:

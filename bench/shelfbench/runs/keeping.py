@@ -105,7 +105,7 @@ def read_model(folder: Path) -> SavedModel:
         return msgspec.json.decode(path.read_bytes(), type=SavedModel)
     except FileNotFoundError:
         raise InputError(f"{path} is missing", "run the study again: the models of this run are not here") from None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:  # settings say InputError
         raise InputError(f"{path} cannot be read ({error})", "run the study again in another directory") from error
 
 
