@@ -17,7 +17,8 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.record import Entry
 from shelfbench.study.model import Study
 
-from shelfbench_deep.measure import TimingSettings, measure
+from shelfbench_deep.timing.measuring import measure
+from shelfbench_deep.timing.settings import TimingSettings
 
 
 def _run(experiment: Experiment) -> None:
