@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from shelfbench import __version__
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_json, write_parquet
+from shelfbench.base.version import __version__
 from shelfbench.cost.timing import machine, versions
 from shelfbench.runs.record import RECORD, Entry, as_json, read_json, read_record
 from shelfbench.study.model import Study
