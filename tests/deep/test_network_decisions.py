@@ -14,7 +14,7 @@ from shelfbench.data.images import decode
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import products_of
 from shelfbench.decision.bundle import load_model
-from shelfbench.runs.comparison import run_study
+from shelfbench.experiments import run_study
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx
@@ -61,8 +61,7 @@ def run(tmp_path_factory, cache):
             overrides = [parse_setting(text) for text in SETTINGS]
             study = read_study("default", [*overrides, (["backends"], names)])
             made[names[0]] = root / names[0]
-            console, command = Console(quiet=True), "shelfbench run test"
-            run_study(study, data=None, out=made[names[0]], workers=1, console=console, command=command)
+            run_study(study, out=made[names[0]], command="shelfbench run test")
         return made[names[0]]
 
     return of
@@ -156,7 +155,8 @@ def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch
 
 def test_a_network_is_checked_before_it_is_built(tmp_path):
     from shelfbench.base.errors import InputError
-    from shelfbench_deep.training.tuned import Blueprint, TunedExtractor
+    from shelfbench_deep.features.trained import TrainedExtractor
+    from shelfbench_deep.networks.blueprint import Blueprint
 
     wide = {"width": 1e4}
     for network in ("xception", "inception_v3"):
@@ -175,7 +175,7 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
         with pytest.raises((ValueError, TypeError, InputError)):
             Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
     with pytest.raises(InputError, match="holds no readable network"):
-        TunedExtractor(tmp_path)
+        TrainedExtractor(tmp_path)
 
 
 def test_without_the_converter_the_remedy_is_said_and_nothing_is_left(run, tmp_path, monkeypatch):

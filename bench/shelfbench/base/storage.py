@@ -10,9 +10,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 # Permissions that new files do not get; the system reveals them only when they are set.
 _UMASK = os.umask(0o077)
@@ -128,6 +132,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON (indented, keys in the given order), whole or not at all; see `write_whole`."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
+    """Write a Parquet file (zstd), whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+    write_whole(path, lambda aside: pq.write_table(whole, aside, compression="zstd"))
 
 
 def file_sha256(path: Path) -> str:

@@ -12,10 +12,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shelfbench import __version__
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
+from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
