@@ -1,4 +1,4 @@
-"""Readers: every layout gives the same kind of catalogue, and bad files are named."""
+"""Readers: every layout becomes the same kind of catalogue, and faulty files are named."""
 
 import os
 import pickle
@@ -108,7 +108,7 @@ def test_a_truncated_bson_names_the_byte_and_can_be_accepted(tmp_path):
         bson.encode({"_id": 1, "category_id": 1, "imgs": {"picture": 3}}),
     ],
 )
-def test_a_foreign_file_is_named(tmp_path, content):
+def test_a_file_of_another_format_is_named(tmp_path, content):
     path = write_bson(tmp_path, documents(3))
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"train\.bson: bad document at byte 0"):
@@ -225,14 +225,14 @@ def test_folders_that_hold_no_catalogue(tmp_path, image_folder):
         opened(image_folder / "red" / "00.png")
 
 
-def test_links_that_lead_back_are_followed_once(image_folder):
+def test_circular_links_are_followed_once(image_folder):
     (image_folder / "red" / "loop").symlink_to("..")
     (image_folder / "red" / "again").symlink_to(".")
     catalogue = opened(image_folder)
     assert len(catalogue.product_id) < 72 + 72
 
 
-def test_a_stranger_beside_split_folders_is_named(tmp_path, image_folder):
+def test_an_unknown_folder_beside_split_folders_is_named(tmp_path, image_folder):
     for part in ("train", "test", "__MACOSX"):
         shutil.copytree(image_folder, tmp_path / "split" / part)
     assert set(opened(tmp_path / "split").split) == {"train", "test"}
@@ -246,7 +246,7 @@ def test_a_folder_has_no_columns(image_folder):
         opened(image_folder, category="kind")
 
 
-def test_pipes_and_names_that_are_no_text(image_folder):
+def test_pipes_and_names_that_are_not_utf8(image_folder):
     os.mkfifo(image_folder / "red" / "pipe.jpg")
     assert len(opened(image_folder).product_id) == 72
     os.mkdir(os.fsencode(image_folder) + b"/c\xff")
@@ -266,8 +266,9 @@ def test_metadata_that_contradicts_itself_or_is_absolute(image_folder):
         opened(image_folder)
 
 
-def test_named_datasets_are_looked_for_in_order(tmp_path, monkeypatch, fresh_cache):
-    shards = write_shards(tmp_path / "shared" / "fashion") if (tmp_path / "shared").mkdir() is None else None
+def test_named_datasets_are_searched_for_in_order(tmp_path, monkeypatch, fresh_cache):
+    (tmp_path / "shared").mkdir()
+    shards = write_shards(tmp_path / "shared" / "fashion")
     monkeypatch.setenv("SHELFBENCH_DATA", str(tmp_path / "shared"))
     assert find_named("fashion", None) == shards
     here = write_shards(tmp_path / "here")
