@@ -168,15 +168,15 @@ def test_other_names_of_columns(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("photos/a.png", "is what is to be classified"),
-        ("rows.parquet", "is what is to be classified"),
-        ("photos/deep/out.parquet", "would be taken for an input"),
-        ("photos/metadata.csv", "would be taken for an input"),
+        ("photos/a.png", "is one of the inputs"),
+        ("rows.parquet", "is one of the inputs"),
+        ("photos/deep/out.parquet", "would be read as an input"),
+        ("photos/metadata.csv", "would be read as an input"),
         ("decision/out.csv", "lies in the decision"),
         ("decision/decision.json", "lies in the decision"),
-        ("pipe", "is no regular file"),
-        ("link.csv", "is no regular file"),
-        ("photos", "is no regular file"),
+        ("pipe", "is not a regular file"),
+        ("link.csv", "is not a regular file"),
+        ("photos", "is not a regular file"),
     ],
 )
 def test_the_output_takes_no_others_place(tmp_path, capsys, out, message):
