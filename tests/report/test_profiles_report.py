@@ -188,4 +188,4 @@ def test_damage_is_named(directory):
         (directory / "run.json").write_text(text)
         refuses(r"run\.json is no record of training profiles")
     shutil.rmtree(directory)
-    refuses("is no run directory")
+    refuses("is not a run directory")

@@ -122,11 +122,16 @@ def test_weak_categories_are_those_that_a_one_sided_binomial_test_rejects(seed, 
         tested = binomtest(int(made.correct[own].sum()), int(own.sum()), target, alternative="less")
         if tested.pvalue < 1 - level:
             expected.append(code)
-    found = weak_categories(made.confidence, made.predicted, made.correct, -0.6, str(target), level)
+    found = weak_categories(made.confidence, made.predicted, made.correct, -0.6, target=str(target), level=level)
     assert found.tolist() == expected
-    by_key = weak_categories(made.confidence, made.predicted.astype(str), made.correct, -0.6, str(target), level)
+    by_key = weak_categories(
+        made.confidence, made.predicted.astype(str), made.correct, -0.6, target=str(target), level=level
+    )
     assert by_key.tolist() == [str(code) for code in expected]
-    assert len(weak_categories(made.confidence, made.predicted, made.correct, np.inf, str(target), level)) == 0
+    assert (
+        len(weak_categories(made.confidence, made.predicted, made.correct, np.inf, target=str(target), level=level))
+        == 0
+    )
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""Certified thresholds: SPEC's numbers, a plain walk, the guarantee by simulation, and another library's answer."""
+"""Certified thresholds: known numbers, a plain walk, the guarantee by simulation, and another library's answer."""
 
 import warnings
 from fractions import Fraction
@@ -14,7 +14,7 @@ from shelfbench.verdict.certify import binomial_tail, certified_thresholds, cert
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import acceptance, exact_target
 
-SHAPE = 1.59  # confidence ~ Beta(1.59, 1), right with that probability: precision .614 over all (SPEC section 7)
+SHAPE = 1.59  # confidence ~ Beta(1.59, 1), right with that probability: precision 0.614 over all (docs/papers.md)
 
 
 def draw(rng, products, shape=SHAPE):
@@ -28,7 +28,7 @@ def true_precision(threshold):
 
 
 def plain_walk(confidence, correct, grid, target, level, start):
-    """The certifying walk of SPEC section 7, one threshold after the other."""
+    """The certifying walk of docs/papers.md, one threshold after the other."""
     found = None
     for threshold in grid:
         taken = confidence >= threshold
@@ -85,19 +85,23 @@ def test_the_binomial_test_and_intervals_are_exact():
     st.integers(1, 400),
     st.sampled_from([1, 2, 3]),
     st.integers(1, 60),
-    st.sampled_from(["0.9", "0.8", "0.6"]),
-    st.sampled_from([0.95, 0.8]),
-    st.sampled_from([1, 20, 100]),
+    st.fixed_dictionaries(
+        {
+            "target": st.sampled_from(["0.9", "0.8", "0.6"]),
+            "level": st.sampled_from([0.95, 0.8]),
+            "start": st.sampled_from([1, 20, 100]),
+        }
+    ),
 )
-def test_the_walk_is_the_plain_one_with_ties_and_rejected_products(seed, products, digits, steps, target, level, start):
+def test_the_walk_is_the_plain_one_with_ties_and_rejected_products(seed, products, digits, steps, rule):
     rng = np.random.default_rng(seed)
     fixed, _ = draw(rng, products, 4)
     confidence, correct = draw(rng, products, 4)
     confidence, fixed = np.round(confidence, digits), np.round(fixed, digits)
     confidence[rng.random(products) < 0.1] = fixed[rng.random(products) < 0.1] = -np.inf
     grid = coverage_grid(fixed, steps)
-    found = certify(confidence, correct, grid, target, level, start)
-    expected = plain_walk(confidence, correct, grid, target, level, start)
+    found = certify(confidence, correct, grid, **rule)
+    expected = plain_walk(confidence, correct, grid, **rule)
     assert found.certified == (expected is not None)
     if expected:
         assert (found.threshold, found.accepted, found.correct) == expected
@@ -152,7 +156,7 @@ def test_what_cannot_be_certified_says_what_would_change_it():
     assert more.certified
     wrong = certify(confidence, np.zeros(50, bool), grid)
     assert (wrong.missing, wrong.hopeless) == (None, True)
-    even = certify(confidence, np.arange(50) % 10 > 0, np.array([0.0]))  # .9 observed: neither above nor hopeless
+    even = certify(confidence, np.arange(50) % 10 > 0, np.array([0.0]))  # 0.9 observed: neither above nor hopeless
     assert (even.missing, even.hopeless) == (None, False)
 
 
@@ -190,13 +194,13 @@ def test_about_so_many_more_products_do(products, shape, wrong):
         ({"confidence": np.array([0.5, np.nan])}, "confidence of product 1 is NaN"),
         ({"confidence": np.array([]), "correct": np.array([], bool)}, "no products to certify on"),
         ({"correct": np.ones(3, bool)}, "shape"),
-        ({"grid": np.array([0.1, 0.2])}, "do not fall"),
-        ({"grid": np.array([0.2, 0.2])}, "do not fall"),
-        ({"grid": np.array([np.nan])}, "do not fall"),
-        ({"grid": np.array([0.2, -np.inf])}, "do not fall"),
+        ({"grid": np.array([0.1, 0.2])}, "do not decrease"),
+        ({"grid": np.array([0.2, 0.2])}, "do not decrease"),
+        ({"grid": np.array([np.nan])}, "do not decrease"),
+        ({"grid": np.array([0.2, -np.inf])}, "do not decrease"),
         ({"target": "1"}, "cannot be certified"),
         ({"target": "0"}, "cannot be certified"),
-        ({"target": "nine"}, "is no number"),
+        ({"target": "nine"}, "is not a number"),
         ({"level": 1.0}, "cannot be certified"),
         ({"start": 0}, "cannot start"),
     ],
@@ -255,7 +259,7 @@ def test_the_valid_thresholds_are_those_of_mapie():
 
     exact = WholeErrors(lambda true, predicted: predicted == true, lambda _, predicted: predicted == 1, True)
 
-    def valid(risk, confidence, correct, grid, target, level):
+    def valid(risk, confidence, correct, grid, *, target, level):
         controller = control.BinaryClassificationController(
             lambda scores: np.column_stack([1 - scores, scores]),
             risk,
@@ -280,8 +284,8 @@ def test_the_valid_thresholds_are_those_of_mapie():
         walked = grid[[(confidence >= cut).sum() >= min(100, products / 5) for cut in grid]]
         found = certify(confidence, correct, grid, str(target), level)
         ours = walked[walked >= found.threshold].tolist()
-        assert valid(exact, confidence, correct, walked, target, level) == ours
-        as_it_is = valid(control.precision, confidence, correct, walked, target, level)
+        assert valid(exact, confidence, correct, walked, target=target, level=level) == ours
+        as_it_is = valid(control.precision, confidence, correct, walked, target=target, level=level)
         assert as_it_is == ours[: len(as_it_is)]
         lengths.append(len(ours))
     assert lengths.count(0) < 60

@@ -26,6 +26,10 @@ from shelfbench.verdict.resampling import replicates
 SHARES = st.floats(0, 1, allow_nan=False)
 
 
+def contestant(name, product_id, confidence, correct, threshold):
+    return Contestant(name=name, product_id=product_id, confidence=confidence, correct=correct, threshold=threshold)
+
+
 def contestants(rng, rows, count, ties=1):
     ids = rng.permutation(rows) + 100
     made = []
@@ -33,7 +37,7 @@ def contestants(rng, rows, count, ties=1):
         confidence = np.round(np.log(rng.beta(1.6 + number, 1, rows)), ties)
         correct = rng.random(rows) < np.exp(confidence)
         confidence[rng.random(rows) < 0.05] = -np.inf
-        made.append(Contestant(f"b{number}", ids, confidence, correct, -0.2))
+        made.append(contestant(f"b{number}", ids, confidence, correct, -0.2))
     return made
 
 
@@ -202,7 +206,7 @@ def test_the_order_of_the_rows_changes_nothing():
     for one in made:
         order = rng.permutation(250)
         mixed.append(
-            Contestant(one.name, one.product_id[order], one.confidence[order], one.correct[order], one.threshold)
+            contestant(one.name, one.product_id[order], one.confidence[order], one.correct[order], one.threshold)
         )
     assert compare(mixed, resamples=100) == compare(made, resamples=100)
 
@@ -224,11 +228,11 @@ def test_with_the_default_resamples_the_strictest_step_of_holm_can_be_met():
 def test_other_products_are_refused_in_one_line():
     made = contestants(np.random.default_rng(3), 60, 2)
     other = dataclasses.replace(made[1], product_id=made[1].product_id + 1)
-    with pytest.raises(InputError, match=r"b0 and b1 do not hold the same products \(2 are in one of them only"):
+    with pytest.raises(InputError, match=r"b0 and b1 do not hold the same products \(2 are in only one of them"):
         compare([made[0], other])
     with pytest.raises(InputError, match="alone"):
         compare(made[:1])
-    none = [Contestant(name, np.array([], int), np.array([]), np.array([], bool), 0.0) for name in "ab"]
+    none = [contestant(name, np.array([], int), np.array([]), np.array([], bool), 0.0) for name in "ab"]
     with pytest.raises(InputError, match="no products"):
         compare(none)
     with pytest.raises(InputError, match="NaN"):
@@ -238,7 +242,7 @@ def test_other_products_are_refused_in_one_line():
 
 
 def true_numbers(strength):
-    """Precision, acceptance at .9 and its threshold where c ~ Beta(strength, 1) and c is right with probability c."""
+    """Precision, acceptance at 0.9 and its threshold where c ~ Beta(strength, 1) and c is right with probability c."""
 
     def above(threshold):
         whole = strength / (strength + 1) * (1 - threshold ** (strength + 1))
@@ -264,7 +268,7 @@ def simulate(trials, rows, resamples, seed):
     """Shares of trials: coverage of one backend and of differences, and rejections where nothing differs."""
     rng = np.random.default_rng(seed)
     precision, share, threshold = true_numbers(1.59)
-    assert (round(precision, 3), round(share, 3)) == (0.614, 0.305)  # SPEC section 7
+    assert (round(precision, 3), round(share, 3)) == (0.614, 0.305)  # docs/papers.md, "Certifying a threshold"
     other = true_numbers(1.2)
     counts = dict.fromkeys(
         ("precision", "acceptance", "precision_gap", "acceptance_gap", "same_p", "same_a", "mcnemar", "mcnemar_taken"),
@@ -316,5 +320,5 @@ def test_intervals_cover_and_a_backend_against_itself_is_told_apart_rarely():
 
 @pytest.mark.slow
 def test_coverage_is_93_to_97_percent_and_false_alarms_3_to_7_percent_in_1000_trials():
-    # on fewer products the test of acceptance is shy: see bootstrap_p
+    # on fewer products the test of acceptance rejects too rarely: see bootstrap_p
     check_rates(simulate(1000, 10_000, 399, 1), 1000, 0.03, 0.07)

@@ -1,4 +1,4 @@
-"""Acceptance and its kin against brute force, scikit-learn and the properties that SPEC §7 asks for."""
+"""Acceptance and related numbers against brute force, scikit-learn and the properties they must have."""
 
 import itertools
 from fractions import Fraction

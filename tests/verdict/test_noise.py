@@ -52,10 +52,10 @@ def test_labels_that_say_nothing():
 
 
 @pytest.mark.parametrize("values", [(1.1, 0.1, 0.0), (0.5, -0.1, 0.0), (0.5, 0.1, 2.0), (math.nan, 0.1, 0.0)])
-def test_what_means_nothing_is_refused(values):
-    with pytest.raises(InputError, match="means nothing"):
+def test_numbers_outside_0_to_1_are_refused(values):
+    with pytest.raises(InputError, match="is not between 0 and 1"):
         measured_precision(*values)
-    with pytest.raises(InputError, match="means nothing"):
+    with pytest.raises(InputError, match="is not between 0 and 1"):
         true_precision(*values)
 
 

@@ -11,8 +11,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.metrics import top_k
-from shelfbench.verdict.ranking import Best, average_precisions, best_per_image, mean_average_precision, rank_of
+from shelfbench.verdict.ranking import Best, average_precisions, best_per_image, rank_of, weighted_mean
 from sklearn.metrics import average_precision_score
+
+
+def mean_average_precision(scores, targets, k=100, weights=None):
+    return weighted_mean(average_precisions(scores, targets, k), weights)
 
 
 def predicted(row, k):

@@ -14,7 +14,15 @@ def stored(probabilities, starts, labels, best):
     codes = np.argsort(-probabilities, axis=1)[:, :best]
     kept = np.take_along_axis(probabilities, codes, axis=1)
     row = np.repeat(np.arange(images), best)
-    return HeldOutScores(np.asarray(starts), labels, classes, row, codes.ravel(), kept.ravel(), 1 - kept.sum(axis=1))
+    return HeldOutScores(
+        starts=np.asarray(starts),
+        labels=labels,
+        classes=classes,
+        row=row,
+        code=codes.ravel(),
+        probability=kept.ravel(),
+        rest=1 - kept.sum(axis=1),
+    )
 
 
 def drawn(products=600, classes=12, noise=0.1, seed=0):

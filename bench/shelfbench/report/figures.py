@@ -1,15 +1,11 @@
-"""Figures 1, 2 and 5 of C and what acceptance costs, each as PNG and SVG."""
+"""Figures 1, 2 and 5 of C, and what acceptance costs."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,111 +14,65 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerErrorbar
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from PIL import Image
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import write_whole
-from shelfbench.report.claims import load_claims
-from shelfbench.runs.directory import Run, labels, open_run, read_history, read_predictions
+from shelfbench.report.claims import load_claims, paper_note
+from shelfbench.report.data import Picture, RunData
+from shelfbench.report.section import NamedFigure, Section
+from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, marks, plain
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
-# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
-_LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-_INK, _MUTED, _PAPER = "#222222", "#666666", "#B00020"
 _POINTS = 600  # corners of a curve that a figure can show
 _EPOCHS = 8  # marks of one training in Figure 2
-STYLE: Any = {
-    "svg.hashsalt": "shelfbench",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.titlepad": 12,
-    "axes.labelsize": 9.5,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.9,
-}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A product's photo for Figure 1."""
-
-    image: Image.Image
-    caption: str
-
-
-def write_figures(
-    run_dir: Path | Run, pictures: Sequence[Picture] | None = None, console: Console | None = None
-) -> None:
-    """Write every figure of a run into ``figures``.
-
-    Parameters
-    ----------
-    run_dir : Path or Run
-        A run directory with ``tables`` written.
-    pictures : sequence of Picture, optional
-        Random photos for Figure 1; without them an earlier Figure 1 is left as it is.
-    console : Console, optional
-
-    Raises
-    ------
-    InputError
-        If the directory holds no predictions, or a file in it is damaged (it is named).
-    """
-    console = console or Console(quiet=True)
-    run = open_run(run_dir)
-    with mpl.rc_context(STYLE):
-        drawn = {"figure2": _learning_rates(run), "figure5": _acceptance_against_precision(run)}
-        if pictures:
-            drawn["figure1"] = _gallery(pictures)
-        if cost := _cost(run):
-            drawn["cost"] = cost
-        with console.progress(len(drawn), "figures", "figures") as bar:
-            for name, figure in drawn.items():
-                save_figure(figure, run.path / "figures" / name)
-                bar.update(1)
+def figure1(data: RunData) -> Section:
+    """Random photos of products (C, Fig. 1)."""
+    pictures = data.pictures
+    figure = NamedFigure(
+        name="figure1",
+        draw=(lambda: _gallery(pictures)) if pictures else None,
+        caption="Figure 1. Random products.",
+        kind="photos",
+    )
+    return Section(title="The data", figures=(figure,))
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
-
-    def write(aside: Path) -> None:
-        svg = aside.suffix == ".svg"
-        metadata = {"Date": None, "Creator": "shelfbench"} if svg else {"Software": "shelfbench"}
-        with warnings.catch_warnings():
-            # a category's name may be in a script that the font lacks: boxes are drawn in its place
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(aside, dpi=150, metadata=metadata)
-
-    for suffix in (".png", ".svg"):
-        write_whole(path.with_name(path.name + suffix), write)
+def figure2(data: RunData) -> Section:
+    """Learning rate against updates (C, Fig. 2)."""
+    figure = NamedFigure(
+        name="figure2",
+        draw=lambda: _learning_rates(data),
+        caption="Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read with negative "
+        "exponents, since the printed 7·10^5 and 10^4 would end training at once. Marks: what was used here.",
+    )
+    return Section(title="Training", figures=(figure,))
 
 
-def marks(number: int) -> dict[str, Any]:
-    """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
-    return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "linestyle": _LINES[number % len(_LINES)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-    }
+def figure5(data: RunData) -> Section:
+    """Acceptance against precision (C, Fig. 5)."""
+    figure = NamedFigure(
+        name="figure5",
+        draw=lambda: _acceptance_against_precision(data),
+        caption="Figure 5. Plain acceptance as a function of the required precision, on test. The stars are the two "
+        f"points that the paper states: {paper_note()}.",
+    )
+    return Section(title="Table 4", figures=(figure,))
+
+
+def cost(data: RunData) -> Section | None:
+    """What acceptance costs; None where nothing was timed."""
+    table = data.run.table4
+    table = table[(table["split"] == "test") & (table["seconds"] > 0)]
+    if table.empty:
+        return None
+    figure = NamedFigure(
+        name="cost",
+        draw=lambda: _cost(data, table),
+        caption="What acceptance costs: plain acceptance at a precision of 0.9 on test, with 95% intervals, against "
+        "seconds. † with features that were computed before, at what they cost then.",
+    )
+    return Section(title="What it costs", figures=(figure,))
 
 
 def _gallery(pictures: Sequence[Picture]) -> Figure:
@@ -139,7 +89,7 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
         image.thumbnail((256, 256))
         axes.imshow(np.asarray(image))
         axes.set_title(
-            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=_MUTED
+            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=MUTED
         )
     return figure
 
@@ -149,7 +99,7 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _learning_rates(run: Run) -> Figure:
+def _learning_rates(data: RunData) -> Figure:
     """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
     figure = Figure(figsize=(10.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -157,11 +107,11 @@ def _learning_rates(run: Run) -> Figure:
     for claim in load_claims().values():
         if "recipe" in claim.value:
             recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
-    names = labels(run, run.backends)
-    histories = {names[name].short: history for name, history in read_history(run).items()}
+    names = data.run.labels
+    histories = {names[name].short: history for name, history in data.run.history().items()}
     # backends on one fine-tuned network share its training
     histories |= {
-        f"{names[name].feature}, fine-tuning": history for name, history in read_history(run, "tuning").items()
+        f"{names[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
     }
     histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
@@ -171,8 +121,8 @@ def _learning_rates(run: Run) -> Figure:
         axes.plot(
             updates,
             rate,
-            color=_COLOURS[number],
-            linestyle=_LINES[number],
+            color=COLOURS[number],
+            linestyle=LINES[number],
             zorder=2,
             label=f"{name}: {recipe['initial']:g} / (1 + {_power(recipe['decay'])} t), "
             f"batch {recipe['batch']} (C, Eq. 3)",
@@ -186,10 +136,10 @@ def _learning_rates(run: Run) -> Figure:
             shown["step"],
             shown["lr"],
             linestyle="none",
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=MARKERS[number % len(MARKERS)],
             markersize=13 - 3.5 * (number % 4),
             markerfacecolor="none",
-            markeredgecolor=_INK,
+            markeredgecolor=INK,
             markeredgewidth=0.9,
             zorder=3,
             label=f"{label}, used here",
@@ -207,25 +157,20 @@ def _learning_rates(run: Run) -> Figure:
     return figure
 
 
-def plain(value: float, _: object = None) -> str:
-    """A tick without powers of ten."""
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
-
-
 def _power(value: float) -> str:
     digits, exponent = f"{value:.0e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
 
 
-def _acceptance_against_precision(run: Run) -> Figure:
+def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve a backend (C, Fig. 5)."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained")
     axes = figure.subplots()
     required = load_claims()["C30"].value["precision"]
-    names, lowest, drawn = labels(run, run.backends), 0.55, []
-    for number, backend in enumerate(run.backends):
-        products = read_predictions(run, backend)
+    lowest, drawn = 0.55, []
+    for number, backend in enumerate(data.run.backends):
+        products = data.run.products(backend)
         test = products.where(products.split == "test")
         if not len(test.truth):
             continue
@@ -254,12 +199,12 @@ def _acceptance_against_precision(run: Run) -> Figure:
             **style,
             markeredgecolor="white",
             markersize=7.5,
-            label=f"{names[backend].short}:  {reached:.3f}".replace(" 0.", " .", 1),
+            label=f"{data.name(backend)}:  {reached:.3f}",
         )
         drawn.append((reached, handle))
     if not drawn:
-        raise InputError(f"{run.path} has no test products", "a split needs a test part")
-    axes.axvline(required, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        raise InputError(f"{data.run.path} has no test products", "a split needs a test part")
+    axes.axvline(required, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
     _paper_points(axes)
     axes.set(
@@ -303,7 +248,7 @@ def _paper_points(axes: Axes) -> None:
             *place,
             marker="*",
             markersize=13,
-            color=_PAPER,
+            color=PAPER_RED,
             linestyle="none",
             markeredgecolor="white",
             markeredgewidth=0.8,
@@ -316,7 +261,7 @@ def _paper_points(axes: Axes) -> None:
             xytext=(offset, -3),
             textcoords="offset points",
             fontsize=7.5,
-            color=_PAPER,
+            color=PAPER_RED,
             ha=side,
             va="top",
             zorder=6,
@@ -337,20 +282,12 @@ def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return order[gain[order] > best_before]
 
 
-def _cost(run: Run) -> Figure | None:
-    """Acceptance at 0.9 on test against seconds; None without tables or times."""
-    path = run.path / "tables" / "table4.csv"
-    if not path.is_file():
-        return None
-    table = pd.read_csv(path)
-    table = table[(table["split"] == "test") & (table["seconds"] > 0)]
-    if table.empty:
-        return None
+def _cost(data: RunData, table: pd.DataFrame) -> Figure:
+    """Acceptance at 0.9 on test against seconds."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
-    names = labels(run, run.backends)
     for row in table.to_dict("records"):
-        number = run.backends.index(row["backend"])
+        number = data.run.backends.index(row["backend"])
         style = marks(number)
         middle, low, high = (row[f"acceptance_90{end}"] for end in ("", "_low", "_high"))
         axes.errorbar(
@@ -366,7 +303,7 @@ def _cost(run: Run) -> Figure | None:
             markeredgecolor="white",
             clip_on=False,
             zorder=3,
-            label=names[row["backend"]].short + ("†" if row["cached"] else ""),
+            label=data.name(row["backend"]) + ("†" if row["cached"] else ""),
         )
     front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
     ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)
@@ -375,7 +312,7 @@ def _cost(run: Run) -> Figure | None:
         ends,
         np.append(heights, heights[-1:]),
         where="post",
-        color=_MUTED,
+        color=MUTED,
         linewidth=1.2,
         linestyle=(0, (4, 2)),
         zorder=2,

@@ -18,7 +18,7 @@ from shelfbench.base.storage import write_text
 from shelfbench.report.curves import Profile, drawing, figure_names, write_curves
 from shelfbench.report.elements import details, document, flat, header, pairs, picture, section, status, text
 from shelfbench.report.tables import table2_grid, write_table
-from shelfbench.runs.directory import AGAIN, DELETE
+from shelfbench.runs.reading import AGAIN, DELETE
 
 _COLUMNS = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "seed", "parameters"]
 
@@ -56,7 +56,7 @@ def write_profiles(directory: Path, console: Console) -> str:
 def _record(directory: Path) -> dict[str, Any]:
     path = directory / "run.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no run directory (it has no run.json)", "name the --out of a run")
+        raise InputError(f"{directory} is not a run directory (it has no run.json)", "name the --out of a run")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         variants, trainings = record["study"]["variants"], record["backends"]

@@ -19,8 +19,9 @@ from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.base.storage import write_text
 from shelfbench.report.claims import load_claims
 from shelfbench.report.elements import details, document, header, picture, section, status, text
-from shelfbench.report.figures import STYLE, marks, save_figure
 from shelfbench.report.measured import display
+from shelfbench.report.render import save_figure
+from shelfbench.report.style import STYLE, marks
 from shelfbench.report.tables import write_table
 
 _AGAIN = "run the study again in this directory, or name another"
@@ -199,7 +200,7 @@ def _curves(directory: Path, names: dict[str, Any]) -> Figure:
 def _record(directory: Path) -> dict[str, Any]:
     path = directory / "run.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no run directory (it has no run.json)", "name the --out of a run")
+        raise InputError(f"{directory} is not a run directory (it has no run.json)", "name the --out of a run")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(entry["status"], str) for entry in record["backends"].values()):

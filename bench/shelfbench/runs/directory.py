@@ -1,59 +1,85 @@
-"""Reading a run directory: its record, predictions, scores, timings and history."""
+"""A run directory that has been opened: its record, and frames of what it holds."""
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.verdict.confidence import MEASURES, measure
-
-SPLITS = ("train", "validation", "test")
-AGAIN = "run the study again in this directory"
-DELETE = f"delete it and {AGAIN}"
-_MEASURED = sorted({found.column for found in MEASURES.values()} - {"confidence"})
-COST_STAGES = ("tune", "extract", "fit", "predict")
+from shelfbench.runs.choice import Choice, choose
+from shelfbench.runs.frames import (
+    DECILES_COLUMNS,
+    METRICS_COLUMNS,
+    TABLE4_COLUMNS,
+    certified_rows,
+    curve_frame,
+    deciles_rows,
+    metrics_rows,
+    table4_row,
+)
+from shelfbench.runs.reading import (
+    AGAIN,
+    SPLITS,
+    BackendLabel,
+    Cost,
+    Evaluated,
+    label_backends,
+    read_costs,
+    read_history,
+    read_images,
+    read_products,
+    reading,
+)
+from shelfbench.verdict.confidence import DEFAULT
+from shelfbench.verdict.metrics import REQUIRED, exact_target
 
 
 @dataclass(frozen=True)
-class BackendLabel:
-    """How Table 4 and the figures name a backend."""
+class Evaluation:
+    """The frames that come from one evaluation of every backend: ``table4``, ``metrics`` and ``deciles``."""
 
-    feature: str
-    classifier: str
-    fine_tuning: str
-    short: str
+    table4: pd.DataFrame
+    metrics: pd.DataFrame
+    deciles: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """A run that has predictions to report on.
+    """A run that has been opened; `shelfbench.run` and `shelfbench.load_run` give one.
+
+    Its frames are computed from the predictions when they are first asked for, and kept: copy one before you change it.
 
     Attributes
     ----------
     path : Path
+        The run directory.
     record : dict
         ``run.json``.
     backends : tuple of str
-        Those with predictions, in the order of the record.
-    read : dict of str to Evaluated
-        The products of the backends that `read_predictions` has read, which many tables ask for.
+        Those with predictions, in the order of the record; none for an experiment that leaves no predictions.
+    summary : str
+        What ``shelfbench run`` printed; empty for a run that was opened later.
     """
 
     path: Path
     record: dict[str, Any]
     backends: tuple[str, ...]
-    read: dict[str, Evaluated] = field(default_factory=dict, repr=False)
+    summary: str = ""
+    _products: dict[str, Evaluated] = field(default_factory=dict, repr=False)
+    _evaluations: dict[tuple[tuple[str, ...], tuple[Fraction, ...]], Evaluation] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def categories(self) -> dict[str, str]:
@@ -61,339 +87,307 @@ class Run:
         return self.record.get("dataset", {}).get("category_names") or {}
 
     def department(self, key: str) -> str:
-        """First level of a category's place in the taxonomy; the category itself where it has none."""
+        """Give the first level of a category's place in the taxonomy; the category itself where it has none."""
         known = self.record.get("dataset", {}).get("category_level1") or {}
         return str(known.get(key) or self.categories.get(key, key))
 
-    def predictions(self, backend: str) -> Path:
-        """Path of a backend's predictions."""
-        return self.path / "predictions" / f"{backend}.parquet"
+    @cached_property
+    def labels(self) -> dict[str, BackendLabel]:
+        """How tables and figures name each backend."""
+        return label_backends(self.record, self.backends)
 
+    @cached_property
+    def costs(self) -> dict[str, Cost]:
+        """Seconds of each backend."""
+        return read_costs(self.path, self.backends)
 
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """Rows of one backend: products, or images.
+    @property
+    def targets(self) -> tuple[Fraction, ...]:
+        """Required precisions of the study's report, 0.9 always among them, ascending."""
+        asked = self.record.get("study", {}).get("report", {}).get("targets", [])
+        return tuple(sorted({exact_target(target) for target in (REQUIRED, *map(str, asked))}))
 
-    Attributes
-    ----------
-    split, role : ndarray of str, shape (n,)
-        `role` repeats `split` for images.
-    truth, predicted : ndarray of int64, shape (n,)
-        Codes in `keys`; `predicted` is -1 where rejected.
-    confidence : ndarray of float64, shape (n,)
-        Log-probability; -inf where rejected.
-    rank : ndarray of int64, shape (n,)
-        Place of the true category among those stored, -1 where it is not one of them.
-    keys : tuple of str
-        The true categories, sorted.
-    product_id : ndarray of int64 or str, shape (n,)
-    measures : mapping of str to ndarray of float64, shape (n,)
-        The measures of confidence that the file holds (`shelfbench.verdict.confidence`); empty for images.
-    raw_confidence : ndarray of float64, shape (n,), or None
-        The log-probability before calibration, -inf where rejected; None for images and files of earlier versions.
-    """
+    @property
+    def confidence_level(self) -> float:
+        """Probability with which a certified threshold keeps its precision."""
+        return float(self.record.get("study", {}).get("verdict", {}).get("confidence_level", 0.95))
 
-    split: np.ndarray
-    role: np.ndarray
-    truth: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    rank: np.ndarray
-    keys: tuple[str, ...]
-    product_id: np.ndarray
-    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
-    raw_confidence: np.ndarray | None = None
+    def file(self, folder: str, backend: str) -> Path:
+        """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
+        return self.path / folder / f"{backend}.parquet"
 
-    def by(self, name: str) -> Evaluated:
-        """Take another measure as the confidence."""
-        return replace(self, confidence=self.measures[name])
+    def products(self, backend: str) -> Evaluated:
+        """Read a backend's products, once.
 
-    def where(self, mask: np.ndarray) -> Evaluated:
-        """Keep the rows of a mask."""
-        rows = np.flatnonzero(mask)  # found once: a mask is searched anew for every array
-        return Evaluated(
-            self.split[rows],
-            self.role[rows],
-            self.truth[rows],
-            self.predicted[rows],
-            self.confidence[rows],
-            self.rank[rows],
-            self.keys,
-            self.product_id[rows],
-            {name: values[rows] for name, values in self.measures.items()},
-            None if self.raw_confidence is None else self.raw_confidence[rows],
+        Parameters
+        ----------
+        backend : str
+
+        Returns
+        -------
+        Evaluated
+            Nobody may change it.
+
+        Raises
+        ------
+        InputError
+            If the run has no such backend, or its file is damaged, lacks a column or a product of the split, or holds
+            a NaN confidence.
+        """
+        if backend not in self._products:
+            self._products[backend] = read_products(self.path, self._known(backend))
+        return self._products[backend]
+
+    def history(self, stage: str = "") -> dict[str, pd.DataFrame]:
+        """Read the training history of the backends that have one; see `shelfbench.runs.reading.read_history`."""
+        return read_history(self.path, self.backends, stage)
+
+    def evaluate(self, targets: Sequence[Fraction], console: Console | None = None) -> Evaluation:
+        """Compute Table 4, the metrics and the deciles of all backends, once.
+
+        Parameters
+        ----------
+        targets : sequence of Fraction
+            Required precisions of the metrics.
+        console : Console, optional
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        InputError
+            If a file of the run is damaged (it is named).
+        """
+        key = (self.backends, tuple(targets))
+        if key not in self._evaluations:
+            self._evaluations[key] = self._evaluate(tuple(targets), console or Console(quiet=True))
+        return self._evaluations[key]
+
+    def _evaluate(self, targets: tuple[Fraction, ...], console: Console) -> Evaluation:
+        self._check_predictions()
+        sizes = self.record.get("split", {})
+        counts = {split: int(sizes.get(split, {}).get("images") or 0) for split in SPLITS}
+        cells: list[dict[str, Any]] = []
+        metrics: list[dict[str, Any]] = []
+        deciles: list[dict[str, Any]] = []
+        with console.progress(len(self.backends) * len(SPLITS), "intervals", "splits") as bar:
+            for backend in self.backends:
+                products, cost = self.products(backend), self.costs[backend]
+                images = read_images(self.path, backend, products.keys)
+                with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap releases the interpreter's lock
+                    rows = pool.map(partial(table4_row, backend, products), SPLITS)
+                    metrics += metrics_rows(backend, products, images, targets, counts)
+                    deciles += deciles_rows(backend, products)
+                    for row in rows:
+                        if row:
+                            cells.append(row | {"seconds": cost.seconds, "cached": cost.cached})
+                        bar.update(1)
+        return Evaluation(
+            pd.DataFrame(cells, columns=list(TABLE4_COLUMNS)),
+            pd.DataFrame(metrics, columns=list(METRICS_COLUMNS)),
+            pd.DataFrame(deciles, columns=list(DECILES_COLUMNS)),
         )
 
     @property
-    def correct(self) -> np.ndarray:
-        """Rows that are right, bool, shape (n,)."""
-        return (self.truth == self.predicted) & (self.confidence > -np.inf)
+    def table4(self) -> pd.DataFrame:
+        """Table 4, one row per backend and split.
+
+        The columns are those of ``table4.csv``: backend, split, precision and acceptance_90 (each with its 95% interval
+        in _low and _high), seconds, and cached (whether features were computed by an earlier backend or run).
+        """
+        return self.evaluate(self.targets).table4
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """All metrics in long form.
+
+        The columns are backend, split (tune is the half of validation on which choices are made), level (product or
+        image), metric (precision, balanced_accuracy, top_5, rows, rejected, acceptance_90, threshold_90 ...) and value.
+        """
+        return self.evaluate(self.targets).metrics
+
+    @property
+    def deciles(self) -> pd.DataFrame:
+        """Precision by decile of category size.
+
+        The columns are backend, split, decile (1 holds the smallest categories), categories, smallest and largest
+        (products in train), products and precision.
+        """
+        return self.evaluate(self.targets).deciles
+
+    @cached_property
+    def certified(self) -> pd.DataFrame:
+        """What can be promised, one row per backend and required precision.
+
+        The columns are those of ``certified.csv``: backend, measure, target, level; for the thresholds called plain
+        (fitted on test), tuned (fixed on tune) and certified, what each accepts and how precise it is there, with exact
+        95% intervals in _low and _high; and why, where nothing is certified.
+        """
+        self._check_predictions()
+        rows = []
+        for backend in self.backends:
+            rows += certified_rows(backend, self.products(backend), self.targets, self.confidence_level, [DEFAULT])
+        return pd.DataFrame(rows)
+
+    @property
+    def timings(self) -> pd.DataFrame:
+        """Seconds of every stage, with the columns of `shelfbench.cost.timing.Timing`."""
+        return self._frame(self.path / "timings.parquet")
+
+    @property
+    def split(self) -> pd.DataFrame:
+        """Where every product went: product_id, category, split (train, validation, test), role (or tune, certify)."""
+        return self._frame(self.path / "split.parquet")
+
+    def predictions(self, backend: str) -> pd.DataFrame:
+        """Give a backend's predictions, one row per product.
+
+        Parameters
+        ----------
+        backend : str
+
+        Returns
+        -------
+        DataFrame
+            With the columns product_id, split, role, category, predicted, confidence (log-probability), margin, top5,
+            top5_confidence, images and rejected (null, or why).
+
+        Raises
+        ------
+        InputError
+            If the run has no such backend, or the file is damaged.
+        """
+        return self._frame(self.file("predictions", self._known(backend)))
+
+    def scores(self, backend: str) -> pd.DataFrame:
+        """Give a backend's scores, one row per image of validation and test.
+
+        Parameters
+        ----------
+        backend : str
+
+        Returns
+        -------
+        DataFrame
+            With the columns product_id, split, category, categories (the 100 best), log_probabilities (theirs) and the
+            log of the remaining mass.
+
+        Raises
+        ------
+        InputError
+            If the run has no such backend, or keeps no scores.
+        """
+        return self._frame(self.file("scores", self._known(backend)))
+
+    def curve(self, backend: str, split: str = "test") -> pd.DataFrame:
+        """Give what every threshold of a backend accepts, and how precise it is.
+
+        Parameters
+        ----------
+        backend : str
+        split : {'test', 'validation', 'train'}
+
+        Returns
+        -------
+        DataFrame
+            One row per threshold, the strictest first, with the columns threshold (accept where confidence >=
+            threshold), accepted and correct (products), precision and acceptance (share of all products).
+
+        Raises
+        ------
+        InputError
+            If the run has no such backend or split, or a file is damaged.
+        """
+        if split not in SPLITS:
+            raise InputError(f"there is no split {split!r}", f"choose from: {', '.join(SPLITS)}")
+        return curve_frame(self.products(backend), split)
+
+    @cached_property
+    def verdict(self) -> Choice | None:
+        """The backend to use, chosen on validation; None where there are no validation products to choose on."""
+        return choose(self.table4, self.metrics, self.record)
+
+    def _check_predictions(self) -> None:
+        if not self.backends:
+            experiment = self.record.get("study", {}).get("experiment", "")
+            raise InputError(
+                f"{self.path} has no predictions: it is a run of the experiment {experiment!r}",
+                f"its results are in {self.path / 'tables'}",
+            )
+
+    def _known(self, backend: str) -> str:
+        self._check_predictions()
+        if backend not in self.backends:
+            raise InputError(
+                f"{self.path} has no predictions of {backend!r}", f"choose from: {', '.join(self.backends)}"
+            )
+        return backend
+
+    @staticmethod
+    def _frame(path: Path) -> pd.DataFrame:
+        with reading(path):
+            return pq.read_table(path).to_pandas()
+
+    def _repr_html_(self) -> str:
+        """Show Table 4 and the verdict in a notebook."""
+        if not self.backends:
+            return f"<p><b>{html.escape(str(self.path))}</b></p><pre>{html.escape(self.summary)}</pre>"
+        table = self.table4.to_html(index=False, float_format="{:.3f}".format, escape=True, border=0)
+        sentences = [] if self.verdict is None else [self.verdict.sentence(), self.verdict.promise(self.certified)]
+        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
+        return f"<p><b>{html.escape(str(self.path))}</b></p>{table}{text}"
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of extract, fit and predict together; NaN where nothing was timed."""
-
-    seconds: float
-    cached: bool
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn the errors of a missing or damaged file into one line that names it."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing", AGAIN) from error
-    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
-
-
-def open_run(run_dir: Path | Run) -> Run:
+def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
     """Open a run directory, unless it is open already.
+
+    Parameters
+    ----------
+    run_dir : Path or Run
+    experiments : bool
+        Open the run of an experiment too, which has no predictions.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
     InputError
-        If it is none, its record is damaged, or no backend has predictions yet.
+        If it is not a run directory, its record is damaged, or no backend has predictions yet.
     """
     if isinstance(run_dir, Run):
         return run_dir
     path = run_dir / "run.json"
     if not path.is_file():
-        raise InputError(f"{run_dir} is no run directory (it has no run.json)", "name the --out of a run")
+        raise InputError(f"{run_dir} is not a run directory (it has no run.json)", "name the --out of a run")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error})", AGAIN) from error
     if not isinstance(record, dict) or not isinstance(record.get("backends", {}), dict):
-        raise InputError(f"{path} is no run's record", AGAIN)
+        raise InputError(f"{path} is not the record of a run", AGAIN)
     entries = [record.get(name) or {} for name in ("dataset", "split", "study", "machine", "versions")]
     if not all(isinstance(entry, dict) for entry in [*entries, *record.get("backends", {}).values()]):
-        raise InputError(f"{path} is no run's record", AGAIN)
+        raise InputError(f"{path} is not the record of a run", AGAIN)
     record = {key: value for key, value in record.items() if value is not None}
     known = record.get("backends", {})
     files = (run_dir / "predictions").glob("*.parquet")
     found = {file.stem for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in known.items() if entry.get("status") == "failed"}
-    if not found:
+    if not found and not (experiments and record.get("study", {}).get("experiment")):
         raise InputError(f"{run_dir} has no predictions", "run the study: kept results are tables without predictions")
     ordered = [name for name in known if name in found] + sorted(found - set(known))
-    return Run(run_dir, record, tuple(ordered))
-
-
-def labels(run: Run | dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
-    """Name the backends as Table 4 does; two of the same name keep the backbone apart."""
-    record = run.record if isinstance(run, Run) else run
-    named = {}
-    for name in backends:
-        columns = record.get("backends", {}).get(name, {}).get("columns") or {}
-        feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
-        tuned = columns.get("Fine-tuning", "–")
-        if backbone := name.partition("@")[2]:
-            feature = f"{feature} ({backbone})"
-        short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
-        named[name] = BackendLabel(feature, classifier, tuned, short + (", tuned" if tuned == "yes" else ""))
-    counts = [label.short for label in named.values()]
-    return {
-        name: label
-        if counts.count(label.short) == 1
-        else BackendLabel(label.feature, label.classifier, label.fine_tuning, name)
-        for name, label in named.items()
-    }
-
-
-def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    return column.cast(pa.string())
-
-
-def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Strings of which there are few different ones, as an ndarray of str; each is converted once."""
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [chunk if isinstance(chunk, pa.DictionaryArray) else chunk.dictionary_encode() for chunk in chunks]
-    return np.concatenate(
-        [
-            np.array([*part.dictionary.to_pylist(), None], str)[
-                part.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            ]
-            for part in parts
-        ]
-        or [np.zeros(0, str)]
-    )
-
-
-def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
-    """Codes in `keys`, -1 where absent or null."""
-    if isinstance(values, pa.DictionaryArray):
-        table = category_codes(_strings(values.dictionary), keys)
-        return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
-    found = pc.fill_null(pc.index_in(_strings(values), value_set=keys), -1)
-    return np.asarray(found.to_numpy(), dtype=np.int64)
-
-
-def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int) -> np.ndarray:
-    """Position in its list of the first hit of every row, -1 without one."""
-    place = np.full(rows, -1, dtype=np.int64)
-    hits = np.flatnonzero(hit)[::-1]
-    place[row[hits]] = hits - starts[row[hits]]
-    return place
+    return Run(path=run_dir, record=record, backends=tuple(ordered))
 
 
 def read_predictions(run: Run, backend: str) -> Evaluated:
-    """Read a backend's products, once; nobody may change them.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, lacks a column or a product of the split, or holds a NaN confidence.
-    """
-    if backend not in run.read:
-        run.read[backend] = _read_products(run, run.predictions(backend))
-    return run.read[backend]
+    """Read a backend's products; see `Run.products`."""
+    return run.products(backend)
 
 
-def _read_products(run: Run, path: Path) -> Evaluated:
-    with reading(path):
-        columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
-        further = [name for name in (*_MEASURED, "raw_confidence") if name in pq.read_schema(path).names]
-        table = pq.read_table(path, columns=columns + further).combine_chunks()
-        ids, confidence = table["product_id"].to_numpy(), table["confidence"].to_numpy().astype(np.float64)
-        rejected = table["rejected"].is_valid().to_numpy()
-        keys = pc.unique(_strings(table["category"])).sort()
-        truth, predicted = category_codes(table["category"], keys), category_codes(table["predicted"], keys)
-        lists = table["top5"].chunk(0) if table.num_rows else pa.array([], pa.list_(pa.string()))
-        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-        row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
-        rank = _first_place(row, category_codes(lists.flatten(), keys) == truth[row], starts, len(ids))
-        split, role = _few_strings(table["split"]), _few_strings(table["role"].cast(pa.string()).fill_null(""))
-    if np.isnan(confidence).any():
-        raise InputError(
-            f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
-            "the backend gave no probability; run it again",
-        )
-    rising = bool(np.all(ids[1:] > ids[:-1]))  # as a run writes them
-    if not rising and len(np.unique(ids)) != len(ids):
-        raise InputError(f"{path} holds a product twice", DELETE)
-    _check_complete(run, path, ids, split)
-    confidence = np.where(rejected, -np.inf, confidence)
-    known = [name for name, found in MEASURES.items() if found.column in table.column_names]
-    raw = table["raw_confidence"].to_numpy() if "raw_confidence" in further else None
-    return Evaluated(
-        split,
-        role,
-        truth,
-        np.where(confidence > -np.inf, predicted, -1),
-        confidence,
-        np.where(confidence > -np.inf, rank, -1),
-        tuple(keys.to_pylist()),
-        ids,
-        {name: measure(table, name, str(path)) for name in known},
-        None if raw is None else np.where(rejected, -np.inf, raw.astype(np.float64)),
-    )
-
-
-def _check_complete(run: Run, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
-    """Every product of the split must be there, or the denominators would be wrong."""
-    manifest = run.path / "split.parquet"
-    if not manifest.is_file():
-        return
-    with reading(manifest):
-        table = pq.read_table(manifest, columns=["product_id", "split"])
-        wanted_ids, wanted = table["product_id"].to_numpy(), _few_strings(table["split"])
-    if np.array_equal(ids, wanted_ids) and np.array_equal(split, wanted):  # as a run writes them
-        return
-    for name in SPLITS:
-        missing = np.setdiff1d(wanted_ids[wanted == name], ids[split == name])
-        if len(missing):
-            raise InputError(
-                f"{path} lacks {len(missing)} of {np.count_nonzero(wanted == name)} {name} "
-                f"products (the first is {missing[0]})",
-                DELETE,
-            )
-
-
-def read_images(run: Run, backend: str, keys: tuple[str, ...]) -> Evaluated | None:
-    """Read a backend's images of validation and test, batch by batch; None where no scores are kept.
-
-    Parameters
-    ----------
-    keys : tuple of str
-        Categories to code by, as in the backend's products.
-    """
-    path = run.path / "scores" / f"{backend}.parquet"
-    if not path.is_file():
-        return None
-    value_set = pa.array(keys, pa.string())
-    with reading(path):
-        columns = ["product_id", "split", "category", "categories", "log_probabilities"]
-        batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
-        parts = [_read_batch(batch, value_set) for batch in batches]
-    if not parts:
-        return None
-    ids, split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if np.isnan(confidence).any():
-        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN", DELETE)
-    return Evaluated(split, split, truth, predicted, confidence, rank, keys, ids)
-
-
-def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
-    lists = batch.column("categories")
-    truth, rows = category_codes(batch.column("category"), keys), batch.num_rows
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    row, starts = np.repeat(np.arange(rows), lengths), np.cumsum(lengths) - lengths
-    scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False)
-    codes = category_codes(lists.flatten(), keys)
-    if not len(row) == len(scores) == len(codes):
-        raise pa.ArrowInvalid("categories and log_probabilities differ in length")
-    confidence, predicted, rank = np.full(rows, -np.inf), np.full(rows, -1), np.full(rows, -1)
-    filled = np.flatnonzero(lengths)
-    if len(filled):
-        # whoever wrote the file need not have sorted it: the best is sought, and the truth's rank is counted
-        confidence[filled] = np.maximum.reduceat(scores, starts[filled])
-        best = _first_place(row, scores == confidence[row], starts, rows)
-        sure = np.flatnonzero(best >= 0)  # a NaN has no place; the caller refuses it
-        predicted[sure] = codes[starts[sure] + best[sure]]
-        place = _first_place(row, codes == truth[row], starts, rows)
-        known = np.flatnonzero(place >= 0)
-        own, at = np.full(rows, np.inf), np.full(rows, -1)
-        own[known], at[known] = scores[starts[known] + place[known]], starts[known] + place[known]
-        before = (scores > own[row]) | ((scores == own[row]) & (np.arange(len(row)) < at[row]))
-        rank[known] = np.bincount(row[before], minlength=rows)[known]
-    return (
-        batch.column("product_id").to_numpy(zero_copy_only=False),
-        _few_strings(batch.column("split")),
-        truth,
-        predicted,
-        confidence,
-        rank,
-    )
-
-
-def read_costs(run: Run) -> dict[str, Cost]:
-    """Seconds of every backend: extract, fit and predict (epochs are part of fit)."""
-    path = run.path / "timings.parquet"
-    if not path.is_file():
-        return {name: Cost(float("nan"), False) for name in run.backends}
-    with reading(path):
-        timings = pq.read_table(path, columns=["backend", "stage", "seconds", "cached"]).to_pandas()
-    timings = timings[timings["stage"].isin(COST_STAGES)]
-    costs = {}
-    for name in run.backends:
-        rows = timings[timings["backend"] == name]
-        costs[name] = Cost(
-            float(rows["seconds"].sum()) if len(rows) else float("nan"),
-            bool(rows["cached"].fillna(False).astype(bool).any()),
-        )
-    return costs
-
-
-def read_history(run: Run, stage: str = "") -> dict[str, pd.DataFrame]:
-    """Training history of the backends that have one; of ``tuning``, that of the fine-tuned network below them."""
-    histories = {}
-    for name in run.backends:
-        path = run.path / "history" / f"{name}{'.' * bool(stage)}{stage}.parquet"
-        if path.is_file():
-            with reading(path):
-                histories[name] = pq.read_table(path, columns=["epoch", "step", "lr"]).to_pandas()
-    return histories
+def labels(run: Run | dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
+    """Name the backends; see `shelfbench.runs.reading.label_backends`."""
+    return label_backends(run.record if isinstance(run, Run) else run, backends)

@@ -1,192 +1,462 @@
-"""The run record: ``run.json`` and ``timings.parquet``, written whole after every step, so that a run can go on."""
+"""The record of a run, ``run.json``, as typed values: what ran, on what, and how each job of it ended.
+
+``read_record`` is the only reader of that file. It is tolerant: keys that an older version did not write have their
+defaults, unknown keys are ignored, and ``null`` counts as missing. What has the wrong type is refused by its path.
+
+The jobs of a run stand under ``backends``: the backends of a comparison, or what another experiment went through. Each
+experiment has an entry of its own kind::
+
+    record = read_record(Path("results/fashion"))  # RunRecord[BackendEntry]
+    record.backends["hog-svm"].chosen["temperature"]
+
+    record = read_record(Path("results/xception"), TrainingEntry)  # RunRecord[TrainingEntry]
+
+How a running experiment writes the file is `shelfbench.runs.recorder`'s affair.
+"""
 
 from __future__ import annotations
 
-import datetime
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import msgspec
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import storage_errors, write_json, write_whole
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two runs in one directory are then the user's care
-    fcntl = None  # type: ignore[assignment]
+RECORD = "run.json"
+AGAIN = "run the study again in this directory"
+_AS_THEY_ARE = ("study", "chosen", "settings")  # null means something in these
 
 
-def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
-    """Write a Parquet file (zstd), whole or not at all."""
-    if isinstance(table, pd.DataFrame):
-        table = pa.Table.from_pandas(table, preserve_index=False)
-    write_whole(path, lambda aside: pq.write_table(table, aside, compression="zstd"))
+class Entry(msgspec.Struct, kw_only=True):
+    """One job of a run.
+
+    Attributes
+    ----------
+    status : str
+        ``pending``, ``done`` or ``failed``.
+    reason : str
+        Why it failed; empty otherwise.
+    """
+
+    status: str = "pending"
+    reason: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether its results are there."""
+        return self.status == "done"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed."""
+        return self.status == "failed"
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+class BackendEntry(Entry, kw_only=True):
+    """A backend of a comparison.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        How Table 4 names it: ``Feature``, ``Classifier``, ``Fine-tuning``.
+    chosen : dict
+        What was chosen on `tune`: the classifier's own choices, ``tuning`` (of the network's training),
+        ``aggregation``, ``temperature`` and ``rule_products``.
+    settings : dict
+        What the backend was built from.
+    peak_rss_mib : float or None
+        Peak resident memory while it ran.
+    """
+
+    columns: dict[str, str] = {}
+    chosen: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    peak_rss_mib: float | None = None
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other runs out of a run directory.
+class TrainingEntry(Entry, kw_only=True):
+    """One training of the experiment ``profiles``: a variant with one seed.
+
+    Attributes
+    ----------
+    variant : str
+    seed : int
+    chosen, settings : dict
+        As in `BackendEntry`.
+    material : dict of str to int
+        Numbers of categories, products and images it was trained on.
+    peak_rss_mib : float or None
+    """
+
+    variant: str = ""
+    seed: int = 0
+    chosen: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    material: dict[str, int] = {}
+    peak_rss_mib: float | None = None
+
+
+class NetworkEntry(Entry, kw_only=True):
+    """A network of the experiment ``imagenet``.
+
+    Attributes
+    ----------
+    network, weights : str
+    pixels, images, unreadable : int
+        Side of the crop; images evaluated, and how many of them could not be read.
+    top_1, top_5 : float or None
+        Share of the images whose category is the best, or among the five best.
+    seconds : float or None
+    cached : bool
+    settings : dict
+    """
+
+    network: str = ""
+    pixels: int = 0
+    weights: str = ""
+    images: int = 0
+    unreadable: int = 0
+    top_1: float | None = None
+    top_5: float | None = None
+    seconds: float | None = None
+    cached: bool = False
+    settings: dict[str, Any] = {}
+
+
+class HeadEntry(Entry, kw_only=True):
+    """A head of the experiment ``multilabel``.
+
+    Attributes
+    ----------
+    backbone : str
+    pixels : int
+    fully_connected : str
+        ``yes`` or ``no``.
+    scores : dict
+        By role (train, tune, test), the scores by name.
+    chosen, settings : dict
+        As in `BackendEntry`.
+    seconds : float or None
+    images : dict of str to int
+        By role.
+    labels, unseen_labels : int
+        Labels that were learnt, and those that train lacks.
+    labels_per_image : float
+        Of test.
+    """
+
+    backbone: str = ""
+    pixels: int = 0
+    fully_connected: str = "no"
+    scores: dict[str, dict[str, float]] = {}
+    chosen: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    seconds: float | None = None
+    images: dict[str, int] = {}
+    labels: int = 0
+    labels_per_image: float = 0.0
+    unseen_labels: int = 0
+
+
+class Excluded(msgspec.Struct, kw_only=True):
+    """What the rule of the split left out, and why."""
+
+    products: int = 0
+    categories: int = 0
+    reason: str = ""
+
+
+class UnreadableImage(msgspec.Struct, kw_only=True):
+    """An image that could not be read: where it is, and why."""
+
+    record: str = ""
+    reason: str = ""
+
+
+class DatasetRecord(msgspec.Struct, kw_only=True):
+    """The data of a run.
+
+    Attributes
+    ----------
+    name, title, source, licence : str
+    hash : str
+        Of the content; empty until the data have been opened.
+    products, images, categories : int or None
+        Of the whole catalogue.
+    levels : list of str
+        Names of the taxonomy's levels above the category.
+    category_names, category_level1 : dict of str to str
+        Display name, and place in the first level, by key.
+    excluded : Excluded
+    unlabelled : int or None
+        Products without a category.
+    notes : list of str
+    duplicates : dict
+        What `shelfbench.data.split` found of images with equal bytes.
+    unreadable_images : int or None
+    unreadable : list of UnreadableImage
+    """
+
+    name: str = ""
+    title: str = ""
+    source: str = ""
+    licence: str = ""
+    hash: str = ""
+    products: int | None = None
+    images: int | None = None
+    categories: int | None = None
+    levels: list[str] = []
+    category_names: dict[str, str] = {}
+    category_level1: dict[str, str] = {}
+    excluded: Excluded = msgspec.field(default_factory=Excluded)
+    unlabelled: int | None = None
+    notes: list[str] = []
+    duplicates: dict[str, int | str] = {}
+    unreadable_images: int | None = None
+    unreadable: list[UnreadableImage] = []
+
+
+class PartRecord(msgspec.Struct, kw_only=True):
+    """Size of a part of the split; None where it is not on record."""
+
+    products: int | None = None
+    images: int | None = None
+    categories: int | None = None
+
+
+class NearDuplicates(msgspec.Struct, kw_only=True):
+    """Products with nearly the same photo in a part that is read earlier.
+
+    Attributes
+    ----------
+    products_with_a_twin : dict
+        Counts (``exact``, ``near``, ``label_differs``) by pair of parts, like ``test in train``.
+    images_not_compared : int
+        Images that could not be read.
+    """
+
+    products_with_a_twin: dict[str, dict[str, int]] = {}
+    images_not_compared: int = 0
+
+
+class SplitRecord(msgspec.Struct, kw_only=True):
+    """The split of a run.
+
+    Attributes
+    ----------
+    hash : str
+        Empty until the data have been opened.
+    rule : str
+    train, validation, test : PartRecord
+    near_duplicates : NearDuplicates or None
+        None where they were not looked for.
+    """
+
+    hash: str = ""
+    rule: str = ""
+    train: PartRecord = msgspec.field(default_factory=PartRecord)
+    validation: PartRecord = msgspec.field(default_factory=PartRecord)
+    test: PartRecord = msgspec.field(default_factory=PartRecord)
+    near_duplicates: NearDuplicates | None = None
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """The machine of a run (see `shelfbench.cost.timing.machine`)."""
+
+    cpu: str = ""
+    cores: int | None = None
+    memory_gib: float | None = None
+    gpus: list[str] = []
+    system: str = ""
+    python: str = ""
+
+
+class _ReportSection(msgspec.Struct, kw_only=True):
+    targets: list[float] = []
+
+
+class _VerdictSection(msgspec.Struct, kw_only=True):
+    confidence_level: float = 0.95
+
+
+class VariantRecord(msgspec.Struct, kw_only=True):
+    """A variant of a study: its label, the figures that show it, and its backend."""
+
+    label: str = ""
+    figures: list[str] = []
+    backend: str = ""
+
+
+class StudyRecord(msgspec.Struct, kw_only=True):
+    """The settings of a study that a report reads; `RunRecord.study` holds all of them as JSON.
+
+    Attributes
+    ----------
+    name, title : str
+    experiment : str
+        Empty for a comparison.
+    backends : list of str
+    report, verdict
+        ``report.targets`` and ``verdict.confidence_level``.
+    variants : dict of str to VariantRecord
+    """
+
+    name: str = ""
+    title: str = ""
+    experiment: str = ""
+    backends: list[str] = []
+    report: _ReportSection = msgspec.field(default_factory=_ReportSection)
+    verdict: _VerdictSection = msgspec.field(default_factory=_VerdictSection)
+    variants: dict[str, VariantRecord] = {}
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
+    """What ``run.json`` holds.
+
+    Attributes
+    ----------
+    shelfbench : str
+        Version that wrote it.
+    command : str
+        The command that makes this run again.
+    study : dict
+        Every setting, as JSON; `settings` gives the few that a report reads as typed values.
+    results_hash : str
+        Hash of all settings that can change a prediction.
+    seed : int or None
+    machine : Machine
+    versions : dict of str to str
+    started, finished : str
+        ISO 8601; `finished` is empty while it runs.
+    status, reason : str
+        ``running``, ``complete``, ``failed`` or ``interrupted``, and why it failed.
+    dataset : DatasetRecord
+    split : SplitRecord
+    backends : dict of str to Entry
+        The jobs of the run by name, in the order of the study.
+    """
+
+    shelfbench: str = ""
+    command: str = ""
+    study: dict[str, Any] = {}
+    results_hash: str = ""
+    seed: int | None = None
+    machine: Machine = msgspec.field(default_factory=Machine)
+    versions: dict[str, str] = {}
+    started: str = ""
+    finished: str = ""
+    status: str = ""
+    reason: str = ""
+    dataset: DatasetRecord = msgspec.field(default_factory=DatasetRecord)
+    split: SplitRecord = msgspec.field(default_factory=SplitRecord)
+    backends: dict[str, E] = {}
+
+    @property
+    def settings(self) -> StudyRecord:
+        """The settings of the study that a report reads.
+
+        Raises
+        ------
+        InputError
+            If one of them has the wrong type.
+        """
+        return _typed(self.study, StudyRecord, f"the study in {RECORD}")
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment; empty for a comparison."""
+        return str(self.study.get("experiment") or "")
+
+
+def read_record(directory: Path, entry: type[E] = BackendEntry) -> RunRecord[E]:  # type: ignore[assignment]
+    """Read ``run.json`` of a run directory.
+
+    Parameters
+    ----------
+    directory : Path
+        A run directory.
+    entry : type of Entry
+        What the jobs of its experiment are noted as.
+
+    Returns
+    -------
+    RunRecord
 
     Raises
     ------
     InputError
-        If one is working in it.
+        If there is no such file, or it is damaged or not the record of a run.
     """
-    with storage_errors(out):
-        handle = open(out / ".lock", "w")  # noqa: SIM115  (closed below; only its opening is the disk's affair)
-    with handle:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another run is working in {out}", "wait for it, or choose another --out") from None
-        yield
+    return _typed(read_json(directory), RunRecord[entry], str(directory / RECORD))  # type: ignore[valid-type]
 
 
-def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Names of settings that differ, like ``section.key``."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [name for key in {**old, **new} for name in differences(old.get(key), new.get(key), f"{prefix}{key}.")]
-    return [] if old == new else [prefix.rstrip(".")]
+def read_json(directory: Path) -> dict[str, Any]:
+    """Read ``run.json`` as it is, unknown keys included: for whoever goes on writing it.
 
-
-class RunRecord:
-    """``run.json`` of a run directory, and its timings.
-
-    Attributes
+    Parameters
     ----------
-    values : dict
-        What ``run.json`` holds.
+    directory : Path
+        A run directory.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it does not hold a JSON object.
     """
+    path = directory / RECORD
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{directory} is not a run directory (it has no {RECORD})", "name the --out of a run"
+        ) from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({str(error)[:160]})", AGAIN) from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not the record of a run (it holds no object)", AGAIN)
+    return values
 
-    def __init__(self, out: Path, values: dict[str, Any]) -> None:
-        self._out = out
-        self.values = values
 
-    @classmethod
-    def start(cls, out: Path, values: dict[str, Any]) -> RunRecord:
-        """Open the record of a directory: go on with the run in it, or begin one.
+def as_json(value: msgspec.Struct) -> dict[str, Any]:
+    """Turn a record into what `write_json` takes; every field is there, in its order.
 
-        Raises
-        ------
-        InputError
-            If the directory holds predictions of a run with other settings, or a damaged record.
-        """
-        values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
-        backends: dict[str, Any] = {}
-        previous: dict[str, Any] = {}
-        if any((out / "predictions").glob("*.parquet")) or (
-            values["study"].get("experiment") and (out / "run.json").exists()
-        ):
-            try:
-                previous = json.loads((out / "run.json").read_text(encoding="utf-8"))
-                backends = {name: dict(entry) for name, entry in previous["backends"].items()}
-                if not all(isinstance(previous[name], dict) for name in ("dataset", "split")):
-                    raise TypeError("no record")
-            except FileNotFoundError:
-                raise InputError(f"{out} holds predictions and no run.json", "choose another --out") from None
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise InputError(
-                    f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder"
-                ) from None
-            same = previous.get("results_hash") == values["results_hash"]
-            done = any(entry.get("status") == "done" for entry in backends.values())
-            if not same and not done and values["study"].get("experiment"):
-                previous, backends = {}, {}  # it came to nothing: other settings harm nothing
-            elif not same:
-                differ = [
-                    name
-                    for name in differences(previous.get("study"), values["study"])
-                    if name not in ("title", "name", "backends") and not name.startswith("report")
-                ]
-                raise InputError(
-                    f"{out} holds a run with other settings ({', '.join(differ) or 'of its backends'})",
-                    "choose another --out, or delete that folder",
-                )
-        values = {
-            **values,
-            "started": previous.get("started", _now()),
-            "finished": "",
-            "status": "running",
-            "reason": "",
-            # kept until the data have been read again and found the same: what the predictions rest on
-            "dataset": previous.get("dataset", {}),
-            "split": previous.get("split", {}),
-            "backends": backends,
-        }
-        record = cls(out, values)
-        record._write()
-        return record
+    Parameters
+    ----------
+    value : msgspec.Struct
+        May hold NumPy's numbers.
 
-    def _write(self) -> None:
-        write_json(self._out / "run.json", self.values)
+    Returns
+    -------
+    dict
+    """
+    return dict(msgspec.to_builtins(value, enc_hook=_number))
 
-    def update(self, dataset: dict[str, Any], split: dict[str, Any]) -> None:
-        """Note the dataset and the split.
 
-        Raises
-        ------
-        InputError
-            If the run in this directory rests on other data.
-        """
-        for name, new in (("dataset", dataset), ("split", split)):
-            if self.values[name].get("hash", new["hash"]) != new["hash"]:
-                raise InputError(f"the {name} has changed since the run in {self._out} began", "choose another --out")
-        unreadable = self.values["dataset"].get("unreadable", [])
-        self.values["dataset"], self.values["split"] = dataset, split
-        self.unreadable(unreadable)
+def _number(value: Any) -> float | int:
+    """Turn a NumPy number into Python's own."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise NotImplementedError(f"{type(value).__name__} does not go into JSON")
 
-    def unreadable(self, records: list[dict[str, str]]) -> None:
-        """Name the images that cannot be read, and why."""
-        self.values["dataset"].update(unreadable_images=len(records), unreadable=records)
-        self._write()
 
-    def near_duplicates(self, counts: dict[str, Any]) -> None:
-        """Note how many products of a part of the split have a twin in an earlier one."""
-        self.values["split"]["near_duplicates"] = counts
-        self._write()
+def _typed(values: dict[str, Any], kind: Any, where: str) -> Any:
+    try:
+        return msgspec.convert(_present(values), kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where} is not the record of a run ({error})", AGAIN) from None
 
-    def is_done(self, name: str) -> bool:
-        """Whether a backend has its predictions."""
-        return (
-            self.values["backends"].get(name, {}).get("status") == "done"
-            and (self._out / "predictions" / f"{name}.parquet").exists()
-            and (self._out / "scores" / f"{name}.parquet").exists()
-        )
 
-    def is_marked_done(self, name: str) -> bool:
-        """Whether the record says so: of a variant of an experiment, which leaves no predictions, that is all."""
-        return bool(self.values["backends"].get(name, {}).get("status") == "done")
-
-    def done(self) -> list[str]:
-        """Names of the backends that have their predictions."""
-        return [name for name in self.values["backends"] if self.is_done(name)]
-
-    def backend(self, name: str, **values: Any) -> None:
-        """Note something of a backend."""
-        self.values["backends"].setdefault(name, {"status": "pending", "reason": ""}).update(values)
-        self._write()
-
-    def time(self, name: str, rows: pd.DataFrame) -> None:
-        """Note the timings of a backend, in place of earlier ones."""
-        path = self._out / "timings.parquet"
-        if path.exists():
-            earlier = pd.read_parquet(path)
-            earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_marked_done)]
-            rows = pd.concat([earlier, rows], ignore_index=True) if len(earlier) else rows
-        write_parquet(path, rows)
-
-    def finish(self, status: str, reason: str = "") -> None:
-        """Note how the run ended."""
-        self.values.update(status=status, reason=reason, finished=_now())
-        self._write()
+def _present(value: Any) -> Any:
+    """Leave out what is null, so that it has its default; what is shown as it is stays whole."""
+    if not isinstance(value, dict):
+        return value
+    return {key: inner if key in _AS_THEY_ARE else _present(inner) for key, inner in value.items() if inner is not None}

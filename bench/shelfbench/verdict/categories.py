@@ -1,8 +1,9 @@
-"""What each *predicted* category is worth: its precision, and what keeping only the best ones brings (C, Fig. 7).
+"""What each *predicted* category is worth: its precision, and what is gained by keeping only the best (C, Fig. 7).
 
-C ranks categories and chooses thresholds on validation without saying on which part. Here the half of validation that
-may choose, `tune`, is cut in two once more, by product: one half ranks, the other fixes the thresholds. The other half
-of validation, `certify`, has one reader, the certifying test, and is not touched. Test only reports.
+C ranks categories and chooses thresholds on validation without saying on which part of it. Here `tune`, the half of
+validation that may be used to choose, is cut in two again, by product: one half ranks the categories, the other fixes
+the thresholds. `certify`, the other half of validation, is read by the certifying test alone and not touched here. Test
+results are shown for reference only.
 """
 
 from __future__ import annotations
@@ -16,36 +17,42 @@ from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, exact_target
 
 POINTS = 400
-# Cells of one block of the search for thresholds: some 100 MiB with all intermediate arrays.
+# Cells of one block in the search for thresholds: about 100 MiB with all intermediate arrays.
 _BLOCK = 1 << 22
 
 
 class Products(Protocol):
-    """Predictions of some products, as arrays of shape (n,)."""
+    """Predictions for some products, as arrays of shape (n,)."""
 
     @property
     def predicted(self) -> np.ndarray:
-        """Code of the category given, int64; -1 where rejected, or where no product is of that category."""
+        """Code of the predicted category, int64; -1 where rejected, or where no product has that category."""
 
     @property
     def confidence(self) -> np.ndarray:
-        """Log-probability of it, float64; -inf where rejected."""
+        """Its log-probability, float64; -inf where rejected."""
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether it is the true one, bool."""
+        """Whether it is the true category, bool."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CategoryPrecision:
-    """Precision of every predicted category among accepted products.
+    """Precision of every predicted category among its accepted products.
 
     Attributes
     ----------
-    predicted, accepted, correct : ndarray of int64, shape (categories,)
-        Products put into the category; those of them at or above the threshold; those of these that are right.
-    low, high : ndarray of float64, shape (categories,)
-        Exact 95% interval of the precision; 0 to 1 where nothing was accepted.
+    predicted : ndarray of int64, shape (categories,)
+        Products predicted to be in the category.
+    accepted : ndarray of int64, shape (categories,)
+        Those of them at or above the threshold.
+    correct : ndarray of int64, shape (categories,)
+        Accepted products that are right.
+    low : ndarray of float64, shape (categories,)
+        Lower end of the exact 95% interval of the precision; 0 where nothing was accepted.
+    high : ndarray of float64, shape (categories,)
+        Its upper end; 1 where nothing was accepted.
     """
 
     predicted: np.ndarray
@@ -56,26 +63,31 @@ class CategoryPrecision:
 
     @property
     def precision(self) -> np.ndarray:
-        """Right over accepted, float64, shape (categories,); NaN where nothing was accepted."""
+        """Correct over accepted products, float64, shape (categories,); NaN where nothing was accepted."""
         return np.where(self.accepted > 0, self.correct / np.maximum(self.accepted, 1), np.nan)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CategoryCurve:
-    """What keeping the best predicted categories brings on test, one row a number of categories.
+    """What keeping only the best predicted categories gives on test, by the number of categories kept.
 
     Attributes
     ----------
     order : ndarray of int64, shape (categories,)
         Codes of all categories, the best first.
     categories : ndarray of int64, shape (points,)
-        How many are kept, rising; the last point keeps all.
+        How many are kept, ascending; the last point keeps all.
     threshold : ndarray of float64, shape (points,)
-        Fixed on the choosing half, for the products put into the kept categories; +inf where none would do.
-    kept, correct : ndarray of int64, shape (points,)
-        Test products put into the kept categories, and those of them that are right.
-    accepted, accepted_correct : ndarray of int64, shape (points,)
-        Those of the kept that the threshold accepts, and those of these that are right.
+        Fixed on the choosing half, for the products predicted into the kept categories; +inf where none meets the
+        target.
+    kept : ndarray of int64, shape (points,)
+        Test products predicted into the kept categories.
+    correct : ndarray of int64, shape (points,)
+        Those of the kept that are right.
+    accepted : ndarray of int64, shape (points,)
+        Those of the kept that the threshold accepts.
+    accepted_correct : ndarray of int64, shape (points,)
+        Those of the accepted that are right.
     total : int
         All test products, rejected ones included.
     """
@@ -91,26 +103,37 @@ class CategoryCurve:
 
     @property
     def precision(self) -> np.ndarray:
-        """Of the products put into the kept categories; NaN where there are none."""
+        """Precision of the products predicted into the kept categories; NaN where there are none."""
         return _ratio(self.correct, self.kept)
 
     @property
     def acceptance(self) -> np.ndarray:
-        """Accepted over all test products."""
+        """Accepted products over all test products."""
         return self.accepted / max(self.total, 1)
 
     @property
     def acceptance_of_kept(self) -> np.ndarray:
-        """Accepted over the products put into the kept categories; NaN where there are none."""
+        """Accepted products over those predicted into the kept categories; NaN where there are none."""
         return _ratio(self.accepted, self.kept)
 
     @property
     def precision_of_accepted(self) -> np.ndarray:
-        """What the threshold keeps of its promise; NaN where nothing is accepted."""
+        """Precision of the accepted products: how well the threshold keeps its promise; NaN where there are none."""
         return _ratio(self.accepted_correct, self.accepted)
 
     def at_share(self, share: float) -> int:
-        """Row of the first point that keeps at least this share of the categories."""
+        """Find the first point that keeps at least a given share of the categories.
+
+        Parameters
+        ----------
+        share : float
+            From 0 to 1.
+
+        Returns
+        -------
+        int
+            Index of the point.
+        """
         return int(np.searchsorted(self.categories, share * len(self.order) - 1e-9))
 
 
@@ -123,13 +146,14 @@ def _placed(products: Products) -> np.ndarray:
 
 
 def halves(product_id: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Cut products in two at random.
+    """Cut products into two halves at random.
 
     Parameters
     ----------
     product_id : ndarray of int64 or str, shape (n,)
+        The products.
     seed : int
-        The same seed and products give the same halves, in whatever order the rows stand.
+        The same seed and products give the same halves, whatever the order of the rows.
 
     Returns
     -------
@@ -149,52 +173,63 @@ def rank_categories(products: Products, categories: int) -> np.ndarray:
     Parameters
     ----------
     products : Products
-        Of the half that ranks. Every product put into a category counts, whatever its confidence.
+        The half that ranks. Every product predicted into a category counts, whatever its confidence.
     categories : int
         Number of categories; one that was never predicted has the bound 0 and comes last.
 
     Returns
     -------
     ndarray of int64, shape (categories,)
-        Codes. Equals: the one predicted more often first, then in order of code.
+        Codes; of equals, the one predicted more often comes first, then the lower code.
     """
     found = category_precision(products, -np.inf, categories)
     return np.lexsort((np.arange(categories), -found.predicted, -found.low))
 
 
 def category_precision(products: Products, threshold: float, categories: int) -> CategoryPrecision:
-    """Count every predicted category at a threshold.
+    """Count the products of every predicted category at a threshold.
 
     Parameters
     ----------
     products : Products
+        The predictions to count.
     threshold : float
         Accept where confidence >= threshold; fixed on other products.
     categories : int
         Number of categories.
+
+    Returns
+    -------
+    CategoryPrecision
+        One entry per category.
     """
     seen = _placed(products)
     taken = seen & (products.confidence >= threshold)
     accepted = np.bincount(products.predicted[taken], minlength=categories)
     correct = np.bincount(products.predicted[taken & products.correct], minlength=categories)
+    low, high = exact_interval(correct, accepted)
     return CategoryPrecision(
-        np.bincount(products.predicted[seen], minlength=categories),
-        accepted,
-        correct,
-        *exact_interval(correct, accepted),
+        predicted=np.bincount(products.predicted[seen], minlength=categories),
+        accepted=accepted,
+        correct=correct,
+        low=low,
+        high=high,
     )
 
 
 def cumulate(
     ranking: Products, choosing: Products, test: Products, categories: int, target: Target = "0.9"
 ) -> CategoryCurve:
-    """Keep 1, 2, ... of the best predicted categories, and see on test what that gives (C, Fig. 7).
+    """Keep the best 1, 2, ... predicted categories, and measure on test what that gives (C, Fig. 7).
 
     Parameters
     ----------
-    ranking, choosing : Products
-        Apart from each other and from test: they rank the categories, and fix a threshold for each number of them.
+    ranking : Products
+        Products that rank the categories.
+    choosing : Products
+        Products that fix a threshold for each number of categories; none of them may be in `ranking` or `test`.
     test : Products
+        Products to measure on.
     categories : int
         Number of categories.
     target : float, str or Fraction
@@ -203,7 +238,7 @@ def cumulate(
     Returns
     -------
     CategoryCurve
-        At every number of categories; beyond 400 of them, at 400 numbers spread evenly and at 80%.
+        At every number of categories; with more than 400, at 400 evenly spread numbers and at 80%.
     """
     order = rank_categories(ranking, categories)
     place = np.empty(categories, np.int64)
@@ -215,24 +250,24 @@ def cumulate(
     thresholds = _thresholds(choosing, place, counts, target)
     seen = _placed(test)
     at, right = place[test.predicted[seen]], test.correct[seen]
-    # a product is accepted by the loosest of the thresholds that it reaches and by all looser ones
+    # a product is accepted by every threshold that it reaches
     levels = np.unique(thresholds)
     level = np.searchsorted(levels, test.confidence[seen], side="right")
     wanted = (counts - 1, np.searchsorted(levels, thresholds))
     return CategoryCurve(
-        order,
-        counts,
-        thresholds,
-        np.cumsum(np.bincount(at, minlength=categories))[counts - 1],
-        np.cumsum(np.bincount(at[right], minlength=categories))[counts - 1],
-        _reaching(at, level, categories, len(levels))[wanted],
-        _reaching(at[right], level[right], categories, len(levels))[wanted],
-        len(test.confidence),
+        order=order,
+        categories=counts,
+        threshold=thresholds,
+        kept=np.cumsum(np.bincount(at, minlength=categories))[counts - 1],
+        correct=np.cumsum(np.bincount(at[right], minlength=categories))[counts - 1],
+        accepted=_reaching(at, level, categories, len(levels))[wanted],
+        accepted_correct=_reaching(at[right], level[right], categories, len(levels))[wanted],
+        total=len(test.confidence),
     )
 
 
 def _thresholds(products: Products, place: np.ndarray, counts: np.ndarray, target: Target) -> np.ndarray:
-    """Threshold of the loosest feasible cut among the products put into the best categories, by how many are kept."""
+    """Find the loosest feasible threshold for the products of the best categories, for each number of them kept."""
     wanted = exact_target(target)
     seen = np.flatnonzero(_placed(products))
     order = seen[np.argsort(-products.confidence[seen], kind="stable")]
@@ -249,14 +284,14 @@ def _thresholds(products: Products, place: np.ndarray, counts: np.ndarray, targe
         hits = np.cumsum(kept & right, axis=1, dtype=np.int64)
         feasible = (hits * wanted.denominator >= accepted * wanted.numerator) & ends
         most = np.max(accepted, axis=1, where=feasible, initial=0)
-        # the row of the last accepted product, the first at which so many are reached
+        # the last accepted product is in the first row where the count reaches that number
         last = np.argmax(accepted == most[:, None], axis=1)
         found[start : start + step] = np.where(most > 0, confidence[last], np.inf)
     return found
 
 
 def _reaching(place: np.ndarray, level: np.ndarray, categories: int, levels: int) -> np.ndarray:
-    """How many products lie at a place or before it and reach a level, int64, shape (categories, levels)."""
+    """Count the products at a place or before it that reach a level, int64, shape (categories, levels)."""
     table = np.bincount(place * (levels + 1) + level, minlength=categories * (levels + 1))
     table = np.cumsum(table.reshape(categories, levels + 1), axis=0)
     # a product of level l reaches the levels 0 to l - 1
@@ -271,27 +306,28 @@ def weak_categories(
     target: Target = "0.9",
     level: float = 0.95,
 ) -> np.ndarray:
-    """Predicted categories that are surely less precise than required, to be switched off.
+    """Find the predicted categories that are surely less precise than required and are to be switched off.
 
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
         Of the products of `tune`; -inf for rejected ones.
     predicted : ndarray of int or str, shape (n,)
-        Category given to each: its code, or its key.
+        The predicted category of each: its code, or its key.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     threshold : float
         Products are accepted where confidence >= threshold.
     target : float, str or Fraction
         Required precision.
     level : float
-        The upper bound is exact and one-sided at this level. It is a bound for each category by itself: of those
-        that are just precise enough, about ``1 - level`` are named as well.
+        The upper bound is exact and one-sided at this level. It holds for each category on its own: of the categories
+        that are just precise enough, about ``1 - level`` are named too.
 
     Returns
     -------
     ndarray
-        Sorted values of `predicted` whose precision among accepted products has an upper bound below the target.
+        The values of `predicted`, sorted, whose precision among accepted products has an upper bound below the target.
     """
     taken = (np.asarray(confidence) >= threshold) & (np.asarray(confidence) > -np.inf)
     names, codes = np.unique(np.asarray(predicted)[taken], return_inverse=True)

@@ -1,7 +1,8 @@
-"""A threshold that keeps a required precision on products not yet seen (SPEC section 7).
+"""A threshold that keeps a required precision on products not yet seen (docs/papers.md, "Certifying a threshold").
 
 Fixed-sequence testing over a grid of thresholds, each by an exact binomial test (Angelopoulos et al., "Learn then
-test", 2021, with Bonferroni's place taken by the fixed order). The grid comes from other products than the test.
+test", 2021, with a fixed order in place of Bonferroni's correction). The grid comes from products other than those on
+which it is tested.
 """
 
 from __future__ import annotations
@@ -17,38 +18,45 @@ from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, exact_target
 
 START = 100
-# Numbers of errors looked through for the last failing test; beyond them, at precisions a hair above the target and
-# numbers of products that nobody has, the answer may be a little too large.
+# How many numbers of errors are searched for the last failing test. Beyond them, at precisions a hair above the target
+# and numbers of products that nobody has, the answer may be a little too large.
 _LOOKED_BACK = 1000
-# Larger samples that are tried when none of this size passes: each by 1% larger than the last.
+# Larger samples to try when this one does not pass: each is 1% larger than the last.
 _GROWTH = 1.01
+# Products to borrow from today's start for the precision at a stricter threshold (see `_missing`).
 _BORROWED = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What may be promised of a threshold.
+    """What can be promised about a threshold.
 
     Attributes
     ----------
     target : Fraction
-        The precision that is promised.
+        The promised precision.
     level : float
-        With which probability over the drawing of the labelled products the promise holds.
+        Probability, over the drawing of the labelled products, with which the promise holds.
     threshold : float
         Accept where confidence >= threshold; +inf where nothing can be certified.
-    accepted, correct, total : int
-        Of the labelled products: those at or above the threshold, those of them that are right, all.
-    acceptance_low, acceptance_high : float
-        Exact (Clopper-Pearson) 95% interval of the acceptance on products to come.
+    accepted : int
+        Labelled products at or above the threshold.
+    correct : int
+        Those of them that are right.
+    total : int
+        All labelled products.
+    acceptance_low : float
+        Lower end of the exact (Clopper-Pearson) 95% interval of the acceptance on future products.
+    acceptance_high : float
+        Its upper end.
     missing : int or None
-        About how many more labelled products would do, if the rates stay as they are: with so many the walk would get
-        past its first threshold, which is then stricter. 0 where it is certified, None where a thousand times as many
-        would not do, or it is hopeless.
+        About how many more labelled products would be enough if the rates stay as they are: with so many, the walk
+        would pass its first threshold, which is then a stricter one. 0 where it is certified; None where it is hopeless
+        or a thousand times as many would not be enough.
     hopeless : bool
-        Not certified, and at every threshold of the walk the upper bound of the precision is below the target too;
-        False where the walk had no threshold at all, since nothing was seen then, and where a threshold too strict for
-        the walk would have passed the test by itself.
+        Whether it is not certified and, at every threshold of the walk, even the upper bound of the precision is below
+        the target. False where the walk had no threshold at all, since nothing was seen then, and where a threshold too
+        strict for the walk would have passed the test on its own.
     """
 
     target: Fraction
@@ -74,18 +82,19 @@ class Certificate:
 
 
 def coverage_grid(confidence: np.ndarray, count: int = 100) -> np.ndarray:
-    """Candidate thresholds: those that accept 1/count, 2/count, ... of some products.
+    """Make candidate thresholds: those that accept 1/count, 2/count, ... of some products.
 
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
-        Of products apart from those that certify; -inf for rejected ones, which no threshold accepts.
+        Of products other than those that certify; -inf for rejected ones, which no threshold accepts.
     count : int
+        How many thresholds to make at most; equal ones are given once.
 
     Returns
     -------
     ndarray of float64, shape (at most count,)
-        Strictly falling: from strict to loose.
+        Strictly decreasing: from strict to loose.
 
     Raises
     ------
@@ -112,10 +121,11 @@ def certify(
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
-        Of the labelled products that certify, and of nothing else; -inf for rejected ones.
+        Of the labelled products that certify, and of no others; -inf for rejected ones.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     grid : ndarray of float64
-        Falling thresholds, fixed without these products (`coverage_grid`); may be empty, and then nothing passes.
+        Decreasing thresholds, fixed without these products (`coverage_grid`); if it is empty, nothing passes.
     target : float, str or Fraction
         Required precision.
     level : float
@@ -123,17 +133,22 @@ def certify(
     start : int
         The walk begins where ``min(start, n / 5)`` products are accepted: a test on fewer says little and would end it.
 
+    Returns
+    -------
+    Certificate
+        The loosest threshold that the walk reached, or why there is none.
+
     Raises
     ------
     InputError
-        If shapes differ, there is no product, a confidence is NaN, the grid does not fall or would accept rejected
+        If shapes differ, there is no product, a confidence is NaN, the grid does not decrease or would accept rejected
         products, `start` is below 1, or target and level are not between 0 and 1.
     """
     confidence, correct = _checked(confidence), np.asarray(correct, dtype=bool)
     wanted = exact_target(target)
     if confidence.shape != correct.shape:
         raise InputError(
-            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value a product in each"
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value per product in each"
         )
     if not 0 < wanted < 1 or not 0 < level < 1:
         raise InputError(
@@ -142,7 +157,8 @@ def certify(
     grid = np.asarray(grid, dtype=np.float64)
     if grid.ndim != 1 or not np.all(grid[1:] < grid[:-1]) or not np.all(grid > -np.inf):
         raise InputError(
-            "the thresholds do not fall, or are no numbers above -inf", "give them from strict to loose (coverage_grid)"
+            "the thresholds do not decrease, or are not numbers above -inf",
+            "give them from strict to loose (coverage_grid)",
         )
     if start < 1:
         raise InputError(f"a walk cannot start at {start} products", "give at least 1")
@@ -153,24 +169,35 @@ def certify(
     low, high = exact_interval(int(accepted[walked[last - 1]]) if last else 0, len(confidence))
     if last == 0:
         below = bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level)))
-        # more products would let the walk start at a stricter threshold, where few have now been seen
+        # more products would let the walk start at a stricter threshold, where few have been seen so far
         hopeless = below and not _passes(accepted - hits, accepted, wanted, level).any()
-        missing = None if hopeless else _missing(accepted, hits, len(confidence), wanted, level, start)
+        missing = None
+        if not hopeless:
+            missing = _missing(accepted, hits, len(confidence), wanted, level=level, start=start)
         return Certificate(
-            wanted, level, float("inf"), 0, 0, len(confidence), float(low), float(high), missing, hopeless
+            target=wanted,
+            level=level,
+            threshold=float("inf"),
+            accepted=0,
+            correct=0,
+            total=len(confidence),
+            acceptance_low=float(low),
+            acceptance_high=float(high),
+            missing=missing,
+            hopeless=hopeless,
         )
     cut = walked[last - 1]
     return Certificate(
-        wanted,
-        level,
-        float(grid[cut]),
-        int(accepted[cut]),
-        int(hits[cut]),
-        len(confidence),
-        float(low),
-        float(high),
-        0,
-        False,
+        target=wanted,
+        level=level,
+        threshold=float(grid[cut]),
+        accepted=int(accepted[cut]),
+        correct=int(hits[cut]),
+        total=len(confidence),
+        acceptance_low=float(low),
+        acceptance_high=float(high),
+        missing=0,
+        hopeless=False,
     )
 
 
@@ -182,7 +209,22 @@ def certified_thresholds(
     level: float = 0.95,
     start: int = START,
 ) -> np.ndarray:
-    """Thresholds of `certify` for many targets, sorting once.
+    """Give the thresholds of `certify` for many targets, sorting only once.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        As for `certify`.
+    correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
+    grid : ndarray of float64
+        Decreasing thresholds, fixed without these products.
+    targets : sequence of Fraction
+        Required precisions.
+    level : float
+        Probability with which each threshold keeps its target.
+    start : int
+        As for `certify`.
 
     Returns
     -------
@@ -201,14 +243,23 @@ def certified_thresholds(
 
 
 def products_to_certify(precision: Fraction, target: Target = "0.9", level: float = 0.95) -> int | None:
-    """Products that must be accepted to certify a target at an observed precision, and at every larger number too.
+    """Compute how many products must be accepted to certify a target at an observed precision.
 
-    Errors are rounded up: n products at a precision q show ceil(n (1 - q)) errors.
+    Parameters
+    ----------
+    precision : Fraction
+        The precision observed on the accepted products. Errors are rounded up: n products at a precision q show
+        ceil(n (1 - q)) errors.
+    target : float, str or Fraction
+        Required precision.
+    level : float
+        Probability with which a threshold keeps it.
 
     Returns
     -------
     int or None
-        None where the observed precision is not above the target.
+        The smallest number that certifies the target together with every larger number; None where the observed
+        precision is not above the target.
     """
     wanted = exact_target(target)
     if precision <= wanted:
@@ -217,14 +268,14 @@ def products_to_certify(precision: Fraction, target: Target = "0.9", level: floa
     significance, chance = 1 - level, float(1 - wanted)
 
     def fewest(errors: int) -> int:
-        """Fewest products that show so many errors; the hardest test of those."""
+        """Find the fewest products that show so many errors: the hardest test of those."""
         return (errors - 1) * rate.denominator // rate.numerator + 1 if errors else 1
 
     def passes(errors: int, count: float) -> bool:
         return bool(binomial_tail(errors, count, chance) <= significance)
 
     def settled(extra: float) -> int:
-        """First number of errors from which on every test of (errors - 1) / rate + extra products passes."""
+        """Find the number of errors from which every test of (errors - 1) / rate + extra products passes."""
         top = 1
         while not passes(top, (top - 1) / float(rate) + extra):
             top *= 2
@@ -235,17 +286,17 @@ def products_to_certify(precision: Fraction, target: Target = "0.9", level: floa
         while not passes(0, high):
             high *= 2
         return _first(lambda count: passes(0, count), high // 2, high)
-    # fewest() lies between these two, up and down by rounding: the last failing test is among those between
+    # rounding puts fewest() somewhere between these two, so the last failing test is among those between
     surely, perhaps = settled(0.0), max(settled(1.0) - 1, 0)
     errors = surely - 1
     while errors > max(perhaps, surely - _LOOKED_BACK) and passes(errors, fewest(errors)):
         errors -= 1
-    # within the group of that many errors, larger numbers pass; the next group passes from its first on
+    # with that many errors, larger numbers of products pass; with one error more, all do
     return _first(lambda count: passes(errors, count), fewest(errors) - 1, fewest(errors + 1))
 
 
 def _first(test: Callable[[int], bool], low: int, high: int) -> int:
-    """Smallest number above `low` and up to `high` that passes a monotone test; `high` where none before does."""
+    """Find the smallest number above `low` and up to `high` that passes a monotone test; `high` if no other does."""
     while high - low > 1:
         middle = (low + high) // 2
         if test(middle):
@@ -256,7 +307,7 @@ def _first(test: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def _counts(confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Accepted and right products at every threshold of a grid."""
+    """Count the accepted and the right products at every threshold of a grid."""
     order = np.argsort(confidence, kind="stable")
     rising = confidence[order]
     first = np.searchsorted(rising, grid, side="left")
@@ -265,19 +316,31 @@ def _counts(confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> tu
 
 
 def _passed(passes: np.ndarray) -> int:
-    """How many thresholds a walk passes before its first failure."""
+    """Count the thresholds that a walk passes before its first failure."""
     return int(np.append(passes, False).argmin())
 
 
 def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: float) -> np.ndarray:
-    """Whether so few errors are too unlikely at the target's error rate."""
+    """Say whether so few errors are too unlikely at the target's error rate."""
     return (binomial_tail(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
 
 
 def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: float) -> np.ndarray:
-    """Probability of so many errors or fewer among `count` products, each wrong with probability `rate`; exact.
+    """Compute the exact probability of so many errors or fewer among `count` products.
 
-    As ``scipy.stats.binom.cdf``, without its checks, which take longer than the sum itself.
+    Parameters
+    ----------
+    errors : ndarray of int, or int
+        Errors.
+    count : ndarray or float
+        Products, in the same shape.
+    rate : float
+        Probability that a product is wrong.
+
+    Returns
+    -------
+    ndarray of float64
+        ``scipy.stats.binom.cdf`` without its checks, which take longer than the sum itself.
     """
     from scipy.special import betainc
 
@@ -286,12 +349,12 @@ def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: flo
 
 
 def _missing(
-    accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, level: float, start: int
+    accepted: np.ndarray, hits: np.ndarray, total: int, target: Fraction, *, level: float, start: int
 ) -> int | None:
-    """Further products with which the walk would pass where it starts, coverage and precision being what they are now.
+    """Estimate how many more products would let the walk pass where it starts, at today's coverage and precision.
 
-    With more products it starts at a stricter threshold, of which few products tell now: what they show is drawn
-    towards the precision at today's start, as if that had been seen on `_BORROWED` more. Rounded up to two digits.
+    With more products it starts at a stricter threshold, about which few products tell today. The precision there is
+    drawn towards the one at today's start, as if `_BORROWED` more products had shown that. Rounded up to two digits.
     """
     seen = accepted > 0
     accepted, wrong = accepted[seen], (accepted - hits)[seen]
@@ -302,7 +365,7 @@ def _missing(
     rate = wrong / accepted
     rate[:first] = (wrong[:first] + _BORROWED * rate[first]) / (accepted[:first] + _BORROWED)
     sizes = np.unique(np.round(total * _GROWTH ** np.arange(1, 700)))
-    # a hair against rounding: what is a whole number shall stay one
+    # a hair against rounding, so that a whole number stays one
     counts = np.floor(np.outer(sizes / total, accepted) + 1e-9)
     at = np.argmax(counts >= np.minimum(start, sizes / 5)[:, None], axis=1)
     count = counts[np.arange(len(sizes)), at]

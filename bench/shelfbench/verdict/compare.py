@@ -1,4 +1,4 @@
-"""Backends against each other, paired by product: bootstrap, McNemar, Holm (SPEC section 7)."""
+"""Backends compared with each other, paired by product: bootstrap, McNemar's test, Holm's adjustment."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from shelfbench.verdict.resampling import replicates
 RESAMPLES = 2000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Contestant:
-    """One backend's products of one split.
+    """The predictions of one backend for the products of one split.
 
     Attributes
     ----------
     name : str
+        The backend.
     product_id : ndarray of int64 or str, shape (n,)
+        The products, in any order.
     confidence : ndarray of float64, shape (n,)
         -inf where rejected.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     threshold : float
-        Fixed on other products (`tune`): what McNemar's second test accepts by. NaN where there were none.
+        The threshold by which McNemar's second test accepts, fixed on other products (`tune`); NaN where there are
+        none.
     """
 
     name: str
@@ -38,22 +42,26 @@ class Contestant:
     threshold: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What the first backend has more than the second.
+    """How much the first backend is ahead of the second.
 
     Attributes
     ----------
-    first, second : float
-        The two values on the products as they are.
+    first : float
+        The first backend's value on the products as they are.
+    second : float
+        The second backend's.
     value : float
         ``first - second``.
-    low, high : float
-        Percentile bootstrap interval of it.
+    low : float
+        Lower end of its percentile bootstrap interval.
+    high : float
+        Upper end of it.
     p : float
         Two-sided, by inversion of that interval: twice the smaller share of resamples on one side of 0.
     p_holm : float
-        Adjusted for all pairs that were compared.
+        `p`, adjusted for all pairs that were compared.
     """
 
     first: float
@@ -67,14 +75,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Exact McNemar test on products on which one of the two succeeds and the other does not.
+    """Exact McNemar test on the products on which only one of the two succeeds.
 
     Attributes
     ----------
-    first, second : int
-        Products on which only the first, and only the second, succeeds.
-    p, p_holm : float
-        Two-sided; adjusted for all pairs. NaN where there was nothing to test.
+    first : int
+        Products on which only the first succeeds.
+    second : int
+        Products on which only the second succeeds.
+    p : float
+        Two-sided; NaN where nothing was tested.
+    p_holm : float
+        `p`, adjusted for all pairs that were compared.
     """
 
     first: int
@@ -83,22 +95,28 @@ class McNemar:
     p_holm: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two backends on the same products.
 
     Attributes
     ----------
-    first, second : str
+    first : str
+        Name of the first backend.
+    second : str
+        Name of the second.
     products : int
-    precision, acceptance : Difference
-        Precision over all products; acceptance at the target (plain: each threshold is set on these very products, and
-        anew on every resample).
+        How many products they were compared on.
+    precision : Difference
+        In precision over all products.
+    acceptance : Difference
+        In acceptance at the target. It is the plain one: each threshold is set on these very products, and anew on
+        every resample.
     correct : McNemar
-        On being right.
+        Success is being right.
     accepted : McNemar
-        On being right and accepted at the threshold fixed beforehand: a test of the two rules as they stand, the luck
-        that each had in fixing its threshold included.
+        Success is being right and accepted at the threshold fixed beforehand: a test of the two rules as they stand,
+        including the luck that each had when its threshold was fixed.
     """
 
     first: str
@@ -123,21 +141,26 @@ def compare(
     Parameters
     ----------
     contestants : sequence of Contestant
-        At least two, in the order of the pairs: (0, 1), (0, 2), ... (1, 2), ...
+        At least two; the pairs are (0, 1), (0, 2), ... (1, 2), ...
     target : float, str or Fraction
         Required precision.
     resamples : int, optional
-        By default 2,000, and more where there are so many pairs that Holm's smallest step could not be met
-        (`enough_resamples`).
+        How many resamples to draw; by default 2,000, or more where there are so many pairs that no p value could
+        pass Holm's strictest step (`enough_resamples`).
     level : float
-        Mass of the intervals.
+        Share of the resamples that lie between the two ends of an interval.
     seed : int
-        The same seed and products give the same numbers, in whatever order the rows stand.
+        The same seed and products give the same numbers, whatever the order of the rows.
+
+    Returns
+    -------
+    tuple of Comparison
+        One per pair.
 
     Raises
     ------
     InputError
-        If there are fewer than two, or two do not hold the same products.
+        If there are fewer than two backends, or two of them do not hold the same products.
     """
     if len(contestants) < 2:
         raise InputError("one backend alone cannot be compared", "run a second one in the same study")
@@ -160,28 +183,49 @@ def compare(
         strict=True,
     )
     return tuple(
-        Comparison(aligned[one].name, aligned[two].name, products, precision, share, right, taken)
+        Comparison(
+            first=aligned[one].name,
+            second=aligned[two].name,
+            products=products,
+            precision=precision,
+            acceptance=share,
+            correct=right,
+            accepted=taken,
+        )
         for (one, two), precision, share, right, taken in tests
     )
 
 
 def enough_resamples(pairs: int, level: float = 0.95) -> int:
-    """Resamples with which even Holm's smallest step, (1 - level) / pairs, is a quarter above the least p value."""
+    """Compute how many resamples let a p value pass even Holm's strictest step, (1 - level) / pairs.
+
+    Parameters
+    ----------
+    pairs : int
+        How many pairs are compared.
+    level : float
+        One minus the level of the tests.
+
+    Returns
+    -------
+    int
+        At least 2,000; the least possible p value is then a fifth or more below that step.
+    """
     return max(RESAMPLES, math.ceil(1.25 * 2 * pairs / (1 - level)))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment (Holm, 1979).
+    """Adjust p values by Holm's step-down method (Holm, 1979).
 
     Parameters
     ----------
     p : ndarray of float64, shape (m,)
-        NaN for what was not tested, which then counts for nothing.
+        NaN for what was not tested, which is then not counted.
 
     Returns
     -------
     ndarray of float64, shape (m,)
-        Reject where at most the level that the whole family shall keep.
+        Reject where this is at most the level wanted for the whole family.
     """
     p = np.asarray(p, dtype=np.float64)
     adjusted = np.full(len(p), np.nan)
@@ -192,12 +236,14 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def mcnemar_p(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Exact two-sided p values of McNemar's test.
+    """Compute exact two-sided p values of McNemar's test.
 
     Parameters
     ----------
-    first, second : ndarray of int
-        Products on which only the one, and only the other, succeeds.
+    first : ndarray of int
+        Products on which only the first succeeds.
+    second : ndarray of int
+        Products on which only the second succeeds.
 
     Returns
     -------
@@ -211,23 +257,23 @@ def mcnemar_p(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_p(differences: np.ndarray) -> np.ndarray:
-    """Two-sided p values by inversion of the percentile interval.
+    """Compute two-sided p values by inverting the percentile interval.
 
     Parameters
     ----------
     differences : ndarray of float64, shape (..., resamples)
-        Of two backends on each resample.
+        Between two backends, on each resample.
 
     Returns
     -------
     ndarray of float64, shape (...)
-        At least ``2 / (resamples + 1)``; 1 where the two are the same on all resamples.
+        At least ``2 / (resamples + 1)``; 1 where the two are equal on all resamples.
 
     Notes
     -----
-    Of acceptance this test is shy on few products, since a resample moves the last feasible cut a little more than new
-    products would: with SPEC section 7's population seen twice under noise, it rejected at 5% in 3.3% of 1,000 trials
-    with 2,000 products, in 2.8% with 4,000 and in 4.8% with 10,000.
+    For acceptance, this test rejects too rarely on few products, since a resample moves the last feasible cut a little
+    more than new products would. On the population of docs/papers.md ("Certifying a threshold"), seen twice under
+    noise, it rejected at 5% in 3.3% of 1,000 trials with 2,000 products, in 2.8% with 4,000, in 4.8% with 10,000.
     """
     resamples = differences.shape[-1]
     below = np.count_nonzero(differences <= 0, axis=-1)
@@ -236,20 +282,24 @@ def bootstrap_p(differences: np.ndarray) -> np.ndarray:
 
 
 def _aligned(contestants: Sequence[Contestant]) -> list[Contestant]:
-    """All in the order of the product ids, which must be the same."""
+    """Put all in the order of the product ids, which must be the same."""
     aligned = []
     for one in contestants:
         order = np.argsort(one.product_id, kind="stable")
         aligned.append(
             Contestant(
-                one.name, one.product_id[order], one.confidence[order], np.asarray(one.correct)[order], one.threshold
+                name=one.name,
+                product_id=one.product_id[order],
+                confidence=one.confidence[order],
+                correct=np.asarray(one.correct)[order],
+                threshold=one.threshold,
             )
         )
     first = aligned[0]
     for other in aligned[1:]:
         if not np.array_equal(first.product_id, other.product_id):
             odd = np.setxor1d(first.product_id, other.product_id)
-            named = f" ({len(odd):,} are in one of them only, the first is {odd[0]})" if len(odd) else ""
+            named = f" ({len(odd):,} are in only one of them, the first is {odd[0]})" if len(odd) else ""
             raise InputError(
                 f"{first.name} and {other.name} do not hold the same products{named}",
                 "compare backends of one study, on the same split",
@@ -268,20 +318,20 @@ def _differences(
     ends = [np.quantile(difference, tails) for difference in moved]
     return [
         Difference(
-            values[first],
-            values[second],
-            values[first] - values[second],
-            float(low),
-            float(high),
-            float(own),
-            float(all_),
+            first=values[first],
+            second=values[second],
+            value=values[first] - values[second],
+            low=float(low),
+            high=float(high),
+            p=float(own),
+            p_holm=float(all_),
         )
         for (first, second), (low, high), own, all_ in zip(pairs, ends, p, holm(p), strict=True)
     ]
 
 
 def _mcnemar(success: np.ndarray, pairs: Sequence[tuple[int, int]], untested: np.ndarray) -> list[McNemar]:
-    # counts of both at once, exact in float64
+    # products on which both succeed, for all pairs at once; exact in float64
     both = success.astype(np.float64) @ success.T.astype(np.float64)
     first = np.array([both[one, one] - both[one, two] for one, two in pairs]).astype(np.int64)
     second = np.array([both[two, two] - both[one, two] for one, two in pairs]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Measures of confidence: how sure a backend is of a product, larger is surer."""
+"""Measures of confidence: how sure a backend is of a product."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Measure:
     Attributes
     ----------
     name : str
-        As tables call it.
+        Its name in tables.
     column : str
-        Column of ``predictions/BACKEND.parquet`` that it rests on.
+        The column of ``predictions/BACKEND.parquet`` that it is computed from.
     surer : callable
-        Turns the column, float64, into the measure: larger is surer, -inf for rejected products.
+        Turns that column, as float64, into the measure: the larger, the surer.
     """
 
     name: str
@@ -39,27 +39,27 @@ MEASURES = {
 
 
 def measure(table: pa.Table, name: str, source: str = "the predictions") -> np.ndarray:
-    """Give a measure of every product of a predictions table.
+    """Compute a measure of confidence for every product of a predictions table.
 
     Parameters
     ----------
     table : Table
         With the measure's column and ``rejected``.
     name : str
-        One of `MEASURES`: ``confidence`` (largest log-probability, calibrated), ``margin`` (to the second, in
-        log-probability; a temperature does not change its order), ``entropy``.
+        One of `MEASURES`: ``confidence`` (the largest log-probability, after the temperature), ``margin`` (its
+        distance to the second largest, whose order no temperature changes) or ``entropy``.
     source : str
-        Name of the table's file, for messages.
+        What to call the table in messages, usually its file.
 
     Returns
     -------
     ndarray of float64, shape (n,)
-        Larger is surer; -inf for rejected products.
+        The larger, the surer; -inf for rejected products.
 
     Raises
     ------
     InputError
-        If there is no such measure, an earlier version wrote the table without its column, or a value is NaN.
+        If there is no such measure, the table has no such column (an earlier version wrote it), or a value is NaN.
     """
     if name not in MEASURES:
         raise InputError(f"unknown measure of confidence {name!r}", f"choose from: {', '.join(MEASURES)}")

@@ -1,4 +1,4 @@
-"""Intervals: bootstrap by product, the threshold chosen anew in every replicate; exact ones of a share."""
+"""Intervals: by bootstrap over the products, choosing the threshold anew on every resample; exact ones for shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from shelfbench.verdict.resampling import replicates_alone
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval."""
+    """A percentile interval.
+
+    Attributes
+    ----------
+    low : float
+        Its lower end.
+    high : float
+        Its upper end.
+    """
 
     low: float
     high: float
@@ -20,7 +28,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of precision and of acceptance at one target."""
+    """The intervals of one backend on one split.
+
+    Attributes
+    ----------
+    precision : Interval
+        Of the precision over all products.
+    acceptance : Interval
+        Of the acceptance at the required precision.
+    """
 
     precision: Interval
     acceptance: Interval
@@ -40,16 +56,22 @@ def bootstrap_intervals(
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
-        One row for every product; -inf for rejected ones.
+        One value per product; -inf for rejected ones.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     target : float, str or Fraction
         Required precision.
     resamples : int
-        Replicates.
+        How many resamples to draw.
     level : float
-        Mass between the two ends.
+        Share of the resamples that lie between the two ends.
     seed : int
-        The same seed and products give the same intervals, in whatever order the rows stand.
+        The same seed and products give the same intervals, whatever the order of the rows.
+
+    Returns
+    -------
+    Intervals
+        Percentile intervals of precision and acceptance.
 
     Raises
     ------
@@ -71,18 +93,23 @@ def bootstrap_intervals(
 def exact_interval(
     hits: np.ndarray | int, total: np.ndarray | int, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exact (Clopper-Pearson) two-sided intervals of shares, all at once.
+    """Compute exact (Clopper-Pearson) two-sided intervals of shares, all at once.
 
     Parameters
     ----------
-    hits, total : ndarray of int, same shape, or int
-        `hits` of `total`; of nothing at all the interval is 0 to 1.
+    hits : ndarray of int, or int
+        Successes.
+    total : ndarray of int, or int
+        Trials, in the same shape; where there is none, the interval is 0 to 1.
     level : float
-        Least probability that an interval holds the true share.
+        Least probability that an interval covers the true share.
 
     Returns
     -------
-    low, high : ndarray of float64, same shape
+    low : ndarray of float64
+        Lower ends, in the same shape.
+    high : ndarray of float64
+        Upper ends, in the same shape.
     """
     from scipy.special import betaincinv
 

@@ -1,7 +1,7 @@
-"""Precision, acceptance and their kin, on plain arrays (C, §5.1, Eq. 4 and 5).
+"""Precision, acceptance and related numbers, on plain arrays (C, §5.1, Eq. 4 and 5).
 
-Arrays speak of rows (products, or images where a number is wanted per image). A row that was rejected before
-any classifier saw it has the confidence -inf: it can never be accepted, and it counts in every denominator.
+A row of an array is a product, or an image where a number is wanted per image. A row that was rejected before any
+classifier saw it has the confidence -inf: it can never be accepted, and it counts in every denominator.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from shelfbench.base.errors import InputError
 Target = float | str | Fraction
 
 REQUIRED = "0.9"
-"""The precision that production needs (C, §5.1); what tables call acceptance at .9 is at this."""
+"""The precision that production needs (C, §5.1); tables give the acceptance at this precision."""
 
 # k * q and p * m are compared in int64: denominators up to here leave room for 9e9 rows.
 _LARGEST_DENOMINATOR = 10**9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """The largest share that can be taken without a person at a required precision.
+    """The largest share that can be accepted without a person at a required precision.
 
     Attributes
     ----------
@@ -33,8 +33,10 @@ class Acceptance:
         Accepted rows over all rows, rejected ones included.
     threshold : float
         Accept where confidence >= threshold; +inf where nothing can be accepted.
-    accepted, correct : int
-        Rows accepted, and those of them that are right.
+    accepted : int
+        Rows that are accepted.
+    correct : int
+        Those of them that are right.
     target : Fraction
         The required precision.
     """
@@ -54,8 +56,10 @@ class AcceptanceCurve:
     ----------
     threshold : ndarray of float64, shape (cuts,)
         Confidence of the last group accepted, descending.
-    accepted, correct : ndarray of int64, shape (cuts,)
-        Rows accepted at that cut, and those of them that are right.
+    accepted : ndarray of int64, shape (cuts,)
+        Rows accepted at that cut.
+    correct : ndarray of int64, shape (cuts,)
+        Those of them that are right.
     total : int
         All rows, rejected ones included.
     """
@@ -71,18 +75,19 @@ class AcceptanceCurve:
         return self.correct / self.accepted
 
     def frontier(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Acceptance as a function of the required precision (the axes of C, Fig. 5).
+        """Give the acceptance as a function of the required precision (the axes of C, Fig. 5).
 
         Parameters
         ----------
         most : int, optional
-            Corners to give, evenly thinned; all by default.
+            How many corners to give at most, thinned evenly; all by default.
 
         Returns
         -------
-        precision, acceptance : ndarray of float64
-            Corners of the falling staircase ``acceptance(p) = max m / N with precision(m) >= p``, by rising
-            precision.
+        precision : ndarray of float64
+            Ascending corners of the falling staircase ``acceptance(p) = max m / N with precision(m) >= p``.
+        acceptance : ndarray of float64
+            The acceptance at each of them.
         """
         precision = self.precision[::-1]
         best_before = np.concatenate([[-np.inf], np.maximum.accumulate(precision)[:-1]])
@@ -92,9 +97,9 @@ class AcceptanceCurve:
         return precision[kept], self.accepted[::-1][kept] / max(self.total, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decile:
-    """Precision over the tenth of the categories that are alike in size.
+    """Precision over a tenth of the categories, which are similar in size.
 
     Attributes
     ----------
@@ -102,10 +107,14 @@ class Decile:
         1 for the smallest categories, 10 for the largest.
     categories : int
         Categories in it.
-    smallest, largest : int
-        Sizes of its smallest and largest category in train.
-    rows, correct : int
-        Evaluated rows whose true category is in it, and those that are right.
+    smallest : int
+        Products in train of its smallest category.
+    largest : int
+        Products in train of its largest category.
+    rows : int
+        Evaluated rows whose true category is in it.
+    correct : int
+        Those of them that are right.
     """
 
     decile: int
@@ -121,20 +130,28 @@ class Decile:
         return self.correct / self.rows if self.rows else float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """Every number of one backend on one split.
 
     Attributes
     ----------
-    total, rejected, correct : int
-        All rows; those that no classifier saw; those that are right.
-    precision, balanced_accuracy, top_5 : float
-        Shares of all rows (of the categories' recalls for `balanced_accuracy`).
+    total : int
+        All rows.
+    rejected : int
+        Rows that no classifier saw.
+    correct : int
+        Rows that are right.
+    precision : float
+        Share of all rows that are right.
+    balanced_accuracy : float
+        Mean recall of the categories.
+    top_5 : float
+        Share of all rows whose true category is among the five best.
     acceptances : tuple of Acceptance
-        One a target.
+        One per target.
     oracle_bounds : tuple of float
-        Eq. 5 read literally, one a target.
+        Eq. 5 read literally, one per target.
     """
 
     total: int
@@ -150,30 +167,46 @@ class Summary:
 def exact_target(target: Target) -> Fraction:
     """Read a required precision as the fraction it is written as (0.9 is 9/10).
 
+    Parameters
+    ----------
+    target : float, str or Fraction
+        The precision.
+
+    Returns
+    -------
+    Fraction
+        Exactly that.
+
     Raises
     ------
     InputError
-        If it is no number, lies outside 0 to 1, or has more than nine decimals.
+        If it is not a number, is not between 0 and 1, or has more than nine decimals.
     """
     try:
         value = target if isinstance(target, Fraction) else Fraction(str(target))
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"target precision {target!r} is no number", "write for example 0.9") from error
+        raise InputError(f"target precision {target!r} is not a number", "write for example 0.9") from error
     if not 0 <= value <= 1:
-        raise InputError(f"target precision {target} lies outside 0 to 1", "write for example 0.9")
+        raise InputError(f"target precision {target} is not between 0 and 1", "write for example 0.9")
     if value.denominator > _LARGEST_DENOMINATOR:
         raise InputError(f"target precision {target} has too many decimals", "give at most nine")
     return value
 
 
 def precision(correct: np.ndarray, total: int | None = None) -> float:
-    """Share of right rows (Eq. 4).
+    """Compute the share of right rows (Eq. 4).
 
     Parameters
     ----------
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     total : int, optional
-        Rows in all where `correct` does not hold the rejected ones; `n` by default.
+        Number of all rows, if the rejected ones are not among the `n`; `n` by default.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
 
     Raises
     ------
@@ -184,11 +217,19 @@ def precision(correct: np.ndarray, total: int | None = None) -> float:
 
 
 def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean recall over the categories that are present in `truth`.
+    """Compute the mean recall over the categories that occur in `truth`.
 
     Parameters
     ----------
-    truth, predicted : ndarray of int or str, shape (n,)
+    truth : ndarray of int or str, shape (n,)
+        True categories.
+    predicted : ndarray of int or str, shape (n,)
+        Predicted categories.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
     """
     _checked_total(len(truth), None)
     _, codes = np.unique(truth, return_inverse=True)
@@ -197,29 +238,41 @@ def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def top_k(rank: np.ndarray, k: int, total: int | None = None) -> float:
-    """Share of rows whose true category is among the `k` best.
+    """Compute the share of rows whose true category is among the `k` best.
 
     Parameters
     ----------
     rank : ndarray of int, shape (n,)
-        Place of the true category in the ranking, 0 for the best, -1 where it is not in it.
+        Place of the true category in the ranking: 0 for the best, -1 where it is not in the ranking.
     k : int
+        How many places count.
     total : int, optional
-        Rows in all; `n` by default.
+        Number of all rows, if the rejected ones are not among the `n`; `n` by default.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
     """
     return int(np.count_nonzero((rank >= 0) & (rank < k))) / _checked_total(len(rank), total)
 
 
 def acceptance_curve(confidence: np.ndarray, correct: np.ndarray, total: int | None = None) -> AcceptanceCurve:
-    """All cuts by confidence; rows of equal confidence are accepted together or not at all.
+    """Find all cuts by confidence; rows of equal confidence are accepted together or not at all.
 
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
-        Larger is surer; -inf for rejected rows, which no cut accepts.
+        The larger, the surer; -inf for rejected rows, which no cut accepts.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     total : int, optional
-        Rows in all; `n` by default.
+        Number of all rows, if the rejected ones are not among the `n`; `n` by default.
+
+    Returns
+    -------
+    AcceptanceCurve
+        The cuts, from strict to loose.
 
     Raises
     ------
@@ -230,7 +283,7 @@ def acceptance_curve(confidence: np.ndarray, correct: np.ndarray, total: int | N
     correct = np.asarray(correct, dtype=bool)
     if confidence.shape != correct.shape or confidence.ndim != 1:
         raise InputError(
-            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value a row in each"
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one value per row in each"
         )
     rows = _checked_total(len(confidence), total)
     if np.isnan(confidence).any():
@@ -249,29 +302,77 @@ def acceptance_curve(confidence: np.ndarray, correct: np.ndarray, total: int | N
 def acceptance(
     confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", total: int | None = None
 ) -> Acceptance:
-    """Largest share acceptable by a threshold at a required precision (Eq. 5, by thresholding).
+    """Find the largest share that a threshold can accept at a required precision (Eq. 5, by thresholding).
 
-    The precision test is exact, in integers: k right of m accepted meet p/q where ``k q >= p m``. Parameters
-    and errors as in `acceptance_curve`; without a feasible cut the acceptance is 0.
+    The precision test is exact, in integers: k right of m accepted rows meet p/q where ``k q >= p m``.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        The larger, the surer; -inf for rejected rows, which no cut accepts.
+    correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
+    target : float, str or Fraction
+        Required precision.
+    total : int, optional
+        Number of all rows, if the rejected ones are not among the `n`; `n` by default.
+
+    Returns
+    -------
+    Acceptance
+        At the loosest feasible threshold; with an acceptance of 0 where there is none.
     """
     return accept_on_curve(acceptance_curve(confidence, correct, total), target)
 
 
 def accept_on_curve(curve: AcceptanceCurve, target: Target) -> Acceptance:
-    """Find the loosest feasible cut of a curve; see `acceptance`."""
+    """Find the loosest feasible cut of a curve.
+
+    Parameters
+    ----------
+    curve : AcceptanceCurve
+        All cuts.
+    target : float, str or Fraction
+        Required precision.
+
+    Returns
+    -------
+    Acceptance
+        As `acceptance` gives it.
+    """
     wanted = exact_target(target)
     feasible = np.flatnonzero(curve.correct * wanted.denominator >= curve.accepted * wanted.numerator)
     if not len(feasible):
-        return Acceptance(0.0, float("inf"), 0, 0, wanted)
+        return Acceptance(acceptance=0.0, threshold=float("inf"), accepted=0, correct=0, target=wanted)
     cut = feasible[-1]
     accepted = int(curve.accepted[cut])
-    return Acceptance(accepted / curve.total, float(curve.threshold[cut]), accepted, int(curve.correct[cut]), wanted)
+    return Acceptance(
+        acceptance=accepted / curve.total,
+        threshold=float(curve.threshold[cut]),
+        accepted=accepted,
+        correct=int(curve.correct[cut]),
+        target=wanted,
+    )
 
 
 def oracle_bound(correct: int, total: int, target: Target = "0.9") -> float:
-    """Eq. 5 read literally: the largest subset of any kind that is precise enough.
+    """Compute Eq. 5 read literally: the size of the largest subset of any kind that is precise enough.
 
-    All `correct` right products and as many wrong ones as the target forgives. No threshold can reach it.
+    It holds all the right products and as many wrong ones as the target allows. No threshold can exceed it.
+
+    Parameters
+    ----------
+    correct : int
+        Right products.
+    total : int
+        All products.
+    target : float, str or Fraction
+        Required precision.
+
+    Returns
+    -------
+    float
+        As a share of all products.
     """
     wanted = exact_target(target)
     if wanted == 0:
@@ -281,30 +382,36 @@ def oracle_bound(correct: int, total: int, target: Target = "0.9") -> float:
 
 
 def precision_by_decile(truth: np.ndarray, correct: np.ndarray, sizes: np.ndarray) -> list[Decile]:
-    """Precision by decile of the category's size in train.
+    """Compute the precision by decile of the category's size in train.
 
-    Categories are ordered by size (then by code) and cut into ten groups of as equal a number of categories
-    as can be; with fewer than ten categories there are fewer groups.
+    Categories are ordered by size (then by code) and cut into ten groups with as equal numbers of categories as
+    possible; with fewer than ten categories there are fewer groups.
 
     Parameters
     ----------
     truth : ndarray of int, shape (n,)
         Codes of the true categories.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     sizes : ndarray of int, shape (categories,)
-        Products in train of every category; 0 for one that train lacks.
+        Products of every category in train; 0 for one that is not in train.
+
+    Returns
+    -------
+    list of Decile
+        The smallest categories first.
     """
     rows = np.bincount(truth, minlength=len(sizes))
     right = np.bincount(truth, weights=correct, minlength=len(sizes)).astype(np.int64)
     groups = np.array_split(np.argsort(sizes, kind="stable"), min(10, max(len(sizes), 1)))
     return [
         Decile(
-            number,
-            len(group),
-            int(sizes[group].min()),
-            int(sizes[group].max()),
-            int(rows[group].sum()),
-            int(right[group].sum()),
+            decile=number,
+            categories=len(group),
+            smallest=int(sizes[group].min()),
+            largest=int(sizes[group].max()),
+            rows=int(rows[group].sum()),
+            correct=int(right[group].sum()),
         )
         for number, group in enumerate(groups, start=1)
         if len(group)
@@ -326,14 +433,21 @@ def summarise(
     ----------
     confidence : ndarray of float64, shape (n,)
         -inf for rejected rows.
-    truth, predicted : ndarray of int, shape (n,)
-        Codes of categories; `predicted` is -1 where rejected.
+    truth : ndarray of int, shape (n,)
+        Codes of the true categories.
+    predicted : ndarray of int, shape (n,)
+        Codes of the predicted categories; -1 where rejected.
     rank : ndarray of int, shape (n,)
         Place of the true category, as for `top_k`.
-    targets : sequence
+    targets : sequence of float, str or Fraction
         Required precisions.
     total : int, optional
-        Rows in all where unreadable ones are not among the `n`.
+        Number of all rows, if unreadable ones are not among the `n`; `n` by default.
+
+    Returns
+    -------
+    Summary
+        All of them.
     """
     seen = np.asarray(confidence) > -np.inf
     right = (truth == predicted) & seen

@@ -1,4 +1,4 @@
-"""What wrong labels do to a measured precision (SPEC section 7): its ceiling, and what it says of the true one."""
+"""What wrong labels do to a measured precision: the ceiling they set, and what the measured says about the true one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shelfbench.base.errors import InputError
 
 
 def measured_precision(true: float, noise: float, agreement: float = 0.0) -> float:
-    """Precision that is measured against labels of which a share is wrong: q = p (1 - eta) + (1 - p) eta c.
+    """Compute the precision that is measured where some labels are wrong: q = p (1 - eta) + (1 - p) eta c.
 
     Parameters
     ----------
@@ -19,61 +19,90 @@ def measured_precision(true: float, noise: float, agreement: float = 0.0) -> flo
     noise : float
         eta, the share of products with a wrong label, whether the prediction is right or not.
     agreement : float
-        c, the chance that a wrong label is the very category of a wrong prediction.
-
-    Raises
-    ------
-    InputError
-        If one of them lies outside 0 to 1.
-    """
-    for name, value in (("a precision", true), ("a share of wrong labels", noise), ("a chance", agreement)):
-        if not 0 <= value <= 1:
-            raise InputError(f"{name} of {value} means nothing", "give a number from 0 to 1")
-    return true * (1 - noise) + (1 - true) * noise * agreement
-
-
-def true_precision(measured: float, noise: float, agreement: float = 0.0) -> float:
-    """The inverse of `measured_precision`: p = (q - eta c) / (1 - eta - eta c).
+        c, the chance that a wrong label equals the wrong prediction.
 
     Returns
     -------
     float
-        NaN where no precision from 0 to 1 is measured so: there are fewer wrong labels than `noise`, or more. NaN too
-        where the labels say nothing (1 - eta <= eta c).
+        q, the precision against the labels.
 
     Raises
     ------
     InputError
-        If an argument lies outside 0 to 1.
+        If one of them is not between 0 and 1.
+    """
+    for name, value in (("precision", true), ("share of wrong labels", noise), ("chance of agreement", agreement)):
+        if not 0 <= value <= 1:
+            raise InputError(f"a {name} of {value} is not between 0 and 1", "give a number from 0 to 1")
+    return true * (1 - noise) + (1 - true) * noise * agreement
+
+
+def true_precision(measured: float, noise: float, agreement: float = 0.0) -> float:
+    """Invert `measured_precision`: p = (q - eta c) / (1 - eta - eta c).
+
+    Parameters
+    ----------
+    measured : float
+        q, the precision against the labels.
+    noise : float
+        eta, the share of products with a wrong label.
+    agreement : float
+        c, the chance that a wrong label equals the wrong prediction.
+
+    Returns
+    -------
+    float
+        p; NaN where no precision from 0 to 1 is measured as `measured`, so that there must be fewer or more wrong
+        labels than `noise` says, and where the labels carry no information (1 - eta <= eta c).
+
+    Raises
+    ------
+    InputError
+        If an argument is not between 0 and 1.
     """
     low, high = measured_precision(0.0, noise, agreement), measured_precision(1.0, noise, agreement)
     if not 0 <= measured <= 1:
-        raise InputError(f"a precision of {measured} means nothing", "give a number from 0 to 1")
+        raise InputError(f"a precision of {measured} is not between 0 and 1", "give a number from 0 to 1")
     if high <= low:
         return float("nan")
     found = (measured - low) / (high - low)
-    # a perfect model is measured at the ceiling but for rounding
+    # a perfect model is measured at the ceiling, give or take rounding
     return float(np.clip(found, 0, 1)) if -1e-9 <= found <= 1 + 1e-9 else float("nan")
 
 
 def ceiling(noise: float) -> float:
-    """The precision at which a perfect model is measured: 1 - eta."""
+    """Compute the precision at which a perfect model is measured: 1 - eta.
+
+    Parameters
+    ----------
+    noise : float
+        eta, the share of products with a wrong label.
+
+    Returns
+    -------
+    float
+        The highest precision that can be measured.
+    """
     return measured_precision(1.0, noise)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KnownNoise:
-    """Precision measured against labels, and against the known truth.
+    """Precision measured against the labels and against the known truth.
 
     Attributes
     ----------
     products : int
+        Products that were measured.
     noise : float
-        Share of wrong labels among them.
+        Share of them whose label is wrong.
     agreement : float
-        Of the products whose label and prediction are both wrong, the share in which they agree; NaN without one.
-    measured, true : float
-        Precision against the labels and against the truth; rejected products count as wrong in both.
+        Where label and prediction are both wrong, the share in which they are the same; NaN where there is no such
+        product.
+    measured : float
+        Precision against the labels; rejected products count as wrong.
+    true : float
+        Precision against the truth; rejected products count as wrong.
     """
 
     products: int
@@ -83,25 +112,37 @@ class KnownNoise:
     true: float
 
     def predicted(self, agreement: float) -> float:
-        """What the formula makes of the true precision: it takes wrong labels to fall on easy and hard products alike.
+        """Predict the measured precision from the true one, as if easy and hard products were mislabelled alike.
 
         Parameters
         ----------
         agreement : float
-            c, from other products than these where there are some.
+            c, taken from products other than these where there are any.
+
+        Returns
+        -------
+        float
+            What `measured_precision` gives.
         """
         return measured_precision(self.true, self.noise, agreement)
 
 
 def against_truth(predicted: np.ndarray, label: np.ndarray, truth: np.ndarray) -> KnownNoise:
-    """Measure predictions against labels and against the truth.
+    """Measure predictions against the labels and against the truth.
 
     Parameters
     ----------
     predicted : ndarray, shape (n,)
-        Categories; what is no category (an empty text, -1) is wrong.
-    label, truth : ndarray, shape (n,)
-        Given and true categories.
+        Predicted categories; anything that is not a category (an empty text, -1) is wrong.
+    label : ndarray, shape (n,)
+        The categories as labelled.
+    truth : ndarray, shape (n,)
+        The true categories.
+
+    Returns
+    -------
+    KnownNoise
+        Both precisions, with the share of wrong labels.
 
     Raises
     ------
@@ -109,13 +150,13 @@ def against_truth(predicted: np.ndarray, label: np.ndarray, truth: np.ndarray) -
         If there is no product.
     """
     if not len(predicted):
-        raise InputError("no product to measure", "give at least one")
+        raise InputError("there is no product to measure", "give at least one")
     wrong, missed, right = label != truth, predicted != truth, predicted == label
     both = wrong & missed
     return KnownNoise(
-        len(predicted),
-        float(wrong.mean()),
-        float(right[both].mean()) if both.any() else float("nan"),
-        float(right.mean()),
-        1 - float(missed.mean()),
+        products=len(predicted),
+        noise=float(wrong.mean()),
+        agreement=float(right[both].mean()) if both.any() else float("nan"),
+        measured=float(right.mean()),
+        true=1 - float(missed.mean()),
     )

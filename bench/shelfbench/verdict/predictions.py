@@ -1,4 +1,4 @@
-"""From scores of images to predictions of products: one row per product."""
+"""From the scores of images to the predictions for products: one row per product."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shelfbench.verdict.temperature import entropy, log_normaliser
 
 BEST = 100
 TOP = 5
-# Least logarithm in a mean of logarithms: that of the smallest number above 0. A photo's probability of 0 then speaks
-# against a category as strongly as can be, and two photos that rule out each other's still leave a distribution.
+# Least logarithm in a mean of logarithms: that of the smallest number above 0. A probability of 0 then counts against a
+# category as strongly as possible, and two photos that rule out each other's category still leave a distribution.
 _LEAST = float(np.log(np.nextafter(0.0, 1.0)))
 
 
@@ -28,9 +28,9 @@ class ProductRule:
     aggregation : str
         See `aggregate`.
     temperature : float
-        Over the aggregated log-probabilities (`shelfbench.verdict.temperature`); 1 changes nothing.
+        Applied to the aggregated log-probabilities (`shelfbench.verdict.temperature`); 1 changes nothing.
     tune_products : int
-        Products on which the two were chosen; 0 where nothing was.
+        Products on which the two were chosen; 0 where nothing was chosen.
     """
 
     aggregation: str = "mean"
@@ -38,7 +38,22 @@ class ProductRule:
     tune_products: int = 0
 
     def rows(self, log_probabilities: np.ndarray, starts: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
-        """Predict products from the scores of their images; see `aggregate` and `product_rows`."""
+        """Predict products from the scores of their images.
+
+        Parameters
+        ----------
+        log_probabilities : ndarray of float64, shape (images, classes)
+            The images of a product are next to each other.
+        starts : ndarray of int, shape (products,)
+            First row of each product.
+        classes : ndarray of object, shape (classes,)
+            Keys of the categories.
+
+        Returns
+        -------
+        dict
+            The columns of `product_rows`.
+        """
         return product_rows(aggregate(log_probabilities, starts, self.aggregation), classes, self.temperature)
 
 
@@ -49,10 +64,11 @@ class ImageScores:
     Attributes
     ----------
     codes : ndarray of int32, shape (n, k)
-        The `k` = min(100, classes) best, the best first.
+        The `k` = min(100, classes) best categories, the best first.
     log_probabilities : ndarray of float32, shape (n, k)
+        Their scores.
     log_rest : ndarray of float32, shape (n,)
-        Log of the probability that is left for all others (-inf for none).
+        Log of the probability left for all other categories (-inf if none is left).
     """
 
     codes: np.ndarray
@@ -61,12 +77,21 @@ class ImageScores:
 
 
 def best_categories(log_probabilities: np.ndarray, best: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the `best` categories of each row, the best first; equals in order of code.
+    """Find the best categories of each row, the best first; of equals, in order of code.
+
+    Parameters
+    ----------
+    log_probabilities : ndarray of float64, shape (n, classes)
+        The scores.
+    best : int
+        How many categories to give.
 
     Returns
     -------
     codes : ndarray of int32, shape (n, min(best, classes))
-    values : ndarray of float64, same shape
+        Codes of the categories.
+    values : ndarray of float64, shape (n, min(best, classes))
+        Their scores.
     """
     classes = log_probabilities.shape[1]
     count = min(best, classes)
@@ -80,6 +105,12 @@ def image_scores(log_probabilities: np.ndarray) -> ImageScores:
     Parameters
     ----------
     log_probabilities : ndarray of float64, shape (n, classes)
+        The scores of all categories.
+
+    Returns
+    -------
+    ImageScores
+        What is stored of them.
     """
     codes, values = best_categories(log_probabilities, BEST)
     if codes.shape[1] == log_probabilities.shape[1]:
@@ -92,24 +123,25 @@ def image_scores(log_probabilities: np.ndarray) -> ImageScores:
 
 
 def aggregate(log_probabilities: np.ndarray, starts: np.ndarray, method: str = "mean") -> np.ndarray:
-    """Make one distribution of the images of each product, in float64 logarithms (SPEC section 7).
+    """Combine the scores of each product's images into one distribution, in float64 logarithms.
 
     Parameters
     ----------
     log_probabilities : ndarray of float64, shape (images, classes)
-        Images of one product stand together.
+        The images of a product are next to each other.
     starts : ndarray of int, shape (products,)
         First row of each product; every product has at least one row.
     method : str
-        ``mean``: mean probability. ``log_mean``: mean log-probability, scaled to a sum of 1 (the geometric mean).
-        ``maximum``: largest probability of each category, scaled to a sum of 1. ``vote``: the category that is the
-        first of most images, of equals that with the higher mean probability, then the lower code; the distribution is
-        the mean probability, in which that category changes places with the most likely one where it is another.
+        ``mean``: the mean probability. ``log_mean``: the mean log-probability, scaled to a sum of 1 (the geometric
+        mean). ``maximum``: the largest probability of each category, scaled to a sum of 1. ``vote``: the category
+        ranked first by most images (of equals the one with the higher mean probability, then the lower code) wins; the
+        distribution is the mean probability, in which the winner swaps places with the most likely category if that is
+        another one.
 
     Returns
     -------
     ndarray of float64, shape (products, classes)
-        A product with one image keeps its scores as they are, whatever the method.
+        A product with a single image keeps its scores as they are, whatever the method.
 
     Raises
     ------
@@ -141,7 +173,7 @@ def _mean(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray)
 def _vote(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     owner = np.repeat(np.arange(len(starts)), counts)
     result = _mean(log_probabilities, starts, counts)
-    # one row a product and category with votes: how many, and the mean probability over all its images
+    # one row per product and category that has votes: how many, and the mean probability over all its images
     ballots, votes = np.unique(
         owner * log_probabilities.shape[1] + log_probabilities.argmax(axis=1), return_counts=True
     )
@@ -152,7 +184,7 @@ def _vote(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray)
     rows = np.flatnonzero(winner != first)
     own, best = result[rows, winner[rows]], result[rows, first[rows]]
     result[rows, first[rows]] = own
-    result[rows, winner[rows]] = np.nextafter(best, np.inf)  # above the other even where the two are equal
+    result[rows, winner[rows]] = np.nextafter(best, np.inf)  # higher than the other even where they are equal
     return result
 
 
@@ -162,17 +194,18 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature
     Parameters
     ----------
     log_probabilities : ndarray of float64, shape (products, classes)
+        Aggregated scores.
     classes : ndarray of object, shape (classes,)
         Keys of the categories.
     temperature : float
-        Applied to the scores once the categories are ranked, so that it cannot change the ranking.
+        Applied once the categories are ranked, so that it cannot change the ranking.
 
     Returns
     -------
     dict
-        ``predicted``, ``confidence`` (log-probability of it), ``margin`` (to the second, in log-probability; inf with
-        one category), ``entropy`` (nats), ``top5``, ``top5_confidence``; all after the temperature, and
-        ``raw_confidence``: the log-probability before it.
+        ``predicted``, ``confidence`` (its log-probability), ``margin`` (distance to the second in log-probability; inf
+        if there is only one category), ``entropy`` (in nats), ``top5`` and ``top5_confidence``, all after the
+        temperature; and ``raw_confidence``, the log-probability before it.
     """
     codes, raw = best_categories(log_probabilities, TOP)
     values = raw if temperature == 1 else raw / temperature - log_normaliser(log_probabilities, temperature)[:, None]
@@ -189,7 +222,7 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature
 
 
 def _row_lists(values: np.ndarray) -> np.ndarray:
-    """Rows of a table as an array of arrays."""
+    """Make an array of arrays of the rows of a table."""
     rows = np.empty(len(values), object)
     for number, row in enumerate(values):
         rows[number] = row
@@ -197,9 +230,18 @@ def _row_lists(values: np.ndarray) -> np.ndarray:
 
 
 def rejected_rows(count: int) -> dict[str, np.ndarray]:
-    """Columns of products without a readable image: rejected, never dropped from the denominator.
+    """Make the columns of products without a readable image: rejected, but never dropped from the denominator.
 
-    Their confidence and margin are -inf and their entropy is +inf: less sure than any product that was seen.
+    Parameters
+    ----------
+    count : int
+        How many such products there are.
+
+    Returns
+    -------
+    dict
+        The columns of `product_rows`. Confidence and margin are -inf and entropy is +inf: less sure than any product
+        that was seen.
     """
     return {
         "predicted": np.full(count, "", object),
@@ -229,7 +271,18 @@ PREDICTION_SCHEMA = [
 
 
 def predictions_table(frame: pd.DataFrame) -> pa.Table:
-    """Give the columns of ``predictions/BACKEND.parquet`` their types."""
+    """Give the columns of ``predictions/BACKEND.parquet`` their types.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``product_id`` and the columns of `PREDICTION_SCHEMA`.
+
+    Returns
+    -------
+    Table
+        One row per product.
+    """
     schema = pa.schema([("product_id", _id_type(frame["product_id"])), *PREDICTION_SCHEMA])
     return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
 
@@ -237,15 +290,23 @@ def predictions_table(frame: pd.DataFrame) -> pa.Table:
 def aggregations_table(
     frame: pd.DataFrame, images: np.ndarray, correct: np.ndarray, confidence: np.ndarray
 ) -> pa.Table:
-    """Give one row a product of tune and test: what every aggregation makes of it (``aggregations/BACKEND.parquet``).
+    """Make ``aggregations/BACKEND.parquet``: what every aggregation gives for the products of tune and test.
 
     Parameters
     ----------
     frame : DataFrame
-        With the columns product_id and role.
+        With the columns ``product_id`` and ``role``.
     images : ndarray of int, shape (products,)
-    correct, confidence : ndarray of bool and float64, shape (aggregations, products)
-        In the order of `AGGREGATIONS`.
+        Readable images of each product.
+    correct : ndarray of bool, shape (aggregations, products)
+        Whether the prediction is right, in the order of `AGGREGATIONS`.
+    confidence : ndarray of float64, shape (aggregations, products)
+        Its log-probability, in the same order.
+
+    Returns
+    -------
+    Table
+        One row per product.
     """
     columns = {
         "product_id": pa.array(frame["product_id"], _id_type(frame["product_id"])),
@@ -270,19 +331,27 @@ def scores_table(
     scores: ImageScores,
     classes: np.ndarray,
 ) -> pa.Table:
-    """Give one row an image: product_id, image, split, category, categories, log_probabilities, log_rest.
+    """Make a part of ``scores/BACKEND.parquet``.
 
     Parameters
     ----------
     identifiers : Series
         Product of each image.
     position : ndarray of int32
-        Ordinal of the image within its product.
-    split, category : ndarray of object
-        Split and true category of its product.
+        Number of the image within its product.
+    split : ndarray of object
+        Split of its product.
+    category : ndarray of object
+        True category of its product.
     scores : ImageScores
+        Scores of the images.
     classes : ndarray of object
-        Keys of the categories that codes stand for.
+        Keys of the categories, in the order of the codes.
+
+    Returns
+    -------
+    Table
+        One row per image: product_id, image, split, category, categories, log_probabilities, log_rest.
     """
     count = scores.codes.shape[1]
     offsets = pa.array(np.arange(len(scores.codes) + 1, dtype=np.int32) * count)

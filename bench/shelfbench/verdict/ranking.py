@@ -1,14 +1,15 @@
 """Rankings: mean average precision of the best 100 (X, §4.1 and Table 2), and the place of the true class.
 
 X evaluates on FastEval14k, 14,000 images with 36.5 labels each, by the "mean average precision for top 100
-predictions (MAP@100)", in which each class is weighted by how common it is. It gives no formula; here:
+predictions (MAP@100)", in which each class is weighted by how common it is. X gives no formula; ours is:
 
-- An image's predictions are its `k` classes with the highest scores; of equal scores the lower code comes first.
-- A class ranks the images that predict it by their score for it; of equal scores the earlier image comes first.
-  An image that does not predict the class has no place in its ranking: neither a hit nor a miss.
-- Average precision of a class: at each hit (an image in its ranking that carries it) the share of hits so far, summed,
-  over the number of *all* images that carry it. An image whose best `k` lack the class is thus a hit that never comes.
-- The mean is over the classes that some image carries, weighted; the weights are scaled to a sum of 1.
+- An image predicts its `k` classes with the highest scores; of equal scores, the lower code comes first.
+- A class ranks the images that predict it by their score for it; of equal scores, the earlier image comes first.
+  An image that does not predict the class has no place in its ranking: it is neither a hit nor a miss.
+- Average precision of a class: at each hit (an image in its ranking that carries it) take the share of hits so far;
+  add these shares up and divide by the number of *all* images that carry the class. An image that carries the class
+  but does not predict it is thus a hit that never comes.
+- The mean is taken over the classes that at least one image carries, with weights scaled to a sum of 1.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ class Best:
     Attributes
     ----------
     code : ndarray of int32, shape (n, k)
-        The best first; -1 where an image has fewer predictions (or none, as one that cannot be read).
+        The best first; -1 where an image has fewer predictions (an unreadable image has none).
     score : ndarray of float64, shape (n, k)
-        Larger is better; without meaning where `code` is -1.
+        The larger, the better; undefined where `code` is -1.
     classes : int
+        Number of classes.
     """
 
     code: np.ndarray
@@ -41,13 +43,19 @@ class Best:
 
 
 def best_per_image(scores: np.ndarray, k: int = 100) -> Best:
-    """Keep the `k` best classes of each image; of equal scores the lower code.
+    """Keep the `k` best classes of each image; of equal scores, the lower code comes first.
 
     Parameters
     ----------
     scores : ndarray of float, shape (n, classes)
-        Larger is better; log-odds or log-probabilities rather than probabilities, which saturate at 1.
+        The larger, the better; preferably log-odds or log-probabilities, since probabilities saturate at 1.
     k : int
+        How many to keep; all of them where there are fewer.
+
+    Returns
+    -------
+    Best
+        The best classes and their scores.
 
     Raises
     ------
@@ -67,15 +75,16 @@ def best_per_image(scores: np.ndarray, k: int = 100) -> Best:
 def average_precisions(
     scores: np.ndarray | Best, targets: np.ndarray | sparse.spmatrix | sparse.sparray, k: int = 100
 ) -> np.ndarray:
-    """Average precision of each class, as the module defines it.
+    """Compute the average precision of each class, as this module defines it.
 
     Parameters
     ----------
     scores : ndarray of float, shape (n, classes), or Best
-        Of a `Best` with more than `k` classes an image, the first `k` are used.
+        Of a `Best` with more than `k` classes per image, the first `k` are used.
     targets : ndarray of bool or sparse array, shape (n, classes)
         Which image carries which label.
     k : int
+        How many classes an image predicts.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def average_precisions(
     if carried.shape != (len(best.code), best.classes):
         raise InputError(
             f"scores of shape {(len(best.code), best.classes)} and targets of {carried.shape}",
-            "give one row an image and one column a class in each",
+            "give one row per image and one column per class in each",
         )
     code, score = best.code[:, :k], best.score[:, :k]
     image, place = np.nonzero(code >= 0)
@@ -104,7 +113,7 @@ def average_precisions(
     hit = _among(carried, image, code)
     starts = np.searchsorted(code, np.arange(best.classes))
     hits_before = np.concatenate([[0], np.cumsum(hit)])
-    # Within its class: how many ranked up to here, and how many of them are hits.
+    # Within the class: the images ranked so far, and the hits among them.
     rank = np.arange(len(code)) - starts[code] + 1
     hits = hits_before[1:] - hits_before[starts[code]]
     gained = np.bincount(code[hit], weights=(hits / rank)[hit], minlength=best.classes)
@@ -113,19 +122,24 @@ def average_precisions(
 
 
 def weighted_mean(precisions: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Mean of the average precisions over the classes that have one.
+    """Average the average precisions over the classes that have one: MAP@k.
 
     Parameters
     ----------
     precisions : ndarray of float64, shape (classes,)
-        From `average_precisions`; NaN is left out.
+        From `average_precisions`; NaN is skipped.
     weights : ndarray of float, shape (classes,), optional
-        How much each class counts, at any scale; all the same by default.
+        How much each class counts, in any scale; by default they all count the same.
+
+    Returns
+    -------
+    float
+        The weighted mean.
 
     Raises
     ------
     InputError
-        If a weight is negative or not finite, or no class that counts has an average precision.
+        If a weight is negative or not finite, or no class with a positive weight has an average precision.
     """
     weights = np.ones(len(precisions)) if weights is None else np.asarray(weights, np.float64)
     if weights.shape != precisions.shape or not np.isfinite(weights).all() or (weights < 0).any():
@@ -140,35 +154,27 @@ def weighted_mean(precisions: np.ndarray, weights: np.ndarray | None = None) -> 
     return math.fsum(weights[counted] * precisions[counted]) / total
 
 
-def mean_average_precision(
-    scores: np.ndarray | Best,
-    targets: np.ndarray | sparse.spmatrix | sparse.sparray,
-    k: int = 100,
-    weights: np.ndarray | None = None,
-) -> float:
-    """MAP@k; see `average_precisions` and `weighted_mean` for parameters and errors."""
-    return weighted_mean(average_precisions(scores, targets, k), weights)
-
-
 def rank_of(truth: np.ndarray, best: Best) -> np.ndarray:
-    """Place of the true class among the best of each image, for `shelfbench.verdict.metrics.top_k` (X, Table 1).
+    """Find the place of the true class among the best of each image, as `shelfbench.verdict.metrics.top_k` needs it.
 
     Parameters
     ----------
     truth : ndarray of int, shape (n,)
+        Code of the true class of each image.
     best : Best
+        The best classes of the same images.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        0 for the best; -1 where it is not among them.
+        0 for the best; -1 where the true class is not among them.
     """
     found = (best.code == np.asarray(truth)[:, None]) & (best.code >= 0)
     return np.where(found.any(axis=1), found.argmax(axis=1), -1)
 
 
 def _among(carried: sparse.csr_array, image: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Whether each image carries each class, pair by pair."""
+    """Say of each pair whether the image carries the class."""
     rows, columns = carried.nonzero()
     wanted = image.astype(np.int64) * carried.shape[1] + code
     return np.isin(wanted, rows.astype(np.int64) * carried.shape[1] + columns)

@@ -1,4 +1,4 @@
-"""Bootstrap replicates of precision and acceptance, of one backend or of several on the same resamples."""
+"""Bootstrap replicates of precision and acceptance, for one backend or for several on the same resamples."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.verdict.metrics import Target, exact_target
 
-# Counts held at a time: 64 MiB of int16.
+# Counts held in memory at a time: 64 MiB of int16.
 _HELD = 1 << 25
 _TOGETHER = 64
 _LENGTH = 256
 
-# How often each product of a block was drawn, shape (resamples, length): of one block for each of some resamples.
+# Called with a block for each of some resamples: how often each product of it was drawn, shape (resamples, length).
 Drawn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -31,8 +31,10 @@ class Replicates:
 
     Attributes
     ----------
-    precision, acceptance : ndarray of float64, shape (backends, resamples)
-        Column i of every backend rests on the same resample of the products.
+    precision : ndarray of float64, shape (backends, resamples)
+        Precision over all products; column i is the same resample for every backend.
+    acceptance : ndarray of float64, shape (backends, resamples)
+        Acceptance at the required precision, in the same order.
     """
 
     precision: np.ndarray
@@ -42,23 +44,25 @@ class Replicates:
 def replicates(
     confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", *, resamples: int = 1000, seed: int = 0
 ) -> Replicates:
-    """Resample the products with replacement; the threshold is chosen anew on every resample.
+    """Resample the products with replacement and choose the threshold anew on every resample.
 
     Parameters
     ----------
     confidence : ndarray of float64, shape (backends, n)
-        Column i of every backend is the same product; -inf where it was rejected.
+        Column i is the same product for every backend; -inf where it was rejected.
     correct : ndarray of bool, shape (backends, n)
+        Whether the prediction is right.
     target : float, str or Fraction
         Required precision.
     resamples : int
+        How many resamples to draw.
     seed : int
         Fixes the resamples, whatever the number of backends.
 
     Returns
     -------
     Replicates
-        What `precision` and `acceptance` of `shelfbench.verdict.metrics` give on each resample, exactly.
+        Exactly what `precision` and `acceptance` of `shelfbench.verdict.metrics` give on each resample.
 
     Raises
     ------
@@ -67,11 +71,11 @@ def replicates(
 
     Notes
     -----
-    A resample is a vector of counts by product, shared by all backends. With the score q - p for a right product and
-    -p for a wrong one, a cut meets p/q where the scores up to it add up to at least 0. Each backend's products are
-    sorted once and cut into blocks; one sparse product gives the right and the wrong of every block on many resamples
-    at once. Only a block that starts no deeper below 0 than its right products can lift it may hold the last feasible
-    cut: those are searched row by row from the loosest on, as a rule one block a resample.
+    A resample is a vector of counts by product, shared by all backends. Give a right product the score q - p and a
+    wrong one -p: a cut meets p/q where the scores up to it add up to at least 0. Each backend's products are sorted
+    once and cut into blocks; one sparse product gives the right and the wrong products of every block on many resamples
+    at once. The last feasible cut can lie only in a block that starts no further below 0 than its right products can
+    make up for. Those blocks are searched row by row, the loosest first; as a rule, that is one block per resample.
     """
     confidence, correct = _checked(confidence, correct, 2)
     wanted, rows = exact_target(target), confidence.shape[1]
@@ -84,7 +88,7 @@ def replicates(
     def draw(part: slice) -> np.ndarray:
         return _counts(rng, rows, part.stop - part.start)
 
-    # NumPy and SciPy let go of the interpreter; one thread draws what the others come to next
+    # NumPy and SciPy release the interpreter; one thread draws what the others need next
     with ThreadPoolExecutor(1) as drawing, ThreadPoolExecutor(cores()) as pool:
         coming = [drawing.submit(draw, part) for part in parts[:1]]
         for number, part in enumerate(parts):
@@ -100,21 +104,25 @@ def replicates(
 def replicates_alone(
     confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", *, resamples: int = 1000, seed: int = 0
 ) -> Replicates:
-    """Resample the products of one backend: the same distribution as `replicates`, far faster.
+    """Resample the products of one backend: the same distribution as `replicates`, but far faster.
 
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
         -inf where the product was rejected.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     target : float, str or Fraction
         Required precision.
-    resamples, seed : int
+    resamples : int
+        How many resamples to draw.
+    seed : int
+        Fixes the resamples.
 
     Returns
     -------
     Replicates
-        Of one backend.
+        With one row.
 
     Raises
     ------
@@ -123,10 +131,10 @@ def replicates_alone(
 
     Notes
     -----
-    How often the right and the wrong products of a block were drawn is multinomial; given that, how often each of them
-    was is multinomial again, and independent of the other blocks. So a resample is drawn in two steps, and the second,
-    by product, only for the blocks that are searched: with some sqrt(n) blocks of sqrt(n) products, a resample costs
-    about sqrt(n).
+    How often the right and the wrong products of each block are drawn is multinomial; given that, how often each single
+    product is drawn is multinomial again, and independent of the other blocks. So a resample is drawn in two steps, and
+    the second, by product, only for the blocks that are searched: with about sqrt(n) blocks of sqrt(n) products, a
+    resample costs about sqrt(n).
     """
     confidence, correct = _checked(confidence, correct, 1)
     wanted, rows = exact_target(target), len(confidence)
@@ -146,7 +154,7 @@ def _checked(confidence: np.ndarray, correct: np.ndarray, dimensions: int) -> tu
     confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
     if confidence.shape != correct.shape or confidence.ndim != dimensions:
         raise InputError(
-            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one row a backend in each"
+            f"confidence has shape {confidence.shape} and correct {correct.shape}", "give one row per backend in each"
         )
     if not confidence.size or np.isnan(confidence).any():
         raise InputError(
@@ -157,14 +165,14 @@ def _checked(confidence: np.ndarray, correct: np.ndarray, dimensions: int) -> tu
 
 
 def _counts(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
-    """How often each product was drawn, int16, shape (rows + 1, count); the last row is 0, for padding."""
+    """Draw `count` resamples: how often each product was drawn, int16, shape (rows + 1, count); the last row is 0."""
     drawn = np.zeros((count, rows + 1), np.int16)
     for line in drawn:
         line[:rows] = np.bincount(rng.integers(0, rows, size=rows), minlength=rows)
     return np.ascontiguousarray(drawn.T)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Blocks:
     """A backend's products by falling confidence, in blocks of equal length.
 
@@ -172,10 +180,12 @@ class _Blocks:
     ----------
     product : ndarray of int64, shape (blocks, length)
         Padded with `n`.
-    right, cut : ndarray of bool, shape (blocks, length)
-        Whether the product is right; whether a threshold may fall behind it.
+    right : ndarray of bool, shape (blocks, length)
+        Whether the product is right.
+    cut : ndarray of bool, shape (blocks, length)
+        Whether a threshold may fall right after the product.
     cell : ndarray of int64, shape (n,)
-        Of each product, in order of confidence: 2 b + 1 if it is right and in block b, 2 b if wrong.
+        Of each product, in order of confidence: 2 b + 1 if it is right and in block b, 2 b if it is wrong.
     sizes : ndarray of int64, shape (2 blocks,)
         Products of each cell.
     """
@@ -200,31 +210,33 @@ class _Blocks:
         cell = 2 * (np.arange(rows) // length) + right[:rows]
         shape = (number, length)
         sizes = np.bincount(cell, minlength=2 * number)
-        return cls(product.reshape(shape), right.reshape(shape), cut.reshape(shape), cell, sizes)
+        return cls(
+            product=product.reshape(shape), right=right.reshape(shape), cut=cut.reshape(shape), cell=cell, sizes=sizes
+        )
 
     @cached_property
     def members(self) -> Any:
-        """csr_array of int16, shape (2 blocks, n + 1): its rows sum the counts of the products of a cell."""
+        """A csr_array of int16, shape (2 blocks, n + 1), whose rows add up the counts of the products of a cell."""
         from scipy.sparse import csr_array
 
         rows = len(self.cell)
         bounds = np.append(0, np.cumsum(self.sizes))
         order = self.product.ravel()[:rows]
-        # int16 is enough for the sum of a block, and a quarter of the traffic
+        # int16 is enough for the sum over a block, with a quarter of the memory traffic
         return csr_array(
             (np.ones(rows, np.int16), order[self._order], bounds),
             shape=(len(self.sizes), rows + 1),
         )
 
     def evaluate(self, counts: np.ndarray, target: Fraction) -> tuple[np.ndarray, np.ndarray]:
-        """Right products in all, and products accepted, on every resample; int64, shape (resamples,)."""
+        """Count the right products and the accepted ones on every resample; int64, shape (resamples,)."""
         sums = (self.members @ counts).astype(np.int64)
         return self.search(
             sums, target, lambda block, column: counts[self.product[block], column[:, None]].astype(np.int64)
         )
 
     def search(self, sums: np.ndarray, target: Fraction, drawn_in: Drawn) -> tuple[np.ndarray, np.ndarray]:
-        """The same from how often the products of each cell were drawn; `drawn_in` asks for those of a block."""
+        """Count the same from how often each cell was drawn; `drawn_in` gives the draws of a block by product."""
         q, p = target.denominator, target.numerator
         wrong, right = sums[::2], sums[1::2]
         score = _before((q - p) * right - p * wrong)
@@ -252,7 +264,7 @@ class _Blocks:
             times, size = sums[cell, column], self.sizes[cell]
             resample = np.repeat(np.arange(len(block)), times)
             place = rng.integers(0, size[resample])  # which of the right, or wrong, products of the block
-            # by cell the products stand as in their block
+            # sorted by cell, the products keep the order of their block
             where = self._order[self._starts[cell[resample]] + place] % length
             counts += np.bincount(resample * length + where, minlength=counts.size).reshape(counts.shape)
         return counts
@@ -268,7 +280,7 @@ class _Blocks:
 
 
 def _before(steps: np.ndarray) -> np.ndarray:
-    """Sum of all earlier rows."""
+    """Add up all earlier rows."""
     sums = np.zeros_like(steps)
     np.cumsum(steps[:-1], axis=0, out=sums[1:])
     return sums

@@ -11,17 +11,23 @@ AGGREGATIONS = ("mean", "log_mean", "maximum", "vote")
 
 @dataclass(frozen=True)
 class VerdictSettings:
-    """How predictions become a decision that can be trusted (SPEC section 7).
+    """How predictions become a decision that can be trusted.
 
     Attributes
     ----------
     aggregation : str
-        How a product's scores are made of its photos': ``mean``, ``log_mean``, ``maximum``, ``vote`` (see
-        `shelfbench.verdict.predictions.aggregate`), or ``choose``: by acceptance at 0.9 on `tune`, ties to ``mean``.
+        How the scores of a product's photos become the product's scores: ``mean``, ``log_mean``, ``maximum`` or
+        ``vote`` (see `shelfbench.verdict.predictions.aggregate`), or ``choose``: whichever accepts most products of
+        `tune` at a precision of 0.9; of equals, ``mean``.
     calibrate : bool
-        Fit one temperature on `tune` and apply it to the product's scores.
+        Whether to fit one temperature on `tune` and apply it to the products' scores.
     confidence_level : float
-        Probability with which a certified threshold keeps its precision.
+        Probability with which a certified threshold keeps its promised precision.
+
+    Raises
+    ------
+    InputError
+        If a value is not one of those.
     """
 
     aggregation: str = "choose"
@@ -29,7 +35,7 @@ class VerdictSettings:
     confidence_level: float = 0.95
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         if self.aggregation not in ("choose", *AGGREGATIONS):
             raise InputError(
                 f"verdict.aggregation is {self.aggregation!r}", f"give 'choose' or one of {', '.join(AGGREGATIONS)}"

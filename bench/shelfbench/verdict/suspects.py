@@ -1,7 +1,7 @@
-"""Labels that a model's scores speak against, for a person to look at: confident learning, by `cleanlab`.
+"""Labels that a model's scores contradict, for a person to check: confident learning, as `cleanlab` implements it.
 
-Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021. The scores must be of
-products that the model was not trained on.
+Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021. The scores must be
+of products that the model was not trained on.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ import numpy as np
 _ELEMENTS = 1 << 23
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HeldOutScores:
-    """Scores of images that no training saw, in the order of their products.
+    """Scores of images that were in no training, in the order of their products.
 
     Attributes
     ----------
     starts : ndarray of int64, shape (products,)
         First image of each product.
     labels : ndarray of int64, shape (products,)
-        Given category of each product, a code from 0 to `classes` - 1.
+        The category each product is labelled with, a code from 0 to `classes` - 1.
     classes : int
+        Number of categories.
     row : ndarray of int64, shape (entries,)
         Image of each stored score, ascending.
     code : ndarray of int64, shape (entries,)
-        Its category.
+        Category of each stored score.
     probability : ndarray of float32, shape (entries,)
+        The score.
     rest : ndarray of float64, shape (images,)
-        Probability of all categories that are not stored of an image.
+        Probability of all the categories whose score is not stored, by image.
     """
 
     starts: np.ndarray
@@ -43,9 +45,16 @@ class HeldOutScores:
     rest: np.ndarray
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Give mean probabilities of some products at a time, float32, shape (products of the block, classes).
+        """Average the probabilities of each product's images, some products at a time.
 
-        The rest of an image is spread evenly over the categories that are not stored of it; rows sum to 1.
+        What is left of an image's probability is spread evenly over the categories whose score is not stored.
+
+        Yields
+        ------
+        part : slice
+            Products of the block.
+        probabilities : ndarray of float32, shape (products of the block, classes)
+            Each row sums to 1.
         """
         ends = np.append(self.starts, len(self.rest))
         stored = np.bincount(self.row, minlength=len(self.rest))
@@ -66,18 +75,29 @@ class HeldOutScores:
             first = last
 
     def only(self, products: np.ndarray) -> HeldOutScores:
-        """Keep the products of a mask."""
+        """Keep some of the products.
+
+        Parameters
+        ----------
+        products : ndarray of bool, shape (products,)
+            True for those to keep.
+
+        Returns
+        -------
+        HeldOutScores
+            The scores of their images.
+        """
         counts = np.diff(np.append(self.starts, len(self.rest)))
         images = np.repeat(products, counts)
         entries = images[self.row]
         return HeldOutScores(
-            np.cumsum(counts[products]) - counts[products],
-            self.labels[products],
-            self.classes,
-            (np.cumsum(images) - 1)[self.row[entries]],
-            self.code[entries],
-            self.probability[entries],
-            self.rest[images],
+            starts=np.cumsum(counts[products]) - counts[products],
+            labels=self.labels[products],
+            classes=self.classes,
+            row=(np.cumsum(images) - 1)[self.row[entries]],
+            code=self.code[entries],
+            probability=self.probability[entries],
+            rest=self.rest[images],
         )
 
 
@@ -91,7 +111,10 @@ class Suspects:
         Positions in the scores.
     suggested : ndarray of int64, shape (suspects,)
         The most probable category.
-    label_probability, suggested_probability : ndarray of float64, shape (suspects,)
+    label_probability : ndarray of float64, shape (suspects,)
+        Probability of the category it is labelled with.
+    suggested_probability : ndarray of float64, shape (suspects,)
+        Probability of the suggested category.
     """
 
     product: np.ndarray
@@ -101,7 +124,18 @@ class Suspects:
 
 
 def suspect_labels(scores: HeldOutScores) -> Suspects:
-    """List the labels that confident learning takes for wrong, the least probable first."""
+    """List the labels that confident learning considers wrong, the least probable first.
+
+    Parameters
+    ----------
+    scores : HeldOutScores
+        Of the products to check.
+
+    Returns
+    -------
+    Suspects
+        Empty where there is no product or only one category.
+    """
     from cleanlab.experimental.label_issues_batched import LabelInspector
 
     count = len(scores.labels)
@@ -115,7 +149,7 @@ def suspect_labels(scores: HeldOutScores) -> Suspects:
         rows = np.arange(len(probabilities))
         suggested[part] = probabilities.argmax(axis=1)
         own[part], best[part] = probabilities[rows, scores.labels[part]], probabilities[rows, suggested[part]]
-    # only where the scores name another category can there be a suggestion
+    # there can be a suggestion only where the scores favour another category
     doubtful = np.flatnonzero(suggested != scores.labels)
     if not len(doubtful):
         return Suspects(empty, empty, np.empty(0), np.empty(0))

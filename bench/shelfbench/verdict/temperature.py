@@ -1,7 +1,7 @@
-"""One temperature over log-probabilities, and how far confidence is from the truth (Guo et al., 2017).
+"""A temperature for log-probabilities, and how far confidence is from the truth (Guo et al., 2017).
 
 A temperature T turns log-probabilities z into log-softmax(z / T): above 1 it makes a classifier less sure, below 1
-surer. It keeps the order of the categories, and so never changes what is predicted.
+surer. It keeps the order of the categories, and so never changes a prediction.
 """
 
 from __future__ import annotations
@@ -14,12 +14,23 @@ import numpy as np
 
 BOUNDS = (1e-2, 1e2)
 BINS = 15
-# Elements of one block of rows: 16 MiB, and a few times that with all that is made of it.
+# Elements of one block of rows: 16 MiB, and a few times that with the intermediate arrays.
 _BLOCK = 1 << 21
 
 
 def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut the rows of a matrix into blocks of bounded size."""
+    """Cut the rows of a matrix into blocks of bounded size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+
+    Yields
+    ------
+    slice
+        Rows of the next block.
+    """
     step = max(1, _BLOCK // max(shape[1], 1))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
@@ -33,13 +44,13 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     scores : ndarray of float64, shape (n, classes)
         Log-probabilities of products; -inf is allowed.
     labels : ndarray of int, shape (n,)
-        Code of the true category; rows of -1 (unknown to training) and of a true category with probability 0, which
-        no temperature can mend, are left out.
+        Code of the true category. Rows of -1 (a category unknown to training) are skipped, and so are those whose
+        true category has probability 0, which no temperature can change.
 
     Returns
     -------
     float
-        Within 0.01 to 100; 1 where no row is left or there is one category.
+        From 0.01 to 100; 1 where no row is left or there is only one category.
 
     Notes
     -----
@@ -52,7 +63,7 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     rows, own = known[own > -np.inf], own[own > -np.inf]
     if not len(rows) or scores.shape[1] == 1:
         return 1.0
-    # a view where all rows count, so that nothing is copied
+    # where all rows count nothing is copied
     kept = scores if len(rows) == len(scores) else scores[rows]
 
     def loss(log_scale: float) -> float:
@@ -76,7 +87,20 @@ def _log_sum(scores: np.ndarray, scale: float) -> np.ndarray:
 
 
 def log_normaliser(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """What ``scores / temperature`` exceeds log-probabilities by, row by row; float64, shape (n,)."""
+    """Compute what must be subtracted from each row of ``scores / temperature`` to give log-probabilities.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n, classes)
+        Log-probabilities, or any other logarithms of positive weights.
+    temperature : float
+        What to divide them by.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        The logarithm of the sum of exp(scores / temperature).
+    """
     result = np.empty(len(scores))
     for part in row_blocks(scores.shape):
         result[part] = _log_sum(scores[part], 1 / temperature)
@@ -84,28 +108,41 @@ def log_normaliser(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def entropy(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Entropy of log-softmax(scores / temperature), in nats; float64, shape (n,)."""
+    """Compute the entropy of log-softmax(scores / temperature).
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n, classes)
+        Log-probabilities; -inf is allowed.
+    temperature : float
+        What to divide them by.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        In nats, at least 0.
+    """
     result = np.empty(len(scores))
     for part in row_blocks(scores.shape):
         values = scores[part] / temperature
         values -= _log_sum(values, 1.0)[:, None]
-        # p log p is 0 where p is; a finite bound keeps 0 times infinity out
+        # p log p is 0 where p is; a finite bound avoids 0 times infinity
         result[part] = -(np.exp(values) * np.maximum(values, -1e4)).sum(axis=1)
     return np.maximum(result, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often products of a confidence are right.
+    """How often products of similar confidence are right.
 
     Attributes
     ----------
     confidence : ndarray of float64, shape (bins,)
-        Mean probability that was claimed, of the products of each bin.
+        Mean probability claimed for the products of each bin.
     precision : ndarray of float64, shape (bins,)
         Share of them that are right.
     count : ndarray of int64, shape (bins,)
-        How many they are.
+        How many there are.
     """
 
     confidence: np.ndarray
@@ -114,7 +151,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: distance of claim and truth, averaged over the products; NaN without any."""
+        """Expected calibration error: the mean distance of claim and truth over the products; NaN without any."""
         if not self.count.sum():
             return float("nan")
         return float(np.average(np.abs(self.confidence - self.precision), weights=self.count))
@@ -126,10 +163,16 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
     Parameters
     ----------
     confidence : ndarray of float64, shape (n,)
-        Log-probabilities; rows of -inf (rejected: nothing is claimed of them) are left out.
+        Log-probabilities; rows of -inf (rejected products, for which nothing is claimed) are skipped.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     bins : int
-        Cut at the quantiles j / bins; equal confidences stay together, so that there may be fewer.
+        Number of bins, cut at the quantiles j / bins. Equal confidences stay together, so there may be fewer.
+
+    Returns
+    -------
+    Reliability
+        One entry per bin, the least confident first.
     """
     seen = confidence > -np.inf
     values, right = confidence[seen], correct[seen]

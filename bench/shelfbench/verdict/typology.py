@@ -11,14 +11,18 @@ from shelfbench.verdict.intervals import exact_interval
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Products and errors by group of the true category (its department, or itself).
+    """Products and errors by group of the true category (its department, or the category itself).
 
     Attributes
     ----------
-    products, errors : ndarray of int64, shape (groups,)
-        A rejected product is an error.
-    low, high : ndarray of float64, shape (groups,)
-        Exact 95% interval of the share that is right.
+    products : ndarray of int64, shape (groups,)
+        Products of each group.
+    errors : ndarray of int64, shape (groups,)
+        Those of them that are wrong; a rejected product is an error.
+    low : ndarray of float64, shape (groups,)
+        Lower end of the exact 95% interval of the share that is right.
+    high : ndarray of float64, shape (groups,)
+        Its upper end.
     """
 
     products: np.ndarray
@@ -34,13 +38,16 @@ class Groups:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Products of one category put into another.
+    """Products of one category that were given another.
 
     Attributes
     ----------
-    truth, predicted : int
-        Codes of the categories.
+    truth : int
+        Code of the true category.
+    predicted : int
+        Code of the predicted category.
     products : int
+        How many products.
     """
 
     truth: int
@@ -54,8 +61,16 @@ def by_group(group: np.ndarray, correct: np.ndarray, groups: int) -> Groups:
     Parameters
     ----------
     group : ndarray of int, shape (n,)
+        Group of each product, from 0.
     correct : ndarray of bool, shape (n,)
+        Whether the prediction is right.
     groups : int
+        Number of groups.
+
+    Returns
+    -------
+    Groups
+        The counts, with exact intervals.
     """
     products = np.bincount(group, minlength=groups)
     right = np.bincount(group[correct], minlength=groups)
@@ -63,14 +78,22 @@ def by_group(group: np.ndarray, correct: np.ndarray, groups: int) -> Groups:
 
 
 def confusions(truth: np.ndarray, predicted: np.ndarray, most: int) -> list[Confusion]:
-    """Give the pairs of categories that are confused most often.
+    """Find the pairs of categories that are confused most often.
 
     Parameters
     ----------
-    truth, predicted : ndarray of int, shape (n,)
-        Codes; `predicted` is -1 where rejected, or where no product is of that category: neither confuses a pair.
+    truth : ndarray of int, shape (n,)
+        Codes of the true categories.
+    predicted : ndarray of int, shape (n,)
+        Codes of the predicted ones; -1 where the product was rejected or no product has that category: neither
+        confuses a pair.
     most : int
-        How many at most; equals in order of their codes.
+        How many pairs to give at most.
+
+    Returns
+    -------
+    list of Confusion
+        The most frequent first; of equals, in order of their codes.
     """
     wrong = (truth != predicted) & (predicted >= 0)
     pairs, counts = np.unique(np.stack([truth[wrong], predicted[wrong]]), axis=1, return_counts=True)
@@ -81,26 +104,31 @@ def confusions(truth: np.ndarray, predicted: np.ndarray, most: int) -> list[Conf
 def surest_errors(
     truth: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, most: int = 24, per_pair: int = 2
 ) -> np.ndarray:
-    """Find the errors made with most confidence (for C, Fig. 6), few of any one pair of categories.
+    """Find the errors made with most confidence (C, Fig. 6), only a few for any one pair of categories.
 
     Parameters
     ----------
-    truth, predicted : ndarray of int, shape (n,)
+    truth : ndarray of int, shape (n,)
+        Codes of the true categories.
+    predicted : ndarray of int, shape (n,)
+        Codes of the predicted ones; -1 as for `confusions`.
     confidence : ndarray of float64, shape (n,)
-        -inf where rejected: no error of this kind.
-    most, per_pair : int
-        How many in all, and of one true and predicted category.
+        -inf where rejected, which is not an error of this kind.
+    most : int
+        How many to give at most.
+    per_pair : int
+        How many to give at most for one true and one predicted category.
 
     Returns
     -------
     ndarray of int64
-        Rows, the surest first; equals in order of row.
+        Rows, the surest first; of equals, in order of the row.
     """
     wrong = np.flatnonzero((truth != predicted) & (predicted >= 0) & (confidence > -np.inf))
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
     _, pair = np.unique(np.stack([truth[wrong], predicted[wrong]]), axis=1, return_inverse=True)
     pair = pair.ravel()
-    # how many of the same pair come before
+    # how many errors of the same pair come before
     grouped = np.argsort(pair, kind="stable")
     starts = np.flatnonzero(np.append(True, np.diff(pair[grouped]) != 0)) if len(pair) else np.array([], np.int64)
     earlier = np.empty(len(pair), np.int64)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import BackboneChoice, TuningData
 
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
@@ -97,9 +97,7 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, row
     decoded = decoded_ahead(
         data.images,
         (data.train[part] for part in parts),
-        blueprint.pixels,
-        data.fit,
-        data.workers,
+        Decoding(blueprint.pixels, data.fit, data.workers),
         then=lambda _, images, reasons: (blueprint.preprocess(images.astype(np.float32)), reasons),
     )
     filled = np.zeros((64, blueprint.pixels, blueprint.pixels, 3), np.float32)

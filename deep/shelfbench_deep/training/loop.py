@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import TuningData
 
 from shelfbench_deep.heads.softmax import log_softmax
@@ -256,9 +256,7 @@ class TrainingLoop:
         return decoded_ahead(
             data.images,
             (data.train[part] for part in parts),
-            course.pixels,
-            data.fit,
-            data.workers,
+            Decoding(course.pixels, data.fit, data.workers),
             then=ready,
             ahead=3,
         )
@@ -275,9 +273,7 @@ class TrainingLoop:
         decoded = decoded_ahead(
             data.images,
             (data.tune[part] for part in parts),
-            pixels,
-            data.fit,
-            data.workers,
+            Decoding(pixels, data.fit, data.workers),
             then=lambda _, images, reasons: (self._course.preprocess(images.astype(np.float32)), reasons),
         )
         for part, (images, reasons) in zip(parts, decoded, strict=True):

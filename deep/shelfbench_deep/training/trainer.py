@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json
+from shelfbench.base.locking import locked
+from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_parquet
 from shelfbench.plugins.backend import Tuned, TuningData
-from shelfbench.runs.record import locked, write_parquet
 
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
@@ -145,7 +145,7 @@ class NetworkTrainer:
                 self._train(data, seed, Checkpoint(folder / "checkpoint.safetensors", identity), done, console)
         return _read(done, cached, self.bottleneck.settle())
 
-    def calibrate(self, classes: int) -> dict[str, float]:
+    def trial(self, classes: int) -> dict[str, float]:
         """Time updates on noise, for ``shelfbench plan``.
 
         Parameters

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import duration, percent
-from shelfbench.runs.directory import labels
+from shelfbench.runs.reading import label_backends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """The backend that takes the largest share of the products at a precision of 0.9.
 
@@ -86,12 +86,17 @@ class Choice:
         return text
 
     def promise(self, certified: pd.DataFrame | None) -> str:
-        """What is certified of it at 0.9; empty where nothing was looked at.
+        """Say what is certified for it at 0.9.
 
         Parameters
         ----------
         certified : DataFrame or None
-            ``certified.csv``.
+            `Run.certified`.
+
+        Returns
+        -------
+        str
+            Empty where nothing was tested.
         """
         if self.backend is None or certified is None:
             return ""
@@ -116,9 +121,9 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -
     Parameters
     ----------
     table : DataFrame
-        ``table4.csv``.
+        `Run.table4`.
     metrics : DataFrame
-        ``metrics.csv``.
+        `Run.metrics`.
     record : dict
         ``run.json``.
 
@@ -137,18 +142,21 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -
         return None
     best = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable").iloc[0]
     if best["value"] == 0:
-        return Choice(None, "", basis, 0.0, {}, float("nan"), float("nan"))
+        nan = float("nan")
+        return Choice(
+            backend=None, name="", basis=basis, chosen_at=0.0, test={}, tuned_acceptance=nan, tuned_precision=nan
+        )
     backend = str(best["backend"])
     test = table[(table["backend"] == backend) & (table["split"] == "test")].to_dict("records")
     own = products[(products["backend"] == backend) & (products["split"] == "test")]
     values = own.set_index("metric")["value"]
-    name = labels(record, tuple(dict.fromkeys(table["backend"])))[backend].short
+    name = label_backends(record, tuple(dict.fromkeys(table["backend"])))[backend].short
     return Choice(
-        backend,
-        name,
-        basis,
-        float(best["value"]),
-        {str(key): value for key, value in test[0].items()} if test else {},
-        float(values.get("tuned_acceptance_90", np.nan)),
-        float(values.get("tuned_precision_90", np.nan)),
+        backend=backend,
+        name=name,
+        basis=basis,
+        chosen_at=float(best["value"]),
+        test={str(key): value for key, value in test[0].items()} if test else {},
+        tuned_acceptance=float(values.get("tuned_acceptance_90", np.nan)),
+        tuned_precision=float(values.get("tuned_precision_90", np.nan)),
     )

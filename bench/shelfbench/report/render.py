@@ -1,0 +1,249 @@
+"""Rendering sections, once and from memory: CSV, Markdown, LaTeX, PNG, SVG and the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from shelfbench.base.console import Console
+from shelfbench.base.grid import MISSING, Grid
+from shelfbench.base.storage import LineFeeds, write_text, write_whole
+from shelfbench.report.section import Data, NamedFigure, Part, Section
+from shelfbench.report.style import STYLE
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A section as the page shows it.
+
+    Attributes
+    ----------
+    title, fold : str
+        As of `shelfbench.report.section.Section` and `Part`.
+    html : Markup
+    """
+
+    title: str
+    fold: str
+    html: Markup
+
+
+def write_report(
+    directory: Path,
+    parts: Sequence[Part[Data]],
+    data: Data,
+    *,
+    tables: dict[str, pd.DataFrame] | None = None,
+    console: Console | None = None,
+) -> list[Piece]:
+    """Make every section of a report and write its tables and figures.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+    parts : sequence of Part
+        Which sections the report has, in the order of the page.
+    data : Data
+        What the parts are made from.
+    tables : dict of str to DataFrame, optional
+        Filled with every table that is written, by name, for the parts that are made last.
+    console : Console, optional
+
+    Returns
+    -------
+    list of Piece
+        For `write_page`.
+
+    Raises
+    ------
+    InputError
+        If a section finds the run damaged, or a file cannot be written.
+    """
+    console = console or Console(quiet=True)
+    tables = {} if tables is None else tables
+    pieces: dict[int, Piece] = {}
+    turns = sorted(enumerate(parts), key=lambda item: ("", "beside", "last").index(item[1].turn))
+    with ThreadPoolExecutor(1) as pool, console.progress(len(parts), "report", "sections") as bar:
+        beside = {place: pool.submit(part.make, data) for place, part in turns if part.turn == "beside"}
+        for place, part in turns:
+            section = beside[place].result() if place in beside else part.make(data)
+            if section is not None:
+                pieces[place] = Piece(section.title, part.fold, write_section(directory, section))
+                tables.update({table.name: table.frame for table in section.grids if table.frame is not None})
+            bar.update(1)
+    return [pieces[place] for place in sorted(pieces)]
+
+
+def write_section(directory: Path, section: Section) -> Markup:
+    """Write the tables and figures of a section into a run directory.
+
+    Parameters
+    ----------
+    directory : Path
+    section : Section
+
+    Returns
+    -------
+    Markup
+        The section as the page shows it, without its title.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
+    inside = [fill("note", text=note) for note in section.notes]
+    for table in section.grids:
+        if table.frame is not None:
+            write_forms(directory / "tables", table.name, table.frame, table.grid)
+        if table.on_page:
+            inside.append(table_html(table.grid))
+    inside.append(section.html)
+    for figure in section.figures:
+        image = _written_figure(directory / "figures" / figure.name, figure)
+        if image is not None and figure.on_page:
+            inside.append(figure_html(image, figure.caption, figure.kind))
+    return Markup("\n").join(filter(None, inside))
+
+
+def write_page(
+    directory: Path,
+    title: str,
+    pieces: Iterable[Piece],
+    *,
+    header: Markup | None = None,
+    console: Console | None = None,
+) -> None:
+    """Write ``report.html``: one file that needs nothing else, its tables sortable by their columns.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+    title : str
+        Title of the document, and its heading where there is no `header`.
+    pieces : iterable of Piece
+        From `write_report`.
+    header : Markup, optional
+        The page's head: title, verdict, warnings (templates ``header`` and ``verdict``).
+    console : Console, optional
+    """
+    sections = [
+        fill(
+            "section",
+            title=heading,
+            folds=[
+                (fold, Markup("\n").join(piece.html for piece in inside if piece.html))
+                for fold, inside in groupby(group, key=lambda piece: piece.fold)
+            ],
+        )
+        for heading, group in groupby((piece for piece in pieces if piece.html), key=lambda piece: piece.title)
+    ]
+    style, script = (
+        Markup((files("shelfbench.report") / f"page.{kind}").read_text(encoding="utf-8")) for kind in ("css", "js")
+    )
+    head = fill("header", title=title, verdict="", lines=(), warnings=()) if header is None else header
+    page = fill("document", title=title, style=style, script=script, header=head, sections=sections)
+    write_text(directory / "report.html", page + "\n")
+    (console or Console(quiet=True)).log(f"report: {directory / 'report.html'}")
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("shelfbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def fill(template: str, **values: Any) -> Markup:
+    """Fill in a template of ``report/templates``; every value is escaped, unless it is Markup."""
+    return Markup(_templates().get_template(f"{template}.html.j2").render(**values))
+
+
+def table_html(grid: Grid) -> Markup:
+    """A table with its title and notes; it scrolls by itself where it is too wide."""
+    return fill("table", grid=grid)
+
+
+def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:
+    """A figure (PNG for photos, else SVG) with its caption; inside an <img> no script of an SVG can run."""
+    return fill("figure", caption=caption, kind=kind, data=base64.b64encode(image).decode("ascii"))
+
+
+def pairs_html(rows: Iterable[tuple[str, object]]) -> Markup:
+    """Names and values; those without a value are left out."""
+    return fill("pairs", rows=[row for row in rows if row[1] not in (None, "", MISSING)])
+
+
+def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
+    """Write a table into a folder as CSV, Markdown and LaTeX."""
+
+    def as_csv(aside: Path) -> None:
+        with open(aside, "w", encoding="utf-8", newline="") as handle:
+            lines: Any = LineFeeds(handle)
+            frame.to_csv(lines, index=False, lineterminator="\r\n")
+
+    write_whole(folder / f"{name}.csv", as_csv)
+    write_text(folder / f"{name}.md", grid.markdown())
+    write_text(folder / f"{name}.tex", grid.latex())
+
+
+def _written_figure(path: Path, figure: NamedFigure) -> bytes | None:
+    """Draw and write a figure; its bytes for the page, None where there is nothing to show."""
+    suffix = ".png" if figure.kind == "photos" else ".svg"
+    if figure.draw is None:
+        # The one thing a report reads back are photos (Figure 1, and the thumbnails of Figure 6 in
+        # `shelfbench.report.photos`): they can be made only by a run that has its data at hand. A report made again
+        # from the run directory alone shows the photos that the run left.
+        kept = path.with_name(path.name + suffix)
+        return kept.read_bytes() if kept.is_file() else None
+    with mpl.rc_context(STYLE):
+        images = drawn(figure.draw())
+    _write_images(path, images)
+    return images[suffix]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
+    _write_images(path, drawn(figure))
+
+
+def _write_images(path: Path, images: dict[str, bytes]) -> None:
+    for suffix, image in images.items():
+        write_whole(path.with_name(path.name + suffix), lambda aside, image=image: aside.write_bytes(image))  # type: ignore[misc]
+
+
+def drawn(figure: Figure) -> dict[str, bytes]:
+    """A figure as PNG and SVG, by suffix; the same bytes each time."""
+    images = {}
+    for suffix, metadata in (
+        (".png", {"Software": "shelfbench"}),
+        (".svg", {"Date": None, "Creator": "shelfbench"}),
+    ):
+        image = io.BytesIO()
+        with warnings.catch_warnings():
+            # a category's name may be in a script that the font lacks: boxes are drawn in its place
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(image, format=suffix[1:], dpi=150, metadata=metadata)
+        images[suffix] = image.getvalue()
+    return images

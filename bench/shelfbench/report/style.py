@@ -1,0 +1,50 @@
+"""How figures look: colours that the colour-blind tell apart, lines and markers that print in grey tells apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
+LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+INK, MUTED, PAPER_RED = "#222222", "#666666", "#B00020"
+STYLE: Any = {
+    "svg.hashsalt": "shelfbench",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlepad": 12,
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.9,
+}
+
+
+def marks(number: int) -> dict[str, Any]:
+    """Colour, line and marker of a backend; no two of the first 35 share colour and line."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": LINES[number % len(LINES)],
+        "marker": MARKERS[number % len(MARKERS)],
+    }
+
+
+def plain(value: float, _: object = None) -> str:
+    """A tick without powers of ten."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"

@@ -1,0 +1,360 @@
+"""Frames computed from what a run directory holds: Table 4, metrics, deciles, certified thresholds, curves.
+
+The report writes them as CSV, and `shelfbench.Run` gives them to Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shelfbench.runs.reading import SPLITS, Evaluated
+from shelfbench.verdict.certify import Certificate, certify, coverage_grid
+from shelfbench.verdict.intervals import bootstrap_intervals, exact_interval
+from shelfbench.verdict.metrics import (
+    REQUIRED,
+    Summary,
+    acceptance,
+    acceptance_curve,
+    oracle_bound,
+    precision_by_decile,
+    summarise,
+)
+
+TABLE4_COLUMNS = (
+    "backend",
+    "split",
+    "precision",
+    "precision_low",
+    "precision_high",
+    "acceptance_90",
+    "acceptance_90_low",
+    "acceptance_90_high",
+    "seconds",
+    "cached",
+)
+METRICS_COLUMNS = ("backend", "split", "level", "metric", "value")
+DECILES_COLUMNS = ("backend", "split", "decile", "categories", "smallest", "largest", "products", "precision")
+
+
+def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
+    """A row of Table 4 without its cost.
+
+    Parameters
+    ----------
+    backend : str
+    products : Evaluated
+    split : str
+
+    Returns
+    -------
+    dict
+        Empty where the split is empty.
+    """
+    part = products.where(products.split == split)
+    if not len(part.truth):
+        return {}
+    summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=(REQUIRED,))
+    ends = bootstrap_intervals(part.confidence, part.correct, REQUIRED)
+    return {
+        "backend": backend,
+        "split": split,
+        "precision": summary.precision,
+        "precision_low": ends.precision.low,
+        "precision_high": ends.precision.high,
+        "acceptance_90": summary.acceptances[0].acceptance,
+        "acceptance_90_low": ends.acceptance.low,
+        "acceptance_90_high": ends.acceptance.high,
+    }
+
+
+def targets_of(metrics: pd.DataFrame) -> list[Fraction]:
+    """Required precisions that ``metrics.csv`` holds, ascending."""
+    names = {
+        str(name).removeprefix("acceptance_")
+        for name in metrics["metric"].unique()
+        if str(name).startswith("acceptance_")
+    }
+    return sorted(Fraction(name.replace("_", ".")) / 100 for name in names)
+
+
+def suffix(target: Fraction) -> str:
+    """Name of a target in columns: 90 for 9/10, 92_5 for 37/40."""
+    return f"{float(100 * target):.9g}".replace(".", "_")
+
+
+def metrics_rows(
+    backend: str,
+    products: Evaluated,
+    images: Evaluated | None,
+    targets: Sequence[Fraction],
+    image_counts: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """Every metric of a backend, in rows.
+
+    Parameters
+    ----------
+    backend : str
+    products : Evaluated
+    images : Evaluated or None
+        None where no scores are kept: there are no metrics per image then.
+    targets : sequence of Fraction
+        Required precisions.
+    image_counts : mapping of str to int
+        Images of each split, including those that could not be read.
+
+    Returns
+    -------
+    list of dict
+        With the columns `METRICS_COLUMNS`.
+    """
+    parts = {split: products.where(products.split == split) for split in SPLITS}
+    # the half of validation on which a backend may be chosen; `certify` is not touched
+    parts["tune"] = products.where(products.role == "tune")
+    rows: list[dict[str, Any]] = []
+    for split, part in parts.items():
+        if len(part.truth):
+            summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets)
+            values = _values(summary)
+            if split == "test":
+                chooser = parts["tune"] if len(parts["tune"].truth) else parts["validation"]
+                values |= _at_tuned_thresholds(chooser, part, targets)
+            rows += [
+                {"backend": backend, "split": split, "level": "product", "metric": key, "value": value}
+                for key, value in values.items()
+            ]
+    if images is None:
+        return rows
+    for split in ("validation", "test"):
+        part = images.where(images.split == split)
+        if not len(part.truth):
+            continue
+        # images that could not be read have no scores, but they count
+        total = max(len(part.truth), image_counts.get(split, 0))
+        summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets, total=total)
+        rows += [
+            {"backend": backend, "split": split, "level": "image", "metric": key, "value": value}
+            for key, value in _values(summary).items()
+        ]
+    return rows
+
+
+def _values(summary: Summary) -> dict[str, float]:
+    values = {
+        "rows": summary.total,
+        "rejected": summary.rejected,
+        "precision": summary.precision,
+        "balanced_accuracy": summary.balanced_accuracy,
+        "top_5": summary.top_5,
+    }
+    for found, bound in zip(summary.acceptances, summary.oracle_bounds, strict=True):
+        name = suffix(found.target)
+        values |= {
+            f"acceptance_{name}": found.acceptance,
+            f"threshold_{name}": found.threshold,
+            f"oracle_bound_{name}": bound,
+        }
+    return values
+
+
+def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated, targets: Sequence[Fraction]) -> dict[str, float]:
+    """Apply thresholds fixed before the test to it: the share accepted and the precision reached."""
+    values: dict[str, float] = {}
+    if not len(chooser.truth):
+        return values
+    summary = summarise(chooser.confidence, chooser.truth, chooser.predicted, chooser.rank, targets=targets)
+    for found in summary.acceptances:
+        taken = (test.confidence >= found.threshold) & (test.confidence > -np.inf)
+        name, size = suffix(found.target), int(np.count_nonzero(taken))
+        values[f"tuned_acceptance_{name}"] = size / len(taken)
+        values[f"tuned_precision_{name}"] = float(test.correct[taken].mean()) if size else float("nan")
+    return values
+
+
+def deciles_rows(backend: str, products: Evaluated) -> list[dict[str, Any]]:
+    """Precision by decile of category size, in rows.
+
+    Parameters
+    ----------
+    backend : str
+    products : Evaluated
+
+    Returns
+    -------
+    list of dict
+        With the columns `DECILES_COLUMNS`.
+    """
+    sizes = np.bincount(products.truth[products.split == "train"], minlength=len(products.keys))
+    rows: list[dict[str, Any]] = []
+    for split in SPLITS:
+        part = products.where(products.split == split)
+        if len(part.truth):
+            rows += [
+                {
+                    "backend": backend,
+                    "split": split,
+                    "decile": found.decile,
+                    "categories": found.categories,
+                    "smallest": found.smallest,
+                    "largest": found.largest,
+                    "products": found.rows,
+                    "precision": found.precision,
+                }
+                for found in precision_by_decile(part.truth, part.correct, sizes)
+            ]
+    return rows
+
+
+def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
+    """Every threshold of a backend on one split, from the strictest to the loosest.
+
+    Parameters
+    ----------
+    products : Evaluated
+    split : str
+
+    Returns
+    -------
+    DataFrame
+        With the columns threshold (accept where confidence >= threshold), accepted and correct (products),
+        precision (correct of accepted) and acceptance (accepted of all products, rejected ones included); empty where
+        the split is empty.
+    """
+    part = products.where(products.split == split)
+    if not len(part.truth):
+        return pd.DataFrame(columns=["threshold", "accepted", "correct", "precision", "acceptance"], dtype=float)
+    found = acceptance_curve(part.confidence, part.correct)
+    return pd.DataFrame(
+        {
+            "threshold": found.threshold,
+            "accepted": found.accepted,
+            "correct": found.correct,
+            "precision": found.precision,
+            "acceptance": found.accepted / found.total,
+        }
+    )
+
+
+def certified_rows(
+    backend: str, products: Evaluated, targets: Sequence[Fraction], level: float, measures: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row a measure and target.
+
+    Parameters
+    ----------
+    backend : str
+    products : Evaluated
+    targets : sequence of Fraction
+    level : float
+        Probability with which a certified threshold keeps its precision.
+    measures : sequence of str
+        Of `shelfbench.verdict.confidence.MEASURES`; one that the predictions lack is left out.
+
+    Returns
+    -------
+    list of dict
+        With the columns of ``certified.csv``.
+    """
+    parts = {role: products.where(products.role == role) for role in ("tune", "certify", "test")}
+    rows = []
+    for measure in measures:
+        if measure not in products.measures:
+            continue
+        tune, labelled, test = (parts[role].by(measure) for role in ("tune", "certify", "test"))
+        for target in targets:
+            row = {"backend": backend, "measure": measure, "target": float(target), "level": level}
+            row |= {f"{role}_products": len(part.truth) for role, part in parts.items()}
+            row |= _plain(tune, test, target)
+            row |= _certified(_certificate(tune, labelled, target, level), test)
+            rows.append(row)
+    return rows
+
+
+def _plain(tune: Evaluated, test: Evaluated, target: Fraction) -> dict[str, Any]:
+    """Thresholds without a promise: fitted on what they are measured on, or on tune."""
+    row: dict[str, Any] = {
+        "plain_acceptance_tune": np.nan,
+        "plain_acceptance_test": np.nan,
+        "oracle_bound_test": np.nan,
+        "tuned_threshold": np.nan,
+    }
+    if len(test.truth):
+        row["plain_acceptance_test"] = acceptance(test.confidence, test.correct, target).acceptance
+        row["oracle_bound_test"] = oracle_bound(int(test.correct.sum()), len(test.truth), target)
+    if len(tune.truth):
+        found = acceptance(tune.confidence, tune.correct, target)
+        row |= {"plain_acceptance_tune": found.acceptance, "tuned_threshold": found.threshold}
+    return row | _on_test("tuned", row["tuned_threshold"], test)
+
+
+def _on_test(kind: str, threshold: float, test: Evaluated) -> dict[str, Any]:
+    """What a threshold that was fixed elsewhere gives on test, with exact intervals."""
+    total = len(test.truth)
+    # a comparison with NaN (no threshold) accepts nothing
+    taken = (test.confidence >= threshold) & (test.confidence > -np.inf)
+    accepted, right = int(taken.sum()), int(test.correct[taken].sum())
+    row: dict[str, Any] = {f"{kind}_accepted_test": accepted, f"{kind}_right_test": right}
+    for name, hits, count in (("acceptance", accepted, total), ("precision", right, accepted)):
+        known = count > 0 and not np.isnan(threshold)
+        low, high = map(float, exact_interval(hits, count) if known else (np.nan, np.nan))
+        row |= {
+            f"{kind}_{name}_test": hits / count if known else np.nan,
+            f"{kind}_{name}_test_low": low,
+            f"{kind}_{name}_test_high": high,
+        }
+    return row
+
+
+def _certificate(tune: Evaluated, labelled: Evaluated, target: Fraction, level: float) -> Certificate | None:
+    """The grid from tune, the walk on certify; None where there is nothing to walk on, or nothing may be wrong."""
+    if not len(tune.truth) or not len(labelled.truth) or target == 1:
+        return None
+    return certify(labelled.confidence, labelled.correct, coverage_grid(tune.confidence), target, level)
+
+
+def _certified(found: Certificate | None, test: Evaluated) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "certified": found is not None and found.certified,
+        "certified_threshold": np.nan,
+        "certified_accepted": 0,
+        "certified_right": 0,
+        "certified_acceptance": np.nan,
+        "certified_acceptance_low": np.nan,
+        "certified_acceptance_high": np.nan,
+    }
+    if found is not None and found.certified:
+        row |= {
+            "certified_threshold": found.threshold,
+            "certified_accepted": found.accepted,
+            "certified_right": found.correct,
+            "certified_acceptance": found.acceptance,
+            "certified_acceptance_low": found.acceptance_low,
+            "certified_acceptance_high": found.acceptance_high,
+        }
+    return (
+        row
+        | _on_test("certified", row["certified_threshold"], test)
+        | {"more_labels": _more(found), "why": _why(found)}
+    )
+
+
+def _more(found: Certificate | None) -> float:
+    """Further labelled products that would do; NaN where that is not known or not the cure."""
+    return float(found.missing) if found is not None and found.missing is not None else np.nan
+
+
+def _why(found: Certificate | None) -> str:
+    """Why nothing is promised, and what would change that; empty where something is."""
+    if found is None:
+        return "not certifiable: there are no products to certify on, or the target allows no error"
+    if found.certified:
+        return ""
+    if found.missing is not None:
+        return f"not certifiable: about {found.missing:,} more labelled products would do"
+    if found.hopeless:
+        return "not certifiable: the precision is below the target at every threshold that can be tested"
+    return "not certifiable: the labelled products do not tell how many more would do"
