@@ -325,9 +325,9 @@ def _sizes(material: Material) -> dict[str, int]:
 
 def report(directory: Path, console: Console) -> str:
     """Make table, figures and page of a run from its directory alone (see `shelfbench.report.profiles`)."""
-    from shelfbench.report.profiles import write_profiles
+    from shelfbench.report.profiles import report
 
-    return write_profiles(directory, console)
+    return report(directory, console)
 
 
 profiles = ExperimentSpec(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.cost.measurements import Measurements
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
-from shelfbench.report.timing import write_timing_report
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.recorder import write_parquet
 
@@ -51,9 +52,16 @@ def _rows(measured: Measurements) -> Iterator[Timing]:
                 )
 
 
+def report(directory: Path, console: Console) -> str:
+    """Make the report of a run from its directory alone (see `shelfbench.report.timing`)."""
+    from shelfbench.report.timing import report
+
+    return report(directory, console)
+
+
 timing = ExperimentSpec(
     summary="what training, bottlenecks and decoding cost on this machine: Table 3 of both papers",
     run=_run,
-    report=write_timing_report,
+    report=report,
     sections={"timing": TimingSettings},
 )
