@@ -9,7 +9,17 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.claims import load_claims
-from shelfbench.report.ledger import DIFFERS, NOWHERE, OTHER, REPRODUCED, Run, find_runs, findings, judge, write_claims
+from shelfbench.report.ledger import (
+    DIFFERS,
+    NOWHERE,
+    OTHER,
+    REPRODUCED,
+    RunTables,
+    find_runs,
+    findings,
+    judge,
+    write_claims,
+)
 from shelfbench.report.tables import write_tables
 
 from tests.helpers.synthetic_run import make_run
@@ -75,7 +85,7 @@ def test_measured_numbers_are_those_of_the_tables(runs):
     found = {one.claim.id: one for one in findings(runs)}
     table = pd.read_csv(runs / "one" / "tables" / "table4.csv").set_index(["backend", "split"])
     train, validation = (table.loc[("hog-svm", split), "precision"] for split in ("train", "validation"))
-    assert found["C33"].measured == f"{train:.3f} train, {validation:.3f} validation".replace("0.", ".")
+    assert found["C33"].measured == f"{train:.3f} train, {validation:.3f} validation"
     accepted = table.loc[("bottleneck-2nn-2048", "test"), "acceptance_90"]
     assert found["C40"].measured == f"{100 * accepted:.1f}% on test, 2NN-2048"
     heads = table[table.index.get_level_values("backend").str.contains("2nn")].xs("validation", level="split")
@@ -95,7 +105,10 @@ def test_a_claim_takes_all_its_cells_from_one_run(tmp_path):
 def test_real_products_come_before_generated_ones_and_cdiscount_first(tmp_path):
     for name, dataset in (("a", "generated"), ("b", "fashion"), ("c", "cdiscount"), ("d", "fashion")):
         (tmp_path / name).mkdir()
-        record = {"dataset": {"name": dataset, "products": 5}, "backends": dict.fromkeys("xy" if name == "d" else "x")}
+        record = {
+            "dataset": {"name": dataset, "products": 5},
+            "backends": {backend: {} for backend in ("xy" if name == "d" else "x")},
+        }
         (tmp_path / name / "run.json").write_text(json.dumps(record))
     assert [run.path.name for run in find_runs(tmp_path)] == ["c", "d", "b", "a"]
 
@@ -111,6 +124,18 @@ def test_tables_are_written_beside_the_runs_or_into_the_run(runs, tmp_path):
     assert (runs / "one" / "tables" / "claims.tex").is_file()
 
 
+def test_tables_in_memory_give_what_the_written_ones_give(runs):
+    folder = runs / "one"
+    tables = {
+        path.stem: pd.read_csv(path, dtype=object if path.stem == "table2" else None)
+        for path in (folder / "tables").glob("*.csv")
+    }
+    assert findings(folder, tables) == findings(folder)
+    without = {one.claim.id: one.status for one in findings(folder, {})}
+    assert without["C33"] == NOWHERE  # the written table4 is not read
+    assert without["C31"] == OTHER  # it is in the record
+
+
 def test_bad_folders_are_named(tmp_path):
     with pytest.raises(InputError, match="holds no run"):
         find_runs(tmp_path)
@@ -118,5 +143,5 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"run\.json cannot be read"):
         find_runs(tmp_path)
     (tmp_path / "run.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"run\.json cannot be read"):
-        Run(tmp_path)
+    with pytest.raises(InputError, match=r"run\.json is not the record of a run"):
+        RunTables(tmp_path)
