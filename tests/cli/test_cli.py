@@ -133,7 +133,7 @@ def wrong_inputs(tmp_path, image_folder):
     ("words", "message"),
     [
         (["nostudy"], "no study 'nostudy'"),
-        (["{}/bad.toml"], "is no TOML"),
+        (["{}/bad.toml"], "is not TOML"),
         (["{}/unknown.toml"], "unknown key 'colour'"),
         (["--set", "split.nothing=1"], "unknown key split.nothing"),
         (["--set", "split.min_products=many"], "give a whole number"),

@@ -1,8 +1,17 @@
 """Studies: what they say is checked, and what is wrong is named."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 from shelfbench.base.errors import InputError
-from shelfbench.study.read import parse_setting, read_study, study_names
+from shelfbench.study.read import build_section, parse_setting, read_study, setting, study_names
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 def written(tmp_path, text):
@@ -101,7 +110,7 @@ def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("backends = [", "is no TOML"),
+        ("backends = [", "is not TOML"),
         ("", "names no backend"),
         ('backends = ["nope"]', "unknown backend 'nope'.*hog-svm"),
         ('backends = ["hog-svm", "hog-svm"]', "twice"),
@@ -118,7 +127,7 @@ def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
         ("seed = -1\n" + GOOD, "seed is -1"),
         ('backends = ["hog-svm@xception"]', "uses no backbone"),
         ('backends = ["bottleneck-svm@"]', "names no backbone"),
-        ("split = 3\n" + GOOD, "split is 3, and is a section"),
+        ("split = 3\n" + GOOD, "split is 3, but it must be a section"),
         (GOOD + "[svm]\nC = 'a'\n", "svm.C"),
         (GOOD + "[generated]\nproducts = -5\n", "generated|products"),
         (GOOD + "[images]\nfit = 'wide'\n", "images.fit is 'wide'"),
@@ -136,7 +145,7 @@ def test_unknown_studies_and_settings():
     for text in ("noequals", "=3", "a.b.c=1", ".x=1"):
         with pytest.raises(InputError, match="KEY=VALUE"):
             parse_setting(text)
-    with pytest.raises(InputError, match="seed is no section"):
+    with pytest.raises(InputError, match="seed is not a section"):
         read_study("default", [parse_setting("seed.x=1")])
 
 
@@ -146,3 +155,33 @@ def test_a_backbone_that_is_not_the_studys_own_is_part_of_the_name(tmp_path):
 
     base, backbone = split_name(study.backends[0], study.backbone)
     assert (base, backbone.name, backbone.pixels) == ("bottleneck-svm", "vgg16", 64)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_a_study_can_be_read_again_and_changed(name):
+    study = read_study(name)
+    assert read_study(study) == study
+    assert read_study(study).results_hash() == study.results_hash()
+    changed = read_study(study, [setting("split.min_products", 7), setting("report.targets", (0.5, 1))])
+    assert changed == read_study(
+        name, [parse_setting("split.min_products=7"), parse_setting("report.targets=[0.5, 1]")]
+    )
+    with pytest.raises(InputError, match="min_products is 'many'; give a whole number"):
+        read_study(study, [setting("split.min_products", "many")])
+
+
+def test_settings_from_python_are_checked_as_those_of_the_command_line():
+    assert setting("weights", Path("/a/b.h5")) == (["weights"], "/a/b.h5")
+    for key in ("", "a.b.c", "split.", 3):
+        with pytest.raises(InputError, match=r"is not SECTION\.KEY"):
+            setting(key, 1)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    share: Fraction = None
+
+
+def test_annotations_that_exist_for_type_checkers_only_are_refused_by_name():
+    with pytest.raises(InputError, match="section 'mine' has an annotation that cannot be read.*Fraction.*import"):
+        build_section(Unreadable, {"share": 1}, "mine", "here")

@@ -20,7 +20,7 @@ from shelfbench.data.material import gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.generator import GeneratorSettings
-from shelfbench.study.read import Study
+from shelfbench.study.model import Study
 
 _LARGE = 20_000_000
 # Categories of a dataset that is not at hand, where the study does not say (C31).

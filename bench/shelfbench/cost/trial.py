@@ -29,7 +29,7 @@ from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.plugins.backend import Backend, Classifier, FeatureExtractor, TrainingData, Tuner, find, split_name
-from shelfbench.study.read import Study
+from shelfbench.study.model import Study
 
 _Found = TypeVar("_Found", "Training", "Extraction", "Fitting")
 _VERSION = 1

@@ -28,7 +28,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import Job, backend_timings, save_model
 from shelfbench.runs.recorder import RunRecord, locked, write_parquet
 from shelfbench.runs.scoring import choose_rule, readable_rows, score
-from shelfbench.study.read import Study
+from shelfbench.study.model import Study
 
 
 def run_study(study: Study, data: Path | None, out: Path, workers: int, console: Console, command: str) -> str:

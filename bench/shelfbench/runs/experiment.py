@@ -14,7 +14,7 @@ from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.split import make_split
 from shelfbench.runs.recorder import RunRecord, write_parquet
-from shelfbench.study.read import Study
+from shelfbench.study.model import Study
 
 
 @dataclass(frozen=True)

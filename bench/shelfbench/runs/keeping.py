@@ -27,7 +27,7 @@ from shelfbench.plugins.backend import (
     split_name,
 )
 from shelfbench.runs.record import as_json
-from shelfbench.study.read import Study
+from shelfbench.study.model import Study
 from shelfbench.verdict.predictions import ProductRule
 
 MODEL = "backend.json"

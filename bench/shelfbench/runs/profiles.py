@@ -27,7 +27,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import feature_timings, fit_timings, tuning_timings
 from shelfbench.runs.recorder import write_parquet
 from shelfbench.runs.scoring import readable_rows
-from shelfbench.study.read import Variant
+from shelfbench.study.model import Variant
 
 
 @dataclass(frozen=True)

@@ -444,7 +444,7 @@ def as_json(value: msgspec.Struct) -> dict[str, Any]:
 def _number(value: Any) -> float | int:
     """Turn a NumPy number into Python's own."""
     if hasattr(value, "item"):
-        return value.item()  # type: ignore[no-any-return]
+        return value.item()
     raise NotImplementedError(f"{type(value).__name__} does not go into JSON")
 
 

@@ -1,0 +1,204 @@
+"""What a study is, as data: its settings, the backends that it compares, and the record that a run keeps of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import fingerprint
+from shelfbench.data.images import ImageSettings
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.split import SplitSettings
+from shelfbench.generator import GeneratorSettings
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.verdict.metrics import exact_target
+from shelfbench.verdict.settings import VerdictSettings
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The section ``report`` of a study.
+
+    Attributes
+    ----------
+    pictures : bool
+        Whether figures and the page may show photos of the products.
+    targets : tuple of float
+        Precisions at which the table of metrics gives the acceptance; Table 4's 0.9 is always among them.
+    near_duplicates : {'auto', 'report', 'off'}
+        Whether to look for products with nearly the same photo in different parts of the split. This reads every image
+        once more, so 'auto' does it for up to 300,000 images. No prediction depends on it.
+    """
+
+    pictures: bool = True
+    targets: tuple[float, ...] = (0.9,)
+    near_duplicates: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        if not self.targets or any(not 0 < target <= 1 for target in self.targets):
+            raise InputError(
+                f"report.targets is {list(self.targets)}", "give precisions above 0 and up to 1, like [0.9, 0.95]"
+            )
+        for target in self.targets:
+            exact_target(str(target))
+        if self.near_duplicates not in ("auto", "report", "off"):
+            raise InputError(f"report.near_duplicates is {self.near_duplicates!r}", "choose auto, report or off")
+
+    def seeks_near_duplicates(self, images: int) -> bool:
+        """Whether to look for near-duplicates among so many images."""
+        return self.near_duplicates == "report" or (self.near_duplicates == "auto" and images <= 300_000)
+
+
+SECTIONS: dict[str, type] = {
+    "dataset": DatasetSettings,
+    "generated": GeneratorSettings,
+    "split": SplitSettings,
+    "images": ImageSettings,
+    "verdict": VerdictSettings,
+    "report": ReportSettings,
+}
+"""Sections of the harness; installed backends and experiments declare further ones."""
+
+ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels", "experiment", "variants")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One of the things that an experiment compares: a backend with settings of its own.
+
+    Attributes
+    ----------
+    name, label : str
+        Key, and the words for legends and tables.
+    figures : tuple of str
+        Figures that show it.
+    backend : str
+    sections : mapping of str to dataclass instance
+        As `Study.sections`, with this variant's changes.
+    """
+
+    name: str
+    label: str
+    figures: tuple[str, ...]
+    backend: str
+    sections: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A validated study; `shelfbench.study.read.read_study` gives one.
+
+    Attributes
+    ----------
+    name, title : str
+    seed : int
+    backends : tuple of str
+        Names, each with ``@BACKBONE`` where it is not the study's own.
+    backbone : BackboneChoice
+        The study's own.
+    dataset, generated, split, images, verdict, report
+        The sections of the harness.
+    sections : mapping of str to dataclass instance
+        The sections that installed backends and experiments declare.
+    used : tuple of str
+        Those of `sections` that this study's backends, variants and experiment read, sorted.
+    experiment : str
+        What runs instead of the comparison (see `shelfbench.plugins.experiment`); empty for the comparison.
+    variants : tuple of Variant
+        What the experiment compares.
+    """
+
+    name: str
+    title: str
+    seed: int
+    backends: tuple[str, ...]
+    backbone: BackboneChoice
+    dataset: DatasetSettings
+    generated: GeneratorSettings
+    split: SplitSettings
+    images: ImageSettings
+    verdict: VerdictSettings
+    report: ReportSettings
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
+    experiment: str = ""
+    variants: tuple[Variant, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Everything set, as JSON, except sections that nothing in this study reads."""
+        result: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "seed": self.seed,
+            "backends": list(self.backends),
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights,
+            "pixels": self.backbone.pixels,
+        }
+        for section in SECTIONS:
+            if section != "generated" or self.dataset.name == "generated":
+                result[section] = dataclasses.asdict(getattr(self, section))
+        if not self.dataset.labels:
+            del result["dataset"]["labels"]  # only experiments with several labels per product have them
+        for section in self.used:
+            result[section] = dataclasses.asdict(self.sections[section])
+        if self.experiment:
+            result["experiment"] = self.experiment
+            result["variants"] = {
+                variant.name: {
+                    "label": variant.label,
+                    "figures": list(variant.figures),
+                    "backend": variant.backend,
+                    **{
+                        name: dataclasses.asdict(values)
+                        for name, values in variant.sections.items()
+                        if values != self.sections[name]
+                    },
+                }
+                for variant in self.variants
+            }
+        return result
+
+    def results_hash(self) -> str:
+        """Hash everything that can change a prediction: not the title, the report's settings, or which backends run."""
+        record = {
+            key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")
+        }
+        record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
+        return fingerprint({**record, **{name: dataclasses.asdict(values) for name, values in self.sections.items()}})
+
+    def tables(self) -> dict[str, Any]:
+        """Everything set, as the tables of a TOML file that reads as this study."""
+        result: dict[str, Any] = {
+            "title": self.title,
+            "seed": self.seed,
+            "backends": list(self.backends),
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights,
+            "experiment": self.experiment,
+            **({} if self.backbone.pixels is None else {"pixels": self.backbone.pixels}),
+            **{section: dataclasses.asdict(getattr(self, section)) for section in SECTIONS},
+            **{section: dataclasses.asdict(values) for section, values in self.sections.items()},
+        }
+        result["variants"] = {
+            variant.name: {
+                "label": variant.label,
+                "figures": list(variant.figures),
+                "backend": variant.backend,
+                **{
+                    name: changed
+                    for name, values in variant.sections.items()
+                    if (changed := _differences(dataclasses.asdict(values), result[name]))
+                },
+            }
+            for variant in self.variants
+        }
+        return result
+
+
+def _differences(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value != others[key]}
