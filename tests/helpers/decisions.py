@@ -18,8 +18,8 @@ from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.model import probe
 from shelfbench.decision.record import ModelSpec, RestsOn
 from shelfbench.decision.rule import Ruling, Verdict
-from shelfbench.plugins.backend import TrainingData
 from shelfbench.experiments import run_study
+from shelfbench.plugins.backend import TrainingData
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 from shelfbench.base.console import Console
-from shelfbench.generator import GeneratorSettings, generate
 from shelfbench.experiments import run_study
+from shelfbench.generator import GeneratorSettings, generate
 from shelfbench.study.read import parse_setting, read_study
 
 ROWS = {

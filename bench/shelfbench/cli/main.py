@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import RunError, ShelfbenchError
 from shelfbench.cli.arguments import parser
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ def command(data: RunData) -> Section | None:
         return None
     return Section(
         title=THIS_RUN,
-        notes=("This command makes it again:",),
+        notes=("This command makes the run again:",),
         html=fill("code", text=data.record.command),
     )
 

@@ -182,7 +182,7 @@ def fill(template: str, **values: Any) -> Markup:
 
 def table_html(grid: Grid) -> Markup:
     """A table with its title and notes; it scrolls by itself where it is too wide."""
-    return fill("table", grid=grid)
+    return Markup(grid.html())
 
 
 def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.claims import load_claims
 from shelfbench.report.data import ERRORS, NUMBERS, RunData
-from shelfbench.report.render import write_forms
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import suffix
 from shelfbench.runs.reading import SPLITS
 from shelfbench.runs.record import Machine, SplitRecord
 
 _SIZES = ("products", "images", "categories")
-
-
-def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
-    """Write a table into ``tables`` as CSV, Markdown and LaTeX."""
-    write_forms(run_dir / "tables", name, frame, grid)
 
 
 def sizes_table(split: SplitRecord) -> NamedTable:
@@ -87,11 +78,6 @@ def machine_table(machine: Machine) -> NamedTable:
         notes=(f"System: {system}.",) if system else (),
     )
     return NamedTable(name="table2", grid=grid, frame=pd.DataFrame(rows, dtype=object))
-
-
-def table2_grid(record: dict[str, Any]) -> Grid:
-    """Table 2 of a record that is not typed."""
-    return machine_table(msgspec.convert(record.get("machine") or {}, Machine)).grid
 
 
 def metrics(data: RunData) -> Section:
