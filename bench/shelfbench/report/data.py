@@ -1,4 +1,4 @@
-"""What the parts of a comparison's report share: the run, its record, and what several of them are computed from."""
+"""What the sections of a comparison's report share: the run, its record, and what several of them are computed from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 Photograph = Callable[[Any], Image.Image | None]
 """Gives the photo of a product by its id; None where no photo can be read."""
 
-# headings that several parts share
+# headings that several sections share
 PROMISED = "What can be promised"
 BETTER = "Which backend is better"
 ERRORS = "Where it errs"
@@ -66,7 +66,7 @@ class RunData:
     _found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def once(self, compute: Callable[[RunData], Found]) -> Found:
-        """Compute what several parts need, when the first of them asks for it.
+        """Compute what several sections need, when the first of them asks for it.
 
         Parameters
         ----------

@@ -13,7 +13,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid
 from shelfbench.report.render import fill, pairs_html, table_html, write_page, write_report
-from shelfbench.report.section import Data, Part, Section
+from shelfbench.report.section import Data, Section, SectionSpec
 from shelfbench.report.tables import machine_table
 from shelfbench.report.words import flat, status
 from shelfbench.runs.record import AGAIN, Entry, RunRecord
@@ -52,7 +52,7 @@ def done(run_dir: Path, record: RunRecord[E], what: str) -> dict[str, E]:
 def write_experiment(
     run_dir: Path,
     record: RunRecord[E],
-    parts: Sequence[Part[Data]],
+    sections: Sequence[SectionSpec[Data]],
     data: Data,
     *,
     lines: Sequence[str] = (),
@@ -66,7 +66,7 @@ def write_experiment(
         The run directory.
     record : RunRecord
         Its record; jobs that are not done are named on the page.
-    parts : sequence of Part
+    sections : sequence of SectionSpec
         Which sections the report has, in the order of the page.
     data : Data
         What they are made from.
@@ -75,7 +75,7 @@ def write_experiment(
     console : Console
         Where progress goes.
     """
-    pieces = write_report(run_dir, parts, data, console=console)
+    pieces = write_report(run_dir, sections, data, console=console)
     title = record.settings.title or run_dir.name
     undone = [f"{name}: {status(entry)}" for name, entry in record.backends.items() if not entry.done]
     verdict, *rest = lines or ("",)

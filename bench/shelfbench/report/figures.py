@@ -270,7 +270,12 @@ def _paper_points(axes: Axes) -> None:
 
 
 def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Rows that no other beats: none costs as little and gains as much, and one of the two better.
+    """Find the rows that no other beats, by costing less and gaining as much, or costing as much and gaining more.
+
+    Parameters
+    ----------
+    cost : ndarray of float64, shape (rows,)
+    gain : ndarray of float64, shape (rows,)
 
     Returns
     -------

@@ -23,7 +23,7 @@ from shelfbench.report.backbones import (
 )
 from shelfbench.report.measured import read_devices
 from shelfbench.report.render import write_page, write_report
-from shelfbench.report.section import NamedFigure, NamedTable, Part, Section
+from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.table3 import TrainingCost, short_table, speed_rows, table3_grid, table3x_grid, training_costs
 from shelfbench.runs.record import Entry, read_record
 
@@ -76,7 +76,7 @@ def _frame(rows: list[dict[str, Any]], grid: Grid) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(grid.headers))
 
 
-PARTS = (Part(table3), Part(table3x), Part(backbones))
+SECTIONS = (SectionSpec(table3), SectionSpec(table3x), SectionSpec(backbones))
 
 
 def report(run_dir: Path, console: Console) -> str:
@@ -106,7 +106,7 @@ def report(run_dir: Path, console: Console) -> str:
         title = record.settings.title or title
         source = str((record.study.get("timing") or {}).get("precision_from") or "")
     precisions = precisions_of(Path(source).expanduser()) if source else {}
-    pieces = write_report(run_dir, PARTS, TimingData(devices=devices, precisions=precisions), console=console)
+    pieces = write_report(run_dir, SECTIONS, TimingData(devices=devices, precisions=precisions), console=console)
     write_page(run_dir, title, pieces, console=console)
     console.log(f"tables and figures of {len(devices)} device{'s' * (len(devices) != 1)}")
     return short_table(devices)
