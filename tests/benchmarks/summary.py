@@ -1,6 +1,6 @@
 """``results/performance``: the table of ratios and its bar chart, from the records of ``nox -s regress -- full``.
 
-python tests/benchmarks/summary.py results/performance
+python -m tests.benchmarks.summary results/performance
 """
 
 import json

@@ -83,7 +83,7 @@ def test_a_folder_of_images_is_a_product_a_file(tmp_path, capsys):
     (photos / "notes.txt").write_text("left alone")
     rows, said = classified(capsys, folder, photos)
     assert [row["product"] for row in rows] == ["a.png", "deep/er/b.png"]
-    assert "1 files that are no images" in said
+    assert "skipped 1 file that is not an image: notes.txt" in said
     rows, _ = classified(capsys, folder, photos, photos / "notes.txt")
     assert [row["product"] for row in rows] == [str(photos / name) for name in ("a.png", "deep/er/b.png", "notes.txt")]
     assert rows[2]["reason"].startswith("no readable image: ")

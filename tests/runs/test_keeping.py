@@ -24,7 +24,14 @@ def frame(tuned, history, cached=False):
     else:
         tuned.features = extractor
     readable = np.array([True] * 7 + [False] + [True] * 2)
-    features = Features(np.zeros((10, 2), np.float32), readable, {7: "broken"}, 40.0, 0, cached)
+    features = Features(
+        matrix=np.zeros((10, 2), np.float32),
+        readable=readable,
+        reasons={7: "broken"},
+        seconds=40.0,
+        computed=0,
+        cached=cached,
+    )
     material = part(images_of=lambda role: slice(0, 8), image=np.arange(10))
     classifier = part(framework="numpy", device="cpu", batch=0, history=history)
     return timings_frame(backend_timings(built, features, classifier, material, fit=6.0, predict=1.5)).set_index(

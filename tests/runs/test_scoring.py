@@ -66,12 +66,12 @@ def shop(photos, classes=2):
     """Products with so many photos each, categories in turn, split as the paper splits."""
     owner = np.repeat(np.arange(len(photos)), photos).astype(np.int32)
     cat = Catalogue(
-        "shop",
-        tuple(Category(f"c{code}", f"c{code}") for code in range(classes)),
-        np.arange(len(photos)),
-        (np.arange(len(photos)) % classes).astype(np.int32),
-        owner,
-        Photos(len(owner)),
+        name="shop",
+        categories=tuple(Category(f"c{code}", f"c{code}") for code in range(classes)),
+        product_id=np.arange(len(photos)),
+        product_category=(np.arange(len(photos)) % classes).astype(np.int32),
+        image_product=owner,
+        images=Photos(len(owner)),
     )
     return gather(cat, make_split(cat, SplitSettings(), 0, np.arange(len(owner)).astype("V16")))
 
@@ -80,7 +80,14 @@ def features_of(matrix, broken=()):
     readable = np.ones(len(matrix), bool)
     readable[list(broken)] = False
     reasons = {int(row): "truncated" for row in broken}
-    return Features(matrix.astype(np.float32), readable, reasons, 1.0, len(matrix), False)
+    return Features(
+        matrix=matrix.astype(np.float32),
+        readable=readable,
+        reasons=reasons,
+        seconds=1.0,
+        computed=len(matrix),
+        cached=False,
+    )
 
 
 def scored(classifier, features, material, rule):

@@ -83,7 +83,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--data", type=folder, metavar="DIR", help="folder that holds the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")
     one.add_argument(
-        "--out", type=folder, metavar="DIR", help="run directory; default: results/STUDY; a run that is already there is resumed"
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="run directory; default: results/STUDY; a run that is already there is resumed",
     )
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
     one.add_argument(
@@ -119,7 +122,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one.add_argument("first", nargs="?", metavar="A", help="a backend of the run")
     one.add_argument("second", nargs="?", metavar="B", help="another one")
-    one.add_argument("--precision", default="0.9", metavar="P", help="precision at which acceptance is compared; default: 0.9")
+    one.add_argument(
+        "--precision", default="0.9", metavar="P", help="precision at which acceptance is compared; default: 0.9"
+    )
     one.add_argument("--resamples", type=positive, metavar="N", help="bootstrap resamples; default: 2000 or more")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the resampling; default: 0")
     one = verb(
@@ -169,11 +174,18 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one.add_argument("backend", metavar="BACKEND", help="one of its backends")
-    one.add_argument("--precision", default="0.9", metavar="P", help="share of accepted products that must be right; default: 0.9")
-    one.add_argument("--confidence", default="0.95", metavar="P", help="probability with which that holds; default: 0.95")
+    one.add_argument(
+        "--precision", default="0.9", metavar="P", help="share of accepted products that must be right; default: 0.9"
+    )
+    one.add_argument(
+        "--confidence", default="0.95", metavar="P", help="probability with which that holds; default: 0.95"
+    )
     one.add_argument("--out", type=folder, required=True, metavar="FOLDER", help="the decision's folder")
     one.add_argument(
-        "--measure", default="probability", metavar="M", help="measure of confidence: probability, margin or entropy; default: probability"
+        "--measure",
+        default="probability",
+        metavar="M",
+        help="measure of confidence: probability, margin or entropy; default: probability",
     )
     one.add_argument("--all-categories", action="store_true", help="leave every category on")
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
