@@ -25,7 +25,7 @@ from shelfbench.report.section import SectionSpec
 from shelfbench.report.suspects import suspects
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import deciles, metrics
-from shelfbench.runs.record import read_json
+from shelfbench.runs.record import Entry, read_record
 
 _TRUST = "Calibration, measures of confidence, photos of a product"
 _KINDS = "Best and worst categories, the surest errors, categories kept"
@@ -56,7 +56,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(deciles, fold="By size of category"),
     SectionSpec(leakage),
     SectionSpec(label_noise),
-    SectionSpec(suspects, fold="Labels to look at"),
+    SectionSpec(suspects, fold="Labels to check"),
     SectionSpec(the_data),
     SectionSpec(unreadable, fold="Unreadable images by name"),
     SectionSpec(figure1),
@@ -127,8 +127,6 @@ def report_again(run_dir: Path, console: Console) -> str:
     InputError
         If the directory holds no run, or a file in it is damaged (it is named).
     """
-    study = read_json(run_dir).get("study")
-    experiment = study.get("experiment") if isinstance(study, dict) else ""
-    if experiment:
-        return find_experiment(str(experiment)).report(run_dir, console)
+    if experiment := read_record(run_dir, Entry).experiment:
+        return find_experiment(experiment).report(run_dir, console)
     return build_report(run_dir, None, console)

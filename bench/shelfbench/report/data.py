@@ -26,8 +26,8 @@ Photograph = Callable[[Any], Image.Image | None]
 # headings that several sections share
 PROMISED = "What can be promised"
 BETTER = "Which backend is better"
-ERRORS = "Where it errs"
-DOUBTS = "What to doubt"
+ERRORS = "Where the errors are"
+DOUBTS = "Reasons for doubt"
 NUMBERS = "Every number"
 THIS_RUN = "This run"
 
@@ -85,7 +85,7 @@ class RunData:
 
     @cached_property
     def held_out(self) -> dict[str, Evaluated]:
-        """The products of `tune` and test alone: all that comparing backends and judging categories may read."""
+        """The products of `tune` and test, which is all that comparing backends and judging categories may read."""
         return {name: held_out(self.run.products(name)) for name in self.run.backends}
 
     @property
@@ -95,12 +95,12 @@ class RunData:
 
     @property
     def chosen(self) -> str:
-        """The backend that tables about a single one speak of: the chosen one, or else the first."""
+        """The backend that tables about a single backend show: the chosen one, or else the first."""
         return (self.choice and self.choice.backend) or self.run.backends[0]
 
     @property
     def seed(self) -> int:
-        """Fixes what is drawn."""
+        """The seed of everything that is drawn at random."""
         return self.record.seed or 0
 
     def name(self, backend: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page's slider shows: for every required precision, what each backend takes, and how often it errs.
+"""What the page's slider shows: for every required precision, what each backend accepts, and how often it is wrong.
 
 Everything is counted here, so that the page only looks numbers up and cannot differ from the tables.
 """
@@ -32,12 +32,12 @@ MODES = ("plain", "tuned", "certified")
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """What one backend takes of the test products at every required precision.
+    """What one backend accepts of the test products at every required precision.
 
     Attributes
     ----------
     accepted, errors : ndarray of int64, shape (targets, 1 + departments)
-        In all, then by department.
+        Over all products, then by department.
     """
 
     accepted: np.ndarray
@@ -45,7 +45,7 @@ class Cuts:
 
 
 def largest_departments(products: Evaluated, run: Run) -> tuple[list[str], np.ndarray]:
-    """Departments: the first level of the taxonomy, or the categories where there is none.
+    """Find the departments: the first level of the taxonomy, or the categories where there is none.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def largest_departments(products: Evaluated, run: Run) -> tuple[list[str], np.nd
 
 
 def count_cuts(test: Evaluated, code: np.ndarray, number: int, thresholds: np.ndarray) -> Cuts:
-    """Count accepted products and errors at thresholds, in all and by department.
+    """Count accepted products and errors at thresholds, over all products and by department.
 
     Parameters
     ----------

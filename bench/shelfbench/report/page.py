@@ -108,7 +108,7 @@ def unreadable(data: RunData) -> Section | None:
 
 
 def claims(data: RunData) -> Section:
-    """The papers' numbers beside those of this report's tables."""
+    """The papers' numbers next to those of this report's tables."""
     grid = claims_grid(findings(data.run.path, data.tables))
     return Section(title="Every number", grids=(NamedTable(name="", grid=grid),))
 

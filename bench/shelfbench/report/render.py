@@ -176,7 +176,7 @@ def _templates() -> Environment:
 
 
 def fill(template: str, **values: Any) -> Markup:
-    """Fill in a template of ``report/templates``; every value is escaped, unless it is Markup."""
+    """Fill in a template of ``report/templates``; all values are escaped, except Markup."""
     return Markup(_templates().get_template(f"{template}.html.j2").render(**values))
 
 
@@ -191,7 +191,7 @@ def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:
 
 
 def pairs_html(rows: Iterable[tuple[str, object]]) -> Markup:
-    """Names and values; those without a value are left out."""
+    """Names and values; names without a value are skipped."""
     return fill("pairs", rows=[row for row in rows if row[1] not in (None, "", MISSING)])
 
 

@@ -20,7 +20,7 @@ _SIZES = ("products", "images", "categories")
 
 
 def sizes_table(split: SplitRecord) -> NamedTable:
-    """Table 1: sizes of the splits, with the paper's beside."""
+    """Table 1: sizes of the splits, next to the paper's."""
     paper = {claim.value["split"]: claim.value for claim in load_claims().values() if "images" in claim.value}
     found = [
         {
@@ -50,7 +50,7 @@ def sizes_table(split: SplitRecord) -> NamedTable:
 
 
 def machine_table(machine: Machine) -> NamedTable:
-    """Table 2: the machine, with the paper's beside."""
+    """Table 2: the machine, next to the paper's."""
     paper = {claim.value["part"]: claim.value for claim in load_claims().values() if "part" in claim.value}
     memory = f"{machine.memory_gib:.1f} GiB" if machine.memory_gib else None
     ours = {
@@ -87,7 +87,7 @@ def metrics(data: RunData) -> Section:
 
 
 def metrics_grid(data: RunData, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
-    """All metrics, one row a backend, split and level."""
+    """All metrics, one row per backend, split and level."""
     keys = [
         "precision",
         "balanced_accuracy",
@@ -133,7 +133,7 @@ def deciles(data: RunData) -> Section:
 
 
 def deciles_grid(data: RunData, frame: pd.DataFrame) -> Grid:
-    """Precision on test by decile of category size, one column a backend."""
+    """Precision on test by decile of category size, one column per backend."""
     test = frame[frame["split"] == "test"]
     backends = data.run.backends
     rows = []
