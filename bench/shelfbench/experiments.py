@@ -122,9 +122,9 @@ def _report_comparison(directory: Path, console: Console, shown: Photos | None =
 
 
 def _report_profiles(directory: Path, console: Console) -> str:
-    from shelfbench.report.profiles import write_profiles
+    from shelfbench.report.profiles import report
 
-    return write_profiles(directory, console)
+    return report(directory, console)
 
 
 comparison = ExperimentSpec(
