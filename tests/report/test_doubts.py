@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.experiments import run_study
 from shelfbench.report.build import build_report
 from shelfbench.report.doubts import write_doubts
-from shelfbench.runs.comparison import run_study
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench.verdict.metrics import acceptance
 
@@ -162,7 +162,7 @@ def generated_run(tmp_path_factory):
     ]
     out = tmp_path_factory.mktemp("generated") / "run"
     study = read_study("label-noise", [*map(parse_setting, settings), (["backends"], ["hog-svm"])])
-    run_study(study, None, out, 1, QUIET, "shelfbench run label-noise")
+    run_study(study, out=out, command="shelfbench run label-noise")
     return out
 
 

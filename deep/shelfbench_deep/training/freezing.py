@@ -30,7 +30,7 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
     share : float
         Of the layers; 0 freezes none.
     where : {"module", "literal"}
-        The module's end nearest to the share (SPEC: Inception V3 ``mixed4``, Xception ``add_4``), or the share of the
+        The module's end nearest to the share (Inception V3 ``mixed4``, Xception ``add_4``), or the share of the
         layers as counted, which cuts through parallel branches.
 
     Returns

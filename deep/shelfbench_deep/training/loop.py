@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import TuningData
 
 from shelfbench_deep.heads.two_layer import log_softmax
@@ -251,9 +251,7 @@ class Training:
         return decoded_ahead(
             data.images,
             (data.train[part] for part in parts),
-            course.pixels,
-            data.fit,
-            data.workers,
+            Decoding(course.pixels, data.fit, data.workers),
             then=ready,
             ahead=3,
         )
@@ -270,9 +268,7 @@ class Training:
         decoded = decoded_ahead(
             data.images,
             (data.tune[part] for part in parts),
-            pixels,
-            data.fit,
-            data.workers,
+            Decoding(pixels, data.fit, data.workers),
             then=lambda _, images, reasons: (self._course.preprocess(images.astype(np.float32)), reasons),
         )
         for part, (images, reasons) in zip(parts, decoded, strict=True):

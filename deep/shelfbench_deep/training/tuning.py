@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.base.locking import locked
+from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_parquet
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import BackboneChoice, Tuned, TuningData
-from shelfbench.runs.recorder import locked, write_parquet
 
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
@@ -108,7 +108,7 @@ class NetworkTuner:
                 self._train(data, seed, console, folder, done, identity)
         return _read(done, cached, self.bottleneck.settle())
 
-    def calibrate(self, classes: int) -> dict[str, float]:
+    def trial(self, classes: int) -> dict[str, float]:
         """Time updates on noise, for ``shelfbench plan``: seconds an image, epochs, share of the training images."""
         data = noise(2 * max(classes, 32), classes)
         with precision(self.training.precision), distributed(self.training.devices, self.training.jit) as devices:
@@ -320,9 +320,7 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, row
     decoded = decoded_ahead(
         data.images,
         (data.train[part] for part in parts),
-        blueprint.pixels,
-        data.fit,
-        data.workers,
+        Decoding(blueprint.pixels, data.fit, data.workers),
         then=lambda _, images, reasons: (blueprint.preprocess(images.astype(np.float32)), reasons),
     )
     filled = np.zeros((64, blueprint.pixels, blueprint.pixels, 3), np.float32)

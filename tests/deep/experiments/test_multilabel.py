@@ -75,7 +75,7 @@ def test_wrong_columns_of_labels(tmp_path):
     shards = write_shards(tmp_path / "shop", nested=[[["a"]]] * 8)
     with pytest.raises(InputError, match=r"no column 'colour' \(it has category, image.*dataset.labels"):
         opened(shards, labels=("colour",))
-    with pytest.raises(InputError, match=r"row 0: the nested .* is no plain value"):
+    with pytest.raises(InputError, match=r"row 0: the nested .* is not a plain value"):
         opened(shards, labels=("nested",))
 
 
