@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,8 @@ from shelfbench.report.backbones import backbone_rows, precisions_of
 from shelfbench.report.claims import load_claims
 from shelfbench.report.table3 import table3_grid, table3x_grid, training_costs
 from shelfbench.report.timing import report
+
+from tests.helpers.sources import PYTHONPATH
 
 QUIET = Console(quiet=True)
 DAY, HOUR = 86400.0, 3600.0
@@ -200,6 +204,38 @@ def test_a_report_reads_precisions_from_the_run_that_its_study_names(tmp_path):
     (other / "tables" / "table4.csv").unlink()
     with pytest.raises(InputError, match=r"timing\.precision_from: .*other gives no precisions"):
         report(tmp_path, QUIET)
+
+
+def test_the_page_names_what_failed_and_shows_both_tables(tmp_path):
+    device().write(tmp_path / "device.json")
+    backends = {"full vgg16": {"status": "failed", "reason": "out of <memory>"}, "head 2048": {"status": "done"}}
+    record = {"study": {"title": "On this machine"}, "backends": backends, "command": "shelfbench run timing"}
+    (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    report(tmp_path, QUIET)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "On this machine",
+        "full vgg16: failed (out of &lt;memory&gt;)",
+        "Table 3 of C.",
+        "Table 3 of X.",
+        "shelfbench run timing",
+    ):
+        assert words in page
+    (tmp_path / "run.json").unlink()
+    report(tmp_path, QUIET)
+    assert "This run" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_tables_for_the_terminal_need_neither_pandas_nor_matplotlib():
+    # a machine that is only measured may have neither
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pandas', 'matplotlib', 'jinja2'])); "
+        "from shelfbench.report.table3 import short_table; print(len(short_table([])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 500
 
 
 def test_a_directory_without_measurements_is_refused(tmp_path):

@@ -109,7 +109,7 @@ def record_section(record: RunRecord[E]) -> Section:
         table_html(table2_grid(as_json(record))),
         pairs_html(
             [
-                ("Data set", dataset.title),
+                ("Dataset", dataset.title),
                 ("Source", dataset.source),
                 ("Licence", dataset.licence),
                 ("Content hash", dataset.hash),
