@@ -111,7 +111,7 @@ def _recorded(spec: ExperimentSpec, experiment: Experiment) -> str:
 
 def _report_comparison(directory: Path, console: Console, shown: Photos | None = None) -> str:
     from shelfbench.report.build import build_report
-    from shelfbench.report.figures import Picture
+    from shelfbench.report.data import Picture
 
     console.log("tables, figures and page")
     if shown is None:

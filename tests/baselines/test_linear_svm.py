@@ -156,7 +156,11 @@ def test_bad_features_are_named():
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(np.array([0, 1, 6]), "range from 0 to 6"), (np.array([0, -1, 2]), "range from -1"), (np.array([0, 1]), "do not fit")],
+    [
+        (np.array([0, 1, 6]), "range from 0 to 6"),
+        (np.array([0, -1, 2]), "range from -1"),
+        (np.array([0, 1]), "do not fit"),
+    ],
 )
 def test_bad_labels_are_named(labels, message):
     data = material()

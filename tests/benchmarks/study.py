@@ -1,6 +1,6 @@
 """The whole study `fashion`, from Parquet to report, ours from an empty cache and `plain_script.py`'s.
 
-    python tests/benchmarks/study.py WORK RECORD [PATIENCE]
+    python -m tests.benchmarks.study WORK RECORD [PATIENCE]
 
 `WORK` is a scratch folder: the opponent's stages that it already holds are not run again. `RECORD` (JSON) is what
 `summary.py` reads. Needs ``SHELFBENCH_DATA``. After `PATIENCE` seconds the opponent is stopped, and what it took until
@@ -89,7 +89,6 @@ def main(work: Path, record: Path, patience: float | None) -> None:
             "ours_s": [seconds],
             "opponent_s": [least],
             "ratio": least / seconds,
-            "floor_ratio": 0.0,
             "peak_mib": memory.mib,
             "opponent_stages": stages,
             "test_precision": precision,

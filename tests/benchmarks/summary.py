@@ -1,6 +1,6 @@
 """``results/performance``: the table of ratios and its bar chart, from the records of ``nox -s regress -- full``.
 
-python tests/benchmarks/summary.py results/performance
+python -m tests.benchmarks.summary results/performance
 """
 
 import json
@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from shelfbench.base.grid import Grid
-from shelfbench.report.figures import STYLE, save_figure
-from shelfbench.report.tables import write_forms
+from shelfbench.report.render import save_figure, write_forms
+from shelfbench.report.style import STYLE
 
 COLUMNS = ("stage", "opponent", "ours_s", "opponent_s", "ratio", "goal", "peak_mib")
 REACHED, SHORT, GOAL = "#0072B2", "#E69F00", "#222222"
@@ -89,9 +89,9 @@ def grid_of(frame: pd.DataFrame) -> Grid:
     ]
     headers = ("Stage", "Instead", "Ours, s", "Instead, s", "Ratio", "Goal", "Reached", "Peak, MiB")
     return Grid(
-        "Speed against what a user would write instead",
-        headers,
-        tuple(cells),
+        title="Speed against what a user would write instead",
+        headers=headers,
+        rows=tuple(cells),
         numeric=frozenset({2, 3, 4, 7}),
         notes=(
             "Medians; both in one run, in turn, after a warm-up; an opponent that takes over a minute ran once. "

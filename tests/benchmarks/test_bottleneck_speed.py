@@ -1,10 +1,7 @@
 """Bottlenecks on a CPU against Keras' `model.predict`: the same features first, then the times; and fed with JPEG."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.images import ImageSettings
@@ -13,14 +10,12 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
-from skimage import data as photos
 
+from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 
 PIXELS = 180
 NETWORKS = ("inception_v3", "xception", "efficientnet_lite0")
-# Images at the reduced size. TensorFlow computes fewer of Inception V3 on one core as often as on two (on an EPYC).
-FEW = {"inception_v3": 128, "xception": 64, "efficientnet_lite0": 64}
 # Of the pooled features, in the norm of a batch: measured 5e-2 (EfficientNet-Lite0), 5e-3 (the others) and 3e-6.
 APART = {"bfloat16": 0.1, "float32": 1e-4}
 
@@ -39,14 +34,7 @@ def network(request):
 
 @pytest.fixture(scope="module")
 def squares(network, full_size):
-    """Crops of the photographs that come with scikit-image."""
-    rng, shown = np.random.default_rng(0), []
-    sources = [photos.astronaut(), photos.coffee(), photos.chelsea(), photos.rocket()]
-    for number in range(1024 if full_size else FEW[network[0].name]):
-        source = sources[number % len(sources)]
-        top, left = (int(rng.integers(0, size - PIXELS)) for size in source.shape[:2])
-        shown.append(source[top : top + PIXELS, left : left + PIXELS])
-    return np.stack(shown)
+    return inputs.squares(1024 if full_size else 16, PIXELS)
 
 
 def test_same_features(network, squares):
@@ -64,7 +52,6 @@ def test_speed(network, squares, race):
         Row(
             f"bottlenecks, {ours.name}, {PIXELS} px, CPU, {ours.engine.precision}",
             "Keras' model.predict on TensorFlow, float32, pixels ready",
-            f"bottleneck-{ours.name}-{ours.engine.precision}",
             5,
         ),
         lambda: ours.extract(squares),
@@ -76,11 +63,7 @@ def test_speed(network, squares, race):
 def catalogue(squares, tmp_path_factory):
     """A folder of JPEG photos of that size."""
     folder = tmp_path_factory.mktemp("jpeg")
-    (folder / "all").mkdir()
-    for number, square in enumerate(squares):
-        encoded = io.BytesIO()
-        Image.fromarray(square).save(encoded, "JPEG", quality=90)
-        (folder / "all" / f"{number:05}.jpg").write_bytes(encoded.getvalue())
+    inputs.write_jpegs(folder, squares)
     return read_folder(folder, "jpeg", DatasetSettings(name=str(folder)))
 
 
@@ -96,7 +79,6 @@ def test_speed_from_jpeg(network, squares, catalogue, tmp_path_factory, race):
         Row(
             f"from JPEG to stored features, {ours.name}, {PIXELS} px, CPU, {ours.engine.precision}",
             "the same network on pixels that lie ready",
-            f"bottleneck-jpeg-{ours.name}",
             0.9,
         ),
         stored,

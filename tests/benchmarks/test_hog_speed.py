@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 from shelfbench_baselines.hog import HogExtractor, HogSettings
-from skimage import data
 from skimage.feature import hog
 
+from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 
 SIZES = {cells: HogSettings(cells=cells) for cells in (16, 8)}
@@ -14,16 +13,7 @@ SIZES = {cells: HogSettings(cells=cells) for cells in (16, 8)}
 
 @pytest.fixture(scope="module")
 def images(full_size):
-    """Crops of photographs that come with scikit-image, and noise."""
-    rng = np.random.default_rng(0)
-    photos = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-    shown = []
-    for _ in range(192 if full_size else 16):
-        photo = photos[rng.integers(len(photos))]
-        top, left = rng.integers(0, np.array(photo.shape[:2]) // 2)
-        crop = photo[top : top + photo.shape[0] // 2, left : left + photo.shape[1] // 2]
-        shown.append(np.asarray(Image.fromarray(crop).resize((180, 180))))
-    return np.concatenate([np.stack(shown), rng.integers(0, 256, (len(shown) // 4, 180, 180, 3), np.uint8)])
+    return inputs.crops_and_noise(192 if full_size else 16)
 
 
 def ours(images, settings, workers=1):
@@ -47,7 +37,7 @@ def test_same_features(images, cells):
 @pytest.mark.parametrize("cells", SIZES)
 def test_speed(images, cells, race, one_core):
     settings = SIZES[cells]
-    row = Row(f"HOG, 180 px, cells of {cells}, one core", "skimage.feature.hog in a loop", f"hog-{cells}", 10)
+    row = Row(f"HOG, 180 px, cells of {cells}, one core", "skimage.feature.hog in a loop", 10)
     race(row, lambda: ours(images, settings), lambda: theirs(images, settings))
 
 
@@ -55,7 +45,7 @@ def test_speed(images, cells, race, one_core):
 def test_speed_of_two_cores(images, cells, race, one_core):
     """The second core, against ours on one."""
     settings = SIZES[cells]
-    row = Row(f"HOG, 180 px, cells of {cells}, two cores", "the same on one core", f"hog-{cells}-two-cores", 1.8)
+    row = Row(f"HOG, 180 px, cells of {cells}, two cores", "the same on one core", 1.8)
     many = np.resize(images, (HogExtractor.batch, *images.shape[1:]))
     two = HogExtractor(settings, workers=2)  # keeps its processes, as in a run
     race(row, lambda: two.extract(many), lambda: ours(many, settings))

@@ -8,7 +8,7 @@ import pytest
 from tests.benchmarks.summary import frame_of, labels, main
 
 HOG = {"stage": "HOG", "opponent": "a loop", "ours_s": [1.0, 3.0, 2.0], "opponent_s": [30.0, 20.0, 10.0]}
-HOG |= {"floor": "hog", "floor_ratio": 8, "ratio": 10.0, "goal": 12.0, "goal_seconds": None, "peak_mib": 100.5}
+HOG |= {"ratio": 10.0, "goal": 12.0, "goal_seconds": None, "peak_mib": 100.5}
 REPORT = HOG | {"stage": "report", "opponent": "", "opponent_s": [], "ratio": None, "goal_seconds": 20.0, "goal": 0.0}
 
 

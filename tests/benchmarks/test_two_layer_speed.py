@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.plugins.backend import TrainingData
-from shelfbench_deep.engines.loading import device_name, keras
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.engines.native import device_name
 from shelfbench_deep.heads.two_layer import TwoLayer, two_layer
 from shelfbench_deep.heads.two_layer_cpu import CPUTraining
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 
+from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 
 pytestmark = pytest.mark.skipif(device_name() != "cpu", reason="on an accelerator Keras takes the steps")
@@ -19,7 +21,7 @@ SETTINGS = TwoLayerSettings()
 EPOCHS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
     images: int
     dimensions: int
@@ -30,19 +32,14 @@ class Size:
 
 @pytest.fixture(scope="module")
 def size(full_size):
-    return Size(35_000, 1280, 90, 4096, 2) if full_size else Size(3_000, 320, 20, 512, 2)
+    if full_size:
+        return Size(images=35_000, dimensions=1280, classes=90, units=4096, seeds=2)
+    return Size(images=3_000, dimensions=320, classes=20, units=512, seeds=2)
 
 
 @pytest.fixture(scope="module")
 def data(size):
-    """Rectified features, as a network's are, and categories that overlap."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(size.classes, size.dimensions)).astype(np.float32)
-    labels = rng.integers(0, size.classes, size.images)
-    features = rng.standard_normal((size.images, size.dimensions), np.float32)
-    features *= 4
-    features += centres[labels]
-    return np.maximum(features, 0, out=features), labels
+    return inputs.overlapping(size.images, size.dimensions, size.classes)
 
 
 def compiled(size):
@@ -87,7 +84,6 @@ def test_speed(data, size, race):
         Row(
             f"2NN, one epoch, {size.images:,} x {size.dimensions:,}, {size.units} units, float32",
             "Keras' model.fit on NumPy arrays",
-            "two-layer",
             2,
         ),
         ours,

@@ -155,7 +155,8 @@ def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch
 
 def test_a_network_is_checked_before_it_is_built(tmp_path):
     from shelfbench.base.errors import InputError
-    from shelfbench_deep.training.tuned import Blueprint, TunedExtractor
+    from shelfbench_deep.features.trained import TrainedExtractor
+    from shelfbench_deep.networks.blueprint import Blueprint
 
     wide = {"width": 1e4}
     for network in ("xception", "inception_v3"):
@@ -174,7 +175,7 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
         with pytest.raises((ValueError, TypeError, InputError)):
             Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
     with pytest.raises(InputError, match="holds no readable network"):
-        TunedExtractor(tmp_path)
+        TrainedExtractor(tmp_path)
 
 
 def test_without_the_converter_the_remedy_is_said_and_nothing_is_left(run, tmp_path, monkeypatch):

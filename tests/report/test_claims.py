@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.report.build import build_report
 from shelfbench.report.claims import load_claims
 from shelfbench.report.ledger import (
     DIFFERS,
@@ -20,7 +21,6 @@ from shelfbench.report.ledger import (
     judge,
     write_claims,
 )
-from shelfbench.report.tables import write_tables
 
 from tests.helpers.synthetic_run import make_run
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 def runs(tmp_path_factory):
     """A folder with one run on products that are not the papers'."""
     folder = tmp_path_factory.mktemp("results")
-    write_tables(make_run(folder / "one", products=2000))
+    build_report(make_run(folder / "one", products=2000))
     return folder
 
 

@@ -1,11 +1,15 @@
-"""One table of text, in every form that a reader may want: Markdown, LaTeX, HTML."""
+"""One table of text, as Markdown, LaTeX, HTML and plain text, and how numbers are written in it."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MISSING = "–"
 
@@ -34,7 +38,7 @@ _LATEX = str.maketrans(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """A table, formatted cell by cell.
 
@@ -76,39 +80,6 @@ class Grid:
             )
         return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
 
-    @classmethod
-    def of_markdown(cls, written: str) -> Grid:
-        """Read what `markdown` wrote.
-
-        Raises
-        ------
-        ValueError
-            If it is something else.
-        """
-        title, _, *rest = written.split("\n")
-        lines = [line for line in rest if line]
-        table = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
-        if len(table) < 2 or len({len(row) for row in table}) != 1 or not title.startswith("**"):
-            raise ValueError("no table")
-        heads, marks, *rows = table
-        best = {
-            (number, column)
-            for number, row in enumerate(rows)
-            for column, cell in enumerate(row)
-            if len(cell) > 4 and cell.startswith("**") and cell.endswith("**")
-        }
-        return cls(
-            _plain(title[2:-2]),
-            tuple(_plain(cell) for cell in heads),
-            tuple(
-                tuple(_plain(cell[2:-2] if (number, column) in best else cell) for column, cell in enumerate(row))
-                for number, row in enumerate(rows)
-            ),
-            frozenset(column for column, mark in enumerate(marks) if mark == "--:"),
-            tuple(_plain(line) for line in lines if not line.startswith("| ")),
-            frozenset(best),
-        )
-
     def text(self) -> str:
         """Columns of plain text for a terminal."""
         widths = [max(map(len, column)) for column in zip(self.headers, *self.rows, strict=True)]
@@ -147,28 +118,22 @@ class Grid:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def html(self) -> str:
-        """A `figure` with the table; scrolls by itself where it is too wide."""
+        """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
+        return _table().render(grid=self)
 
-        def cell(tag: str, text: str, column: int, best: bool = False) -> str:
-            known = (("n", column in self.numeric), ("best", best), ("long", tag == "td" and len(text) > 48))
-            kinds = " ".join(kind for kind, on in known if on)
-            attribute = f' class="{kinds}"' if kinds else ""
-            return f"<{tag}{attribute}>{html.escape(text)}</{tag}>"
 
-        head = "".join(cell("th", text, column) for column, text in enumerate(self.headers))
-        body = "\n".join(
-            "<tr>"
-            + "".join(cell("td", text, column, (number, column) in self.best) for column, text in enumerate(row))
-            + "</tr>"
-            for number, row in enumerate(self.rows)
-        )
-        kind = ' class="sortable"' if len(self.rows) > 2 else ""
-        notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
-        return (
-            f'<figure class="table"><figcaption>{html.escape(self.title)}</figcaption>\n'
-            f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{body}\n</tbody></table></div>\n{notes}</figure>"
-        )
+@cache
+def _table() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    kept = Environment(
+        loader=PackageLoader("shelfbench.base"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return kept.get_template("table.html.j2")
 
 
 def latex_escape(text: str) -> str:
@@ -196,11 +161,6 @@ def _markdown(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return re.sub(r"[\r\n]+", " ", text)
-
-
-def _plain(text: str) -> str:
-    safe = {written: plain for plain, written in _MARKDOWN}
-    return re.sub("|".join(map(re.escape, safe)), lambda found: safe[found[0]], text)
 
 
 def share(value: float | None, digits: int = 3) -> str:

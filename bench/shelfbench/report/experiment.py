@@ -12,11 +12,11 @@ from markupsafe import Markup
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid
-from shelfbench.report.elements import flat
 from shelfbench.report.render import fill, pairs_html, table_html, write_page, write_report
-from shelfbench.report.section import Data, Part, Section
-from shelfbench.report.tables import table2_grid
-from shelfbench.runs.record import AGAIN, Entry, RunRecord, as_json
+from shelfbench.report.section import Data, Section, SectionSpec
+from shelfbench.report.tables import machine_table
+from shelfbench.report.words import flat, status
+from shelfbench.runs.record import AGAIN, Entry, RunRecord
 
 E = TypeVar("E", bound=Entry)
 
@@ -49,15 +49,10 @@ def done(run_dir: Path, record: RunRecord[E], what: str) -> dict[str, E]:
     return found
 
 
-def status(entry: Entry) -> str:
-    """Say how a job ended, and why."""
-    return f"{entry.status} ({entry.reason})" if entry.reason else entry.status
-
-
 def write_experiment(
     run_dir: Path,
     record: RunRecord[E],
-    parts: Sequence[Part[Data]],
+    sections: Sequence[SectionSpec[Data]],
     data: Data,
     *,
     lines: Sequence[str] = (),
@@ -71,7 +66,7 @@ def write_experiment(
         The run directory.
     record : RunRecord
         Its record; jobs that are not done are named on the page.
-    parts : sequence of Part
+    sections : sequence of SectionSpec
         Which sections the report has, in the order of the page.
     data : Data
         What they are made from.
@@ -80,7 +75,7 @@ def write_experiment(
     console : Console
         Where progress goes.
     """
-    pieces = write_report(run_dir, parts, data, console=console)
+    pieces = write_report(run_dir, sections, data, console=console)
     title = record.settings.title or run_dir.name
     undone = [f"{name}: {status(entry)}" for name, entry in record.backends.items() if not entry.done]
     verdict, *rest = lines or ("",)
@@ -106,7 +101,7 @@ def record_section(record: RunRecord[E]) -> Section:
         inside += [fill("note", text="This command makes the run again:"), fill("code", text=record.command)]
     dataset = record.dataset
     inside += [
-        table_html(table2_grid(as_json(record))),
+        table_html(machine_table(record.machine).grid),
         pairs_html(
             [
                 ("Dataset", dataset.title),

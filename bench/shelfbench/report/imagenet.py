@@ -13,7 +13,7 @@ from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.claims import load_claims
 from shelfbench.report.experiment import done, record_section, write_experiment
 from shelfbench.report.measured import display
-from shelfbench.report.section import NamedTable, Part, Section
+from shelfbench.report.section import NamedTable, Section, SectionSpec
 from shelfbench.runs.record import NetworkEntry, RunRecord, read_record
 
 _HEADS = ("Network", "Pixels", "Images", "Top 1", "Paper: top 1", "Top 5", "Paper: top 5")
@@ -96,7 +96,7 @@ def this_run(data: ImagenetData) -> Section:
     return record_section(data.record)
 
 
-PARTS = (Part(table1x), Part(this_run))
+SECTIONS = (SectionSpec(table1x), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:
@@ -122,5 +122,5 @@ def report(run_dir: Path, console: Console) -> str:
     record = read_record(run_dir, NetworkEntry)
     networks = {entry.network: entry for entry in done(run_dir, record, "network").values() if entry.network}
     data = ImagenetData(record=record, networks=networks)
-    write_experiment(run_dir, record, PARTS, data, console=console)
+    write_experiment(run_dir, record, SECTIONS, data, console=console)
     return data.table.grid.text()

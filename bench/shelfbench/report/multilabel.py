@@ -17,7 +17,7 @@ from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.claims import load_claims
 from shelfbench.report.experiment import done, record_section, write_experiment
 from shelfbench.report.measured import display
-from shelfbench.report.section import NamedFigure, NamedTable, Part, Section
+from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.style import marks
 from shelfbench.runs.reading import reading
 from shelfbench.runs.record import HeadEntry, RunRecord, read_record
@@ -158,7 +158,7 @@ def this_run(data: MultilabelData) -> Section:
     return record_section(data.record)
 
 
-PARTS = (Part(table2x), Part(this_run))
+SECTIONS = (SectionSpec(table2x), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:
@@ -189,5 +189,5 @@ def report(run_dir: Path, console: Console) -> str:
         with reading(path):
             histories[name] = pd.read_parquet(path, columns=["epoch", "val_map_100"])
     data = MultilabelData(record=record, heads=heads, histories=histories)
-    write_experiment(run_dir, record, PARTS, data, console=console)
+    write_experiment(run_dir, record, SECTIONS, data, console=console)
     return data.table.grid.text()

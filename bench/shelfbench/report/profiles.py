@@ -16,7 +16,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.curves import Profile, draw, drawing, figure_names
 from shelfbench.report.experiment import done, record_section, write_experiment
-from shelfbench.report.section import NamedFigure, NamedTable, Part, Section
+from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.runs.reading import AGAIN, reading
 from shelfbench.runs.record import RECORD, RunRecord, TrainingEntry, read_record
 
@@ -73,7 +73,7 @@ def this_run(data: ProfilesData) -> Section:
     return record_section(data.record)
 
 
-PARTS = (Part(curves), Part(numbers), Part(this_run))
+SECTIONS = (SectionSpec(curves), SectionSpec(numbers), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:
@@ -105,7 +105,7 @@ def report(run_dir: Path, console: Console) -> str:
     data = ProfilesData(record=record, profiles=profiles, epochs=epochs)
     note = str((record.study.get("profiles") or {}).get("note") or "")
     lines = [f"How {len(profiles)} variants learn", *filter(None, [note])]
-    write_experiment(run_dir, record, PARTS, data, lines=lines, console=console)
+    write_experiment(run_dir, record, SECTIONS, data, lines=lines, console=console)
     return data.table.grid.text()
 
 

@@ -23,7 +23,7 @@ from shelfbench.report.backbones import (
 )
 from shelfbench.report.experiment import record_section, write_experiment
 from shelfbench.report.measured import read_devices
-from shelfbench.report.section import NamedFigure, NamedTable, Part, Section
+from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.table3 import TrainingCost, short_table, speed_rows, table3_grid, table3x_grid, training_costs
 from shelfbench.runs.record import RECORD, Entry, RunRecord, read_record
 
@@ -84,7 +84,7 @@ def this_run(data: TimingData) -> Section | None:
     return None if data.record is None else record_section(data.record)
 
 
-PARTS = (Part(table3), Part(table3x), Part(backbones), Part(this_run))
+SECTIONS = (SectionSpec(table3), SectionSpec(table3x), SectionSpec(backbones), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:
@@ -112,6 +112,6 @@ def report(run_dir: Path, console: Console) -> str:
     source = str((record.study.get("timing") or {}).get("precision_from") or "") if record else ""
     precisions = precisions_of(Path(source).expanduser()) if source else {}
     data = TimingData(devices=devices, precisions=precisions, record=record)
-    write_experiment(run_dir, record or RunRecord(), PARTS, data, console=console)
+    write_experiment(run_dir, record or RunRecord(), SECTIONS, data, console=console)
     console.log(f"tables and figures of {len(devices)} device{'s' * (len(devices) != 1)}")
     return short_table(devices)

@@ -104,10 +104,10 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
         raise RunError(f"its scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
     with np.errstate(invalid="ignore"):  # of rows of -inf
         total = log_normaliser(scores, 1.0)
-    wrong = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
+    wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
     if not wrong.any():
         return scores
-    if (nan := np.isnan(scores).any(axis=1)).any():
+    if (nan := np.asarray(np.isnan(scores).any(axis=1))).any():
         raise RunError(f"its scores of {_some(nan)} hold NaN", _CONFORM)
     if (empty := np.isneginf(scores).all(axis=1)).any():
         raise RunError(f"its scores of {_some(empty)} rule out every category (all -inf)", _CONFORM)

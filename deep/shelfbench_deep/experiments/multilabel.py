@@ -19,7 +19,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.record import HeadEntry
 from shelfbench.runs.scoring import readable_rows
 
-from shelfbench_deep.experiments.multilabel_head import MultilabelHead, MultilabelSettings, Part, score
+from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.training.recipes import RECIPES
@@ -122,7 +122,7 @@ def _build(backbone: str, heads: dict[str, int], experiment: Experiment) -> _Gro
     return _Group(backbone, extractor.pixels, store, heads)
 
 
-def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str, Part]:
+def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str, LabelledImages]:
     """Features and labels of train, tune and test."""
     material = experiment.material
     features = store.features(material.catalogue, material.image, experiment.digests)
@@ -133,7 +133,7 @@ def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str,
     return parts
 
 
-def _fit(name: str, group: _Group, parts: dict[str, Part], task: Task, experiment: Experiment) -> HeadEntry:
+def _fit(name: str, group: _Group, parts: dict[str, LabelledImages], task: Task, experiment: Experiment) -> HeadEntry:
     """Train a head, score it and keep its history."""
     study, units = experiment.study, group.heads[name]
     started = time.perf_counter()
@@ -158,9 +158,9 @@ def _fit(name: str, group: _Group, parts: dict[str, Part], task: Task, experimen
     )
 
 
-def _part(features: Features, images: slice, task: Task) -> Part:
+def _part(features: Features, images: slice, task: Task) -> LabelledImages:
     rows, readable = readable_rows(features, images)
-    return Part(rows, readable, task.targets[images])
+    return LabelledImages(rows, readable, task.targets[images])
 
 
 def report(directory: Path, console: Console) -> str:

@@ -16,7 +16,8 @@ from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.record import Entry
 
-from shelfbench_deep.measure import TimingSettings, measure
+from shelfbench_deep.timing.measuring import measure
+from shelfbench_deep.timing.settings import TimingSettings
 
 
 def _run(experiment: Experiment) -> None:
