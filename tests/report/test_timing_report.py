@@ -26,15 +26,24 @@ DAY, HOUR = 86400.0, 3600.0
 
 
 def repeated(stage, way, images, seconds, waited=()):
-    return Repeated(stage, way, images, 10, 3.0, 1.0, tuple(seconds), tuple(waited))
+    return Repeated(
+        stage=stage,
+        way=way,
+        images=images,
+        steps=10,
+        first=3.0,
+        warm_up=1.0,
+        seconds=tuple(seconds),
+        waited=tuple(waited),
+    )
 
 
 def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
     """Measurements of one network and one head, with known times."""
     network = {"pixels": 299, "batch": 100, "precision": "mixed_bfloat16", "memory_mib": 2048.0, "memory_of": "device"}
     full = Part(
-        "full inception_v3",
-        "done",
+        name="full inception_v3",
+        status="done",
         parameters=23_817_352,
         multiply_accumulates=5_713_000_000,
         measured=(
@@ -44,8 +53,8 @@ def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
         **network,
     )
     extract = Part(
-        "extract inception_v3",
-        "done",
+        name="extract inception_v3",
+        status="done",
         multiply_accumulates=5_711_000_000,
         measured=(
             repeated("extract", "resident", 1000, [resident / 3] * 3),
@@ -54,10 +63,22 @@ def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
         **network,
     )
     measured = (repeated("head_epoch", "on device", 10_000, [head]), repeated("head_epoch", "ordinary", 5_000, [head]))
-    heads = Part("head 2048", "done", batch=256, precision="mixed_bfloat16", measured=measured)
-    broken = Part("full vgg16", "failed", "RESOURCE_EXHAUSTED: out of memory")
-    peaks = (MatrixPeak("float32", 8192, 4e14, 4e14, 4e14), MatrixPeak("bfloat16", 8192, 7e14, 7e14, 7e14))
-    return Measurements(name, "gpu", "jax", {}, {}, {}, peaks, (full, heads, broken, extract))
+    heads = Part(name="head 2048", status="done", batch=256, precision="mixed_bfloat16", measured=measured)
+    broken = Part(name="full vgg16", status="failed", reason="RESOURCE_EXHAUSTED: out of memory")
+    peaks = tuple(
+        MatrixPeak(precision=precision, side=8192, flops=flops, low=flops, high=flops)
+        for precision, flops in (("float32", 4e14), ("bfloat16", 7e14))
+    )
+    return Measurements(
+        device=name,
+        kind="gpu",
+        engine="jax",
+        machine={},
+        versions={},
+        settings={},
+        peaks=peaks,
+        parts=(full, heads, broken, extract),
+    )
 
 
 def rows_of(devices, source):
