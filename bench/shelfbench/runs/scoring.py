@@ -19,16 +19,14 @@ from shelfbench.base.errors import RunError
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
+from shelfbench.runs.parquet import aggregations_table, predictions_table, scores_table
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.predictions import (
     ImageScores,
     ProductRule,
     aggregate,
-    aggregations_table,
     image_scores,
-    predictions_table,
     rejected_rows,
-    scores_table,
 )
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
 from shelfbench.verdict.temperature import fit_temperature, log_normaliser
