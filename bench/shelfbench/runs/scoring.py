@@ -105,9 +105,9 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
     wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
     if not wrong.any():
         return scores
-    if (nan := np.asarray(np.isnan(scores).any(axis=1))).any():
+    if (nan := np.isnan(scores).any(axis=1)).any():
         raise RunError(f"its scores of {_some(nan)} hold NaN", _CONFORM)
-    if (empty := np.isneginf(scores).all(axis=1)).any():
+    if (empty := np.asarray(np.isneginf(scores).all(axis=1))).any():
         raise RunError(f"its scores of {_some(empty)} rule out every category (all -inf)", _CONFORM)
     worst = float(total[wrong][np.abs(total[wrong]).argmax()])
     raise RunError(
