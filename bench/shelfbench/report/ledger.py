@@ -308,7 +308,7 @@ def claims_grid(found: list[Finding]) -> Grid:
             for one in found
         ),
         notes=(
-            ", ".join(f"{number} {status}" for status, number in counts.items()) + ".",
+            "; ".join(f"{status}: {number}" for status, number in counts.items()).capitalize() + ".",
             "Reproduced: it needs no data, and a test of shelfbench checks it. Differs: the paper's own numbers "
             "contradict what it prints. Other data: something comparable was measured, but on other data or another "
             "machine, which neither confirms nor refutes it. Not measurable here: the data are not public, or the "
