@@ -22,7 +22,7 @@ def pictures(count, pixels, seed=0):
     return np.clip(ramps, 0, 255).astype(np.uint8)
 
 
-# SPEC, section 6
+# docs/papers.md, "Histograms of oriented gradients"
 @pytest.mark.parametrize(
     ("pixels", "cells", "blocks", "dimensions"),
     [

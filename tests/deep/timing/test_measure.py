@@ -22,7 +22,7 @@ from shelfbench_deep.timing.synthetic import Decoder, photos
 from tests.helpers.sources import PYTHONPATH
 
 QUIET = Console(quiet=True)
-# SPEC, §3: G multiply-accumulates with 1,000 classes at 299, 224 and 180 pixels
+# docs/papers.md: G multiply-accumulates of the networks with 1,000 classes at 299, 224 and 180 pixels
 GIGA = {
     "InceptionV3": (5.713, 2.838, 1.712),
     "Xception": (8.357, 4.553, 2.861),
