@@ -59,8 +59,10 @@ def interval(ours: Sequence[float], base: Sequence[float]) -> Interval:
 
     Parameters
     ----------
-    ours, base : sequence of float
+    ours : sequence of float
         Seconds, pair by pair.
+    base : sequence of float
+        As many.
 
     Returns
     -------
@@ -113,18 +115,20 @@ def one_launch(pair: Pair, enough: Callable[[], bool] = lambda: False) -> Interv
     return found
 
 
-def decide(launch: Callable[[], Interval]) -> Outcome:
+def decide(launch: Callable[[], Interval], in_time: Callable[[], bool] = lambda: True) -> Outcome:
     """Launch until a row is found fine once, or slower twice.
 
     Parameters
     ----------
     launch : callable
         Starts new processes and gives their interval.
+    in_time : callable
+        Whether there is time to launch a row again that is unclear; one that seems slower always is.
 
     Returns
     -------
     Outcome
-        ``unclear`` where neither came about in `LAUNCHES`.
+        ``unclear`` where neither came about in `LAUNCHES`, or in time.
     """
     found: list[Interval] = []
     while len(found) < LAUNCHES:
@@ -134,4 +138,6 @@ def decide(launch: Callable[[], Interval]) -> Outcome:
             return Outcome("fine", tuple(found))
         if verdicts.count("slower") == SLOWER:
             return Outcome("slower", tuple(found))
+        if "slower" not in verdicts and not in_time():
+            break
     return Outcome("unclear", tuple(found))

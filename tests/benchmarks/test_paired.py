@@ -142,3 +142,10 @@ def test_verdicts_of_launches(launches, verdict):
     assert outcome.verdict == verdict
     assert outcome.launches == tuple(launches)
     assert waiting == []
+
+
+@pytest.mark.parametrize(("launches", "verdict"), [([UNCLEAR], "unclear"), ([FINE], "fine"), ([SLOW, SLOW], "slower")])
+def test_out_of_time_only_what_seems_slower_is_measured_again(launches, verdict):
+    waiting = list(launches)
+    assert decide(lambda: waiting.pop(0), lambda: False).verdict == verdict
+    assert waiting == []
