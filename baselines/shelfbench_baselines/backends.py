@@ -1,4 +1,4 @@
-"""The backends of this room, for the entry points of the package."""
+"""The backends of this package, named by its entry points."""
 
 from __future__ import annotations
 

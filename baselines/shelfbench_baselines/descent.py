@@ -1,13 +1,15 @@
-"""The linear SVM's problem solved for all categories at once, along a path of C.
+"""Solve the linear SVM's problem for all categories at once, along a path of C.
 
-Each category keeps its own C, active rows, direction, step and stop. The method is non-linear conjugate gradients with
-a line search, preconditioned by what the Hessian ``I + 2C * sum of z z' over the active rows`` would be if the active
-rows were a random share of all: inverses made of the Gram matrix, one for each power of four of 2C * share, serve all
-categories. One that this does not finish soon has few active rows, and for it the Hessian itself is cheap: it goes on
-by Newton's method.
+Each category has its own C, active rows, direction, step and stopping point. The method is non-linear conjugate
+gradients with a line search. The preconditioner is the Hessian ``I + 2C * sum of z z' over the active rows``, as if the
+active rows were a random share of all rows: its inverses are made of the Gram matrix, one for each power of four of
+2C * share, and serve all categories. A category that does not converge soon has few active rows, which make the Hessian
+itself cheap: it continues by Newton's method.
 
-A category that is done at one C goes on to the next without waiting for the others, so that the matrix products stay
-wide; its gradient there costs nothing, and its first step goes where the last two solutions point.
+A category that has converged at one C moves on to the next without waiting for the others, so that the matrix products
+stay wide. Its gradient there costs nothing, and its first step extrapolates from the last two solutions.
+
+The solver is written by hand because liblinear solves one category after the other and goes through all rows for each.
 """
 
 from __future__ import annotations
@@ -21,25 +23,25 @@ import numpy as np
 from shelfbench_baselines.margins import LANES, Margins
 from shelfbench_baselines.squared_hinge import SquaredHinge, row_blocks
 
-# Bytes of the two matrices rows x categories, slacks and their change along the direction, at a time.
+# Bytes that the two matrices rows x categories (slacks, and their change along the direction) may take at a time.
 MARGIN_BYTES = 256 * 2**20
 WIDEST = 512
-# Share of the slope at which the line search ends, with one secant more that is not looked at.
+# Share of the slope at which the line search ends, after one more secant step that is not evaluated.
 LINE_TOLERANCE = 0.2
-# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data; below
-# the cost that is called cheap it takes over sooner.
+# Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data. It takes
+# over sooner where a step costs less than NEWTON_CHEAP.
 NEWTON_AFTER = 40
 NEWTON_COST = 24
 NEWTON_CHEAP = 4
-# Numbers that the rows of a Newton step may have: 256 MiB, and twice that in float64, for each thread.
+# Numbers that the rows of a Newton step may hold: 256 MiB, or twice that in float64, per thread.
 NEWTON_NUMBERS = 2**26
-# Numbers of a problem so small that its categories go on until the gradient proves them done.
+# In a problem of at most this many numbers, categories continue until the gradient proves that they have converged.
 SMALL = 2**20
-# A sweep of fewer categories takes no less time.
+# A sweep over fewer categories than this takes no less time.
 FEW = 24
-# Share of what two sweeps gained that the next two are taken to gain at most.
+# The next two sweeps are assumed to gain at most this share of what the last two gained.
 SLOWEST = 0.95
-# Share of the last gain that is taken to be left at least.
+# At least this share of the last gain is assumed to remain.
 LEAST = 0.3
 
 
@@ -50,7 +52,7 @@ class Solution:
     Attributes
     ----------
     weights : ndarray of float64, shape (d + 1, classes)
-        For standardised features; the last row is that of the constant.
+        For standardised features; the last row belongs to the constant.
     objective : ndarray of float64, shape (classes,)
     gap : ndarray of float64, shape (classes,)
         Estimated distance to the optimum, relative to the objective.
@@ -69,31 +71,29 @@ def regularisation_path(
     grid: Sequence[float],
     tolerance: float,
     max_iter: int,
-    start: np.ndarray | None = None,
+    *,
     done: Callable[[int], object] = lambda categories: None,
-    margins: Callable[[SquaredHinge, np.ndarray, np.ndarray | None], Any] = Margins,
+    margins: Callable[[SquaredHinge, np.ndarray], Any] = Margins,
 ) -> list[Solution]:
-    """Solve for all categories at each C, each C from the solutions before.
+    """Solve the problem for all categories at each C, starting from the solutions at the C before.
 
     Parameters
     ----------
     problem : SquaredHinge
     grid : sequence of float
-        Weights of the loss; in rising order each is near the one before.
+        Weights of the loss; in rising order, each solution is near the one before.
     tolerance : float
-        A category is done when the estimated distance to its optimum is at most this share of its objective.
-        The estimate is half the squared gradient in the norm of the inverse Hessian; before Newton's method in that
-        of its stand-in, the preconditioner, or what is left to gain if gains go on to shrink as in the last four
-        sweeps, if that is more. Where there are few numbers it must be proven besides: by half the squared gradient
-        itself, since the Hessian is at least the identity.
+        A category has converged when the estimated distance to its optimum is at most this share of its objective.
+        The estimate is half the squared gradient in the norm of the inverse Hessian. Before Newton's method takes over,
+        the preconditioner stands in for the Hessian, and the estimate is at least what is left to gain if gains keep
+        shrinking as in the last four sweeps. In a small problem, half the squared gradient itself must prove it, too:
+        it bounds the distance because the Hessian is at least the identity.
     max_iter : int
-        Sweeps at most, for one C.
-    start : ndarray of float64, shape (d + 1, classes), optional
-        Where to begin; by default at zero.
+        Maximum number of sweeps at one C.
     done : callable, optional
-        Called with the number of categories that have just been finished at one C.
+        Called with the number of categories that have just finished at one C.
     margins : callable, optional
-        Makes what `Margins` is; that of an accelerator is in `shelfbench_baselines.device`.
+        Makes the margins of a block of categories, `Margins` or an accelerator's from `shelfbench_baselines.device`.
 
     Returns
     -------
@@ -105,9 +105,8 @@ def regularisation_path(
     widest = int(np.clip(MARGIN_BYTES // (8 * problem.count) // LANES * LANES, LANES, WIDEST))
     with problem.threads():
         for columns in row_blocks(classes, widest):
-            begin = None if start is None else start[:, columns]
             live = np.arange(columns.start, columns.stop)
-            block = _Descent(problem, np.asarray(grid, float), tolerance, live, begin, margins(problem, live, begin))
+            block = _Descent(problem, np.asarray(grid, float), tolerance, live, margins(problem, live))
             while block.live.size:
                 block.step()
                 done(block.settle(path, max_iter))
@@ -115,29 +114,23 @@ def regularisation_path(
 
 
 class _Descent:
-    """The descent of a block of categories, each along the grid; one that is at its end leaves the block.
+    """The descent of a block of categories along the grid; a category that is finished leaves the block.
 
-    Arrays have a column, or an element, for each category that is left.
+    Arrays have one column, or one element, for each category that remains.
     """
 
     def __init__(
-        self,
-        problem: SquaredHinge,
-        grid: np.ndarray,
-        tolerance: float,
-        live: np.ndarray,
-        start: np.ndarray | None,
-        margins: Any,
+        self, problem: SquaredHinge, grid: np.ndarray, tolerance: float, live: np.ndarray, margins: Any
     ) -> None:
         width = len(live)
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.live, self.margins = live, margins
         self.stage = np.zeros(width, np.int64)
         self.sweeps = np.zeros(width, np.int64)
-        self.weights = np.zeros((problem.dimensions + 1, width)) if start is None else start.copy()
-        self.before = self.weights  # weights at the C before
+        self.weights = np.zeros((problem.dimensions + 1, width))
+        self.before = self.weights  # weights at the previous C
         self.direction = np.zeros_like(self.weights)
-        self.slope, self.gains = np.ones(width), np.full((4, width), np.inf)  # gains of the last sweeps, newest first
+        self.slope, self.gains = np.ones(width), np.full((4, width), np.inf)  # gains of the last sweeps, latest first
         self.stuck = np.zeros(width, bool)
         self.pull, self.loss, self.active = self.margins.gradient(None)
         self.grad = self.weights + grid[0] * self.pull
@@ -145,15 +138,15 @@ class _Descent:
 
     @property
     def C(self) -> np.ndarray:
-        """C of each category."""
+        """The C of each category."""
         return self.grid[self.stage]
 
     def objective(self) -> np.ndarray:
-        """|w|^2 / 2 + C * loss."""
+        """Compute |w|^2 / 2 + C * loss."""
         return 0.5 * _dots(self.weights, self.weights) + self.C * self.loss
 
     def step(self) -> None:
-        """Go along the direction to the lowest point, and find the next direction."""
+        """Move along the direction to the lowest point, and find the next direction."""
         self.sweeps += 1
         self.margins.look(self.direction)
         length = self._line_search()
@@ -163,7 +156,7 @@ class _Descent:
         self.pull, self.loss, self.active = self.margins.gradient(length)
         reached = self.objective()
         worse = ~(reached <= objective)
-        if worse.any():  # rounding, or a step too far: back, and once more without momentum
+        if worse.any():  # rounding, or a step too far: go back and retry without momentum
             self.margins.move(np.where(worse, -length, 0.0))
             for now, then in zip((self.weights, self.pull, self.loss, self.active), before, strict=True):
                 now[..., worse] = then[..., worse]
@@ -172,7 +165,7 @@ class _Descent:
         self._turn(self.weights + self.C * self.pull, worse | self.leap, ~worse)
 
     def _turn(self, grad: np.ndarray, restart: np.ndarray, newton: np.ndarray) -> None:
-        """The next direction: down, bent by the momentum of the last one; Newton's where that may be and pays."""
+        """Find the next direction: downhill with momentum, or Newton's where it is allowed and worth its cost."""
         natural = self.problem.precondition(self._curvature(slice(None)), grad)
         slope = _dots(grad, natural)
         momentum = _dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
@@ -202,7 +195,7 @@ class _Descent:
         return 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
 
     def _remaining(self) -> np.ndarray:
-        """What is left to gain if gains go on to shrink as in the last four sweeps; at first, the last gain."""
+        """Estimate what is left to gain if gains keep shrinking as in the last four sweeps; at first, the last gain."""
         last, before = self.gains[:2].sum(axis=0), self.gains[2:].sum(axis=0)
         known = (self.sweeps >= 4) & np.isfinite(before)
         rate = np.clip(np.divide(last, before, out=np.ones_like(last), where=known & (before > 0)), 0.0, SLOWEST)
@@ -210,20 +203,20 @@ class _Descent:
         return np.where(known, left, self.gains[0])
 
     def _unproven(self, grad: np.ndarray) -> np.ndarray:
-        """Whether the gradient leaves more than the tolerance possible, in a problem small enough to go on."""
+        """Tell where the gradient proves no convergence yet; in a large problem, nowhere."""
         if self.problem.count * len(grad) > SMALL:
             return np.zeros(self.live.size, bool)
         return 0.5 * _dots(grad, grad) > self.tolerance * self.objective()
 
     def _newton_cost(self) -> np.ndarray:
-        """Cost of a Newton step of each category, in sweeps over the data, whose cost the categories share."""
+        """Estimate the cost of a Newton step for each category, in sweeps, whose cost the categories share."""
         size = self.problem.dimensions + 1
         small, large = np.minimum(self.active, size), np.maximum(self.active, size)
         share = min(1.0, self.live.size / FEW)
         return share * (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
 
     def _line_search(self) -> np.ndarray:
-        """Where the derivative along the direction (piecewise linear, rising) is 0: a Newton step, then secants."""
+        """Find the zero of the derivative along the direction (piecewise linear, rising): Newton, then secant steps."""
         tilt, bend = _dots(self.weights, self.direction), _dots(self.direction, self.direction)
         steepest = _dots(self.grad, self.direction)
         length = -steepest / np.maximum(bend + 2 * self.C * self.margins.bend(), 1e-300)
@@ -245,10 +238,12 @@ class _Descent:
         return length
 
     def settle(self, path: list[Solution], max_iter: int) -> int:
-        """Note the categories that are done at their C and send them on or out; returns how many."""
+        """Store the categories that are finished at their C, move them on or out, and return their number."""
         objective = self.objective()
         remaining = self._remaining()
-        remaining = np.where(self.newton, LEAST * self.gains[0], remaining)  # rows may leave or join on the way
+        remaining = np.where(
+            self.newton, LEAST * self.gains[0], remaining
+        )  # rows may become active or inactive on the way
         known = np.isfinite(remaining) & ~self.stuck
         gap = np.maximum(0.5 * self.slope, np.where(known, remaining, 0.0))
         gap /= np.maximum(objective, 1e-300)
@@ -266,7 +261,7 @@ class _Descent:
         return int(done.sum())
 
     def _advance(self, which: np.ndarray) -> None:
-        """Go on to the next C; where there are two solutions, from the last one on the line through both."""
+        """Move on to the next C; after two solutions, extrapolate along the line through them."""
         self.stage[which] += 1
         self.sweeps[which] = 0
         grad = self.weights[:, which] + self.C[which] * self.pull[:, which]
@@ -279,7 +274,7 @@ class _Descent:
         self.leap[which], self.plain[which], self.newton[which] = usable, ~usable, False
 
     def _keep(self, kept: np.ndarray) -> None:
-        """Drop the other categories."""
+        """Drop the categories that are not kept."""
         for name in ("weights", "before", "direction", "grad", "pull", "gains"):
             setattr(self, name, getattr(self, name)[:, kept])
         for name in ("live", "stage", "sweeps", "slope", "stuck", "loss", "active", "plain", "leap", "newton"):
@@ -288,5 +283,5 @@ class _Descent:
 
 
 def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Inner product of each column."""
+    """Compute the inner product of each column."""
     return np.einsum("ij,ij->j", left, right)

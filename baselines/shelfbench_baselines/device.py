@@ -1,7 +1,7 @@
-"""The descent's sweeps on an accelerator, through the Array API: the same descent, the features in the device's memory.
+"""The descent's sweeps on an accelerator, through the Array API: the same descent, with the features on the device.
 
-Each sweep over the images (margins, sums over them, gradients) is computed where the features lie. What is done once
-(moments, the Gram matrix), what is as large as weights, and Newton's steps, which need few rows, stay with NumPy.
+Every sweep over the images (margins, sums over them, gradients) is computed where the features are. NumPy does what is
+done once (moments, the Gram matrix), what is only as large as the weights, and Newton's steps, which need few rows.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ LIBRARIES = ("cupy", "torch", "jax")
 ENGINES = ("auto", "numpy", *LIBRARIES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Device:
-    """Where the sweeps are computed.
+    """The device that computes the sweeps.
 
     Attributes
     ----------
     library : str
-        Whose arrays they are.
+        The library whose arrays are used.
     xp : module
         Its functions, as the Array API names them.
     device : object
-        What `xp` calls the device; None for its default.
+        The device in the library's terms; None for its default.
     name : str
-        For the record; ``cpu`` where there is no accelerator.
+        Name for the record; ``cpu`` without an accelerator.
     exact : callable
-        Context in which matrix products are those of float32, not of a shorter format.
+        Context in which matrix products are computed in float32, not in a shorter format.
     """
 
     library: str
@@ -52,7 +52,7 @@ class Device:
     exact: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
 
     def margins(self, problem: SquaredHinge) -> Callable[..., DeviceMargins]:
-        """Copy a problem's features here, once; gives what makes the margins of `regularisation_path`."""
+        """Copy a problem's features to the device; return what makes the margins for `regularisation_path`."""
         return partial(DeviceMargins, self, [self.put(problem.features[part]) for part in problem.parts])
 
     def put(self, array: np.ndarray) -> Any:
@@ -66,11 +66,17 @@ class Device:
 
 
 def check_engine(engine: str) -> None:
-    """Refuse an engine that is none, or is not installed; loads nothing.
+    """Check that an engine exists and is installed, without loading it.
+
+    Parameters
+    ----------
+    engine : str
+        See `find_device`.
 
     Raises
     ------
     InputError
+        If the engine is unknown or not installed.
     """
     if engine not in ENGINES:
         raise InputError(f"svm.engine is {engine!r}", f"choose from: {', '.join(ENGINES)}")
@@ -79,13 +85,13 @@ def check_engine(engine: str) -> None:
 
 
 def find_device(engine: str) -> Device | None:
-    """Find what computes the sweeps.
+    """Find the device that computes the sweeps.
 
     Parameters
     ----------
     engine : {"auto", "numpy", "cupy", "torch", "jax"}
-        ``auto`` is the first installed library that sees an accelerator, on Linux, and NumPy where none does; a library
-        that is named computes wherever it can, on a CPU too.
+        ``auto`` is the first installed library that sees an accelerator (on Linux), or NumPy if none does. A library
+        that is named also computes on a CPU.
 
     Returns
     -------
@@ -95,7 +101,7 @@ def find_device(engine: str) -> Device | None:
     Raises
     ------
     InputError
-        If the engine is none, or is not installed.
+        If the engine is unknown or not installed.
     """
     check_engine(engine)
     if engine in LIBRARIES:
@@ -103,7 +109,7 @@ def find_device(engine: str) -> Device | None:
     if engine == "auto" and has_accelerator():
         for library in LIBRARIES:
             if importlib.util.find_spec(library) is not None:
-                with contextlib.suppress(Exception):  # a library without a driver is one that sees nothing
+                with contextlib.suppress(Exception):  # a library without a driver sees no accelerator
                     found = _device(library)
                     if found.name != "cpu":
                         return found
@@ -113,21 +119,40 @@ def find_device(engine: str) -> Device | None:
 def margins_for(
     engine: str, problem: SquaredHinge, console: Console
 ) -> tuple[Callable[..., Margins | DeviceMargins], Device | None]:
-    """Choose what makes the margins of `regularisation_path`, and where; the features are on the device afterwards.
+    """Choose what makes the margins for `regularisation_path`, and copy the features to the device.
 
-    With ``auto`` NumPy takes over, with a word, where the device has no room for them: another library of this process
-    may have taken it all.
+    With ``auto``, NumPy takes over, with a warning, if the device has no room for the features, because another library
+    of this process may have taken all its memory.
+
+    Parameters
+    ----------
+    engine : {"auto", "numpy", "cupy", "torch", "jax"}
+        See `find_device`.
+    problem : SquaredHinge
+    console : Console
+
+    Returns
+    -------
+    callable
+        Makes the margins.
+    Device or None
+        None for NumPy.
+
+    Raises
+    ------
+    Exception
+        Whatever the library raises if the device has no room, unless `engine` is ``auto``.
     """
     device = find_device(engine)
     if device is None:
         return Margins, None
     try:
         return device.margins(problem), device
-    except Exception as error:  # each library has its own
+    except Exception as error:  # each library raises its own errors
         if engine != "auto":
             raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        console.warn(f"the linear SVM is computed by NumPy, not by {device.library} on {device.name}: {reason}")
+        console.warn(f"NumPy computes the linear SVM, not {device.library} on {device.name}: {reason}")
         return Margins, None
 
 
@@ -137,45 +162,48 @@ def _device(library: str) -> Device:
 
         jax_device = jax.local_devices()[0]
         name = "cpu" if jax_device.platform == "cpu" else str(jax_device.device_kind)
-        return Device(library, jax.numpy, jax_device, name, lambda: jax.default_matmul_precision("highest"))
+        return Device(
+            library=library,
+            xp=jax.numpy,
+            device=jax_device,
+            name=name,
+            exact=lambda: jax.default_matmul_precision("highest"),
+        )
     xp = importlib.import_module(f"array_api_compat.{library}")
     if library == "cupy":
         cupy = importlib.import_module("cupy")
-        return Device(library, xp, None, cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
+        name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        return Device(library=library, xp=xp, device=None, name=name)
     torch = importlib.import_module("torch")
     if torch.cuda.is_available():
-        return Device(library, xp, "cuda", torch.cuda.get_device_name(0))
-    return Device(library, xp, "cpu", "cpu")
+        return Device(library=library, xp=xp, device="cuda", name=torch.cuda.get_device_name(0))
+    return Device(library=library, xp=xp, device="cpu", name="cpu")
 
 
 class DeviceMargins:
-    """What `shelfbench_baselines.margins.Margins` does, on a device.
+    """Does the work of `shelfbench_baselines.margins.Margins` on a device.
 
     Parameters
     ----------
     device : Device
     features : list of arrays of the device's library, float32, shape (rows of a part, d)
-        Those of the problem, in its parts.
-    problem, live, weights
-        See `shelfbench_baselines.margins.Margins`.
+        The problem's features, part by part.
+    problem : SquaredHinge
+    live : ndarray of int64, shape (k,)
+        The categories, whose weights begin at zero.
     """
 
-    def __init__(
-        self, device: Device, features: list[Any], problem: SquaredHinge, live: np.ndarray, weights: np.ndarray | None
-    ) -> None:
+    def __init__(self, device: Device, features: list[Any], problem: SquaredHinge, live: np.ndarray) -> None:
         self._device, self._features, self._problem = device, features, problem
         self._columns = Columns(problem.classes, live)
         self._labels = device.put(problem.labels.astype(np.int64))
         self._along: Any = None
         self._sign(live)
-        if weights is None:
-            first = device.put(self._columns.spread(np.ones(len(live), np.float32)))
-            self._slack = first * device.xp.ones_like(self._signs)
-        else:
-            self._slack = 1 + self._product(weights)
+        first = device.put(self._columns.spread(np.ones(len(live), np.float32)))
+        self._slack = first * device.xp.ones_like(self._signs)
 
     def _sign(self, live: np.ndarray) -> None:
-        """Note -1 where a row is in a category, else 1: the signs with which a margin goes into its slack."""
+        """Set the signs with which margins enter the slacks: -1 where a row is in a category, else 1."""
         xp, names = self._device.xp, np.full(self._columns.width, -2)
         names[self._columns.at] = live
         own = self._labels[:, None] == self._device.put(names)[None, :]
@@ -188,7 +216,7 @@ class DeviceMargins:
         return self._signs * (self._device.xp.concat(products, axis=0) + shift)
 
     def _sum(self, array: Any) -> np.ndarray:
-        """Sum over rows, float64: of each part in float32, of the parts in float64."""
+        """Sum over the rows of each part in float32, and over the parts in float64."""
         sums = [self._device.xp.sum(array[part, :], axis=0) for part in self._problem.parts]
         return self._device.get(self._device.xp.stack(sums)).sum(axis=0, dtype=np.float64)[self._columns.at]
 
@@ -199,43 +227,43 @@ class DeviceMargins:
         return self._device.xp.where(array > 0, array, self._device.xp.zeros_like(array))
 
     def keep(self, kept: np.ndarray, live: np.ndarray) -> None:
-        """Drop the categories that are not `kept`; `live` are those that stay."""
+        """Drop the categories that are not `kept`; `live` remain."""
         columns = self._columns.keep(kept, live)
         if columns is not None:
-            whole = np.resize(columns, self._columns.width)  # the empty ones' slacks may be any
+            whole = np.resize(columns, self._columns.width)  # slacks of empty columns do not matter
             self._along = None
             self._slack = self._device.xp.take(self._slack, self._device.put(whole), axis=1)
         self._sign(live)
 
     def active(self, column: int) -> np.ndarray:
-        """Rows whose slack is positive in a category."""
+        """Return the rows whose slack is positive in a category."""
         return np.flatnonzero(self._device.get(self._slack[:, int(self._columns.at[column])]) > 0)
 
     def look(self, direction: np.ndarray) -> None:
-        """Note what a step of 1 along `direction` would add to the slacks."""
+        """Set the direction, and compute what a step of 1 along it adds to the slacks."""
         self._along = self._product(direction)
 
     def bend(self) -> np.ndarray:
-        """Half the second derivative of the loss along the direction."""
+        """Return half the second derivative of the loss along the direction."""
         xp = self._device.xp
         return self._sum(xp.where(self._slack > 0, self._along * self._along, xp.zeros_like(self._along)))
 
     def slope(self, length: np.ndarray) -> np.ndarray:
-        """Half the first derivative of the loss, `length` along the direction."""
+        """Return half the first derivative of the loss after a step of `length`."""
         return self._sum(self._positive(self._slack + self._step(length)) * self._along)
 
     def move(self, length: np.ndarray) -> None:
-        """Go `length` along the direction."""
+        """Take a step of `length` along the direction."""
         self._slack = self._slack + self._step(length)
 
     def gradient(self, length: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Go `length` along the direction; gradient and value of the loss, and active rows."""
+        """Take a step of `length`; return the gradient and value of the loss, and the number of active rows."""
         if length is not None:
             self.move(length)
         xp, slack = self._device.xp, self._positive(self._slack)
         loss, active = self._sum(slack * slack), self._sum(xp.astype(slack > 0, xp.float32))
         slack = slack * self._signs
-        with self._device.exact():  # transposed is the smaller of the two
+        with self._device.exact():  # the transposed product is the smaller one
             products = [slack[rows, :].T @ part for rows, part in zip(self._problem.parts, self._features, strict=True)]
         back = self._device.get(xp.stack(products)).sum(axis=0, dtype=np.float64)[self._columns.at]
         return self._problem.unfolded(back.T, self._sum(slack)), loss, active

@@ -1,4 +1,4 @@
-"""The linear SVM as an estimator of scikit-learn."""
+"""The linear SVM as a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -19,37 +19,52 @@ from shelfbench_baselines.squared_hinge import SquaredHinge
 
 
 class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
-    """``sklearn.svm.LinearSVC`` for many categories: all of them at once, each to its own optimum.
+    """``sklearn.svm.LinearSVC`` for many classes: all of them at once, each to its own optimum.
 
-    The problem is that of ``LinearSVC`` with its defaults (squared hinge, L2, one against the rest, an intercept
-    that is penalised like a weight), and so are its objective at the optimum, `coef_` and `intercept_`. What differs:
+    It solves the problem of ``LinearSVC`` with its defaults (squared hinge, L2, one against the rest, an intercept
+    penalised like a weight), so the objective at the optimum, `coef_` and `intercept_` are the same. The differences:
 
-    * `tol` bounds the distance of each category's objective from its optimum, relative and estimated; that of
-      ``LinearSVC`` bounds a gradient, and means another thing for each of its solvers.
-    * `max_iter` counts sweeps over the data, and nothing is drawn, so that there is no ``random_state``.
+    * `tol` bounds how far each class's objective is above its optimum (relative and estimated); that of ``LinearSVC``
+      bounds a gradient, with a different meaning for each of its solvers.
+    * `max_iter` counts sweeps over the data. Nothing is random, so there is no ``random_state``.
     * The data are held in float32 (sums that need it are float64). Standardise features that are far from zero.
-    * Sparse data and weights of rows or classes are not taken.
+    * Sparse data and weights of samples or classes are not supported.
 
     Parameters
     ----------
-    C : float, default 1.0
+    C : float, default=1.0
         Weight of the loss.
-    tol : float, default 1e-4
-    fit_intercept : bool, default True
-    intercept_scaling : float, default 1.0
-        The constant that stands for the intercept: the larger, the less the penalty holds the intercept back.
-    max_iter : int, default 1000
-    engine : {"auto", "numpy", "cupy", "torch", "jax"}, default "numpy"
-        What goes through the data; see `shelfbench_baselines.device.find_device`.
+    tol : float, default=1e-4
+        Relative distance from the optimum at which a class has converged.
+    fit_intercept : bool, default=True
+        Whether to append a constant to the features.
+    intercept_scaling : float, default=1.0
+        That constant; the larger it is, the less the penalty restrains the intercept.
+    max_iter : int, default=1000
+        Maximum number of sweeps.
+    engine : {"auto", "numpy", "cupy", "torch", "jax"}, default="numpy"
+        What computes the sweeps; see `shelfbench_baselines.device.find_device`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        The labels of `y`, sorted.
     coef_ : ndarray of float64, shape (n_classes, n_features), or (1, n_features) for two classes
+        Weights of the features.
     intercept_ : ndarray of float64, shape (n_classes,) or (1,)
+        Intercepts of the planes.
     n_features_in_ : int
+        Number of features seen in `fit`.
     n_iter_ : int
-        Sweeps of the category that took most.
+        Number of sweeps of the class that needed the most.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from shelfbench_baselines.estimator import BatchedLinearSVC
+    >>> features, labels = load_iris(return_X_y=True)
+    >>> bool(BatchedLinearSVC(C=0.1).fit(features, labels).score(features, labels) > 0.9)
+    True
     """
 
     def __init__(
@@ -70,12 +85,19 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         self.engine = engine
 
     def fit(self, X: Any, y: Any) -> BatchedLinearSVC:
-        """Learn one plane a class (one in all for two classes).
+        """Fit one plane per class (a single plane for two classes).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Training data.
         y : array-like of shape (n_samples,)
+            Labels.
+
+        Returns
+        -------
+        BatchedLinearSVC
+            The fitted estimator.
 
         Raises
         ------
@@ -94,8 +116,8 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         classes = len(self.classes_)
         if classes < 2:
-            raise ValueError(f"there must be two classes or more, and y holds only one class: {self.classes_[0]!r}")
-        if classes == 2:  # one plane; the rows of the other class are the rest
+            raise ValueError(f"y must hold at least two classes, but it holds only one class: {self.classes_[0]!r}")
+        if classes == 2:  # one plane: the second class against the rest
             labels, classes = labels - 1, 1
         constant = float(self.intercept_scaling) if self.fit_intercept else 0.0
         problem = SquaredHinge(X, labels, classes, standardise=False, constant=constant)
@@ -115,13 +137,32 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Margins, float64, shape (n_samples, n_classes); (n_samples,) for two classes, positive for the second."""
+        """Compute the margins.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes), or (n_samples,) for two classes
+            For two classes, positive for the second.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         margins = X @ self.coef_.T + self.intercept_
         return margins[:, 0] if margins.shape[1] == 1 else margins
 
     def predict(self, X: Any) -> np.ndarray:
-        """Class of the largest margin, shape (n_samples,)."""
+        """Predict the class with the largest margin.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         margins = self.decision_function(X)
         return self.classes_[(margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)]

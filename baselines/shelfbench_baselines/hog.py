@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients (Dalal and Triggs, CVPR 2005): the features of paper C's weakest row."""
+"""Histograms of oriented gradients (Dalal and Triggs, CVPR 2005), the features of paper C's weakest backend."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shelfbench_baselines.gradients import Histograms
 from shelfbench_baselines.workers import CHUNK, Exchange
 
 ENGINES = ("numpy", "skimage")
-# The last settings' tables and working memory, of each thread.
+# Tables and working memory for the last settings, per thread.
 _OWN = threading.local()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HogSettings:
-    """Section ``hog`` of a study. The papers give no values; the defaults are this suite's.
+    """Section ``hog`` of a study. The papers give no values; the defaults are our own.
 
     Attributes
     ----------
@@ -29,18 +29,18 @@ class HogSettings:
     orientations : int
         Bins of the unsigned gradient direction.
     cells : int
-        Side of a cell in pixels; what is left over at the right and lower edge is not used.
+        Side of a cell, in pixels; pixels left over at the right and lower edge are not used.
     blocks : int
-        Side of a block in cells. Blocks overlap, one starting at every cell, and are normalised by L2-Hys
-        (clipped at .2).
+        Side of a block, in cells. Blocks overlap, one starting at every cell, and are normalised by L2-Hys (clipped at
+        0.2).
     engine : {"numpy", "skimage"}
-        What computes them. ``skimage`` is `skimage.feature.hog`; ``numpy`` gives the same to seven digits, many times
-        as fast.
+        What computes the features. ``skimage`` is `skimage.feature.hog`; ``numpy`` gives the same up to rounding, in
+        less time.
 
     Raises
     ------
     InputError
-        If a value is not possible, or no block fits into the image.
+        If a value is impossible, or no block fits into the image.
     """
 
     pixels: int = 180
@@ -71,18 +71,22 @@ class HogSettings:
 
 
 class HogExtractor:
-    """HOG of colour images, by an own engine or by ``skimage.feature.hog``, over processes.
+    """HOG of colour images, by our own engine or by ``skimage.feature.hog``, in several processes.
 
-    As Dalal and Triggs do, each pixel takes the gradient of the colour channel in which it is strongest
-    (``channel_axis``); nothing is turned to grey. There is no Gaussian window and no interpolation between
-    cells.
+    As in Dalal and Triggs, each pixel takes the gradient of the colour channel in which it is strongest
+    (``channel_axis``), without conversion to grey. There is no Gaussian window and no interpolation between cells.
 
     Parameters
     ----------
     settings : HogSettings
     workers : int
-        Processes, this one included. With 1 everything stays here; otherwise joblib's are started at the first call
-        of many images (a second or two) and kept for the next.
+        Number of processes, including this one. With more than 1, the others start at the first call with many images
+        and are kept for the next.
+
+    Raises
+    ------
+    InputError
+        If `workers` is less than 1.
     """
 
     name = "hog"
@@ -100,13 +104,13 @@ class HogExtractor:
         self.dimensions = settings.dimensions
 
     def describe(self) -> dict[str, Any]:
-        """Settings, colour rule, normalisation and library: all that changes the features."""
+        """Return everything that changes the features: settings, colour rule, normalisation and library."""
         return {
             "features": self.name,
             **asdict(self.settings),
             "channels": "strongest",
             "block_norm": "L2-Hys",
-            # sums in float64, rounded to float32: versions of NumPy differ in the last digit at most
+            # sums are float64, rounded to float32: versions of NumPy differ in the last digit at most
             "library": f"scikit-image {version('scikit-image')}" if self.settings.engine == "skimage" else "numpy",
         }
 
@@ -124,13 +128,13 @@ class HogExtractor:
         Raises
         ------
         RunError
-            If the images have another shape or type.
+            If the images have a different shape or type.
         """
         side = self.pixels
         if images.ndim != 4 or images.shape[1:] != (side, side, 3) or images.dtype != np.uint8:
             raise RunError(
                 f"HOG takes uint8 images of shape (n, {side}, {side}, 3), not {images.dtype} of {images.shape}",
-                "give images of the size that hog.pixels says",
+                "give images of the size hog.pixels",
             )
         if self.workers == 1 or len(images) <= CHUNK:
             features = np.empty((len(images), self.dimensions), np.float32)
@@ -141,17 +145,17 @@ class HogExtractor:
         return self._exchange.run(fill, self.settings, images)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the files of the worker processes behind."""
+        """Drop the files shared with worker processes."""
         return {**self.__dict__, "_exchange": None}
 
 
 def fill(features: np.ndarray, images: np.ndarray, settings: HogSettings) -> None:
-    """Compute the HOG of images by the engine of `settings`.
+    """Compute the HOG of images with the engine of `settings`.
 
     Parameters
     ----------
     features : ndarray of float32, shape (n, dimensions)
-        Written.
+        Where the result is written.
     images : ndarray of uint8, shape (n, pixels, pixels, 3)
     settings : HogSettings
     """
@@ -160,7 +164,7 @@ def fill(features: np.ndarray, images: np.ndarray, settings: HogSettings) -> Non
             _OWN.histograms = Histograms(settings.pixels, settings.cells, settings.blocks, settings.orientations)
             _OWN.settings = settings
         own = _OWN.histograms
-        for start in range(0, len(images), CHUNK):  # what a chunk's blocks need stays in cache
+        for start in range(0, len(images), CHUNK):  # a chunk's blocks stay in cache
             own.fill(features[start : start + CHUNK], images[start : start + CHUNK])
         return
     from skimage.feature import hog

@@ -19,35 +19,35 @@ from shelfbench_baselines.descent import regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
 from shelfbench_baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
 
-# Margin of a category without training images: below all that can be reached, yet finite in any table.
+# Margin of a category without training images: below any real margin, but finite in every table.
 NEVER = -50.0
 TEMPERATURES = (1e-2, 1e2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SVMSettings:
     """Section ``svm`` of a study.
 
     Attributes
     ----------
     C : tuple of float
-        Weights of the loss to choose from on `tune` (a number or a list is accepted; kept in rising order).
+        Weights of the loss to choose from on `tune` (a number or a list; sorted).
     standardise : bool
-        Give each feature mean 0 and deviation 1 first.
+        Scale each feature to mean 0 and deviation 1 first.
     intercept_scaling : float
-        The constant that stands for the intercept: the larger, the less the penalty holds the intercept back.
+        The constant that stands for the intercept: the larger it is, the less the penalty restrains the intercept.
     tol : float
-        Distance of each category's objective from its optimum, relative and estimated, at which it is done.
+        Relative, estimated distance of a category's objective from its optimum at which it has converged.
     max_iter : int
-        Sweeps over the data at most, for one C.
+        Maximum number of sweeps over the data at one C.
     engine : {"auto", "numpy", "cupy", "torch", "jax"}
-        What goes through the images: NumPy, on the CPU, or one of the others, on an accelerator. ``auto`` is the first
-        of those that is installed and sees one (on Linux), and NumPy where none does.
+        What computes the sweeps: NumPy on the CPU, or another library on an accelerator. ``auto`` is the first library
+        that is installed and sees an accelerator (on Linux), or NumPy if none does.
 
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is impossible.
     """
 
     C: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -83,10 +83,9 @@ def _positive(value: object) -> bool:
 class LinearSVM:
     """One-vs-rest linear SVM with calibrated log-probabilities.
 
-    The problem is that of ``sklearn.svm.LinearSVC`` (see `shelfbench_baselines.squared_hinge`). Two things are chosen on
-    `tune`: C, by precision (the smaller of equals; the middle of the grid where `tune` is empty), and one
-    temperature T, by the likelihood of softmax(T * margins). A category without training images is never
-    predicted.
+    It solves the problem of ``sklearn.svm.LinearSVC`` (see `shelfbench_baselines.squared_hinge`). Two things are chosen
+    on `tune`: C, by precision (the smaller of equals; the middle of the grid if `tune` is empty), and one temperature
+    T, by the likelihood of softmax(T * margins). A category without training images is never predicted.
 
     Parameters
     ----------
@@ -95,8 +94,9 @@ class LinearSVM:
     Attributes
     ----------
     chosen : dict
-        ``C``, ``margin_temperature`` and ``tune_precision`` (per C).
+        ``C``, ``margin_temperature`` and ``tune_precision`` (by C).
     history : None
+        There are no epochs.
     """
 
     history: pd.DataFrame | None = None
@@ -109,13 +109,13 @@ class LinearSVM:
         self.temperature = 1.0
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Learn from the training images and choose on `tune`.
+        """Train on the training images and choose C and the temperature on `tune`.
 
         Parameters
         ----------
         data : TrainingData
         seed : int
-            Not used: the problem is convex and the method draws nothing.
+            Not used: the problem is convex and nothing is random.
         console : Console
 
         Raises
@@ -143,13 +143,15 @@ class LinearSVM:
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
             with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
-                path = regularisation_path(problem, grid, settings.tol, settings.max_iter, None, bar.update, margins)
+                path = regularisation_path(
+                    problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
+                )
             best = None
             for C, solution in zip(grid, path, strict=True):
                 if solution.gap.max() > 10 * settings.tol:
                     console.warn(
-                        f"linear SVM at C={C:g} stopped after {solution.sweeps.max()} sweeps, an "
-                        f"estimated {solution.gap.max():.1e} above the optimum; raise svm.max_iter"
+                        f"the linear SVM at C={C:g} stopped after {solution.sweeps.max()} sweeps, an estimated "
+                        f"{solution.gap.max():.1e} above the optimum; raise svm.max_iter"
                     )
                 self._take(solution.weights, problem.standardisation, labels)
                 if len(tune_labels):
@@ -159,7 +161,7 @@ class LinearSVM:
             assert best is not None
             best_C, weights = best
             self._take(weights, problem.standardisation, labels)
-        known = np.isin(tune_labels, labels)  # what training lacks can teach no temperature
+        known = np.isin(tune_labels, labels)  # a category without training images says nothing about the temperature
         self.temperature = _temperature(self._margins(tune[known]), tune_labels[known])
         self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
 
@@ -173,7 +175,7 @@ class LinearSVM:
         self.intercept[absent] = NEVER
 
     def _margins(self, features: np.ndarray) -> np.ndarray:
-        """Distances to the planes, float64, shape (n, classes)."""
+        """Compute the margins, float64, shape (n, classes)."""
         margins = np.empty((len(features), len(self.coef)))
         for rows in row_blocks(len(features)):
             margins[rows] = ((features[rows] - self.mean) / self.scale) @ self.coef.T + self.intercept
@@ -195,7 +197,7 @@ class LinearSVM:
                 raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-softmax of the margins times the temperature.
+        """Compute the log-softmax of the margins times the temperature.
 
         Parameters
         ----------
@@ -204,6 +206,11 @@ class LinearSVM:
         Returns
         -------
         ndarray of float64, shape (n, classes)
+
+        Raises
+        ------
+        RunError
+            If the number of features differs from the training's, or a feature is not finite.
         """
         features = np.asarray(features, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] != len(self.mean):
@@ -226,12 +233,21 @@ class LinearSVM:
 
     @classmethod
     def load(cls, folder: Path) -> LinearSVM:
-        """Read what `save` wrote.
+        """Load a saved linear SVM.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder that `save` wrote to.
+
+        Returns
+        -------
+        LinearSVM
 
         Raises
         ------
         InputError
-            If a file is missing or not what `save` writes.
+            If a file is missing or was not written by `save`.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -241,14 +257,14 @@ class LinearSVM:
             tensors = load_file(folder / "weights.safetensors")
             svm = cls(SVMSettings(**record["settings"]))
             svm.chosen = record["chosen"]
-            # models saved by earlier versions have the older name
+            # models saved by earlier versions use the older name
             svm.temperature = float(svm.chosen.get("margin_temperature") or svm.chosen["temperature"])
             svm.coef, svm.intercept = tensors["coef"], tensors["intercept"]
             svm.mean, svm.scale = tensors["mean"], tensors["scale"]
             svm._check_shapes()
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise InputError(
-                f"{folder} holds no linear SVM ({type(error).__name__}: {error})", "train it again"
+                f"{folder} does not hold a linear SVM ({type(error).__name__}: {error})", "train it again"
             ) from error
         return svm
 
@@ -256,26 +272,26 @@ class LinearSVM:
 def _check(features: np.ndarray, labels: np.ndarray, classes: int) -> None:
     if features.ndim != 2 or features.shape[0] != labels.shape[0]:
         raise RunError(
-            f"features of shape {features.shape} do not fit {labels.shape[0]} labels", "give one row a label"
+            f"features of shape {features.shape} do not fit {labels.shape[0]} labels", "give one row per label"
         )
     if not len(labels):
-        raise RunError("there are no training images", "look at the split")
+        raise RunError("there are no training images", "check the split")
     if labels.min() < 0 or labels.max() >= classes:
         raise RunError(
-            f"training labels go from {labels.min()} to {labels.max()}, with {classes} categories",
+            f"training labels range from {labels.min()} to {labels.max()}, but there are {classes} categories",
             "labels must be codes from 0 to categories - 1",
         )
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Log-softmax of each row, in place."""
+    """Compute the log-softmax of each row, in place."""
     scores -= scores.max(axis=1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return scores
 
 
 def _temperature(margins: np.ndarray, labels: np.ndarray) -> float:
-    """The T that makes softmax(T * margins) most likely (convex in T); 1 without data."""
+    """Find the T that makes softmax(T * margins) most likely (convex in T); 1 without data."""
     from scipy.optimize import minimize_scalar
 
     if not len(labels) or margins.shape[1] == 1:

@@ -1,6 +1,6 @@
-"""What the descent must know of every row and category: slacks, and how a step along a direction changes them.
+"""What the descent needs for every row and category: the slacks, and how a step along a direction changes them.
 
-Memory is that of two matrices of rows x categories, float32, for the categories of one block, filled up to `LANES`.
+This takes the memory of two float32 matrices, rows x categories of one block, padded to a multiple of `LANES`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import numpy as np
 
 from shelfbench_baselines.squared_hinge import PIECE, SquaredHinge, row_blocks
 
-# Columns are filled up with empty ones to a multiple of this: BLAS is slower where a row ends within a vector.
+# Columns are padded to a multiple of this, because BLAS is slower where a row ends within a vector register.
 LANES = 16
 
 
 class Columns:
-    """Which column of the margins belongs to which category of a block.
+    """Maps the categories of a block to columns of the margins.
 
     Parameters
     ----------
     classes : int
-        Of the whole problem.
+        Categories of the whole problem.
     live : ndarray of int64, shape (k,)
         The categories of the block.
 
     Attributes
     ----------
     at : ndarray of int64, shape (k,)
-        Column of each.
+        Column of each category.
     width : int
-        Columns, a multiple of `LANES`; those of no category are empty.
+        Number of columns, a multiple of `LANES`; columns without a category are empty.
     position : ndarray of int64, shape (classes + 1,)
-        Column by category, -1 for one that is not in the block; the last is for rows of no category.
+        Column by category, -1 if it is not in the block; the last element is for rows without a category.
     """
 
     def __init__(self, classes: int, live: np.ndarray) -> None:
@@ -44,19 +44,24 @@ class Columns:
         self.position[live] = at
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """The last axis from categories to columns, zero in empty ones."""
+        """Spread the last axis from categories to columns; empty columns are zero."""
         spread = np.zeros((*values.shape[:-1], self.width), values.dtype)
         spread[..., self.at] = values
         return spread
 
     def keep(self, kept: np.ndarray, live: np.ndarray) -> np.ndarray | None:
-        """Drop the categories that are not `kept` (bool, shape (k,)); `live` are those that stay.
+        """Drop the categories that are not kept.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (k,)
+        live : ndarray of int64
+            The categories that remain.
 
         Returns
         -------
         ndarray of int64 or None
-            The columns that are now the first ones; None where all stay in their place, because the fewer would be no
-            narrower.
+            The columns that come first now; None if all stay in place, because dropping some saves no width.
         """
         at, classes = self.at[kept], len(self.position) - 1
         narrower = _filled(len(live)) < self.width
@@ -74,26 +79,21 @@ class Margins:
     ----------
     problem : SquaredHinge
     live : ndarray of int64, shape (k,)
-        The categories.
-    weights : ndarray of float64, shape (d + 1, k), or None
-        Where they stand; None for zero.
+        The categories, whose weights begin at zero.
     """
 
-    def __init__(self, problem: SquaredHinge, live: np.ndarray, weights: np.ndarray | None) -> None:
+    def __init__(self, problem: SquaredHinge, live: np.ndarray) -> None:
         self._problem = problem
         self._columns = Columns(problem.classes, live)
         self._slack = np.zeros((problem.count, self._columns.width), np.float32)
         self._along = np.zeros_like(self._slack)
-        if weights is None:
-            self._slack[:, self._columns.at] = 1
-        else:
-            problem.forward(self._columns.spread(weights), self._columns.position, 1.0, self._slack)
+        self._slack[:, self._columns.at] = 1
 
     def keep(self, kept: np.ndarray, live: np.ndarray) -> None:
-        """Drop the categories that are not `kept` (bool, shape (k,)); `live` are those that stay."""
+        """Drop the categories that are not `kept` (bool, shape (k,)); `live` remain."""
         if (columns := self._columns.keep(kept, live)) is None:
             return
-        self._along = np.zeros((0, 0), np.float32)  # given back before there is more
+        self._along = np.zeros((0, 0), np.float32)  # freed before more is allocated
         slack = np.zeros((self._problem.count, self._columns.width), np.float32)
 
         def copy(rows: slice) -> None:
@@ -104,23 +104,23 @@ class Margins:
         self._along = np.zeros_like(slack)
 
     def active(self, column: int) -> np.ndarray:
-        """Rows whose slack is positive in a category."""
+        """Return the rows whose slack is positive in a category."""
         return np.flatnonzero(self._slack[:, self._columns.at[column]] > 0)
 
     def look(self, direction: np.ndarray) -> None:
-        """Note what a step of 1 along `direction`, float64 (d + 1, k), would add to the slacks."""
-        self._problem.forward(self._columns.spread(direction), self._columns.position, 0.0, self._along)
+        """Set the direction, float64 (d + 1, k), and compute what a step of 1 along it adds to the slacks."""
+        self._problem.forward(self._columns.spread(direction), self._columns.position, self._along)
 
     def bend(self) -> np.ndarray:
-        """Half the second derivative of the loss along the direction, float64 (k,)."""
+        """Return half the second derivative of the loss along the direction, float64 (k,)."""
         return self._sums(_bend, np.zeros(len(self._columns.at)))
 
     def slope(self, length: np.ndarray) -> np.ndarray:
-        """Half the first derivative of the loss, `length` (k,) along the direction, float64 (k,)."""
+        """Return half the first derivative of the loss after a step of `length` (k,), float64 (k,)."""
         return self._sums(_slope, length)
 
     def move(self, length: np.ndarray) -> None:
-        """Go `length` (k,) along the direction."""
+        """Take a step of `length` (k,) along the direction."""
         step = self._columns.spread(length.astype(np.float32))
 
         def move(part: slice) -> None:
@@ -130,7 +130,7 @@ class Margins:
         self._problem.each(move, self._problem.parts)
 
     def gradient(self, length: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Go `length` (k,) along the direction; gradient (d + 1, k) and value (k,) of the loss, active rows (k,)."""
+        """Take a step of `length` (k,); return the loss's gradient (d + 1, k) and value (k,), and active rows (k,)."""
         step = None if length is None else self._columns.spread(length.astype(np.float32))
 
         def fill(rows: slice, slack: np.ndarray) -> np.ndarray:
@@ -177,5 +177,5 @@ def _slope(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray
 
 
 def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Inner product of each column."""
+    """Compute the inner product of each column."""
     return np.einsum("ij,ij->j", left, right)

@@ -4,8 +4,8 @@ For each category, with y = +1 in it and -1 elsewhere, and z the features with a
 
     minimise over w:  |w|^2 / 2 + C * sum_i max(0, 1 - y_i w.z_i)^2
 
-(L2 penalty, squared hinge, the weight of the constant penalised like any other). All categories share the data,
-so their products with it are one matrix product. `shelfbench_baselines.descent` solves it.
+(L2 penalty, squared hinge, the weight of the constant penalised like any other). All categories share the data, so
+one matrix product computes their products with it. `shelfbench_baselines.descent` solves it.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from typing import TypeVar
 import numpy as np
 from shelfbench.base.errors import RunError
 
-# Rows per matrix product: enough for BLAS, few enough that what is done to the product stays in cache.
+# Rows per matrix product: enough for BLAS, and few enough for the work on the product to stay in cache.
 ROWS = 2048
-# Elements of a matrix rows x categories, or x features, that stay in a core's cache while they are worked on.
+# Elements of a matrix, rows x categories or rows x features, that stay in a core's cache while in use.
 PIECE = 2**16
-# Columns of the Gram matrix that are computed together.
+# Columns of the Gram matrix computed together.
 TILE = 640
-# Parts that threads share out; fixed, so that sums come out the same with any number of threads.
+# Parts that threads divide among themselves; fixed, so that sums are the same with any number of threads.
 PARTS = 8
-# Above this many features the Gram matrix costs more than it saves; its diagonal preconditions instead.
+# With more features, the Gram matrix costs more than it saves; its diagonal is the preconditioner instead.
 GRAM_LIMIT = 4096
-# Curvatures that are this many times apart have each their inverse, and how many of those are kept.
+# Ratio of neighbouring curvatures that have an inverse each, and how many inverses are kept.
 BASE = 4.0
 INVERSES = 4
-# Bound of a Hessian's condition above which Newton's method works in float64.
+# If the bound of a Hessian's condition is above this, Newton's method works in float64.
 DOUBLE_ABOVE = 1e5
-# The same for the preconditioner, which need not be exact but positive.
+# The same for the preconditioner, which must be positive but need not be exact.
 DOUBLE_INVERSE_ABOVE = 1e6
-# Mean over deviation from which folding the mean into the weights would lose float32's digits.
+# If mean / deviation is above this, folding the mean into the weights would lose digits of float32.
 FAR_FROM_ZERO = 100.0
 
 Item = TypeVar("Item")
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Standardisation:
-    """What is taken off and divided by before the linear function.
+    """What features are shifted and scaled by before the linear function.
 
     Attributes
     ----------
@@ -57,27 +57,27 @@ class Standardisation:
 
 
 def row_blocks(stop: int, rows: int | None = None, start: int = 0) -> Iterator[slice]:
-    """Slices of at most `rows` (default `ROWS`) that cover the rows from `start` to `stop` in order."""
+    """Yield slices of at most `rows` (default `ROWS`) that cover the rows from `start` to `stop` in order."""
     rows = rows or ROWS
     return (slice(first, min(first + rows, stop)) for first in range(start, stop, rows))
 
 
 class SquaredHinge:
-    """One training matrix, and the one-vs-rest problems on it.
+    """One training matrix and the one-vs-rest problems on it.
 
     Parameters
     ----------
     features : ndarray of float32, shape (n, d)
-        Read in blocks of rows and never changed; copied only where a mean is far from zero, see
-        `FAR_FROM_ZERO`.
+        Read in blocks of rows and never changed; copied only if a mean is far from zero (see `FAR_FROM_ZERO`).
     labels : ndarray of int64, shape (n,)
-        Codes from 0; -1 for a row that is in none of the categories.
+        Codes from 0; -1 for a row of none of the categories.
     classes : int
+        Number of categories.
     standardise : bool
         Work on features of mean 0 and deviation 1 (a constant feature becomes 0).
     constant : float
-        The constant that is appended to the features, ``intercept_scaling`` of ``LinearSVC``: the larger, the less
-        the penalty holds the intercept back.
+        The constant that is appended to the features, ``intercept_scaling`` of ``LinearSVC``: the larger it is, the
+        less the penalty restrains the intercept.
     """
 
     def __init__(
@@ -109,12 +109,17 @@ class SquaredHinge:
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Within, as many threads as BLAS would use share the work, each with a BLAS of one thread.
+        """Share the work among as many threads as BLAS would use, each with a single-threaded BLAS.
 
-        NumPy and SciPy bring a BLAS each, whose idle threads spin and take the cores from the other's and from what
-        is not a matrix product; measured with the machine busy, this is several times as fast.
+        NumPy and SciPy each come with a BLAS whose idle threads spin, which takes cores from the other BLAS and from
+        all work that is not a matrix product.
+
+        Yields
+        ------
+        None
+            The threads live as long as the context.
         """
-        import scipy.linalg  # noqa: F401  (its BLAS must be there to be limited)
+        import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
         from threadpoolctl import ThreadpoolController
 
         controller = ThreadpoolController().select(user_api="blas")
@@ -127,17 +132,11 @@ class SquaredHinge:
                 self._pool = None
 
     def each(self, work: Callable[[Item], Result], items: list[Item]) -> list[Result]:
-        """Results of `work` on every item, in order; by the threads where there are any."""
+        """Return the results of `work` on every item, in order; the threads share the work, if there are any."""
         return list(self._pool.map(work, items) if self._pool else map(work, items))
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each feature, float64.
-
-        Raises
-        ------
-        RunError
-            If a value is not finite; names its row and column.
-        """
+        """Compute the mean and standard deviation of each feature, float64; refuse values that are not finite."""
 
         def add_up(part: slice) -> np.ndarray:
             sums = np.zeros((2, self.dimensions))
@@ -156,7 +155,7 @@ class SquaredHinge:
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
     def _curvature(self, edge: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-        """Gram matrix of standardised features and constant (None if too large), and its diagonal.
+        """Compute the Gram matrix of standardised features and constant (None if too large), and its diagonal.
 
         `edge` is the sum of each feature, float64 (d,).
         """
@@ -188,22 +187,28 @@ class SquaredHinge:
         return gram, np.diagonal(gram).copy()
 
     def folded(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (d, k) of the features as they are, and what is added (k,), both float32."""
+        """Turn weights (d + 1, k) into weights (d, k) of the raw features and an offset (k,), both float32."""
         scaled = weights[:-1] / self._scale[:, None]
         shift = self.constant * weights[-1] - self._shift @ scaled
         return scaled.astype(np.float32), shift.astype(np.float32)
 
     def unfolded(self, back: np.ndarray, column_sum: np.ndarray) -> np.ndarray:
-        """Gradient (d + 1, k) from products (d, k) of features and signed slacks, and the sums (k,) of those."""
+        """Compute the gradient (d + 1, k) from features times signed slacks (d, k) and the slacks' sums (k,)."""
         gradient = np.empty((self.dimensions + 1, back.shape[1]))
         gradient[:-1] = 2 * (back - self._shift[:, None] * column_sum) / self._scale[:, None]
         gradient[-1] = 2 * self.constant * column_sum
         return gradient
 
-    def forward(self, weights: np.ndarray, position: np.ndarray, offset: float, out: np.ndarray) -> np.ndarray:
-        """Write ``offset - y * z.w`` to `out`, float32 (n, k), for weights (d + 1, k).
+    def forward(self, weights: np.ndarray, position: np.ndarray, out: np.ndarray) -> None:
+        """Compute how weights change the slacks, ``-y * z.w``.
 
-        `position` gives the column of each category, -1 for what has none.
+        Parameters
+        ----------
+        weights : ndarray of float64, shape (d + 1, k)
+        position : ndarray of int64, shape (classes + 1,)
+            Column of each category, -1 for none.
+        out : ndarray of float32, shape (n, k)
+            Where the result is written.
         """
         folded, shift = self.folded(weights)
 
@@ -213,14 +218,11 @@ class SquaredHinge:
                 block += shift
                 own = self.own(rows, position)
                 block[own] *= -1
-                if offset:
-                    block += np.float32(offset)
 
         self.each(multiply, self.parts)
-        return out
 
     def own(self, rows: slice, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where, in a block of rows, a row's own category stands."""
+        """Find where in a block of rows each row's own category is: rows and columns."""
         column = position[self.labels[rows]]
         mine = np.flatnonzero(column >= 0)
         return mine, column[mine]
@@ -228,10 +230,24 @@ class SquaredHinge:
     def back(
         self, fill: Callable[[slice, np.ndarray], np.ndarray], position: np.ndarray, width: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (d + 1, width) of the sum of squared slacks, and what `fill` returns, summed.
+        """Compute the gradient of the sum of squared slacks.
 
-        ``fill(rows, slack)`` writes the slacks of some rows, float32 (rows, width), and returns two sums over them,
-        (2, width).
+        Parameters
+        ----------
+        fill : callable
+            ``fill(rows, slack)`` writes the slacks of some rows, float32 (rows, width), and returns two sums over them,
+            (2, width).
+        position : ndarray of int64, shape (classes + 1,)
+            Column of each category, -1 for none.
+        width : int
+            Number of columns.
+
+        Returns
+        -------
+        ndarray of float64, shape (d + 1, width)
+            The gradient.
+        ndarray of float64, shape (2, width)
+            The sums that `fill` returns, over all rows.
         """
 
         def add_up(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -248,9 +264,17 @@ class SquaredHinge:
         return self.unfolded(back, column_sum), sums
 
     def precondition(self, curvature: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Solve (I + curvature * Gram) x = gradient, float64 (d + 1, k), for each column to a factor of `BASE` or so.
+        """Solve (I + curvature * Gram) x = gradient for each column, up to a factor of about `BASE`.
 
-        Columns whose curvatures (k,) are near the same power of `BASE` share an inverse.
+        Parameters
+        ----------
+        curvature : ndarray of float64, shape (k,)
+            Columns whose curvatures are near the same power of `BASE` share an inverse.
+        gradient : ndarray of float64, shape (d + 1, k)
+
+        Returns
+        -------
+        ndarray of float64, shape (d + 1, k)
         """
         if self._gram is None:
             return gradient / (1 + curvature * self._diagonal[:, None])
@@ -258,7 +282,7 @@ class SquaredHinge:
         powers = np.unique(power).tolist()
         for new in powers:
             kept = self._inverses.pop(new, None)
-            self._inverses[new] = self._inverse(new) if kept is None else kept  # the last used stand last
+            self._inverses[new] = self._inverse(new) if kept is None else kept  # the most recently used come last
         for old in list(self._inverses)[: -max(len(powers), INVERSES)]:
             del self._inverses[old]
         solved = np.empty_like(gradient)
@@ -272,7 +296,7 @@ class SquaredHinge:
         return solved
 
     def _inverse(self, power: int) -> np.ndarray:
-        """Inverse of I + BASE ** power * Gram; applied as a product, which threads can share."""
+        """Invert I + BASE ** power * Gram, to be applied as a product, which threads can share."""
         from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 
         scale, failed = BASE**power, 1
@@ -281,21 +305,34 @@ class SquaredHinge:
         if failed:
             factor, _ = dpotrf(self._shifted(scale, np.float64), lower=1, overwrite_a=1)
         inverse, _ = (dpotri if failed else spotri)(factor, lower=1, overwrite_c=1)
-        for rows in row_blocks(len(inverse), 256):  # the upper half from the lower
+        for rows in row_blocks(len(inverse), 256):  # fill the upper half from the lower
             inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
             corner = np.tril(inverse[rows, rows])
             inverse[rows, rows] = corner + np.tril(corner, -1).T
         return inverse
 
     def _shifted(self, scale: float, kind: type) -> np.ndarray:
-        """I + scale * Gram, in the order of LAPACK."""
+        """Compute I + scale * Gram in LAPACK's memory order."""
         assert self._gram is not None
         matrix = np.multiply(self._gram, scale, dtype=kind, casting="same_kind").T
         matrix[np.diag_indices_from(matrix)] += 1
         return matrix
 
     def newton_step(self, C: float, active: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Inverse Hessian of one category, with the rows `active`, times its gradient."""
+        """Multiply a category's gradient by its inverse Hessian.
+
+        Parameters
+        ----------
+        C : float
+            The category's C.
+        active : ndarray of int64
+            Its active rows.
+        gradient : ndarray of float64, shape (d + 1,)
+
+        Returns
+        -------
+        ndarray of float64, shape (d + 1,)
+        """
         inputs = np.empty((len(active), self.dimensions + 1), np.float32)
         inputs[:, :-1] = self.features[active]
         inputs[:, :-1] -= self._shift.astype(np.float32)
@@ -308,7 +345,7 @@ class SquaredHinge:
             hessian *= inputs.dtype.type(2 * C)
             hessian[np.diag_indices_from(hessian)] += 1
             return _solve(hessian, gradient)
-        kernel = inputs @ inputs.T  # Woodbury: a system as large as there are active rows
+        kernel = inputs @ inputs.T  # Woodbury: a system of the size of the active rows
         kernel[np.diag_indices_from(kernel)] += 0.5 / C
         return gradient - inputs.T @ _solve(kernel, inputs @ gradient.astype(inputs.dtype))
 

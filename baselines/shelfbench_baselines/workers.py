@@ -1,7 +1,7 @@
-"""Worker processes that take images from, and put features into, files that all of them map into memory.
+"""Worker processes that read images from, and write features to, files that all of them map into memory.
 
-Threads do not do for HOG in NumPy: it is many short calls, each of which waits for the interpreter's lock. A pipe would
-cost a worker a fifth of its time: an image is a hundred kilobytes. The process that hands over works, too.
+Threads do not help HOG in NumPy, which makes many short calls that wait for the interpreter's lock, and sending images
+of a hundred kilobytes through pipes would cost the workers time. The calling process takes its share of the work, too.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-# Images between two looks at how far the others are: at most, and, where few are left, at least.
+# Images between two checks of the others' progress: at most, and at least when few are left.
 CHUNK = 16
 _LEAST = 4
-# Images that a worker is given first, to begin with while the others are copied.
+# Images that each worker gets first, to begin with while the rest are copied.
 _FIRST = 2 * CHUNK
-# Seconds after which a worker without a task goes.
+# Seconds after which an idle worker exits.
 _IDLE = 300
 _MEMORY = Path("/dev/shm")
 
@@ -32,21 +32,24 @@ _MEMORY = Path("/dev/shm")
 class Exchange:
     """Images, features and progress of worker processes in mapped files.
 
-    Every process has its part of the images, this one too; when this one is through with its own, it takes from the
-    ends of the others' parts. Nobody waits for a lock: where two take the same images at once, both compute them.
+    Every process has its part of the images, including this one. When this process has finished its own part, it takes
+    images from the ends of the others' parts. There are no locks: if two processes take the same images at once, both
+    compute them.
 
     Parameters
     ----------
     rows : int
-        Most images at a time.
+        Maximum number of images at a time.
     workers : int
-        Processes, this one included; at least 2.
-    image, features : tuple of int
-        Shapes of one row.
+        Number of processes, including this one; at least 2.
+    image : tuple of int
+        Shape of one image.
+    features : tuple of int
+        Shape of one image's features.
     """
 
     def __init__(self, rows: int, workers: int, image: tuple[int, ...], features: tuple[int, ...]) -> None:
-        memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None  # on other systems an ordinary folder
+        memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None  # an ordinary folder on other systems
         self.folder = Path(tempfile.mkdtemp(prefix="shelfbench-", dir=memory))
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.rows = rows
@@ -61,28 +64,32 @@ class Exchange:
         self._pool: Executor | None = None
 
     def _edges(self, count: int) -> list[int]:
-        """Where the parts begin and end, this process's first: smaller, since others can take nothing from it."""
+        """Return where the parts begin and end; this process's is first, and smaller, as others take none of it."""
         own = 3 * count // (4 * (self._helpers + 1))
         return [0, *(own + (count - own) * number // self._helpers for number in range(self._helpers + 1))]
 
     def run(self, work: Callable[[np.ndarray, np.ndarray, Any], None], settings: Any, images: np.ndarray) -> np.ndarray:
-        """Do ``work(features, images, settings)`` for all images.
+        """Call ``work(features, images, settings)`` for all images.
 
         Parameters
         ----------
         work : callable
-            A function of a module: fills the features of some images.
+            A module-level function that fills in the features of some images.
         settings : object
-            Can be pickled.
+            Anything that can be pickled.
         images : ndarray of uint8, shape (n, ...)
             At most `rows`.
 
         Returns
         -------
         ndarray of float32, shape (n, ...)
+
+        Raises
+        ------
+        BrokenExecutor
+            If a worker was killed; the next call starts new ones.
         """
-        # joblib's processes without its `Parallel`, which looks for results every ten milliseconds; and not those that
-        # `Parallel` keeps for itself
+        # joblib's processes without its `Parallel`, which polls for results; and not the pool that `Parallel` keeps
         from joblib.externals.loky import ProcessPoolExecutor
 
         if self._pool is None:
@@ -115,10 +122,10 @@ class Exchange:
             for helper, start in enumerate(starts):
                 theirs = int(self._progress[helper, 1])
                 found[start : start + theirs] = self._features[helper, :theirs]
-        except BrokenExecutor:  # a process was killed: the next call starts others
+        except BrokenExecutor:  # a worker was killed: the next call starts new ones
             self._pool = None
             raise
-        finally:  # also where the user interrupts or one fails: nobody may go on into the next call
+        finally:  # even after an interrupt or an error: no worker may run on into the next call
             self._progress[:, 1] = 0
             wait([task for task in tasks if not task.cancel()])
         return found
@@ -129,7 +136,7 @@ Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 def _arrays(folder: Path, shapes: Shapes, mode: Any) -> list[np.ndarray]:
     kinds = (("images", np.uint8), ("features", np.float32), ("progress", np.int64))
-    # as plain arrays: every slice of a memmap costs microseconds, and HOG takes many
+    # as plain arrays, because slices of a memmap are slow and HOG takes many
     return [
         np.asarray(np.memmap(folder / name, kind, mode, shape=shape))
         for (name, kind), shape in zip(kinds, shapes, strict=True)
@@ -142,7 +149,7 @@ def _opened(folder: str, shapes: Shapes) -> list[np.ndarray]:
 
 
 def _next(left: int) -> int:
-    """How many images to take of those left: few at the end, so that all are through at the same time."""
+    """Return how many of the images left to take: few at the end, so that all finish at the same time."""
     return min(CHUNK, max(_LEAST, left // 2))
 
 
@@ -154,8 +161,8 @@ def _help(
     helper: int,
     ready: int,
 ) -> None:
-    """Do a helper's part from its beginning, as far as it lies ready, until nothing is left that nobody took."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that hands over, which waits for this one
+    """Work through a helper's part, as far as it is ready, until all of its images are taken."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the calling process, which waits for this one
     images, features, progress = (array[helper] for array in _opened(folder, shapes))
     while (end := min(int(progress[1]), ready)) > (start := int(progress[0])):
         part = slice(start, min(start + _next(end - start), end))

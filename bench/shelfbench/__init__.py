@@ -1,3 +1,76 @@
-"""The harness of shelfbench: it knows no network and no classifier by name."""
+"""Which classifier should categorise a shop's products, how many can it take without a person, and at what cost?
 
-__version__ = "0.2.0"
+Everything that the command ``shelfbench`` does can be done from Python with the same names::
+
+    import shelfbench
+
+    run = shelfbench.run("fashion", backends=["hog-svm", "bottleneck-svm"], out="results/mine")
+    run.table4, run.curve("hog-svm")                             # pandas frames
+    decision = shelfbench.decide(run, "bottleneck-svm")
+    decision.verdict                                             # Verdict.PASS, FAIL or INCONCLUSIVE
+    decision.save("decision")
+    shelfbench.load_decision("decision").classify("photos/")     # a pandas frame
+
+Importing the package loads nothing heavy: each name is loaded when it is first used. What is wrong raises `InputError`
+(a file, a setting, a name) or `RunError` (a run that failed on good input); both are a `ShelfbenchError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from shelfbench.base.version import __version__
+
+if TYPE_CHECKING:
+    from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+    from shelfbench.cost.plan import Plan
+    from shelfbench.face import generate, load_run, load_study, plan, run
+    from shelfbench.plugins.backend import BackendSpec
+    from shelfbench.runs.directory import Run
+    from shelfbench.study.model import Study
+
+_HOMES = {
+    "BackendSpec": "shelfbench.plugins.backend",
+    "InputError": "shelfbench.base.errors",
+    "Plan": "shelfbench.cost.plan",
+    "Run": "shelfbench.runs.directory",
+    "RunError": "shelfbench.base.errors",
+    "ShelfbenchError": "shelfbench.base.errors",
+    "Study": "shelfbench.study.model",
+    "generate": "shelfbench.face",
+    "load_run": "shelfbench.face",
+    "load_study": "shelfbench.face",
+    "plan": "shelfbench.face",
+    "run": "shelfbench.face",
+}
+
+__all__ = [
+    "BackendSpec",
+    "InputError",
+    "Plan",
+    "Run",
+    "RunError",
+    "ShelfbenchError",
+    "Study",
+    "__version__",
+    "generate",
+    "load_run",
+    "load_study",
+    "plan",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'shelfbench' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, whether they are loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -13,67 +13,69 @@ from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings
-from shelfbench_deep.heads.two_layer import TwoLayer, TwoLayerSettings
+from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
+from shelfbench_deep.heads.own_head import OwnHead
+from shelfbench_deep.heads.two_layer import TwoLayer
+from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 from shelfbench_deep.networks.inception import InceptionSettings
 from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.onnx_export import export_onnx
+from shelfbench_deep.training.finetuning import finetuning_trainer
+from shelfbench_deep.training.full import full_trainer
 from shelfbench_deep.training.settings import FinetuningSettings, FullSettings, TrainingSettings
-from shelfbench_deep.training.tuned import OwnHead, TunedExtractor, save_bottleneck
-from shelfbench_deep.training.tuning import NetworkTuner, finetuner, full_tuner
-
-_TUNING: dict[str, type] = {"finetuning": FinetuningSettings, "training": TrainingSettings}
 
 
-def _tuner(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice) -> NetworkTuner | None:
-    return finetuner(backbone, settings["finetuning"], settings["training"], settings["bottleneck"]) if tuned else None
+def _on_backbone(
+    finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, classifier: dict[str, Any]
+) -> Backend:
+    """Make a backend of the backbone's bottlenecks, fine-tuned or not, and of the fields that are the classifier's."""
+    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
+    if finetuned:
+        trainer = finetuning_trainer(backbone, settings["finetuning"], settings["training"], settings["bottleneck"])
+        features: dict[str, Any] = {"tuner": trainer}
+    else:
+        features = {"save_features": partial(save_bottleneck, extractor)}
+    return Backend(
+        features=extractor, **features, **classifier, load_features=TrainedExtractor, export_onnx=export_onnx
+    )
 
 
-def _svm(tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: SVMSettings = settings["svm"]
     check_engine(chosen.engine)
-    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
-    return Backend(
-        extractor,
-        partial(LinearSVM, chosen),
-        LinearSVM.load,
-        {"backbone": asdict(backbone), "svm": asdict(chosen)},
-        _tuner(tuned, settings, backbone),
-        None if tuned else partial(save_bottleneck, extractor),
-        TunedExtractor,
-        export_onnx,
-    )
+    classifier = {
+        "classifier": partial(LinearSVM, chosen),
+        "load": LinearSVM.load,
+        "settings": {"backbone": asdict(backbone), "svm": asdict(chosen)},
+    }
+    return _on_backbone(finetuned, settings, backbone, classifier)
 
 
-def _two_layer(units: int, tuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+def _two_layer(
+    units: int, finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int
+) -> Backend:
     chosen: TwoLayerSettings = settings["two_layer"]
-    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
-    return Backend(
-        extractor,
-        partial(TwoLayer, units, chosen),
-        TwoLayer.load,
-        {"backbone": asdict(backbone), "units": units, "two_layer": asdict(chosen)},
-        _tuner(tuned, settings, backbone),
-        None if tuned else partial(save_bottleneck, extractor),
-        TunedExtractor,
-        export_onnx,
-    )
+    classifier = {
+        "classifier": partial(TwoLayer, units, chosen),
+        "load": TwoLayer.load,
+        "settings": {"backbone": asdict(backbone), "units": units, "two_layer": asdict(chosen)},
+    }
+    return _on_backbone(finetuned, settings, backbone, classifier)
 
 
 def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: FullSettings = settings["full"]
-    pixels = chosen.xception_pixels if network == "xception" else chosen.inception_v3_pixels
-    tuner = full_tuner(
-        network, chosen, settings["training"], settings["xception"], settings["inception"], settings["bottleneck"]
-    )
+    training: TrainingSettings = settings["training"]
+    pixels = chosen.pixels_of(network)
+    own = settings["xception" if network == "xception" else "inception"]
     return Backend(
-        BottleneckExtractor(BackboneChoice(network, chosen.start, pixels), settings["bottleneck"]),
-        _no_head,
-        OwnHead.load,
-        {"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(settings["training"])},
-        tuner,
-        None,
-        TunedExtractor,
-        export_onnx,
+        features=BottleneckExtractor(BackboneChoice(network, chosen.start, pixels), settings["bottleneck"]),
+        classifier=_no_head,
+        load=OwnHead.load,
+        settings={"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(training)},
+        tuner=full_trainer(network, chosen, training, own, settings["bottleneck"]),
+        load_features=TrainedExtractor,
+        export_onnx=export_onnx,
     )
 
 
@@ -81,27 +83,38 @@ def _no_head() -> OwnHead:
     raise RuntimeError("the head of a network trained end to end comes from its training")
 
 
-def _columns(classifier: str, tuned: bool) -> dict[str, str]:
-    return {"Feature": "Bottlenecks", "Classifier": classifier, "Fine-tuning": "yes" if tuned else "no"}
+def _columns(classifier: str, finetuned: bool) -> dict[str, str]:
+    return {"Feature": "Bottlenecks", "Classifier": classifier, "Fine-tuning": "yes" if finetuned else "no"}
 
 
-def _svm_spec(tuned: bool) -> BackendSpec:
+def _sections(finetuned: bool) -> dict[str, type]:
+    training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
+    return {"bottleneck": BottleneckSettings, **(training if finetuned else {})}
+
+
+def _svm_spec(finetuned: bool) -> BackendSpec:
     return BackendSpec(
-        summary=f"bottlenecks of the backbone{_AFTER * tuned} and a linear SVM, one category against the rest",
-        build=partial(_svm, tuned),
-        sections={"svm": SVMSettings, "bottleneck": BottleneckSettings, **(_TUNING if tuned else {})},
+        summary=f"bottlenecks of the backbone{_AFTER * finetuned} and a linear SVM, one category against the rest",
+        build=partial(_svm, finetuned),
+        sections={"svm": SVMSettings, **_sections(finetuned)},
         uses_backbone=True,
-        columns=_columns("SVM", tuned),
+        columns=_columns("SVM", finetuned),
     )
 
 
-def _two_layer_spec(units: int, tuned: bool) -> BackendSpec:
+def _two_layer_spec(units: int, finetuned: bool) -> BackendSpec:
     return BackendSpec(
-        summary=f"bottlenecks of the backbone{_AFTER * tuned} and a 2NN of {units} units in two equal hidden layers",
-        build=partial(_two_layer, units, tuned),
-        sections={"two_layer": TwoLayerSettings, "bottleneck": BottleneckSettings, **(_TUNING if tuned else {})},
+        summary=(
+            f"bottlenecks of the backbone{_AFTER * finetuned} and a 2NN of {units} units in two equal hidden layers"
+        ),
+        build=partial(_two_layer, units, finetuned),
+        sections={
+            "two_layer": TwoLayerSettings,
+            "bottleneck": BottleneckSettings,
+            **_sections(finetuned),
+        },
         uses_backbone=True,
-        columns=_columns(f"2NN-{units}", tuned),
+        columns=_columns(f"2NN-{units}", finetuned),
     )
 
 

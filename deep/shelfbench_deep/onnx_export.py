@@ -17,17 +17,17 @@ from shelfbench.plugins.backend import Classifier, FeatureExtractor
 from shelfbench_baselines.linear_svm import LinearSVM
 
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer
-from shelfbench_deep.training.tuned import OwnHead
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 INPUT, OUTPUT = "pixels", "log_probabilities"
 
 
 def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) -> None:
-    """Write one graph: uint8 RGB squares in, log-probabilities of each image out; preprocessing is inside.
+    """Write one graph, from uint8 RGB squares to the log-probabilities of each image, including the preprocessing.
 
     Parameters
     ----------
@@ -41,24 +41,24 @@ def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) 
     Raises
     ------
     InputError
-        If the package that converts is not installed, or features or classifier are of another kind.
+        If the package that converts is not installed, or the features or the classifier are of another kind.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if not isinstance(features, BottleneckExtractor) or not isinstance(classifier, LinearSVM | TwoLayer | OwnHead):
         raise InputError(
-            f"{type(classifier).__name__} on {features.name} is no network that ONNX can hold", "leave out --onnx"
+            f"{type(classifier).__name__} on {features.name} is not a network that ONNX can hold", "omit --onnx"
         )
     if features.engine.precision != "float32":
         Console().warn(
             f"{path.name} computes in float32, and the run's features were computed in {features.engine.precision}: "
-            "confidences differ a little, and the threshold was not chosen on them (a run with "
-            "bottleneck.precision=float32 has the same)"
+            "confidences differ a little from those that the threshold was chosen on (after a run with "
+            "bottleneck.precision=float32 they are the same)"
         )
     pixels = keras.Input((features.pixels, features.pixels, 3), dtype="uint8", name=INPUT)
     values = features.preprocess(keras.ops.cast(pixels, "float32"))
     graph = keras.Model(pixels, keras.ops.log_softmax(_logits(features.model()(values), classifier)))
-    # an export traces a model that has computed
+    # an export traces a model, which must have computed before
     graph(np.zeros((1, features.pixels, features.pixels, 3), np.uint8))
     try:
         # converters print, log and warn
@@ -88,8 +88,8 @@ def _write(graph: keras.Model, path: Path) -> None:
 
 
 def _logits(features: keras.KerasTensor, classifier: LinearSVM | TwoLayer | OwnHead) -> keras.KerasTensor:
-    """What the classifier makes of features, before the softmax."""
-    from shelfbench_deep.engines.loading import keras
+    """Apply the classifier to features, without the softmax."""
+    from shelfbench_deep.engines.keras import keras
 
     if isinstance(classifier, OwnHead):
         return keras.ops.matmul(features, classifier.kernel) + classifier.bias

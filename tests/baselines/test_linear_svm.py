@@ -156,7 +156,11 @@ def test_bad_features_are_named():
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(np.array([0, 1, 6]), "go from 0 to 6"), (np.array([0, -1, 2]), "go from -1"), (np.array([0, 1]), "do not fit")],
+    [
+        (np.array([0, 1, 6]), "range from 0 to 6"),
+        (np.array([0, -1, 2]), "range from -1"),
+        (np.array([0, 1]), "do not fit"),
+    ],
 )
 def test_bad_labels_are_named(labels, message):
     data = material()
@@ -230,7 +234,7 @@ def test_a_damaged_folder_is_one_line(tmp_path, damage):
         record.write_text(record.read_text().replace("max_iter", "iterations"))
     else:
         weights.write_bytes(weights.read_bytes()[:-40])
-    with pytest.raises(InputError, match="holds no linear SVM"):
+    with pytest.raises(InputError, match="does not hold a linear SVM"):
         LinearSVM.load(tmp_path)
 
 

@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 from shelfbench.base.storage import write_json
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.openvino import CompiledNetwork
 from shelfbench_deep.networks.backbones import load_backbone
 

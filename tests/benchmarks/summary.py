@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from shelfbench.base.grid import Grid
-from shelfbench.report.figures import STYLE, save_figure
-from shelfbench.report.tables import write_forms
+from shelfbench.report.render import save_figure, write_forms
+from shelfbench.report.style import STYLE
 
 COLUMNS = ("stage", "opponent", "ours_s", "opponent_s", "ratio", "goal", "peak_mib")
 REACHED, SHORT, GOAL = "#0072B2", "#E69F00", "#222222"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.keras import keras
 
 from tests.benchmarks import engines
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.plugins.backend import TrainingData
-from shelfbench_deep.engines.loading import device_name, keras
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.engines.native import device_name
 from shelfbench_deep.heads.two_layer import TwoLayer, two_layer
 from shelfbench_deep.heads.two_layer_cpu import CPUTraining
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings

@@ -12,17 +12,34 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import cores
 from shelfbench.cli.main import main
-from shelfbench.cost import plan as planning
-from shelfbench.cost.plan import Plan, plan_study, plan_text
-from shelfbench.cost.trial import Calibrated, Calibrator, Extraction, Fitting, Sizes, random_features
+from shelfbench.cost.plan import Plan, Tried
+from shelfbench.cost.planning import plan_study
+from shelfbench.cost.trial import Extraction, Fitting, NetworkTraining, Sizes, Trial, Trials, random_features
+from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.read import read_study
 
 QUIET = Console(quiet=True)
 SMALL_HOG = [(["hog", "pixels"], 48), (["hog", "cells"], 8), (["svm", "C"], [0.01])]
 
 
-def known(name, features="same", tune=0.0):
-    return Calibrated(name, features, 1024, tune, Extraction(2.0, 0.01, 500.0), Fitting(1.0, 0.002, 0.001, 400.0, 8.0))
+FITTING = Fitting(base=1.0, per_image=0.002, predict=0.001, mib=400.0, model_mib=8.0)
+SIZES = Sizes(images=1000, train=800, tune=50, held_out=200, classes=10)
+
+
+def known(name, features="same", training=None, **job):
+    trial = Trial(
+        name=name,
+        features=features,
+        dimensions=1024,
+        training=training,
+        extraction=Extraction(2.0, 0.01, 500.0),
+        fitting=FITTING,
+    )
+    return Tried(PlannedJob(name=name, **job), trial, SIZES)
+
+
+def plan_of(*tried, problems=None, experiment=""):
+    return Plan(study="mine", experiment=experiment, sizes=SIZES, tried=tried, problems=problems or {})
 
 
 def small_study(folder, backends=("hog-svm",)):
@@ -31,7 +48,7 @@ def small_study(folder, backends=("hog-svm",)):
 
 
 def test_seconds_are_the_rates_times_the_images():
-    plan = Plan(Sizes(1000, 800, 50, 200, 10), (known("a"),), {}, ())
+    plan = plan_of(known("a"))
     [found] = plan.estimates()
     assert found.extract == pytest.approx(2 + 0.01 * 1000)
     assert found.fit == pytest.approx(1 + 0.002 * 800)
@@ -42,15 +59,16 @@ def test_seconds_are_the_rates_times_the_images():
 
 
 def test_more_images_cost_as_many_times_more_but_for_what_is_paid_once():
-    plan = Plan(Sizes(1000, 800, 50, 200, 10), (known("a"),), {}, ())
+    plan = plan_of(known("a"))
     [few], [many] = plan.estimates(), plan.estimates(20_000_000)
     assert many.extract - 2 == pytest.approx(20_000 * (few.extract - 2))
     assert many.fit - 1 == pytest.approx(20_000 * (few.fit - 1))
 
 
 def test_features_and_the_training_of_a_network_are_paid_once_by_those_that_share_them():
-    calibrated = (known("a", "one", 0.5), known("b", "one", 0.5), known("c", "two", 0.5))
-    first, second, third = Plan(Sizes(1000, 800, 50, 200, 10), calibrated, {}, ()).estimates()
+    training = NetworkTraining(0.5)
+    tried = (known("a", "one", training), known("b", "one", training), known("c", "two", training))
+    first, second, third = plan_of(*tried).estimates()
     assert (first.shared, second.shared, third.shared) == ("", "a", "")
     assert second.extract == second.tune == 0
     assert first.tune == third.tune == 400
@@ -58,8 +76,8 @@ def test_features_and_the_training_of_a_network_are_paid_once_by_those_that_shar
 
 
 def test_a_network_whose_training_cannot_be_told_is_not_given_a_time():
-    calibrated = (known("a"), known("tuned", "other", math.nan))
-    text = plan_text(Plan(Sizes(1000, 800, 50, 200, 10), calibrated, {"gone": "no such weights"}, ()))
+    tried = (known("a"), known("tuned", "other", NetworkTraining(math.nan)))
+    text = str(plan_of(*tried, problems={"gone": "no such weights"}))
     line = next(line for line in text.splitlines() if line.startswith("tuned"))
     assert line.count("not known") == 2  # the training, and the sum
     assert next(line for line in text.splitlines() if line.startswith("all")).count("not known") == 1
@@ -71,20 +89,19 @@ class Telling:
 
     asked = 0
 
-    def calibrate(self, classes):
+    def trial(self, classes):
         self.asked += 1
         return {"seconds_per_image": 0.01 * classes, "epochs": 4, "share": 0.05}
 
 
 def test_a_tuner_may_tell_what_it_costs_and_is_asked_once(image_folder, fresh_cache):
-    study = small_study(image_folder)
-    catalogue, sizes, _ = planning._material(study, None, 1, 0, QUIET)
-    calibrator = Calibrator(study, catalogue, sizes, 1, False, QUIET)
+    trials = Trials(study=small_study(image_folder), catalogue=None, workers=1, again=False, console=QUIET)
     tuner = Telling()
     for _ in range(2):
-        assert calibrator._training(tuner, {"kind": "telling"}) == pytest.approx(0.03 * 4 * 0.05)
+        found = trials._training(tuner, {"kind": "telling"}, 3)
+        assert (found.per_image, found.epochs) == (pytest.approx(0.03 * 4 * 0.05), 4)
     assert tuner.asked == 1
-    assert math.isnan(calibrator._training(object(), {"kind": "silent"}))
+    assert math.isnan(trials._training(object(), {"kind": "silent"}, 3).per_image)
 
 
 def test_a_second_plan_measures_nothing_and_again_does(image_folder, fresh_cache, monkeypatch):
@@ -97,13 +114,13 @@ def test_a_second_plan_measures_nothing_and_again_does(image_folder, fresh_cache
         raise AssertionError("measured")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Calibrator, "_extraction", refuse)
-        patched.setattr(Calibrator, "_fitting", refuse)
-        assert plan_study(study, None, 1, QUIET).calibrated == first.calibrated
+        patched.setattr(Trials, "_extraction", refuse)
+        patched.setattr(Trials, "_fitting", refuse)
+        assert plan_study(study, None, 1, QUIET).estimates() == first.estimates()
         with pytest.raises(AssertionError, match="measured"):
             plan_study(study, None, 1, QUIET, again=True)
     kept[0].write_text("{", encoding="utf-8")  # damaged: found anew
-    assert len(plan_study(study, None, 1, QUIET).calibrated) == 1
+    assert len(plan_study(study, None, 1, QUIET).tried) == 1
 
 
 def test_images_scale_the_dataset(image_folder):
@@ -126,7 +143,7 @@ def test_a_dataset_that_is_elsewhere_is_planned_with_generated_photos(fresh_cach
     settings = [(["dataset", "name"], "cdiscount"), (["backends"], ["hog-svm"]), (["split", "categories"], 30)]
     found = plan_study(read_study("default", [*settings, *SMALL_HOG]), None, 1, QUIET, images=5000)
     assert (found.sizes.images, found.sizes.train, found.sizes.classes) == (5000, 4000, 30)
-    assert "cdiscount is not here: photos are generated, 30 categories are assumed." in plan_text(found)
+    assert "cdiscount is not here: photos are generated, 30 categories are assumed." in str(found)
     assert found.estimates()[0].seconds > 0
 
 
@@ -134,7 +151,7 @@ def test_a_backend_that_cannot_be_built_fails_alone(image_folder):
     settings = [(["dataset", "name"], str(image_folder)), (["weights"], "none"), *SMALL_HOG]
     study = read_study("default", [*settings, (["backends"], ["bottleneck-svm@nothing", "hog-svm"])])
     found = plan_study(study, None, 1, QUIET)
-    assert [known.name for known in found.calibrated] == ["hog-svm"]
+    assert [tried.job.name for tried in found.tried] == ["hog-svm"]
     assert "unknown backbone" in found.problems["bottleneck-svm@nothing"]
 
 

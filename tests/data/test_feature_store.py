@@ -54,12 +54,12 @@ class Means:
 def catalogue(data):
     count = len(data)
     return Catalogue(
-        "shop",
-        (Category("a", "a"),),
-        np.arange(count),
-        np.zeros(count, np.int32),
-        np.arange(count, dtype=np.int32),
-        Pictures(data),
+        name="shop",
+        categories=(Category("a", "a"),),
+        product_id=np.arange(count),
+        product_category=np.zeros(count, np.int32),
+        image_product=np.arange(count, dtype=np.int32),
+        images=Pictures(data),
     )
 
 
@@ -134,7 +134,7 @@ def test_unreadable_images_are_told_now_and_later(tmp_path):
     for _ in range(2):
         features = computed(catalogue(data), Means(), tmp_path)
         assert features.readable.tolist() == [True, False, True, False]
-        assert features.reasons == {1: "no image format that is known", 3: "empty or missing file"}
+        assert features.reasons == {1: "not in a known image format", 3: "empty or missing file"}
         assert (features.matrix[[1, 3]] == 0).all()
     only = computed(catalogue([b"junk", b"more junk"]), Means(), tmp_path)
     assert not only.readable.any()

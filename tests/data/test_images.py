@@ -59,7 +59,7 @@ def test_sixteen_bit_transparency_and_wide_integers():
 
 
 def test_nothing_is_handed_to_another_program():
-    with pytest.raises(UnreadableImage, match="no image format"):
+    with pytest.raises(UnreadableImage, match="not in a known image format"):
         decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", 8)
 
 
@@ -137,7 +137,7 @@ NOISE = encoded(Image.effect_noise((60, 40), 60).convert("RGB"), "JPEG")
     ("data", "reason"),
     [
         (b"", "empty or missing"),
-        (b"hello, no image at all", "no image format"),
+        (b"hello, no image at all", "not in a known image format"),
         (NOISE[: len(NOISE) // 2], "truncated"),
         (noise_picture(0)[:200], "truncated|broken|EOF|read"),
         (png_header(20000, 20000), "million"),

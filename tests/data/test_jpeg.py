@@ -1,4 +1,4 @@
-"""The quick way of plain JPEGs shows what Pillow shows, and leaves everything odd or damaged to Pillow."""
+"""The fast path for plain JPEGs gives what Pillow gives, and leaves everything odd or damaged to Pillow."""
 
 import io
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(engine() == "pillow", reason="simplejpeg or cyko
 
 
 def photo(width, height, seed=0, detail=0.5):
-    """Something between a surface and noise."""
+    """Make a photo between a smooth surface (`detail` 0) and noise (1)."""
     rng = np.random.default_rng(seed)
     smooth = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize(
         (width, height), Image.Resampling.BICUBIC
@@ -38,11 +38,24 @@ def pillow(data, pixels, fit):
     return np.asarray(images._square(open_image(data), pixels, fit))
 
 
-def assert_close(ours, theirs):
+def assert_close(ours, theirs, mean=0.02):
+    """No value differs by more than two grey levels, and few values differ."""
     difference = np.abs(ours.astype(int) - theirs)
     assert ours.shape == theirs.shape
     assert difference.max() <= 2
-    assert difference.mean() < 0.02
+    assert difference.mean() < mean
+
+
+def mean_bound(width, height, detail):
+    """How far values may be off on average.
+
+    A value that is rounded differently is one of thousands in an ordinary photo. Smooth photos repeat their values, so
+    that a whole area may be off by one. A photo of a few pixels repeats them over the whole square: one column of 32
+    that is off by one is a mean of 0.03, and nothing limits the number of such columns.
+    """
+    if min(width, height) < 16:
+        return np.inf
+    return 0.02 if detail else 0.1
 
 
 sides = st.integers(1, 330)
@@ -64,12 +77,16 @@ sides = st.integers(1, 330)
 @example(90, 274, 32, "pad", {"quality": 98, "progressive": True, "subsampling": 0}, False, 1.0)
 @example(1, 330, 96, "crop", {"quality": 90}, False, 1.0)
 @example(330, 1, 96, "pad", {"quality": 90}, True, 1.0)
+# one row: three columns of 96 are off by one, from top to bottom
+@example(10, 1, 96, "crop", {"quality": 10, "progressive": False, "subsampling": 0}, True, 0.3)
+# a smooth photo: the mean difference is 0.028
+@example(234, 128, 96, "crop", {"quality": 64, "progressive": False, "subsampling": 0}, True, 0.0)
 def test_within_two_levels_of_pillow(width, height, pixels, fit, options, grey, detail):
     image = photo(width, height, width, detail)
     data = encoded(image.convert("L") if grey else image, **options)
     assert plain_size(data) == (width, height)
     assert np.array_equal(decode_plain(data), np.asarray(open_image(data)))
-    assert_close(decode(data, pixels, fit), pillow(data, pixels, fit))
+    assert_close(decode(data, pixels, fit), pillow(data, pixels, fit), mean_bound(width, height, detail))
 
 
 @pytest.mark.parametrize("pixels", [64, 128])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from shelfbench.base.console import Console
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import Catalogue, Category, chunks
 from shelfbench.data.datasets import open_dataset
 from shelfbench.data.feature_store import image_digests
@@ -143,13 +143,13 @@ def planted(pictures: list[bytes], owner: np.ndarray, seed: int):
     split = np.repeat(np.array(["train", "test"], "U10"), [products, 200])
     split[np.setdiff1d(np.arange(products), owner[copied])[:20]] = "validation"
     catalogue = Catalogue(
-        "planted",
-        (Category("a", "a"), Category("b", "b")),
-        np.arange(products + 200),
-        (np.arange(products + 200) % 2).astype(np.int32),
-        np.concatenate([owner, products + np.arange(200)]).astype(np.int32),
-        InMemory([*pictures, *copies]),
-        split,
+        name="planted",
+        categories=(Category("a", "a"), Category("b", "b")),
+        product_id=np.arange(products + 200),
+        product_category=(np.arange(products + 200) % 2).astype(np.int32),
+        image_product=np.concatenate([owner, products + np.arange(200)]).astype(np.int32),
+        images=InMemory([*pictures, *copies]),
+        split=split,
     )
     return catalogue, owner[copied]
 
@@ -175,7 +175,10 @@ def false_pairs(images, owner, rows, kinds, seed):
     """Of 10,000 random pairs of different products of one kind, those taken for the same photo."""
     rng = np.random.default_rng(seed)
     batches = decoded_ahead(
-        images, chunks(rows, 512), Fingerprint.pixels, "stretch", 2, lambda batch, pixels, reasons: (pixels, reasons)
+        images,
+        chunks(rows, 512),
+        Decoding(Fingerprint.pixels, "stretch", 2),
+        then=lambda batch, pixels, reasons: (pixels, reasons),
     )
     parts = []
     for pixels, reasons in batches:
@@ -218,13 +221,13 @@ def test_planted_copies_among_real_shoes(real_data, fresh_cache):
 def small_catalogue(pictures, owner, category, split):
     products = int(max(owner)) + 1
     return Catalogue(
-        "small",
-        tuple(Category(str(key), str(key)) for key in range(max(category) + 1)),
-        np.arange(products) + 10,
-        np.array(category, np.int32),
-        np.array(owner, np.int32),
-        InMemory(pictures),
-        np.array(split),
+        name="small",
+        categories=tuple(Category(str(key), str(key)) for key in range(max(category) + 1)),
+        product_id=np.arange(products) + 10,
+        product_category=np.array(category, np.int32),
+        image_product=np.array(owner, np.int32),
+        images=InMemory(pictures),
+        split=np.array(split),
     )
 
 

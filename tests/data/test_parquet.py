@@ -15,7 +15,7 @@ from tests.helpers.photos import noise_picture
 def test_parquet_shards_are_one_catalogue(tmp_path):
     catalogue = opened(write_shards(tmp_path / "p"))
     assert len(catalogue.product_id) == 16
-    assert catalogue.split is None, "shards that are all called train are no split"
+    assert catalogue.split is None, "shards that are all named train are not a split"
     order = [15, 0, 7, 8, 3]
     assert catalogue.images.read(order) == [noise_picture(100 * (i // 8) + i % 8) for i in order]
     assert catalogue.images.where(9) == "train-00001-of-00002.parquet, row 1"
@@ -37,7 +37,7 @@ def test_parquet_products_of_several_images_and_levels(tmp_path):
 
 def test_parquet_contradictions_are_named(tmp_path):
     with pytest.raises(
-        InputError, match=r"train-00000-of-00002.parquet, row 1: product 5 has the category 'c1' here and 'c0'"
+        InputError, match=r"train-00000-of-00002.parquet, row 1: product 5 has the category 'c1' here but 'c0'"
     ):
         opened(write_shards(tmp_path / "a", product_id=[5, 5, 1, 2, 3, 4, 6, 7]))
     folder = write_shards(
@@ -67,7 +67,7 @@ def test_parquet_columns_are_checked(tmp_path):
     with pytest.raises(InputError, match=r"column 'kind' is .*not a struct"):
         opened(folder, category="kind", image="kind")
     (folder / "train-00001-of-00002.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match=r"train-00001-of-00002.parquet is no readable Parquet"):
+    with pytest.raises(InputError, match=r"train-00001-of-00002.parquet is not a readable Parquet"):
         opened(folder, category="kind")
 
 
@@ -85,8 +85,8 @@ def test_parquet_missing_categories_and_class_labels(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"category": [["a"]] * 4 + [["b"]] * 4}, "no plain value"),
-        ({"product_id": [[i] for i in range(8)]}, "no plain value"),
+        ({"category": [["a"]] * 4 + [["b"]] * 4}, "not a plain value"),
+        ({"product_id": [[i] for i in range(8)]}, "not a plain value"),
         ({"split": ["train"] * 7 + [None]}, "has no split"),
         ({"image": [{"bytes": "text", "path": ""}] * 8}, "not a struct of bytes"),
     ],

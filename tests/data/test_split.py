@@ -25,13 +25,13 @@ def catalogue(sizes, photos=1, split=None):
     category = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
     owner = np.repeat(np.arange(len(category)), photos).astype(np.int32)
     return Catalogue(
-        "shop",
-        tuple(Category(f"c{i}", f"C{i}") for i in range(len(sizes))),
-        np.arange(len(category)) + 500,
-        category,
-        owner,
-        NoImages(len(owner)),
-        split,
+        name="shop",
+        categories=tuple(Category(f"c{i}", f"C{i}") for i in range(len(sizes))),
+        product_id=np.arange(len(category)) + 500,
+        product_category=category,
+        image_product=owner,
+        images=NoImages(len(owner)),
+        split=split,
     )
 
 
@@ -115,7 +115,7 @@ def test_want_of_products_names_the_setting():
         InputError, match=r"none of its 3 categories has 20 products \(the largest has 9\).*split.min_products=4"
     ):
         split_of(catalogue([9, 3, 2]))
-    with pytest.raises(InputError, match="single category"):
+    with pytest.raises(InputError, match="only one category"):
         split_of(catalogue([50]))
     with pytest.raises(InputError, match="no product is left for validation"):
         split_of(catalogue([2, 2]), min_products=1)
@@ -126,7 +126,7 @@ def test_a_split_that_the_data_brings_is_kept_and_not_filtered():
     cat = catalogue([9, 9], split=brought)
     split = split_of(cat)
     assert split.frame(cat)["split"].tolist() == brought.tolist()
-    assert "as the data brings it" in split.rule
+    assert "as it comes with the data" in split.rule
     with pytest.raises(InputError, match=r"split\.min_products"):
         split_of(cat, rule="paper")
 

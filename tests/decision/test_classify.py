@@ -1,54 +1,30 @@
 """Decide on a small run of HOG + SVM, then classify: the same products, other layouts, broken and hostile input."""
 
-import argparse
 import json
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import columns
-from shelfbench.decision.deciding import choice
-from shelfbench.runs.comparison import run_study
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.decision.rule import Requirement, Verdict
 
-from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, png, striped
-
-QUIET = Console(quiet=True)
+from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, make_shop, png, run_shop, striped
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """Three kinds of stripes, 70 products of 1 to 3 photos each; some photos broken."""
-    root = tmp_path_factory.mktemp("shop")
-    rows = []
-    for number, name in enumerate(STRIPES):
-        for product in range(70):
-            for photo in range(1 + product % 3):
-                file = f"{name}-{product:02}-{photo}.png"
-                data = png(striped(name, 10_000 * number + 10 * product + photo))
-                if product in (20, 21) or (product == 23 and photo == 1):
-                    data = data[:80]
-                (root / file).write_bytes(data)
-                rows.append({"file_name": file, "category": name, "product_id": f"{name}-{product:02}"})
-    pd.DataFrame(rows).to_csv(root / "metadata.csv", index=False)
-    return root
+    return make_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")
 def done(shop, tmp_path_factory):
-    """A run on it."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    settings = ["hog.pixels=32", "hog.cells=8", "svm.C=[0.01]", "report.pictures=false", "split.min_products=10"]
-    overrides = [parse_setting(text) for text in settings]
-    study = read_study("default", [*overrides, (["dataset", "name"], str(shop)), (["backends"], ["hog-svm"])])
-    run_study(study, None, out, 1, QUIET, "shelfbench run test")
-    return out
+    return run_shop(shop, tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +80,9 @@ def test_the_same_products_get_the_same_answers(passed, done, shop, capsys):
     assert "photos/s" in said
 
 
-@pytest.mark.parametrize(("precision", "code", "verdict"), [("0.999", 4, "INCONCLUSIVE"), ("0.3", 0, "PASS")])
-def test_exit_codes_and_what_did_not_pass_goes_to_review(done, shop, tmp_path, capsys, precision, code, verdict):
-    out = tmp_path / "decision"
+@pytest.mark.parametrize(("precision", "verdict"), [("0.999", "INCONCLUSIVE"), ("0.3", "PASS")])
+def test_exit_codes_and_what_did_not_pass_goes_to_review(done, shop, tmp_path, capsys, precision, verdict):
+    out, code = tmp_path / "decision", {"INCONCLUSIVE": 4, "PASS": 0}[verdict]
     assert main(["decide", str(done), "hog-svm", "--precision", precision, "--out", str(out), "--quiet"]) == code
     printed = capsys.readouterr().out
     assert printed.startswith(f"{verdict}: hog-svm\n")
@@ -121,7 +97,7 @@ def test_exit_codes_and_what_did_not_pass_goes_to_review(done, shop, tmp_path, c
 
 
 def test_a_failed_decision(tmp_path, capsys):
-    folder = make_decision(tmp_path / "decision", verdict="FAIL", threshold=None)
+    folder = make_decision(tmp_path / "decision", verdict=Verdict.FAIL, threshold=None)
     photo = tmp_path / "photo.png"
     photo.write_bytes(png(striped("lying", 7)))
     rows, said = classified(capsys, folder, photo)
@@ -159,17 +135,17 @@ WRONG = [
     (["classify", "{decision}", "{tmp}/latin.parquet"], "column 'product_id' holds text that is not UTF-8"),
     (["classify", "{decision}", "{tmp}/text.bson"], "bad document at byte 0"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "dataset.product_id=id"], "no column"),
-    (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "seed=1"], "means nothing here"),
+    (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "seed=1"], "classify has no setting"),
     (["classify", "{decision}", "{tmp}/p.png", "--format", "parquet"], "Parquet is not written to stdout"),
-    (["classify", "{decision}", "{tmp}/p.png", "--out", "{tmp}/out.xls"], "tells no format"),
+    (["classify", "{decision}", "{tmp}/p.png", "--out", "{tmp}/out.xls"], "does not tell the format"),
     (["classify", "{tmp}/nothing", "{tmp}/p.png"], "does not exist"),
     (["classify", "{tmp}/empty", "{tmp}/p.png"], "is missing"),
-    (["decide", "{tmp}/empty", "hog-svm", "--out", "{tmp}/new"], "no run directory"),
+    (["decide", "{tmp}/empty", "hog-svm", "--out", "{tmp}/new"], "run directory"),
     (["decide", "{run}", "hog", "--out", "{tmp}/new"], "choose from: hog-svm"),
     (["decide", "{run}", "../../hog-svm", "--out", "{tmp}/new"], "choose from: hog-svm"),
     (["decide", "{run}", "hog-svm", "--out", "{tmp}/taken"], "something other than a decision"),
-    (["decide", "{run}", "hog-svm", "--precision", "2", "--out", "{tmp}/new"], "outside 0 to 1"),
-    (["decide", "{run}", "hog-svm", "--confidence", "sure", "--out", "{tmp}/new"], "is no number"),
+    (["decide", "{run}", "hog-svm", "--precision", "2", "--out", "{tmp}/new"], "not between 0 and 1"),
+    (["decide", "{run}", "hog-svm", "--confidence", "sure", "--out", "{tmp}/new"], "is not a number"),
     (["decide", "{run}", "hog-svm", "--confidence", "nan", "--out", "{tmp}/new"], "between 0 and 1"),
     (["decide", "{run}", "hog-svm", "--measure", "luck", "--out", "{tmp}/new"], "unknown measure"),
     (["decide", "{run}", "hog-svm", "--onnx", "--out", "{tmp}/new"], "no network that ONNX can hold"),
@@ -178,21 +154,23 @@ WRONG = [
 
 
 def test_the_names_of_columns_come_from_set():
-    assert columns([]) == DatasetSettings()
-    named = columns(["dataset.product_id=sku", "dataset.image=photo", "dataset.product_id=7"])
-    assert (named.product_id, named.image) == ("7", "photo")  # the last word counts, and a name is text
-    for text in ("dataset.name=fashion", "dataset=1", "product_id=sku"):
-        with pytest.raises(InputError, match="means nothing here"):
-            columns([text])
+    assert columns({}) == DatasetSettings()
+    named = columns({"dataset.product_id": 7, "dataset.image": "photo"})
+    assert (named.product_id, named.image) == ("7", "photo")  # a name is text
+    for name in ("dataset.name", "dataset", "product_id"):
+        with pytest.raises(InputError, match="classify has no setting"):
+            columns({name: "sku"})
 
 
 def test_what_a_decision_is_asked_for():
-    given = {"precision": "0.95", "confidence": "0.9", "measure": "margin", "all_categories": True, "onnx": False}
-    asked = choice(argparse.Namespace(**given))
-    assert (asked.precision, asked.confidence, asked.measure) == ("0.95", 0.9, "margin")
-    for name, value in (("measure", "Margin"), ("confidence", "95%"), ("confidence", "")):
+    given = {"precision": "0.95", "confidence": "0.9", "measure": "margin", "all_categories": True}
+    asked = Requirement.of(**given)
+    assert (asked.target, asked.level, asked.measure) == (Fraction(19, 20), 0.9, "margin")
+    assert asked.all_categories
+    assert Requirement.of(0.95, 0.9, "margin", True) == asked  # a number from Python is read by its digits
+    for name, value in (("measure", "Margin"), ("confidence", "95%"), ("confidence", ""), ("confidence", None)):
         with pytest.raises(InputError):
-            choice(argparse.Namespace(**{**given, name: value}))
+            Requirement.of(**{**given, name: value})
 
 
 @pytest.mark.parametrize(("words", "message"), WRONG)
@@ -253,7 +231,7 @@ def test_features_that_would_be_computed_otherwise_are_refused(done, tmp_path, c
     saved["features"]["settings"]["orientations"] = 12
     path.write_text(json.dumps(saved))
     assert main(["decide", str(run), "hog-svm", "--out", str(tmp_path / "other")]) == 2
-    assert "computed otherwise now than in the run (settings.orientations)" in capsys.readouterr().err
+    assert "computed in another way now than in the run (settings.orientations)" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 

@@ -83,7 +83,7 @@ def test_a_folder_of_images_is_a_product_a_file(tmp_path, capsys):
     (photos / "notes.txt").write_text("left alone")
     rows, said = classified(capsys, folder, photos)
     assert [row["product"] for row in rows] == ["a.png", "deep/er/b.png"]
-    assert "1 files that are no images" in said
+    assert "skipped 1 file that is not an image: notes.txt" in said
     rows, _ = classified(capsys, folder, photos, photos / "notes.txt")
     assert [row["product"] for row in rows] == [str(photos / name) for name in ("a.png", "deep/er/b.png", "notes.txt")]
     assert rows[2]["reason"].startswith("no readable image: ")
@@ -168,15 +168,15 @@ def test_other_names_of_columns(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("photos/a.png", "is what is to be classified"),
-        ("rows.parquet", "is what is to be classified"),
-        ("photos/deep/out.parquet", "would be taken for an input"),
-        ("photos/metadata.csv", "would be taken for an input"),
+        ("photos/a.png", "is one of the inputs"),
+        ("rows.parquet", "is one of the inputs"),
+        ("photos/deep/out.parquet", "would be read as an input"),
+        ("photos/metadata.csv", "would be read as an input"),
         ("decision/out.csv", "lies in the decision"),
         ("decision/decision.json", "lies in the decision"),
-        ("pipe", "is no regular file"),
-        ("link.csv", "is no regular file"),
-        ("photos", "is no regular file"),
+        ("pipe", "is not a regular file"),
+        ("link.csv", "is not a regular file"),
+        ("photos", "is not a regular file"),
     ],
 )
 def test_the_output_takes_no_others_place(tmp_path, capsys, out, message):

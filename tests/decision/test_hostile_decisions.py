@@ -357,6 +357,6 @@ def test_a_folder_that_changes_while_it_is_read_is_read_once(sound, tmp_path, mo
         return hashes
 
     monkeypatch.setattr(bundle, "copy_known", then_gone)
-    model = bundle.load_decision(folder, 1)
-    assert model.decision.passed
+    model = bundle.load_model(folder, 1)
+    assert model.ruling.passed
     assert model.warning == ""

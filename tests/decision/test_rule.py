@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelfbench.base.errors import InputError
-from shelfbench.decision.rule import EXIT_CODES, decide, to_record
+from shelfbench.decision.record import ruling_values
+from shelfbench.decision.rule import Requirement, judge
 from shelfbench.verdict.certify import certify, coverage_grid
+from shelfbench.verdict.predictions import ProductRule
 
 KEYS = ["a", "b", "c", "d"]
 
@@ -59,12 +61,16 @@ def shuffled(table, role, seed=1):
     return pa.Table.from_pandas(values, schema=table.schema, preserve_index=False)
 
 
+def decide(table, categories, target="0.9", level=0.95, **further):
+    return judge(table, categories, Requirement.of(target, level, **further), ProductRule())
+
+
 def test_a_good_classifier_passes_and_the_evidence_is_counted():
     table = products(SIZES, skill=6, seed=3)
     decision = decide(table, KEYS, "0.9")
     assert decision.verdict == "PASS"
     assert decision.passed
-    assert decision.exit_code == 0
+    assert decision.verdict.exit_code == 0
     assert [part.role for part in decision.evidence] == ["tune", "certify", "test"]
     rows = table.to_pandas()
     for part in decision.evidence:
@@ -122,7 +128,7 @@ def test_a_hopeless_classifier_fails():
     for role in ("certify", "test"):
         table = shuffled(table, role, int(rng.integers(100)))
     decision = decide(table, KEYS, "0.9")
-    assert (decision.verdict, decision.exit_code, decision.threshold) == ("FAIL", 3, None)
+    assert (decision.verdict, decision.verdict.exit_code, decision.threshold) == ("FAIL", 3, None)
     assert decision.evidence == ()
     assert "better classifier" in decision.remedy
     assert set(decision.review(np.zeros(2), np.array(["a", "b"], object))) == {"the decision did not pass (FAIL)"}
@@ -131,7 +137,7 @@ def test_a_hopeless_classifier_fails():
 def test_too_few_products_are_inconclusive_and_more_of_the_same_would_do():
     few = products({**SIZES, "certify": 12}, skill=2000, seed=8)
     decision = decide(few, KEYS, "0.9")
-    assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", 4)
+    assert (decision.verdict, decision.verdict.exit_code) == ("INCONCLUSIVE", 4)
     assert decision.missing is not None
     assert f"{decision.missing:,} more labelled products" in decision.remedy
     same = few.filter(pc.equal(few["role"], "certify"))
@@ -183,10 +189,10 @@ def test_other_measures_of_the_same_order_accept_the_same(measure):
 def test_a_decision_is_always_whole(seed, skill, certify, tune, target):
     table = products({"train": 1, "tune": tune, "certify": certify, "test": 30}, skill, seed)
     decision = decide(table, KEYS, target)
-    assert decision.exit_code == EXIT_CODES[decision.verdict]
+    assert decision.verdict.exit_code == {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}[decision.verdict]
     assert (decision.threshold is not None) == decision.passed == bool(decision.evidence)
     assert bool(decision.remedy) != decision.passed
-    record = json.loads(json.dumps(to_record(decision), allow_nan=False))
+    record = json.loads(json.dumps(ruling_values(decision), allow_nan=False))
     assert Fraction(record["target"]) == decision.target
     if decision.passed:
         sure = decision.evidence[1]
@@ -197,7 +203,7 @@ def test_a_decision_is_always_whole(seed, skill, certify, tune, target):
     ("changes", "message"),
     [
         ({"target": "1"}, "between 0 and 1"),
-        ({"target": "high"}, "no number"),
+        ({"target": "high"}, "number"),
         ({"level": 0.0}, "between 0 and 1"),
         ({"measure": "luck"}, "unknown measure"),
     ],

@@ -13,8 +13,8 @@ from shelfbench.cli.main import main
 from shelfbench.data.images import decode
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import products_of
-from shelfbench.decision.bundle import load_decision
-from shelfbench.runs.comparison import run_study
+from shelfbench.decision.bundle import load_model
+from shelfbench.experiments import run_study
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx
@@ -61,7 +61,7 @@ def run(tmp_path_factory, cache):
             overrides = [parse_setting(text) for text in SETTINGS]
             study = read_study("default", [*overrides, (["backends"], names)])
             made[names[0]] = root / names[0]
-            run_study(study, None, made[names[0]], 1, Console(quiet=True), "shelfbench run test")
+            run_study(study, out=made[names[0]], command="shelfbench run test")
         return made[names[0]]
 
     return of
@@ -125,10 +125,10 @@ def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
     folder = tmp_path / "decision"
     main(["decide", str(run(name)), name, "--precision", "0.2", "--onnx", "--out", str(folder), "--quiet"])
-    model = load_decision(folder, 1)
+    model = load_model(folder, 1)
     assert model.warning == ""
     assert json.loads((folder / "decision.json").read_text())["model"]["onnx"]["input"] == "pixels"
-    side = model.recipe.pixels
+    side = model.spec.pixels
     products = products_of([catalogue], DatasetSettings(), Console(quiet=True))
     own = [decode(photo, side) for product in products for photo in product.photos]
     images = np.concatenate([np.stack(own), crops(side)])
@@ -143,7 +143,7 @@ def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path):
 def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
     main(["decide", str(run(NAMES[1])), NAMES[1], "--out", str(tmp_path / "decision"), "--quiet"])
-    model = load_decision(tmp_path / "decision", 1)
+    model = load_model(tmp_path / "decision", 1)
     for precision, said in (("float32", ""), ("bfloat16", "model.onnx computes in float32, and the run's features")):
         capsys.readouterr()
         monkeypatch.setattr(model.features, "engine", Engine("openvino", precision))
@@ -155,7 +155,8 @@ def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch
 
 def test_a_network_is_checked_before_it_is_built(tmp_path):
     from shelfbench.base.errors import InputError
-    from shelfbench_deep.training.tuned import Blueprint, TunedExtractor
+    from shelfbench_deep.features.trained import TrainedExtractor
+    from shelfbench_deep.networks.blueprint import Blueprint
 
     wide = {"width": 1e4}
     for network in ("xception", "inception_v3"):
@@ -174,13 +175,13 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
         with pytest.raises((ValueError, TypeError, InputError)):
             Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
     with pytest.raises(InputError, match="holds no readable network"):
-        TunedExtractor(tmp_path)
+        TrainedExtractor(tmp_path)
 
 
 def test_without_the_converter_the_remedy_is_said_and_nothing_is_left(run, tmp_path, monkeypatch):
     folder = tmp_path / "decision"
     assert main(["decide", str(run(NAMES[0])), NAMES[0], "--out", str(folder), "--quiet"]) in (0, 3, 4)
-    model = load_decision(folder, 1)
+    model = load_model(folder, 1)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match="needs the package onnx") as error:
         export_onnx(model.features, model.classifier, tmp_path / "model.onnx")

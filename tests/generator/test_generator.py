@@ -14,14 +14,14 @@ from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.generator import GeneratorSettings, generate
-from shelfbench.generator.plan import Category, draw_plan
+from shelfbench.generator.assortment import DrawnCategory, draw_assortment
 from shelfbench.generator.settings import read_counts
 from shelfbench.generator.sketch import Sketch, Style
 from shelfbench.generator.taxonomy import BOOKS, DEPARTMENTS
 from shelfbench.generator.write import CHUNK, document, photos
 
 SMALL = GeneratorSettings(products=2 * CHUNK + 10, categories=16, pixels=64)
-RECIPES = [recipe for recipes in DEPARTMENTS.values() for recipe in recipes]
+MOTIFS = [motif for motifs in DEPARTMENTS.values() for motif in motifs]
 
 
 def write(folder: Path, wanted: GeneratorSettings, workers: int = 1) -> Path:
@@ -40,7 +40,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def sizes(wanted: GeneratorSettings) -> list[int]:
-    return sorted((category.size for category in draw_plan(wanted).categories), reverse=True)
+    return sorted((category.size for category in draw_assortment(wanted).categories), reverse=True)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_every_photo_is_a_square_rgb_jpeg_and_a_product_has_up_to_four(small):
 
 
 def test_photos_are_180_pixels_by_default():
-    plan = draw_plan(GeneratorSettings())
-    photo = photos(plan.categories[plan.truth[0]], 0, GeneratorSettings())[0]
+    assortment = draw_assortment(GeneratorSettings())
+    photo = photos(assortment.categories[assortment.truth[0]], 0, GeneratorSettings())[0]
     assert Image.open(io.BytesIO(photo)).size == (180, 180)
 
 
@@ -109,19 +109,21 @@ def test_workers_and_repetition_do_not_change_a_byte(small, tmp_path):
 
 
 def test_another_seed_gives_other_products():
-    one, two = (draw_plan(replace(SMALL, seed=seed)) for seed in (0, 1))
+    one, two = (draw_assortment(replace(SMALL, seed=seed)) for seed in (0, 1))
     assert not np.array_equal(one.truth, two.truth)
     assert photos(one.categories[0], 0, SMALL) != photos(one.categories[0], 0, replace(SMALL, seed=1))
 
 
 def test_photos_of_a_product_differ():
-    plan = draw_plan(SMALL)
-    several = next(found for product in range(50) if len(found := photos(plan.categories[0], product, SMALL)) == 4)
+    assortment = draw_assortment(SMALL)
+    several = next(
+        found for product in range(50) if len(found := photos(assortment.categories[0], product, SMALL)) == 4
+    )
     assert len(set(several)) == 4
 
 
 def test_a_failed_run_leaves_no_catalogue(tmp_path, monkeypatch):
-    def broken(category: Category, product: int, wanted: GeneratorSettings) -> list[bytes]:
+    def broken(category: DrawnCategory, product: int, wanted: GeneratorSettings) -> list[bytes]:
         if product == CHUNK + 3:
             raise MemoryError
         return [b"photo"]
@@ -151,14 +153,14 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 # The pictures
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_recipes_draw_within_the_sketch_and_the_same_product_again(recipe):
-    """Every recipe leaves a mark of some size from any side, and only the photo's turn may change it."""
+@pytest.mark.parametrize("motif", MOTIFS, ids=lambda motif: motif.name)
+def test_motifs_draw_within_the_sketch_and_the_same_product_again(motif):
+    """Every motif leaves a mark of some size from any side, and only the photo's turn may change it."""
     for product in range(3):
         masks = []
         for turn in (0.6, 0.6, -0.9):
             sketch = Sketch(120, np.random.default_rng(product), Style(), turn)
-            recipe.draw(sketch)
+            motif.draw(sketch)
             masks.append(np.asarray(sketch.mask))
         assert np.array_equal(masks[0], masks[1])
         covered = [(mask > 127).mean() for mask in masks]
@@ -166,17 +168,17 @@ def test_recipes_draw_within_the_sketch_and_the_same_product_again(recipe):
         assert max(covered) < 0.95
 
 
-def test_every_variant_of_every_recipe_can_be_drawn():
+def test_every_variant_of_every_motif_can_be_drawn():
     wanted = GeneratorSettings(products=1000, categories=400, pixels=32, max_photos=1)
-    for product, category in enumerate(draw_plan(wanted).categories):
+    for product, category in enumerate(draw_assortment(wanted).categories):
         assert photos(category, product, wanted)
 
 
-def mean_colour(category: Category) -> np.ndarray:
+def mean_colour(category: DrawnCategory) -> np.ndarray:
     colours = []
     for product in range(12):
         sketch = Sketch(60, np.random.default_rng(product), category.style, 0.0)
-        category.recipe.draw(sketch)
+        category.motif.draw(sketch)
         colours.append(np.asarray(sketch.image, dtype=float)[np.asarray(sketch.mask) > 127].mean(axis=0))
     mean = np.mean(colours, axis=0)
     return mean - mean.mean()
@@ -184,8 +186,8 @@ def mean_colour(category: Category) -> np.ndarray:
 
 def test_without_lookalikes_the_members_of_a_family_have_colours_of_their_own():
     def apart(lookalikes: bool) -> float:
-        plan = draw_plan(GeneratorSettings(lookalikes=lookalikes))
-        tops = [mean_colour(category) for category in plan.categories if category.levels[1] == "TOPS"]
+        assortment = draw_assortment(GeneratorSettings(lookalikes=lookalikes))
+        tops = [mean_colour(category) for category in assortment.categories if category.levels[1] == "TOPS"]
         return min(float(np.linalg.norm(a - b)) for k, a in enumerate(tops) for b in tops[:k])
 
     own, shared = apart(lookalikes=False), apart(lookalikes=True)
@@ -197,12 +199,12 @@ def test_without_lookalikes_the_members_of_a_family_have_colours_of_their_own():
 
 
 def test_the_default_catalogue_is_what_the_readme_says():
-    plan = draw_plan(GeneratorSettings())
-    assert len(plan.truth) == 6000
-    assert len({category.levels[0] for category in plan.categories}) == 8
-    assert len(plan.categories) >= 60
-    assert np.bincount(plan.labels).min() >= 20
-    assert np.bincount(plan.truth).min() >= 20
+    assortment = draw_assortment(GeneratorSettings())
+    assert len(assortment.truth) == 6000
+    assert len({category.levels[0] for category in assortment.categories}) == 8
+    assert len(assortment.categories) >= 60
+    assert np.bincount(assortment.labels).min() >= 20
+    assert np.bincount(assortment.truth).min() >= 20
 
 
 @settings(max_examples=25)
@@ -224,23 +226,23 @@ def test_without_skew_all_categories_are_of_one_size():
 
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.1])
 def test_wrong_labels_are_as_many_as_asked_and_mostly_from_the_department(share):
-    plan = draw_plan(GeneratorSettings(products=20_000, label_noise=share))
-    wrong = plan.labels != plan.truth
+    assortment = draw_assortment(GeneratorSettings(products=20_000, label_noise=share))
+    wrong = assortment.labels != assortment.truth
     spread = (share * (1 - share) / 20_000) ** 0.5
     assert abs(wrong.mean() - share) <= 4 * spread
     if share:
-        homes = np.array([category.levels[0] for category in plan.categories])
-        near = (homes[plan.labels[wrong]] == homes[plan.truth[wrong]]).mean()
+        homes = np.array([category.levels[0] for category in assortment.categories])
+        near = (homes[assortment.labels[wrong]] == homes[assortment.truth[wrong]]).mean()
         assert 0.7 < near < 0.9
-        assert np.bincount(plan.labels).min() >= 20
+        assert np.bincount(assortment.labels).min() >= 20
 
 
 def test_wrong_labels_follow_the_sizes_of_the_other_categories(tmp_path):
     """Within one department, a wrong label falls on another category in proportion to that one's size."""
     path = listed(tmp_path / "counts.csv", "A,30000\nB,6000\nC,2000\n")
-    plan = draw_plan(GeneratorSettings(products=0, counts=path, departments=1, label_noise=0.3))
+    assortment = draw_assortment(GeneratorSettings(products=0, counts=path, departments=1, label_noise=0.3))
     table_ = np.zeros((3, 3))
-    np.add.at(table_, (plan.truth, plan.labels), 1)
+    np.add.at(table_, (assortment.truth, assortment.labels), 1)
     assert table_[0, 1] / table_[0, 2] == pytest.approx(3, rel=0.15)
     assert table_[1, 0] / table_[1, 2] == pytest.approx(15, rel=0.3)
     assert table_[2, 0] / table_[2, 1] == pytest.approx(5, rel=0.35)
@@ -248,7 +250,7 @@ def test_wrong_labels_follow_the_sizes_of_the_other_categories(tmp_path):
 
 def test_books_are_a_department_of_their_own_or_none():
     def departments(books: bool) -> set[str]:
-        return {category.levels[0] for category in draw_plan(GeneratorSettings(books=books)).categories}
+        return {category.levels[0] for category in draw_assortment(GeneratorSettings(books=books)).categories}
 
     without = departments(False)
     assert departments(True) - without == {BOOKS}
@@ -257,13 +259,13 @@ def test_books_are_a_department_of_their_own_or_none():
 
 @pytest.mark.parametrize(("departments", "categories"), [(2, 2), (3, 10), (8, 61), (8, 300)])
 def test_departments_share_the_categories(departments, categories):
-    plan = draw_plan(GeneratorSettings(products=2000, departments=departments, categories=categories))
-    each = Counter(category.levels[0] for category in plan.categories)
+    assortment = draw_assortment(GeneratorSettings(products=2000, departments=departments, categories=categories))
+    each = Counter(category.levels[0] for category in assortment.categories)
     assert len(each) == departments
     assert sum(each.values()) == categories
     assert max(each.values()) - min(each.values()) <= 1
-    assert len({category.key for category in plan.categories}) == categories
-    assert len({category.levels for category in plan.categories}) == categories
+    assert len({category.key for category in assortment.categories}) == categories
+    assert len({category.levels for category in assortment.categories}) == categories
 
 
 # A list of counts
@@ -294,8 +296,8 @@ def test_counts_are_scaled_in_proportion(tmp_path_factory, counts, extra):
     path = tmp_path_factory.mktemp("counts") / "counts.csv"
     listed(path, "".join(f"C{n},{count}\n" for n, count in enumerate(counts)))
     total = len(counts) + extra
-    plan = draw_plan(GeneratorSettings(products=total, counts=str(path)))
-    found = np.array([category.size for category in plan.categories])
+    assortment = draw_assortment(GeneratorSettings(products=total, counts=str(path)))
+    found = np.array([category.size for category in assortment.categories])
     assert found.sum() == total
     assert found.min() >= 1
     expected = 1 + extra * np.array(counts) / sum(counts)
@@ -333,7 +335,7 @@ def test_an_unreadable_list_of_counts_is_refused(tmp_path):
 def test_fewer_products_than_listed_categories_are_refused(tmp_path):
     path = listed(tmp_path / "counts.csv", "A,3\nB,4\nC,5\n")
     with pytest.raises(InputError, match="3 categories"):
-        draw_plan(GeneratorSettings(products=2, counts=path))
+        draw_assortment(GeneratorSettings(products=2, counts=path))
 
 
 # Settings
@@ -371,6 +373,8 @@ def test_bad_settings_are_refused_by_name(name, value):
 
 
 def test_the_only_department_cannot_be_books_and_be_left_out():
-    assert draw_plan(GeneratorSettings(departments=1, categories=3, products=100)).categories[0].levels[0] == BOOKS
+    assert (
+        draw_assortment(GeneratorSettings(departments=1, categories=3, products=100)).categories[0].levels[0] == BOOKS
+    )
     with pytest.raises(InputError, match="departments = 1"):
         GeneratorSettings(departments=1, books=False)

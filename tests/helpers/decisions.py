@@ -10,12 +10,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
-from shelfbench.decision.bundle import Recipe, probe, write_decision
-from shelfbench.decision.rule import Decision
+from shelfbench.decision.bundle import write_decision
+from shelfbench.decision.model import probe
+from shelfbench.decision.record import ModelSpec, RestsOn
+from shelfbench.decision.rule import Ruling, Verdict
+from shelfbench.experiments import run_study
 from shelfbench.plugins.backend import TrainingData
+from shelfbench.study.read import parse_setting, read_study
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 
@@ -47,7 +52,7 @@ def make_decision(folder: Path, **changes) -> Path:
     svm = LinearSVM(SVMSettings(C=(0.01,)))
     svm.fit(TrainingData(features, labels, 3, features, labels), seed=0, console=Console(quiet=True))
     values = {
-        "verdict": "PASS",
+        "verdict": Verdict.PASS,
         "reason": "made by hand",
         "remedy": "",
         "target": Fraction(9, 10),
@@ -67,8 +72,9 @@ def make_decision(folder: Path, **changes) -> Path:
         return {"probe": probe(extractor, svm)}
 
     sections = {"hog": {"pixels": 32, "cells": 8}, "svm": {"C": [0.01]}}
-    recipe = Recipe("hog-svm", "pad", 32, sections, tuple(name.title() for name in STRIPES))
-    write_decision(folder, Decision(**values), recipe, {}, fill)
+    names = tuple(name.title() for name in STRIPES)
+    spec = ModelSpec(backend="hog-svm", fit="pad", pixels=32, sections=sections, names=names)
+    write_decision(folder, Ruling(**values), spec, RestsOn(), fill)
     return folder
 
 
@@ -95,6 +101,32 @@ def edit(folder: Path, change) -> None:
     change(values)
     path.write_text(json.dumps(values))
     stamp(folder)
+
+
+def make_shop(root: Path) -> Path:
+    """Write three kinds of stripes, 70 products of 1 to 3 photos each, some of them broken, with ``metadata.csv``."""
+    rows = []
+    for number, name in enumerate(STRIPES):
+        for product in range(70):
+            for photo in range(1 + product % 3):
+                file = f"{name}-{product:02}-{photo}.png"
+                data = png(striped(name, 10_000 * number + 10 * product + photo))
+                if product in (20, 21) or (product == 23 and photo == 1):
+                    data = data[:80]
+                (root / file).write_bytes(data)
+                rows.append({"file_name": file, "category": name, "product_id": f"{name}-{product:02}"})
+    pd.DataFrame(rows).to_csv(root / "metadata.csv", index=False)
+    return root
+
+
+def run_shop(shop: Path, out: Path) -> Path:
+    """Run `hog-svm` on it."""
+    settings = ["hog.pixels=32", "hog.cells=8", "svm.C=[0.01]", "report.pictures=false", "split.min_products=10"]
+    overrides = [parse_setting(text) for text in settings]
+    study = read_study("default", [*overrides, (["dataset", "name"], str(shop)), (["backends"], ["hog-svm"])])
+    console = Console(quiet=True)
+    run_study(study, data=None, out=out, workers=1, console=console, command="shelfbench run test")
+    return out
 
 
 COLUMNS = ["product", "category", "name", "confidence", "suggestion", "reason"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.keras import keras
 
 
 @contextmanager

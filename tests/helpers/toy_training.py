@@ -56,7 +56,18 @@ def toy_data(count=54, classes=3, broken=(), tune=12):
     images, labels = pictures(count, classes, broken)
     rows = np.arange(count)
     train, held = rows[:-tune], rows[-tune:]
-    return TuningData(images, "pad", train, labels[train], train, held, labels[held], classes, f"toy-{count}", 2)
+    return TuningData(
+        images=images,
+        fit="pad",
+        train=train,
+        train_labels=labels[train],
+        train_products=train,
+        tune=held,
+        tune_labels=labels[held],
+        classes=classes,
+        identity=f"toy-{count}",
+        workers=2,
+    )
 
 
 def preprocess(images):
@@ -67,7 +78,8 @@ def toy_model(classes=3, seed=0, recipe="x-imagenet", batch=8, steps=6, **change
     """Compile a network with dropout and batch normalisation, and an optimiser with momentum and averages."""
     from dataclasses import replace
 
-    from shelfbench_deep.engines.loading import jit_compile, keras
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import jit_compile
     from shelfbench_deep.training.recipes import RECIPES, loss
 
     keras.utils.set_random_seed(seed)
@@ -85,25 +97,28 @@ def toy_model(classes=3, seed=0, recipe="x-imagenet", batch=8, steps=6, **change
     return model
 
 
-def toy_training(model, data, checkpoint, epochs=4, patience=0, batch=8, minutes=10.0, rows=None, **course):
-    """Make a training of `toy_model` on `toy_data`."""
+def toy_training(model, data, checkpoint, minutes=10.0, rows=None, **changes):
+    """Make a training of `toy_model` on `toy_data`, with changes of its course."""
     from shelfbench_deep.training.augment import AugmentSettings
     from shelfbench_deep.training.checkpoint import Checkpoint
-    from shelfbench_deep.training.loop import Course, Training
+    from shelfbench_deep.training.loop import Course, TrainingLoop
 
-    plan = Course(
-        epochs=epochs,
-        patience=patience,
-        batch=batch,
-        pixels=PIXELS,
-        seed=7,
-        rate=lambda updates: 0.045,
-        preprocess=preprocess,
-        checkpoint_minutes=minutes,
-        **{"augment": AugmentSettings(flip=True, colour=0.2), **course},
-    )
+    settings = {
+        "name": "toy",
+        "epochs": 4,
+        "patience": 0,
+        "batch": 8,
+        "pixels": PIXELS,
+        "seed": 7,
+        "rate": lambda updates: 0.045,
+        "preprocess": preprocess,
+        "augment": AugmentSettings(flip=True, colour=0.2),
+        "checkpoint_minutes": minutes,
+    }
+    course = Course(**settings | changes)
     rows = np.arange(len(data.train)) if rows is None else rows
-    return Training(model, data, rows, plan, Checkpoint(Path(checkpoint), "toy"), Console(quiet=True), "toy")
+    saved = Checkpoint(Path(checkpoint), "toy")
+    return TrainingLoop(model, data, rows, course, checkpoint=saved, console=Console(quiet=True))
 
 
 def digest(model, history):
@@ -173,7 +188,7 @@ def kill_and_resume(folder, kills, seed=0):
 
 
 if __name__ == "__main__":
-    from shelfbench_deep.engines.loading import keras  # noqa: F401 - loaded once, before all forks
+    from shelfbench_deep.engines.keras import keras  # noqa: F401 - loaded once, before all forks
 
     undisturbed, others = kill_and_resume(sys.argv[1], int(sys.argv[2]))
     differ = [run for run in others if run[0] != undisturbed]

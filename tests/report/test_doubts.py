@@ -7,16 +7,21 @@ import pandas as pd
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.experiments import run_study
 from shelfbench.report.build import build_report
-from shelfbench.report.doubts import write_doubts
-from shelfbench.runs.comparison import run_study
+from shelfbench.report.label_noise import label_noise
+from shelfbench.report.leakage import leakage
+from shelfbench.report.suspects import suspects
+from shelfbench.runs.directory import open_run
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench.verdict.metrics import acceptance
 
+from tests.helpers.reports import write_parts
 from tests.helpers.synthetic_run import BACKENDS, make_run
 
 QUIET = Console(quiet=True)
 BEST = "bottleneck-2nn-4096"
+DOUBTS = (leakage, label_noise, suspects)
 
 
 def plain_acceptance(confidence, correct):
@@ -58,7 +63,8 @@ def doubted(tmp_path_factory):
     pd.DataFrame({"product_id": split["product_id"], "true_category": true}).sample(frac=1, random_state=2).to_parquet(
         path / "truth.parquet", index=False
     )
-    write_doubts(path, BEST)
+    write_parts(path, *DOUBTS)
+    assert open_run(path).verdict.backend == BEST
     return path
 
 
@@ -105,7 +111,7 @@ def test_label_noise_against_the_truth(doubted):
     assert assumed.groupby("noise")["ceiling"].first().tolist() == pytest.approx([0.99, 0.98, 0.95, 0.9])
     text = (doubted / "tables" / "label_noise.md").read_text(encoding="utf-8")
     assert "A perfect model would measure" in text
-    assert ".990 | .980 | .950 | .900 |" in text
+    assert "0.990 | 0.980 | 0.950 | 0.900 |" in text
 
 
 def test_suspects_come_from_the_chosen_backend(doubted):
@@ -126,7 +132,9 @@ def test_suspects_come_from_the_chosen_backend(doubted):
 
 
 def test_what_a_run_lacks_gives_no_table(small_run):
-    write_doubts(small_run, None)
+    for path in (small_run / "scores").iterdir():
+        path.unlink()
+    write_parts(small_run, *DOUBTS)
     tables = {path.name for path in (small_run / "tables").iterdir()}
     assert tables == {"label_noise.csv", "label_noise.md", "label_noise.tex"}
     assert "Against truth" not in (small_run / "tables" / "label_noise.md").read_text(encoding="utf-8")
@@ -135,12 +143,12 @@ def test_what_a_run_lacks_gives_no_table(small_run):
 def test_damaged_files_are_named(small_run):
     (small_run / "near_duplicates.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match=r"near_duplicates\.parquet cannot be read"):
-        write_doubts(small_run, None)
+        write_parts(small_run, *DOUBTS)
     (small_run / "near_duplicates.parquet").unlink()
     split = pd.read_parquet(small_run / "split.parquet").iloc[1:]
     split[["product_id"]].assign(true_category=split["category"]).to_parquet(small_run / "truth.parquet")
     with pytest.raises(InputError, match=r"truth\.parquet lacks products"):
-        write_doubts(small_run, None)
+        write_parts(small_run, *DOUBTS)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +170,7 @@ def generated_run(tmp_path_factory):
     ]
     out = tmp_path_factory.mktemp("generated") / "run"
     study = read_study("label-noise", [*map(parse_setting, settings), (["backends"], ["hog-svm"])])
-    run_study(study, None, out, 1, QUIET, "shelfbench run label-noise")
+    run_study(study, out=out, command="shelfbench run label-noise")
     return out
 
 

@@ -1,5 +1,6 @@
 """Figures: that they appear, say what they must, and are the same each time."""
 
+import base64
 import re
 
 import numpy as np
@@ -8,9 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from shelfbench.base.console import Console
-from shelfbench.report.figures import Picture, pareto_front, write_figures
+from shelfbench.report.data import Picture
+from shelfbench.report.figures import figure1, pareto_front
+from shelfbench.report.style import marks
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.metrics import acceptance, acceptance_curve
+
+from tests.helpers.reports import write_parts
 
 QUIET = Console(quiet=True)
 
@@ -47,17 +52,16 @@ def test_svg_has_no_date_and_names_every_backend(finished_run):
 def test_a_gallery_of_any_size_which_stays_without_pictures(small_run):
     path = small_run / "figures" / "figure1.png"
     for count in (12, 1):
-        write_figures(small_run, pictures(count), QUIET)
+        write_parts(small_run, figure1, pictures=pictures(count))
         with Image.open(path) as image:
             assert (np.asarray(image.convert("L")) < 250).mean() > 0.02 * count
     before = path.read_bytes()
-    write_figures(small_run, None, QUIET)
+    [piece] = write_parts(small_run, figure1)
+    assert base64.b64encode(before).decode() in piece.html
     assert path.read_bytes() == before
 
 
 def test_eleven_backends_are_drawn_all_unlike():
-    from shelfbench.report.figures import marks
-
     styles = [marks(number) for number in range(11)]
     assert len({(style["color"], str(style["linestyle"])) for style in styles}) == 11
     assert len({style["marker"] for style in styles}) == 11

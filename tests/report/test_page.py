@@ -1,7 +1,6 @@
 """The page and the choice that it announces."""
 
 import base64
-import html
 import html.parser
 import json
 import re
@@ -14,14 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
 from shelfbench.report.build import build_report, report_again
-from shelfbench.report.page import write_page
 from shelfbench.runs.choice import choose
 
+from tests.helpers.markdown import read_markdown
 from tests.helpers.synthetic_run import make_run
 
 QUIET = Console(quiet=True)
@@ -80,8 +80,8 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(finished_run):
 def test_the_tables_of_the_run_stand_on_the_page(finished_run):
     page = page_of(finished_run)
     for name in ("certified", "comparison_matrix", "worst_categories", "departments", "confusions", "label_noise"):
-        title = Grid.of_markdown((finished_run / "tables" / f"{name}.md").read_text(encoding="utf-8")).title
-        assert f"<figcaption>{html.escape(title)}</figcaption>" in page
+        title = read_markdown((finished_run / "tables" / f"{name}.md").read_text(encoding="utf-8")).title
+        assert f"<figcaption>{escape(title)}</figcaption>" in page
     assert page.index("What can be promised") < page.index("Which backend is better") < page.index("Where it errs")
 
 
@@ -94,11 +94,11 @@ def test_photos_of_the_surest_errors_stand_on_the_page_and_names_in_them_are_ine
     build_report(small_run, None, QUIET)
     photo = base64.b64encode((folder / "01.jpg").read_bytes()).decode()
     assert f'src="data:image/jpeg;base64,{photo}"' in page_of(small_run)
-    assert html.escape(EVIL) in page_of(small_run)
+    assert escape(EVIL) in page_of(small_run)
     assert not Tags(page_of(small_run)).open
     (folder / "confusions.json").write_text("[{}]", encoding="utf-8")
     with pytest.raises(InputError, match=r"confusions\.json cannot be read"):
-        write_page(small_run)
+        build_report(small_run, None, QUIET)
 
 
 @given(
@@ -112,23 +112,36 @@ def test_photos_of_the_surest_errors_stand_on_the_page_and_names_in_them_are_ine
 )
 def test_a_table_is_read_back_from_its_markdown(title, rows, notes):
     width = len(rows[0])
-    grid = Grid(title, rows[0], tuple(rows[1:]), frozenset(range(1, width)), tuple(notes))
-    assert Grid.of_markdown(grid.markdown()) == grid
+    grid = Grid(
+        title=title,
+        headers=rows[0],
+        rows=tuple(rows[1:]),
+        numeric=frozenset(range(1, width)),
+        notes=tuple(notes),
+    )
+    assert read_markdown(grid.markdown()) == grid
 
 
 def test_a_table_of_names_with_line_breaks_is_one():
-    grid = Grid("t", ("a", "b"), (("car\rret", "new\n\nline"), ("win\r\ndows", "")))
-    assert Grid.of_markdown(grid.markdown()).rows == (("car ret", "new line"), ("win dows", ""))
+    grid = Grid(title="t", headers=("a", "b"), rows=(("car\rret", "new\n\nline"), ("win\r\ndows", "")))
+    assert read_markdown(grid.markdown()).rows == (("car ret", "new line"), ("win dows", ""))
     assert "\n\n" not in grid.latex()
     assert "\r" not in grid.latex()
 
 
 def test_bold_cells_are_read_back_and_other_text_is_no_table():
-    grid = Grid("t", ("a", "b"), (("**x", "1"), ("y|*", "")), frozenset({1}), ("| note",), frozenset({(0, 1), (1, 0)}))
-    assert Grid.of_markdown(grid.markdown()) == grid
+    grid = Grid(
+        title="t",
+        headers=("a", "b"),
+        rows=(("**x", "1"), ("y|*", "")),
+        numeric=frozenset({1}),
+        notes=("| note",),
+        best=frozenset({(0, 1), (1, 0)}),
+    )
+    assert read_markdown(grid.markdown()) == grid
     for text in ("", "**t**", "# title\n\n| a |\n| :-- |\n", "**t**\n\n| a | b |\n| :-- |\n"):
-        with pytest.raises(ValueError, match=r"no table|unpack"):
-            Grid.of_markdown(text)
+        with pytest.raises(ValueError, match=r"not a table|unpack"):
+            read_markdown(text)
 
 
 def test_the_verdict_comes_first_and_agrees_with_table_4(finished_run):
@@ -248,15 +261,21 @@ def test_a_choice_that_fails_on_test_says_so():
     assert "on no share of the test products" in choice.sentence()
 
 
-def test_a_page_without_its_tables_is_refused(small_run):
-    with pytest.raises(InputError, match=r"table4\.csv is missing"):
-        write_page(small_run, QUIET)
+def test_nothing_that_a_report_wrote_is_read_back(small_run):
+    build_report(small_run, None, QUIET)
+    page = page_of(small_run)
+    kept = {path: path.read_bytes() for folder in ("tables", "figures") for path in (small_run / folder).iterdir()}
+    for path in kept:
+        path.write_bytes(b"not what it was")
+    build_report(small_run, None, QUIET)
+    assert page_of(small_run) == page
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 def test_a_report_is_made_again_whatever_the_study_was(tmp_path):
     run = make_run(tmp_path / "run")
     assert "Table 4" in report_again(run, QUIET)
-    with pytest.raises(InputError, match="no run directory"):
+    with pytest.raises(InputError, match="is not a run directory"):
         report_again(tmp_path, QUIET)
     record = json.loads((run / "run.json").read_text())
     record.setdefault("study", {})["experiment"] = "no-such"

@@ -15,11 +15,15 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid, duration, seconds, share
 from shelfbench.report.build import build_report
 from shelfbench.report.claims import load_claims, table4_claim
-from shelfbench.report.table4 import render_table4
-from shelfbench.report.tables import write_forms, write_tables
+from shelfbench.report.data import open_data
+from shelfbench.report.render import write_forms
+from shelfbench.report.table4 import render_table4, table4
+from shelfbench.report.tables import metrics
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.runs.frames import TABLE4_COLUMNS, targets_of
 from shelfbench.runs.reading import read_images
+
+from tests.helpers.reports import write_parts
 
 QUIET = Console(quiet=True)
 
@@ -143,7 +147,8 @@ def test_deciles_hold_every_product_once(finished_run):
 
 
 def test_further_targets_appear_in_metrics_and_ninety_always(small_run):
-    write_tables(small_run, ("0.925",), QUIET)
+    change_record(small_run, lambda record: record.setdefault("study", {}).update(report={"targets": [0.925]}))
+    write_parts(small_run, metrics)
     frame = pd.read_csv(small_run / "tables" / "metrics.csv")
     assert {"acceptance_90", "acceptance_92_5", "oracle_bound_92_5"} <= set(frame["metric"])
     assert targets_of(frame) == [Fraction(9, 10), Fraction(37, 40)]
@@ -151,7 +156,7 @@ def test_further_targets_appear_in_metrics_and_ninety_always(small_run):
 
 def test_the_papers_numbers_stand_beside_ours_with_what_they_rest_on(finished_run):
     text = (finished_run / "tables" / "table4.md").read_text(encoding="utf-8")
-    assert ".716 / .598" in text
+    assert "0.716 / 0.598" in text
     assert "rest on other data" in text
     line = next(line for line in text.splitlines() if "2NN-2048" in line)
     assert line.rstrip(" |").endswith("–")  # the paper has no such cell
@@ -173,11 +178,9 @@ def test_claims_are_those_of_the_ledger():
 
 
 def test_the_terminal_table_is_narrow_and_marks_the_best(finished_run):
-    table = pd.read_csv(finished_run / "tables" / "table4.csv")
-    record = record_of(finished_run)
-    text = render_table4(table, record)
+    text = render_table4(open_data(finished_run))
     assert max(map(len, text.splitlines())) <= 110
-    assert ".598" in text
+    assert "0.598" in text
     body = [line for line in text.splitlines() if line.startswith(("HOG", "Bottlenecks"))]
     assert [line.split()[1] for line in body if line.count("*") >= 3] == ["2NN-4096"]
     assert re.search(r"\s210\*", body[0])
@@ -192,7 +195,7 @@ def test_the_terminal_table_stays_narrow_with_long_names(small_run):
         record["backends"].pop("hog-svm")
 
     change_record(small_run, change)
-    text = render_table4(write_tables(small_run, console=QUIET), record_of(small_run))
+    text = render_table4(open_data(small_run))
     assert max(map(len, text.splitlines())) <= 110
     assert "…" in text
 
@@ -203,8 +206,8 @@ def test_failed_and_unfinished_backends_are_named_not_shown(small_run):
         record["backends"]["full-xception"] = {"status": "pending"}
 
     change_record(small_run, change)
-    table = write_tables(small_run, console=QUIET)
-    assert "hog-svm" not in set(table["backend"])
+    write_parts(small_run, table4)
+    assert "hog-svm" not in set(pd.read_csv(small_run / "tables" / "table4.csv")["backend"])
     notes = (small_run / "tables" / "table4.md").read_text(encoding="utf-8")
     assert "Not in the table: hog-svm (failed: out of memory" in notes
     assert "Not in the table: full-xception (pending)." in notes
@@ -224,7 +227,6 @@ def test_a_bare_record_is_enough(small_run):
 @pytest.mark.parametrize(
     "name",
     [
-        "predictions/hog-svm.parquet",
         "scores/hog-svm.parquet",
         "timings.parquet",
         "split.parquet",
@@ -239,6 +241,43 @@ def test_a_damaged_file_is_named(small_run, name, content):
     path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     with pytest.raises(InputError, match=re.escape(path.name)):
         build_report(small_run, None, QUIET)
+
+
+def damage(run, backend, content):
+    path = run / "predictions" / f"{backend}.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a table", "half"])
+def test_damaged_predictions_cost_their_backend_alone_and_are_named(small_run, capsys, content):
+    build_report(small_run, None, QUIET)
+    before = pd.read_csv(small_run / "tables" / "table4.csv")
+    damage(small_run, "hog-svm", content)
+    text = build_report(small_run, None, QUIET)
+    after = pd.read_csv(small_run / "tables" / "table4.csv")
+    pd.testing.assert_frame_equal(after, before[before["backend"] != "hog-svm"].reset_index(drop=True))
+    for name in ("certified", "metrics", "category_gain", "departments", "label_noise"):
+        assert "hog-svm" not in set(pd.read_csv(small_run / "tables" / f"{name}.csv")["backend"]), name
+    warned = capsys.readouterr().err
+    assert re.search(r"warning: the report leaves out hog-svm: .*hog-svm\.parquet cannot be read", warned)
+    assert "Not in the table: hog-svm (damaged: predictions/hog-svm.parquet cannot be read" in text
+    written = (small_run / "tables" / "table4.md").read_text(encoding="utf-8")
+    assert "Not in the table: hog-svm (damaged: predictions/hog-svm.parquet cannot be read" in written
+    page = (small_run / "report.html").read_text(encoding="utf-8")
+    assert '<p class="warn">hog-svm: damaged (predictions/hog-svm.parquet cannot be read' in page
+    assert "4 backends" in page
+
+
+def test_a_run_whose_only_backend_is_damaged_has_no_report(small_run, capsys):
+    for path in (small_run / "predictions").iterdir():
+        if path.stem != "hog-svm":
+            path.unlink()
+    damage(small_run, "hog-svm", "half")
+    with pytest.raises(InputError, match=r"hog-svm\.parquet cannot be read"):
+        build_report(small_run, None, QUIET)
+    assert not (small_run / "report.html").exists()
+    assert not capsys.readouterr().err
 
 
 def test_flipped_bytes_anywhere_in_a_file_are_an_input_error(small_run):
@@ -260,21 +299,21 @@ def test_scores_whose_lists_differ_in_length_are_refused(small_run):
     values[3] = values[3][1:]
     rewrite(path, log_probabilities=values)
     with pytest.raises(InputError, match=r"hog-svm\.parquet.*differ in length"):
-        write_tables(small_run, console=QUIET)
+        build_report(small_run, None, QUIET)
 
 
 def test_products_may_be_named_by_strings(small_run):
-    before = write_tables(small_run, console=QUIET)
+    before = open_run(small_run).table4
     for path in (small_run / "split.parquet", *(small_run / "predictions").iterdir()):
         rewrite(path, product_id=[f"SKU-{number}" for number in pq.read_table(path)["product_id"].to_pylist()])
-    pd.testing.assert_frame_equal(write_tables(small_run, console=QUIET), before)
+    pd.testing.assert_frame_equal(open_run(small_run).table4, before)
 
 
 def test_a_missing_column_is_named(small_run):
     path = small_run / "predictions" / "hog-svm.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["confidence"]), path)
     with pytest.raises(InputError, match=r"hog-svm\.parquet.*confidence"):
-        write_tables(small_run, console=QUIET)
+        open_run(small_run).products("hog-svm")
 
 
 def test_a_nan_confidence_is_named_by_its_product(small_run):
@@ -283,7 +322,7 @@ def test_a_nan_confidence_is_named_by_its_product(small_run):
     values[7] = np.nan
     rewrite(path, confidence=values)
     with pytest.raises(InputError, match="product 1007 is NaN"):
-        write_tables(small_run, console=QUIET)
+        open_run(small_run).products("hog-svm")
 
 
 def test_predictions_that_lack_a_product_are_refused(small_run):
@@ -291,10 +330,10 @@ def test_predictions_that_lack_a_product_are_refused(small_run):
     table = pq.read_table(path)
     pq.write_table(table.slice(1), path)
     with pytest.raises(InputError, match=r"lacks 1 of \d+ \w+ products \(the first is 1000\)"):
-        write_tables(small_run, console=QUIET)
+        open_run(small_run).products("hog-svm")
     pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
     with pytest.raises(InputError, match="twice"):
-        write_tables(small_run, console=QUIET)
+        open_run(small_run).products("hog-svm")
 
 
 def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
@@ -309,7 +348,7 @@ def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
 def test_a_folder_that_cannot_be_made_is_an_input_error(small_run):
     (small_run / "tables").write_text("in the way", encoding="utf-8")
     with pytest.raises(InputError, match="tables stands where a folder"):
-        write_tables(small_run, console=QUIET)
+        write_parts(small_run, table4)
 
 
 def test_nothing_is_left_aside_and_a_second_report_is_the_same(small_run):
@@ -322,7 +361,7 @@ def test_nothing_is_left_aside_and_a_second_report_is_the_same(small_run):
 
 def test_latex_escapes_what_it_must():
     rows = (("a_b", "~^\\"), ("$5", "3–4 †"))
-    text = Grid("50% of A_B & C", ("#1", "{x}"), rows, best=frozenset({(0, 0)})).latex()
+    text = Grid(title="50% of A_B & C", headers=("#1", "{x}"), rows=rows, best=frozenset({(0, 0)})).latex()
     assert r"50\% of A\_B \& C" in text
     assert r"\textbf{a\_b} & \textasciitilde{}\textasciicircum{}\textbackslash{} \\" in text
     assert r"\$5 & 3--4 $^{\dagger}$" in text
@@ -338,15 +377,15 @@ def test_all_latex_is_free_of_bare_specials(finished_run):
 
 
 def test_markdown_keeps_cells_whole():
-    text = Grid("T", ("a",), (("x|y <b> *z*\nw",),)).markdown()
+    text = Grid(title="T", headers=("a",), rows=(("x|y <b> *z*\nw",),)).markdown()
     assert "| x\\|y &lt;b&gt; \\*z\\* w |" in text
 
 
 def test_formats():
     assert [share(value) for value in (0.8388, 1.0, 0.0, 0.9999, float("nan"), None)] == [
-        ".839",
+        "0.839",
         "1.000",
-        ".000",
+        "0.000",
         "1.000",
         "–",
         "–",
@@ -374,7 +413,7 @@ def test_every_row_of_table_4_finds_its_claim():
 def test_a_table_of_names_with_line_breaks_has_a_row_each(tmp_path):
     names = ["car\rret", "win\r\ndows", "new\nline", 'quo"te, and comma']
     frame = pd.DataFrame({"name": names, "value": [0.1, np.nan, 3, 1e-300]})
-    write_forms(tmp_path, "odd", frame, Grid("t", ("name",), ((names[0],),)))
+    write_forms(tmp_path, "odd", frame, Grid(title="t", headers=("name",), rows=((names[0],),)))
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "odd.csv"), frame)
     with open(tmp_path / "odd.csv", newline="", encoding="utf-8") as handle:
         assert [row[0] for row in csv.reader(handle)] == ["name", *names]

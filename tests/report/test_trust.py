@@ -10,17 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.report.aggregated import aggregation_rows
+from shelfbench.report.aggregated import aggregation, aggregation_rows
 from shelfbench.report.build import build_report
-from shelfbench.report.certified import read_certified
-from shelfbench.report.trust import write_trust
+from shelfbench.report.calibrated import calibration, reliability_diagram
+from shelfbench.report.certified import certified, measures
+from shelfbench.report.data import open_data
 from shelfbench.runs.choice import choose
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS
 
+from tests.helpers.reports import write_parts
+
 QUIET = Console(quiet=True)
+TRUST = (certified, measures, calibration, reliability_diagram, aggregation)
 
 
 def table(run, name):
@@ -40,13 +44,21 @@ def rewrite(path, change):
     pq.write_table(change(pq.read_table(path)), path)
 
 
+def ask_for(run, *targets):
+    """Set the required precisions of a run's report."""
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record.setdefault("study", {})["report"] = {"targets": list(targets)}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return run
+
+
 @pytest.fixture(scope="module")
 def trusted(tmp_path_factory):
     """A run with two targets, and its tables of trust."""
     from tests.helpers.synthetic_run import make_run
 
     path = make_run(tmp_path_factory.mktemp("trusted"), products=6000, categories=20)
-    write_trust(path, ("0.8",), QUIET)
+    write_parts(ask_for(path, 0.8), *TRUST)
     return path
 
 
@@ -101,7 +113,7 @@ def test_every_measure_stands_in_its_table_and_the_default_in_the_first(trusted)
 
 
 def test_what_cannot_be_certified_says_so_and_shows_no_number(small_run):
-    write_trust(small_run, ("0.99", "1"), QUIET)
+    write_parts(ask_for(small_run, 0.99, 1), *TRUST)
     found = table(small_run, "certified")
     for row in found.to_dict("records"):
         if row["certified"]:
@@ -128,7 +140,7 @@ def test_a_run_without_a_certifying_half_promises_nothing(small_run):
                 [["" if role in ("tune", "certify") else role for role in found["role"].to_pylist()]],
             ),
         )
-    write_trust(small_run, ("0.9",), QUIET)
+    write_parts(small_run, *TRUST)
     found = table(small_run, "certified")
     assert not found["certified"].any()
     assert found["tuned_acceptance_test"].isna().all()
@@ -183,7 +195,7 @@ def test_aggregations_by_number_of_photos(trusted):
 @pytest.mark.parametrize("backend", ["hog-svm", "bottleneck-2nn-4096"])
 @pytest.mark.parametrize("role", ["tune", "test"])
 def test_the_chosen_aggregation_is_as_precise_as_the_predictions(trusted, backend, role):
-    rows = aggregation_rows(open_run(trusted), backend)
+    rows = aggregation_rows(open_data(trusted), backend)
     [chosen] = [row for row in rows if row["chosen"] and (row["part"], row["photos"]) == (role, "all")]
     known = predictions(trusted, backend, role)
     assert (chosen["products"], chosen["precision"]) == (len(known), right(known).mean())
@@ -195,10 +207,11 @@ def test_the_chosen_aggregation_is_as_precise_as_the_predictions(trusted, backen
 def test_the_verdict_tells_what_is_promised(finished_run):
     record = json.loads((finished_run / "run.json").read_text(encoding="utf-8"))
     choice = choose(table(finished_run, "table4"), table(finished_run, "metrics"), record)
-    found = read_certified(finished_run)
+    found = open_run(finished_run).certified
     row = found[(found["backend"] == choice.backend) & (found["target"] == 0.9)].iloc[0]
     text = choice.promise(found)
     assert f"{100 * row['certified_acceptance']:.1f}%" in text
+    found = found.copy()
     found.loc[row.name, ["certified", "why"]] = [False, "not certifiable: about 7 more labelled products would do"]
     assert choice.promise(found).endswith("of it: not certifiable: about 7 more labelled products would do.")
     assert choice.promise(None) == ""
@@ -230,12 +243,12 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
 def test_a_damaged_comparison_is_named(small_run, content):
     (small_run / "aggregations" / "hog-svm.parquet").write_bytes(content)
     with pytest.raises(InputError, match=re.escape("aggregations/hog-svm.parquet")):
-        write_trust(small_run, ("0.9",), QUIET)
+        write_parts(small_run, *TRUST)
 
 
 def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_run):
     figure = small_run / "figures" / "reliability.png"
-    write_trust(small_run, ("0.9",), QUIET)
+    write_parts(small_run, *TRUST)
     five = figure.read_bytes()
     record = json.loads((small_run / "run.json").read_text(encoding="utf-8"))
     for number in range(6):
@@ -244,7 +257,7 @@ def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_
             (small_run / folder / f"{name}.parquet").write_bytes((small_run / folder / "hog-svm.parquet").read_bytes())
         record["backends"][name] = record["backends"]["hog-svm"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    write_trust(small_run, ("0.9",), QUIET)
+    write_parts(small_run, *TRUST)
     assert figure.read_bytes() != five
     assert figure.with_suffix(".svg").stat().st_size > 1000
 
@@ -259,10 +272,10 @@ def test_what_was_asked_for_is_not_rounded_to_certainty(tmp_path):
     (run / "run.json").write_text(json.dumps(record))
     build_report(run, console=QUIET)
     written = (run / "tables" / "certified.md").read_text()
-    assert "| .9999 |" in written
+    assert "| 0.9999 |" in written
     assert "| 1.000 |" not in {f"| {line.split(' | ')[1]} |" for line in written.splitlines() if line.startswith("| ")}
-    assert "Probability: .9999. " in written
-    found = read_certified(run)
+    assert "Probability: 0.9999. " in written
+    found = open_run(run).certified
     choice = choose(table(run, "table4"), table(run, "metrics"), record)
     assert found.query("backend == @choice.backend and target == 0.9")["certified"].all()
     assert "with 99.99% probability" in choice.promise(found)

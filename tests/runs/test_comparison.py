@@ -15,7 +15,8 @@ from shelfbench.data.datasets import open_dataset
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import gather
 from shelfbench.data.split import make_split
-from shelfbench.runs.comparison import _photograph, run_study
+from shelfbench.experiments import run_study
+from shelfbench.runs.photos import Photos
 from shelfbench.study.read import parse_setting, read_study
 
 from tests.helpers.photos import noise_picture
@@ -39,9 +40,7 @@ def study_of(path, *settings, backends=BACKENDS):
 def run(path, out, *settings, backends=BACKENDS):
     if backends is not BACKENDS:  # drawing photos takes longest
         settings = ("report.pictures=false", *settings)
-    return run_study(
-        study_of(path, *settings, backends=backends), None, out, 1, Console(quiet=True), "shelfbench run test"
-    )
+    return run_study(study_of(path, *settings, backends=backends), out=out, command="shelfbench run test")
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +174,7 @@ def test_predictions_are_the_mean_over_images_of_the_scores(shop, tmp_path):
 def test_a_second_run_reuses_features_and_gives_the_same(done, shop, tmp_path, capsys):
     out, _ = done
     again = tmp_path / "second"
-    run_study(study_of(shop), None, again, 1, Console(), "shelfbench run test")
+    run_study(study_of(shop), out=again, console=Console(), command="shelfbench run test")
     assert capsys.readouterr().err.count("features reused") == len(BACKENDS)
     for name in BACKENDS:
         for kind in ("scores", "predictions"):
@@ -196,7 +195,7 @@ def test_a_run_goes_on_in_its_directory(shop, tmp_path, capsys):
     run(shop, out, backends=BACKENDS[:1])
     before = (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns
     study = study_of(shop, "report.pictures=false", backends=BACKENDS[:2])
-    run_study(study, None, out, 1, Console(), "shelfbench run test")
+    run_study(study, out=out, console=Console(), command="shelfbench run test")
     assert "hog-svm: done before" in capsys.readouterr().err
     assert (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns == before
     assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == set(BACKENDS[:2])
@@ -216,7 +215,7 @@ def test_the_unreadable_stay_on_record(shop, tmp_path):
 
 
 def test_one_run_at_a_time_in_a_directory(shop, tmp_path):
-    from shelfbench.runs.recorder import locked
+    from shelfbench.base.locking import locked
 
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is working"):
@@ -324,9 +323,8 @@ def test_a_product_is_shown_by_its_first_photo_that_can_be_read(shop):
     catalogue, _ = open_dataset(study.dataset, study.generated, None, 1, console)
     split = make_split(catalogue, study.split, study.seed, image_digests(catalogue, console))
     material = gather(catalogue, split)
-    photograph = _photograph(material, study)
+    photograph = Photos(material, study.seed).of_product
     for product in ("red-02", "blue-11", "green-29"):
         with Image.open(shop / f"{product}-0.png") as image:
             np.testing.assert_array_equal(np.asarray(photograph(product)), np.asarray(image.convert("RGB")))
     assert photograph("red-10") is None  # its photos are broken
-    assert _photograph(material, study_of(shop, "report.pictures=false")) is None

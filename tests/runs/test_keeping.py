@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from shelfbench.cost.timing import timings_frame
 from shelfbench.data.feature_store import Features
-from shelfbench.runs.keeping import Job, backend_timings
+from shelfbench.runs.keeping import BuiltBackend, backend_timings
 
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "seconds": [5.0, 2.0, 3.0], "data_wait": [0.5, 0.25, 0.0]})
 
@@ -17,16 +17,26 @@ def part(**values):
 
 def frame(tuned, history, cached=False):
     extractor = part(name="net", pixels=64, batch=32, framework="tensorflow", device="A GPU", describe=lambda: {})
-    job = Job("mine", None, part(features=part(name="old", pixels=8, batch=1, framework="x", device="x")), None, tuned)
+    old = part(features=part(name="old", pixels=8, batch=1, framework="x", device="x"))
+    built = BuiltBackend(name="mine", spec=None, backend=old, store=None, tuned=tuned)
     if tuned is None:
-        job.backend.features = extractor
+        built.backend.features = extractor
     else:
         tuned.features = extractor
     readable = np.array([True] * 7 + [False] + [True] * 2)
-    features = Features(np.zeros((10, 2), np.float32), readable, {7: "broken"}, 40.0, 0, cached)
+    features = Features(
+        matrix=np.zeros((10, 2), np.float32),
+        readable=readable,
+        reasons={7: "broken"},
+        seconds=40.0,
+        computed=0,
+        cached=cached,
+    )
     material = part(images_of=lambda role: slice(0, 8), image=np.arange(10))
     classifier = part(framework="numpy", device="cpu", batch=0, history=history)
-    return timings_frame(backend_timings(job, features, classifier, 6.0, 1.5, material)).set_index("stage")
+    return timings_frame(backend_timings(built, features, classifier, material, fit=6.0, predict=1.5)).set_index(
+        "stage"
+    )
 
 
 def test_every_stage_with_its_images_and_what_it_ran_on():

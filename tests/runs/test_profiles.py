@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_path
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
-from shelfbench.runs.comparison import run_study, tuning_data
+from shelfbench.experiments import run_study
+from shelfbench.runs.comparison import tuning_data
 from shelfbench.runs.profiles import ProfileSettings, cut
 from shelfbench.study.read import parse_setting, read_study
 
@@ -98,7 +99,7 @@ def study_of(shop, folder, *overrides, text=STUDY):
 
 
 def run(study, out):
-    return run_study(study, None, out, 1, QUIET, "shelfbench run small")
+    return run_study(study, out=out, command="shelfbench run small")
 
 
 def record(out):
@@ -206,7 +207,7 @@ def test_settings_that_mean_nothing_are_refused(shop, tmp_path, setting):
 def test_what_cannot_be_run_is_refused(shop, tmp_path):
     with pytest.raises(InputError, match="has no variants"):
         run(study_of(shop, tmp_path, text=STUDY.partition("[variants")[0]), tmp_path / "none")
-    with pytest.raises(InputError, match="file's name"):
+    with pytest.raises(InputError, match="also the name of a file"):
         run(study_of(shop, tmp_path, text=STUDY.replace("figure9", "../figure9")), tmp_path / "outside")
     assert not (tmp_path / "figure9.svg").exists()
 
@@ -261,15 +262,15 @@ def test_a_stopped_run_goes_on_without_computing_anything_twice(shop, tmp_path, 
     trained = []
     train = profiles._Trainings.train
 
-    def stopping(self, variant, seed, name):
+    def stopping(self, variant, built, seed, name):
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(name)
-        return train(self, variant, seed, name)
+        return train(self, variant, built, seed, name)
 
-    def counting(self, variant, seed, name):
+    def counting(self, variant, built, seed, name):
         trained.append(name)
-        return train(self, variant, seed, name)
+        return train(self, variant, built, seed, name)
 
     out, study = tmp_path / "run", study_of(shop, tmp_path)
     monkeypatch.setattr(profiles._Trainings, "train", stopping)
@@ -296,7 +297,7 @@ def test_a_failing_variant_leaves_the_others(shop, tmp_path):
     text = STUDY.replace('two_layer = {{ batch_norm = "none" }}', "profiles = {{ products = 5000 }}")
     text += '\n[variants.svm]\nbackend = "bottleneck-svm"\nprofiles = {{ seeds = [7] }}\n'
     out = tmp_path / "run"
-    with pytest.raises(RunError, match=r"3 of 4 trainings failed \(plain-seed0: profiles.products=5000"):
+    with pytest.raises(InputError, match=r"3 of 4 trainings failed \(plain-seed0: profiles.products=5000"):
         run(study_of(shop, tmp_path, text=text), out)
     values = record(out)
     assert values["status"] == "failed"

@@ -66,12 +66,12 @@ def shop(photos, classes=2):
     """Products with so many photos each, categories in turn, split as the paper splits."""
     owner = np.repeat(np.arange(len(photos)), photos).astype(np.int32)
     cat = Catalogue(
-        "shop",
-        tuple(Category(f"c{code}", f"c{code}") for code in range(classes)),
-        np.arange(len(photos)),
-        (np.arange(len(photos)) % classes).astype(np.int32),
-        owner,
-        Photos(len(owner)),
+        name="shop",
+        categories=tuple(Category(f"c{code}", f"c{code}") for code in range(classes)),
+        product_id=np.arange(len(photos)),
+        product_category=(np.arange(len(photos)) % classes).astype(np.int32),
+        image_product=owner,
+        images=Photos(len(owner)),
     )
     return gather(cat, make_split(cat, SplitSettings(), 0, np.arange(len(owner)).astype("V16")))
 
@@ -80,7 +80,14 @@ def features_of(matrix, broken=()):
     readable = np.ones(len(matrix), bool)
     readable[list(broken)] = False
     reasons = {int(row): "truncated" for row in broken}
-    return Features(matrix.astype(np.float32), readable, reasons, 1.0, len(matrix), False)
+    return Features(
+        matrix=matrix.astype(np.float32),
+        readable=readable,
+        reasons=reasons,
+        seconds=1.0,
+        computed=len(matrix),
+        cached=False,
+    )
 
 
 def scored(classifier, features, material, rule):
@@ -166,7 +173,7 @@ def loud_photo(seed=0, classes=3, products=600):
 
 def test_the_aggregation_with_the_largest_acceptance_on_tune_is_chosen_and_calibrated():
     material, features = loud_photo()
-    rule = choose_rule(Given(), features, material, VerdictSettings(), 0, QUIET)
+    rule = choose_rule(Given(), features, material, settings=VerdictSettings(), seed=0, console=QUIET)
     tune = np.flatnonzero(material.frame["role"] == "tune")
     images = np.isin(material.owner, tune)
     scores = Given().log_probabilities(features.matrix[images])
@@ -187,27 +194,36 @@ def test_the_aggregation_with_the_largest_acceptance_on_tune_is_chosen_and_calib
 def test_equal_acceptances_go_to_the_mean_and_settings_are_kept():
     material = shop([1] * 300, classes=3)
     features = features_of(np.random.default_rng(0).normal(size=(300, 3)))
-    rule = choose_rule(Given(), features, material, VerdictSettings(), 0, QUIET)
+    rule = choose_rule(Given(), features, material, settings=VerdictSettings(), seed=0, console=QUIET)
     assert rule.aggregation == "mean"
     assert rule.temperature > 1  # noise is sure of nothing
-    fixed = choose_rule(Given(), features, material, VerdictSettings("vote", calibrate=False), 0, QUIET)
+    fixed = choose_rule(
+        Given(), features, material, settings=VerdictSettings("vote", calibrate=False), seed=0, console=QUIET
+    )
     assert (fixed.aggregation, fixed.temperature) == ("vote", 1.0)
     material, features = loud_photo()
-    rule = choose_rule(Given(), features, material, VerdictSettings("maximum"), 0, QUIET)
+    rule = choose_rule(Given(), features, material, settings=VerdictSettings("maximum"), seed=0, console=QUIET)
     assert rule.aggregation == "maximum"
-    assert choose_rule(Given(), features, material, VerdictSettings(calibrate=False), 0, QUIET).temperature == 1
+    assert (
+        choose_rule(
+            Given(), features, material, settings=VerdictSettings(calibrate=False), seed=0, console=QUIET
+        ).temperature
+        == 1
+    )
 
 
 def test_without_a_readable_image_in_tune_nothing_is_chosen():
     material, features = loud_photo()
     part = material.images_of("tune")
     features.readable[part] = False
-    assert choose_rule(Given(), features, material, VerdictSettings(), 0, QUIET) == ProductRule("mean", 1.0, 0)
+    assert choose_rule(Given(), features, material, settings=VerdictSettings(), seed=0, console=QUIET) == ProductRule(
+        "mean", 1.0, 0
+    )
 
 
 def test_a_tune_too_large_to_hold_is_drawn_from_by_whole_products(monkeypatch, capsys):
     material, features = loud_photo()
-    whole = choose_rule(Given(), features, material, VerdictSettings(), 0, Console())
+    whole = choose_rule(Given(), features, material, settings=VerdictSettings(), seed=0, console=Console())
     assert "drawn" not in capsys.readouterr().err
     monkeypatch.setattr(scoring, "CHOOSING_SCORES", 3 * 3 * 20)
     held = []
@@ -217,7 +233,10 @@ def test_a_tune_too_large_to_hold_is_drawn_from_by_whole_products(monkeypatch, c
             held.append(len(rows))
             return super().log_probabilities(rows)
 
-    first, again = (choose_rule(Watched(), features, material, VerdictSettings(), seed, Console()) for seed in (1, 1))
+    first, again = (
+        choose_rule(Watched(), features, material, settings=VerdictSettings(), seed=seed, console=Console())
+        for seed in (1, 1)
+    )
     assert held == [60, 60]
     assert first == again
     assert first.tune_products == 20 < whole.tune_products

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 from shelfbench.base.console import Console
+from shelfbench.experiments import run_study
 from shelfbench.generator import GeneratorSettings, generate
-from shelfbench.runs.comparison import run_study
 from shelfbench.study.read import parse_setting, read_study
 
 ROWS = {
@@ -41,7 +41,7 @@ def test_every_row_of_table_4_on_thirty_categories(tmp_path, monkeypatch):
     assert set(study.backends) == ROWS
     assert read_study("cdiscount").split.categories == 1000
     assert study.backbone.name == "inception_v3"
-    text = run_study(study, None, tmp_path / "out", 2, quiet, "shelfbench run cdiscount")
+    text = run_study(study, out=tmp_path / "out", workers=2, console=quiet, command="shelfbench run cdiscount")
     table = pd.read_csv(tmp_path / "out" / "tables" / "table4.csv")
     assert set(table["backend"]) == ROWS
     assert set(table["split"]) == {"train", "validation", "test"}

@@ -183,5 +183,5 @@ class Unreadable:
 
 
 def test_annotations_that_exist_for_type_checkers_only_are_refused_by_name():
-    with pytest.raises(InputError, match="section 'mine' has an annotation that cannot be read.*Fraction.*import"):
+    with pytest.raises(InputError, match=r"section 'mine' has an annotation that cannot be read.*Fraction.*import"):
         build_section(Unreadable, {"share": 1}, "mine", "here")

@@ -1,4 +1,4 @@
-"""What a run says while it works: logs and progress bars on stderr."""
+"""What a command reports while it works: log lines and progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """The part of a progress bar that workers see."""
+    """The part of a progress bar that those who work see."""
 
     def update(self, n: int = 1) -> object:
         """Count `n` more units as done."""
@@ -21,38 +21,52 @@ class _SilentBar:
 
 
 class Console:
-    """Logs and progress on stderr; silent with `quiet`, except for warnings.
+    """Log lines and progress bars on stderr; only warnings with `quiet`.
 
     Parameters
     ----------
     quiet : bool
-        Show neither logs nor progress bars.
+        Show neither log lines nor progress bars.
     """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
 
     def log(self, message: str) -> None:
-        """Print one line of progress."""
+        """Print a line, unless quiet.
+
+        Parameters
+        ----------
+        message : str
+        """
         if not self.quiet:
             self._write(message)
 
     def warn(self, message: str) -> None:
-        """Print one line that matters even to those who asked for quiet."""
+        """Print a warning, even if quiet.
+
+        Parameters
+        ----------
+        message : str
+        """
         self._write(f"warning: {message}")
 
     @contextmanager
     def progress(self, total: int, what: str, unit: str = "images") -> Iterator[Bar]:
-        """Show a bar with an estimate of the time left.
+        """Show a progress bar with an estimate of the time left.
 
         Parameters
         ----------
         total : int
-            Units of work in all.
+            Number of units of work.
         what : str
             What is being done, in a few words.
         unit : str
-            Name of one unit, in the plural.
+            What the units are, in the plural.
+
+        Yields
+        ------
+        Bar
         """
         if self.quiet or total <= 0:
             yield _SilentBar()

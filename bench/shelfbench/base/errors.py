@@ -1,8 +1,16 @@
-"""The errors a user meets: one line that says what is wrong and what to do, and an exit code."""
+"""The errors that users meet: one line that says what is wrong and what to do, and an exit code.
+
+::
+
+    Exception
+    └── ShelfbenchError   reported as one line, exit code 1
+        ├── InputError    wrong input, exit code 2
+        └── RunError      a run that failed on correct input, exit code 1
+"""
 
 
 class ShelfbenchError(Exception):
-    """An error that is reported as one line, never as a traceback.
+    """An error that the command line reports as one line, never as a traceback.
 
     Parameters
     ----------
@@ -10,6 +18,11 @@ class ShelfbenchError(Exception):
         What is wrong: the file, the record, the setting.
     remedy : str, optional
         What the user can do about it.
+
+    Attributes
+    ----------
+    exit_code : int
+        Of the command line.
     """
 
     exit_code = 1
@@ -21,12 +34,12 @@ class ShelfbenchError(Exception):
 
 
 class InputError(ShelfbenchError):
-    """Wrong input: a file, a setting, a name (exit code 2)."""
+    """Wrong input: a file, a setting or a name (exit code 2)."""
 
     exit_code = 2
 
 
 class RunError(ShelfbenchError):
-    """A run that failed on good input: no space, no memory, no network (exit code 1)."""
+    """A run that failed on correct input: no space, no memory or no network (exit code 1)."""
 
     exit_code = 1

@@ -76,39 +76,6 @@ class Grid:
             )
         return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
 
-    @classmethod
-    def of_markdown(cls, written: str) -> Grid:
-        """Read what `markdown` wrote.
-
-        Raises
-        ------
-        ValueError
-            If it is something else.
-        """
-        title, _, *rest = written.split("\n")
-        lines = [line for line in rest if line]
-        table = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
-        if len(table) < 2 or len({len(row) for row in table}) != 1 or not title.startswith("**"):
-            raise ValueError("no table")
-        heads, marks, *rows = table
-        best = {
-            (number, column)
-            for number, row in enumerate(rows)
-            for column, cell in enumerate(row)
-            if len(cell) > 4 and cell.startswith("**") and cell.endswith("**")
-        }
-        return cls(
-            _plain(title[2:-2]),
-            tuple(_plain(cell) for cell in heads),
-            tuple(
-                tuple(_plain(cell[2:-2] if (number, column) in best else cell) for column, cell in enumerate(row))
-                for number, row in enumerate(rows)
-            ),
-            frozenset(column for column, mark in enumerate(marks) if mark == "--:"),
-            tuple(_plain(line) for line in lines if not line.startswith("| ")),
-            frozenset(best),
-        )
-
     def text(self) -> str:
         """Columns of plain text for a terminal."""
         widths = [max(map(len, column)) for column in zip(self.headers, *self.rows, strict=True)]
@@ -196,11 +163,6 @@ def _markdown(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return re.sub(r"[\r\n]+", " ", text)
-
-
-def _plain(text: str) -> str:
-    safe = {written: plain for plain, written in _MARKDOWN}
-    return re.sub("|".join(map(re.escape, safe)), lambda found: safe[found[0]], text)
 
 
 def share(value: float | None, digits: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""Where things are kept, and how they get there: whole or not at all."""
+"""Where files are kept, and how they get there: whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
 
-# What new files may not be; the system tells it only by setting it.
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# Permissions that new files do not get; the system reveals them only when they are set.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 
 
 def cache_dir() -> Path:
-    """Folder of what can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
+    """Give the folder of what can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
     if given := os.environ.get("SHELFBENCH_CACHE"):
         return Path(given).expanduser()
     import platformdirs
@@ -30,7 +34,20 @@ def cache_dir() -> Path:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of a full or forbidden disk into one line that names the place."""
+    """Turn the errors of a full or read-only disk into one line that names the place.
+
+    Parameters
+    ----------
+    path : Path
+        What is being written.
+
+    Raises
+    ------
+    InputError
+        If `path` cannot be written.
+    RunError
+        If the disk is full.
+    """
     elsewhere = "choose another folder with --out, or with SHELFBENCH_CACHE for the cache"
     try:
         yield
@@ -39,7 +56,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
         raise InputError(f"{error.filename or path} stands where a folder or file is needed", elsewhere) from error
     except OSError as error:
-        # NumPy's writer gives no errno
+        # NumPy's writer does not set errno
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):
             raise _full(path) from error
         if error.errno in (errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL):
@@ -47,7 +64,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
     except ShelfbenchError:
         raise
-    except Exception as error:  # safetensors wraps the system's error in one of its own
+    except Exception as error:  # safetensors wraps the system's error in its own
         if "No space left" in str(error):
             raise _full(path) from error
         raise
@@ -58,12 +75,12 @@ def _full(path: Path) -> RunError:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file aside, sync it, and rename it to its place.
+    """Write a file under a temporary name, sync it, and move it to its place.
 
     Parameters
     ----------
     path : Path
-        The final place; its folder is made if need be.
+        The final place; its folder is created if necessary.
     write : callable
         Called with a temporary path of the same suffix in the same folder.
 
@@ -81,43 +98,58 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             write(aside)
             with open(aside, "rb+") as handle:
                 os.fsync(handle.fileno())
-            aside.chmod(0o666 & ~_UMASK)  # safetensors lets none but the owner read
+            aside.chmod(0o666 & ~_UMASK)  # safetensors lets only the owner read
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
 
 
 class LineFeeds:
-    """A file for a writer of CSV that ends its lines by CR LF, and so quotes both: here LF alone ends them.
+    """A file for a CSV writer whose lines end with CR LF; they are written with LF alone.
 
-    Python's writer quotes a carriage return only where its own lines end by one, and readers take one for an end.
+    Python's writer quotes a carriage return in a value only if its own lines end with one, and readers would take an
+    unquoted one for the end of a line.
     """
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle
 
     def write(self, line: str) -> None:
-        """Write one line."""
+        """Write one line.
+
+        Parameters
+        ----------
+        line : str
+        """
         self._handle.write(line.removesuffix("\r\n") + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write text in UTF-8, whole or not at all; see `write_whole`."""
     write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON (indented, keys in the order given), whole or not at all."""
+    """Write JSON (indented, keys in the given order), whole or not at all; see `write_whole`."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
+    """Write a Parquet file (zstd), whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+    write_whole(path, lambda aside: pq.write_table(whole, aside, compression="zstd"))
+
+
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content (SHA-256, hexadecimal)."""
+    """Give the SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:
-    """Hash of a JSON-able value, independent of the order of keys (32 hexadecimal digits)."""
+    """Give a hash of a JSON value that does not depend on the order of keys (32 hexadecimal digits)."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

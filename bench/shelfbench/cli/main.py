@@ -8,10 +8,9 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import RunError, ShelfbenchError
 from shelfbench.cli.arguments import parser
 
 if TYPE_CHECKING:
@@ -20,42 +19,45 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run a study and print Table 4."""
-    from shelfbench.runs.comparison import run_study
-    from shelfbench.study.read import parse_setting, read_study
+    import shelfbench
 
-    overrides = [parse_setting(text) for text in options.set]
-    if options.dataset is not None:
-        overrides.append((["dataset", "name"], options.dataset.rstrip("/") or options.dataset))
-    if options.backend:
-        overrides.append((["backends"], options.backend))
-    if options.seed is not None:
-        overrides.append((["seed"], options.seed))
-    study = read_study(options.study, overrides)
-    out = options.out or Path("results") / study.name
-    console.log(f"study {study.name}: {study.title}")
-    command = shlex.join(["shelfbench", *(options.arguments)])
-    print(run_study(study, options.data, out, options.workers, console, command))
-    page = out / "report.html"
-    console.log(f"results: {page if page.is_file() else out}")
+    found = shelfbench.run(
+        options.study,
+        dataset=options.dataset,
+        backends=options.backend,
+        out=options.out,
+        seed=options.seed,
+        settings=_settings(options.set),
+        workers=options.workers,
+        data=options.data,
+        quiet=options.quiet,
+        command=_command(options),
+    )
+    print(found.summary)
+    page = found.path / "report.html"
+    console.log(f"results: {page if page.is_file() else found.path}")
 
 
 def plan(options: argparse.Namespace, console: Console) -> None:
-    """Tell what a study will take before it runs."""
-    from shelfbench.cost.plan import plan_study, plan_text
-    from shelfbench.study.read import parse_setting, read_study
+    """Say what a study will take before it runs."""
+    import shelfbench
 
-    overrides = [parse_setting(text) for text in options.set]
-    if options.dataset is not None:
-        overrides.append((["dataset", "name"], options.dataset.rstrip("/") or options.dataset))
-    if options.backend:
-        overrides.append((["backends"], options.backend))
-    study = read_study(options.study, overrides)
-    found = plan_study(study, options.data, options.workers, console, images=options.images or 0, again=options.again)
-    print(plan_text(found))
+    found = shelfbench.plan(
+        options.study,
+        dataset=options.dataset,
+        backends=options.backend,
+        settings=_settings(options.set),
+        workers=options.workers,
+        data=options.data,
+        images=options.images,
+        again=options.again,
+        quiet=options.quiet,
+    )
+    print(found)
 
 
 def report(options: argparse.Namespace, console: Console) -> None:
-    """Make tables, figures and page again from a run directory."""
+    """Make tables, figures and the page of a run again."""
     from shelfbench.report.build import report_again
 
     print(report_again(options.directory, console))
@@ -63,7 +65,7 @@ def report(options: argparse.Namespace, console: Console) -> None:
 
 
 def compare(options: argparse.Namespace, console: Console) -> None:
-    """Compare two backends of a run, or all."""
+    """Compare two backends of a run, or all of them."""
     from shelfbench.report.comparison import compare_text
 
     named = [name for name in (options.first, options.second) if name is not None]
@@ -73,29 +75,45 @@ def compare(options: argparse.Namespace, console: Console) -> None:
 
 
 def claims(options: argparse.Namespace, console: Console) -> None:
-    """Hold the papers' numbers against what was measured."""
+    """Compare the papers' numbers with what runs measured."""
     from shelfbench.report.ledger import write_claims
 
     print(write_claims(options.directory, console))
 
 
 def decide(options: argparse.Namespace, console: Console) -> int:
-    """Decide whether a backend of a run may be switched on, and write the decision."""
-    from shelfbench.decision.deciding import choice, decide_run
+    """Decide whether a backend of a run may be deployed, and write the decision."""
+    from shelfbench.decision.bundle import check_place
+    from shelfbench.decision.deciding import decide as decide_on
 
-    command = shlex.join(["shelfbench", *options.arguments])
-    text, code = decide_run(options.directory, options.backend, options.out, choice(options), command, console)
-    print(text)
-    return code
+    check_place(options.out)
+    decision = decide_on(
+        options.directory,
+        options.backend,
+        precision=options.precision,
+        confidence=options.confidence,
+        measure=options.measure,
+        all_categories=options.all_categories,
+    )
+    digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
+    print(f"{decision}\ndecision: {options.out} (sha256 of decision.json {digest})")
+    return decision.verdict.exit_code
 
 
 def classify(options: argparse.Namespace, console: Console) -> None:
     """Classify products by a decision."""
-    from shelfbench.decision.classifying import classify as run_classify
     from shelfbench.decision.classifying import columns
+    from shelfbench.decision.output import Output, classify_to
+    from shelfbench.study.read import parse_setting
 
-    settings = columns(options.set)
-    run_classify(options.decision, options.paths, settings, options.out, options.format, options.workers, console)
+    classify_to(
+        Output(options.out, options.format),
+        options.decision,
+        options.paths,
+        settings=columns({".".join(path): value for path, value in map(parse_setting, options.set)}),
+        workers=options.workers,
+        console=console,
+    )
 
 
 def datasets(options: argparse.Namespace, console: Console) -> None:
@@ -135,31 +153,25 @@ def fetch(options: argparse.Namespace, console: Console) -> None:
 
 def generate(options: argparse.Namespace, console: Console) -> None:
     """Write a generated catalogue into a folder."""
-    from shelfbench.base.storage import storage_errors
-    from shelfbench.generator import GeneratorSettings
-    from shelfbench.generator import generate as write_catalogue
-    from shelfbench.study.read import build_section, parse_setting
+    import shelfbench
 
-    table = {}
-    for text in options.set:
-        path, value = parse_setting(text)
-        if path[0] == "generated" and len(path) == 2:
-            path = path[1:]
-        if len(path) != 1:
-            raise InputError(
-                f"--set {text!r} is no setting of the generated catalogue", "write for example --set books=false"
-            )
-        table[path[0]] = value
-    for name in ("products", "counts", "seed"):
-        if getattr(options, name) is not None:
-            table[name] = getattr(options, name)
-    settings = build_section(GeneratorSettings, table, "generated", "generate")
-    target = options.directory
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is not an empty folder", "name a new one")
-    with storage_errors(target):
-        write_catalogue(target, settings, console, options.workers)
-    print(target)
+    given = {name: getattr(options, name) for name in ("products", "counts", "seed")}
+    settings = _settings(options.set) | {name: value for name, value in given.items() if value is not None}
+    print(shelfbench.generate(options.directory, settings=settings, workers=options.workers, quiet=options.quiet))
+
+
+def _settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read what ``--set`` gave; a later setting replaces an earlier one."""
+    if not texts:
+        return {}
+    from shelfbench.study.read import parse_setting
+
+    return {".".join(path): value for path, value in map(parse_setting, texts)}
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Give what the user typed, for the record."""
+    return shlex.join(["shelfbench", *options.arguments])
 
 
 VERBS = {
@@ -196,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.arguments = words
         from shelfbench.base.console import Console
 
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character is no reason to fail
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not stop the command
             sys.stdout.reconfigure(errors="backslashreplace")
         code = VERBS[options.verb](options, Console(options.quiet))
         if sys.stdout is not None:  # it may have been closed
@@ -205,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ShelfbenchError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
-        again = "starts anew" if words[:1] in (["classify"], ["decide"]) else "goes on where it was"
+        again = "resumes the run" if words[:1] == ["run"] else "starts again"
         return _say(f"stopped; the same command {again}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -214,17 +226,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(str(RunError("out of memory", "use fewer products or categories, or a machine with more")), 1)
     except OSError as error:
         if error.filename is None:
-            return _defect(error)
+            return _bug(error)
         return _say(f"{error.filename}: {error.strerror}; correct the path", 2)
     except Exception as error:
-        return _defect(error)
+        return _bug(error)
 
 
-def _defect(error: Exception) -> int:
+def _bug(error: Exception) -> int:
     if os.environ.get("SHELFBENCH_DEBUG"):
         raise error
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    return _say(f"unexpected {type(error).__name__}: {reason}; this is a defect: SHELFBENCH_DEBUG=1 shows where", 1)
+    return _say(f"unexpected {type(error).__name__}: {reason}; this is a bug: SHELFBENCH_DEBUG=1 shows where", 1)
 
 
 def _say(message: str, code: int) -> int:

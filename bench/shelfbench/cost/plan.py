@@ -1,51 +1,50 @@
-"""What a study will take, told before it runs: time, memory and disk of every backend."""
+"""What a study will take, told before it runs: time, memory and disk of every backend, variant or network."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.grid import MISSING, Grid, span
-from shelfbench.cost.trial import Calibrated, Calibrator, Sizes
-from shelfbench.data.catalogue import DIGEST, Catalogue
-from shelfbench.data.datasets import find_named, named_datasets, open_dataset
-from shelfbench.data.material import gather
-from shelfbench.data.sources.tables import DatasetSettings
-from shelfbench.data.split import make_split
-from shelfbench.generator import GeneratorSettings
-from shelfbench.study.model import Study
+from shelfbench.cost.trial import Sizes, Trial
+from shelfbench.plugins.planned import PlannedJob
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGE = 20_000_000
-# Categories of a dataset that is not at hand, where the study does not say (C31).
-_CATEGORIES = 1000
 # Bytes of an image's 100 best categories in scores/BACKEND.parquet: a code and a float each.
 _SCORES = 100 * 6
 _MIB = 2**20
+_UNKNOWN = "not known"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a backend will take.
+    """What a job will take.
 
     Attributes
     ----------
-    backend : str
+    name : str
+        The backend, variant or network.
+    trainings, epochs : int
+        How often it is trained, and the epochs of each training (0 where they are not known, or there are none).
     tune, extract, fit, predict : float
-        Seconds of training the network (NaN where that is not known), of decoding and features (0 where an earlier
-        backend of the study has made them), of fitting the classifier with all choices, of all log-probabilities.
+        Seconds of training the network, of decoding and features (0 where an earlier job of the study has made them),
+        of fitting the classifier with all choices, of all log-probabilities; NaN where that is not known.
     shared : str
-        The backend whose features are used; empty where they are its own.
+        The job whose features are used; empty where they are its own.
     memory_mib, disk_mib : float
+        NaN where that is not known.
+    least : float
+        Seconds that it takes at least, where the settings fix them; 0 elsewhere.
     """
 
-    backend: str
+    name: str
+    trainings: int
+    epochs: int
     tune: float
     extract: float
     fit: float
@@ -53,163 +52,191 @@ class Estimate:
     shared: str
     memory_mib: float
     disk_mib: float
+    least: float = 0.0
 
     @property
     def seconds(self) -> float:
         """All of it; NaN where a part is not known."""
-        return self.tune + self.extract + self.fit + self.predict
+        return self.least or self.tune + self.extract + self.fit + self.predict
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A job, what its trial found, and how many images it uses."""
+
+    job: PlannedJob
+    trial: Trial
+    sizes: Sizes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study will take.
+    """What a study will take; ``print(plan)`` shows it.
 
     Attributes
     ----------
+    study : str
+        Its name.
+    experiment : str
+        Empty for a comparison.
     sizes : Sizes
-    calibrated : tuple of Calibrated
+        Of the data.
+    tried : tuple of Tried
     problems : dict of str to str
-        Backends of which nothing can be told, and why.
+        Jobs of which nothing can be told, and why.
     notes : tuple of str
     """
 
+    study: str
+    experiment: str = ""
     sizes: Sizes
-    calibrated: tuple[Calibrated, ...]
+    tried: tuple[Tried, ...]
     problems: dict[str, str]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def estimates(self, images: int = 0) -> list[Estimate]:
-        """Estimates of every backend, in the study's order; for so many images, or the dataset's own with 0."""
-        sizes = self.sizes.scaled(images) if images else self.sizes
-        owners: dict[str, str] = {}
-        return [_estimate(known, owners.setdefault(known.features, known.name), sizes) for known in self.calibrated]
+        """Estimate every job, in the study's order.
 
+        Parameters
+        ----------
+        images : int
+            For so many images; 0 for those of the dataset.
 
-def _estimate(known: Calibrated, owner: str, sizes: Sizes) -> Estimate:
-    extraction, fitting = known.extraction, known.fitting
-    own = owner == known.name
-    features = sizes.images * known.dimensions * 4 / _MIB
-    return Estimate(
-        known.name,
-        known.tune_per_image * sizes.train if own else 0.0,
-        extraction.first + extraction.per_image * sizes.images if own else 0.0,
-        fitting.base + fitting.per_image * sizes.train,
-        fitting.predict * sizes.images,
-        "" if own else owner,
-        max(extraction.mib, fitting.mib) + features,
-        (features if own else 0.0) + fitting.model_mib + _SCORES * sizes.held_out / _MIB,
-    )
+        Returns
+        -------
+        list of Estimate
+        """
+        owners: dict[tuple[str, Sizes], str] = {}
+        found = []
+        for tried in self.tried:
+            sizes = tried.sizes.scaled(images) if images else tried.sizes
+            owner = owners.setdefault((tried.trial.features, sizes), tried.job.name)
+            found.append(_estimate(tried, owner, sizes))
+        return found
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The estimates as a frame, one row per job.
 
-def plan_study(
-    study: Study, data: Path | None, workers: int, console: Console, *, images: int = 0, again: bool = False
-) -> Plan:
-    """Calibrate every backend of a study.
+        The columns are those of `Estimate`, and seconds; times are in seconds, memory and disk in MiB, and NaN stands
+        for what is not known.
+        """
+        import pandas as pd
 
-    Parameters
-    ----------
-    study : Study
-    data : Path or None
-        Where a named dataset is looked for first.
-    workers : int
-    console : Console
-    images : int
-        Plan for so many images; 0 for those of the dataset.
-    again : bool
-        Measure even what was measured before on this machine.
+        rows = [asdict(found) | {"seconds": found.seconds} for found in self.estimates()]
+        return pd.DataFrame(rows, columns=[*(item.name for item in fields(Estimate)), "seconds"])
 
-    Raises
-    ------
-    InputError
-        If the study is an experiment, or its dataset is not here and `images` is 0.
-    """
-    if study.experiment:
-        raise InputError(f"study {study.name} is the experiment {study.experiment!r}", "plan knows comparisons only")
-    catalogue, sizes, notes = _material(study, data, workers, images, console)
-    calibrator = Calibrator(study, catalogue, sizes, workers, again, console)
-    calibrated, problems = [], {}
-    for name in study.backends:
-        console.log(f"{name}: calibrating")
-        try:
-            calibrated.append(calibrator.calibrate(name))
-        except ShelfbenchError as error:
-            problems[name] = str(error)
-        except MemoryError:
-            problems[name] = "out of memory"
-    return Plan(sizes, tuple(calibrated), problems, notes)
-
-
-def _material(
-    study: Study, data: Path | None, workers: int, images: int, console: Console
-) -> tuple[Catalogue, Sizes, tuple[str, ...]]:
-    """Photos to calibrate on, and the sizes to plan for; nothing is downloaded."""
-    name = study.dataset.name
-    named = named_datasets().get(name)
-    if named and named.method != "generate" and find_named(name, data) is None:
-        if not images:
-            raise InputError(
-                f"{name} is not here", f"shelfbench fetch {name}, or --images N to plan with generated photos"
+    def __str__(self) -> str:
+        """Give tables for the terminal: the study as it is and, for a comparison, 20 million images."""
+        grids = [_grid(self._title(), self.estimates(), self)]
+        notes = []
+        if self.sizes.images:
+            notes.append(
+                "Times are for a machine with nothing else to do, and for features that no cache holds; †: features of "
+                "an earlier row. Peak memory holds the features of all images."
             )
-        few = GeneratorSettings(products=160, categories=8)
-        catalogue, _ = open_dataset(DatasetSettings(name="generated"), few, None, workers, console)
-        classes = study.split.categories or _CATEGORIES
-        sizes = Sizes(100, 80, 5, 20, classes).scaled(images)
-        return catalogue, sizes, (f"{name} is not here: photos are generated, {classes:,} categories are assumed.",)
-    catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
-    # which images are equal takes reading all of them, and changes the sizes little
-    distinct = np.zeros((len(catalogue.images), 2), np.int64)
-    distinct[:, 0] = np.arange(len(distinct))
-    material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
-    parts = {role: material.images_of(role) for role in ("train", "tune")}
-    train, tune = (part.stop - part.start for part in parts.values())
-    held = int((material.frame["split"].to_numpy() != "train")[material.owner].sum())
-    sizes = Sizes(len(material.image), train, tune, held, len(material.classes))
-    return catalogue, sizes.scaled(images) if images else sizes, ()
+        if not self.experiment:
+            title = f"{_LARGE:,} images in {self.sizes.classes:,} categories, at the same rates"
+            grids.append(_grid(title, self.estimates(_LARGE), self))
+        grids[-1] = replace(grids[-1], notes=(*(grids[-1].notes if self.experiment else ()), *notes, *self.notes))
+        return "\n\n".join(grid.text() for grid in grids)
+
+    def _title(self) -> str:
+        sizes = self.sizes
+        if not sizes.images:
+            return f"Study {self.study}: the experiment {self.experiment} needs no photos"
+        learnt = f", {sizes.train:,} of them to learn from," if sizes.train else ""
+        return f"{sizes.images:,} images{learnt} in {sizes.classes:,} categories"
+
+    def _repr_html_(self) -> str:
+        """Show the estimates in a notebook."""
+        return _grid(self._title(), self.estimates(), self).html()
 
 
-def plan_text(plan: Plan) -> str:
-    """Two tables for the terminal: the study as it is, and 20 million images."""
-    sizes = plan.sizes
-    here = _grid(
-        f"{sizes.images:,} images, {sizes.train:,} of them to learn from, in {sizes.classes:,} categories",
-        plan.estimates(),
-        plan.problems,
+def _estimate(tried: Tried, owner: str, sizes: Sizes) -> Estimate:
+    job, trial = tried.job, tried.trial
+    own = owner == job.name
+    training, extraction, fitting = trial.training, trial.extraction, trial.fitting
+    only_trained = job.ends_with_training and training is not None
+    features = 0.0 if extraction is None else sizes.images * trial.dimensions * 4 / _MIB
+    scored = not job.ends_with_training
+    disk = features if own else 0.0
+    if fitting is not None and scored:
+        disk += fitting.model_mib + _SCORES * sizes.held_out / _MIB
+    return Estimate(
+        name=job.name,
+        trainings=job.trainings,
+        epochs=job.epochs or (training.epochs if training is not None else 0),
+        tune=training.per_image * sizes.train * job.trainings
+        if training is not None and (own or only_trained)
+        else 0.0,
+        extract=extraction.first + extraction.per_image * sizes.images if extraction is not None and own else 0.0,
+        fit=math.nan if fitting is None else job.trainings * (fitting.base + fitting.per_image * sizes.train),
+        predict=fitting.predict * sizes.images if fitting is not None and scored else 0.0,
+        shared="" if own or extraction is None else owner,
+        memory_mib=math.nan if extraction is None else max(extraction.mib, fitting.mib if fitting else 0.0) + features,
+        disk_mib=disk,
+        least=job.seconds or 0.0,
     )
-    large = _grid(
-        f"{_LARGE:,} images in {sizes.classes:,} categories, at the same rates", plan.estimates(_LARGE), plan.problems
-    )
-    notes = (
-        "Times are for a machine with nothing else to do, and for features that no cache holds; †: features of an "
-        "earlier backend. Peak memory holds the features of all images.",
-        *plan.notes,
-    )
-    return f"{here.text()}\n\n{dataclasses.replace(large, notes=notes).text()}"
 
 
-def _grid(title: str, estimates: Sequence[Estimate], problems: dict[str, str]) -> Grid:
-    rows = [
-        (
-            found.backend,
-            "not known" if math.isnan(found.tune) else (span(found.tune) if found.tune else MISSING),
-            "†" if found.shared else span(found.extract),
-            span(found.fit),
-            span(found.predict),
-            span(found.seconds) if not math.isnan(found.seconds) else "not known",
-            f"{found.memory_mib / 1024:,.1f} GiB",
-            f"{found.disk_mib / 1024:,.2f} GiB",
-        )
-        for found in estimates
-    ]
-    total = sum(found.seconds for found in estimates)
-    disk = sum(found.disk_mib for found in estimates)
-    most = max((found.memory_mib for found in estimates), default=0.0)
+def _grid(title: str, estimates: Sequence[Estimate], plan: Plan) -> Grid:
+    rows = [_row(found) for found in estimates]
     if estimates:
-        known = "not known" if math.isnan(total) else span(total)
-        rows.append(("all", "", "", "", "", known, f"{most / 1024:,.1f} GiB", f"{disk / 1024:,.2f} GiB"))
+        total = sum(found.seconds for found in estimates)
+        most = max((found.memory_mib for found in estimates if not math.isnan(found.memory_mib)), default=math.nan)
+        disk = sum(found.disk_mib for found in estimates)
+        together = _UNKNOWN if math.isnan(total) else _at_least(estimates) + span(total)
+        rows.append(("all", "", "", "", "", "", "", together, _gibibytes(most, 1), _gibibytes(disk, 2)))
+    heads = (
+        "Variant" if plan.experiment else "Backend",
+        "Trainings",
+        "Epochs",
+        "Train network",
+        "Decode, extract",
+        "Fit",
+        "Predict",
+        "Together",
+        "Peak memory",
+        "Disk",
+    )
+    kept = range(len(heads)) if plan.experiment else [column for column in range(len(heads)) if column not in (1, 2)]
     return Grid(
         title,
-        ("Backend", "Train network", "Decode, extract", "Fit", "Predict", "Together", "Peak memory", "Disk"),
-        tuple(rows),
-        frozenset(range(1, 8)),
-        tuple(f"{name}: {reason}" for name, reason in problems.items()),
+        tuple(heads[column] for column in kept),
+        tuple(tuple(row[column] for column in kept) for row in rows),
+        frozenset(range(1, len(kept))),
+        tuple(f"{name}: {reason}" for name, reason in plan.problems.items()),
     )
+
+
+def _row(found: Estimate) -> tuple[str, ...]:
+    def known(seconds: float) -> str:
+        return _UNKNOWN if math.isnan(seconds) else (span(seconds) if seconds else MISSING)
+
+    if found.least:
+        stages = (MISSING, MISSING, MISSING, MISSING, f"at least {span(found.least)}")
+    else:
+        stages = (
+            known(found.tune),
+            "†" if found.shared else known(found.extract),
+            known(found.fit),
+            known(found.predict),
+            _UNKNOWN if math.isnan(found.seconds) else span(found.seconds),
+        )
+    return (
+        found.name,
+        f"{found.trainings}",
+        f"{found.epochs}" if found.epochs else MISSING,
+        *stages,
+        _gibibytes(found.memory_mib, 1),
+        _gibibytes(found.disk_mib, 2),
+    )
+
+
+def _at_least(estimates: Sequence[Estimate]) -> str:
+    return "at least " if any(found.least for found in estimates) else ""
+
+
+def _gibibytes(mib: float, decimals: int) -> str:
+    return MISSING if math.isnan(mib) else f"{mib / 1024:,.{decimals}f} GiB"

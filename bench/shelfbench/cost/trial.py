@@ -1,13 +1,13 @@
-"""A short calibration of backends, of which nothing is known but `shelfbench.plugins.backend`.
+"""Short trials of backends, of which nothing is known but `shelfbench.plugins.backend`.
 
-An extractor is given some of the dataset's own photos; a classifier, random features of the right length and number of
-categories, of two sizes between which cost is taken to grow with the number of images. A tuner may tell what it costs
-by a method that is no part of `shelfbench.plugins.backend.Tuner`:
+An extractor is given some of the dataset's own photos; a classifier is given random features of the right length and
+number of categories, in two sizes, between which its cost is taken to grow with the number of images. A tuner may say
+what training its network costs, by a method that `shelfbench.plugins.backend.Tuner` does not require:
 
-    ``calibrate(classes: int) -> dict``
+    ``trial(classes: int) -> dict``
 
 with ``seconds_per_image`` of training and, where they are not 1, the ``epochs`` and the ``share`` of the training
-images that an epoch goes through; without it the cost of training the network is not known.
+images that an epoch goes through. Without that method, the cost of training the network is not known.
 """
 
 from __future__ import annotations
@@ -27,25 +27,27 @@ from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, write_json
 from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
-from shelfbench.plugins.backend import Backend, Classifier, FeatureExtractor, TrainingData, Tuner, find, split_name
+from shelfbench.plugins.backend import Backend, Classifier, TrainingData, Tuner
+from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
 
-_Found = TypeVar("_Found", "Training", "Extraction", "Fitting")
+_Found = TypeVar("_Found", "NetworkTraining", "Extraction", "Fitting")
 _VERSION = 1
-# Seconds after which a calibration is long enough.
+# Seconds after which a trial is long enough.
 _ENOUGH = 1.0
 _MIB = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """How many images of a study do what.
 
     Attributes
     ----------
     images, train, tune, held_out : int
-        All; those to learn from; those to choose on; validation and test.
+        All; those to learn from; those to choose on; those of validation and test.
     classes : int
     """
 
@@ -56,39 +58,40 @@ class Sizes:
     classes: int
 
     def scaled(self, images: int) -> Sizes:
-        """The same shares of another number of images."""
+        """Keep the shares for another number of images."""
         train, tune, held = (round(part / self.images * images) for part in (self.train, self.tune, self.held_out))
-        return Sizes(images, max(1, train), tune, held, self.classes)
+        return Sizes(images=images, train=max(1, train), tune=tune, held_out=held, classes=self.classes)
 
 
 @dataclass(frozen=True)
-class Training:
-    """What the training of a network costs: seconds of all of it, for each training image of the study."""
+class NetworkTraining:
+    """What training a network costs: seconds of all of it per training image of the study, and its epochs."""
 
     per_image: float
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What features cost: seconds before the first image, of each image with its decoding, and MiB at the peak."""
+    """What features cost: seconds before the first image, seconds per image with its decoding, peak memory in MiB."""
 
     first: float
     per_image: float
     mib: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fitting:
     """What a classifier costs.
 
     Attributes
     ----------
     base, per_image : float
-        Seconds of fitting: whatever the number of training images, and for each of them.
+        Seconds of fitting: whatever the number of training images, and per training image.
     predict : float
-        Seconds of an image's log-probabilities.
+        Seconds of one image's log-probabilities.
     mib, model_mib : float
-        At the peak, and saved.
+        Peak memory, and the size of the saved model.
     """
 
     base: float
@@ -98,68 +101,106 @@ class Fitting:
     model_mib: float
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """What is known of a backend.
+NO_FITTING = Fitting(base=0.0, per_image=0.0, predict=0.0, mib=0.0, model_mib=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is known of a job.
 
     Attributes
     ----------
     name : str
     features : str
-        Equal for backends that share features.
+        Equal for jobs that share features.
     dimensions : int
-    tune_per_image : float
-        Seconds of training the network, for each training image; NaN where its tuner does not tell.
-    extraction, fitting : Extraction, Fitting
+    training : NetworkTraining or None
+        None where no network is trained; its ``per_image`` is NaN where the tuner does not say.
+    extraction : Extraction or None
+        None where no features are taken, or it is not known.
+    fitting : Fitting or None
+        None where it is not known.
     """
 
     name: str
     features: str
     dimensions: int
-    tune_per_image: float
-    extraction: Extraction
-    fitting: Fitting
+    training: NetworkTraining | None
+    extraction: Extraction | None
+    fitting: Fitting | None
 
 
-@dataclass(frozen=True)
-class Calibrator:
-    """Calibrates backends of a study on photos of a catalogue."""
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Trials of a study's jobs on photos of a catalogue."""
 
     study: Study
     catalogue: Catalogue
-    sizes: Sizes
     workers: int
     again: bool
     console: Console
 
     @cached_property
     def _here(self) -> list[Any]:
-        """What a calibration holds for."""
+        """What a trial holds for."""
         return [_VERSION, machine(), versions(), self.workers]
 
-    def calibrate(self, name: str) -> Calibrated:
-        """Measure a backend, or take what was measured before."""
-        base, backbone = split_name(name, self.study.backbone)
-        backend = find(base).build(self.study.sections, backbone, self.workers)
-        told, tuner = backend.features.describe(), backend.tuner
-        extraction = self._kept(
-            Extraction, ["extract", told, self.study.dataset.name], lambda: self._extraction(backend.features)
-        )
-        dimensions, classes = backend.features.dimensions, self.sizes.classes
-        fitting = self._kept(
-            Fitting, ["fit", base, backend.settings, dimensions, classes], lambda: self._fitting(backend)
-        )
-        trained = None if tuner is None else tuner.describe()
-        tune = self._training(tuner, trained) if tuner else 0.0
-        return Calibrated(name, fingerprint([told, trained]), dimensions, tune, extraction, fitting)
+    def of(self, job: PlannedJob, sizes: Sizes) -> Trial:
+        """Measure a job, or take what was measured before.
 
-    def _training(self, tuner: Tuner, described: dict[str, Any] | None) -> float:
-        """Ask a tuner that can tell; NaN of one that cannot."""
-        calibrate = getattr(tuner, "calibrate", None)
-        if calibrate is None:
-            return math.nan
-        classes = self.sizes.classes
-        return self._kept(Training, ["train", described, classes], lambda: _told(calibrate(classes))).per_image
+        Parameters
+        ----------
+        job : PlannedJob
+        sizes : Sizes
+            Its own, where it uses a part of the catalogue.
+
+        Returns
+        -------
+        Trial
+
+        Raises
+        ------
+        ShelfbenchError
+            If its backend cannot be built or tried.
+        """
+        if job.backend is None:
+            if job.features is None:
+                return Trial(
+                    name=job.name, features=job.name, dimensions=0, training=None, extraction=None, fitting=None
+                )
+            extractor = job.features()
+            return Trial(
+                name=job.name,
+                features=fingerprint([extractor.describe(), None]),
+                dimensions=extractor.dimensions,
+                training=None,
+                extraction=self._extracted(extractor),
+                fitting=None if job.unknown else NO_FITTING,
+            )
+        backend = job.backend()
+        told, tuner = backend.features.describe(), backend.tuner
+        trained = None if tuner is None else tuner.describe()
+        known: dict[str, Any] = {"name": job.name, "dimensions": backend.features.dimensions}
+        known["features"] = fingerprint([told, trained])
+        if tuner is not None and job.ends_with_training:
+            return Trial(
+                **known,
+                training=self._training(tuner, trained, sizes.classes),
+                extraction=None,
+                fitting=NO_FITTING,
+            )
+        extraction = self._extracted(backend.features)
+        key = ["fit", job.key, backend.settings, backend.features.dimensions, sizes.classes]
+        fitting = self._kept(Fitting, key, lambda: self._fitting(backend, sizes))
+        training = None if tuner is None else self._training(tuner, trained, sizes.classes)
+        return Trial(**known, training=training, extraction=extraction, fitting=fitting)
+
+    def _training(self, tuner: Tuner, described: dict[str, Any] | None, classes: int) -> NetworkTraining:
+        """Ask a tuner that can say; NaN for one that cannot."""
+        trial = getattr(tuner, "trial", None)
+        if trial is None:
+            return NetworkTraining(math.nan)
+        return self._kept(NetworkTraining, ["train", described, classes], lambda: _told(trial(classes)))
 
     def _kept(self, kind: type[_Found], key: list[Any], measure: Callable[[], _Found]) -> _Found:
         """Give what was found before on this machine, or find it."""
@@ -168,13 +209,17 @@ class Calibrator:
             try:
                 return kind(**json.loads(path.read_text(encoding="utf-8"))["found"])
             except (OSError, ValueError, KeyError, TypeError):
-                pass  # not there, or damaged: found anew
+                pass  # it is not there, or damaged: measure
         found = measure()
         write_json(path, {"machine": machine(), "key": key, "found": asdict(found)})
         return found
 
+    def _extracted(self, extractor: FeatureExtractor) -> Extraction:
+        key = ["extract", extractor.describe(), self.study.dataset.name]
+        return self._kept(Extraction, key, lambda: self._extraction(extractor))
+
     def _extraction(self, extractor: FeatureExtractor) -> Extraction:
-        """Take features of some of the photos, as a run does; until that takes a second."""
+        """Take features of some of the photos, as a run does, until that takes a second."""
         rng = np.random.default_rng(0)
         images = self.catalogue.images
         order = rng.permutation(len(images))
@@ -195,13 +240,12 @@ class Calibrator:
                 count = min(2 * count, len(order))
         return Extraction(first.seconds, taken / count, memory.mib)
 
-    def _fitting(self, backend: Backend) -> Fitting:
+    def _fitting(self, backend: Backend, sizes: Sizes) -> Fitting:
         """Fit random features of doubling numbers of images, until that takes a second."""
-        sizes = self.sizes
         try:
             classifier = backend.classifier()
         except RuntimeError:  # the head of a network that is trained end to end comes with it
-            return Fitting(0.0, 0.0, 0.0, 0.0, 0.0)
+            return NO_FITTING
         count, seconds, counts = min(sizes.train, 128), [], []
         with PeakMemory().watch() as memory:
             while True:
@@ -222,12 +266,17 @@ class Calibrator:
         per_image = seconds[-1] / count
         if len(counts) > 1 and seconds[-1] > seconds[-2]:
             per_image = (seconds[-1] - seconds[-2]) / (counts[-1] - counts[-2])
-        base = max(0.0, seconds[-1] - per_image * count)
-        return Fitting(base, per_image, predict.seconds / count, memory.mib, _saved(classifier))
+        return Fitting(
+            base=max(0.0, seconds[-1] - per_image * count),
+            per_image=per_image,
+            predict=predict.seconds / count,
+            mib=memory.mib,
+            model_mib=_saved(classifier),
+        )
 
 
 def random_features(count: int, dimensions: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features of categories that lie about as close to each other as real ones: most, not all, are told apart."""
+    """Draw features of categories about as close to each other as real ones: most can be told apart, not all."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((classes, dimensions), np.float32) * np.float32(4 / math.sqrt(2 * dimensions))
     labels = np.arange(count) % classes
@@ -240,5 +289,6 @@ def _saved(classifier: Classifier) -> float:
         return sum(path.stat().st_size for path in Path(folder).iterdir()) / _MIB
 
 
-def _told(answer: dict[str, float]) -> Training:
-    return Training(float(answer["seconds_per_image"]) * answer.get("epochs", 1) * answer.get("share", 1.0))
+def _told(answer: dict[str, float]) -> NetworkTraining:
+    epochs = answer.get("epochs", 1)
+    return NetworkTraining(float(answer["seconds_per_image"]) * epochs * answer.get("share", 1.0), int(epochs))

@@ -1,4 +1,4 @@
-"""Reading and decoding images ahead of whoever waits for them."""
+"""Read and decode images in the background, a few batches ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,14 +19,19 @@ T = TypeVar("T")
 
 
 def in_background(items: Generator[T, None, None], count: int = 2) -> Generator[T, None, None]:
-    """Take items in the background, a few ahead of whoever waits for them.
+    """Take items in the background, a few ahead of the consumer.
 
     Parameters
     ----------
     items : generator
-        Is gone through, and closed, in another thread.
+        Consumed, and closed, in another thread.
     count : int
-        Items that may be ready and not yet asked for.
+        How many items may be ready before they are asked for.
+
+    Yields
+    ------
+    object
+        The items, in order.
 
     Raises
     ------
@@ -51,7 +57,7 @@ def in_background(items: Generator[T, None, None], count: int = 2) -> Generator[
                     if not put((item,)):
                         return
             put(None)
-        except BaseException as error:  # handed to the thread that waits, which raises it
+        except BaseException as error:  # passed to the waiting thread, which raises it
             put(error)
 
     thread = threading.Thread(target=produce, daemon=True)
@@ -66,12 +72,29 @@ def in_background(items: Generator[T, None, None], count: int = 2) -> Generator[
         thread.join()
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How images are decoded.
+
+    Attributes
+    ----------
+    pixels : int
+        Side of the square.
+    fit : {'pad', 'crop', 'stretch'}
+        See `shelfbench.data.images.ImageSettings`.
+    workers : int
+        Threads that decode.
+    """
+
+    pixels: int
+    fit: str
+    workers: int
+
+
 def decoded_ahead(
     images: ImageBytes,
     batches: Iterable[np.ndarray],
-    pixels: int,
-    fit: str,
-    workers: int,
+    decoding: Decoding,
     then: Callable[[np.ndarray, np.ndarray, dict[int, str]], T],
     ahead: int = 2,
 ) -> Generator[T, None, None]:
@@ -82,25 +105,22 @@ def decoded_ahead(
     images : ImageBytes
     batches : iterable of ndarray of int
         Positions in `images`.
-    pixels, fit
-        See `shelfbench.data.images.decode`.
-    workers : int
-        Threads that decode.
+    decoding : Decoding
     then : callable
-        ``then(batch, pixels, reasons)``, called in the background in the order of `batches`: pixels of the readable
-        images, and reasons of the others by position in the batch. What it gives is yielded.
+        Called in the background as ``then(batch, pixels, reasons)``, in the order of `batches`: `pixels` holds the
+        readable images, `reasons` says why each of the others is unreadable, by position in the batch.
     ahead : int
-        Batches that may be ready and not yet asked for.
+        How many batches may be ready before they are asked for.
 
-    Raises
-    ------
-    Exception
-        Whatever reading or `then` raised.
+    Returns
+    -------
+    generator
+        What `then` returns for each batch. It raises whatever reading or `then` raises.
     """
 
     def decoded() -> Generator[T, None, None]:
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(decoding.workers) as pool:
             for batch in batches:
-                yield then(batch, *decode_batch(images.read(batch), pixels, fit, pool))
+                yield then(batch, *decode_batch(images.read(batch), decoding.pixels, decoding.fit, pool))
 
     return in_background(decoded(), ahead)

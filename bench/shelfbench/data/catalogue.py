@@ -1,4 +1,4 @@
-"""A catalogue: products, their images, their place in the taxonomy."""
+"""A catalogue: products, their images and their place in the taxonomy."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ DIGEST = np.dtype("V16")
 
 
 class ImageBytes(Protocol):
-    """Encoded images by number. Must be picklable; opens its files when first read in a process."""
+    """Encoded images by number. Must be picklable and open its files on the first read in each process."""
 
     files: tuple[Path, ...]
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read the encoded bytes of some images; quickest where `indices` ascend."""
+        """Read the encoded bytes of some images; fastest where `indices` ascend."""
 
     def where(self, index: int) -> str:
-        """Name the file and record of one image, for messages."""
+        """Name the file and the record of one image, for messages."""
 
     def identity(self) -> bytes | None:
-        """Hash of where every image stands in `files`, in order; None where that says nothing of its content."""
+        """Hash the position of every image in `files`, in order; None where it says nothing about the content."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Category:
     Attributes
     ----------
     key : str
-        What identifies it (an id, a folder, a column's value).
+        What identifies it: an id, a folder or a value of a column.
     name : str
-        What people call it; need not be unique.
+        Display name; need not be unique.
     levels : tuple of str
-        Names of the levels above it, the highest first.
+        Names of the levels above it, from the top down.
     """
 
     key: str
@@ -54,14 +54,14 @@ class Category:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of products, any number to each.
+    """Labels of products, any number for each.
 
     Attributes
     ----------
     names : tuple of str
         ``column=value``, in the order of their codes.
     start : ndarray of int64, shape (products + 1,)
-        Where the labels of each product begin in `code`.
+        Where each product's labels begin in `code`.
     code : ndarray of int32
         Codes into `names`, ascending within a product.
     """
@@ -71,7 +71,7 @@ class Labels:
     code: np.ndarray
 
     def targets(self, products: np.ndarray) -> np.ndarray:
-        """Give which product carries which label: bool, shape (len(products), labels)."""
+        """Return which product carries which label: bool, shape (len(products), labels)."""
         counts = np.diff(self.start)[products]
         row = np.repeat(np.arange(len(products)), counts)
         within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -80,7 +80,7 @@ class Labels:
         return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalogue:
     """Products and their images.
 
@@ -99,13 +99,13 @@ class Catalogue:
     images : ImageBytes
         The encoded images, in the same order.
     split : ndarray of str, shape (products,), or None
-        'train', 'validation' or 'test' where the data brings a split.
+        'train', 'validation' or 'test', if the data comes with a split.
     unlabelled : int
-        Products left out because they have no category.
+        How many products were skipped because they have no category.
     notes : tuple of str
-        What the reader has to say of the data (a tail that was cut off ...).
+        The reader's remarks on the data, such as a truncated tail.
     labels : Labels or None
-        Where the dataset's settings name columns of labels.
+        Labels from the columns that the dataset's settings name, if any.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Catalogue:
     labels: Labels | None = None
 
     def __post_init__(self) -> None:
-        """Check what every reader must have got right."""
+        """Check what every reader must guarantee."""
         if len(self.product_id) == 0:
             raise InputError(
                 f"{self.name} holds no product with an image and a category", "check the path and the columns"
@@ -132,7 +132,7 @@ class Catalogue:
 
 
 def digest(data: bytes) -> bytes:
-    """Hash of the content of one image (BLAKE2b, 16 bytes)."""
+    """Hash the content of one image (BLAKE2b, 16 bytes)."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
@@ -144,7 +144,7 @@ def chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class ProductTable:
-    """Rows of a reader, one an image, gathered into products (see `gather_products`)."""
+    """A reader's rows, one per image, grouped by product (see `gather_products`)."""
 
     product_id: np.ndarray
     product_row: np.ndarray
@@ -153,7 +153,7 @@ class ProductTable:
 
 
 def gather_products(product_ids: np.ndarray) -> ProductTable:
-    """Gather rows that carry one image each into products, products in order of first appearance.
+    """Group rows of one image each by product, products in order of first appearance.
 
     Parameters
     ----------
@@ -163,8 +163,8 @@ def gather_products(product_ids: np.ndarray) -> ProductTable:
     Returns
     -------
     ProductTable
-        `product_row` is the first row of each product; `image_row` the row of each image once images are sorted by
-        product, rows of one product staying in order.
+        `product_row` is the first row of each product. `image_row` is the row of each image, sorted by product; the
+        rows of one product keep their order.
     """
     import pandas as pd
 

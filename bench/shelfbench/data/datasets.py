@@ -1,4 +1,4 @@
-"""Datasets by name or path: where they are looked for, how they are opened, how they are fetched."""
+"""Datasets by name or path: where to look for them, how to open them and how to fetch them."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.generator import GeneratorSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NamedDataset:
     """One table of ``datasets.toml``.
 
     Attributes
     ----------
     name, title, about, homepage, licence, size : str
-        For people.
+        Shown to people.
     method : {'generate', 'huggingface', 'kaggle'}
         How it is fetched.
     repository, revision : str
         Where from.
     patterns : tuple of str
-        The files to fetch.
+        Files to fetch.
     files : tuple of str
-        Patterns that must each match in a folder that holds it.
+        A folder holds the dataset if a file in it matches each of these patterns.
     products, images : int
-        What the whole of it holds; 0 where that is a matter of settings.
+        How many the whole dataset holds; 0 where that depends on settings.
     category, product_id : str
+        Names of its columns, where they differ from the defaults.
     levels : tuple of str
-        Its columns, where they differ from the defaults.
+        The same for the columns of levels.
     """
 
     name: str
@@ -62,12 +63,12 @@ class NamedDataset:
     levels: tuple[str, ...] = ()
 
     def is_in(self, folder: Path) -> bool:
-        """Whether a folder holds it."""
+        """Tell whether a folder holds it."""
         return folder.is_dir() and all(any(folder.glob(pattern)) for pattern in self.files)
 
 
 def named_datasets() -> dict[str, NamedDataset]:
-    """Give the declared datasets by name."""
+    """Return the declared datasets by name."""
     text = Path(__file__).with_name("datasets.toml").read_text(encoding="utf-8")
     datasets = {}
     for name, table in tomllib.loads(text).items():
@@ -77,12 +78,24 @@ def named_datasets() -> dict[str, NamedDataset]:
 
 
 def find_named(name: str, data: Path | None) -> Path | None:
-    """Look for a named dataset in ``--data``, ``$SHELFBENCH_DATA/NAME`` and the cache; None where it is in none.
+    """Look for a named dataset in ``--data``, in ``$SHELFBENCH_DATA/NAME`` and in the cache.
+
+    Parameters
+    ----------
+    name : str
+        Name of a declared dataset.
+    data : Path or None
+        ``--data``; where it is given, nothing else is searched.
+
+    Returns
+    -------
+    Path or None
+        The folder that holds it, if any does.
 
     Raises
     ------
     InputError
-        If ``--data`` is given and does not hold it.
+        If ``--data`` is given and does not hold the dataset.
     """
     dataset = named_datasets()[name]
     if data is not None:
@@ -107,21 +120,32 @@ def _place_by_hand(dataset: NamedDataset) -> str:
 
 
 def fetch(name: str, console: Console) -> Path:
-    """Download a named dataset into the cache, or find it there.
+    """Download a named dataset into the cache, unless it is already on this machine.
+
+    Parameters
+    ----------
+    name : str
+        Name of a declared dataset.
+    console : Console
+
+    Returns
+    -------
+    Path
+        The folder that holds it.
 
     Raises
     ------
     InputError
         If the name is unknown or the package that fetches it is not installed.
     RunError
-        If no network answers, or access is refused; says where to put which files.
+        If the network does not answer or access is refused; the message says which files to put where.
     """
     datasets = named_datasets()
     if name not in datasets:
         raise InputError(f"unknown dataset {name!r}", f"choose from: {', '.join(datasets)}")
     dataset = datasets[name]
     if dataset.method == "generate":
-        raise InputError(f"{name} needs no download", "a run makes it; to look at it: shelfbench generate DIR")
+        raise InputError(f"{name} needs no download", "a run generates it; to look at it: shelfbench generate DIR")
     if (found := find_named(name, None)) is not None:
         console.log(f"{name} is already at {found}")
         return found
@@ -151,18 +175,18 @@ def fetch(name: str, console: Console) -> Path:
         ) from error
     except (InputError, RunError):
         raise
-    except Exception as error:  # either hub raises its own kinds for no network, no rights, no such file
+    except Exception as error:  # each hub raises its own errors without a network, without access or for a missing file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
             f"{name} could not be fetched ({type(error).__name__}: {reason[:200]})", _place_by_hand(dataset)
         ) from error
     if (found := find_named(name, None)) is None:
-        raise RunError(f"the download of {name} into {target} is not whole", _place_by_hand(dataset))
+        raise RunError(f"the download of {name} into {target} is incomplete", _place_by_hand(dataset))
     return found
 
 
 def _generated(settings: GeneratorSettings, workers: int, console: Console) -> Path:
-    """Give the folder of the generated catalogue of these settings, made if it is not in the cache."""
+    """Return the folder of the catalogue generated with these settings; generate it if the cache lacks it."""
     from shelfbench.generator import generate
     from shelfbench.generator.write import VERSION
 
@@ -180,7 +204,7 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 
 def open_path(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
-    """Open a catalogue at a path, by its format.
+    """Open the catalogue at a path, whatever its format.
 
     Parameters
     ----------
@@ -191,22 +215,26 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
     settings : DatasetSettings
     console : Console
 
+    Returns
+    -------
+    Catalogue
+
     Raises
     ------
     InputError
-        If there is nothing, or nothing known, at the path.
+        If the path does not exist or is not a catalogue in a known format.
     """
     try:
         if not path.exists():
             raise InputError(
-                f"{path} does not exist", "correct the path, or see shelfbench datasets for the named ones"
+                f"{path} does not exist", "correct the path, or list the named datasets with: shelfbench datasets"
             )
         if not path.is_dir():
             if path.suffix == ".bson":
                 return read_bson(path, name, settings.truncated, console)
             if path.suffix == ".parquet":
                 return read_parquet([path], name, settings)
-            raise InputError(f"{path} is no catalogue", "give a *.bson or *.parquet file, or a folder")
+            raise InputError(f"{path} is not a catalogue", "give a *.bson or *.parquet file, or a folder")
         bson = sorted(path.glob("*.bson"))
         if len(bson) > 1:
             raise InputError(
@@ -230,28 +258,33 @@ def open_dataset(
     Parameters
     ----------
     settings : DatasetSettings
-        Its `name` is a named dataset or a path; a folder of the same name in the working directory does not hide a
-        named dataset (write ``./NAME``).
+        `name` is a named dataset or a path. A named dataset takes precedence over a folder of the same name in the
+        working directory (write ``./NAME`` for the folder).
     generated : GeneratorSettings
         Settings of the generated catalogue.
     data : Path or None
         ``--data``.
     workers : int
-        Processes for generating.
+        Processes that generate the catalogue.
     console : Console
 
     Returns
     -------
     Catalogue
     NamedDataset or None
-        Its declaration, for a named one.
+        The declaration of a named dataset.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset or path, ``--data`` does not fit, or the catalogue cannot be read.
     """
     datasets = named_datasets()
     if settings.name not in datasets:
         try:
             path = Path(settings.name).expanduser()
         except RuntimeError as error:
-            raise InputError(f"{settings.name}: {error}", "write the whole path") from None
+            raise InputError(f"{settings.name}: {error}", "write the full path") from None
         if data is not None and not path.exists():
             path = data / settings.name
         if not path.exists() and os.sep not in settings.name:
@@ -263,7 +296,9 @@ def open_dataset(
     named = datasets[settings.name]
     if named.method == "generate":
         if data is not None:
-            raise InputError(f"--data {data} means nothing to the generated catalogue", "name a dataset with --dataset")
+            raise InputError(
+                f"--data {data} does not apply to the generated catalogue", "name a dataset with --dataset"
+            )
         folder = _generated(generated, workers, console)
     else:
         folder = find_named(named.name, data) or fetch(named.name, console)

@@ -1,4 +1,4 @@
-"""What computes features: the side of a backend that the feature store calls."""
+"""What computes features: the part of a backend that the feature store calls."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 
 class FeatureExtractor(Protocol):
-    """Pixels to features. Must be picklable until first used.
+    """Turns pixels into features. Must be picklable before its first use.
 
     Attributes
     ----------
     name : str
         Short name for logs and timings (``hog``, ``efficientnet_lite0``).
     pixels : int
-        Side of the square images it takes.
+        Side of the square images that it takes.
     dimensions : int
         Length of one feature vector.
     batch : int
-        Images per call of `extract` that suit it.
+        A suitable number of images per call of `extract`.
     framework : str
-        What computes, for the record (``scikit-image``, ``tensorflow``).
+        The library that computes, for the record (``scikit-image``, ``tensorflow``).
     device : str
-        Where, for the record: ``cpu`` or the accelerator's name; empty until it has computed.
+        Where it computes, for the record: ``cpu`` or the accelerator's name; empty before the first call.
     """
 
     name: str
@@ -34,7 +34,7 @@ class FeatureExtractor(Protocol):
     device: str
 
     def describe(self) -> dict[str, Any]:
-        """Everything that changes the features, as JSON: settings, network, hash of the weights, versions."""
+        """Return everything that changes the features, as JSON: settings, network, hash of the weights, versions."""
 
     def extract(self, images: np.ndarray) -> np.ndarray:
         """Compute features.

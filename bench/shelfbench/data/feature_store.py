@@ -1,8 +1,11 @@
-"""The feature store: features computed once per (image, preprocessing, network, weights), resumed, verified.
+"""The feature store: features are computed once per image, preprocessing, network and weights, and verified when read.
 
-A folder of the cache per key (everything that changes features apart from the image); in it, segments that appear whole
-or not at all, each with the content hashes of its images, their features, and why some have none. A row is found by the
-hash of the encoded bytes, so any dataset, split or study that meets the same image again finds its features.
+The cache has one folder per key, which holds everything that changes features apart from the image. In it lie segments,
+which appear whole or not at all: the content hashes of their images, the features, and why some images have none. A row
+is found by the hash of the encoded bytes, so any dataset, split or study that meets the same image finds its features.
+
+It is written by hand because general caches (joblib's, say) store one entry per call, not per image, and neither resume
+within a call nor verify what they read.
 """
 
 from __future__ import annotations
@@ -22,20 +25,25 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings
 
-# Images per segment: what a kill can cost.
+# Images per segment: the most that an interruption can cost.
 SEGMENT_IMAGES = 2048
 STORE_VERSION = 1
-# What reading a damaged file of arrays or of JSON may raise.
+# What reading a damaged array or JSON file may raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
-    """Hash every image of a catalogue; kept in the cache while its files do not change.
+    """Hash every image of a catalogue; the cache keeps the hashes as long as its files do not change.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    console : Console
 
     Returns
     -------
@@ -49,13 +57,9 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
         kept = cache_dir() / "digests" / f"{fingerprint([stats, identity.hex()])}.npz"
         if kept.exists():
             try:
-                with np.load(kept, allow_pickle=False) as stored:
-                    digests, checksum = stored["digests"], int(stored["checksum"])
-                if digests.shape == (len(images),) and digests.dtype == DIGEST and zlib.crc32(digests.data) == checksum:
-                    return digests
-                raise ValueError("its checksum differs")
+                return _load_digests(kept, len(images))
             except _DAMAGED as error:
-                console.warn(f"{kept} is damaged ({error}) and is made again")
+                console.warn(f"{kept} is damaged ({error}); hashing the images again")
     result = np.empty(len(images), DIGEST)
     with console.progress(len(images), "hashing images") as bar:
         for part in chunks(np.arange(len(images)), 1024):
@@ -64,6 +68,14 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
     if kept is not None:
         write_whole(kept, lambda aside: _save_digests(aside, result))
     return result
+
+
+def _load_digests(path: Path, count: int) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as stored:
+        digests, checksum = stored["digests"], int(stored["checksum"])
+    if digests.shape != (count,) or digests.dtype != DIGEST or zlib.crc32(digests.data) != checksum:
+        raise ValueError("its checksum differs")
+    return digests
 
 
 def _save_digests(path: Path, digests: np.ndarray) -> None:
@@ -76,23 +88,23 @@ def _save_array(path: Path, array: np.ndarray) -> None:
         np.save(handle, array)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Features:
     """Features of some images of a catalogue.
 
     Attributes
     ----------
     matrix : ndarray of float32, shape (images, dimensions)
-        Rows of unreadable images are zero; see `readable`.
+        Rows of unreadable images (see `readable`) are zero.
     readable : ndarray of bool, shape (images,)
     reasons : dict of int to str
-        Why an image is unreadable, by its position here.
+        Why an image is unreadable, by its row.
     seconds : float
-        What computing them cost when it was done (decoding included).
+        How long computing them took at the time, decoding included.
     computed : int
-        How many distinct images were computed now.
+        How many distinct images were computed by this call.
     cached : bool
-        Whether any of them came from the store.
+        Whether any features came from the store.
     """
 
     matrix: np.ndarray
@@ -103,9 +115,9 @@ class Features:
     cached: bool
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Segment:
-    """One file of the store, and its index."""
+    """One file of the store and its index."""
 
     path: Path
     digests: np.ndarray
@@ -115,7 +127,7 @@ class _Segment:
 
 
 class FeatureStore:
-    """Features on disk for one extractor and one way of squaring images.
+    """Features on disk, for one extractor and one way to make images square.
 
     Parameters
     ----------
@@ -125,7 +137,7 @@ class FeatureStore:
     workers : int
         Threads that decode.
     root : Path, optional
-        Where stores are kept; by default ``features`` in the user's cache.
+        Folder of all stores; by default ``features`` in the user's cache.
     """
 
     def __init__(
@@ -158,21 +170,22 @@ class FeatureStore:
                 path = meta.with_suffix(".features.npy")
                 if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:
                     raise ValueError("incomplete")
-                found.append(_Segment(path, digests, record["seconds"], record["checksum"], record["failures"]))
+                kept = {name: record[name] for name in ("seconds", "checksum", "failures")}
+                found.append(_Segment(path=path, digests=digests, **kept))
             except _DAMAGED as error:
-                self._console.warn(f"features in {meta} are damaged ({error}) and are computed again")
+                self._console.warn(f"the features in {meta} are damaged ({error}); computing them again")
                 meta.unlink(missing_ok=True)
         return found
 
     def _load(self, segment: _Segment) -> np.ndarray | None:
-        """Read and verify a segment; None, and the segment removed, where it does not hold what was written."""
+        """Read and verify a segment; remove it and return None if it does not hold what was written."""
         try:
             rows = np.load(segment.path, allow_pickle=False)
             if zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum and len(rows) == len(segment.digests):
                 return rows
         except _DAMAGED:
             pass
-        self._console.warn(f"features in {segment.path} do not match their checksum and are computed again")
+        self._console.warn(f"the features in {segment.path} do not match their checksum; computing them again")
         segment.path.with_name(segment.path.name.replace(".features.npy", ".json")).unlink(missing_ok=True)
         return None
 
@@ -180,7 +193,7 @@ class FeatureStore:
         stem = self.folder / uuid.uuid4().hex
         write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
         write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
-        # last, because a segment exists once its record does
+        # last, because a segment exists as soon as its record does
         write_json(
             stem.with_suffix(".json"),
             {
@@ -193,16 +206,14 @@ class FeatureStore:
         )
 
     def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:
-        """Compute features of the images `missing` (ascending) and append them, a segment at a time."""
+        """Compute the features of the images `missing` (ascending) and append them, one segment at a time."""
         extractor = self._extractor
         parts = list(chunks(missing, SEGMENT_IMAGES))
-        # one stream over all segments: decoding goes on while one is written, and does not start anew with the next
+        # one stream over all segments, so that decoding continues while a segment is written
         decoded = decoded_ahead(
             images,
             (batch for part in parts for batch in chunks(part, extractor.batch)),
-            extractor.pixels,
-            self._images.fit,
-            self._workers,
+            Decoding(extractor.pixels, self._images.fit, self._workers),
             then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
         )
         with self._console.progress(len(missing), f"{extractor.name}: features") as bar, closing(decoded):
@@ -219,8 +230,8 @@ class FeatureStore:
                     values = extractor.extract(pixels)
                     if values.shape != (len(good), extractor.dimensions):
                         raise InputError(
-                            f"{extractor.name} gave features of shape {values.shape} for {len(good)} images",
-                            f"it promises {extractor.dimensions} dimensions",
+                            f"{extractor.name} returned features of shape {values.shape} for {len(good)} images",
+                            f"it declares {extractor.dimensions} dimensions",
                         )
                     rows[where[good]] = values
                     failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
@@ -228,7 +239,7 @@ class FeatureStore:
                 self._append(digests[part], rows, failures, time.perf_counter() - started)
 
     def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
-        """Give the features of some images, computing those that the store lacks.
+        """Return the features of some images, computing those that the store lacks.
 
         Parameters
         ----------
@@ -237,6 +248,10 @@ class FeatureStore:
             Images of the catalogue.
         digests : ndarray of V16, shape (images of the catalogue,)
             From `image_digests`.
+
+        Returns
+        -------
+        Features
 
         Raises
         ------
@@ -268,14 +283,21 @@ class FeatureStore:
         readable_wanted[list(unreadable)] = False
         readable = readable_wanted[inverse]
         reasons = {int(i): unreadable[int(inverse[i])] for i in np.flatnonzero(~readable)}
-        if len(wanted) == len(indices):  # no duplicates: put the rows into order without a second copy of them
+        if len(wanted) == len(indices):  # no duplicates: reorder the rows without a second copy
             _permute_rows(matrix, inverse)
         else:
             matrix = matrix[inverse]
-        return Features(matrix, readable, reasons, seconds, computed, computed < len(wanted))
+        return Features(
+            matrix=matrix,
+            readable=readable,
+            reasons=reasons,
+            seconds=seconds,
+            computed=computed,
+            cached=computed < len(wanted),
+        )
 
     def _fill(self, wanted: np.ndarray, matrix: np.ndarray, have: np.ndarray, failures: dict[str, str]) -> float:
-        """Copy rows of the store into `matrix` where `have` is not yet set; seconds that those rows once cost."""
+        """Copy rows of the store into `matrix` where `have` is not yet set; return the seconds those rows once took."""
         seconds = 0.0
         for segment in self._segments():
             position = np.minimum(np.searchsorted(wanted, segment.digests), len(wanted) - 1)
@@ -290,7 +312,7 @@ class FeatureStore:
 
 
 def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:
-    """Do ``matrix[:] = matrix[inverse]`` for a permutation, in place, cycle by cycle."""
+    """Reorder rows by a permutation in place, cycle by cycle: ``matrix[:] = matrix[inverse]``."""
     done = np.zeros(len(inverse), bool)
     for start in range(len(inverse)):
         if done[start]:

@@ -1,4 +1,4 @@
-"""Encoded bytes to square pixels, as a person sees them; what cannot be read says why."""
+"""Turn encoded bytes into square pixels, as a person sees them; an unreadable image comes with a reason."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from shelfbench.base.errors import InputError
 from shelfbench.data.jpeg import decode_plain, engine, plain_size, resized
 
-# A header may promise any size in a few bytes; nothing is decoded beyond this many pixels.
+# A header of a few bytes may declare any size; images of more pixels than this are not decoded.
 MAX_PIXELS = 100_000_000
-# Larger photos are few, and Pillow holds them in less memory at once.
+# Larger photos are rare, and Pillow needs less memory at once for them.
 MAX_PLAIN = 16_000_000
 IMAGES_VERSION = 1
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "PPM", "ICO", "TGA", "DIB", "PCX")
@@ -30,18 +30,18 @@ class ImageSettings:
     Attributes
     ----------
     fit : {'pad', 'crop', 'stretch'}
-        White padding to a square (default), the central square, or a change of proportions.
+        Pad to a square with white (default), crop to the central square, or stretch.
     """
 
     fit: str = "pad"
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         if self.fit not in ("pad", "crop", "stretch"):
             raise InputError(f"images.fit is {self.fit!r}", "choose pad, crop or stretch")
 
     def describe(self) -> dict[str, object]:
-        """Everything here that changes pixels, for the key of features."""
+        """Return everything here that changes pixels, for the key of features."""
         return {
             "fit": self.fit,
             "background": 255,
@@ -53,20 +53,20 @@ class ImageSettings:
 
 
 class UnreadableImage(Exception):
-    """Bytes that give no picture; the message says why, in a few words."""
+    """The bytes cannot be decoded to an image; the message says why in a few words."""
 
 
 def _formats() -> list[str]:
-    """Formats of photos that the installed Pillow reads; none that would start another program."""
+    """List the photo formats that the installed Pillow reads, without those that would start another program."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB on white, the way a viewer shows it."""
+    """Convert any mode to RGB on white, as a viewer shows it."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image, np.float64)
-        # Pillow gives 16-bit grey as I;16 or I; floats are taken as 0 to 1; what exceeds that is scaled by its maximum
+        # Pillow opens 16-bit grey as I;16 or I; floats range from 0 to 1; larger values are scaled by their maximum
         scale = max(1.0 if image.mode == "F" else 65535.0, float(values.max(initial=0.0)))
         if isinstance(clear := image.info.get("transparency"), int):
             values[values == clear] = scale
@@ -79,7 +79,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _inner(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-    """Size of a photo within the square that it is padded to."""
+    """Compute the size of a photo within the square that it is padded to."""
     scale = pixels / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -100,19 +100,28 @@ def _square(image: Image.Image, pixels: int, fit: str) -> Image.Image:
 def open_image(data: bytes) -> Image.Image:
     """Decode bytes to an upright RGB image.
 
-    The first frame of an animation; EXIF orientation applied; transparency on white; CMYK, grey, palette and 16-bit
-    converted. The name of the file plays no part.
+    Takes the first frame of an animation, applies the EXIF orientation, puts transparency on white, and converts CMYK,
+    grey, palette and 16-bit images. The file's name does not matter.
+
+    Parameters
+    ----------
+    data : bytes
+        An encoded image.
+
+    Returns
+    -------
+    Image
 
     Raises
     ------
     UnreadableImage
-        If the bytes are empty, truncated, no image, or promise more than 100 million pixels.
+        If the bytes are empty, truncated, not an image, or declare more than 100 million pixels.
     """
     if not data:
         raise UnreadableImage("empty or missing file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities that Pillow mends by itself are not the user's concern
+            warnings.simplefilter("ignore")  # the user need not know of oddities that Pillow repairs itself
             image = Image.open(io.BytesIO(data), formats=_formats())
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
@@ -121,24 +130,24 @@ def open_image(data: bytes) -> Image.Image:
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage("no image format that is known") from None
+        raise UnreadableImage("not in a known image format") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except MemoryError:
-        raise UnreadableImage("too large for the memory") from None
-    except Exception as error:  # decoders raise whatever a damaged stream makes them trip over
+        raise UnreadableImage("too large for memory") from None
+    except Exception as error:  # decoders raise all kinds of errors on a damaged stream
         raise UnreadableImage(
             str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         ) from None
 
 
 def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
-    """Do what `_square` does of `open_image`, where the bytes are a JPEG that `shelfbench.data.jpeg` takes; else None."""
+    """Do the work of `open_image` and `_square` for a JPEG that `shelfbench.data.jpeg` takes; None for any other."""
     if engine() == "pillow" or (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:
         return None
     width, height = size
     if height > (1.9 * width if fit == "pad" else width):
-        return None  # Pillow may take columns first there, which rounds otherwise
+        return None  # Pillow may resize columns first there, which rounds differently
     if (photo := decode_plain(data)) is None:
         return None
     if fit == "stretch" or width == height:
@@ -155,7 +164,7 @@ def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
 
 
 def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
-    """Decode bytes to a square.
+    """Decode bytes to a square image.
 
     Parameters
     ----------
@@ -172,26 +181,37 @@ def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
     Raises
     ------
     UnreadableImage
+        See `open_image`.
     """
     square = _plain_square(data, pixels, fit)
     return np.asarray(_square(open_image(data), pixels, fit)) if square is None else square
 
 
 def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode many images, in threads (decoders work outside the interpreter's lock).
+    """Decode many images in threads (decoders release the interpreter's lock).
+
+    Parameters
+    ----------
+    batch : sequence of bytes
+        Encoded images.
+    pixels : int
+        Side of the squares.
+    fit : {'pad', 'crop', 'stretch'}
+    pool : Executor
+        Its threads decode.
 
     Returns
     -------
     ndarray of uint8, shape (readable, pixels, pixels, 3)
-        The readable ones, in order.
+        The readable images, in order.
     dict of int to str
-        Position in `batch` and reason of each unreadable one.
+        Why each of the others is unreadable, by position in `batch`.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False
 
     squares = np.empty((len(batch), pixels, pixels, 3), np.uint8)
 
-    def some(start: int) -> dict[int, str]:  # a task an image would cost as much as the smallest images do
+    def some(start: int) -> dict[int, str]:  # one task per image would cost as much as decoding the smallest images
         reasons = {}
         for position in range(start, min(start + 8, len(batch))):
             try:

@@ -1,9 +1,9 @@
-"""Plain JPEGs to squares, several times as fast as Pillow and within two grey levels of it.
+"""Turn plain JPEGs into squares, faster than Pillow and within two grey levels of it.
 
 libjpeg-turbo decodes, as in Pillow, but straight into an array (simplejpeg): the same pixels. fast_image_resize
-(cykooz.resizer) resizes with vector instructions: Pillow's bicubic filter, but coefficients of 16 bits instead of 22,
-so that a few pixels of a thousand differ by a level. Only JPEGs without any oddity come here, and only where no decoder
-has anything to complain of: what a damaged file means, Pillow says.
+(cykooz.resizer) resizes with vector instructions and Pillow's bicubic filter, but with coefficients of 16 bits instead
+of 22, so that few pixels differ. The check for a plain JPEG is written by hand because no library tells, without
+decoding, whether a JPEG needs more than that. Pillow takes all other files, and all that make a decoder complain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 _uint16 = struct.Struct(">H").unpack_from
-# Tables, restart interval, comment: segments that say nothing of what the picture looks like to a person.
+# Tables, restart interval, comment: segments that do not change how a picture should be shown.
 _TABLES = {0xDB, 0xC4, 0xDD, 0xFE}
 _BASELINE, _PROGRESSIVE, _SCAN = 0xC0, 0xC2, 0xDA
 _of_thread = threading.local()
@@ -25,7 +25,7 @@ _of_thread = threading.local()
 
 @cache
 def engine() -> str:
-    """Name what turns plain JPEGs into squares, with versions: pixels may change with them."""
+    """Name what turns plain JPEGs into squares, with versions, because pixels may change with them."""
     try:
         import cykooz_resizer  # noqa: F401
         import simplejpeg  # noqa: F401
@@ -35,10 +35,20 @@ def engine() -> str:
 
 
 def plain_size(data: bytes) -> tuple[int, int] | None:
-    """Read width and height of a JPEG that needs nothing but decoding; None for every other.
+    """Read the size of a JPEG that only needs decoding.
 
-    It has a JFIF header, one frame of 8 bits, grey or colour, baseline or progressive with Huffman's code, and no
-    further application's segment: no orientation, no profile, no Adobe colours, no second picture.
+    Such a file has a JFIF header, one frame of 8 bits, grey or colour, baseline or progressive with Huffman coding, and
+    no other application segment: no orientation, colour profile, Adobe colours or second picture.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+
+    Returns
+    -------
+    tuple of int, or None
+        Width and height; None for every other file.
     """
     if data[:4] != b"\xff\xd8\xff\xe0" or data[6:11] != b"JFIF\0":
         return None
@@ -65,10 +75,15 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
 def decode_plain(data: bytes) -> np.ndarray | None:
     """Decode a plain JPEG.
 
+    Parameters
+    ----------
+    data : bytes
+        A file whose size `plain_size` tells.
+
     Returns
     -------
     ndarray of uint8, shape (height, width, 3), or None
-        None where the decoder has any complaint.
+        None if the decoder reports any error or warning.
     """
     import simplejpeg
 
@@ -79,7 +94,7 @@ def decode_plain(data: bytes) -> np.ndarray | None:
 
 
 def _resizer() -> tuple[Any, Any]:
-    """Give this thread's resizer (it keeps buffers), and its options."""
+    """Return this thread's resizer, which keeps buffers, and its options."""
     import cykooz_resizer as library
 
     if not hasattr(_of_thread, "resizer"):
@@ -91,7 +106,7 @@ def _resizer() -> tuple[Any, Any]:
 def resized(
     pixels: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> np.ndarray:
-    """Resize with Pillow's bicubic filter: rows first, rounded to 8 bits, then columns, as Pillow does.
+    """Resize with Pillow's bicubic filter: first rows, rounded to 8 bits, then columns, as Pillow does.
 
     Parameters
     ----------
@@ -99,7 +114,7 @@ def resized(
     size : tuple of int
         Width and height of the result.
     box : tuple of float, optional
-        Left, top, right and bottom of the part to resize; all by default.
+        Left, top, right and bottom of the part to resize; by default the whole image.
 
     Returns
     -------

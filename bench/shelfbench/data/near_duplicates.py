@@ -1,10 +1,10 @@
-"""Products whose photos are the same picture, or nearly, in different parts of the split.
+"""Products that have the same photo, or nearly the same, in different parts of the split.
 
-A photo is shrunk to 32 x 32 and kept as the low frequencies of its cosine transform: 16 x 16 of the brightness, 8 x 8
-of either colour difference. The signs of the lowest 8 x 8 against their median are the 64 bits of the usual perceptual
-hash (pHash), which only proposes pairs: white photos of shoes share too many of its bits. What it proposes is verified
-on all 384 numbers, whose distance is that of the two shrunk photos themselves (Parseval). Turned, mirrored or cropped
-copies are not found.
+A photo is shrunk to 32 x 32 pixels and kept as the low frequencies of its cosine transform: 16 x 16 of the brightness
+and 8 x 8 of each colour difference. Whether each of the lowest 8 x 8 lies above their median gives the 64 bits of the
+usual perceptual hash (pHash), which only proposes pairs, because white photos of shoes share too many of its bits.
+Proposed pairs are verified on all 384 numbers, whose distance is that of the two shrunk photos (Parseval). Rotated,
+mirrored or cropped copies are not found.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from shelfbench.data.split import ROLES
 
 SIDE, BRIGHTNESS, COLOUR, HASHED = 32, 16, 8, 8
 # Two photos are twins if their hashes differ in at most BITS bits and the shrunk photos by at most DIFFERENCE levels of
-# 255 (root mean square) and by at most RELATIVE of the weaker contrast. Set on 1,500 recompressed or shrunk photos of
-# the `fashion` catalogue other than shoes (98% of them found), so that photos of different things in the same pose,
-# such as dark wallets, from 3.9 levels on, and white blouses, from .12 of their contrast on, stay apart.
+# 255 (root mean square) and by at most RELATIVE of the weaker contrast. The limits were chosen on the `fashion`
+# catalogue: wide enough for recompressed and shrunk copies, narrow enough to keep apart different things in the same
+# pose, such as dark wallets (DIFFERENCE) and white blouses (RELATIVE).
 BITS, DIFFERENCE, RELATIVE = 5, 3.5, 0.1
-# With BITS bits among BANDS bands, one band differs by one bit at most (5 < 2 * 3).
+# If at most BITS bits differ in BANDS bands, then at least one band differs by at most one bit (5 < 2 * 3).
 BANDS = 3
 _QUERIES, _PAIRS, _VERIFIED = 8192, 1 << 21, 1 << 14
 
@@ -46,12 +46,12 @@ COLUMNS = (
 
 
 class Fingerprint:
-    """Low frequencies of a photo, as an extractor, so that the feature store keeps them by the photo's content.
+    """Extract the low frequencies of photos; as an extractor, so that the feature store keeps them by content.
 
     Attributes
     ----------
     name, pixels, dimensions, batch, framework, device
-        See `shelfbench.plugins.backend.FeatureExtractor`.
+        See `shelfbench.data.extractor.FeatureExtractor`.
     """
 
     name = "fingerprint"
@@ -62,7 +62,7 @@ class Fingerprint:
     device = "cpu"
 
     def describe(self) -> dict[str, Any]:
-        """Everything that changes the numbers."""
+        """Return everything that changes the numbers."""
         return {"version": 1, "brightness": BRIGHTNESS, "colour": COLOUR}
 
     def extract(self, images: np.ndarray) -> np.ndarray:
@@ -75,8 +75,8 @@ class Fingerprint:
         Returns
         -------
         ndarray of float32, shape (n, 384)
-            In levels of 255: a row's length is the root mean square of the low-passed photo. Brightness first, then
-            blue and red difference (JPEG's own colours), each by rows of vertical frequency.
+            In levels of 255: the norm of a row is the root mean square of the low-pass filtered photo. Brightness
+            first, then the blue and red differences (JPEG's colours), each by rows of vertical frequency.
         """
         from scipy.fft import dct
 
@@ -92,7 +92,7 @@ class Fingerprint:
 
 
 def perceptual_hashes(fingerprints: np.ndarray) -> np.ndarray:
-    """Give the perceptual hash (pHash) of every photo, as `imagehash.phash` does.
+    """Compute the perceptual hash (pHash) of every photo, as `imagehash.phash` does.
 
     Parameters
     ----------
@@ -102,10 +102,10 @@ def perceptual_hashes(fingerprints: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of uint64, shape (n,)
-        The first bit is the highest.
+        The first bit is the most significant.
     """
     low = fingerprints[:, : BRIGHTNESS**2].reshape(-1, BRIGHTNESS, BRIGHTNESS)[:, :HASHED, :HASHED].astype(np.float64)
-    # pHash is defined on the transform without norms, whose first row and column are larger by the root of 2
+    # pHash is defined on the unnormalised transform, whose first row and column are larger by the square root of 2
     scale = np.where(np.arange(HASHED) == 0, np.sqrt(2), 1.0)
     low = (low * scale * scale[:, None]).reshape(len(low), HASHED**2)
     bits = low > np.median(low, axis=1, keepdims=True)
@@ -119,7 +119,7 @@ class Pairs:
     Attributes
     ----------
     first, second : ndarray of int64, shape (pairs,)
-        Rows of the fingerprints; sorted by `first`, then `second`.
+        Rows of the fingerprints, sorted by `first`, then `second`.
     distance : ndarray of float32, shape (pairs,)
         Root mean square difference of the shrunk photos, in levels of 255.
     """
@@ -130,18 +130,23 @@ class Pairs:
 
 
 def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
-    """Find the near-duplicates of some photos among all.
+    """Find near-duplicates of some photos among all photos.
 
     Parameters
     ----------
     fingerprints : ndarray of float32, shape (n, 384)
     queries : ndarray of int64, shape (m,)
-        Ascending rows of `fingerprints`; a pair of two queries is given in both directions.
+        Ascending rows of `fingerprints`.
+
+    Returns
+    -------
+    Pairs
+        A pair of two queries appears in both directions.
 
     Notes
     -----
-    Multi-index hashing (Norouzi, Punjani and Fleet, 2012): hashes are looked up band by band, each band as it is and
-    with one bit changed, so that no photo is compared with all others.
+    Multi-index hashing (Norouzi, Punjani and Fleet, 2012): each band of a hash is looked up as it is and with one bit
+    changed, so that no photo is compared with all others.
     """
     found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     if len(queries):
@@ -155,7 +160,7 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
 
 
 def _bands(hashes: np.ndarray) -> list[np.ndarray]:
-    """Every third bit: neighbours in frequency are alike in shops' photos, and would fill few buckets."""
+    """Take every third bit: neighbouring frequencies are alike in shops' photos and would fill only a few buckets."""
     bands = []
     for start in range(BANDS):
         band = np.zeros_like(hashes)
@@ -166,7 +171,7 @@ def _bands(hashes: np.ndarray) -> list[np.ndarray]:
 
 
 def _candidates(hashes: np.ndarray, queries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs whose hashes differ in at most `BITS` bits, a block of queries at a time."""
+    """Yield pairs whose hashes differ in at most `BITS` bits, one block of queries at a time."""
     tables = []
     for start, band in enumerate(_bands(hashes)):
         order = np.argsort(band, kind="stable")
@@ -192,7 +197,7 @@ def _candidates(hashes: np.ndarray, queries: np.ndarray) -> Iterator[tuple[np.nd
 
 
 def _parts(counts: np.ndarray) -> Iterator[slice]:
-    """Cut lookups so that each part gives about `_PAIRS` pairs."""
+    """Cut the lookups so that each part yields about `_PAIRS` pairs."""
     total = np.cumsum(counts)
     begin = 0
     while begin < len(counts):
@@ -203,7 +208,7 @@ def _parts(counts: np.ndarray) -> Iterator[slice]:
 
 
 def _verified(fingerprints: np.ndarray, contrast: np.ndarray, first: np.ndarray, second: np.ndarray) -> list[Pairs]:
-    """The candidates that look the same."""
+    """Keep the candidates that look the same."""
     found = []
     for begin in range(0, len(first), _VERIFIED):
         a, b = first[begin : begin + _VERIFIED], second[begin : begin + _VERIFIED]
@@ -221,19 +226,19 @@ class Twins:
     Attributes
     ----------
     frame : DataFrame
-        ``near_duplicates.parquet``: one row for every product of tune, certify or test and every part before its own
-        (train, tune, certify, test) that holds a twin of it: product_id, split, role; of the closest twin there
-        twin_product_id, twin_split, twin_role; kind (``exact``: equal bytes, ``near``), distance (levels of 255), and
-        label_differs: whether any of its twins there has another category.
+        ``near_duplicates.parquet``: one row for every product of tune, certify or test and every earlier part (in the
+        order train, tune, certify, test) that holds a twin of it. Columns: product_id, split, role; twin_product_id,
+        twin_split and twin_role of the closest twin there; kind (``exact`` for equal bytes, else ``near``); distance
+        (levels of 255); label_differs (whether any of its twins there has another category).
     unreadable : int
-        Photos that could not be compared.
+        How many photos could not be compared.
     """
 
     frame: pd.DataFrame
     unreadable: int
 
     def record(self) -> dict[str, Any]:
-        """Counts for ``run.json``: how many products of a part have a twin in an earlier one."""
+        """Count for ``run.json`` how many products of a part have a twin in an earlier part."""
         counts = {
             f"{role} in {twin_role}": {
                 "exact": int((part["kind"] == "exact").sum()),
@@ -246,7 +251,7 @@ class Twins:
 
 
 def find_twins(material: Material, digests: np.ndarray, workers: int, console: Console) -> Twins:
-    """Find the products of tune, certify and test that have a twin in a part that is read before theirs.
+    """Find the products of tune, certify and test that have a twin in an earlier part of the split.
 
     Parameters
     ----------
@@ -256,6 +261,10 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     workers : int
         Threads that decode.
     console : Console
+
+    Returns
+    -------
+    Twins
 
     Raises
     ------
@@ -282,13 +291,13 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
 
 
 def _by_product(material: Material, code: np.ndarray, links: pd.DataFrame) -> pd.DataFrame:
-    """From pairs of photos to the closest twin of every product in every earlier part."""
+    """Turn pairs of photos into the closest twin of every product in every earlier part."""
     frame = material.frame
     role = np.array([ROLES.index(name) for name in frame["role"]], np.int8)
     category = pd.factorize(frame["category"])[0]
     shown = pd.DataFrame({"image": code, "product": material.owner}).drop_duplicates()
     shown["role"], shown["category"] = role[shown["product"]], category[shown["product"]]
-    # one row a photo and part, however many products show it
+    # one row per photo and part, however many products show it
     there = shown.groupby(["image", "role"], as_index=False).agg(
         twin=("product", "min"), lowest=("category", "min"), highest=("category", "max")
     )

@@ -1,4 +1,4 @@
-"""The paper's split, by product (C, section 3), or the one that the data brings; its hash; duplicates across splits."""
+"""The paper's split by product (C, section 3) or the split that comes with the data; its hash; duplicates."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class SplitSettings:
     Attributes
     ----------
     rule : {'auto', 'paper'}
-        'auto' keeps a split that the data brings; 'paper' always draws the paper's.
+        'auto' keeps a split that comes with the data; 'paper' always draws the paper's.
     min_products : int
-        Categories with fewer products are left out (the paper's 20); not applied to a split that the data brings.
+        Categories with fewer products are excluded (20 in the paper), unless the split comes with the data.
     categories : int
         Draw this many of the categories at random; 0 keeps all.
     duplicates : {'keep', 'drop', 'group'}
-        Products that share an image (equal bytes) across splits: reported only; dropped from the split that is read
-        earlier (train before validation before test); or put into one split together.
+        What to do with products that share an image (equal bytes) across splits: only report them; drop those in the
+        earlier split (in the order train, validation, test); or move them into one split.
     """
 
     rule: str = "auto"
@@ -39,7 +39,7 @@ class SplitSettings:
     duplicates: str = "keep"
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         if self.rule not in ("auto", "paper"):
             raise InputError(f"split.rule is {self.rule!r}", "choose auto or paper")
         if self.duplicates not in ("keep", "drop", "group"):
@@ -50,9 +50,9 @@ class SplitSettings:
             raise InputError(f"split.categories is {self.categories}", "give 2 or more, or 0 for all")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
-    """Which product does what.
+    """The split and the role of every product.
 
     Attributes
     ----------
@@ -61,14 +61,15 @@ class Split:
     split : ndarray of int8, shape (n,)
         Codes into `SPLITS`.
     role : ndarray of int8, shape (n,)
-        Codes into `ROLES`: validation is halved into tune and certify.
+        Codes into `ROLES`; validation is halved into tune and certify.
     rule : str
-        What was done, in words.
+        The rule of the split, in words.
     excluded_products, excluded_categories : int
-        What the rule left out.
+        How many the rule excluded.
     excluded_reason : str
+        Why, in words.
     duplicates : dict
-        Report on images that stand in more than one split (JSON).
+        Report (JSON) on images that appear in more than one split.
     """
 
     product: np.ndarray
@@ -81,7 +82,7 @@ class Split:
     duplicates: dict[str, int | str]
 
     def frame(self, catalogue: Catalogue) -> pd.DataFrame:
-        """Give the manifest: product_id, category, split, role."""
+        """Return the manifest: product_id, category, split, role."""
         keys = np.array([category.key for category in catalogue.categories], object)
         return pd.DataFrame(
             {
@@ -94,16 +95,17 @@ class Split:
 
 
 def split_hash(frame: pd.DataFrame) -> str:
-    """Hash of a manifest, whatever the order of its rows (64 hexadecimal digits, SHA-256)."""
+    """Hash a manifest, regardless of the order of its rows (SHA-256, 64 hexadecimal digits)."""
     lines = frame["product_id"].astype(str) + "\t" + frame["category"] + "\t" + frame["split"] + "\t" + frame["role"]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def paper_counts(products: int) -> tuple[int, int, int]:
-    """How many products of a category go to train, validation and test (C, section 3).
+    """Count the products of a category that go to train, validation and test (C, section 3).
 
-    From 100 products on 80/10/10; below, 10 to test and the rest 8 : 1, at least one to validation. Below 20 products,
-    which the paper leaves out, test takes at most half, and train keeps at least one.
+    With 100 products or more, 80%, 10% and 10%. With fewer, 10 go to test and the rest is divided 8 : 1, with at least
+    one product for validation. With fewer than 20, which the paper excludes, test takes at most half and train keeps at
+    least one.
     """
     if products >= 100:
         held = round(products / 10)
@@ -117,19 +119,19 @@ def paper_counts(products: int) -> tuple[int, int, int]:
 def _choose_categories(
     catalogue: Catalogue, settings: SplitSettings, floor: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Categories that stay: those with enough products, or a random draw of them."""
+    """Keep the categories with enough products, or a random draw of them."""
     sizes = np.bincount(catalogue.product_category, minlength=len(catalogue.categories))
     kept = np.flatnonzero(sizes >= floor)
     if len(kept) == 0:
         raise InputError(
             f"{catalogue.name}: none of its {len(sizes)} categories has {floor} products (the largest has "
             f"{sizes.max()})",
-            f"lower the bar, for example --set split.min_products={max(1, sizes.max() // 2)}",
+            f"lower the minimum, for example --set split.min_products={max(1, sizes.max() // 2)}",
         )
     if settings.categories:
         if settings.categories > len(kept):
             raise InputError(
-                f"{catalogue.name}: split.categories={settings.categories}, and {len(kept)} categories have at "
+                f"{catalogue.name}: split.categories={settings.categories}, but only {len(kept)} categories have at "
                 f"least {floor} products",
                 f"ask for at most {len(kept)}, or lower split.min_products",
             )
@@ -149,28 +151,28 @@ def _draw(categories: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _brought(catalogue: Catalogue, product: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """Keep the split that the data brings; draw what it lacks of validation from train."""
+    """Keep the split that comes with the data; if it has no validation part, draw one from train."""
     assert catalogue.split is not None
     split = np.select([catalogue.split[product] == name for name in SPLITS], [TRAIN, VALIDATION, TEST]).astype(np.int8)
     present = set(np.unique(split).tolist())
     if TRAIN not in present or TEST not in present:
         lacks = "train" if TRAIN not in present else "test"
         raise InputError(
-            f"{catalogue.name} brings a split without a {lacks} part",
+            f"{catalogue.name} comes with a split without a {lacks} part",
             "add it, or draw the paper's split with --set split.rule=paper",
         )
-    rule = "as the data brings it"
+    rule = "as it comes with the data"
     if VALIDATION not in present:
         categories = catalogue.product_category[product]
         for code in np.unique(categories):
             members = rng.permutation(np.flatnonzero((categories == code) & (split == TRAIN)))
             split[members[: round(len(members) / 8) if len(members) > 7 else int(len(members) > 1)]] = VALIDATION
-        rule += "; an eighth of train, by category, is validation"
+        rule += "; an eighth of train, by category, becomes validation"
     return split, rule
 
 
 def _roles(split: np.ndarray, categories: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Halve validation into tune and certify within each category, odd ones going to either in turn."""
+    """Halve validation into tune and certify within each category; odd products go to each half in turn."""
     role = np.select([split == TRAIN, split == TEST], [0, 3], 1).astype(np.int8)
     turn = 0
     for code in np.unique(categories[split == VALIDATION]):
@@ -183,7 +185,7 @@ def _roles(split: np.ndarray, categories: np.ndarray, rng: np.random.Generator) 
 
 
 def _components(owner: np.ndarray, digest: np.ndarray, products: int) -> np.ndarray:
-    """Label products so that those which share an image, directly or through others, have one label."""
+    """Give the same label to products that share an image, directly or through other products."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -195,6 +197,15 @@ def _handle_duplicates(
     split: np.ndarray, owner: np.ndarray, digest: np.ndarray, how: str
 ) -> tuple[np.ndarray, dict[str, int | str]]:
     """Report, drop or group products that share an image across splits.
+
+    Parameters
+    ----------
+    split : ndarray of int8, shape (products,)
+    owner : ndarray of int64, shape (images,)
+        Product of each image.
+    digest : ndarray of int64, shape (images,)
+        Code of each image's content.
+    how : {'keep', 'drop', 'group'}
 
     Returns
     -------
@@ -229,7 +240,7 @@ def _handle_duplicates(
         members = np.flatnonzero(np.isin(label, affected))
         votes = np.zeros((label.max() + 1, len(SPLITS)), np.int64)
         np.add.at(votes, (label[members], split[members]), 1)
-        target = votes.argmax(axis=1)  # the first largest: ties go to train
+        target = votes.argmax(axis=1)  # the first maximum: ties go to train
         report["products_moved"] = int((split[members] != target[label[members]]).sum())
         split[members] = target[label[members]]
     return split, report
@@ -247,10 +258,14 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     digests : ndarray of void or bytes, shape (images,)
         Hash of the content of every image.
 
+    Returns
+    -------
+    Split
+
     Raises
     ------
     InputError
-        If no category, or only one, has enough products, or the data brings half a split.
+        If fewer than two categories have enough products, or the split that comes with the data is incomplete.
     """
     rng = np.random.default_rng([seed, 0x5F11])
     brought = catalogue.split is not None and settings.rule == "auto"
@@ -258,15 +273,15 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     kept = _choose_categories(catalogue, settings, floor, rng)
     if len(kept) < 2:
         problem = (
-            f"{catalogue.name} has a single category ({catalogue.categories[kept[0]].key})"
+            f"{catalogue.name} has only one category ({catalogue.categories[kept[0]].key})"
             if len(catalogue.categories) == 1
-            else f"{catalogue.name}: only one category has {floor} products"
+            else f"{catalogue.name}: only one category has {floor} products or more"
         )
         raise InputError(
             problem,
             "give at least two categories"
             if len(catalogue.categories) == 1
-            else "lower the bar with --set split.min_products=N",
+            else "lower the minimum with --set split.min_products=N",
         )
     product = np.flatnonzero(np.isin(catalogue.product_category, kept))
     categories = catalogue.product_category[product]
@@ -276,13 +291,13 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
         split, rule = (
             _draw(categories, rng),
             (
-                f"by product: categories of {floor} products or more; 80/10/10 from 100 on, "
-                "below 10 to test and the rest 8:1"
+                f"by product, categories with {floor} products or more; with 100 or more: 80% train, 10% validation, "
+                "10% test; with fewer: 10 products test, the rest 8:1 train and validation"
             ),
         )
     position = np.full(len(catalogue.product_id), -1, np.int64)
     position[product] = np.arange(len(product))
-    # an empty or missing file is like no other, and no reason to drop a product
+    # empty and missing files are not duplicates of each other
     of_kept = (position[catalogue.image_product] >= 0) & (digests != np.frombuffer(digest(b""), digests.dtype)[0])
     _, digest_code = np.unique(digests[of_kept], return_inverse=True)
     split, report = _handle_duplicates(
@@ -293,22 +308,22 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     for code, name in enumerate(SPLITS):
         if not (split == code).any():
             raise InputError(
-                f"{catalogue.name}: no product is left for {name}", "give more products, or other split settings"
+                f"{catalogue.name}: no product is left for {name}", "use more products or other split settings"
             )
     present = len(np.unique(catalogue.product_category))
     reason = (
         f"fewer than {floor} products (split.min_products)"
         if not settings.categories
-        else f"fewer than {floor} products, or not among the {settings.categories} drawn (split.categories)"
+        else f"fewer than {floor} products, or not among the {settings.categories} categories drawn (split.categories)"
     )
     excluded = len(catalogue.product_id) - int(stays.sum()) - int(report["products_dropped"])
     return Split(
-        product,
-        split,
-        _roles(split, categories, rng),
-        rule,
-        excluded,
-        present - len(kept),
-        reason if excluded else "",
-        report,
+        product=product,
+        split=split,
+        role=_roles(split, categories, rng),
+        rule=rule,
+        excluded_products=excluded,
+        excluded_categories=present - len(kept),
+        excluded_reason=reason if excluded else "",
+        duplicates=report,
     )

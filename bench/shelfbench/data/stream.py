@@ -1,4 +1,4 @@
-"""Products to be classified, one after the other: photos without labels, from whatever holds them."""
+"""Products to classify, one after the other: photos without labels, from any layout that holds them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import gather_products
 from shelfbench.data.sources.cdiscount import read_products
-from shelfbench.data.sources.folder import METADATA, files_below, find_metadata, metadata_names, read_table
+from shelfbench.data.sources.folder import METADATA, files_below, find_metadata, metadata_names, read_table, skipped
 from shelfbench.data.sources.parquet import ParquetImages, first_line, holds_bytes
 from shelfbench.data.sources.tables import DatasetSettings, as_key
 
@@ -27,9 +27,9 @@ class Product:
     Attributes
     ----------
     key : str
-        Its id; of an image that stands alone, the path of its file.
+        Its id; for an image by itself, the path of its file.
     photos : tuple of bytes
-        Encoded images; one that cannot be opened is empty.
+        Encoded images; empty bytes for one that cannot be opened.
     """
 
     key: str
@@ -37,20 +37,24 @@ class Product:
 
 
 def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[Product]:
-    """Read products from images, folders, Parquet and BSON, holding a few at a time.
+    """Read products from images, folders, Parquet and BSON, with a few in memory at a time.
 
     Parameters
     ----------
     paths : sequence of Path
-        A file that is neither ``*.parquet`` nor ``*.bson`` is an image and a product. In a folder,
-        ``metadata.csv`` or ``metadata.parquet`` (columns ``file_name`` and, if photos belong together, ``product_id``)
-        is followed; else BSON or Parquet files in it are read; else every image below it is a product, called by its
-        path within the folder (or by its whole path where several `paths` are given). Rows of Parquet files (an image
-        column ``{bytes, path}``) with one ``product_id`` are a product; without that column each row is one, called by
-        file (its whole path where several `paths` are given) and row.
+        A file that is neither ``*.parquet`` nor ``*.bson`` is an image, and a product by itself. A folder is read by
+        its ``metadata.csv`` or ``metadata.parquet`` (columns ``file_name`` and, if photos belong together,
+        ``product_id``); without one, by its BSON or Parquet files; without those, every image below it is a product.
+        Rows of Parquet files (an image column ``{bytes, path}``) with the same ``product_id`` are one product; without
+        that column, each row is one. A product without an id is named by its path within the folder, or by file and
+        row; with the full path if there are several `paths`.
     settings : DatasetSettings
         Names of the columns ``image`` and ``product_id``, where they differ from these.
     console : Console
+
+    Yields
+    ------
+    Product
 
     Raises
     ------
@@ -62,7 +66,7 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
             raise InputError(f"{path} does not exist", "correct the path")
         try:
             str(path).encode()
-        except UnicodeEncodeError:  # a product may be called by it, and no format could hold that
+        except UnicodeEncodeError:  # it may name a product, and no format could store it
             raise InputError(f"the name {os.fsencode(path)!r} is not UTF-8", "rename it") from None
     for path in paths:
         try:
@@ -95,13 +99,13 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
         if not found:
             raise InputError(f"{path} holds no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
         if others:
-            console.warn(f"{path}: {others:,} files that are no images are left alone")
+            console.warn(f"{path}: {skipped(others)}")
         for file in found:
             yield Product(str(file if several else file.relative_to(path)), (_read(file),))
 
 
 def _tables(folder: Path) -> list[Path]:
-    """Metadata tables: the folder's own, or those of its subfolders (``train``, ``test`` ...)."""
+    """Find the metadata tables: the folder's own, or those of its subfolders (``train``, ``test`` ...)."""
     if table := find_metadata(folder):
         return [table]
     below = [find_metadata(path) for path in sorted(folder.iterdir()) if path.is_dir()]
@@ -121,7 +125,7 @@ def _from_bson(path: Path) -> Iterator[Product]:
 
 
 def _from_metadata(table: Path, given: Path, below: Path, settings: DatasetSettings) -> Iterator[Product]:
-    """Follow a table; what has no id is called by `given / below / file_name`, since other tables name files too."""
+    """Read a table's products; one without an id is named `given / below / file_name`, to differ from other tables'."""
     rows, root = read_table(table), table.parent
     names = metadata_names(rows, table, root)
     paths = [str(given / below / name) for name in names]
@@ -132,7 +136,7 @@ def _from_metadata(table: Path, given: Path, below: Path, settings: DatasetSetti
 
 
 def _from_parquet(files: Sequence[Path], several: bool, settings: DatasetSettings) -> Iterator[Product]:
-    """Look up the ids first (a few bytes a row), then the photos, product by product."""
+    """Read the ids first (a few bytes per row), then the photos, product by product."""
     names = [str(file) if several else file.name for file in files]
     found = [_ids(file, name, settings) for file, name in zip(files, names, strict=True)]
     counts = [count for count, _ in found]
@@ -150,15 +154,17 @@ def _from_parquet(files: Sequence[Path], several: bool, settings: DatasetSetting
         return
     if len(ids) < len(files):
         file = next(file for file, (_, values) in zip(files, found, strict=True) if values is None)
-        raise InputError(f"{file} has no column {settings.product_id!r}, and others have one", "classify it by itself")
-    if any(values.dtype == object for values in ids):  # whole numbers here and text there: 7 and "7" are one product
+        raise InputError(
+            f"{file} has no column {settings.product_id!r}, but other files have one", "classify it by itself"
+        )
+    if any(values.dtype == object for values in ids):  # integers here and text there: 7 and "7" are the same product
         ids = [values if values.dtype == object else values.astype(str).astype(object) for values in ids]
     for key, photos in _gathered(np.concatenate(ids)):
         yield Product(key, tuple(images.read(photos)))
 
 
 def _ids(file: Path, called: str, settings: DatasetSettings) -> tuple[int, np.ndarray | None]:
-    """Rows of a Parquet file and their products: whole numbers where they are, else text; None without the column."""
+    """Count the rows of a Parquet file and read their product ids: integers or text; None without the column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -178,18 +184,18 @@ def _ids(file: Path, called: str, settings: DatasetSettings) -> tuple[int, np.nd
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, PermissionError):
             raise
-        raise InputError(f"{file} is no readable Parquet file ({first_line(error)})", "fetch it again") from None
+        raise InputError(f"{file} is not a readable Parquet file ({first_line(error)})", "fetch it again") from None
     if pa.types.is_integer(column.type) and not column.null_count:
         return count, column.to_numpy()
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:
-        raise InputError(f"{file}: column {name!r} holds text that is not UTF-8", "write it as UTF-8") from None
+        raise InputError(f"{file}: column {name!r} contains text that is not UTF-8", "write it as UTF-8") from None
     return count, _keys(values, [f"{called}, row {row}" for row in range(count)], file)
 
 
 def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> str:
-    """Name of the column of product ids; empty where there is none and none was asked for."""
+    """Return the name of the column of product ids; empty if there is none and none was named."""
     if settings.product_id in present:
         return settings.product_id
     if settings.product_id != DatasetSettings().product_id:
@@ -201,7 +207,7 @@ def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> s
 
 
 def _gathered(keys: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Give each product's rows, products in order of first appearance."""
+    """Yield each product's rows, products in order of first appearance."""
     table = gather_products(keys)
     bounds = np.searchsorted(table.image_product, np.arange(len(table.product_id) + 1))
     for number, key in enumerate(table.product_id):
@@ -209,12 +215,12 @@ def _gathered(keys: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _keys(values: Sequence[Any], otherwise: Sequence[str], where: Path) -> np.ndarray:
-    """Give ids as text; a row without one is called by its place."""
+    """Return ids as text; a row without an id is named by its place."""
     try:
         texts = [
             place if pd.api.types.is_scalar(value) and pd.isna(value) else as_key(value)
             for value, place in zip(values, otherwise, strict=True)
         ]
     except TypeError:
-        raise InputError(f"{where}: a product_id is no plain value", "write text or a number") from None
+        raise InputError(f"{where}: a product_id is not a plain value", "write text or a number") from None
     return np.array(texts, object)

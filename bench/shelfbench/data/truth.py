@@ -1,4 +1,4 @@
-"""The true category of every product, where it is known: in a catalogue that was generated."""
+"""The true category of every product, which is known in a generated catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shelfbench.data.catalogue import Catalogue
 
 
 def read_truth(catalogue: Catalogue, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Read what `shelfbench generate` keeps beside the photos; no training may see it.
+    """Read the true categories that `shelfbench generate` keeps beside the photos; training must never see them.
 
     Parameters
     ----------
@@ -20,8 +20,8 @@ def read_truth(catalogue: Catalogue, frame: pd.DataFrame) -> pd.DataFrame | None
     Returns
     -------
     DataFrame or None
-        ``truth.parquet``: product_id and true_category of the products of `frame`; None where the truth is not known,
-        or is another catalogue's.
+        ``truth.parquet``: product_id and true_category of the products of `frame`; None if the truth is not known or
+        belongs to another catalogue.
     """
     if len(catalogue.images.files) != 1:
         return None

@@ -1,45 +1,44 @@
-"""``shelfbench classify``: products in, categories or `review` out, a few hundred photos in memory at a time."""
+"""Products in, categories or `review` out, a few hundred photos in memory at a time."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
 from shelfbench.data.ahead import in_background
 from shelfbench.data.images import decode_batch
-from shelfbench.data.sources.folder import METADATA
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import Product, products_of
-from shelfbench.decision.bundle import Model, load_decision
+from shelfbench.decision.model import Model
+from shelfbench.decision.record import DECISION
 from shelfbench.decision.rule import MEASURES
-from shelfbench.study.read import build_section, parse_setting
+from shelfbench.study.read import build_section
 from shelfbench.verdict.confidence import MEASURES as CONFIDENCES
 from shelfbench.verdict.predictions import ProductRule
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
 REVIEW = "review"
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
-# Of a batch, encoded or decoded.
+# The most bytes of a batch, encoded or decoded.
 _BATCH_BYTES = 64 << 20
+# Seconds between two lines of progress.
 _SAY_EVERY = 15.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is said of one product.
+    """The answer for one product.
 
     Attributes
     ----------
@@ -50,11 +49,11 @@ class Row:
     name : str
         Display name of the suggestion, accepted or not; empty without one.
     confidence : float or None
-        Probability of the suggestion; None where no photo can be read.
+        Probability of the suggestion; None if no photo can be read.
     suggestion : str or None
         Key of the most likely category, accepted or not.
     reason : str or None
-        Why it goes to review; None where it is accepted, even into a category that is called `REVIEW`.
+        Why it goes to review; None if it is accepted, even into a category that is called `REVIEW`.
     """
 
     product: str
@@ -65,7 +64,7 @@ class Row:
     reason: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Batch:
     """Whole products, their photos decoded; `owner` has the product of each readable photo."""
 
@@ -77,113 +76,105 @@ class _Batch:
 
 
 def classify(
-    folder: Path,
-    paths: Sequence[Path],
-    settings: DatasetSettings,
-    out: Path | None,
-    kind: str | None,
-    workers: int,
-    console: Console,
-) -> None:
-    """Classify products by a decision.
+    model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console | None = None
+) -> pd.DataFrame:
+    """Classify products into a frame.
 
     Parameters
     ----------
-    folder : Path
-        What `shelfbench decide` wrote; whatever it holds, it is treated as hostile.
+    model : Model
     paths : sequence of Path
         See `shelfbench.data.stream.products_of`.
     settings : DatasetSettings
         Names of columns.
-    out : Path or None
-        File to write, whole or not at all; None for stdout.
-    kind : str or None
-        ``csv``, ``jsonl`` or ``parquet``; None takes the suffix of `out`, and CSV on stdout.
-    workers : int
-        Threads that decode, and processes of classical features.
+    console : Console, optional
+        Where progress is logged; by default, only warnings are shown.
+
+    Returns
+    -------
+    DataFrame
+        The fields of `Row`, one row per product; as it is read from the Parquet file that `classify_to` writes.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist or what is there cannot be read.
+    """
+    import pyarrow as pa
+
+    rows = answers(model, paths, settings, console or Console(quiet=True))
+    return pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema()).to_pandas()
+
+
+def columns(settings: Mapping[str, object]) -> DatasetSettings:
+    """Take the names of columns from settings.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        ``dataset.product_id`` and ``dataset.image``.
+
+    Returns
+    -------
+    DatasetSettings
+
+    Raises
+    ------
+    InputError
+        If there is any other setting.
+    """
+    known = {"dataset.product_id": "product_id", "dataset.image": "image"}
+    for name in settings:
+        if name not in known:
+            raise InputError(f"classify has no setting {name[:40]!r}", f"set {' or '.join(known)}")
+    table = {known[name]: str(value) for name, value in settings.items()}
+    return build_section(DatasetSettings, table, "dataset", "classify")
+
+
+def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[list[Row]]:
+    """Classify products as one stream, and log what decides and how far it is.
+
+    Parameters
+    ----------
+    model : Model
+    paths : sequence of Path
+        See `shelfbench.data.stream.products_of`.
+    settings : DatasetSettings
+        Names of columns.
     console : Console
 
-    Raises
+    Yields
     ------
-    InputError
-        If the decision, a path or the output is not what it must be.
+    list of Row
+        The answers for a few products, in their order.
     """
-    kind = _kind(out, kind)
-    _check_place(out, folder, paths)
-    model = load_decision(folder, workers)
-    decision = model.decision
-    console.log(f"decision {model.sha256[:16]} of {model.recipe.backend}: {decision.verdict}")
+    ruling = model.ruling
+    digest = f"{model.files[DECISION][:16]} " if model.files else ""
+    console.log(f"decision {digest}on {model.spec.backend}: {ruling.verdict}")
     if model.warning:
         console.warn(model.warning)
-    if not decision.passed:
-        console.warn(f"the decision did not pass ({decision.verdict}): every product goes to {REVIEW}")
+    if not ruling.passed:
+        console.warn(f"the decision did not pass ({ruling.verdict}): every product goes to {REVIEW}")
     progress = _Progress(console)
-    rows = progress.follow(_rows(model, products_of(paths, settings, console), workers))
-    if out is None:
-        with storage_errors(Path("stdout")):
-            _WRITERS[kind](rows, sys.stdout)
-            sys.stdout.flush()
-    else:
-        write_whole(out, lambda aside: _write(kind, rows, aside))
-    progress.finish()
+    yield from progress.follow(_rows(model, products_of(paths, settings, console), model.workers))
+    progress.say()
 
 
-def columns(texts: Sequence[str]) -> DatasetSettings:
-    """Take the names of columns from the words of ``--set``.
+def schema() -> pa.Schema:
+    """Give the columns of `Row` as Arrow's types."""
+    import pyarrow as pa
 
-    Raises
-    ------
-    InputError
-        If one names anything else.
-    """
-    table = {}
-    for text in texts:
-        path, value = parse_setting(text)
-        if path not in (["dataset", "product_id"], ["dataset", "image"]):
-            raise InputError(f"--set {text[:40]!r} means nothing here", "set dataset.product_id or dataset.image")
-        table[path[1]] = str(value)
-    return build_section(DatasetSettings, table, "dataset", "--set")
-
-
-def _kind(out: Path | None, kind: str | None) -> str:
-    if out is None and kind == "parquet":
-        raise InputError("Parquet is not written to stdout", "name a file with --out")
-    if kind is not None:
-        return kind
-    if out is None:
-        return "csv"
-    if out.suffix not in FORMATS:
-        raise InputError(f"{out}: the suffix {out.suffix!r} tells no format", "add --format csv, jsonl or parquet")
-    return FORMATS[out.suffix]
-
-
-def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
-    """Refuse an output that would take the place of an input, be read as one, or spoil the decision."""
-    if out is None:
-        if sys.stdout is None:
-            raise InputError("stdout is closed", "name a file with --out")
-        # products are called as their files are, in any language
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")
-        return
-    if out.is_symlink() or (out.exists() and not out.is_file()):
-        raise InputError(f"{out} is no regular file", "name a new one, or leave out --out to write to stdout")
-    place = out.resolve()
-    if place.parent == folder.resolve():
-        raise InputError(f"{out} lies in the decision, which may hold nothing else", "write it elsewhere")
-    if place in [path.resolve() for path in paths]:
-        raise InputError(f"{out} is what is to be classified", "name another file with --out")
-    for path in paths:
-        if path.resolve() in place.parents and (place.suffix not in (".csv", ".jsonl") or place.name in METADATA):
-            raise InputError(f"{out} would be taken for an input, since it lies in {path}", "write it elsewhere")
+    return pa.schema(
+        [(field.name, pa.float64() if field.name == "confidence" else pa.string()) for field in fields(Row)]
+    )
 
 
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
-    """Rows of a few products at a time, and how many photos they had."""
-    batch, pixels = model.features.batch, model.recipe.pixels
-    # whole batches of the network, which fills up what is left of one
+    """Classify a few products at a time; give their rows and how many photos they have."""
+    batch, pixels = model.features.batch, model.spec.pixels
+    # whole batches of the network, which pads the last one
     size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
-    with closing(in_background(_batches(products, size, pixels, model.recipe.fit, workers))) as batches:
+    with closing(in_background(_batches(products, size, pixels, model.spec.fit, workers))) as batches:
         for part in batches:
             yield _classified(model, part), part.photos
 
@@ -191,7 +182,7 @@ def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[t
 def _batches(
     products: Iterable[Product], size: int, pixels: int, fit: str, workers: int
 ) -> Generator[_Batch, None, None]:
-    """Cut products into batches of at most `size` photos, where no product has more, and decode them."""
+    """Cut products into batches of at most `size` photos, unless one product has more, and decode them."""
     with ThreadPoolExecutor(workers) as pool:
         held: list[Product] = []
         photos = weight = 0
@@ -215,51 +206,55 @@ def _decoded(products: list[Product], pixels: int, fit: str, pool: ThreadPoolExe
     unreadable: dict[int, str] = {}
     for photo, reason in reasons.items():  # the first photo's reason stays
         unreadable.setdefault(int(owner[photo]), reason)
-    return _Batch([product.key for product in products], images, owner[readable], unreadable, len(encoded))
+    return _Batch(
+        products=[product.key for product in products],
+        pixels=images,
+        owner=owner[readable],
+        unreadable=unreadable,
+        photos=len(encoded),
+    )
 
 
 def _classified(model: Model, batch: _Batch) -> list[Row]:
     """Predict the products of a batch as the run did, and decide."""
-    decision = model.decision
+    ruling = model.ruling
     count = len(batch.products)
-    classes = np.array(decision.categories, object)
+    classes = np.array(ruling.categories, object)
     confidence, measured = np.full(count, -np.inf), np.full(count, -np.inf)
     predicted = np.full(count, "", object)
     seen, starts = np.unique(batch.owner, return_index=True)
     if len(seen):
         scores = model.classifier.log_probabilities(model.features.extract(batch.pixels))
-        found = ProductRule(decision.aggregation, decision.temperature).rows(scores, starts, classes)
+        found = ProductRule(ruling.aggregation, ruling.temperature).rows(scores, starts, classes)
         predicted[seen], confidence[seen] = found["predicted"], found["confidence"]
-        measure = CONFIDENCES[MEASURES[decision.measure]]
+        measure = CONFIDENCES[MEASURES[ruling.measure]]
         measured[seen] = measure.surer(found[measure.column])
-    reasons = decision.review(measured, predicted)
-    names = dict(zip(decision.categories, model.recipe.names, strict=True))
+    reasons = ruling.review(measured, predicted)
+    names = dict(zip(ruling.categories, model.spec.names, strict=True))
     rows = []
     for number, key in enumerate(batch.products):
         suggestion = predicted[number]
         if suggestion == "" and number not in seen:
             why = batch.unreadable.get(number)
             reason = f"no readable image: {why}" if why else "no image"
-            rows.append(Row(key, REVIEW, "", None, None, reason))
+            rows.append(Row(product=key, category=REVIEW, name="", confidence=None, suggestion=None, reason=reason))
             continue
         reason = reasons[number]
-        accepted = reason is None
-        probability = float(np.exp(confidence[number]))
         rows.append(
             Row(
-                key,
-                suggestion if accepted else REVIEW,
-                names[suggestion],
-                probability,
-                suggestion,
-                reason,
+                product=key,
+                category=suggestion if reason is None else REVIEW,
+                name=names[suggestion],
+                confidence=float(np.exp(confidence[number])),
+                suggestion=suggestion,
+                reason=reason,
             )
         )
     return rows
 
 
 class _Progress:
-    """Counts what passes by and says so now and then."""
+    """Counts the products that pass by, and logs the counts now and then."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -267,17 +262,17 @@ class _Progress:
         self._products = self._photos = self._accepted = 0
 
     def follow(self, batches: Iterator[tuple[list[Row], int]]) -> Iterator[list[Row]]:
-        """Hand on the rows."""
+        """Count the rows and pass them on."""
         for rows, photos in batches:
             self._products += len(rows)
             self._photos += photos
             self._accepted += sum(row.reason is None for row in rows)
             yield rows
             if time.perf_counter() - self._said > _SAY_EVERY:
-                self.finish()
+                self.say()
 
-    def finish(self) -> None:
-        """Say how far it is."""
+    def say(self) -> None:
+        """Log how far it is."""
         self._said = time.perf_counter()
         seconds = self._said - self._started
         self._console.log(
@@ -285,43 +280,3 @@ class _Progress:
             f"({self._photos / max(seconds, 1e-9):,.1f} photos/s): {self._accepted:,} accepted, "
             f"{self._products - self._accepted:,} to {REVIEW}"
         )
-
-
-def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
-    if kind == "parquet":
-        _write_parquet(rows, path)
-        return
-    with open(path, "w", encoding="utf-8", newline="") as handle:
-        _WRITERS[kind](rows, handle)
-
-
-def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
-    writer.writerow([field.name for field in fields(Row)])
-    for part in rows:
-        writer.writerows(astuple(row) for row in part)
-
-
-def _write_jsonl(rows: Iterator[list[Row]], handle: IO[str]) -> None:
-    for part in rows:
-        handle.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in part)
-
-
-def _write_parquet(rows: Iterator[list[Row]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema(
-        [(field.name, pa.float64() if field.name == "confidence" else pa.string()) for field in fields(Row)]
-    )
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        held: list[dict[str, Any]] = []
-        for part in rows:
-            held += map(asdict, part)
-            if len(held) >= 1 << 16:  # rows of a group
-                writer.write_table(pa.Table.from_pylist(held, schema))
-                held = []
-        writer.write_table(pa.Table.from_pylist(held, schema))
-
-
-_WRITERS: dict[str, Callable[[Iterator[list[Row]], IO[str]], None]] = {"csv": _write_csv, "jsonl": _write_jsonl}

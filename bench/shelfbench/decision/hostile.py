@@ -11,15 +11,19 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from shelfbench.base.errors import InputError
+import msgspec
+
+from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.storage import storage_errors
 
 REMEDY = "do not use it; make it again with shelfbench decide"
+# The deepest nesting of JSON.
 DEPTH = 24
-# Of a safetensors header; thousands of arrays take less than a mebibyte.
+# The longest header of a safetensors file, in bytes; that of thousands of arrays takes less than a mebibyte.
 _HEADER = 8 << 20
+Model = TypeVar("Model")
 _BYTES = {
     **{"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8},
     **{"F16": 2, "F32": 4, "F64": 8},
@@ -28,7 +32,20 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 
 
 def refuse(where: Path | str, problem: str) -> NoReturn:
-    """Raise the one line that names a file and says what to do."""
+    """Raise the one line that names a file and says what to do.
+
+    Parameters
+    ----------
+    where : Path or str
+        The file.
+    problem : str
+        What is wrong with it, as the rest of a sentence that starts with its name.
+
+    Raises
+    ------
+    InputError
+        Always.
+    """
     raise InputError(f"{where} {problem}", REMEDY)
 
 
@@ -52,7 +69,7 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
     Raises
     ------
     InputError
-        If something else is there, or a file is a link, no regular file, or too large.
+        If something else is there, or a file is a link, not a regular file, or too large.
     RunError
         If there is no room for the copy.
     """
@@ -63,7 +80,7 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
         names = sorted(entry.name for entry in entries)
     strangers = [name for name in names if name not in limits]
     if strangers:
-        refuse(folder / shown(strangers[0]), "is no part of a decision")
+        refuse(folder / shown(strangers[0]), "is not part of a decision")
     hashes = {}
     for name in names:
         with storage_errors(into):
@@ -83,7 +100,7 @@ def _copy(source: Path, target: Path, limit: int) -> str:
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
-        refuse(source, "is no regular file")
+        refuse(source, "is not a regular file")
     with open(handle, "rb") as opened:
         if found.st_size > limit:
             refuse(source, f"has {found.st_size:,} bytes, more than the {limit:,} that it may have")
@@ -99,7 +116,18 @@ def _copy(source: Path, target: Path, limit: int) -> str:
 
 
 def strict_json(data: bytes, where: Path | str) -> Any:
-    """Read JSON, with no key twice, no number that is not finite, and bounded depth.
+    """Read JSON of bounded depth, without duplicate keys, numbers that are not finite, or halves of characters.
+
+    Parameters
+    ----------
+    data : bytes
+    where : Path or str
+        The file, for messages.
+
+    Returns
+    -------
+    object
+        Dictionaries, lists, text, numbers, booleans and None.
 
     Raises
     ------
@@ -112,31 +140,71 @@ def strict_json(data: bytes, where: Path | str) -> Any:
         depth += (kind in b"[{") - (kind in b"]}")
         deepest = max(deepest, depth)
     if deepest > DEPTH:
-        refuse(where, f"is nested {deepest} deep")
+        refuse(where, f"is nested {deepest} levels deep")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
             twice = next(name for name, count in Counter(name for name, _ in items).items() if count > 1)
-            raise ValueError(f"the key {shown(twice)!r} is there twice")
+            raise ValueError(f"the key {shown(twice)!r} appears twice")
         return found
 
     def number(text: str) -> float:
         if not math.isfinite(value := float(text)):
-            raise ValueError(f"{text[:20]} is no finite number")
+            raise ValueError(f"{text[:20]} is not a finite number")
         return value
 
     def constant(text: str) -> NoReturn:
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
 
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_float=number, parse_constant=constant)
+        values = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_float=number, parse_constant=constant)
+        if b"\\u" in data:  # escapes can write half a character, which no file or terminal can hold
+            json.dumps(values, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:  # UTF-8's errors and numbers too long are ValueErrors
-        refuse(where, f"is no sound JSON ({shown(str(error))})")
+        refuse(where, f"is not valid JSON ({shown(str(error))})")
+    return values
+
+
+def typed(values: Any, kind: type[Model], where: Path | str, what: str) -> Model:
+    """Make a typed model of what `strict_json` read.
+
+    Parameters
+    ----------
+    values : object
+    kind : type
+        A `msgspec.Struct` that forbids unknown fields.
+    where : Path or str
+        The file, for messages.
+    what : str
+        What the file should be, with its article.
+
+    Returns
+    -------
+    kind
+
+    Raises
+    ------
+    InputError
+        If a field is missing, unknown, of another type or out of its range.
+    """
+    try:
+        return msgspec.convert(values, kind)
+    except (msgspec.ValidationError, ShelfbenchError, OverflowError, RecursionError) as error:
+        refuse(
+            where, f"is not {what} ({shown(error.message if isinstance(error, ShelfbenchError) else str(error), 200)})"
+        )
 
 
 def check_safetensors(path: Path, where: Path | str) -> None:
     """Check the header of a safetensors file: types, shapes and offsets, against the size of the file.
+
+    Parameters
+    ----------
+    path : Path
+        The copy to read.
+    where : Path or str
+        The file, for messages.
 
     Raises
     ------
@@ -148,13 +216,13 @@ def check_safetensors(path: Path, where: Path | str) -> None:
         start = handle.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(_HEADER, size - 8):
-            refuse(where, "is no safetensors file: its header is longer than it may be")
+            refuse(where, "is not a safetensors file: its header is longer than it may be")
         header = strict_json(handle.read(length), where)
     if not isinstance(header, dict):
-        refuse(where, "is no safetensors file: its header is no object")
+        refuse(where, "is not a safetensors file: its header is not an object")
     notes = header.pop("__metadata__", {})
     if not isinstance(notes, dict) or not all(isinstance(value, str) for value in notes.values()):
-        refuse(where, "has metadata that are no text")
+        refuse(where, "has metadata that is not text")
     spans = sorted(_span(name, entry, where) for name, entry in header.items())
     at = 0
     for begin, end in spans:
@@ -169,12 +237,12 @@ def _span(name: str, entry: Any, where: Path | str) -> tuple[int, int]:
     """Offsets of one array, checked against its type and shape."""
     label = shown(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        refuse(where, f"describes the array {label!r} in no known way")
+        refuse(where, f"describes the array {label!r} in an unknown way")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in _BYTES:
         refuse(where, f"has the array {label!r} of type {shown(str(kind))!r}")
     if not _whole(shape) or len(shape) > 8 or not _whole(offsets) or len(offsets) != 2:
-        refuse(where, f"gives the array {label!r} no sound shape and offsets")
+        refuse(where, f"gives the array {label!r} an invalid shape or invalid offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * _BYTES[kind]:
         refuse(where, f"gives the array {label!r} the shape {shown(str(shape))}, which its bytes do not fill")
     return offsets[0], offsets[1]
@@ -185,6 +253,17 @@ def _whole(values: Any) -> bool:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """Text of a stranger, short and printable."""
+    """Make a stranger's text short and printable.
+
+    Parameters
+    ----------
+    text : str
+    most : int
+        Characters to keep.
+
+    Returns
+    -------
+    str
+    """
     short = text if len(text) <= most else text[: most - 3] + "..."
     return short.encode("unicode_escape").decode() if not short.isprintable() else short

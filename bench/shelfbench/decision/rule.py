@@ -1,16 +1,15 @@
-"""A decision: may this classifier be switched on, from which confidence on, and for which categories?
+"""The ruling on a classifier: may it be deployed, from which confidence on, and for which categories?
 
-Only `tune` chooses (the grid of thresholds, the categories to switch off), only `certify` certifies; test stands beside
-as evidence and decides nothing (SPEC section 7).
+Only `tune` chooses (the grid of thresholds, the categories to switch off) and only `certify` certifies; test results
+are shown for reference only (docs/papers.md, "Certifying a threshold").
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +20,106 @@ from shelfbench.verdict.certify import Certificate, certify, coverage_grid
 from shelfbench.verdict.confidence import measure as confidence_of
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
+from shelfbench.verdict.predictions import ProductRule
 
-PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
-EXIT_CODES = {PASS: 0, FAIL: 3, INCONCLUSIVE: 4}
-# What a user calls each measure of `shelfbench.verdict.confidence`.
+# What users call each measure of `shelfbench.verdict.confidence`.
 MEASURES = {"probability": "confidence", "margin": "margin", "entropy": "entropy"}
 
 
+class Verdict(StrEnum):
+    """Whether a classifier may be deployed.
+
+    Attributes
+    ----------
+    PASS : str
+        It may: its precision is certified.
+    FAIL : str
+        It may not: the labelled products show that its precision is too low.
+    INCONCLUSIVE : str
+        Not yet: the labelled products neither certify its precision nor rule it out.
+    """
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of ``shelfbench decide``: 0 for PASS, 3 for FAIL, 4 for INCONCLUSIVE."""
+        return {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}[self.value]
+
+
 @dataclass(frozen=True)
+class Requirement:
+    """What the user requires of a classifier; see `Requirement.of`, which validates it.
+
+    Attributes
+    ----------
+    target : Fraction
+        Share of the accepted products that must be right.
+    level : float
+        Probability, over the drawing of the labelled products, with which that share is kept.
+    measure : str
+        A key of `MEASURES`: which number stands for the confidence in a product.
+    all_categories : bool
+        Whether every category stays on, however weak it is.
+    """
+
+    target: Fraction = Fraction(9, 10)
+    level: float = 0.95
+    measure: str = "probability"
+    all_categories: bool = False
+
+    @classmethod
+    def of(
+        cls, precision: Target, confidence: float | str, measure: str = "probability", all_categories: bool = False
+    ) -> Requirement:
+        """Validate what the user asks for.
+
+        Parameters
+        ----------
+        precision : Fraction, float or str
+            Read by its decimal digits: 0.9 is exactly 9/10.
+        confidence : float or str
+        measure : str
+        all_categories : bool
+
+        Returns
+        -------
+        Requirement
+
+        Raises
+        ------
+        InputError
+            If a value is not valid.
+        """
+        target = exact_target(precision)
+        try:
+            level = float(confidence)
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(
+                f"{str(confidence)[:20]!r} is not a number", "give a number between 0 and 1, like 0.95"
+            ) from None
+        if not 0 < target < 1 or not 0 < level < 1:
+            raise InputError(
+                f"precision {precision} at a confidence of {confidence} cannot be certified",
+                "give two numbers between 0 and 1",
+            )
+        if measure not in MEASURES:
+            raise InputError(f"unknown measure {measure!r}", f"choose from: {', '.join(MEASURES)}")
+        return cls(target, level, measure, bool(all_categories))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a threshold gives on the products of one role, those of categories switched off being rejected.
+    """What a threshold gives on the products of one role, when those of categories that are off are rejected.
 
     Attributes
     ----------
     role : str
         ``tune``, ``certify`` or ``test``.
     products, accepted, correct : int
-        All of them, those accepted, and those of them that are right.
+        All products, those accepted, and those both accepted and right.
     precision_low, precision_high, acceptance_low, acceptance_high : float
         Exact (Clopper-Pearson) 95% intervals.
     """
@@ -53,51 +135,60 @@ class Evidence:
 
     @property
     def precision(self) -> float | None:
-        """Of those accepted; None where there are none."""
+        """Share of the accepted products that are right; None where none is accepted."""
         return self.correct / self.accepted if self.accepted else None
 
     @property
     def acceptance(self) -> float:
-        """Accepted products over all."""
+        """Share of the products that are accepted."""
         return self.accepted / self.products
 
+    def __str__(self) -> str:
+        """Give precision and acceptance with their intervals, in one line."""
+        precision = "none accepted" if self.precision is None else f"precision {self.precision:.3f}"
+        return (
+            f"on {self.role}: {precision} [{self.precision_low:.3f}, {self.precision_high:.3f}], "
+            f"acceptance {self.acceptance:.3f} [{self.acceptance_low:.3f}, {self.acceptance_high:.3f}] "
+            f"({self.accepted:,} of {self.products:,})"
+        )
 
-@dataclass(frozen=True)
-class Decision:
-    """Whether a classifier may be switched on, and how.
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """Whether a classifier may be deployed, and how.
 
     Attributes
     ----------
-    verdict : str
-        ``PASS``, ``FAIL`` or ``INCONCLUSIVE``.
+    verdict : Verdict
     reason, remedy : str
         Why, and what would change it.
     target : Fraction
         Required precision.
     level : float
-        With which probability over the drawing of the labelled products it is kept.
+        Probability, over the drawing of the labelled products, with which it is kept.
     measure : str
-        A key of `MEASURES`: what confidence is.
+        A key of `MEASURES`: which number stands for the confidence in a product.
     threshold : float or None
-        Accept from this confidence on (a log-probability, a difference of two, a negative entropy); None unless
+        Accept from this confidence on (a log-probability, a difference of two, or a negative entropy); None unless
         certified.
     missing : int or None
-        About how many more labelled products would certify; None where that alone would not.
+        About how many more labelled products would certify; None where more of them alone would not.
     aggregation : str
-        How a product's photos become one.
+        How the scores of a product's photos become one.
     temperature : float
-        By which log-probabilities are divided after that.
+        What log-probabilities are divided by after that.
     categories : tuple of str
         Keys, in the order of the classifier's codes.
     off : tuple of str
-        Keys of those whose products always go to a person.
+        Keys of the categories whose products always go to a person.
     evidence : tuple of Evidence
         For tune, certify and test at the threshold; empty unless certified.
     plain : Evidence or None
-        On test, at the threshold that keeps the target on tune: not certified, no promise. None where there is none.
+        On test, at the threshold that keeps the target on tune: not certified, so no promise. None without such a
+        threshold.
     """
 
-    verdict: str
+    verdict: Verdict
     reason: str
     remedy: str
     target: Fraction
@@ -114,13 +205,8 @@ class Decision:
 
     @property
     def passed(self) -> bool:
-        """Whether anything may be accepted."""
-        return self.verdict == PASS
-
-    @property
-    def exit_code(self) -> int:
-        """0 for PASS, 3 for FAIL, 4 for INCONCLUSIVE."""
-        return EXIT_CODES[self.verdict]
+        """Whether any product may be accepted."""
+        return self.verdict == Verdict.PASS
 
     def review(self, confidence: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Say why each product goes to a person.
@@ -135,7 +221,7 @@ class Decision:
         Returns
         -------
         ndarray of object, shape (n,)
-            None where it is accepted.
+            None where the product is accepted.
         """
         reasons = np.full(len(confidence), None, object)
         if not self.passed or self.threshold is None:
@@ -146,97 +232,95 @@ class Decision:
         return reasons
 
 
-def decide(
-    predictions: pa.Table,
-    categories: Sequence[str],
-    target: Target = "0.9",
-    level: float = 0.95,
-    measure: str = "probability",
-    aggregation: str = "mean",
-    temperature: float = 1.0,
-    all_categories: bool = False,
-) -> Decision:
-    """Decide from the predictions of one backend.
+def judge(predictions: pa.Table, categories: Sequence[str], required: Requirement, scoring: ProductRule) -> Ruling:
+    """Rule on one backend by its predictions.
 
     Parameters
     ----------
     predictions : Table
-        The columns role, category, predicted, rejected and that of `measure` of ``predictions/BACKEND.parquet``.
+        The columns role, category, predicted, rejected and that of the measure, of ``predictions/BACKEND.parquet``.
     categories : sequence of str
         Keys that the classifier knows, in the order of its codes.
-    target, level
-        Required precision, and the probability with which it is kept.
-    measure, aggregation, temperature : str, str, float
-        What the confidence of the predictions is, and how it came about.
-    all_categories : bool
-        Switch none off.
+    required : Requirement
+    scoring : ProductRule
+        How the confidence of the predictions came about.
+
+    Returns
+    -------
+    Ruling
 
     Raises
     ------
     InputError
-        If target or level mean nothing, `measure` is not among the columns, or a role has no products.
+        If the measure is not among the columns, or a role has no products.
     """
-    wanted = exact_target(target)
-    if not 0 < wanted < 1 or not 0 < level < 1:
-        raise InputError(
-            f"precision {target} at a confidence of {level} cannot be certified", "give two numbers between 0 and 1"
-        )
-    if measure not in MEASURES:
-        raise InputError(f"unknown measure {measure!r}", f"choose from: {', '.join(MEASURES)}")
-    if measure == "margin" and len(categories) == 1:
-        raise InputError("one category alone has no margin", "choose --measure probability")
-    confidence = confidence_of(predictions, MEASURES[measure])
-    parts = {role: _part(predictions, role, confidence) for role in ("tune", "certify", "test")}
+    wanted, level = required.target, required.level
+    if required.measure == "margin" and len(categories) == 1:
+        raise InputError("a single category has no margin", "choose the measure probability")
+    confidence = confidence_of(predictions, MEASURES[required.measure])
+    parts = {role: _products_of(predictions, role, confidence) for role in ("tune", "certify", "test")}
     tune, sure = parts["tune"], parts["certify"]
     # on tune alone: the threshold that would do there, and the categories that fall short of the target even so
     plain = acceptance(tune.confidence, tune.correct, wanted)
     off: list[str] = []
-    if not all_categories:
-        off = weak_categories(tune.confidence, tune.predicted, tune.correct, plain.threshold, wanted, level).tolist()
+    if not required.all_categories:
+        found = weak_categories(
+            tune.confidence, tune.predicted, tune.correct, plain.threshold, target=wanted, level=level
+        )
+        off = found.tolist()
     grid = coverage_grid(tune.without(off))
     certificate = certify(sure.without(off), sure.correct, grid, wanted, level)
-    verdict, reason, remedy = _verdict(certificate, len(off))
+    verdict, reason, remedy = _explained(certificate, len(off))
     threshold = certificate.threshold if certificate.certified else None
-    return Decision(
-        verdict,
-        reason,
-        remedy,
-        wanted,
-        level,
-        measure,
-        threshold,
-        certificate.missing,
-        aggregation,
-        temperature,
-        tuple(categories),
-        tuple(off),
-        () if threshold is None else tuple(part.evidence(role, threshold, off) for role, part in parts.items()),
-        parts["test"].evidence("test", plain.threshold, ()) if plain.accepted else None,
+    return Ruling(
+        verdict=verdict,
+        reason=reason,
+        remedy=remedy,
+        target=wanted,
+        level=level,
+        measure=required.measure,
+        threshold=threshold,
+        missing=certificate.missing,
+        aggregation=scoring.aggregation,
+        temperature=scoring.temperature,
+        categories=tuple(categories),
+        off=tuple(off),
+        evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),
+        plain=parts["test"].evidence(plain.threshold, ()) if plain.accepted else None,
     )
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Products of one role."""
+class _Products:
+    """The products of one role."""
 
+    role: str
     confidence: np.ndarray
     predicted: np.ndarray
     correct: np.ndarray
 
     def without(self, off: Sequence[str]) -> np.ndarray:
-        """Confidence, with what is predicted into a category that is off rejected."""
+        """Give the confidence, with the products predicted into a category that is off rejected."""
         return np.where(np.isin(self.predicted.astype(str), list(off)), -np.inf, self.confidence)
 
-    def evidence(self, role: str, threshold: float, off: Sequence[str]) -> Evidence:
+    def evidence(self, threshold: float, off: Sequence[str]) -> Evidence:
         """Count what a threshold gives."""
         accepted = self.without(off) >= threshold
         count, correct = int(accepted.sum()), int((accepted & self.correct).sum())
         low, high = exact_interval(np.array([correct, count]), np.array([count, len(accepted)]))
-        bounds = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-        return Evidence(role, len(accepted), count, correct, *bounds)
+        return Evidence(
+            role=self.role,
+            products=len(accepted),
+            accepted=count,
+            correct=correct,
+            precision_low=float(low[0]),
+            precision_high=float(high[0]),
+            acceptance_low=float(low[1]),
+            acceptance_high=float(high[1]),
+        )
 
 
-def _part(predictions: pa.Table, role: str, confidence: np.ndarray) -> _Part:
+def _products_of(predictions: pa.Table, role: str, confidence: np.ndarray) -> _Products:
     rows = predictions["role"].to_numpy() == role
     if not rows.any():
         raise InputError(
@@ -244,52 +328,39 @@ def _part(predictions: pa.Table, role: str, confidence: np.ndarray) -> _Part:
         )
     predicted = predictions["predicted"].to_numpy()[rows].astype(object)
     truth = predictions["category"].to_numpy()[rows].astype(object)
-    return _Part(confidence[rows], predicted, (predicted == truth) & (confidence[rows] > -np.inf))
+    return _Products(role, confidence[rows], predicted, (predicted == truth) & (confidence[rows] > -np.inf))
 
 
-def _verdict(found: Certificate, off: int) -> tuple[str, str, str]:
-    """Name the verdict, its reason, and what would change it."""
-    # all digits: .9999 is not 1, and nothing is promised with certainty
+def _explained(found: Certificate, off: int) -> tuple[Verdict, str, str]:
+    """Give the verdict, its reason, and what would change it."""
+    # all digits: 0.9999 is not 1, and nothing is promised with certainty
     target, level = f"{float(found.target):.9g}", repr(found.level)
     if found.certified:
         return (
-            PASS,
+            Verdict.PASS,
             f"precision of at least {target} certified with probability {level} on {found.total:,} labelled products: "
             f"{found.accepted:,} accepted ({found.acceptance:.1%}, 95% interval {found.acceptance_low:.1%} to "
             f"{found.acceptance_high:.1%}), {found.correct:,} of them right"
-            + (f"; {off} categories switched off" if off else ""),
+            + (f"; {off} {'category' if off == 1 else 'categories'} switched off" if off else ""),
             "",
         )
     if found.hopeless:
         return (
-            FAIL,
-            f"the precision is not {target} at any threshold that {found.total:,} labelled products can test: even its "
-            "upper bounds lie below",
-            "a better classifier, or a lower --precision; more labels alone would not do",
+            Verdict.FAIL,
+            f"no threshold that {found.total:,} labelled products can test reaches a precision of {target}: even the "
+            "upper bounds lie below it",
+            "a better classifier, or a lower required precision; more labels alone would not be enough",
         )
     if found.missing is None:
         return (
-            INCONCLUSIVE,
+            Verdict.INCONCLUSIVE,
             f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it "
-            "out; what they show does not tell how many more would do",
-            "a better classifier, or a lower --precision",
+            "out; they do not show how many more would be enough",
+            "a better classifier, or a lower required precision",
         )
     return (
-        INCONCLUSIVE,
+        Verdict.INCONCLUSIVE,
         f"{found.total:,} labelled products are too few to certify {target} with probability {level}",
         f"about {found.missing:,} more labelled products to certify on, if their precision stays as observed; or a "
-        "better classifier, or a lower --precision",
+        "better classifier, or a lower required precision",
     )
-
-
-def to_record(decision: Decision) -> dict[str, Any]:
-    """Give a decision as JSON."""
-    record = dataclasses.asdict(decision)
-    record["target"] = str(decision.target)
-    evidence = [*decision.evidence, *([decision.plain] if decision.plain else [])]
-    shown: Sequence[Mapping[str, Any]] = [
-        {**dataclasses.asdict(part), "precision": part.precision, "acceptance": part.acceptance} for part in evidence
-    ]
-    record["evidence"] = list(shown[: len(decision.evidence)])
-    record["plain"] = shown[-1] if decision.plain else None
-    return record

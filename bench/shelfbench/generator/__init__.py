@@ -1,4 +1,4 @@
-"""A catalogue of product photos drawn by rule: the embedded data set, written in Kaggle's Cdiscount layout."""
+"""A catalogue of product photos drawn by rule: the built-in dataset, written in Kaggle's Cdiscount layout."""
 
 from shelfbench.generator.settings import GeneratorSettings
 from shelfbench.generator.write import generate

@@ -1,8 +1,8 @@
 """Light, texture and pattern: the surfaces of which all products are made.
 
-A surface is first a grey picture of how much light it sends back (``BASE`` is the plain colour, less is shade, more
-is highlight), then coloured through a palette. All is in 8 bits and in Pillow, for speed; the tiles are made once a
-process.
+A surface is first a grey picture of how much light it reflects (``BASE`` is the plain colour, less is shade, more is
+highlight), then coloured through a palette. All of it is in 8 bits and in Pillow, for speed; each process makes the
+tiles once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Paint:
-    """A surface: its colour, how light falls on it, what it is made of.
+    """A surface: its colour, how light falls on it, and what it is made of.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Paint:
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """Colour between `a` (share 0) and `b` (share 1)."""
+    """Give the colour between `a` (share 0) and `b` (share 1)."""
     return (
         round(a[0] + (b[0] - a[0]) * share),
         round(a[1] + (b[1] - a[1]) * share),
@@ -54,18 +54,18 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def darker(colour: Colour, share: float = 0.3) -> Colour:
-    """The colour in shade."""
+    """Give the colour in the shade."""
     return mix(colour, (0, 0, 0), share)
 
 
 def lighter(colour: Colour, share: float = 0.3) -> Colour:
-    """The colour in light."""
+    """Give the colour in the light."""
     return mix(colour, (255, 255, 255), share)
 
 
 @lru_cache(maxsize=4096)
 def palette(colour: Colour) -> bytes:
-    """256 colours from black over `colour` at ``BASE`` to nearly white."""
+    """Give 256 colours, from black through `colour` at ``BASE`` to nearly white."""
     light = np.arange(256, dtype=np.float32)[:, None]
     base = np.asarray(colour, dtype=np.float32)
     shade = base * (light / BASE) ** 1.15
@@ -79,7 +79,7 @@ def _grey(values: np.ndarray) -> Image.Image:
 
 @cache
 def shading(kind: str) -> Image.Image:
-    """Grey picture, to be stretched over a shape: how light falls on it (from the upper left)."""
+    """Give a grey picture of how light falls on a shape (from the upper left), to be stretched over it."""
     y, x = np.mgrid[0:256, 0:256] / 255.0
     across = 2 * x - 1
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
@@ -115,7 +115,7 @@ def shading(kind: str) -> Image.Image:
 
 
 def _noise(rng: np.random.Generator, blur_x: float, blur_y: float, strength: float) -> np.ndarray:
-    """Noise that repeats over the tile, smoothed by a Gaussian in frequency, around 0."""
+    """Give noise around 0 that tiles seamlessly, smoothed by a Gaussian in the frequency domain."""
     spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE)))
     fy = np.fft.fftfreq(TILE)[:, None]
     fx = np.fft.rfftfreq(TILE)[None, :]
@@ -125,7 +125,7 @@ def _noise(rng: np.random.Generator, blur_x: float, blur_y: float, strength: flo
 
 @cache
 def texture(kind: str) -> Image.Image:
-    """Grey tile of `TILE` pixels around 128: what a material adds to the light."""
+    """Give a grey tile of `TILE` pixels around 128: what a material adds to the light."""
     rng = np.random.default_rng([11, sum(kind.encode())])
     y, x = np.mgrid[0:TILE, 0:TILE]
     if kind == "wood":
@@ -176,7 +176,7 @@ PATTERNS = (
 
 @cache
 def pattern(kind: str) -> Image.Image:
-    """Mask tile of `TILE` pixels: where the second colour is printed."""
+    """Give a mask of `TILE` pixels: where the second colour is printed."""
     rng = np.random.default_rng([12, sum(kind.encode())])
     y, x = np.mgrid[0:TILE, 0:TILE]
     if kind == "stripes":
@@ -201,7 +201,7 @@ def pattern(kind: str) -> Image.Image:
 
 
 def _scattered(kind: str, rng: np.random.Generator) -> Image.Image:
-    """Flowers, stars or leaves, thrown on a tile."""
+    """Scatter flowers, stars or leaves on a tile."""
     tile = Image.new("L", (TILE, TILE))
     draw = ImageDraw.Draw(tile)
     for column in range(0, TILE, 52):

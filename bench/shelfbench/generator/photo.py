@@ -1,4 +1,4 @@
-"""A photo of a product: how it stands, where, in which light."""
+"""A photo of a product: how the product stands, where, and in which light."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from shelfbench.generator.materials import BASE, TILE, Colour, mix, palette, sha
 from shelfbench.generator.sketch import Sketch, font
 
 POSES = {"stands": 4.0, "front": 7.0, "lies": 180.0, "leans": 35.0}
-"""How a product may be turned in a photo: most degrees to either side."""
+"""How far a product may be turned in a photo, in degrees to either side."""
 
 ONE_WAY = "front"
-"""The pose of what has a right and a left, and is never mirrored."""
+"""The pose of products that have a left and a right side, and so are never mirrored."""
 
 OVERSAMPLING = 1.5
-"""Pixels of the sketch for one of the photo; at its usual scale a product is drawn at about twice its size."""
+"""Pixels of the sketch per pixel of the photo; at the usual scale a product is drawn at about twice its size."""
 
 TWICE, CLOSE_UP, PRINTED = 0.04, 0.1, 0.08
-"""Shares of photos that show the product twice, that show a part of it, and that carry a badge, a ribbon or a frame."""
+"""Shares of photos that show the product twice, show a part of it, and carry a badge, a ribbon or a frame."""
 
 
 def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.random.Generator, first: bool) -> bytes:
@@ -37,11 +37,11 @@ def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.ran
     pixels : int
         Side of the photo.
     quality : int
-        Of the JPEG.
+        JPEG quality.
     rng : numpy.random.Generator
-        The photo's.
+        Generator of this photo.
     first : bool
-        Whether it is the product's main photo, which shops take more neatly.
+        Whether it is the product's main photo, which shops take with more care.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def photograph(sketch: Sketch, pose: str, pixels: int, quality: int, rng: np.ran
 def _homography(
     sketch: Sketch, pixels: int, pose: str, rng: np.random.Generator, scale: float, across: float
 ) -> np.ndarray:
-    """Projective map from the sketch's pixels to the photo's, shape (3, 3)."""
+    """Draw the projective map from the sketch's pixels to the photo's, shape (3, 3)."""
     angle = math.radians(rng.uniform(-POSES[pose], POSES[pose]))
     squeeze, shear, tall = rng.uniform(0.86, 1.0), rng.uniform(-0.05, 0.05), rng.random() < 0.5
     sx, sy = (scale * squeeze, scale) if tall else (scale, scale * squeeze)
@@ -95,7 +95,7 @@ def _homography(
 def _place(photo: Image.Image, sketch: Sketch, forward: np.ndarray, pose: str, rng: np.random.Generator) -> None:
     """Put the sketch into the photo, with a shadow if a pose is given.
 
-    Only the part of the photo that it covers is warped.
+    Only the part of the photo that the sketch covers is warped.
     """
     box = sketch.mask.getbbox()
     if box is None:
@@ -122,7 +122,7 @@ def _fading(strength: int) -> list[int]:
 
 
 def _shadow(photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator) -> None:
-    """Darken the ground below what stands, or beside what lies."""
+    """Darken the ground below a standing product, or beside one that lies."""
     cast = Image.new("L", (photo.width // 4 + 1, photo.height // 4 + 1))
     blur, strength, slip, fall = (
         rng.uniform(1.5, 4),
@@ -161,7 +161,7 @@ def _one(rng: np.random.Generator, *names: str) -> str:
 
 
 def _background(pixels: int, rng: np.random.Generator) -> Image.Image:
-    """A paper of one colour, a wall with a floor, or a table from above."""
+    """Draw a sheet of one colour, a wall with a floor, or a table from above."""
     size = (pixels, pixels)
     grey = int(rng.integers(140, 246))
     kind = rng.random()
@@ -193,7 +193,7 @@ SURFACES: dict[str, Colour] = {
 
 
 def _surface(size: tuple[int, int], kind: str, rng: np.random.Generator) -> Image.Image:
-    """A table, a floor, a cloth."""
+    """Draw a table, a floor or a cloth."""
     tile = texture(kind)
     if size[0] < TILE:
         x, y = int(rng.integers(TILE - size[0])), int(rng.integers(TILE - size[1]))
@@ -205,7 +205,7 @@ def _surface(size: tuple[int, int], kind: str, rng: np.random.Generator) -> Imag
 
 
 def _light(photo: Image.Image, rng: np.random.Generator, neat: bool) -> Image.Image:
-    """Exposure, a cast of colour, and at times a fall of light over the whole; a neat photo keeps its white."""
+    """Change exposure and colour cast, and sometimes let the light fall off; a neat photo keeps its white."""
     if not neat:
         red, green, blue = rng.uniform(0.84, 1.08) * (1 + rng.uniform(-0.05, 0.05, 3))
         photo = photo.convert("RGB", (red, 0, 0, 0, 0, green, 0, 0, 0, 0, blue, 0))
@@ -219,7 +219,7 @@ BADGES: tuple[Colour, ...] = ((200, 30, 40), (30, 90, 180), (240, 170, 20), (40,
 
 
 def _badge(photo: Image.Image, rng: np.random.Generator) -> None:
-    """What shops print over their photos: a disc, a ribbon, a frame."""
+    """Add what shops print over their photos: a disc, a ribbon or a frame."""
     side = photo.width
     draw = ImageDraw.Draw(photo)
     colour = BADGES[int(rng.integers(len(BADGES)))]

@@ -1,4 +1,4 @@
-"""Things made of boxes, seen from where the photo is taken."""
+"""Things made of boxes, seen from the camera."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from shelfbench.generator.materials import Paint, darker, lighter
 from shelfbench.generator.sketch import Sketch
 
-# The six faces of a box: four corners, numbered 4 i + 2 j + k for the ends i, j, k of x, y, z; the axis across it, the
-# side of that axis on which it lies, and its name.
+# The six faces of a box: four corners, numbered 4 i + 2 j + k for the ends i, j, k of x, y, z; the axis perpendicular
+# to the face, the side of that axis on which it lies, and its name.
 _FACES = (
     ((2, 6, 7, 3), 1, 1, "top"),
     ((0, 4, 5, 1), 1, -1, "under"),
@@ -30,22 +30,22 @@ class _Box:
 
 
 class Scene:
-    """Boxes in space: x to the right, y up, z to the viewer, in any unit; the picture is fitted to the sketch.
+    """Boxes in space, with x to the right, y up and z towards the viewer, in any unit; scaled to fit the sketch.
 
     Parameters
     ----------
     sketch : Sketch
     yaw : float
-        Largest turn to either side, degrees; the photo's `turn` says how much of it.
+        Largest turn to either side, in degrees; the photo's `turn` says how much of it is used.
     pitch : float
-        How far from above it is seen, degrees.
+        How far from above it is seen, in degrees.
     """
 
     def __init__(self, sketch: Sketch, yaw: float = 38, pitch: float = 18) -> None:
         self.sketch = sketch
         angle, tilt = math.radians(yaw * sketch.turn), math.radians(pitch)
         c, s, ct, st = math.cos(angle), math.sin(angle), math.cos(tilt), math.sin(tilt)
-        # Rows: to the right of the picture, up in it, towards the viewer.
+        # Rows: right and up in the picture, and towards the viewer.
         self._axes = np.array([[c, 0, s], [s * st, ct, -c * st], [-s * ct, st, c * ct]])
         self._rows: list[list[float]] = self._axes[:2].tolist()
         self._look: list[float] = self._axes[2].tolist()
@@ -58,13 +58,13 @@ class Scene:
         self._boxes.append(_Box((x0, y0, z0), (x1, y1, z1), paint))
 
     def place(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Where a point is in the sketch; only after `draw`."""
+        """Give the position of a point in the sketch; only after `draw`."""
         (a, b, c), (d, e, f) = self._rows
         right, up = self._shift
         return self._scale * (a * x + b * y + c * z) + right, up - self._scale * (d * x + e * y + f * z)
 
     def draw(self, room: float = 88) -> None:
-        """Draw all boxes, the far ones first, in the middle of the sketch, `room` units wide or high."""
+        """Draw all boxes, the farthest first, in the middle of the sketch, `room` units wide or high."""
         ends = np.array([(b.low, b.high) for b in self._boxes])
         # Corner (i, j, k) of box n, projected.
         index = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
@@ -85,9 +85,9 @@ class Scene:
                     self._face([places[n][u], places[n][v], places[n][w], places[n][x]], self._boxes[n].paint, name)
 
     def _order(self) -> list[int]:
-        """Boxes from far to near.
+        """Order the boxes from far to near.
 
-        Of two boxes that do not meet, some axis separates them, and the one on the viewer's side of it is drawn later.
+        Two boxes that do not overlap are separated along some axis; the one on the viewer's side is drawn later.
         """
         boxes, nearer = (
             self._boxes,

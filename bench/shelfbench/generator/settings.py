@@ -12,38 +12,38 @@ MAX_DEPARTMENTS = 8
 INT32_MAX = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
-    """A generated catalogue, complete: the same settings give the same bytes.
+    """Everything that decides a generated catalogue: the same settings give the same bytes.
 
     Attributes
     ----------
     seed : int
-        Seed of everything drawn.
+        Seed of everything that is drawn.
     products : int
-        Number of products. With `counts`, the total that the list is scaled to; 0 keeps it as given.
+        Number of products. With `counts`, the total to which the list is scaled; 0 keeps the list as it is.
     departments : int
-        Departments (level 1), books among them: 1 to 8. Without `books` there is one fewer.
+        Departments (level 1), including books: 1 to 8. Without `books` there is one fewer.
     categories : int
-        Categories over all departments, shared out evenly; at least one each. Where a department has fewer recipes,
-        further categories are narrower draws of the same ones.
+        Categories in total, distributed evenly over the departments, at least one each. If a department has fewer
+        motifs than categories, further categories draw the same motifs more narrowly.
     skew : bool
-        80% of the products in 20% of the categories (C, §1); off, all categories are of one size.
+        80% of the products in 20% of the categories (C, §1); if off, all categories have the same size.
     counts : str
-        Path of a headerless CSV ``name,count``: number, names (of the third level) and relative sizes of the
-        categories follow it, and `categories` and `skew` have no say.
+        Path of a CSV without header, ``name,count``, that gives the number, the names (of the third level) and the
+        relative sizes of the categories; `categories` and `skew` are then ignored.
     label_noise : float
         Share of products that carry another category's label, in [0, 0.5].
     books : bool
-        With a department of books: easy to tell from all else, hard within.
+        Include a department of books: easy to tell from everything else, hard to tell apart.
     lookalikes : bool
-        With families whose categories look alike; off, each member of a family keeps to colours of its own.
+        Include families whose categories look alike; if off, each member of a family keeps to its own colours.
     pixels : int
         Side of the square photos, 32 to 1024.
     quality : int
         JPEG quality, 1 to 95.
     max_photos : int
-        Most photos of one product, 1 to 4.
+        The most photos of a product, 1 to 4.
     """
 
     seed: int = 0
@@ -60,19 +60,25 @@ class GeneratorSettings:
     max_photos: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be generated."""
+        """Validate the settings."""
         for name in ("seed", "products", "departments", "categories", "pixels", "quality", "max_photos"):
             if not isinstance(getattr(self, name), int) or isinstance(getattr(self, name), bool):
                 raise InputError(
-                    f"generated.{name} = {getattr(self, name)!r} is no whole number", "give a whole number"
+                    f"generated.{name} = {getattr(self, name)!r} is not a whole number", "give a whole number"
                 )
         for name in ("skew", "books", "lookalikes"):
             if not isinstance(getattr(self, name), bool):
-                raise InputError(f"generated.{name} = {getattr(self, name)!r} is no switch", "write true or false")
+                raise InputError(
+                    f"generated.{name} = {getattr(self, name)!r} is not true or false", "write true or false"
+                )
         if not isinstance(self.counts, str):
-            raise InputError(f"generated.counts = {self.counts!r} is no path", "give the path of a CSV file name,count")
+            raise InputError(
+                f"generated.counts = {self.counts!r} is not a path", "give the path of a CSV file name,count"
+            )
         if isinstance(self.label_noise, bool) or not isinstance(self.label_noise, int | float):
-            raise InputError(f"generated.label_noise = {self.label_noise!r} is no number", "give a share from 0 to 0.5")
+            raise InputError(
+                f"generated.label_noise = {self.label_noise!r} is not a number", "give a share from 0 to 0.5"
+            )
         self._within("seed", 0, 2**63 - 1)
         self._within("departments", 1 if self.books else 2, MAX_DEPARTMENTS)
         self._within("categories", self.departments, 100_000)
@@ -89,17 +95,17 @@ class GeneratorSettings:
 
 
 def read_counts(path: Path) -> list[tuple[str, int]]:
-    """Read a list of categories and their numbers of images.
+    """Read a list of categories and their sizes.
 
     Parameters
     ----------
     path : Path
-        Headerless CSV, UTF-8, two columns: name (quoted where it holds a comma) and count.
+        CSV without header, in UTF-8, with two columns: name (in quotes if it holds a comma) and count.
 
     Returns
     -------
     list of (str, int)
-        In the order of the file. A name may come twice: those are two categories.
+        In the order of the file. A name that appears twice stands for two categories.
 
     Raises
     ------
@@ -115,13 +121,15 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
                 if not row:
                     continue
                 if len(row) != 2 or not row[0].strip():
-                    raise InputError(f"{path}, line {reader.line_num}: {','.join(row)!r} is no name and count", remedy)
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: {','.join(row)!r} is not a name and a count", remedy
+                    )
                 try:
                     count = int(row[1])
                 except ValueError:
                     count = 0
                 if not 1 <= count <= INT32_MAX:
-                    raise InputError(f"{path}, line {reader.line_num}: {row[1]!r} is no count", remedy)
+                    raise InputError(f"{path}, line {reader.line_num}: {row[1]!r} is not a count", remedy)
                 found.append((row[0].strip(), count))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the counts in {path} ({error})", "give a readable UTF-8 CSV file") from error

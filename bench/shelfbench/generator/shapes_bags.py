@@ -48,7 +48,7 @@ def sneaker(s: Sketch) -> None:
 
 
 def boot(s: Sketch) -> None:
-    """A boot to the ankle or to the knee."""
+    """An ankle boot or a knee boot."""
     leather = s.cloth("slant", "leather", "leather", "fur", printed=0.03)
     top = s.between(12, 40)
     calf = s.between(24, 32)
@@ -98,7 +98,7 @@ def boot(s: Sketch) -> None:
 
 
 def pump(s: Sketch) -> None:
-    """A lady's shoe with a heel."""
+    """A woman's shoe with a heel."""
     leather = s.cloth("slant", "leather", "", printed=0.15)
     heel, wide = s.between(10, 34), s.between(2, 9)
     high = 76 - heel
@@ -130,7 +130,7 @@ def pump(s: Sketch) -> None:
 
 
 def handbag(s: Sketch) -> None:
-    """A bag with a handle or two."""
+    """A bag with one or two handles."""
     leather = s.cloth("puff", "leather", "leather", "wicker", "fabric", printed=0.25)
     width, height = s.between(26, 38), s.between(34, 52)
     top = 60 - height / 2

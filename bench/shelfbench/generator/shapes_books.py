@@ -1,4 +1,4 @@
-"""Books: one body for all, and covers that differ by statistics of layout, palette and title only."""
+"""Books: one body for all, with covers that differ only in the statistics of layout, palette and title."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from shelfbench.generator.sketch import Sketch
 
 @dataclass(frozen=True)
 class Cover:
-    """Tendencies of a genre's covers; each is a chance or a range, so that genres overlap.
+    """Tendencies of a genre's covers: probabilities and ranges, so that genres overlap.
 
     Attributes
     ----------
     shape : (float, float)
-        Width over height, range.
+        Range of width over height.
     pale, dark : float
-        Chances of a pale and of a dark ground; else coloured.
+        Probabilities of a pale and of a dark ground; otherwise it is coloured.
     words : (int, int)
-        Words of the title, range.
+        Range of the number of words in the title.
     title_top : float
-        Chance that the title stands in the upper third.
+        Probability that the title is in the upper third.
     size : (float, float)
-        Height of the title's letters, range.
+        Range of the height of the title's letters.
     band : float
-        Chance of a band behind the title.
+        Probability of a band behind the title.
     art : tuple of str
-        Kinds of picture, drawn from with equal chance.
+        Kinds of picture, all equally likely.
     thick : (float, float)
-        Thickness of the book, range.
+        Range of the book's thickness.
     """
 
     shape: tuple[float, float]
@@ -44,7 +44,7 @@ class Cover:
 
 
 def book(s: Sketch, cover: Cover) -> None:
-    """A book seen from the front, a little turned: pages or back beside the cover."""
+    """A book from the front, turned a little: pages or spine beside the cover."""
     height = s.between(76, 88)
     width = height * s.between(*cover.shape)
     x0, y0 = 50 - width / 2, 50 - height / 2
@@ -92,7 +92,7 @@ def book(s: Sketch, cover: Cover) -> None:
 
 
 def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, ground: Colour, accent: Colour) -> None:
-    """What is pictured on the cover."""
+    """The picture on the cover."""
     width, height = x1 - x0, y1 - y0
     cx, cy = x0 + width * s.between(0.4, 0.6), y0 + height * s.between(0.5, 0.7)
     second = s.colour()

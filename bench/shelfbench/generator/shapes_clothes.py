@@ -7,12 +7,12 @@ from shelfbench.generator.sketch import Sketch
 
 
 def mirrored(right: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """An outline from its right half, given from the top down as (distance from the middle, height)."""
+    """Complete an outline from its right half, given from the top down as (distance from the middle, height)."""
     return [*((50 + x, y) for x, y in right), *((50 - x, y) for x, y in reversed(right))]
 
 
 def _top(s: Sketch, cloth: Paint, sleeve: float, length: float, wide: float, collar: str) -> None:
-    """What covers the trunk: `sleeve` 0 (none) to 1 (to the wrist)."""
+    """A garment for the upper body; `sleeve` from 0 (none) to 1 (to the wrist)."""
     shoulder, chest = wide * s.between(0.86, 0.95), wide * s.between(0.72, 0.84)
     hem = chest * s.between(0.9, 1.2)
     top = 50 - length / 2
@@ -90,7 +90,7 @@ def _closure(s: Sketch, colour: Colour, top: float, bottom: float, buttons: bool
 
 
 def t_shirt(s: Sketch) -> None:
-    """Short sleeves, at times with a print on the chest."""
+    """Short sleeves, sometimes with a print on the chest."""
     cloth = s.cloth("drape", "fabric", "folds", "folds", printed=0.3)
     _top(
         s,
@@ -112,7 +112,7 @@ def t_shirt(s: Sketch) -> None:
 
 
 def sweater(s: Sketch) -> None:
-    """Long sleeves, knitted or sweat."""
+    """Long sleeves, knitted or of sweatshirt fabric."""
     cloth = s.cloth("drape", "knit", "knit", "fur", "folds", printed=0.35)
     _top(
         s,
@@ -142,7 +142,7 @@ def shirt(s: Sketch) -> None:
 
 
 def coat(s: Sketch) -> None:
-    """Long or short, closed by buttons or a zip."""
+    """A long or short coat, closed by buttons or a zip."""
     cloth = s.cloth("drape", "folds", "leather", "fur", "denim", printed=0.12)
     length = s.between(66, 88)
     _top(s, cloth, s.between(0.85, 1.0), length, s.between(28, 33), s.pick("polo", "polo", "roll", "v"))
@@ -246,5 +246,5 @@ def trousers(s: Sketch) -> None:
 
 
 def shorts(s: Sketch) -> None:
-    """Short legs, to above or below the knee."""
+    """Short legs that end above or below the knee."""
     _legs(s, s.cloth("drape", "denim", "folds", "fabric", printed=0.35), s.between(38, 60), s.between(15, 21))

@@ -1,4 +1,4 @@
-"""Electronics: screens, sound, cameras, keys."""
+"""Electronics: screens, sound, cameras and keyboards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _case(s: Sketch) -> Paint:
 
 
 def _shown(s: Sketch, x0: float, y0: float, x1: float, y1: float) -> None:
-    """What is on a screen: off, a picture, icons or text."""
+    """The contents of a screen: nothing, a picture, icons or text."""
     width, height = x1 - x0, y1 - y0
     kind = s.pick("off", "off", "scene", "scene", "icons", "abstract", "page")
     if kind == "off":
@@ -69,7 +69,7 @@ def _shown(s: Sketch, x0: float, y0: float, x1: float, y1: float) -> None:
 
 
 def _handheld(s: Sketch, low: float, high: float, size: float, border: float) -> None:
-    """A slab with a screen, `low` to `high` wide for its height; from the front or the back."""
+    """A slab with a screen, from the front or the back; its width over height is from `low` to `high`."""
     case = _case(s)
     height = size * s.between(0.9, 1)
     width = height * s.between(low, high)
@@ -107,7 +107,7 @@ def smartphone(s: Sketch) -> None:
 
 
 def tablet(s: Sketch) -> None:
-    """A tablet: wider than a telephone, by little."""
+    """A tablet, a little wider than a telephone."""
     _handheld(s, 0.6, 0.8, 86, 5)
 
 
@@ -153,7 +153,7 @@ def television(s: Sketch) -> None:
 
 
 def monitor(s: Sketch) -> None:
-    """A computer's screen."""
+    """A computer monitor."""
     _screen(s, 1.35, 1.8, 0.88, 3.6)
 
 
@@ -202,7 +202,7 @@ def laptop(s: Sketch) -> None:
 
 
 def keyboard(s: Sketch) -> None:
-    """A keyboard, at times with a mouse."""
+    """A keyboard, sometimes with a mouse."""
     case = _case(s)
     width, deep = s.between(76, 90), s.between(24, 32)
     scene = Scene(s, 14, s.between(45, 75))
@@ -291,7 +291,7 @@ def camera(s: Sketch) -> None:
 
 
 def speaker(s: Sketch) -> None:
-    """A box with cones, or a round one."""
+    """A box with cones, or a round speaker."""
     case = s.pick(
         Paint(s.dark(), "slant", "grain"),
         Paint(s.wooden(), "slant", "board"),

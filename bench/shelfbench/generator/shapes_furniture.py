@@ -1,4 +1,4 @@
-"""Furniture: boxes in space, so that each photo can show another side."""
+"""Furniture: boxes in space, so that each photo can show a different side."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def chair(s: Sketch) -> None:
 
 
 def stool(s: Sketch) -> None:
-    """A stool, for the table or the bar, with or without a low back."""
+    """A low stool or a bar stool, with or without a low back."""
     scene = _scene(s)
     frame = _wood(s, 0.45)
     seat = s.cloth("puff", "leather", "fabric", printed=0.2) if s.chance(0.6) else frame
@@ -81,7 +81,7 @@ def stool(s: Sketch) -> None:
 
 
 def _upholstered(s: Sketch, low: float, high: float, seats: int) -> None:
-    """What is soft to sit on, `low` to `high` wide."""
+    """Upholstered seating, from `low` to `high` wide."""
     scene = _scene(s)
     body = s.cloth("puff", "fabric", "leather", "denim", "knit", printed=0.25)
     plain = Paint(body.colour, "puff", body.texture)
@@ -106,12 +106,12 @@ def _upholstered(s: Sketch, low: float, high: float, seats: int) -> None:
 
 
 def armchair(s: Sketch) -> None:
-    """A seat for one."""
+    """An armchair."""
     _upholstered(s, 70, 94, 1)
 
 
 def sofa(s: Sketch) -> None:
-    """A seat for two or three, with the narrow ones near the armchairs."""
+    """A sofa for two or three; narrow ones look much like armchairs."""
     _upholstered(s, 125, 215, s.count(2, 3))
 
 
@@ -144,24 +144,24 @@ def _table(s: Sketch, low: float, high: float, drawers: float, shelf: float) -> 
 
 
 def dining_table(s: Sketch) -> None:
-    """A table to eat at."""
+    """A dining table."""
     _table(s, 68, 78, 0.1, 0.05)
 
 
 def coffee_table(s: Sketch) -> None:
-    """A low table."""
+    """A coffee table."""
     _table(s, 30, 50, 0.1, 0.6)
 
 
 def desk(s: Sketch) -> None:
-    """A table to write at, mostly with drawers."""
+    """A desk, mostly with drawers."""
     _table(s, 68, 78, 0.8, 0.05)
 
 
 def _case(
     s: Sketch, width: float, height: float, depth: float, rows: int, columns: int, doors: float, open_: float
 ) -> None:
-    """A body divided into fields, each a drawer, a door or open."""
+    """A cabinet divided into compartments, each with a drawer, with a door, or open."""
     scene = _scene(s)
     body = _wood(s, 0.02)
     foot = s.between(0, 12)
@@ -196,7 +196,7 @@ def _case(
 
 
 def _filled(s: Sketch, scene: Scene, x0: float, x1: float, y0: float, y1: float, depth: float) -> None:
-    """What stands in an open field: books, a vase, nothing."""
+    """The contents of an open compartment: books, a vase or nothing."""
     kind = s.between(0, 1)
     if kind < 0.35:
         x = x0 + 1
@@ -219,7 +219,7 @@ def drawers(s: Sketch) -> None:
 
 
 def sideboard(s: Sketch) -> None:
-    """A low, long cupboard, also for the television."""
+    """A low, long cupboard, as also used for televisions."""
     _case(s, s.between(120, 175), s.between(42, 80), s.between(38, 45), s.count(1, 3), s.count(2, 4), 0.6, 0.25)
 
 
@@ -229,7 +229,7 @@ def bookcase(s: Sketch) -> None:
 
 
 def wardrobe(s: Sketch) -> None:
-    """A high cupboard with doors."""
+    """A tall cupboard with doors."""
     _case(
         s,
         s.between(80, 160),

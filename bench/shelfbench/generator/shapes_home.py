@@ -9,7 +9,7 @@ from shelfbench.generator.sketch import Sketch
 
 
 def _shade(s: Sketch, x: float, top: float, height: float, r: float) -> None:
-    """A lamp's shade about the vertical at `x`, lit or not."""
+    """A lampshade around the vertical at `x`, lit or not."""
     cloth = s.pick(
         Paint(s.pale(), "side", "fabric"),
         Paint(s.colour(), "side", s.pick("fabric", "", "wicker")),
@@ -35,7 +35,7 @@ def _shade(s: Sketch, x: float, top: float, height: float, r: float) -> None:
 
 
 def _foot(s: Sketch, x: float, top: float, bottom: float, r: float, thin: bool) -> None:
-    """What carries a lamp."""
+    """The foot of a lamp."""
     metal = Paint(s.steel(), "metal") if s.chance(0.6) else Paint(s.wooden() if s.chance(0.5) else s.colour(), "side")
     kind = "rod" if thin else s.pick("rod", "vase", "turned")
     if kind == "rod" and thin and s.chance(0.35):
@@ -59,7 +59,7 @@ def _foot(s: Sketch, x: float, top: float, bottom: float, r: float, thin: bool) 
 
 
 def table_lamp(s: Sketch) -> None:
-    """A lamp for the table or the night stand."""
+    """A lamp for a table or bedside table."""
     r, height = s.between(17, 27), s.between(18, 30)
     if s.chance(0.22):
         metal = Paint(s.colour(), "side")
@@ -87,7 +87,7 @@ def floor_lamp(s: Sketch) -> None:
 
 
 def pendant(s: Sketch) -> None:
-    """A lamp that hangs, or several on one bar."""
+    """A hanging lamp, or several on one bar."""
     number = s.pick(1, 1, 1, 2, 3)
     r = s.between(18, 32) / (1 + 0.55 * (number - 1))
     cord = Paint(s.dark(), "flat")
@@ -101,7 +101,7 @@ def pendant(s: Sketch) -> None:
         x = 100 * (k + 0.5) / number if number > 1 else 50
         x = 50 + (x - 50) * 0.85
         s.line([(x, 8), (x, drop)], 0.7, cord)
-        s.rng.bit_generator.state = state  # the same shade at each place
+        s.rng.bit_generator.state = state  # the same shade everywhere
         _shade(s, x, drop, min(height, 92 - drop), r)
 
 
@@ -196,7 +196,7 @@ def wall_clock(s: Sketch) -> None:
 
 
 def _frame(s: Sketch, mirror: bool) -> None:
-    """A frame about a mirror or a picture."""
+    """A frame around a mirror or a picture."""
     ratio, round_ = s.between(0.6, 1.3), s.chance(0.4 if mirror else 0.03)
     height = 84 if ratio < 1 else 84 / ratio
     width = height * ratio
@@ -244,7 +244,7 @@ def mirror(s: Sketch) -> None:
 
 
 def picture(s: Sketch) -> None:
-    """A framed picture, or a frame for one."""
+    """A framed picture, or an empty frame."""
     _frame(s, False)
 
 
@@ -294,7 +294,7 @@ def cushion(s: Sketch) -> None:
 
 
 def rug(s: Sketch) -> None:
-    """A carpet from above or at a slant."""
+    """A carpet, from above or at an angle."""
     cloth = s.cloth("slant", "fur", "fabric", "knit", "wicker", printed=0.6)
     if s.chance(0.2):
         s.oval(10, 10, 90, 90, cloth)

@@ -1,4 +1,4 @@
-"""Kitchen and table."""
+"""Cookware and tableware."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from shelfbench.generator.sketch import Sketch
 
 
 def _ceramic(s: Sketch, printed: float = 0.4) -> Paint:
-    """Glazed: white or coloured, at times printed."""
+    """Glazed ceramic: white or coloured, sometimes printed."""
     colour = s.pale() if s.chance(0.45) else s.colour()
     print_ = s.pick("stripes", "bands", "dots", "floral", "leaves", "stars", "chevron") if s.chance(printed) else ""
     return Paint(colour, "side", s.pick("", "", "speckle"), print_, s.colour())
@@ -18,7 +18,7 @@ def _inside(paint: Paint) -> Paint:
 
 
 def mug(s: Sketch, low: float = 0.8, high: float = 1.25, saucer: float = 0.1) -> None:
-    """A cup with a handle; `low` and `high` bound height over width."""
+    """A cup with a handle; `low` and `high` are the bounds of height over width."""
     paint = _ceramic(s)
     width = s.between(40, 50)
     height = min(76, width * s.between(low, high))
@@ -93,7 +93,7 @@ def bowl(s: Sketch) -> None:
 
 
 def plate(s: Sketch) -> None:
-    """A plate from above or at a slant."""
+    """A plate, from above or at an angle."""
     paint = _ceramic(s, 0.6)
     r = s.between(38, 46)
     flat = s.between(0.55, 1.0)
@@ -267,7 +267,7 @@ def frying_pan(s: Sketch) -> None:
 
 
 def bottle(s: Sketch, steel: float = 0.45) -> None:
-    """A bottle to drink from."""
+    """A drinking bottle."""
     paint = (
         s.pick(
             Paint(s.steel(), "metal"),
@@ -307,7 +307,7 @@ def bottle(s: Sketch, steel: float = 0.45) -> None:
 
 
 def thermos(s: Sketch) -> None:
-    """A vacuum flask: a bottle of steel with a cup on top, at times with a handle."""
+    """A vacuum flask: a steel bottle with a cup on top, sometimes with a handle."""
     paint = Paint(s.steel(), "metal") if s.chance(0.6) else Paint(s.colour(), "side", s.pick("", "grain"))
     r, height = s.between(12, 17), s.between(68, 84)
     top, bottom = 50 - height / 2, 50 + height / 2

@@ -1,4 +1,4 @@
-"""Tools, paint and garden."""
+"""Tools, paint and garden equipment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _grip(s: Sketch) -> Paint:
 
 
 def _handle(s: Sketch, top: float, bottom: float, r: float) -> None:
-    """An upright handle at the middle."""
+    """An upright handle in the middle."""
     paint = _grip(s)
     s.turned(
         50,
@@ -51,7 +51,7 @@ def hammer(s: Sketch) -> None:
 
 
 def screwdriver(s: Sketch) -> None:
-    """A screwdriver, or a few."""
+    """One or a few screwdrivers."""
     number = s.pick(1, 1, 1, 2, 3)
     grip, mark = s.bright(), s.dark()
     for k in range(number):
@@ -129,7 +129,7 @@ def saw(s: Sketch) -> None:
 
 
 def drill(s: Sketch) -> None:
-    """A drill or screwdriver with a motor."""
+    """A power drill or power screwdriver."""
     case, dark = (
         Paint(s.bright() if s.chance(0.8) else s.colour(), "slant"),
         Paint(s.dark(), "slant", "grain"),
@@ -167,7 +167,7 @@ def drill(s: Sketch) -> None:
 
 
 def _garden_tool(s: Sketch, head: str) -> None:
-    """A long shaft with something at its end."""
+    """A long shaft with a tool at its end."""
     r = s.between(1.3, 2.3)
     shaft = Paint(s.wooden() if s.chance(0.6) else s.steel(), "side", s.pick("", "board"))
     metal = Paint(s.dark() if s.chance(0.4) else s.steel() if s.chance(0.6) else s.bright(), "slant", "brushed")

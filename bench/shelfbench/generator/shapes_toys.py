@@ -1,4 +1,4 @@
-"""Toys and sports."""
+"""Toys and sports equipment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shelfbench.generator.sketch import Sketch
 
 
 def teddy(s: Sketch, ears: str = "round") -> None:
-    """A plush animal that sits."""
+    """A sitting plush animal."""
     colour = s.pick((176, 124, 74), (216, 186, 144), (110, 74, 48), (236, 230, 220)) if s.chance(0.55) else s.colour()
     fur, pale = (
         Paint(mix(colour, s.colour(), 0.15), "ball", "fur"),
@@ -47,12 +47,12 @@ def teddy(s: Sketch, ears: str = "round") -> None:
 
 
 def rabbit(s: Sketch) -> None:
-    """A plush rabbit: long ears, else a bear."""
+    """A plush rabbit: like the bear, but with long ears."""
     teddy(s, "long")
 
 
 def doll(s: Sketch) -> None:
-    """A doll in a dress or in trousers."""
+    """A doll in a dress or trousers."""
     skin = s.pick((244, 206, 178), (224, 172, 136), (160, 108, 76), (104, 70, 50))
     hair = s.pick((60, 38, 24), (226, 186, 90), (20, 18, 20), (170, 74, 40), (230, 120, 170))
     cloth = Paint(s.bright(), "drape", "folds", s.pick("", "dots", "floral", "stripes", "stars"), s.pale())
@@ -79,7 +79,7 @@ def doll(s: Sketch) -> None:
 
 
 def toy_car(s: Sketch) -> None:
-    """A little car, lorry or bus, from the side."""
+    """A toy car, lorry or bus, from the side."""
     body = Paint(s.bright(), "down")
     glass = Paint((150, 190, 215), "screen")
     kind = s.pick("car", "car", "sport", "lorry", "bus")
@@ -117,7 +117,7 @@ def toy_car(s: Sketch) -> None:
 
 
 def bricks(s: Sketch) -> None:
-    """Building blocks, stacked."""
+    """Stacked building blocks."""
     scene = Scene(s, 40, s.between(16, 30))
     number = s.count(4, 9)
     level: dict[tuple[int, int], int] = {}
@@ -174,7 +174,7 @@ def _boxed(s: Sketch, depth: float, puzzle: bool) -> None:
 
 
 def puzzle(s: Sketch) -> None:
-    """A jigsaw in its box."""
+    """A jigsaw puzzle in its box."""
     _boxed(s, 26, True)
 
 
@@ -269,7 +269,7 @@ def racket(s: Sketch) -> None:
 
 
 def dumbbell(s: Sketch) -> None:
-    """Dumbbells, one or two."""
+    """One or two dumbbells."""
     plate = Paint(s.dark() if s.chance(0.5) else s.bright(), "side", s.pick("", "grain"))
     bar = Paint(s.steel(), "tube")
     number = s.pick(1, 1, 2)

@@ -1,7 +1,7 @@
 """The drawing of one product: a small vocabulary of parts, in units of a hundredth of the sketch's side.
 
-A recipe (``shapes_*.py``) is a function of a `Sketch`. What it draws from `Sketch.between`, `pick`, `chance` and the
-colours belongs to the product and is the same in each of its photos; `Sketch.turn` belongs to the photo.
+The function of a motif (``shapes_*.py``) takes a `Sketch`. What it draws from `Sketch.between`, `pick`, `chance` and
+the colours belongs to the product and is the same in each of its photos; `Sketch.turn` belongs to the photo.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ SYLLABLES = (
 
 @dataclass(frozen=True)
 class Style:
-    """What sets a category apart from others of the same recipe.
+    """What distinguishes a category from others with the same motif.
 
     Attributes
     ----------
     variant : int
-        0 draws over the recipe's whole range; any other number narrows every range in its own way.
+        0 draws over the motif's whole range; any other number narrows every range in its own way.
     hue : float
         Centre of the band of hues it keeps to, in [0, 1); negative for no band.
     """
@@ -61,7 +61,7 @@ class Style:
 
 
 def _liked(share: float) -> float:
-    """A hue, as shops have them: many reds, browns and blues, some greens, few purples."""
+    """Give a hue with the frequencies of a shop: many reds, browns and blues, some greens, few purples."""
     return float(
         np.interp(
             share,
@@ -73,7 +73,7 @@ def _liked(share: float) -> float:
 
 @lru_cache(maxsize=64)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own typeface, so that no font of the machine matters."""
+    """Give Pillow's own typeface, so that the fonts of the machine do not matter."""
     return ImageFont.load_default(size)
 
 
@@ -83,20 +83,20 @@ class Sketch:
     Parameters
     ----------
     side : int
-        Pixels of the square sketch (twice what the photo will show of it).
+        Side of the square sketch in pixels (twice what the photo will show).
     rng : numpy.random.Generator
-        The product's; the same state gives the same product.
+        Generator of the product; the same state gives the same product.
     style : Style
-        Of its category.
+        Style of its category.
     turn : float
-        Of the photo: from -1 (seen from the left) to 1 (from the right).
+        Point of view of the photo, from -1 (from the left) to 1 (from the right).
     mirrored : bool
-        Of the photo: it will be mirrored, so print is drawn the wrong way round.
+        Whether the photo will be mirrored, so that print must be drawn the wrong way round.
 
     Attributes
     ----------
     image : PIL.Image.Image
-        RGB; what is outside the mask has no meaning.
+        RGB; pixels outside the mask have no meaning.
     mask : PIL.Image.Image
         L; where the product is.
     """
@@ -113,25 +113,25 @@ class Sketch:
         self._on_image, self._on_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
         self._narrow = np.random.default_rng([13, style.variant]) if style.variant else None
 
-    # Draws of the product
+    # What is drawn at random, for the product
 
     def between(self, low: float, high: float) -> float:
-        """A number from `low` to `high`."""
+        """Draw a number from `low` to `high`."""
         share = self.rng.random()
         if self._narrow is not None:
             share = self._narrow.random() * 0.65 + 0.35 * share
         return low + (high - low) * share
 
     def count(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
+        """Draw a whole number from `low` to `high`, both included."""
         return min(high, int(self.between(low, high + 1)))
 
     def chance(self, share: float) -> bool:
-        """True in about `share` of the products."""
+        """Draw True for about `share` of the products."""
         return self.between(0, 1) < share
 
     def pick(self, *options: T) -> T:
-        """One of the options."""
+        """Draw one of the options."""
         return options[min(len(options) - 1, int(self.between(0, len(options))))]
 
     def _hsv(self, hue: float, saturation: float, value: float) -> Colour:
@@ -142,7 +142,7 @@ class Sketch:
         return (round(255 * red), round(255 * green), round(255 * blue))
 
     def colour(self) -> Colour:
-        """Any colour of a shop: mostly coloured, some near black, grey or white."""
+        """Draw a colour that shops sell: mostly a real colour, sometimes nearly black, grey or white."""
         hue, kind, u, v = self.rng.random(4)
         if kind < 0.55:
             return self._hsv(_liked(hue), 0.25 + 0.55 * u, 0.28 + 0.62 * v)
@@ -151,41 +151,41 @@ class Sketch:
         return self._hsv(0.1 * hue, 0.16 * u, 0.5 + 0.46 * v)
 
     def bright(self) -> Colour:
-        """A saturated colour."""
+        """Draw a saturated colour."""
         hue, u, v = self.rng.random(3)
         return self._hsv(_liked(hue), 0.6 + 0.35 * u, 0.6 + 0.35 * v)
 
     def pale(self) -> Colour:
-        """White, cream or a pastel."""
+        """Draw white, cream or a pastel."""
         hue, u, v = self.rng.random(3)
         return self._hsv(hue, 0.2 * u, 0.84 + 0.15 * v)
 
     def dark(self) -> Colour:
-        """Black, anthracite, or a deep colour."""
+        """Draw black, anthracite or a deep colour."""
         hue, u, v = self.rng.random(3)
         return self._hsv(hue, 0.4 * u, 0.07 + 0.2 * v)
 
     def wooden(self) -> Colour:
-        """The colour of some wood, or of its paint."""
+        """Draw the colour of a wood, or of painted wood."""
         hue, u, v, painted = self.rng.random(4)
         if painted < 0.25:
             return self._hsv(hue, 0.15 * u, 0.2 + 0.75 * v)
         return self._hsv(0.055 + 0.045 * hue, 0.3 + 0.4 * u, 0.3 + 0.58 * v)
 
     def steel(self) -> Colour:
-        """Grey metal, at times brass, copper or black."""
+        """Draw grey metal, sometimes brass, copper or black."""
         hue, u, v, kind = self.rng.random(4)
         if kind < 0.7:
             return self._hsv(0.55 + 0.1 * hue, 0.06 * u, 0.55 + 0.3 * v)
         return self._hsv(0.05 + 0.08 * hue, 0.55 * u + 0.2, 0.2 + 0.6 * v)
 
     def cloth(self, shade: str, *textures: str, printed: float = 0.4) -> Paint:
-        """A paint with one of the textures and, in a share of products, a print."""
+        """Draw a paint with one of the textures and, for a share of the products, a printed pattern."""
         kind = self.pick(*PATTERNS) if self.chance(printed) else ""
         return Paint(self.colour(), shade, self.pick(*textures), kind, self.colour())
 
     def word(self, low: int = 2, high: int = 4) -> str:
-        """A word or brand that means nothing."""
+        """Draw a meaningless word or brand."""
         return "".join(
             SYLLABLES[int(i)] for i in self.rng.integers(0, len(SYLLABLES), int(self.rng.integers(low, high + 1)))
         )
@@ -193,17 +193,17 @@ class Sketch:
     # Parts
 
     def oval(self, x0: float, y0: float, x1: float, y1: float, paint: Paint) -> None:
-        """A filled ellipse in a box."""
+        """Fill the ellipse in a box."""
         stencil, box = self._stencil(x0, y0, x1, y1)
         ImageDraw.Draw(stencil).ellipse(box, fill=255)
         self._fill(stencil, x0, y0, paint)
 
     def disc(self, x: float, y: float, radius: float, paint: Paint) -> None:
-        """A filled circle."""
+        """Fill a circle."""
         self.oval(x - radius, y - radius, x + radius, y + radius, paint)
 
     def ring(self, x0: float, y0: float, x1: float, y1: float, width: float, paint: Paint) -> None:
-        """The rim of an ellipse, `width` inwards."""
+        """Draw the rim of an ellipse, `width` inwards."""
         stencil, box = self._stencil(x0, y0, x1, y1)
         ImageDraw.Draw(stencil).ellipse(box, outline=255, width=max(1, round(width * self.unit)))
         self._fill(stencil, x0, y0, paint)
@@ -211,13 +211,13 @@ class Sketch:
     def arc(
         self, x0: float, y0: float, x1: float, y1: float, start: float, end: float, width: float, paint: Paint
     ) -> None:
-        """A part of such a rim, from `start` to `end` degrees clockwise from the right."""
+        """Draw a part of such a rim, from `start` to `end` degrees clockwise from the right."""
         stencil, box = self._stencil(x0, y0, x1, y1)
         ImageDraw.Draw(stencil).arc(box, start, end, fill=255, width=max(1, round(width * self.unit)))
         self._fill(stencil, x0, y0, paint)
 
     def slab(self, x0: float, y0: float, x1: float, y1: float, paint: Paint, radius: float = 0) -> None:
-        """A rectangle with round corners."""
+        """Fill a rectangle, with round corners if `radius` is given."""
         stencil, box = self._stencil(x0, y0, x1, y1)
         draw = ImageDraw.Draw(stencil)
         if radius * self.unit >= 1:
@@ -227,7 +227,7 @@ class Sketch:
         self._fill(stencil, x0, y0, paint)
 
     def poly(self, points: Points, paint: Paint, smooth: int = 0) -> None:
-        """A polygon; `smooth` rounds of corner cutting make it a soft shape."""
+        """Fill a polygon; `smooth` rounds of corner cutting make it a soft shape."""
         outline = np.asarray(points, dtype=np.float64)
         for _ in range(smooth):
             ahead = np.roll(outline, -1, axis=0)
@@ -239,13 +239,13 @@ class Sketch:
         self._fill(stencil, x0, y0, paint)
 
     def turned(self, x: float, profile: Points, paint: Paint, smooth: int = 2) -> None:
-        """A body of revolution about the vertical at `x`: (height y, radius) from top to bottom."""
+        """Fill a body of revolution about the vertical at `x`: (height y, radius) from top to bottom."""
         right = [(x + radius, y) for y, radius in profile]
         left = [(x - radius, y) for y, radius in reversed(profile)]
         self.poly([*right[:1], *right, *right[-1:], *left[:1], *left, *left[-1:]], paint, smooth)
 
     def line(self, points: Points, width: float, paint: Paint) -> None:
-        """A stroke with round ends."""
+        """Draw a stroke with round ends."""
         across = np.asarray(points, dtype=np.float64)
         half = width / 2
         (x0, y0), (x1, y1) = across.min(axis=0) - half, across.max(axis=0) + half
@@ -259,20 +259,20 @@ class Sketch:
         self._fill(stencil, x0, y0, paint)
 
     def plain(self, points: Points, colour: Colour) -> None:
-        """A polygon of one colour, the cheapest part: for what is thin."""
+        """Fill a polygon with one colour: the cheapest part, for thin things."""
         local = [(x * self.unit, y * self.unit) for x, y in points]
         self._on_image.polygon(local, fill=colour)
         self._on_mask.polygon(local, fill=255)
 
     def stroke(self, points: Points, width: float, colour: Colour) -> None:
-        """A line of one colour: seams, laces, wires."""
+        """Draw a line of one colour: seams, laces, wires."""
         local = [(x * self.unit, y * self.unit) for x, y in points]
         thick = max(1, round(width * self.unit))
         self._on_image.line(local, fill=colour, width=thick)
         self._on_mask.line(local, fill=255, width=thick)
 
     def spot(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        """A small disc of one colour: buttons, eyes, screws."""
+        """Draw a small disc of one colour: buttons, eyes, screws."""
         box = (
             (x - radius) * self.unit,
             (y - radius) * self.unit,
@@ -283,7 +283,7 @@ class Sketch:
         self._on_mask.ellipse(box, fill=255)
 
     def text(self, x: float, y: float, words: str, height: float, colour: Colour) -> None:
-        """Print words on what is there already."""
+        """Print words on what is already drawn."""
         typeface = font(max(4, round(height * self.unit)))
         if not self.mirrored:
             self._on_image.text((x * self.unit, y * self.unit), words, fill=colour, font=typeface, anchor="mm")
@@ -301,7 +301,7 @@ class Sketch:
     def _stencil(
         self, x0: float, y0: float, x1: float, y1: float
     ) -> tuple[Image.Image, tuple[float, float, float, float]]:
-        """An empty mask that fits the box, and the box in the mask's own pixels."""
+        """Give an empty mask that fits the box, and the box in the mask's own pixels."""
         width, height = max(1.0, (x1 - x0) * self.unit), max(1.0, (y1 - y0) * self.unit)
         size = (min(2 * self.side, int(width) + 2), min(2 * self.side, int(height) + 2))
         return Image.new("L", size), (0.0, 0.0, width, height)

@@ -1,4 +1,4 @@
-"""Departments, families and categories, each category a recipe."""
+"""Departments, families and categories; each category has a motif."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from shelfbench.generator.sketch import Sketch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Motif:
     """How the products of a category are drawn.
 
     Attributes
     ----------
     name, family : str
-        The category's and the family's (level 3 and level 2).
+        Names of the category and of its family (levels 3 and 2).
     draw : callable
         Draws one product on a `Sketch`.
     pose : str
-        How it is photographed, a name of `photo.POSES`.
+        How it is photographed: a name of `photo.POSES`.
     alike : bool
-        Whether another category of the family looks much the same.
+        Whether another category of the family looks very similar.
     """
 
     name: str
@@ -43,100 +43,100 @@ class Recipe:
 
 BOOKS = "BOOKS"
 
-# The first eight of a department are those of the default catalogue.
-DEPARTMENTS: dict[str, tuple[Recipe, ...]] = {
-    BOOKS: tuple(Recipe(name, BOOKS, partial(book, cover=cover), "front", True) for name, cover in COVERS.items()),
+# The default catalogue takes the first eight of each department.
+DEPARTMENTS: dict[str, tuple[Motif, ...]] = {
+    BOOKS: tuple(Motif(name, BOOKS, partial(book, cover=cover), "front", True) for name, cover in COVERS.items()),
     "FURNITURE": (
-        Recipe("CHAIR", "SEATS", furniture.chair, alike=True),
-        Recipe("STOOL", "SEATS", furniture.stool, alike=True),
-        Recipe("ARMCHAIR", "SEATS", furniture.armchair, alike=True),
-        Recipe("SOFA", "SEATS", furniture.sofa, alike=True),
-        Recipe("DINING TABLE", "TABLES", furniture.dining_table, alike=True),
-        Recipe("COFFEE TABLE", "TABLES", furniture.coffee_table, alike=True),
-        Recipe("CHEST OF DRAWERS", "STORAGE", furniture.drawers, alike=True),
-        Recipe("SIDEBOARD", "STORAGE", furniture.sideboard, alike=True),
-        Recipe("BOOKCASE", "STORAGE", furniture.bookcase, alike=True),
-        Recipe("DESK", "TABLES", furniture.desk, alike=True),
-        Recipe("WARDROBE", "STORAGE", furniture.wardrobe, alike=True),
+        Motif("CHAIR", "SEATS", furniture.chair, alike=True),
+        Motif("STOOL", "SEATS", furniture.stool, alike=True),
+        Motif("ARMCHAIR", "SEATS", furniture.armchair, alike=True),
+        Motif("SOFA", "SEATS", furniture.sofa, alike=True),
+        Motif("DINING TABLE", "TABLES", furniture.dining_table, alike=True),
+        Motif("COFFEE TABLE", "TABLES", furniture.coffee_table, alike=True),
+        Motif("CHEST OF DRAWERS", "STORAGE", furniture.drawers, alike=True),
+        Motif("SIDEBOARD", "STORAGE", furniture.sideboard, alike=True),
+        Motif("BOOKCASE", "STORAGE", furniture.bookcase, alike=True),
+        Motif("DESK", "TABLES", furniture.desk, alike=True),
+        Motif("WARDROBE", "STORAGE", furniture.wardrobe, alike=True),
     ),
     "KITCHEN": (
-        Recipe("MUG", "TABLEWARE", kitchen.mug, alike=True),
-        Recipe("BOWL", "TABLEWARE", kitchen.bowl, alike=True),
-        Recipe("TEAPOT", "TEA AND COFFEE", kitchen.teapot, alike=True),
-        Recipe("KETTLE", "TEA AND COFFEE", kitchen.kettle, alike=True),
-        Recipe("SAUCEPAN", "COOKWARE", kitchen.saucepan, alike=True),
-        Recipe("CASSEROLE", "COOKWARE", kitchen.casserole, alike=True),
-        Recipe("DRINKING BOTTLE", "BOTTLES", kitchen.bottle, alike=True),
-        Recipe("VACUUM FLASK", "BOTTLES", kitchen.thermos, alike=True),
-        Recipe("PLATE", "TABLEWARE", kitchen.plate, "lies"),
-        Recipe("FRYING PAN", "COOKWARE", kitchen.frying_pan, "leans", True),
-        Recipe("WINE GLASS", "TABLEWARE", kitchen.wine_glass),
+        Motif("MUG", "TABLEWARE", kitchen.mug, alike=True),
+        Motif("BOWL", "TABLEWARE", kitchen.bowl, alike=True),
+        Motif("TEAPOT", "TEA AND COFFEE", kitchen.teapot, alike=True),
+        Motif("KETTLE", "TEA AND COFFEE", kitchen.kettle, alike=True),
+        Motif("SAUCEPAN", "COOKWARE", kitchen.saucepan, alike=True),
+        Motif("CASSEROLE", "COOKWARE", kitchen.casserole, alike=True),
+        Motif("DRINKING BOTTLE", "BOTTLES", kitchen.bottle, alike=True),
+        Motif("VACUUM FLASK", "BOTTLES", kitchen.thermos, alike=True),
+        Motif("PLATE", "TABLEWARE", kitchen.plate, "lies"),
+        Motif("FRYING PAN", "COOKWARE", kitchen.frying_pan, "leans", True),
+        Motif("WINE GLASS", "TABLEWARE", kitchen.wine_glass),
     ),
     "FASHION": (
-        Recipe("T-SHIRT", "TOPS", clothes.t_shirt, alike=True),
-        Recipe("SWEATER", "TOPS", clothes.sweater, alike=True),
-        Recipe("SHIRT", "TOPS", clothes.shirt, alike=True),
-        Recipe("COAT", "TOPS", clothes.coat, alike=True),
-        Recipe("DRESS", "SKIRTS AND DRESSES", clothes.dress, alike=True),
-        Recipe("TROUSERS", "TROUSERS", clothes.trousers, alike=True),
-        Recipe("SNEAKER", "SHOES", bags.sneaker),
-        Recipe("HANDBAG", "BAGS", bags.handbag),
-        Recipe("SKIRT", "SKIRTS AND DRESSES", clothes.skirt, alike=True),
-        Recipe("SHORTS", "TROUSERS", clothes.shorts, alike=True),
-        Recipe("BOOT", "SHOES", bags.boot),
-        Recipe("BACKPACK", "BAGS", bags.backpack),
-        Recipe("PUMP", "SHOES", bags.pump),
+        Motif("T-SHIRT", "TOPS", clothes.t_shirt, alike=True),
+        Motif("SWEATER", "TOPS", clothes.sweater, alike=True),
+        Motif("SHIRT", "TOPS", clothes.shirt, alike=True),
+        Motif("COAT", "TOPS", clothes.coat, alike=True),
+        Motif("DRESS", "SKIRTS AND DRESSES", clothes.dress, alike=True),
+        Motif("TROUSERS", "TROUSERS", clothes.trousers, alike=True),
+        Motif("SNEAKER", "SHOES", bags.sneaker),
+        Motif("HANDBAG", "BAGS", bags.handbag),
+        Motif("SKIRT", "SKIRTS AND DRESSES", clothes.skirt, alike=True),
+        Motif("SHORTS", "TROUSERS", clothes.shorts, alike=True),
+        Motif("BOOT", "SHOES", bags.boot),
+        Motif("BACKPACK", "BAGS", bags.backpack),
+        Motif("PUMP", "SHOES", bags.pump),
     ),
     "ELECTRONICS": (
-        Recipe("SMARTPHONE", "MOBILE", electronics.smartphone, "leans", True),
-        Recipe("TABLET", "MOBILE", electronics.tablet, "leans", True),
-        Recipe("TELEVISION", "SCREENS", electronics.television, alike=True),
-        Recipe("MONITOR", "SCREENS", electronics.monitor, alike=True),
-        Recipe("LAPTOP", "COMPUTERS", electronics.laptop),
-        Recipe("HEADPHONES", "SOUND", electronics.headphones),
-        Recipe("CAMERA", "PHOTO", electronics.camera),
-        Recipe("SPEAKER", "SOUND", electronics.speaker),
-        Recipe("KEYBOARD", "COMPUTERS", electronics.keyboard),
-        Recipe("GAME CONTROLLER", "GAMING", electronics.game_controller),
+        Motif("SMARTPHONE", "MOBILE", electronics.smartphone, "leans", True),
+        Motif("TABLET", "MOBILE", electronics.tablet, "leans", True),
+        Motif("TELEVISION", "SCREENS", electronics.television, alike=True),
+        Motif("MONITOR", "SCREENS", electronics.monitor, alike=True),
+        Motif("LAPTOP", "COMPUTERS", electronics.laptop),
+        Motif("HEADPHONES", "SOUND", electronics.headphones),
+        Motif("CAMERA", "PHOTO", electronics.camera),
+        Motif("SPEAKER", "SOUND", electronics.speaker),
+        Motif("KEYBOARD", "COMPUTERS", electronics.keyboard),
+        Motif("GAME CONTROLLER", "GAMING", electronics.game_controller),
     ),
     "HOME AND LIGHT": (
-        Recipe("TABLE LAMP", "LAMPS", home.table_lamp, alike=True),
-        Recipe("FLOOR LAMP", "LAMPS", home.floor_lamp, alike=True),
-        Recipe("PENDANT LAMP", "LAMPS", home.pendant, alike=True),
-        Recipe("VASE", "DECORATION", home.vase),
-        Recipe("MIRROR", "ON THE WALL", home.mirror, alike=True),
-        Recipe("PICTURE", "ON THE WALL", home.picture, alike=True),
-        Recipe("CUSHION", "TEXTILES", home.cushion, "leans", True),
-        Recipe("RUG", "TEXTILES", home.rug, alike=True),
-        Recipe("WALL CLOCK", "ON THE WALL", home.wall_clock, "front"),
-        Recipe("CANDLE", "DECORATION", home.candle),
+        Motif("TABLE LAMP", "LAMPS", home.table_lamp, alike=True),
+        Motif("FLOOR LAMP", "LAMPS", home.floor_lamp, alike=True),
+        Motif("PENDANT LAMP", "LAMPS", home.pendant, alike=True),
+        Motif("VASE", "DECORATION", home.vase),
+        Motif("MIRROR", "ON THE WALL", home.mirror, alike=True),
+        Motif("PICTURE", "ON THE WALL", home.picture, alike=True),
+        Motif("CUSHION", "TEXTILES", home.cushion, "leans", True),
+        Motif("RUG", "TEXTILES", home.rug, alike=True),
+        Motif("WALL CLOCK", "ON THE WALL", home.wall_clock, "front"),
+        Motif("CANDLE", "DECORATION", home.candle),
     ),
     "TOOLS AND GARDEN": (
-        Recipe("HAMMER", "HAND TOOLS", tools.hammer, "lies"),
-        Recipe("SCREWDRIVER", "HAND TOOLS", tools.screwdriver, "lies"),
-        Recipe("SPANNER", "HAND TOOLS", tools.spanner, "lies"),
-        Recipe("DRILL", "POWER TOOLS", tools.drill, "leans"),
-        Recipe("SPADE", "GARDEN", tools.spade, "leans", True),
-        Recipe("RAKE", "GARDEN", tools.rake, "leans", True),
-        Recipe("FLOWER POT", "GARDEN", tools.flower_pot),
-        Recipe("PAINT", "PAINT", tools.paint_pot),
-        Recipe("SAW", "HAND TOOLS", tools.saw, "lies"),
-        Recipe("PLIERS", "HAND TOOLS", tools.pliers, "lies"),
-        Recipe("GARDEN FORK", "GARDEN", tools.fork, "leans", True),
-        Recipe("WATERING CAN", "GARDEN", tools.watering_can),
+        Motif("HAMMER", "HAND TOOLS", tools.hammer, "lies"),
+        Motif("SCREWDRIVER", "HAND TOOLS", tools.screwdriver, "lies"),
+        Motif("SPANNER", "HAND TOOLS", tools.spanner, "lies"),
+        Motif("DRILL", "POWER TOOLS", tools.drill, "leans"),
+        Motif("SPADE", "GARDEN", tools.spade, "leans", True),
+        Motif("RAKE", "GARDEN", tools.rake, "leans", True),
+        Motif("FLOWER POT", "GARDEN", tools.flower_pot),
+        Motif("PAINT", "PAINT", tools.paint_pot),
+        Motif("SAW", "HAND TOOLS", tools.saw, "lies"),
+        Motif("PLIERS", "HAND TOOLS", tools.pliers, "lies"),
+        Motif("GARDEN FORK", "GARDEN", tools.fork, "leans", True),
+        Motif("WATERING CAN", "GARDEN", tools.watering_can),
     ),
     "TOYS AND SPORTS": (
-        Recipe("TEDDY BEAR", "PLUSH", toys.teddy, alike=True),
-        Recipe("PLUSH RABBIT", "PLUSH", toys.rabbit, alike=True),
-        Recipe("PUZZLE", "GAMES", toys.puzzle, "front", True),
-        Recipe("BOARD GAME", "GAMES", toys.board_game, "front", True),
-        Recipe("DOLL", "DOLLS", toys.doll),
-        Recipe("TOY CAR", "VEHICLES", toys.toy_car),
-        Recipe("FOOTBALL", "BALLS", toys.football, alike=True),
-        Recipe("RACKET", "SPORTS", toys.racket, "leans"),
-        Recipe("BASKETBALL", "BALLS", toys.basketball, "leans", True),
-        Recipe("BUILDING BLOCKS", "BLOCKS", toys.bricks),
-        Recipe("DUMBBELL", "SPORTS", toys.dumbbell, "leans"),
-        Recipe("SKATEBOARD", "SPORTS", toys.skateboard, "leans"),
+        Motif("TEDDY BEAR", "PLUSH", toys.teddy, alike=True),
+        Motif("PLUSH RABBIT", "PLUSH", toys.rabbit, alike=True),
+        Motif("PUZZLE", "GAMES", toys.puzzle, "front", True),
+        Motif("BOARD GAME", "GAMES", toys.board_game, "front", True),
+        Motif("DOLL", "DOLLS", toys.doll),
+        Motif("TOY CAR", "VEHICLES", toys.toy_car),
+        Motif("FOOTBALL", "BALLS", toys.football, alike=True),
+        Motif("RACKET", "SPORTS", toys.racket, "leans"),
+        Motif("BASKETBALL", "BALLS", toys.basketball, "leans", True),
+        Motif("BUILDING BLOCKS", "BLOCKS", toys.bricks),
+        Motif("DUMBBELL", "SPORTS", toys.dumbbell, "leans"),
+        Motif("SKATEBOARD", "SPORTS", toys.skateboard, "leans"),
     ),
 }

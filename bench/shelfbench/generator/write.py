@@ -16,16 +16,16 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import storage_errors, write_json, write_text, write_whole
+from shelfbench.generator.assortment import Assortment, DrawnCategory, draw_assortment
 from shelfbench.generator.photo import ONE_WAY, OVERSAMPLING, photograph
-from shelfbench.generator.plan import Category, Plan, draw_plan
 from shelfbench.generator.settings import INT32_MAX, GeneratorSettings
 from shelfbench.generator.sketch import Sketch
 
 VERSION = 1
-"""Raised whenever the same settings give other pictures."""
+"""Increased whenever the same settings give other pictures."""
 
 CHUNK = 32
-"""Products drawn in one task of a worker."""
+"""Products that a worker draws in one task."""
 
 PHOTOS = (0.55, 0.25, 0.11, 0.09)
 """Shares of products with 1, 2, 3 and 4 photos: 1.74 on average, as in the public data (12,371,293 / 7,069,896)."""
@@ -33,28 +33,28 @@ PHOTOS = (0.55, 0.25, 0.11, 0.09)
 
 @dataclass(frozen=True)
 class _Task:
-    """Products to draw: the first one's number, and what each is."""
+    """Products to draw: the number of the first one, and what each of them is."""
 
     first: int
-    categories: tuple[Category, ...]
+    categories: tuple[DrawnCategory, ...]
     keys: tuple[int, ...]
 
 
 def generate(directory: Path, settings: GeneratorSettings, console: Console, workers: int = 1) -> None:
     """Draw a catalogue and write it.
 
-    Writes ``train.bson`` (documents ``_id``, ``imgs``, ``category_id``, as Kaggle's), ``category_names.csv``,
-    ``truth.csv`` and ``generator.json``, each whole or not at all, the last when all others are there. The bytes
-    depend on the settings only, not on `workers`.
+    Writes ``train.bson`` (documents ``_id``, ``imgs``, ``category_id``, as Kaggle does), ``category_names.csv``,
+    ``truth.csv`` and ``generator.json``, each whole or not at all, the last one after all others. The bytes depend on
+    the settings alone, not on `workers`.
 
     Parameters
     ----------
     directory : Path
-        Made if need be.
+        Created if necessary.
     settings : GeneratorSettings
     console : Console
     workers : int
-        Processes to draw with.
+        Processes that draw.
 
     Raises
     ------
@@ -63,20 +63,20 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
     RunError
         If the disk is full.
     """
-    plan = draw_plan(settings)
+    assortment = draw_assortment(settings)
     with storage_errors(directory):
-        # Written last, it says that all files are of one catalogue.
+        # Written last, it says that all files belong to one catalogue.
         (directory / "generator.json").unlink(missing_ok=True)
-    if len(plan.truth) > INT32_MAX:
+    if len(assortment.truth) > INT32_MAX:
         raise InputError(
-            f"{len(plan.truth)} products are more than the layout can number", f"ask for at most {INT32_MAX}"
+            f"{len(assortment.truth)} products are more than the layout has numbers for", f"ask for at most {INT32_MAX}"
         )
-    write_whole(directory / "train.bson", lambda aside: _write_products(aside, plan, settings, console, workers))
+    write_whole(directory / "train.bson", lambda aside: _write_products(aside, assortment, settings, console, workers))
     write_text(
         directory / "category_names.csv",
         _table(
             ("category_id", "category_level1", "category_level2", "category_level3"),
-            ((category.key, *category.levels) for category in plan.categories),
+            ((category.key, *category.levels) for category in assortment.categories),
         ),
     )
     write_text(
@@ -84,8 +84,8 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
         _table(
             ("product_id", "category_id", "true_category_id"),
             (
-                (product, plan.categories[label].key, plan.categories[true].key)
-                for product, (label, true) in enumerate(zip(plan.labels, plan.truth, strict=True))
+                (product, assortment.categories[label].key, assortment.categories[true].key)
+                for product, (label, true) in enumerate(zip(assortment.labels, assortment.truth, strict=True))
             ),
         ),
     )
@@ -100,26 +100,28 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     return text.getvalue()
 
 
-def _write_products(path: Path, plan: Plan, settings: GeneratorSettings, console: Console, workers: int) -> None:
-    total = len(plan.truth)
+def _write_products(
+    path: Path, assortment: Assortment, settings: GeneratorSettings, console: Console, workers: int
+) -> None:
+    total = len(assortment.truth)
     with open(path, "wb") as handle, console.progress(total, "drawing the catalogue", "products") as bar:
-        for documents in _drawn(_tasks(plan), settings, workers):
+        for documents in _drawn(_tasks(assortment), settings, workers):
             handle.write(b"".join(documents))
             bar.update(len(documents))
 
 
-def _tasks(plan: Plan) -> Iterator[_Task]:
-    for first in range(0, len(plan.truth), CHUNK):
+def _tasks(assortment: Assortment) -> Iterator[_Task]:
+    for first in range(0, len(assortment.truth), CHUNK):
         part = slice(first, first + CHUNK)
         yield _Task(
             first,
-            tuple(plan.categories[true] for true in plan.truth[part]),
-            tuple(plan.categories[label].key for label in plan.labels[part]),
+            tuple(assortment.categories[true] for true in assortment.truth[part]),
+            tuple(assortment.categories[label].key for label in assortment.labels[part]),
         )
 
 
 def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) -> Iterator[list[bytes]]:
-    """Documents in the order of the tasks, drawn in this process or in several."""
+    """Draw the documents in the order of the tasks, in this process or in several."""
     if workers == 1:
         return (_draw(task, settings) for task in tasks)
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
@@ -127,7 +129,7 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
 
 
 def _draw_in_worker(task: _Task, settings: GeneratorSettings) -> list[bytes]:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the waiting process, which ends its workers
     return _draw(task, settings)
 
 
@@ -138,17 +140,17 @@ def _draw(task: _Task, settings: GeneratorSettings) -> list[bytes]:
     ]
 
 
-def photos(category: Category, product: int, settings: GeneratorSettings) -> list[bytes]:
-    """The JPEGs of one product."""
+def photos(category: DrawnCategory, product: int, settings: GeneratorSettings) -> list[bytes]:
+    """Draw the JPEGs of one product."""
     rng = np.random.default_rng([settings.seed, 1, product])
     shares = np.array(PHOTOS[: settings.max_photos])
     number = int(rng.choice(len(shares), p=shares / shares.sum())) + 1
     pictures = []
     for photo in range(number):
         of_photo = np.random.default_rng([settings.seed, 2, product, photo])
-        # The product's generator starts anew for each photo, so that each shows the same product.
+        # The product's generator is reset for each photo, so that each shows the same product.
         turn = of_photo.uniform(-1, 1)
-        mirrored = category.recipe.pose != ONE_WAY and of_photo.random() < 0.5
+        mirrored = category.motif.pose != ONE_WAY and of_photo.random() < 0.5
         sketch = Sketch(
             round(settings.pixels * OVERSAMPLING),
             np.random.default_rng([settings.seed, 3, product]),
@@ -156,21 +158,27 @@ def photos(category: Category, product: int, settings: GeneratorSettings) -> lis
             turn,
             mirrored,
         )
-        category.recipe.draw(sketch)
+        category.motif.draw(sketch)
         pictures.append(
-            photograph(sketch, category.recipe.pose, settings.pixels, settings.quality, of_photo, photo == 0)
+            photograph(sketch, category.motif.pose, settings.pixels, settings.quality, of_photo, photo == 0)
         )
     return pictures
 
 
 def document(product: int, category: int, pictures: list[bytes]) -> bytes:
-    """One product as a BSON document (bsonspec.org), the fields in Kaggle's order.
+    """Encode one product as a BSON document (bsonspec.org), with the fields in Kaggle's order.
 
     Parameters
     ----------
-    product, category : int
-        Signed 32 bits.
+    product : int
+        A signed number of 32 bits.
+    category : int
+        Likewise.
     pictures : list of bytes
+
+    Returns
+    -------
+    bytes
     """
     images = b"".join(
         _element(3, str(n), _document(_element(5, "picture", struct.pack("<iB", len(picture), 0) + picture)))

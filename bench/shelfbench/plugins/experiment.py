@@ -1,8 +1,21 @@
 """What an experiment is, and how one is found.
 
-Every study runs an experiment: the comparison of backends on a catalogue (``shelfbench.runs.comparison``), unless its
-file says ``experiment = "NAME"``, an entry point of the group ``shelfbench.experiments``: training profiles, timings,
-the validation set of ImageNet.
+Every study runs an experiment: the comparison of backends on a catalogue, unless its file says
+``experiment = "NAME"``, an entry point of the group ``shelfbench.experiments`` (training profiles, timings, the
+validation set of ImageNet ...). A package adds one like this::
+
+    # pyproject.toml
+    [project.entry-points."shelfbench.experiments"]
+    learning-curve = "mypackage.curve:learning_curve"
+
+    # mypackage/curve.py
+    def run(experiment):  # a shelfbench.runs.experiment.Experiment, whose module shows the steps
+        ...
+
+    def report(directory, console):  # tables and figures from the run directory alone
+        return "what the terminal shows"
+
+    learning_curve = ExperimentSpec(summary="precision by training products", run=run, report=report, jobs="sizes")
 """
 
 from __future__ import annotations
@@ -10,16 +23,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.plugins.planned import PlannedJobs
 
 GROUP = "shelfbench.experiments"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExperimentSpec:
     """What an entry point of the group ``shelfbench.experiments`` holds.
 
@@ -28,33 +40,55 @@ class ExperimentSpec:
     summary : str
         One line.
     run : callable
-        ``run(experiment)``, of a `shelfbench.runs.experiment.Experiment`, does the work and leaves its results in the run directory; started again in the same
-        directory it goes on.
+        ``run(experiment)`` takes a `shelfbench.runs.experiment.Experiment`, goes through its jobs and leaves their
+        results in the run directory; repeated in the same directory, it resumes. It may return what only it has at hand
+        and its report shows (photos of the catalogue).
     report : callable
         ``report(directory, console)`` makes tables and figures from the directory alone and gives the text that
-        the terminal shows.
+        the terminal shows. What `run` returned, other than None, is a third argument.
+    jobs : str
+        What its jobs are called in messages, in the plural: ``backends``.
     sections : mapping of str to type
         Sections of a study that it reads (see `shelfbench.plugins.backend.BackendSpec`).
+    plan : callable or None
+        ``plan(study, workers)`` gives a `shelfbench.plugins.planned.PlannedJobs`, without opening any data; None where
+        nothing can be said before it runs.
     """
 
     summary: str
-    run: Callable[[Any], None]
-    report: Callable[[Path, Console], str]
+    run: Callable[[Any], Any]
+    report: Callable[..., str]
+    jobs: str = "jobs"
     sections: Mapping[str, type] = field(default_factory=dict)
+    plan: Callable[[Any, int], PlannedJobs] | None = None
 
 
 def experiments() -> dict[str, EntryPoint]:
-    """Entry points of all installed experiments, by name."""
+    """List the installed experiments.
+
+    Returns
+    -------
+    dict of str to EntryPoint
+        By name, sorted.
+    """
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
 def find_experiment(name: str) -> ExperimentSpec:
     """Load an experiment.
 
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    ExperimentSpec
+
     Raises
     ------
     InputError
-        If no installed package offers it.
+        If no installed package offers it, or what it offers is not an `ExperimentSpec`.
     """
     points = experiments()
     if name not in points:
@@ -62,7 +96,7 @@ def find_experiment(name: str) -> ExperimentSpec:
     spec = points[name].load()
     if not isinstance(spec, ExperimentSpec):
         raise InputError(
-            f"experiment {name!r} is no shelfbench.plugins.experiment.ExperimentSpec",
+            f"experiment {name!r} is not a shelfbench.plugins.experiment.ExperimentSpec",
             "see bench/shelfbench/plugins/experiment.py",
         )
     return spec

@@ -1,4 +1,4 @@
-"""What each way of putting a product's photos together gives, in all and by number of photos."""
+"""What each way of aggregating a product's photos gives, in all and by number of photos."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, share
-from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels
+from shelfbench.report.data import PROMISED, RunData
+from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.reading import reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.settings import AGGREGATIONS
 
-MOST = 4  # photos of a product in C (C07); more stand with these
+MOST = 4  # photos of a product in C; products with more are counted with these
 _NAMES = {
     "mean": "mean probability",
     "log_mean": "mean log-probability",
@@ -34,18 +34,37 @@ _COLUMNS = (
 )
 
 
-def aggregation_rows(run: Run, backend: str) -> list[dict[str, Any]]:
-    """One row an aggregation, part (tune, test) and number of photos; none for runs of earlier versions.
+def aggregation(data: RunData) -> Section:
+    """What each way of aggregating photos gives, for every backend."""
+    rows = [row for backend in data.run.backends for row in aggregation_rows(data, backend)]
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    table = NamedTable(name="aggregation", grid=aggregation_grid(data, frame), frame=frame)
+    return Section(title=PROMISED, grids=(table,))
+
+
+def aggregation_rows(data: RunData, backend: str) -> list[dict[str, Any]]:
+    """One row an aggregation, part (tune, test) and number of photos.
+
+    Parameters
+    ----------
+    data : RunData
+    backend : str
+
+    Returns
+    -------
+    list of dict
+        Empty for runs of earlier versions, which did not compare aggregations.
 
     Raises
     ------
     InputError
         If the file is damaged.
     """
-    path = run.path / "aggregations" / f"{backend}.parquet"
+    path = data.run.file("aggregations", backend)
     if not path.is_file():
         return []
-    chosen = (run.record.get("backends", {}).get(backend, {}).get("chosen") or {}).get("aggregation")
+    entry = data.record.backends.get(backend)
+    chosen = entry.chosen.get("aggregation") if entry else None
     with reading(path):
         table = pq.read_table(path)
         role = table["role"].to_numpy().astype(str)
@@ -79,15 +98,8 @@ def aggregation_rows(run: Run, backend: str) -> list[dict[str, Any]]:
     return rows
 
 
-def write_aggregation(run: Run, rows: list[dict[str, Any]]) -> None:
-    """Write the table ``aggregation``."""
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    write_table(run.path, "aggregation", frame, aggregation_grid(run, frame))
-
-
-def aggregation_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def aggregation_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """One row a backend and aggregation; on test also by number of photos."""
-    names = labels(run, run.backends)
     groups = sorted(set(frame["photos"]) - {"all"})
     found = {
         (row["backend"], row["aggregation"], row["part"], row["photos"]): (row["precision"], row["acceptance_90"])
@@ -104,25 +116,25 @@ def aggregation_grid(run: Run, frame: pd.DataFrame) -> Grid:
                 best.add((len(rows), 1))
             rows.append(
                 (
-                    names[backend].short,
+                    data.name(backend),
                     _NAMES[method],
                     *(f"{share(right)} / {share(reached)}" for right, reached in cells),
                 )
             )
     heads = [f"Test, {photos.replace('+', ' or more')} photo{'s' * (photos != '1')}" for photos in groups]
     return Grid(
-        "Putting a product's photos together: precision / plain acceptance at a precision of 0.9",
-        ("Backend", "Aggregation", "Tune, all", "Test, all", *heads),
-        tuple(rows),
-        frozenset(range(2, 4 + len(groups))),
-        (
+        title="Aggregating a product's photos: precision / plain acceptance at a precision of 0.9",
+        headers=("Backend", "Aggregation", "Tune, all", "Test, all", *heads),
+        rows=tuple(rows),
+        numeric=frozenset(range(2, 4 + len(groups))),
+        notes=(
             "By the confidence before calibration, over all categories. Plain: each threshold is fitted on the "
-            "products that it is measured on. Bold: what predictions, and all other tables, rest on; the study's "
-            "setting, or chosen by the acceptance on tune. A product with one photo is the same in all.",
+            "products that it is measured on. Bold: the aggregation behind the predictions and all other tables, set "
+            "by the study or chosen by its acceptance on tune. Products with one photo are the same under all.",
             *(
-                ("A backend that is not shown was run by an earlier version, which did not compare.",)
-                * (set(run.backends) > set(frame["backend"]))
+                ("A backend that is not shown was run by an earlier version, which did not compare aggregations.",)
+                * (set(data.run.backends) > set(frame["backend"]))
             ),
         ),
-        frozenset(best),
+        best=frozenset(best),
     )

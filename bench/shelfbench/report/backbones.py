@@ -141,7 +141,8 @@ def write_pareto(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    from shelfbench.report.figures import STYLE, marks, plain, save_figure
+    from shelfbench.report.render import save_figure
+    from shelfbench.report.style import STYLE, marks, plain
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")

@@ -1,30 +1,72 @@
-"""The whole report of a run: tables, figures, page."""
+"""The report of a comparison of backends: which sections it has, and how it is made."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
-
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
 from shelfbench.plugins.experiment import find_experiment
-from shelfbench.report.categories import write_categories
-from shelfbench.report.certified import read_certified
-from shelfbench.report.comparison import compare_run, held_out, write_comparison
-from shelfbench.report.doubts import write_doubts
-from shelfbench.report.errors import Photograph, write_errors
-from shelfbench.report.figures import Picture, write_figures
-from shelfbench.report.page import write_page
-from shelfbench.report.table4 import render_table4
-from shelfbench.report.tables import write_tables
-from shelfbench.report.trust import write_trust
-from shelfbench.runs.choice import choose
-from shelfbench.runs.directory import open_run, read_predictions
-from shelfbench.verdict.metrics import REQUIRED
+from shelfbench.report.aggregated import aggregation
+from shelfbench.report.calibrated import calibration, reliability_diagram
+from shelfbench.report.categories import category_gain, figure7, kept_categories, precision_by_category, worst_of_chosen
+from shelfbench.report.certified import certified, measures
+from shelfbench.report.comparison import comparison, comparison_matrix
+from shelfbench.report.data import Photograph, Picture, RunData, open_data
+from shelfbench.report.errors import confusions, departments, extreme_categories, surest
+from shelfbench.report.explorer import explorer
+from shelfbench.report.figures import cost, figure1, figure2, figure5
+from shelfbench.report.label_noise import label_noise
+from shelfbench.report.leakage import leakage
+from shelfbench.report.page import claims, command, header, the_data, the_study, this_run, title_of, unreadable
+from shelfbench.report.photos import surest_photos
+from shelfbench.report.render import write_page, write_report
+from shelfbench.report.section import Part
+from shelfbench.report.suspects import suspects
+from shelfbench.report.table4 import render_table4, table4
+from shelfbench.report.tables import deciles, metrics
+from shelfbench.runs.record import read_json
+
+_TRUST = "Calibration, measures of confidence, photos of a product"
+_KINDS = "Best and worst categories, the surest errors, categories kept"
+
+# The sections of the report, in the order of the page. A new table or figure is one function and one line here.
+PARTS: tuple[Part[RunData], ...] = (
+    Part(explorer),
+    Part(table4),
+    Part(figure5),
+    Part(certified),
+    Part(reliability_diagram),
+    Part(calibration, fold=_TRUST),
+    Part(measures, fold=_TRUST),
+    Part(aggregation, fold=_TRUST),
+    Part(comparison_matrix, turn="beside"),
+    Part(comparison, fold="Every pair", turn="beside"),
+    Part(cost),
+    Part(worst_of_chosen),
+    Part(precision_by_category),
+    Part(departments),
+    Part(confusions),
+    Part(category_gain),
+    Part(surest_photos),
+    Part(figure7),
+    Part(extreme_categories, fold=_KINDS),
+    Part(surest, fold=_KINDS),
+    Part(kept_categories, fold=_KINDS),
+    Part(deciles, fold="By size of category"),
+    Part(leakage),
+    Part(label_noise),
+    Part(suspects, fold="Labels to look at"),
+    Part(the_data),
+    Part(unreadable, fold="Unreadable images by name"),
+    Part(figure1),
+    Part(figure2),
+    Part(metrics, fold="Per product and per image, on every split"),
+    Part(claims, fold="The papers' numbers beside this run's", turn="last"),
+    Part(command),
+    Part(this_run),
+    Part(the_study, fold="The study"),
+)
 
 
 def build_report(
@@ -33,7 +75,7 @@ def build_report(
     console: Console | None = None,
     photograph: Photograph | None = None,
 ) -> str:
-    """Write tables, figures and the page of a run, from its directory alone.
+    """Write the tables, the figures and the page of a run.
 
     Parameters
     ----------
@@ -53,47 +95,40 @@ def build_report(
     Raises
     ------
     InputError
-        If the directory holds no predictions, or a file in it is damaged (it is named).
+        If the directory holds no predictions that can be read, or another file in it is damaged (it is named).
     """
     console = console or Console(quiet=True)
-    run = open_run(run_dir)
-    settings = run.record.get("study", {}).get("report", {})
-    targets = tuple(dict.fromkeys([REQUIRED, *(str(target) for target in settings.get("targets", []))]))
-    table = write_tables(run, targets, console)
-    seed = int(run.record.get("seed") or 0)
-    products = {name: held_out(read_predictions(run, name)) for name in run.backends}
-    with ThreadPoolExecutor(1) as beside:  # resampling leaves the interpreter to the drawing of figures
-        compared = beside.submit(compare_run, products, seed)
-        write_trust(run, targets, console)
-        write_figures(run, pictures, console)
-        write_comparison(run, compared.result())
-    choice = choose(table, pd.read_csv(run_dir / "tables" / "metrics.csv"), run.record)
-    chosen = (choice and choice.backend) or run.backends[0]
-    write_categories(run, products, chosen, seed)
-    write_errors(run, products, chosen, photograph)
-    write_doubts(run, choice.backend if choice else None)
-    write_page(run, console)
-    text = render_table4(table, run.record)
-    if choice is None:
+    data = open_data(run_dir, pictures=pictures, photograph=photograph, console=console)
+    data.run.evaluate(data.run.targets, console)
+    pieces = write_report(data.run.path, PARTS, data, tables=data.tables, console=console)
+    write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
+    text = render_table4(data)
+    if data.choice is None:
         return text
-    return "\n\n".join(filter(None, [text, choice.sentence(), choice.promise(read_certified(run_dir))]))
+    return "\n\n".join(filter(None, [text, data.choice.sentence(), data.choice.promise(data.run.certified)]))
 
 
 def report_again(run_dir: Path, console: Console) -> str:
     """Make the tables and figures of a run again, whatever its study was: a comparison or an experiment.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A run directory.
+    console : Console
+
+    Returns
+    -------
+    str
+        The main table, for the terminal.
 
     Raises
     ------
     InputError
         If the directory holds no run, or a file in it is damaged (it is named).
     """
-    path = run_dir / "run.json"
-    if not path.is_file():
-        raise InputError(f"{run_dir} is not a run directory (it has no run.json)", "name the --out of a run")
-    try:
-        experiment = json.loads(path.read_text(encoding="utf-8"))["study"].get("experiment", "")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        experiment = ""  # reading it as a comparison says what is wrong with it
+    study = read_json(run_dir).get("study")
+    experiment = study.get("experiment") if isinstance(study, dict) else ""
     if experiment:
-        return find_experiment(experiment).report(run_dir, console)
+        return find_experiment(str(experiment)).report(run_dir, console)
     return build_report(run_dir, None, console)

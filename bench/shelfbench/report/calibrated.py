@@ -1,4 +1,4 @@
-"""How far confidence is from the truth, before and after the temperature: table and reliability diagram."""
+"""How far confidence is from the truth, before and after calibration: table and reliability diagram."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shelfbench.base.grid import Grid, count, share
-from shelfbench.report.figures import STYLE, save_figure
-from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels
-from shelfbench.runs.reading import Evaluated
+from shelfbench.base.grid import MISSING, Grid, count, share
+from shelfbench.report.data import PROMISED, RunData
+from shelfbench.report.section import NamedFigure, NamedTable, Section
 from shelfbench.verdict.temperature import BINS, Reliability, reliability
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Calibration:
-    """Claim and truth of one backend on one part of the products.
+    """What one backend claims on one part of the products, and what is true.
 
     Attributes
     ----------
@@ -43,36 +40,49 @@ class Calibration:
     temperature: float
 
 
-def calibrations(run: Run, backend: str, products: Evaluated) -> list[Calibration]:
-    """Measure a backend on tune and on test; rejected products, of which nothing is claimed, are left out."""
-    chosen = run.record.get("backends", {}).get(backend, {}).get("chosen") or {}
-    # without an aggregation on record an SVM's own temperature, over its margins, has that name
-    temperature = chosen.get("temperature") if "aggregation" in chosen else None
+def calibrations(data: RunData) -> list[Calibration]:
+    """Measure every backend on tune and on test; rejected products are skipped, since nothing is claimed about them."""
     found = []
-    for part in ("tune", "test"):
-        rows = products.where(products.role == part)
-        if len(rows.truth):
-            raw = rows.raw_confidence
-            found.append(
-                Calibration(
-                    backend,
-                    part,
-                    None if raw is None else reliability(raw, rows.correct),
-                    reliability(rows.confidence, rows.correct),
-                    float(temperature) if isinstance(temperature, int | float) else math.nan,
+    for backend in data.run.backends:
+        products = data.run.products(backend)
+        chosen = data.record.backends[backend].chosen if backend in data.record.backends else {}
+        # without an aggregation on record an SVM's own temperature, over its margins, has that name
+        temperature = chosen.get("temperature") if "aggregation" in chosen else None
+        for part in ("tune", "test"):
+            rows = products.where(products.role == part)
+            if len(rows.truth):
+                raw = rows.raw_confidence
+                found.append(
+                    Calibration(
+                        backend=backend,
+                        part=part,
+                        before=None if raw is None else reliability(raw, rows.correct),
+                        after=reliability(rows.confidence, rows.correct),
+                        temperature=float(temperature) if isinstance(temperature, int | float) else math.nan,
+                    )
                 )
-            )
     return found
 
 
-def write_calibration(run: Run, found: list[Calibration]) -> None:
-    """Write the table ``calibration`` and the figure ``reliability``."""
-    frame = pd.DataFrame([_row(item) for item in found])
-    write_table(run.path, "calibration", frame, calibration_grid(run, frame))
-    shown = [item for item in found if item.part == "test" and item.after.count.sum()]
-    if shown:
-        with mpl.rc_context(STYLE):
-            save_figure(_diagram(run, shown), run.path / "figures" / "reliability")
+def calibration(data: RunData) -> Section:
+    """Expected calibration error of every backend."""
+    frame = pd.DataFrame([_row(item) for item in data.once(calibrations)])
+    table = NamedTable(name="calibration", grid=calibration_grid(data, frame), frame=frame)
+    return Section(title=PROMISED, grids=(table,))
+
+
+def reliability_diagram(data: RunData) -> Section | None:
+    """Claimed probability against the truth on test; None where nothing is claimed there."""
+    shown = [item for item in data.once(calibrations) if item.part == "test" and item.after.count.sum()]
+    if not shown:
+        return None
+    figure = NamedFigure(
+        name="reliability",
+        draw=lambda: _diagram(data, shown),
+        caption="Reliability on test: how often a backend is right when it claims a probability, before and after one "
+        "temperature was fitted on tune. On the diagonal, claims are true.",
+    )
+    return Section(title=PROMISED, figures=(figure,))
 
 
 def _row(item: Calibration) -> dict[str, Any]:
@@ -93,15 +103,14 @@ def _mean(found: Reliability, values: np.ndarray) -> float:
     return float(np.average(values, weights=found.count)) if found.count.sum() else math.nan
 
 
-def calibration_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Expected calibration error before and after."""
-    names = labels(run, run.backends)
     rows = tuple(
         (
-            names[row["backend"]].short,
+            data.name(row["backend"]),
             row["part"],
             count(int(row["products"])),
-            "–" if math.isnan(row["temperature"]) else f"{row['temperature']:.3f}",
+            MISSING if math.isnan(row["temperature"]) else f"{row['temperature']:.3f}",
             *(
                 share(row[key])
                 for key in ("error_before", "error_after", "claimed_before", "claimed_after", "precision")
@@ -110,8 +119,8 @@ def calibration_grid(run: Run, frame: pd.DataFrame) -> Grid:
         for row in frame.to_dict("records")
     )
     return Grid(
-        "Calibration: what is claimed and what is true",
-        (
+        title="Calibration: what is claimed and what is true",
+        headers=(
             "Backend",
             "Part",
             "Products",
@@ -122,20 +131,19 @@ def calibration_grid(run: Run, frame: pd.DataFrame) -> Grid:
             "Claimed after",
             "Precision",
         ),
-        rows,
-        frozenset(range(2, 9)),
-        (
-            f"ECE: expected calibration error, the mean distance of claimed and true precision over {BINS} bins of "
-            "equal mass (equal confidences in one bin). Before and after one temperature over the product's scores, "
-            "fitted on tune; above 1 it makes a backend less sure. Claimed: mean probability of what is predicted. "
-            "Rejected products are left out: nothing is claimed of them.",
+        rows=rows,
+        numeric=frozenset(range(2, 9)),
+        notes=(
+            f"ECE: expected calibration error, the mean distance between claimed and true precision over {BINS} bins "
+            "of equal mass (equal confidences share a bin). Before and after one temperature over the product's "
+            "scores, fitted on tune; a temperature above 1 makes a backend less sure. Claimed: mean probability of "
+            "what is predicted. Rejected products are skipped: nothing is claimed about them.",
         ),
     )
 
 
-def _diagram(run: Run, shown: list[Calibration]) -> Figure:
+def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
     """One panel a backend: precision against claimed probability on test, before and after."""
-    names = labels(run, run.backends)
     across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, with fewer empty places
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(max(2.6 * across, 4.2), 2.75 * down + 0.75), layout="constrained")
@@ -144,7 +152,7 @@ def _diagram(run: Run, shown: list[Calibration]) -> Figure:
         axes.set_axis_off()
     for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
         _panel(axes, item)
-        axes.set_title(names[item.backend].short, fontsize=8.5, pad=5)  # the longest is as wide as a panel
+        axes.set_title(data.name(item.backend), fontsize=8.5, pad=5)  # the longest is as wide as a panel
         if number % across == 0:
             axes.set_ylabel("share that is right")
         if number + across >= len(shown):

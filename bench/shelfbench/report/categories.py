@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,25 +12,39 @@ from matplotlib.ticker import PercentFormatter
 
 from shelfbench.base.grid import Grid, count, interval, share
 from shelfbench.report.claims import load_claims, paper_note
-from shelfbench.report.figures import STYLE, marks, save_figure
-from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels
-from shelfbench.runs.reading import Evaluated
+from shelfbench.report.data import ERRORS, RunData
+from shelfbench.report.section import NamedFigure, NamedTable, Section
+from shelfbench.report.style import INK, marks
 from shelfbench.verdict.categories import CategoryCurve, CategoryPrecision, category_precision, cumulate, halves
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
 _KEPT = 0.8  # C41 and C42 are stated at 80% of the categories
 _LINES = 100  # of the curve in Markdown and LaTeX; the CSV holds all points
 _WORST = 10
+_PRECISION = (
+    "backend",
+    "chosen",
+    "key",
+    "category",
+    "threshold",
+    "products",
+    "predicted",
+    "accepted",
+    "correct",
+    "precision",
+    "low",
+    "high",
+    "below_target",
+)
 _HOW = (
-    "Categories are ranked by the lower 95% bound of their precision on one half of tune, the threshold of each number "
-    "of them is fixed on the other half, and test reports. The threshold is no certified one."
+    "Categories are ranked by the lower 95% bound of their precision on one half of tune, the threshold for each "
+    "number of categories is fixed on the other half, and both are applied to test. The threshold is not certified."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """One backend's categories."""
+    """One backend's predicted categories; `truth` counts the test products of each."""
 
     curve: CategoryCurve
     threshold: float
@@ -39,64 +52,111 @@ class _Judged:
     truth: np.ndarray
 
 
-def write_categories(run: Run, products: Mapping[str, Evaluated], chosen: str, seed: int = 0) -> None:
-    """Write the tables of predicted categories and Figure 7; nothing where `tune` or test is empty.
-
-    Parameters
-    ----------
-    run : Run
-    products : mapping of str to Evaluated
-        Products of every backend, at least those of `tune` and test.
-    chosen : str
-        The backend that Markdown and LaTeX speak of (`shelfbench.runs.choice`); the CSV files hold all.
-    seed : int
-        Cuts `tune` in two.
-    """
-    judged = {}
-    for name, rows in products.items():
+def judged(data: RunData) -> dict[str, _Judged]:
+    """Judge every backend's predicted categories; empty where `tune` or test is."""
+    found = {}
+    for name, rows in data.held_out.items():
         tune, test = rows.where(rows.role == "tune"), rows.where(rows.split == "test")
         if len(tune.truth) < 2 or not len(test.truth):
-            return
-        first = halves(tune.product_id, seed)
+            return {}
+        first = halves(tune.product_id, data.seed)
         known = len(rows.keys)
         threshold = acceptance(tune.confidence, tune.correct, REQUIRED).threshold
-        judged[name] = _Judged(
+        found[name] = _Judged(
             cumulate(tune.where(first), tune.where(~first), test, known, REQUIRED),
             threshold,
             category_precision(test, threshold, known),
             np.bincount(test.truth, minlength=known),
         )
-    curves = {name: one.curve for name, one in judged.items()}
-    keys = {name: products[name].keys for name in judged}
-    names = labels(run, run.backends)
-    frame = pd.concat([_curve_frame(name, curve, keys[name]) for name, curve in curves.items()], ignore_index=True)
-    write_table(run.path, "categories", frame, _curve_grid(frame[frame["backend"] == chosen], names[chosen].short))
-    gain = pd.DataFrame([_gain(name, curve, name == chosen) for name, curve in curves.items()])
-    write_table(run.path, "category_gain", gain, _gain_grid(run, gain))
-    precise = pd.concat(
-        [_precision_frame(name, one, keys[name], run.categories, name == chosen) for name, one in judged.items()],
-        ignore_index=True,
+    return found
+
+
+def kept_categories(data: RunData) -> Section | None:
+    """The curve behind Figure 7: what keeping only the best categories gives, for every number of them."""
+    found = data.once(judged)
+    if not found:
+        return None
+    keys = {name: rows.keys for name, rows in data.held_out.items()}
+    frame = pd.concat([_curve_frame(name, one.curve, keys[name]) for name, one in found.items()], ignore_index=True)
+    grid = _curve_grid(frame[frame["backend"] == data.chosen], data.name(data.chosen))
+    return Section(title=ERRORS, grids=(NamedTable(name="categories", grid=grid, frame=frame),))
+
+
+def category_gain(data: RunData) -> Section | None:
+    """What keeping the best of the categories brings every backend."""
+    found = data.once(judged)
+    if not found:
+        return None
+    frame = pd.DataFrame([_gain(name, one.curve, name == data.chosen) for name, one in found.items()])
+    return Section(title=ERRORS, grids=(NamedTable(name="category_gain", grid=_gain_grid(data, frame), frame=frame),))
+
+
+def precision_by_category(data: RunData) -> Section | None:
+    """Precision of every predicted category: in files, since it is too long for the page."""
+    found = data.once(judged)
+    if not found:
+        return None
+    frame = data.once(_precision)
+    own = frame[frame["chosen"]]
+    grid = _precision_grid(own, data.name(data.chosen), whole=True)
+    table = NamedTable(name="category_precision", grid=grid, frame=frame, on_page=False)
+    return Section(title=ERRORS, grids=(table,))
+
+
+def worst_of_chosen(data: RunData) -> Section | None:
+    """The predicted categories of the chosen backend that are most surely imprecise."""
+    if not data.once(judged):
+        return None
+    frame = data.once(_precision)
+    worst = worst_categories(frame[frame["chosen"]])
+    grid = _precision_grid(worst, data.name(data.chosen), whole=False)
+    return Section(title=ERRORS, grids=(NamedTable(name="worst_categories", grid=grid, frame=worst),))
+
+
+def figure7(data: RunData) -> Section | None:
+    """Precision and acceptance, cumulated over predicted categories (C, Fig. 7)."""
+    found = data.once(judged)
+    if not found:
+        return None
+    figure = NamedFigure(
+        name="figure7",
+        draw=lambda: _figure7(data, {name: one.curve for name, one in found.items()}),
+        caption="Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulated over the predicted "
+        "categories, best first: ranked on one half of tune, with thresholds from its other half, both measured on "
+        "test.",
     )
-    own = precise[precise["chosen"]]
-    write_table(run.path, "category_precision", precise, _precision_grid(own, names[chosen].short, whole=True))
-    worst = worst_categories(own)
-    write_table(run.path, "worst_categories", worst, _precision_grid(worst, names[chosen].short, whole=False))
-    with mpl.rc_context(STYLE):
-        save_figure(_figure7(run, curves), run.path / "figures" / "figure7")
+    return Section(title=ERRORS, figures=(figure,))
+
+
+def _precision(data: RunData) -> pd.DataFrame:
+    found = data.once(judged)
+    names = data.record.dataset.category_names
+    return pd.concat(
+        [
+            _precision_frame(one, data.held_out[name].keys, names).assign(backend=name, chosen=name == data.chosen)
+            for name, one in found.items()
+        ],
+        ignore_index=True,
+    )[list(_PRECISION)]
 
 
 def worst_categories(precise: pd.DataFrame, most: int = _WORST) -> pd.DataFrame:
     """Pick the predicted categories that are most surely imprecise.
 
-    By the *upper* end of the exact interval, the lowest first: a category of few products, whose interval is wide, is
-    named only where even that leaves little hope, and one that is surely below the target comes before all that may
-    reach it.
+    They are ordered by the *upper* end of the exact interval, the lowest first: a category with few products, whose
+    interval is wide, is named only where even that leaves little hope, and one that is surely below the target comes
+    before all that may reach it.
 
     Parameters
     ----------
     precise : DataFrame
         Rows of ``category_precision.csv`` of one backend.
     most : int
+
+    Returns
+    -------
+    DataFrame
+        At most `most` of the rows.
     """
     accepted = precise[precise["accepted"] > 0]
     return accepted.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(
@@ -138,13 +198,14 @@ def _curve_grid(frame: pd.DataFrame, name: str) -> Grid:
         for row in frame.to_dict("records")
     )
     return Grid(
-        f"Cumulated over predicted categories, the best first: {name}, test products",
-        ("Categories", "Share", "Products", "Precision", "Acc. at .9", "of kept", "Precision met"),
-        rows,
-        frozenset(range(7)),
-        (
-            "Products: those put into the kept categories; precision is over these. Acceptance: accepted over all test "
-            "products, and over those of the kept categories. Precision met: of the accepted. " + _HOW,
+        title=f"Cumulated over predicted categories, the best first: {name}, test products",
+        headers=("Categories", "Share", "Products", "Precision", "Acc. at 0.9", "of kept", "Precision met"),
+        rows=rows,
+        numeric=frozenset(range(7)),
+        notes=(
+            "Products: those predicted to be in the kept categories; precision is over these. Acceptance: accepted "
+            "products as a share of all test products, and of those in the kept categories. Precision met: of the "
+            "accepted ones. " + _HOW,
         ),
     )
 
@@ -169,12 +230,11 @@ def _gain(name: str, curve: CategoryCurve, chosen: bool) -> dict[str, object]:
     return row
 
 
-def _gain_grid(run: Run, frame: pd.DataFrame) -> Grid:
-    names = labels(run, run.backends)
+def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     keys = ("precision", "acceptance_90", "acceptance_90_of_kept", "precision_of_accepted")
     rows = tuple(
         (
-            names[str(row["backend"])].short,
+            data.name(str(row["backend"])),
             f"{count(int(row['kept_categories']))} of {count(int(row['categories']))}",
             share(row["kept_products"] / row["products"]),
             *(
@@ -186,21 +246,21 @@ def _gain_grid(run: Run, frame: pd.DataFrame) -> Grid:
     )
     claims = load_claims()
     return Grid(
-        f"What keeping the best {_KEPT:.0%} of the predicted categories brings, test products",
-        (
+        title=f"What keeping the best {_KEPT:.0%} of the predicted categories brings, test products",
+        headers=(
             "Backend",
             "Categories",
             "Products kept",
             "Precision",
-            "Acc. at .9, of all products",
-            "Acc. at .9, of kept products",
+            "Acc. at 0.9, of all products",
+            "Acc. at 0.9, of kept products",
             "Precision met",
         ),
-        rows,
-        frozenset(range(1, 7)),
-        (
+        rows=rows,
+        numeric=frozenset(range(1, 7)),
+        notes=(
             "All categories → the best of them (gain in points). C does not say of which products its acceptance is a "
-            f"share: both are given. {_HOW} Precision met: of the accepted.",
+            f"share, so both are given. {_HOW} Precision met: of the accepted products.",
             f"The paper gains {claims['C41'].printed} of precision and {claims['C42'].printed} of acceptance; "
             f"{paper_note()}.",
         ),
@@ -211,18 +271,14 @@ def _points(gain: float) -> str:
     return f"{100 * gain:+.1f}"
 
 
-def _precision_frame(
-    name: str, judged: _Judged, keys: tuple[str, ...], display: Mapping[str, str], chosen: bool
-) -> pd.DataFrame:
-    found = judged.found
+def _precision_frame(one: _Judged, keys: tuple[str, ...], display: Mapping[str, str]) -> pd.DataFrame:
+    found = one.found
     return pd.DataFrame(
         {
-            "backend": name,
-            "chosen": chosen,
             "key": list(keys),
             "category": [display.get(key, key) for key in keys],
-            "threshold": judged.threshold,
-            "products": judged.truth,
+            "threshold": one.threshold,
+            "products": one.truth,
             "predicted": found.predicted,
             "accepted": found.accepted,
             "correct": found.correct,
@@ -247,13 +303,13 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
         for row in (frame.sort_values(["high", "key"]) if whole else frame).to_dict("records")
     )
     title = "Precision by predicted category" if whole else f"The {len(rows)} worst predicted categories"
-    first = "" if whole else " Named by the upper end of the interval, the lowest first, and after the fact: on test."
+    first = "" if whole else " Ordered by the upper end of the interval, the lowest first; picked afterwards, on test."
     return Grid(
-        f"{title} at the operating point: {name}, test products",
-        ("Predicted category", "Products of it", "Put into it", "Accepted", "Precision of accepted [95%]"),
-        rows,
-        frozenset(range(1, 5)),
-        (
+        title=f"{title} at the operating point: {name}, test products",
+        headers=("Predicted category", "Products of it", "Predicted", "Accepted", "Precision of accepted [95%]"),
+        rows=rows,
+        numeric=frozenset(range(1, 5)),
+        notes=(
             f"Accepted: by the threshold that gives a precision of {REQUIRED} on tune; not certified. Intervals: "
             f"exact, for each category by itself. A star: the whole interval lies below {REQUIRED} ({below} of these "
             f"categories).{first}",
@@ -261,13 +317,13 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
     )
 
 
-def _figure7(run: Run, curves: Mapping[str, CategoryCurve]) -> Figure:
+def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
     """Precision and acceptance at 0.9, cumulated over predicted categories, the best first (C, Fig. 7)."""
     figure = Figure(figsize=(10.4, 4.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    names, handles = labels(run, run.backends), []
+    handles = []
     for name, curve in curves.items():
-        number = run.backends.index(name)
+        number = data.run.backends.index(name)
         style, kept = marks(number), curve.categories / len(curve.order)
         every = max(1, len(kept) // 8)
         # the marks of different lines stand apart
@@ -282,14 +338,14 @@ def _figure7(run: Run, curves: Mapping[str, CategoryCurve]) -> Figure:
                 markeredgecolor="white",
                 markeredgewidth=0.7,
                 linewidth=1.5,
-                label=names[name].short,
+                label=data.name(name),
             )
         handles.append(line)
     for axes, title, quantity in (
-        (left, "Precision on test", "precision over products put into them"),
+        (left, "Precision on test", "precision over products predicted to be in them"),
         (right, "Acceptance on test at 0.9, threshold fixed on tune", "accepted, share of all test products"),
     ):
-        axes.axvline(_KEPT, color=mpl.rcParams["text.color"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.axvline(_KEPT, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
             f"{_KEPT:.0%}",
             (_KEPT, 0),

@@ -1,49 +1,51 @@
-"""What may be promised of every backend: thresholds plain, fixed on tune and certified, and what they give on test."""
+"""What can be promised of every backend: thresholds plain, fixed on tune and certified, and what they give on test."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, asked, interval, share
-from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels
+from shelfbench.report.data import PROMISED, RunData
+from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.frames import certified_rows
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
-
-def write_certified(run: Run, rows: list[dict[str, Any]]) -> None:
-    """Write the tables ``certified`` (the default measure, every target) and ``measures`` (every measure, 0.9)."""
-    frame = pd.DataFrame(rows)
-    at = float(exact_target(REQUIRED))
-    by_measure = frame[frame["target"] == at].reset_index(drop=True)
-    default = frame[frame["measure"] == DEFAULT].reset_index(drop=True)
-    write_table(run.path, "certified", default, certified_grid(run, default))
-    write_table(run.path, "measures", by_measure, measures_grid(run, by_measure))
-
-
-def read_certified(run_dir: Path) -> pd.DataFrame | None:
-    """Read ``certified.csv``; None where a run has none."""
-    path = run_dir / "tables" / "certified.csv"
-    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None
-
-
 _HOLDS = (
-    "Certified: the threshold that the fixed-sequence binomial test passed on the certify half of validation; on "
-    "products to come its precision is at least the target with the probability given, for each backend and target by "
-    "itself (the best of several, picked by this table, keeps it with less). "
+    "Certified: the threshold that passed the fixed-sequence binomial test on the certify half of validation. On "
+    "future products its precision is at least the target with the stated probability, for each backend and target "
+    "taken alone (for the best of several, picked from this table, the probability is lower). "
 )
 
 
-def certified_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def certified(data: RunData) -> Section:
+    """Every backend and target, by the default measure of confidence."""
+    frame = data.run.certified
+    return Section(title=PROMISED, grids=(NamedTable(name="certified", grid=certified_grid(data, frame), frame=frame),))
+
+
+def measures(data: RunData) -> Section:
+    """Every measure of confidence, at 0.9."""
+    required = exact_target(REQUIRED)
+    default = data.run.certified.to_dict("records")
+    rows: list[dict[Any, Any]] = []
+    for backend in data.run.backends:
+        rows += [row for row in default if row["backend"] == backend and row["target"] == float(required)]
+        others = [measure for measure in MEASURES if measure != DEFAULT]
+        products = data.run.products(backend)
+        rows += certified_rows(backend, products, [required], data.run.confidence_level, others)
+    frame = pd.DataFrame(rows)
+    return Section(title=PROMISED, grids=(NamedTable(name="measures", grid=measures_grid(data, frame), frame=frame),))
+
+
+def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Every backend and target: plain, tuned, certified, oracle."""
-    names = labels(run, run.backends)
     rows = tuple(
         (
-            names[row["backend"]].short,
+            data.name(row["backend"]),
             asked(row["target"]),
             share(row["plain_acceptance_test"]),
             share(row["tuned_acceptance_test"]),
@@ -57,8 +59,8 @@ def certified_grid(run: Run, frame: pd.DataFrame) -> Grid:
     )
     level = frame["level"].iloc[0] if len(frame) else np.nan
     return Grid(
-        "Acceptance that can be promised",
-        (
+        title="Acceptance that can be promised",
+        headers=(
             "Backend",
             "Target",
             "Plain acc., test",
@@ -69,26 +71,25 @@ def certified_grid(run: Run, frame: pd.DataFrame) -> Grid:
             "Certified prec., test",
             "Oracle acc., test",
         ),
-        rows,
-        frozenset(range(1, 9)),
-        (
+        rows=rows,
+        numeric=frozenset(range(1, 9)),
+        notes=(
             "Plain: the threshold is fitted on the very test products that it is measured on. Tuned: fixed on the "
             "tune half of validation, then applied to test. Oracle: Eq. 5 of C read literally, which no threshold "
             "reaches. Acc.: share of all products; prec.: precision of what is accepted.",
-            f"{_HOLDS}Probability: {asked(level)}. Its acceptance is measured on certify; what it then gives on test "
-            "stands beside it; it was promised for products drawn as validation's are, and the paper's split gives "
-            "test a larger share of the small categories. Intervals: exact (Clopper-Pearson), 95%. Labelled "
-            "products: those of certify.",
+            f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; what the same "
+            "threshold gives on test is shown next to it. The promise is for products drawn as those of validation "
+            "are; the paper's split gives test a larger share of the small categories. Intervals: exact "
+            "(Clopper-Pearson), 95%. Labelled products: those of certify.",
         ),
     )
 
 
-def measures_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Every backend by every measure of confidence, at 0.9."""
-    names = labels(run, run.backends)
     rows = tuple(
         (
-            names[row["backend"]].short,
+            data.name(row["backend"]),
             MEASURES[row["measure"]].name,
             share(row["plain_acceptance_tune"]),
             share(row["plain_acceptance_test"]),
@@ -100,8 +101,8 @@ def measures_grid(run: Run, frame: pd.DataFrame) -> Grid:
     )
     lacking = len(set(frame["measure"])) < len(MEASURES)
     return Grid(
-        "Measures of confidence, at a precision of 0.9",
-        (
+        title="Measures of confidence, at a precision of 0.9",
+        headers=(
             "Backend",
             "Measure",
             "Plain acc., tune",
@@ -110,13 +111,16 @@ def measures_grid(run: Run, frame: pd.DataFrame) -> Grid:
             "Certified acc., test",
             "Certified prec., test",
         ),
-        rows,
-        frozenset(range(2, 7)),
-        (
-            "Log-probability: the largest, after calibration; the measure of all other tables. Margin: its distance "
-            "to the "
-            "second. Entropy: of the whole distribution, the smaller the surer. " + _HOLDS.rstrip(),
-            *(("A measure that is not shown is not in these predictions: an earlier version wrote them.",) * lacking),
+        rows=rows,
+        numeric=frozenset(range(2, 7)),
+        notes=(
+            "Log-probability: the largest one, after calibration; all other tables use it. Margin: its distance to the "
+            "second largest. Entropy: of the whole distribution; the smaller it is, the surer the backend. "
+            + _HOLDS.rstrip(),
+            *(
+                ("A measure that is not shown is missing from these predictions: an earlier version wrote them.",)
+                * lacking
+            ),
         ),
     )
 

@@ -13,26 +13,22 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
-from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels, open_run, read_predictions
+from shelfbench.report.data import BETTER, RunData, held_out
+from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.directory import open_run
 from shelfbench.runs.reading import BackendLabel, Evaluated
 from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
 _ALPHA = 0.05
 _PLAIN = (
-    "Acceptance is the plain one: each threshold is set on the very test products that it measures, anew on every "
-    "resample; it is no certified promise."
+    "Acceptance is plain: each threshold is set on the very test products that it is measured on, anew on every "
+    "resample; it is not a certified promise."
 )
 _ACCEPTED_NOTE = (
-    "Accepted and right: by the threshold fixed on tune. That test holds the two rules against each other as they "
-    "stand; a difference may come from the luck of fixing a threshold on few products as well as from the backends."
+    "Accepted and right: by the threshold fixed on tune. That test compares the two backends with their thresholds as "
+    "they stand; a difference may come from the backends, or from the luck of fixing a threshold on few products."
 )
-
-
-def held_out(products: Evaluated) -> Evaluated:
-    """Products of `tune` and test alone: what comparing and judging categories may read."""
-    return products.where((products.role == "tune") | (products.split == "test"))
 
 
 def compare_backends(
@@ -54,31 +50,31 @@ def _contestant(name: str, products: Evaluated, target: str) -> Contestant:
     )
 
 
-def compare_run(products: Mapping[str, Evaluated], seed: int = 0) -> tuple[Comparison, ...]:
-    """Compare all pairs of a run's backends; none where there are no two, or no test products.
-
-    Parameters
-    ----------
-    products : mapping of str to Evaluated
-        Products of every backend, at least those that `held_out` keeps.
-    seed : int
-        Fixes the resamples.
-    """
+def compared(data: RunData) -> tuple[Comparison, ...]:
+    """Compare all pairs of a run's backends; none where there are no two, or no test products."""
+    products = data.held_out
     if len(products) < 2 or not all(np.any(one.split == "test") for one in products.values()):
         return ()
-    return compare_backends(products, seed=seed)
+    return compare_backends(products, seed=data.seed)
 
 
-def write_comparison(run: Run, found: Sequence[Comparison]) -> None:
-    """Write both tables of what `compare_run` found; nothing where it found nothing."""
+def comparison_matrix(data: RunData) -> Section | None:
+    """All pairs beside each other; None where there are none."""
+    found = data.once(compared)
     if not found:
-        return
-    names = labels(run, run.backends)
-    resamples = enough_resamples(len(found))
-    write_table(
-        run.path, "comparison", comparison_frame(found, REQUIRED), comparison_grid(found, names, REQUIRED, resamples)
-    )
-    write_table(run.path, "comparison_matrix", matrix_frame(found), matrix_grid(found, names, REQUIRED, resamples))
+        return None
+    grid = matrix_grid(found, data.run.labels, REQUIRED, enough_resamples(len(found)))
+    return Section(title=BETTER, grids=(NamedTable(name="comparison_matrix", grid=grid, frame=matrix_frame(found)),))
+
+
+def comparison(data: RunData) -> Section | None:
+    """All numbers of all pairs; None where there are none."""
+    found = data.once(compared)
+    if not found:
+        return None
+    grid = comparison_grid(found, data.run.labels, REQUIRED, enough_resamples(len(found)))
+    table = NamedTable(name="comparison", grid=grid, frame=comparison_frame(found, REQUIRED))
+    return Section(title=BETTER, grids=(table,))
 
 
 def comparison_frame(found: Sequence[Comparison], target: str) -> pd.DataFrame:
@@ -130,23 +126,22 @@ def comparison_grid(
         )
         for pair in found
     )
-    at = target.removeprefix("0")
     return Grid(
-        f"Backends against each other on {found[0].products:,} test products",
-        (
+        title=f"Backends against each other on {found[0].products:,} test products",
+        headers=(
             "First",
             "Second",
             "Precision, first − second",
             "Right: only first / second",
             "p",
-            f"Acceptance at {at}, first − second",
+            f"Acceptance at {target}, first − second",
             "p",
             "Accepted and right: only first / second",
             "p",
         ),
-        rows,
-        frozenset(range(2, 9)),
-        (
+        rows=rows,
+        numeric=frozenset(range(2, 9)),
+        notes=(
             f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: of precision "
             "and of accepted and right by the exact McNemar test, of acceptance by the bootstrap; adjusted by Holm's "
             f"method for all {len(found)} pairs. {_PLAIN}",
@@ -174,13 +169,13 @@ def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], 
         cells[first][second] = _signed(pair.acceptance.value) + _star(pair.acceptance.p_holm)
         cells[second][first] = _signed(-pair.precision.value) + _star(pair.correct.p_holm)
     return Grid(
-        f"Backends against each other: row minus column, on {found[0].products:,} test products",
-        ("Backend", *(str(number) for number in range(1, len(backends) + 1))),
-        tuple((f"{number}. {names[name].short}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
-        frozenset(range(1, len(backends) + 1)),
-        (
+        title=f"Backends against each other: row minus column, on {found[0].products:,} test products",
+        headers=("Backend", *(str(number) for number in range(1, len(backends) + 1))),
+        rows=tuple((f"{number}. {names[name].short}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
+        numeric=frozenset(range(1, len(backends) + 1)),
+        notes=(
             f"Above the diagonal: difference of acceptance at {target}. Below it: difference of precision over all "
-            "products. A star: different at 5% after Holm's adjustment for all "
+            "products. A star marks a difference that is significant at 5% after Holm's adjustment for all "
             f"{len(found)} pair{'s' * (len(found) != 1)}, for acceptance by the "
             f"bootstrap ({resamples:,} resamples of the products), for precision by the exact McNemar test.",
             _PLAIN,
@@ -196,7 +191,7 @@ def compare_text(
     resamples: int | None = None,
     seed: int = 0,
 ) -> str:
-    """What ``shelfbench compare`` prints: two backends in words, or the matrix of all.
+    """Give what ``shelfbench compare`` prints: two backends in words, or the matrix of all.
 
     Parameters
     ----------
@@ -210,10 +205,14 @@ def compare_text(
     seed : int
         Fixes the resamples.
 
+    Returns
+    -------
+    str
+
     Raises
     ------
     InputError
-        If the run is none, a backend is unknown or named twice, or there is nothing to compare.
+        If the directory holds no run, a backend is unknown or named twice, or there is nothing to compare.
     """
     wanted = exact_target(target)
     if not 0 < wanted <= 1:
@@ -227,9 +226,9 @@ def compare_text(
     if len(backends) == 2 and backends[0] == backends[1]:
         raise InputError(f"{backends[0]} is named twice", "name two backends")
     chosen = tuple(backends) if len(backends) == 2 else run.backends
-    products = {name: held_out(read_predictions(run, name)) for name in chosen}
+    products = {name: held_out(run.products(name)) for name in chosen}
     found = compare_backends(products, target, resamples=resamples, seed=seed)
-    names, drawn = labels(run, run.backends), resamples or enough_resamples(len(found))
+    names, drawn = run.labels, resamples or enough_resamples(len(found))
     if len(found) > 1:
         grid = matrix_grid(found, names, target, drawn)
         notes = (line for note in grid.notes for line in textwrap.wrap(note, 110))
@@ -247,19 +246,19 @@ def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, 
     for title, test in (("right", pair.correct), ("accepted and right", pair.accepted)):
         rows.append((f"{title}: only this one", f"{test.first:,}", f"{test.second:,}", MISSING, p_value(test.p)))
     grid = Grid(
-        f"A: {names[pair.first].short} ({pair.first})\nB: {names[pair.second].short} ({pair.second})",
-        (f"{pair.products:,} test products", "A", "B", "A − B [95%]", "p"),
-        tuple(rows),
-        frozenset({1, 2, 3, 4}),
-        (
+        title=f"A: {names[pair.first].short} ({pair.first})\nB: {names[pair.second].short} ({pair.second})",
+        headers=(f"{pair.products:,} test products", "A", "B", "A − B [95%]", "p"),
+        rows=tuple(rows),
+        numeric=frozenset({1, 2, 3, 4}),
+        notes=(
             f"p: exact McNemar; of acceptance by the bootstrap ({resamples:,} resamples of the products, the same for",
-            "both, each with its own best threshold). Not adjusted: one pair was asked for.",
+            "both, each with its own best threshold). Not adjusted, since only one pair was asked for.",
             "Acceptance: plain, its threshold set on these test products. Accepted: by the threshold fixed on tune.",
         ),
     )
     sentences = [
         _sentence("is right on", "of all test products", pair.precision, pair.correct.p),
-        _sentence("can take", f"of them at a precision of {target}", pair.acceptance, pair.acceptance.p),
+        _sentence("can accept", f"of them at a precision of {target}", pair.acceptance, pair.acceptance.p),
     ]
     return "\n".join([*sentences, "", grid.text()])
 
@@ -300,5 +299,5 @@ def _star(p: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value: .034, < .001, – where nothing was tested."""
-    return "< .001" if p < 0.001 else share(p)
+    """Write a p value: 0.034, < 0.001, – where nothing was tested."""
+    return "< 0.001" if p < 0.001 else share(p)

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from shelfbench.report.figures import STYLE, marks, plain, save_figure
+from shelfbench.report.render import save_figure
+from shelfbench.report.style import STYLE, marks, plain
 
 
 @dataclass(frozen=True, eq=False)

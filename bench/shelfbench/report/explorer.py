@@ -5,7 +5,6 @@ Everything is counted here, so that the page only looks numbers up and cannot di
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,8 +12,12 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from shelfbench.runs.directory import Run, labels, read_predictions
+from shelfbench.report.data import RunData
+from shelfbench.report.render import fill
+from shelfbench.report.section import Section
+from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.certify import certified_thresholds, coverage_grid
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
@@ -115,14 +118,32 @@ def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndar
     return {"plain": cut(test), "tuned": cut(tune), "certified": certified}
 
 
+def explorer(data: RunData) -> Section | None:
+    """A slider for the required precision; None without test products."""
+    found = explorer_data(data.run)
+    if found is None:
+        return None
+    chosen = data.choice.backend if data.choice else None
+    return Section(title="Choose the precision that you need", html=explorer_html(found, chosen))
+
+
 def explorer_data(run: Run) -> dict[str, Any] | None:
-    """All that the page's script needs, as JSON; None where there are no test products."""
-    names = labels(run, run.backends)
-    level = float(run.record.get("study", {}).get("verdict", {}).get("confidence_level", 0.95))
+    """All that the page's script needs, as JSON.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    dict or None
+        None where there are no test products.
+    """
+    level = run.confidence_level
     entries: list[dict[str, Any]] = []
     total, sizes, parts = 0, [0], [""]
     for backend in run.backends:
-        products = read_predictions(run, backend)
+        products = run.products(backend)
         kept, code = departments(products, run)
         chosen = products.split == "test"
         test = products.where(chosen)
@@ -135,7 +156,7 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
         entries.append(
             {
                 "name": backend,
-                "label": names[backend].short,
+                "label": run.labels[backend].short,
                 "curve": _corners(acceptance_curve(test.confidence, test.correct)),
                 "modes": {
                     mode: {"accepted": cut.accepted.tolist(), "errors": cut.errors.tolist()}
@@ -150,7 +171,7 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
         "sizes": sizes,
         "modes": {
             "plain": "Plain: set on the test products themselves, as the paper does",
-            "tuned": "Fixed on tune, read on test",
+            "tuned": "Tuned: fixed on the tune half of validation, then applied to test",
             "certified": f"Certified: keeps the precision with a probability of {100 * level:.9g}%",
         },
         "backends": entries,
@@ -161,39 +182,23 @@ def _corners(curve: AcceptanceCurve) -> list[list[float]]:
     return [[round(float(x), 5), round(float(y), 5)] for x, y in zip(*curve.frontier(_CORNERS), strict=True)]
 
 
-def explorer_html(data: dict[str, Any], chosen: str | None = None) -> str:
-    """The part of the page that moves: a slider, the curves, a table and bars; its script and its data.
+def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
+    """Set the part of the page that moves: a slider, the curves, a table and bars; its script and its data.
 
-    It opens on the departments of the backend `chosen`.
+    Parameters
+    ----------
+    data : dict
+        From `explorer_data`.
+    chosen : str or None
+        The backend whose departments are shown first.
+
+    Returns
+    -------
+    Markup
     """
     names = [entry["name"] for entry in data["backends"]]
     data = {**data, "chosen": names.index(chosen) if chosen in names else 0}
     # "<" is the only character with which data could end the element it stands in
     inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     script = (files("shelfbench.report") / "explorer.js").read_text(encoding="utf-8")
-    modes = "".join(
-        f'<label><input type="radio" name="mode" value="{mode}"{" checked" if mode == "plain" else ""}> '
-        f"{html.escape(meaning)}</label>"
-        for mode, meaning in data["modes"].items()
-    )
-    first, last, step = data["targets"][0], data["targets"][-1], data["targets"][1] - data["targets"][0]
-    return f"""<section id="explorer" aria-labelledby="explorer-title">
-<h2 id="explorer-title">Choose the precision that you need</h2>
-<noscript><p class="warn">Moving this needs JavaScript; the figure and tables below show the same at 90%.</p></noscript>
-<div class="control">
-<label for="target">Required precision <output id="target-value" for="target">90.0%</output></label>
-<input type="range" id="target" min="{first}" max="{last}" step="{step}" value="900"></div>
-<fieldset class="modes"><legend>Which threshold</legend>{modes}</fieldset>
-<div class="explorer">
-<figure class="chart"><svg id="curves" viewBox="0 0 640 420" role="img" aria-labelledby="curves-title">
-<title id="curves-title">Acceptance against required precision on test, one line a backend</title></svg></figure>
-<div class="scroll"><table id="taken" aria-live="polite"><caption>Of {data["total"]:,} test products</caption>
-<thead><tr><th>Backend</th><th class="n">Accepted</th><th class="n">Errors</th><th class="n">Precision</th>
-<th class="n">For a person</th></tr></thead><tbody></tbody></table></div>
-</div>
-<div class="control"><label for="shown">Departments of</label> <select id="shown"></select></div>
-<div id="bars"></div>
-<script type="application/json" id="explorer-data">{inside}</script>
-<script>
-{script}</script>
-</section>"""
+    return fill("explorer", data=data, json=Markup(inside), script=Markup(script))

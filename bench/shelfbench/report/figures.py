@@ -1,14 +1,11 @@
-"""Figures 1, 2 and 5 of C and what acceptance costs, each as PNG and SVG."""
+"""Figures 1, 2 and 5 of C, and what acceptance costs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,58 +14,65 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerErrorbar
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from PIL import Image
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.report.claims import load_claims
-from shelfbench.report.render import save_figure
-from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, STYLE, marks, plain
-from shelfbench.runs.directory import Run, labels, open_run, read_predictions
+from shelfbench.report.claims import load_claims, paper_note
+from shelfbench.report.data import Picture, RunData
+from shelfbench.report.section import NamedFigure, Section
+from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, marks, plain
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
 _POINTS = 600  # corners of a curve that a figure can show
 _EPOCHS = 8  # marks of one training in Figure 2
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A product's photo for Figure 1."""
+def figure1(data: RunData) -> Section:
+    """Random photos of products (C, Fig. 1)."""
+    pictures = data.pictures
+    figure = NamedFigure(
+        name="figure1",
+        draw=(lambda: _gallery(pictures)) if pictures else None,
+        caption="Figure 1. Random products.",
+        kind="photos",
+    )
+    return Section(title="The data", figures=(figure,))
 
-    image: Image.Image
-    caption: str
+
+def figure2(data: RunData) -> Section:
+    """Learning rate against updates (C, Fig. 2)."""
+    figure = NamedFigure(
+        name="figure2",
+        draw=lambda: _learning_rates(data),
+        caption="Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read with negative "
+        "exponents, since the printed 7·10^5 and 10^4 would end training at once. Marks: what was used here.",
+    )
+    return Section(title="Training", figures=(figure,))
 
 
-def write_figures(
-    run_dir: Path | Run, pictures: Sequence[Picture] | None = None, console: Console | None = None
-) -> None:
-    """Write every figure of a run into ``figures``.
+def figure5(data: RunData) -> Section:
+    """Acceptance against precision (C, Fig. 5)."""
+    figure = NamedFigure(
+        name="figure5",
+        draw=lambda: _acceptance_against_precision(data),
+        caption="Figure 5. Plain acceptance as a function of the required precision, on test. The stars are the two "
+        f"points that the paper states: {paper_note()}.",
+    )
+    return Section(title="Table 4", figures=(figure,))
 
-    Parameters
-    ----------
-    run_dir : Path or Run
-        A run directory with ``tables`` written.
-    pictures : sequence of Picture, optional
-        Random photos for Figure 1; without them an earlier Figure 1 is left as it is.
-    console : Console, optional
 
-    Raises
-    ------
-    InputError
-        If the directory holds no predictions, or a file in it is damaged (it is named).
-    """
-    console = console or Console(quiet=True)
-    run = open_run(run_dir)
-    with mpl.rc_context(STYLE):
-        drawn = {"figure2": _learning_rates(run), "figure5": _acceptance_against_precision(run)}
-        if pictures:
-            drawn["figure1"] = _gallery(pictures)
-        if cost := _cost(run):
-            drawn["cost"] = cost
-        with console.progress(len(drawn), "figures", "figures") as bar:
-            for name, figure in drawn.items():
-                save_figure(figure, run.path / "figures" / name)
-                bar.update(1)
+def cost(data: RunData) -> Section | None:
+    """What acceptance costs; None where nothing was timed."""
+    table = data.run.table4
+    table = table[(table["split"] == "test") & (table["seconds"] > 0)]
+    if table.empty:
+        return None
+    figure = NamedFigure(
+        name="cost",
+        draw=lambda: _cost(data, table),
+        caption="What acceptance costs: plain acceptance at a precision of 0.9 on test, with 95% intervals, against "
+        "seconds. † with features that were computed before, at what they cost then.",
+    )
+    return Section(title="What it costs", figures=(figure,))
 
 
 def _gallery(pictures: Sequence[Picture]) -> Figure:
@@ -95,7 +99,7 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _learning_rates(run: Run) -> Figure:
+def _learning_rates(data: RunData) -> Figure:
     """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
     figure = Figure(figsize=(10.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -103,10 +107,12 @@ def _learning_rates(run: Run) -> Figure:
     for claim in load_claims().values():
         if "recipe" in claim.value:
             recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
-    names = labels(run, run.backends)
-    histories = {names[name].short: history for name, history in run.history().items()}
+    names = data.run.labels
+    histories = {names[name].short: history for name, history in data.run.history().items()}
     # backends on one fine-tuned network share its training
-    histories |= {f"{names[name].feature}, fine-tuning": history for name, history in run.history("tuning").items()}
+    histories |= {
+        f"{names[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
+    }
     histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
     updates = np.geomspace(1, last, 400)
@@ -157,14 +163,14 @@ def _power(value: float) -> str:
     return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
 
 
-def _acceptance_against_precision(run: Run) -> Figure:
+def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve a backend (C, Fig. 5)."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained")
     axes = figure.subplots()
     required = load_claims()["C30"].value["precision"]
-    names, lowest, drawn = labels(run, run.backends), 0.55, []
-    for number, backend in enumerate(run.backends):
-        products = read_predictions(run, backend)
+    lowest, drawn = 0.55, []
+    for number, backend in enumerate(data.run.backends):
+        products = data.run.products(backend)
         test = products.where(products.split == "test")
         if not len(test.truth):
             continue
@@ -193,11 +199,11 @@ def _acceptance_against_precision(run: Run) -> Figure:
             **style,
             markeredgecolor="white",
             markersize=7.5,
-            label=f"{names[backend].short}:  {reached:.3f}".replace(" 0.", " .", 1),
+            label=f"{data.name(backend)}:  {reached:.3f}",
         )
         drawn.append((reached, handle))
     if not drawn:
-        raise InputError(f"{run.path} has no test products", "a split needs a test part")
+        raise InputError(f"{data.run.path} has no test products", "a split needs a test part")
     axes.axvline(required, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
     _paper_points(axes)
@@ -276,20 +282,12 @@ def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return order[gain[order] > best_before]
 
 
-def _cost(run: Run) -> Figure | None:
-    """Acceptance at 0.9 on test against seconds; None without tables or times."""
-    path = run.path / "tables" / "table4.csv"
-    if not path.is_file():
-        return None
-    table = pd.read_csv(path)
-    table = table[(table["split"] == "test") & (table["seconds"] > 0)]
-    if table.empty:
-        return None
+def _cost(data: RunData, table: pd.DataFrame) -> Figure:
+    """Acceptance at 0.9 on test against seconds."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
-    names = labels(run, run.backends)
     for row in table.to_dict("records"):
-        number = run.backends.index(row["backend"])
+        number = data.run.backends.index(row["backend"])
         style = marks(number)
         middle, low, high = (row[f"acceptance_90{end}"] for end in ("", "_low", "_high"))
         axes.errorbar(
@@ -305,7 +303,7 @@ def _cost(run: Run) -> Figure | None:
             markeredgecolor="white",
             clip_on=False,
             zorder=3,
-            label=names[row["backend"]].short + ("†" if row["cached"] else ""),
+            label=data.name(row["backend"]) + ("†" if row["cached"] else ""),
         )
     front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
     ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)

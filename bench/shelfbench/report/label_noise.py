@@ -1,4 +1,4 @@
-"""The table of label noise: what a measured precision says of the true one, checked where the truth is known."""
+"""The table of label noise: what a measured precision says about the true one, checked where the truth is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
-from shelfbench.runs.directory import Run, labels
+from shelfbench.report.data import DOUBTS, RunData
+from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import DELETE, Evaluated, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.noise import against_truth, ceiling, true_precision
@@ -32,8 +34,27 @@ COLUMNS = (
 )
 
 
+def label_noise(data: RunData) -> Section | None:
+    """What wrong labels do to the precision that is measured; None without test products."""
+    truth = data.once(known_truth)
+    rows: list[dict[str, Any]] = []
+    for backend in data.run.backends:
+        rows += label_noise_rows(data.run, backend, data.run.products(backend), truth)
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return Section(
+        title=DOUBTS, grids=(NamedTable(name="label_noise", grid=label_noise_grid(data, frame), frame=frame),)
+    )
+
+
+def known_truth(data: RunData) -> pd.Series | None:
+    """`read_truth` of the run."""
+    return read_truth(data.run)
+
+
 def label_noise_rows(run: Run, backend: str, products: Evaluated, known: pd.Series | None) -> list[dict[str, Any]]:
-    """One backend's rows: test's precision under assumed shares of wrong labels, and under the known one.
+    """One backend's rows: the precision on test under assumed shares of wrong labels, and under the known share.
 
     Parameters
     ----------
@@ -43,6 +64,11 @@ def label_noise_rows(run: Run, backend: str, products: Evaluated, known: pd.Seri
         Of all splits.
     known : Series or None
         From `read_truth`.
+
+    Returns
+    -------
+    list of dict
+        With the columns `COLUMNS`; empty without test products.
 
     Raises
     ------
@@ -59,7 +85,7 @@ def label_noise_rows(run: Run, backend: str, products: Evaluated, known: pd.Seri
     }
     rows = [] if known is None else [common | row for row in _known(run, products, known)]
     for noise in ASSUMED:
-        # c is not known: from never (0) to always (1)
+        # the agreement c is not known: from never (0) to always (1)
         low, high = (_bounded(common["precision"], noise, agreement) for agreement in (1.0, 0.0))
         rows.append(
             common
@@ -81,7 +107,16 @@ def _bounded(measured: float, noise: float, agreement: float) -> float:
 
 
 def read_truth(run: Run) -> pd.Series | None:
-    """Read the true category of every product, by product_id; None where it is not known.
+    """Read the true category of every product.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    Series or None
+        By product_id; None where the truth is not known.
 
     Raises
     ------
@@ -97,12 +132,12 @@ def read_truth(run: Run) -> pd.Series | None:
 
 
 def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, Any]]:
-    """Hold the formula against the truth; nothing where no label of test is wrong."""
+    """Check the formula against the truth; nothing where no label of test is wrong."""
     true = known.reindex(products.product_id)
     if true.isna().any():
         raise InputError(f"{run.path / 'truth.parquet'} lacks products of the split", DELETE)
     truth = pd.Index(list(products.keys)).get_indexer(pd.Index(true))
-    # a true category that no label names is never predicted, and is not what rejected products have
+    # a true category that no label names is never predicted, and must not match rejected products
     truth = np.where(truth < 0, -2, truth)
     of_test, held_out = products.split == "test", products.split != "train"
     test, together = (
@@ -124,13 +159,12 @@ def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, An
     ]
 
 
-def label_noise_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def label_noise_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Measured precision beside the true one, known or under assumptions."""
-    names = labels(run, run.backends)
     known = frame[frame["noise_is"] == "known"].set_index("backend")
     rows = []
     for backend, part in frame[frame["noise_is"] == "assumed"].groupby("backend", sort=False):
-        cells = [names[str(backend)].short, share(float(part["precision"].iloc[0]))]
+        cells = [data.name(str(backend)), share(float(part["precision"].iloc[0]))]
         if len(known):
             own = known.loc[str(backend)].to_dict()
             cells += [share(float(own[name])) for name in ("predicted_precision", "truth_precision")]
@@ -145,14 +179,14 @@ def label_noise_grid(run: Run, frame: pd.DataFrame) -> Grid:
         (f"To measure {share(float(REQUIRED), 1)}, a model must be right on", *[MISSING] * len(middle), *needed)
     )
     heads = ["Backend", "Measured prec."]
-    heads += ["By the formula", "Against truth", "Acc. at .9", "Acc. at .9, truth"] if len(known) else []
+    heads += ["By the formula", "Against truth", "Acc. at 0.9", "Acc. at 0.9, truth"] if len(known) else []
     heads += [f"True prec. at {share(noise, 2)} wrong" for noise in ASSUMED]
     notes = [
-        "Test. A share η of wrong labels turns a true precision p into a measured q = p(1 − η) + (1 − p)ηc, c being "
-        "the chance that a wrong label is the wrong prediction itself. True precision: what p must be for the measured "
-        "q at an assumed η, from c = 1 to c = 0 (0 and 1 where q cannot come about otherwise). The labels are taken to "
-        "be wrong on easy and hard products alike.",
-        "At a target above what a perfect model would measure, nothing can be accepted but by chance.",
+        "Test. A share η of wrong labels turns a true precision p into a measured q = p(1 − η) + (1 − p)ηc, where c is "
+        "the chance that a wrong label equals the wrong prediction. True precision: what p must be for the measured q "
+        "at an assumed η, from c = 1 to c = 0 (0 and 1 where no p gives that q). Labels are assumed to be wrong on "
+        "easy and hard products alike.",
+        "At a target above what a perfect model would measure, nothing can be accepted except by chance.",
     ]
     if len(known):
         noise, agreement = float(known["noise"].iloc[0]), known["agreement"]
@@ -163,11 +197,11 @@ def label_noise_grid(run: Run, frame: pd.DataFrame) -> Grid:
             "test itself."
         )
     return Grid(
-        "Label noise: measured and true precision",
-        tuple(heads),
-        tuple(rows),
-        frozenset(range(1, len(heads))),
-        tuple(notes),
+        title="Label noise: measured and true precision",
+        headers=tuple(heads),
+        rows=tuple(rows),
+        numeric=frozenset(range(1, len(heads))),
+        notes=tuple(notes),
     )
 
 

@@ -1,4 +1,4 @@
-"""The table of leakage: what of test's numbers rests on products whose photo stands in train or validation too."""
+"""The table of leakage: how much of test's numbers rests on products whose photo is in train or validation too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, count, share
-from shelfbench.runs.directory import Run, labels
+from shelfbench.report.data import DOUBTS, RunData
+from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 
@@ -33,13 +35,30 @@ COLUMNS = (
 )
 
 
+def leakage(data: RunData) -> Section | None:
+    """Precision and acceptance with twins and without; None where near-duplicates were not looked for."""
+    twins = read_twins(data.run)
+    if twins is None:
+        return None
+    rows = [leakage_row(backend, data.run.products(backend), twins) for backend in data.run.backends]
+    frame = pd.DataFrame([row for row in rows if row is not None], columns=list(COLUMNS))
+    if frame.empty:
+        return None
+    return Section(title=DOUBTS, grids=(NamedTable(name="leakage", grid=leakage_grid(data, frame), frame=frame),))
+
+
 def read_twins(run: Run) -> pd.DataFrame | None:
-    """Read what test products have a twin in train or validation, by product_id: kind, label_differs.
+    """Read which test products have a twin in train or validation.
+
+    Parameters
+    ----------
+    run : Run
 
     Returns
     -------
     DataFrame or None
-        ``kind`` is ``exact`` where any twin has equal bytes; None where near-duplicates were not sought.
+        By product_id, the columns kind and label_differs; ``kind`` is ``exact`` where any twin has equal bytes. None
+        where near-duplicates were not looked for.
 
     Raises
     ------
@@ -106,12 +125,11 @@ def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[
     }
 
 
-def leakage_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Precision and acceptance of every backend, with twins and without."""
-    names = labels(run, run.backends)
     rows = tuple(
         (
-            names[str(row["backend"])].short,
+            data.name(str(row["backend"])),
             share(row["precision"]),
             share(row["precision_without"]),
             share(row["precision_exact"]),
@@ -130,26 +148,26 @@ def leakage_grid(run: Run, frame: pd.DataFrame) -> Grid:
         "… without twins",
         "… exact twins",
         "… near twins",
-        "Acc. at .9",
+        "Acc. at 0.9",
         "… without twins",
         "Accepted: exact",
         "Accepted: near",
     )
-    found = run.record.get("split", {}).get("near_duplicates") or {}
-    missed = found.get("images_not_compared")
+    found = data.record.split.near_duplicates
+    missed = found.images_not_compared if found else 0
     return Grid(
-        "Leakage: test products that stand in train or validation too",
-        heads,
-        rows,
-        frozenset(range(1, len(heads))),
-        (
+        title="Leakage: test products that are in train or validation too",
+        headers=heads,
+        rows=rows,
+        numeric=frozenset(range(1, len(heads))),
+        notes=(
             f"Of {count(int(first['products']))} test products, {count(int(first['products_exact']))} share a photo "
-            f"with a product of train or validation (exact: equal bytes) and {count(int(first['products_near']))} more "
-            "nearly so (near: recompressed, resized, or the same thing in almost the same photo); "
-            f"{count(int(first['products_label_differs']))} of them have a twin of another category there, which wrong "
-            "or overlapping labels explain. The list: near_duplicates.parquet.",
-            "Acc.: plain acceptance at a precision of .9, the best threshold on the very products it measures, set "
-            "anew without twins. Accepted: the share of the accepted products that have a twin."
+            f"with a product of train or validation (exact: equal bytes), and {count(int(first['products_near']))} "
+            "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo). "
+            f"{count(int(first['products_label_differs']))} of them have a twin of another category there, which "
+            "wrong or overlapping labels explain. near_duplicates.parquet lists all of them.",
+            "Acc.: plain acceptance at a precision of 0.9, with the best threshold on the very products it is measured "
+            "on, set anew without twins. Accepted: the share of the accepted products that have a twin."
             + (f" Photos that could not be compared: {count(missed)}." if missed else ""),
         ),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Run:
     ----------
     path : Path
         A folder with ``run.json``.
+    tables : mapping of str to DataFrame, optional
+        The tables of the run, where a report has just made them; otherwise they are read when asked for.
 
     Raises
     ------
@@ -58,7 +61,7 @@ class Run:
         If the record is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tables: Mapping[str, pd.DataFrame] | None = None) -> None:
         self.path = path
         try:
             self.record: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
@@ -68,17 +71,21 @@ class Run:
             self.backends = len(self.record.get("backends") or {})
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path / 'run.json'} cannot be read ({error})", "run the study again") from error
-        self._tables: dict[str, pd.DataFrame | None] = {}
+        self._tables: dict[str, pd.DataFrame | None] = {
+            name: pd.read_csv(StringIO(frame.to_csv(index=False)), dtype=str, keep_default_na=False)
+            for name, frame in (tables or {}).items()
+        }
+        self._only_given = tables is not None
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Read ``tables/NAME.csv``, all cells as text; None where the run has none."""
-        if name not in self._tables:
+        if name not in self._tables and not self._only_given:
             path = self.path / "tables" / f"{name}.csv"
             try:
                 self._tables[name] = pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else None
             except (OSError, ValueError) as error:
                 raise InputError(f"{path} cannot be read ({error})", f"shelfbench report {self.path}") from error
-        return self._tables[name]
+        return self._tables.get(name)
 
     def cell(self, wanted: dict[str, Any]) -> str | None:
         """Find one cell as `Claim.measure` asks for it, formatted; None where the run lacks it."""
@@ -268,9 +275,9 @@ def judge(claim: Claim, runs: Iterable[Run]) -> Finding:
     return Finding(claim, recomputed.text if recomputed else "", measured, on, status)
 
 
-def findings(directory: Path) -> list[Finding]:
-    """All claims of both papers, held against the runs of a directory."""
-    runs = find_runs(directory)
+def findings(directory: Path, tables: Mapping[str, pd.DataFrame] | None = None) -> list[Finding]:
+    """All claims of both papers, held against the runs of a directory, or against one whose tables are at hand."""
+    runs = find_runs(directory) if tables is None else [Run(directory, tables)]
     return [judge(claim, runs) for claim in load_claims().values()]
 
 

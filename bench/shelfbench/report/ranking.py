@@ -19,8 +19,9 @@ from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.base.storage import write_text
 from shelfbench.report.claims import load_claims
 from shelfbench.report.elements import details, document, header, picture, section, status, text
-from shelfbench.report.figures import STYLE, marks, save_figure
 from shelfbench.report.measured import display
+from shelfbench.report.render import save_figure
+from shelfbench.report.style import STYLE, marks
 from shelfbench.report.tables import write_table
 
 _AGAIN = "run the study again in this directory, or name another"

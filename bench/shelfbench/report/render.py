@@ -117,7 +117,7 @@ def write_section(directory: Path, section: Section) -> Markup:
     inside.append(section.html)
     for figure in section.figures:
         image = _written_figure(directory / "figures" / figure.name, figure)
-        if image is not None and figure.caption:
+        if image is not None and figure.on_page:
             inside.append(figure_html(image, figure.caption, figure.kind))
     return Markup("\n").join(filter(None, inside))
 

@@ -63,14 +63,16 @@ class NamedFigure:
         that the run left are shown, if any.
     caption : str
     kind : {"chart", "photos"}
-        The page shows charts as SVG, which stays sharp, and photos as PNG. Empty captions are for figures that the
-        page does not show.
+        The page shows charts as SVG, which stays sharp, and photos as PNG.
+    on_page : bool
+        False for a figure that stands in its files alone.
     """
 
     name: str
     draw: Callable[[], Figure] | None
-    caption: str
+    caption: str = ""
     kind: Literal["chart", "photos"] = "chart"
+    on_page: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

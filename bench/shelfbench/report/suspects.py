@@ -1,4 +1,4 @@
-"""The table of labels that are probably wrong, for a person to look at."""
+"""The table of labels that are probably wrong, for a person to check."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, count, share
-from shelfbench.report.label_noise import read_truth
-from shelfbench.report.tables import write_table
-from shelfbench.runs.directory import Run, labels
+from shelfbench.report.data import DOUBTS, RunData
+from shelfbench.report.label_noise import known_truth
+from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import category_codes, reading
 from shelfbench.verdict.suspects import HeldOutScores, suspect_labels
 
@@ -30,28 +31,28 @@ COLUMNS = (
 )
 
 
-def write_suspects(run: Run, backend: str | None) -> pd.DataFrame | None:
-    """Write ``suspects``: labels of validation and test that the scores of one backend speak against.
+def suspects(data: RunData) -> Section | None:
+    """Labels of validation and test that the scores of the chosen backend contradict.
 
     Parameters
     ----------
-    run : Run
-    backend : str or None
-        The one that was chosen; None where none was, and then nothing is written.
+    data : RunData
 
     Returns
     -------
-    DataFrame or None
-        ``suspects.csv``: the first 1,000, the most suspect first.
+    Section or None
+        The CSV holds the first 1,000, the most suspect first. None where no backend was chosen, or none of its scores
+        are kept.
 
     Raises
     ------
     InputError
         If the scores are damaged.
     """
-    if backend is None or not (run.path / "scores" / f"{backend}.parquet").is_file():
+    backend = data.choice.backend if data.choice else None
+    if backend is None or not data.run.file("scores", backend).is_file():
         return None
-    products, scores, keys = read_scores(run, backend)
+    products, scores, keys = read_scores(data.run, backend)
     found = suspect_labels(scores)
     of = products.iloc[found.product[:LISTED]]
     frame = pd.DataFrame(
@@ -67,8 +68,8 @@ def write_suspects(run: Run, backend: str | None) -> pd.DataFrame | None:
         },
         columns=list(COLUMNS),
     )
-    grid = suspects_grid(run, backend, frame, len(found.product), len(products))
-    if (truth := read_truth(run)) is not None:
+    grid = suspects_grid(data, frame, len(found.product), len(products))
+    if (truth := data.once(known_truth)) is not None:
         wrong = truth.reindex(products["product_id"]).to_numpy() != products["category"].to_numpy()
         first, listed = wrong[found.product[:_FIRST]], wrong[found.product]
         note = (
@@ -76,12 +77,16 @@ def write_suspects(run: Run, backend: str | None) -> pd.DataFrame | None:
             f"{count(int(listed.sum()))} of all {count(len(listed))}, out of {count(int(wrong.sum()))} wrong ones."
         )
         grid = replace(grid, notes=(*grid.notes, note))
-    write_table(run.path, "suspects", frame, grid)
-    return frame
+    return Section(title=DOUBTS, grids=(NamedTable(name="suspects", grid=grid, frame=frame),))
 
 
 def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np.ndarray]:
     """Read the scores of validation and test, product by product.
+
+    Parameters
+    ----------
+    run : Run
+    backend : str
 
     Returns
     -------
@@ -101,7 +106,7 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
     with reading(path):
         frame = pq.read_table(path, columns=["product_id", "split", "role", "category"]).to_pandas()
     keys = np.array(sorted(frame.loc[frame["split"] == "train", "category"].unique()), object)
-    path = run.path / "scores" / f"{backend}.parquet"
+    path = run.file("scores", backend)
     with reading(path):
         columns = ["product_id", "categories", "log_probabilities", "log_rest"]
         parts = [
@@ -155,9 +160,22 @@ def _entries(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
     )
 
 
-def suspects_grid(run: Run, backend: str, frame: pd.DataFrame, found: int, products: int) -> Grid:
-    """The first suspects, for a page."""
-    names = run.categories
+def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int) -> Grid:
+    """Set the first suspects for the page.
+
+    Parameters
+    ----------
+    data : RunData
+    frame : DataFrame
+        ``suspects.csv``.
+    found, products : int
+        How many labels are suspect, of how many products.
+
+    Returns
+    -------
+    Grid
+    """
+    names = data.record.dataset.category_names
     rows = tuple(
         (
             str(row["rank"]),
@@ -171,17 +189,17 @@ def suspects_grid(run: Run, backend: str, frame: pd.DataFrame, found: int, produ
         for row in frame.head(SHOWN).to_dict("records")
     )
     return Grid(
-        "Labels that are probably wrong",
-        ("Rank", "Product", "Part", "Label", "Suggested", "Prob. of label", "Prob. of suggestion"),
-        rows,
-        frozenset({0, 5, 6}),
-        (
+        title="Labels that are probably wrong",
+        headers=("Rank", "Product", "Part", "Label", "Suggested", "Prob. of label", "Prob. of suggestion"),
+        rows=rows,
+        numeric=frozenset({0, 5, 6}),
+        notes=(
             f"{count(found)} of {count(products)} products of validation and test, found by confident learning "
-            f"(cleanlab) in the scores of {labels(run, run.backends)[backend].short}; the least probable label first. "
-            "Probabilities: mean over a product's images, before calibration; what lies outside an image's 100 "
-            "best categories is spread evenly over the others.",
-            "For a person to look at: nothing is chosen by it. Removing or relabelling products of the certify half or "
-            "of test because the model suspects them would void every certificate and flatter every measurement: "
-            "check the labels of such a part all alike, or not at all.",
+            f"(cleanlab) in the scores of {data.name(data.chosen)}; the least probable label first. Probabilities: "
+            "mean over a product's images, before calibration; what lies outside an image's 100 best categories is "
+            "spread evenly over the others.",
+            "These are for a person to check; nothing is chosen by them. Removing or relabelling products of the "
+            "certify half or of test because the model suspects them would void every certificate and flatter every "
+            "measurement: check all labels of such a part, or none.",
         ),
     )

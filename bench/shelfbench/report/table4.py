@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,21 @@ import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, interval, seconds, share
 from shelfbench.report.claims import paper_note, table4_claim
-from shelfbench.runs.reading import label_backends
+from shelfbench.report.data import RunData
+from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.reading import BackendLabel
+from shelfbench.runs.record import BackendEntry
 
 _WIDTH = 110
 _CACHED_NOTE = (
-    "† with features that an earlier backend or run had computed: their part of the seconds is what they cost then."
+    "† with features that an earlier backend or run had computed; their share of the seconds is what they cost then."
 )
+
+
+def table4(data: RunData) -> Section:
+    """Table 4, the first thing that a reader looks at."""
+    grid = table4_grid(data.run.table4, data.run.labels, data.record.backends)
+    return Section(title="Table 4", grids=(NamedTable(name="table4", grid=grid, frame=data.run.table4),))
 
 
 def _by_backend(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
@@ -64,11 +73,24 @@ def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], se
     return list(by_backend), columns, best
 
 
-def table4_grid(table: pd.DataFrame, record: dict[str, Any]) -> Grid:
-    """Table 4 in the paper's layout, with the paper's own numbers beside ours."""
+def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries: Mapping[str, BackendEntry]) -> Grid:
+    """Set Table 4 in the paper's layout, with the paper's own numbers beside ours.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `Run.table4`.
+    names : mapping of str to BackendLabel
+        `Run.labels`.
+    entries : mapping of str to BackendEntry
+        All backends of the record, of which those that the table lacks are named below it.
+
+    Returns
+    -------
+    Grid
+    """
     by_backend = _by_backend(table)
     backends, numbers, best = _numbers(table)
-    names = label_backends(record, tuple(backends))
     rows, cached = [], False
     for row, backend in enumerate(backends):
         label, test = names[backend], by_backend[backend].get("test")
@@ -94,79 +116,108 @@ def table4_grid(table: pd.DataFrame, record: dict[str, Any]) -> Grid:
     places = {"validation": 4, "validation_90": 5, "test": 6, "test_90": 7, "seconds": 8}
     notes = [
         "Acceptance: plain, the largest share of all products that a threshold on confidence, set on these very "
-        "products, takes at a precision of at least 0.9; no certified promise. Intervals: 95%, bootstrap by product, "
-        "the threshold chosen anew each time. "
-        "Bold: best of the column.",
+        "products, accepts at a precision of at least 0.9; it is not a certified promise. Intervals: 95%, bootstrap by "
+        "product, with the threshold set anew each time. Bold: best of the column.",
         f"Paper: train / validation precision of Table 4 of C; {paper_note()}.",
     ]
     notes += [_CACHED_NOTE] if cached else []
-    notes += [
-        f"Not in the table: {name} ({entry.get('status', MISSING)}"
-        f"{': ' + entry['reason'] if entry.get('reason') else ''})."
-        for name, entry in record.get("backends", {}).items()
-        if name not in backends
-    ]
     return Grid(
-        "Table 4. Precision, and acceptance at a precision of 0.9",
-        (
+        title="Table 4. Precision, and acceptance at a precision of 0.9",
+        headers=(
             "Feature",
             "Classifier",
             "Fine-tuning",
             "Train prec.",
             "Val. prec.",
-            "Val. acc. at .9",
+            "Val. acc. at 0.9",
             "Test prec.",
-            "Test acc. at .9",
+            "Test acc. at 0.9",
             "Seconds",
             "Paper",
         ),
-        tuple(rows),
-        frozenset(range(3, 10)),
-        tuple(notes),
-        frozenset((row, places[name]) for row, name in best),
+        rows=tuple(rows),
+        numeric=frozenset(range(3, 10)),
+        notes=(*notes, *_left_out(table, entries)),
+        best=frozenset((row, places[name]) for row, name in best),
     )
 
 
-def render_table4(table: pd.DataFrame, run: dict[str, Any]) -> str:
-    """Table 4 for the terminal, at most 110 columns wide; the best of each column has a star.
+def _left_out(table: pd.DataFrame, entries: Mapping[str, BackendEntry]) -> list[str]:
+    """Name the backends that have no row, and say why."""
+    return [
+        f"Not in the table: {name} ({entry.status}{': ' + entry.reason if entry.reason else ''})."
+        for name, entry in entries.items()
+        if name not in set(table["backend"])
+    ]
+
+
+def render_table4(data: RunData) -> str:
+    """Set Table 4 for the terminal, at most 110 columns wide; the best of each column has a star.
 
     Parameters
     ----------
-    table : DataFrame
-        What `write_tables` returned, or ``table4.csv``.
-    run : dict
-        ``run.json``.
+    data : RunData
+
+    Returns
+    -------
+    str
     """
-    grid = table4_grid(table, run)
-    heads = ("Feature", "Classifier", "Tuned", "Train", "Val", "Acc.9", "Test [95%]", "Acc.9 [95%]", "Seconds", "Paper")
-    # the star has a place of its own, so that digits stay in line
+    table = data.run.table4
+    grid = table4_grid(table, data.run.labels, data.record.backends)
+    heads = (
+        "Feature",
+        "Classifier",
+        "Tuned",
+        "Train",
+        "Val",
+        "Acc.",
+        "Test, 95% interval",
+        "Acc., 95% interval",
+        "Sec.",
+        "Paper",
+    )
+    starred = range(4, 9)  # the star has a place of its own, so that digits stay in line
     body = [
         [
-            cell.replace(", ", " ").replace(" / ", "/").replace("†", "c")
-            + (("*" if (number, column) in grid.best else " ") if 4 <= column <= 8 else "")
+            _narrow(cell, column) + ("*" if (number, column) in grid.best else " ") * (column in starred)
             for column, cell in enumerate(row)
         ]
         for number, row in enumerate(grid.rows)
     ]
     widths = [max(len(line[column]) for line in [heads, *body]) for column in range(len(heads))]
+    gaps = ["" if column == 0 else " " if column - 1 in starred else "  " for column in range(len(heads))]
     for column in (0, 1):  # names give way where the table would be too wide
-        over = sum(widths) + 2 * (len(heads) - 1) - _WIDTH
+        over = sum(widths) + sum(map(len, gaps)) - _WIDTH
         widths[column] = max(8, widths[column] - max(over, 0))
 
     def line(cells: Sequence[str]) -> str:
-        fitted = []
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-            short = cell if len(cell) <= width else cell[: width - 1] + "…"
-            fitted.append(short.rjust(width) if column >= 3 else short.ljust(width))
-        return "  ".join(fitted).rstrip()
+        fitted = [
+            _cut(cell, width).rjust(width) if column >= 3 else _cut(cell, width).ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "".join(gap + cell for gap, cell in zip(gaps, fitted, strict=True)).rstrip()
 
-    title = run.get("dataset", {}).get("title") or run.get("dataset", {}).get("name") or ""
+    title = data.record.dataset.title or data.record.dataset.name
     foot = [
-        "* best of its column.  Acc.9: plain, the largest share of all products taken at a precision of 0.9 or more.",
+        "* best of its column.  Acc.: plain acceptance, the largest share of products at a precision of at least 0.9.",
         "Paper: Table 4 of C, train/validation; it rests on other data (Cdiscount, 1,000 categories).",
     ]
     if table["cached"].astype(bool).any():
         foot.append("c: with features computed by an earlier backend or run, at what they cost then (cached).")
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    top = (f"Table 4 · {title}" if title else "Table 4")[:_WIDTH]
-    return "\n".join([top, line(heads), rule, *map(line, body), rule, *foot])
+    foot += _left_out(table, data.record.backends)
+    rule = "─" * (sum(widths) + sum(map(len, gaps)))
+    top = f"Table 4 · {title}" if title else "Table 4"
+    return "\n".join(
+        [_cut(top, _WIDTH), line(heads), rule, *map(line, body), rule, *(_cut(note, _WIDTH) for note in foot)]
+    )
+
+
+def _narrow(cell: str, column: int) -> str:
+    """Shorten a cell for the terminal: 0.839 0.829–0.849, 0.716/0.598, 634c."""
+    if column in (6, 7):
+        return cell.replace(" [", " ").replace(", ", "–").removesuffix("]")
+    return cell.replace(" / ", "/").replace("†", "c") if column > 7 else cell
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,4 +1,4 @@
-"""Tables 1, 2 and 4 of C and what stands behind them, from a run directory."""
+"""Tables 1 and 2 of C, all metrics, and precision by size of category."""
 
 from __future__ import annotations
 
@@ -7,54 +7,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.claims import load_claims
+from shelfbench.report.data import ERRORS, NUMBERS, RunData
 from shelfbench.report.render import write_forms
-from shelfbench.report.table4 import table4_grid
-from shelfbench.runs.directory import Run, labels, open_run
+from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import suffix
 from shelfbench.runs.reading import SPLITS
-from shelfbench.verdict.metrics import REQUIRED, exact_target
+from shelfbench.runs.record import Machine, SplitRecord
 
-
-def write_tables(
-    run_dir: Path | Run, targets: Sequence[str] = (REQUIRED,), console: Console | None = None
-) -> pd.DataFrame:
-    """Write every table of a run, as CSV, Markdown and LaTeX, into ``tables``.
-
-    Parameters
-    ----------
-    run_dir : Path or Run
-        A run directory with predictions.
-    targets : sequence of str
-        Required precisions for ``metrics``; 0.9 is always among them.
-    console : Console, optional
-
-    Returns
-    -------
-    DataFrame
-        Table 4, one row a backend and split, with the columns of ``table4.csv``.
-
-    Raises
-    ------
-    InputError
-        If the directory holds no predictions, or a file in it is damaged (it is named).
-    """
-    console = console or Console(quiet=True)
-    run = open_run(run_dir)
-    wanted = sorted({exact_target(target) for target in (REQUIRED, *targets)})
-    found = run.evaluate(wanted, console)
-    table = found.table4
-    write_table(run.path, "table1", _table1_frame(run.record), table1_grid(run.record))
-    write_table(run.path, "table2", _table2_frame(run.record), table2_grid(run.record))
-    write_table(run.path, "metrics", found.metrics, metrics_grid(run, found.metrics, wanted))
-    write_table(run.path, "deciles", found.deciles, deciles_grid(run, found.deciles))
-    write_table(run.path, "table4", table, table4_grid(table, run.record))
-    return table
+_SIZES = ("products", "images", "categories")
 
 
 def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
@@ -62,49 +28,43 @@ def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> No
     write_forms(run_dir / "tables", name, frame, grid)
 
 
-def _table1_frame(record: dict[str, Any]) -> pd.DataFrame:
+def sizes_table(split: SplitRecord) -> NamedTable:
+    """Table 1: sizes of the splits, with the paper's beside."""
     paper = {claim.value["split"]: claim.value for claim in load_claims().values() if "images" in claim.value}
-    sizes = record.get("split", {})
-    ours = ("products", "images", "categories")
-    rows = [
+    found = [
         {
-            "split": split,
-            **{key: sizes.get(split, {}).get(key) for key in ours},
-            "paper_images": paper[split]["images"],
-            "paper_categories": paper[split]["categories"],
+            "split": name,
+            **{key: getattr(getattr(split, name), key) for key in _SIZES},
+            "paper_images": paper[name]["images"],
+            "paper_categories": paper[name]["categories"],
         }
-        for split in SPLITS
+        for name in SPLITS
     ]
-    return pd.DataFrame(rows).astype(dict.fromkeys(ours, "Int64"))
-
-
-def table1_grid(record: dict[str, Any]) -> Grid:
-    """Sizes of the splits, with the paper's beside (Table 1)."""
-    rows = tuple(
-        (
-            str(row["split"]).capitalize(),
-            *(MISSING if pd.isna(row[key]) else count(int(row[key])) for key in ("products", "images", "categories")),
-            row["paper_images"],
-            row["paper_categories"],
-        )
-        for row in _table1_frame(record).to_dict("records")
+    grid = Grid(
+        title="Table 1. Sizes of the data",
+        headers=("Name", "Products", "Images", "Categories", "Paper: images", "Paper: categories"),
+        rows=tuple(
+            (
+                str(row["split"]).capitalize(),
+                *(count(row[key]) for key in _SIZES),
+                row["paper_images"],
+                row["paper_categories"],
+            )
+            for row in found
+        ),
+        numeric=frozenset(range(1, 6)),
+        notes=("The paper's sizes are those of its own catalogue, which is not the public release of Cdiscount.",),
     )
-    return Grid(
-        "Table 1. Sizes of the data",
-        ("Name", "Products", "Images", "Categories", "Paper: images", "Paper: categories"),
-        rows,
-        frozenset(range(1, 6)),
-        ("The paper's sizes are those of its own catalogue, which is not the public release of Cdiscount.",),
-    )
+    return NamedTable(name="table1", grid=grid, frame=pd.DataFrame(found).astype(dict.fromkeys(_SIZES, "Int64")))
 
 
-def _table2_frame(record: dict[str, Any]) -> pd.DataFrame:
-    machine = record.get("machine", {})
-    memory = machine.get("memory_gib")
+def machine_table(machine: Machine) -> NamedTable:
+    """Table 2: the machine, with the paper's beside."""
     paper = {claim.value["part"]: claim.value for claim in load_claims().values() if "part" in claim.value}
+    memory = f"{machine.memory_gib:.1f} GiB" if machine.memory_gib else None
     ours = {
-        "cpu": (machine.get("cpu"), machine.get("cores"), f"{memory:.1f} GiB" if memory else None),
-        "gpu": (", ".join(machine.get("gpus") or []) or "none", None, None),
+        "cpu": (machine.cpu or None, machine.cores, memory),
+        "gpu": (", ".join(machine.gpus) or "none", None, None),
     }
     rows = [
         {
@@ -118,29 +78,30 @@ def _table2_frame(record: dict[str, Any]) -> pd.DataFrame:
         }
         for part, (model, cores, size) in ours.items()
     ]
-    return pd.DataFrame(rows, dtype=object)
+    system = ", Python ".join(filter(None, (machine.system, machine.python)))
+    grid = Grid(
+        title="Table 2. The machine",
+        headers=("Part", "Model", "Cores", "Memory", "Paper: model", "Paper: cores", "Paper: memory"),
+        rows=tuple(tuple(MISSING if cell is None else str(cell) for cell in row.values()) for row in rows),
+        numeric=frozenset({2, 3, 5, 6}),
+        notes=(f"System: {system}.",) if system else (),
+    )
+    return NamedTable(name="table2", grid=grid, frame=pd.DataFrame(rows, dtype=object))
 
 
 def table2_grid(record: dict[str, Any]) -> Grid:
-    """The machine, with the paper's beside (Table 2)."""
-    rows = tuple(
-        tuple(MISSING if pd.isna(cell) else str(cell) for cell in row) for row in _table2_frame(record).to_numpy()
-    )
-    machine = record.get("machine", {})
-    notes = tuple(str(machine[key]) for key in ("system", "python") if machine.get(key))
-    heads = ("Part", "Model", "Cores", "Memory", "Paper: model", "Paper: cores", "Paper: memory")
-    return Grid(
-        "Table 2. The machine",
-        heads,
-        rows,
-        frozenset({2, 3, 5, 6}),
-        ((f"System: {', Python '.join(notes)}.",) if notes else ()),
-    )
+    """Table 2 of a record that is not typed."""
+    return machine_table(msgspec.convert(record.get("machine") or {}, Machine)).grid
 
 
-def metrics_grid(run: Run, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
+def metrics(data: RunData) -> Section:
+    """All metrics of every backend."""
+    grid = metrics_grid(data, data.run.metrics, data.run.targets)
+    return Section(title=NUMBERS, grids=(NamedTable(name="metrics", grid=grid, frame=data.run.metrics),))
+
+
+def metrics_grid(data: RunData, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
     """All metrics, one row a backend, split and level."""
-    names = labels(run, run.backends)
     keys = [
         "precision",
         "balanced_accuracy",
@@ -151,14 +112,14 @@ def metrics_grid(run: Run, frame: pd.DataFrame, targets: Sequence[Fraction]) -> 
         "Precision",
         "Balanced",
         "Top 5",
-        *(f"{kind} at {float(target):.9g}".replace(" 0.", " .") for target in targets for kind in ("Acc.", "Oracle")),
+        *(f"{kind} at {float(target):.9g}" for target in targets for kind in ("Acc.", "Oracle")),
     ]
     rows = []
     for (backend, level, split), part in frame.groupby(["backend", "level", "split"], sort=False):
         values = dict(zip(part["metric"], part["value"], strict=True))
         rows.append(
             (
-                names[str(backend)].short,
+                data.name(str(backend)),
                 str(split),
                 str(level),
                 count(int(values["rows"])),
@@ -167,23 +128,28 @@ def metrics_grid(run: Run, frame: pd.DataFrame, targets: Sequence[Fraction]) -> 
             )
         )
     return Grid(
-        "All metrics",
-        ("Backend", "Split", "Per", "Rows", "Rejected", *heads),
-        tuple(rows),
-        frozenset(range(3, 5 + len(keys))),
-        (
-            "tune: the half of validation on which choices are made. Balanced: mean recall over "
-            "categories. Acc.: plain, its threshold set on the very rows it measures. "
-            "Oracle: Eq. 5 of C read literally, which no threshold reaches. Rejected rows "
-            "count as wrong.",
+        title="All metrics",
+        headers=("Backend", "Split", "Per", "Rows", "Rejected", *heads),
+        rows=tuple(rows),
+        numeric=frozenset(range(3, 5 + len(keys))),
+        notes=(
+            "tune: the half of validation on which choices are made. Balanced: mean recall over categories. Acc.: "
+            "plain acceptance, its threshold set on the very rows that it is measured on. Oracle: Eq. 5 of C read "
+            "literally, which no threshold reaches. Rejected rows count as wrong.",
         ),
     )
 
 
-def deciles_grid(run: Run, frame: pd.DataFrame) -> Grid:
+def deciles(data: RunData) -> Section:
+    """Precision by size of category."""
+    grid = deciles_grid(data, data.run.deciles)
+    return Section(title=ERRORS, grids=(NamedTable(name="deciles", grid=grid, frame=data.run.deciles),))
+
+
+def deciles_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Precision on test by decile of category size, one column a backend."""
-    names = labels(run, run.backends)
     test = frame[frame["split"] == "test"]
+    backends = data.run.backends
     rows = []
     for decile, part in test.groupby("decile"):
         first = part.iloc[0]
@@ -194,17 +160,17 @@ def deciles_grid(run: Run, frame: pd.DataFrame) -> Grid:
                 str(first["categories"]),
                 f"{first['smallest']}–{first['largest']}",
                 count(int(first["products"])),
-                *(share(found.get(name, np.nan)) for name in run.backends),
+                *(share(found.get(name, np.nan)) for name in backends),
             )
         )
-    heads = ("Decile", "Categories", "Train size", "Test products", *(names[name].short for name in run.backends))
+    heads = ("Decile", "Categories", "Train size", "Test products", *map(data.name, backends))
     return Grid(
-        "Precision on test by decile of category size",
-        heads,
-        tuple(rows),
-        frozenset(range(len(heads))),
-        (
-            "Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 "
-            "the tenth with the most.",
+        title="Precision on test by decile of category size",
+        headers=heads,
+        rows=tuple(rows),
+        numeric=frozenset(range(len(heads))),
+        notes=(
+            "Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 the tenth with "
+            "the most.",
         ),
     )

@@ -1,227 +1,167 @@
-"""A study from start to end: catalogue, split, features, backends, predictions, report."""
+"""The comparison: several backends on one catalogue, each fitted, scored and kept."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shelfbench import __version__
-from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
-from shelfbench.base.storage import fingerprint, storage_errors
-from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, timings_frame, versions
-from shelfbench.data.datasets import open_dataset
-from shelfbench.data.feature_store import Features, FeatureStore, image_digests
-from shelfbench.data.images import UnreadableImage, open_image
-from shelfbench.data.material import Material, dataset_record, gather
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import fingerprint, write_parquet
+from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
+from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.material import Material
 from shelfbench.data.near_duplicates import find_twins
-from shelfbench.data.split import make_split
 from shelfbench.data.truth import read_truth
-from shelfbench.plugins.backend import TrainingData, TuningData, find, split_name
-from shelfbench.plugins.experiment import find_experiment
+from shelfbench.plugins.backend import Classifier, TrainingData, TuningData, find, split_name
+from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.keeping import Job, backend_timings, save_model
-from shelfbench.runs.recorder import RunRecord, locked, write_parquet
+from shelfbench.runs.keeping import BuiltBackend, backend_timings, save_model
+from shelfbench.runs.photos import Photos
+from shelfbench.runs.record import BackendEntry
 from shelfbench.runs.scoring import choose_rule, readable_rows, score
-from shelfbench.study.model import Study
+from shelfbench.verdict.predictions import ProductRule
 
 
-def run_study(study: Study, data: Path | None, out: Path, workers: int, console: Console, command: str) -> str:
-    """Run a study, or go on with one in the same directory.
+def run(experiment: Experiment) -> Photos | None:
+    """Fit, score and keep every backend of a study that is not done yet.
 
     Parameters
     ----------
-    study : Study
-    data : Path or None
-        Where a named dataset is looked for first.
-    out : Path
-        The run directory.
-    workers : int
-        Processes or threads for decoding and classical features.
-    console : Console
-    command : str
-        The command that makes this run again, for the record.
+    experiment : Experiment
 
     Returns
     -------
-    str
-        Table 4 as text.
+    Photos or None
+        For the report; None where the study shows no pictures.
 
     Raises
     ------
     InputError
-        If the data or the settings are wrong, or `out` holds another run.
-    RunError
-        If a backend failed; the others are finished and reported first.
+        If the data are wrong, or no backend can be built.
     """
-    source = Path(study.dataset.name)
-    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"the run directory {out} lies within the data {source}", "choose an --out outside of it")
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
-        return _recorded(study, data, out, workers, console, command)
-
-
-def _recorded(study: Study, data: Path | None, out: Path, workers: int, console: Console, command: str) -> str:
-    """Run, and note how it ended."""
-    values = {
-        "shelfbench": __version__,
-        "command": command,
-        "study": study.record(),
-        "results_hash": study.results_hash(),
-        "seed": study.seed,
-        "machine": machine(),
-        "versions": versions(),
-    }
-    record = RunRecord.start(out, values)
-    try:
-        if study.experiment:
-            spec = find_experiment(study.experiment)
-            spec.run(Experiment(study, data, out, workers, console, record))
-            record.finish("complete")
-            text = spec.report(out, console)
-        else:
-            text = _run(study, data, out, workers, console, record)
-    except KeyboardInterrupt:
-        record.finish("interrupted")
-        raise
-    except Exception as error:
-        try:
-            record.finish("failed", str(error))
-        except ShelfbenchError:
-            console.warn(f"{out / 'run.json'} could not be brought up to date")
-        raise
-    return text
-
-
-def _run(study: Study, data: Path | None, out: Path, workers: int, console: Console, record: RunRecord) -> str:
-    jobs, errors = _build(study, workers, console, record)
-    if errors and not jobs and not record.done():
-        raise errors[0]
-    catalogue, named = open_dataset(study.dataset, study.generated, data, workers, console)
-    for note in catalogue.notes:
-        console.warn(note)
-    digests = image_digests(catalogue, console)
-    split = make_split(catalogue, study.split, study.seed, digests)
-    material = gather(catalogue, split)
-    record.update(dataset=dataset_record(material, named, digests), split=material.split_record())
-    write_parquet(out / "split.parquet", material.frame)
-    console.log(
-        f"{catalogue.name}: {len(material.frame):,} products, {len(material.image):,} images, "
-        f"{material.frame['category'].nunique():,} categories kept"
-        + (
-            f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
-            f"{split.excluded_reason}"
-            if split.excluded_products
-            else ""
-        )
-    )
-    if (truth := read_truth(catalogue, material.frame)) is not None:
-        write_parquet(out / "truth.parquet", truth)
-    if study.report.seeks_near_duplicates(len(material.image)):
-        twins = find_twins(material, digests, workers, console)
-        write_parquet(out / "near_duplicates.parquet", twins.frame)
-        record.near_duplicates(twins.record())
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        tuner = job.backend.tuner
-        groups.setdefault(str(job.store.folder) if tuner is None else fingerprint(tuner.describe()), []).append(job)
-    for group in groups.values():
-        errors += _run_group(group, material, digests, study, out, workers, console, record)
-    if not record.done():
-        raise errors[0]
-    from shelfbench.report.build import build_report
-
-    console.log("tables, figures and page")
-    record.finish("failed" if errors else "complete", "; ".join(map(str, errors)))
-    text = build_report(out, _pictures(material, study), console, _photograph(material, study))
-    if errors:
-        first = errors[0]
-        raise type(first)(
-            f"{len(errors)} of {len(study.backends)} backends failed ({first.message}); the others are in {out}",
-            first.remedy,
-        )
-    return text
-
-
-def _build(study: Study, workers: int, console: Console, record: RunRecord) -> tuple[list[Job], list[ShelfbenchError]]:
-    """Build the backends that are not done yet; one that cannot be built fails alone."""
-    jobs: list[Job] = []
-    errors: list[ShelfbenchError] = []
+    study, jobs = experiment.study, experiment.jobs
+    built: list[BuiltBackend] = []
     for name in study.backends:
-        if record.is_done(name):
-            console.log(f"{name}: done before")
-            continue
-        base, backbone = split_name(name, study.backbone)
-        spec = find(base)
-        record.backend(name, status="pending", columns=dict(spec.columns))
-        try:
-            backend = spec.build(study.sections, backbone, workers)
-            jobs.append(Job(name, spec, backend, FeatureStore(backend.features, study.images, console, workers)))
-        except ShelfbenchError as error:
-            errors.append(_failed(name, error, console, record))
-    return jobs, errors
+        spec = find(split_name(name, study.backbone)[0])
+        if not jobs.add(name, _files(experiment.out, name), {"columns": dict(spec.columns)}):
+            jobs.attempt([name], partial(_check_kept, experiment.out, name))
+        elif (backend := jobs.attempt([name], partial(build_backend, name, study.sections, experiment))) is not None:
+            built.append(backend)
+    jobs.require()
+    material = experiment.material
+    experiment.begin()
+    if (truth := read_truth(material.catalogue, material.frame)) is not None:
+        write_parquet(experiment.out / "truth.parquet", truth)
+    if study.report.seeks_near_duplicates(len(material.image)):
+        twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
+        write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
+        experiment.record.near_duplicates(twins.record())
+    groups: dict[str, list[BuiltBackend]] = {}
+    for backend in built:
+        tuner = backend.backend.tuner
+        key = str(backend.store.folder) if tuner is None else fingerprint(tuner.describe())
+        groups.setdefault(key, []).append(backend)
+    for group in groups.values():
+        _run_group(group, experiment)
+    return Photos(material, study.seed) if study.report.pictures else None
 
 
-def _failed(name: str, error: ShelfbenchError, console: Console, record: RunRecord) -> ShelfbenchError:
-    console.log(f"{name}: failed")
-    record.backend(name, status="failed", reason=str(error))
-    return type(error)(f"{name}: {error.message}", error.remedy)
+def _files(out: Path, name: str) -> list[Path]:
+    return [out / folder / f"{name}.parquet" for folder in ("predictions", "scores")]
 
 
-def _run_group(
-    group: list[Job],
-    material: Material,
-    digests: np.ndarray,
-    study: Study,
-    out: Path,
-    workers: int,
-    console: Console,
-    record: RunRecord,
-) -> list[ShelfbenchError]:
-    """Run the backends that share features."""
-    errors: list[ShelfbenchError] = []
-    try:
-        with PeakMemory().watch() as extracting:
-            group = _tuned(group, material, digests, study, workers, console)
-            features = group[0].store.features(material.catalogue, material.image, digests)
-    except ShelfbenchError as error:
-        return [_failed(job.name, error, console, record) for job in group]
-    _note_unreadable(features, material, record)
-    for number, job in enumerate(group):
+def _check_kept(out: Path, name: str) -> None:
+    """Make sure that the predictions of an earlier command can still be read."""
+    read_predictions(open_run(out), name)
+
+
+def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
+    """Build a backend from its settings.
+
+    Parameters
+    ----------
+    name : str
+        With ``@BACKBONE`` where it is not the study's own.
+    sections : mapping of str to dataclass instance
+        Of the study, or of a variant.
+    experiment : Experiment
+
+    Returns
+    -------
+    BuiltBackend
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong, or its weights cannot be read.
+    """
+    base, backbone = split_name(name, experiment.study.backbone)
+    spec = find(base)
+    backend = spec.build(sections, backbone, experiment.workers)
+    store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
+    return BuiltBackend(name=name, spec=spec, backend=backend, store=store)
+
+
+def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
+    """Run the backends that share features, and the training of the network below them where there is one."""
+    jobs, console, images = experiment.jobs, experiment.console, len(experiment.material.image)
+    with PeakMemory().watch() as extracting:
+        found = jobs.attempt([backend.name for backend in group], partial(_features, group, experiment))
+    if found is None:
+        return
+    trained, features = found
+    for number, backend in enumerate(trained):
         shared = features if number == 0 else dataclasses.replace(features, cached=True)
         if shared.cached:
             console.log(
-                f"{job.name}: features reused (computing them took {features.seconds:.1f} s)"
+                f"{backend.name}: features reused (computing them took {features.seconds:.1f} s)"
                 if not features.computed or number
-                else f"{job.name}: features of {len(material.image) - features.computed:,} images reused"
+                else f"{backend.name}: features of {images - features.computed:,} images reused"
             )
-        try:
-            with PeakMemory().watch() as memory:
-                _run_backend(job, shared, material, study, out, console, record)
-            record.backend(job.name, peak_rss_mib=round(max(memory.mib, extracting.mib if number == 0 else 0.0), 1))
-        except ShelfbenchError as error:
-            errors.append(_failed(job.name, error, console, record))
-        except MemoryError:
-            errors.append(
-                _failed(
-                    job.name,
-                    RunError("out of memory", "use fewer categories or products, or a machine with more"),
-                    console,
-                    record,
-                )
-            )
-    return errors
+        before = extracting.mib if number == 0 else 0.0
+        jobs.run(backend.name, partial(_run_backend, backend, shared, experiment, before))
+
+
+def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[BuiltBackend], Features]:
+    """Train the network of a group, where it has one to train, and compute its features."""
+    material = experiment.material
+    trained = _trained(group, experiment)
+    features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
+    unreadable = material.unreadable(features.reasons)
+    experiment.record.unreadable(unreadable)
+    train = material.images_of("train")
+    if not features.readable[train].any():
+        raise InputError(
+            f"{material.catalogue.name}: none of the {train.stop - train.start} training images can be read "
+            f"(first: {unreadable[0]['record']}: {unreadable[0]['reason']})",
+            "check the files",
+        )
+    return trained, features
 
 
 def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int) -> TuningData:
-    """What networks are trained on: the images of train and `tune`."""
+    """Gather what networks are trained on: the images of train and `tune`.
+
+    Parameters
+    ----------
+    material : Material
+    digests : ndarray of V16, shape (images of the catalogue,)
+        Hash of each image's content.
+    fit : str
+        How a photo becomes a square (``images.fit`` of the study).
+    workers : int
+        Threads that decode.
+
+    Returns
+    -------
+    TuningData
+    """
     train, tune = material.images_of("train"), material.images_of("tune")
     label = material.label[material.owner]
     state = hashlib.sha256(f"{fit}\0{len(material.classes)}".encode())
@@ -243,114 +183,97 @@ def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int)
     )
 
 
-def _tuned(
-    group: list[Job], material: Material, digests: np.ndarray, study: Study, workers: int, console: Console
-) -> list[Job]:
+def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBackend]:
     """Train the network that a group shares, where it has one to train."""
+    study, console = experiment.study, experiment.console
     tuner = group[0].backend.tuner
     if tuner is None:
         return group
     console.log(f"{group[0].name}: training the network")
-    data = tuning_data(material, digests, study.images.fit, workers)
+    data = tuning_data(experiment.material, experiment.digests, study.images.fit, experiment.workers)
     tuned = tuner.tune(data, seed=study.seed, console=console)
-    store = FeatureStore(tuned.features, study.images, console, workers)
+    store = FeatureStore(tuned.features, study.images, console, experiment.workers)
+    later = dataclasses.replace(tuned, cached=True)
     return [
-        dataclasses.replace(job, store=store, tuned=tuned if number == 0 else dataclasses.replace(tuned, cached=True))
-        for number, job in enumerate(group)
+        dataclasses.replace(backend, store=store, tuned=later if number else tuned)
+        for number, backend in enumerate(group)
     ]
 
 
-def _note_unreadable(features: Features, material: Material, record: RunRecord) -> None:
-    unreadable = material.unreadable(features.reasons)
-    record.unreadable(unreadable)
-    train = material.images_of("train")
-    if not features.readable[train].any():
-        raise InputError(
-            f"{material.catalogue.name}: none of the {train.stop - train.start} training images can be read "
-            f"(first: {unreadable[0]['record']}: {unreadable[0]['reason']})",
-            "check the files",
-        )
+def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment, before: float) -> BackendEntry:
+    """Fit, score and keep one backend; `before` is the peak of memory (MiB) of what was done for it already."""
+    with PeakMemory().watch() as memory:
+        chosen = _fit_and_keep(built, features, experiment)
+    return BackendEntry(
+        columns=dict(built.spec.columns),
+        chosen=chosen,
+        settings=built.backend.settings,
+        peak_rss_mib=round(max(memory.mib, before), 1),
+    )
 
 
-def _run_backend(
-    job: Job, features: Features, material: Material, study: Study, out: Path, console: Console, record: RunRecord
-) -> None:
-    """Fit, predict, save: everything of one backend."""
-    console.log(f"{job.name}: fitting")
+def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experiment) -> dict[str, Any]:
+    study, material, console, out = experiment.study, experiment.material, experiment.console, experiment.out
+    name, tuned = built.name, built.tuned
+    console.log(f"{name}: fitting")
+    classifier = (tuned.classifier if tuned and tuned.classifier else built.backend.classifier)()
+    with Stopwatch() as fit:
+        classifier.fit(training_data(features, material), seed=study.seed, console=console)
+        rule = choose_rule(classifier, features, material, settings=study.verdict, seed=study.seed, console=console)
+    with Stopwatch() as predict, console.progress(len(material.image), f"{name}: scores") as bar:
+        scored = score(classifier, features, material, rule, bar)
+    save_model(built, classifier, rule, material=material, study=study, out=out)
+    write_parquet(out / "scores" / f"{name}.parquet", scored.scores)
+    write_parquet(out / "aggregations" / f"{name}.parquet", scored.aggregations)
+    _write_histories(built, classifier, out)
+    timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
+    experiment.record.time(name, timings_frame(timings))
+    # last: a backend is done once its predictions are there
+    write_parquet(out / "predictions" / f"{name}.parquet", scored.predictions)
+    return _choices(built, classifier, rule)
+
+
+def training_data(features: Features, material: Material) -> TrainingData:
+    """Gather what a classifier learns from: features and labels of the readable images of train and `tune`.
+
+    Parameters
+    ----------
+    features : Features
+        Of the images of `material`.
+    material : Material
+
+    Returns
+    -------
+    TrainingData
+    """
     train, tune = material.images_of("train"), material.images_of("tune")
     train_rows, train_readable = readable_rows(features, train)
     tune_rows, tune_readable = readable_rows(features, tune)
     label = material.label[material.owner]
-    tuned = job.tuned
-    classifier = (tuned.classifier if tuned and tuned.classifier else job.backend.classifier)()
-    with Stopwatch() as fit:
-        classifier.fit(
-            TrainingData(
-                train_rows, label[train][train_readable], len(material.classes), tune_rows, label[tune][tune_readable]
-            ),
-            seed=study.seed,
-            console=console,
-        )
-        rule = choose_rule(classifier, features, material, study.verdict, study.seed, console)
-    with Stopwatch() as predict, console.progress(len(material.image), f"{job.name}: scores") as bar:
-        scored = score(classifier, features, material, rule, bar)
-    save_model(job, classifier, material, study, rule, out)
-    write_parquet(out / "scores" / f"{job.name}.parquet", scored.scores)
-    write_parquet(out / "aggregations" / f"{job.name}.parquet", scored.aggregations)
-    if classifier.history is not None:
-        write_parquet(out / "history" / f"{job.name}.parquet", classifier.history)
-    if tuned is not None:
-        # a network trained end to end has this history alone
-        suffix = "tuning.parquet" if tuned.classifier is None else "parquet"
-        write_parquet(out / "history" / f"{job.name}.{suffix}", tuned.history)
-    record.time(
-        job.name, timings_frame(backend_timings(job, features, classifier, fit.seconds, predict.seconds, material))
+    return TrainingData(
+        features=train_rows,
+        labels=label[train][train_readable],
+        classes=len(material.classes),
+        tune_features=tune_rows,
+        tune_labels=label[tune][tune_readable],
     )
-    # last: a backend is done once its predictions are there
-    write_parquet(out / "predictions" / f"{job.name}.parquet", scored.predictions)
-    chosen = {
+
+
+def _write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> None:
+    if classifier.history is not None:
+        write_parquet(out / "history" / f"{built.name}.parquet", classifier.history)
+    if built.tuned is not None:
+        # a network trained end to end has this history alone
+        suffix = "tuning.parquet" if built.tuned.classifier is None else "parquet"
+        write_parquet(out / "history" / f"{built.name}.{suffix}", built.tuned.history)
+
+
+def _choices(built: BuiltBackend, classifier: Classifier, rule: ProductRule) -> dict[str, Any]:
+    """What was chosen on `tune`, for the record."""
+    return {
         **classifier.chosen,
-        **({"tuning": tuned.chosen} if tuned else {}),
+        **({"tuning": built.tuned.chosen} if built.tuned else {}),
         "aggregation": rule.aggregation,
         "temperature": rule.temperature,
         "rule_products": rule.tune_products,
     }
-    record.backend(job.name, status="done", reason="", chosen=chosen, settings=job.backend.settings)
-
-
-def _pictures(material: Material, study: Study, count: int = 40) -> list[Any] | None:
-    """Draw random images of train for Figure 1, or nothing where the study shows none."""
-    if not study.report.pictures:
-        return None
-    from shelfbench.report.figures import Picture
-
-    train = material.images_of("train")
-    rows = np.random.default_rng([study.seed, 1]).permutation(np.arange(train.start, train.stop))
-    names = {category.key: category.name for category in material.catalogue.categories}
-    pictures: list[Any] = []
-    for row in rows[: 2 * count]:
-        try:
-            image = open_image(material.catalogue.images.read([int(material.image[row])])[0])
-        except UnreadableImage:
-            continue
-        pictures.append(Picture(image, names[material.frame["category"][material.owner[row]]]))
-        if len(pictures) == count:
-            break
-    return pictures
-
-
-def _photograph(material: Material, study: Study) -> Callable[[Any], Any] | None:
-    """Show a product by its id, or nothing where the study shows none: its first photo that can be read."""
-    if not study.report.pictures:
-        return None
-
-    def photograph(product: Any) -> Any:
-        [row] = np.flatnonzero(material.frame["product_id"].to_numpy() == product)
-        for image in material.image[slice(*np.searchsorted(material.owner, [row, row + 1]))]:
-            try:
-                return open_image(material.catalogue.images.read([int(image)])[0])
-            except UnreadableImage:
-                continue
-        return None
-
-    return photograph

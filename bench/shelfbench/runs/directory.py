@@ -56,9 +56,9 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """A run that has been opened; `shelfbench.load_run` gives one, and `shelfbench.run` too.
+    """A run that has been opened; `shelfbench.run` and `shelfbench.load_run` give one.
 
-    Its frames are computed from the predictions when they are first asked for, and kept. Nobody may change them.
+    Its frames are computed from the predictions when they are first asked for, and kept: copy one before you change it.
 
     Attributes
     ----------
@@ -67,14 +67,19 @@ class Run:
     record : dict
         ``run.json``.
     backends : tuple of str
-        Those with predictions, in the order of the record.
+        Those with predictions, in the order of the record; none for an experiment that leaves no predictions.
+    summary : str
+        What ``shelfbench run`` printed; empty for a run that was opened later.
     """
 
     path: Path
     record: dict[str, Any]
     backends: tuple[str, ...]
+    summary: str = ""
     _products: dict[str, Evaluated] = field(default_factory=dict, repr=False)
-    _evaluations: dict[tuple[Fraction, ...], Evaluation] = field(default_factory=dict, repr=False)
+    _evaluations: dict[tuple[tuple[str, ...], tuple[Fraction, ...]], Evaluation] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def categories(self) -> dict[str, str]:
@@ -155,12 +160,13 @@ class Run:
         InputError
             If a file of the run is damaged (it is named).
         """
-        key = tuple(targets)
+        key = (self.backends, tuple(targets))
         if key not in self._evaluations:
-            self._evaluations[key] = self._evaluate(key, console or Console(quiet=True))
+            self._evaluations[key] = self._evaluate(tuple(targets), console or Console(quiet=True))
         return self._evaluations[key]
 
     def _evaluate(self, targets: tuple[Fraction, ...], console: Console) -> Evaluation:
+        self._check_predictions()
         sizes = self.record.get("split", {})
         counts = {split: int(sizes.get(split, {}).get("images") or 0) for split in SPLITS}
         cells: list[dict[str, Any]] = []
@@ -219,6 +225,7 @@ class Run:
         (fitted on test), tuned (fixed on tune) and certified, what each accepts and how precise it is there, with exact
         95% intervals in _low and _high; and why, where nothing is certified.
         """
+        self._check_predictions()
         rows = []
         for backend in self.backends:
             rows += certified_rows(backend, self.products(backend), self.targets, self.confidence_level, [DEFAULT])
@@ -302,7 +309,16 @@ class Run:
         """The backend to use, chosen on validation; None where there are no validation products to choose on."""
         return choose(self.table4, self.metrics, self.record)
 
+    def _check_predictions(self) -> None:
+        if not self.backends:
+            experiment = self.record.get("study", {}).get("experiment", "")
+            raise InputError(
+                f"{self.path} has no predictions: it is a run of the experiment {experiment!r}",
+                f"its results are in {self.path / 'tables'}",
+            )
+
     def _known(self, backend: str) -> str:
+        self._check_predictions()
         if backend not in self.backends:
             raise InputError(
                 f"{self.path} has no predictions of {backend!r}", f"choose from: {', '.join(self.backends)}"
@@ -316,18 +332,22 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show Table 4 and the verdict in a notebook."""
+        if not self.backends:
+            return f"<p><b>{html.escape(str(self.path))}</b></p><pre>{html.escape(self.summary)}</pre>"
         table = self.table4.to_html(index=False, float_format="{:.3f}".format, escape=True, border=0)
         sentences = [] if self.verdict is None else [self.verdict.sentence(), self.verdict.promise(self.certified)]
         text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
         return f"<p><b>{html.escape(str(self.path))}</b></p>{table}{text}"
 
 
-def open_run(run_dir: Path | Run) -> Run:
+def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
     """Open a run directory, unless it is open already.
 
     Parameters
     ----------
     run_dir : Path or Run
+    experiments : bool
+        Open the run of an experiment too, which has no predictions.
 
     Returns
     -------
@@ -357,7 +377,7 @@ def open_run(run_dir: Path | Run) -> Run:
     files = (run_dir / "predictions").glob("*.parquet")
     found = {file.stem for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in known.items() if entry.get("status") == "failed"}
-    if not found:
+    if not found and not (experiments and record.get("study", {}).get("experiment")):
         raise InputError(f"{run_dir} has no predictions", "run the study: kept results are tables without predictions")
     ordered = [name for name in known if name in found] + sorted(found - set(known))
     return Run(path=run_dir, record=record, backends=tuple(ordered))

@@ -1,23 +1,178 @@
-"""What an experiment works on: its study, the run directory, and the catalogue, opened once."""
+"""What every experiment shares: its study, the data, opened once, and the jobs it goes through.
+
+An experiment goes through its jobs (the backends of a comparison, the trainings of ``profiles`` ...) in four steps::
+
+    def run(experiment):
+        jobs = experiment.jobs
+        waiting = [name for name in names if jobs.add(name)]  # skips what is done
+        built = {name: jobs.attempt([name], partial(build, name)) for name in waiting}
+        jobs.require()  # wrong settings end here, before anything is read or written
+        material = experiment.material  # reads the data
+        experiment.begin()  # from here on, the run directory is written
+        for name in waiting:
+            if built[name] is not None:
+                jobs.run(name, partial(work, built[name]))  # gives the entry of the record
+
+A job that fails does so alone; `shelfbench.experiments.run_study` reports the others and raises at the end.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.data.datasets import open_dataset
+from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.storage import write_parquet
+from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.split import make_split
-from shelfbench.runs.recorder import RunRecord, write_parquet
+from shelfbench.runs.record import Entry
+from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
+
+class Jobs:
+    """The jobs of a run: what is done is skipped, and what fails fails alone.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Notes how each job ends.
+    console : Console
+    kind : str
+        What the jobs are, in the plural: ``backends``.
+
+    Attributes
+    ----------
+    names : list of str
+        All jobs of the run, in order.
+    failures : dict of str to ShelfbenchError
+        What failed, in the order in which it did.
+    """
+
+    def __init__(self, recorder: Recorder, console: Console, kind: str) -> None:
+        self._recorder = recorder
+        self._console = console
+        self._kind = kind
+        self.names: list[str] = []
+        self.failures: dict[str, ShelfbenchError] = {}
+
+    def add(self, name: str, files: Sequence[Path] = (), notes: Mapping[str, Any] | None = None) -> bool:
+        """Add a job of the run.
+
+        Parameters
+        ----------
+        name : str
+        files : sequence of Path
+            What it leaves behind; it counts as done only while they are there.
+        notes : mapping, optional
+            What the record says of it from the start.
+
+        Returns
+        -------
+        bool
+            Whether it is still to be done.
+        """
+        self.names.append(name)
+        if self._recorder.is_done(name, files):
+            self._console.log(f"{name}: done before")
+            return False
+        self._recorder.pending(name, notes or {})
+        return True
+
+    def attempt(self, names: Sequence[str], work: Callable[[], T]) -> T | None:
+        """Do something for some jobs; if it fails, these jobs fail and no others.
+
+        Parameters
+        ----------
+        names : sequence of str
+        work : callable
+
+        Returns
+        -------
+        T or None
+            What `work` gives; None where it failed.
+        """
+        try:
+            return work()
+        except ShelfbenchError as found:
+            error = found
+        except MemoryError:
+            error = RunError("out of memory", "use fewer categories or products, or a machine with more")
+        for name in names:
+            self._console.log(f"{name}: failed ({error})")
+            self._recorder.failed(name, str(error))
+            self.failures[name] = error
+        return None
+
+    def run(self, name: str, work: Callable[[], Entry]) -> None:
+        """Do a job and note it as done, or as failed.
+
+        Parameters
+        ----------
+        name : str
+        work : callable
+            Gives what the record keeps of the job.
+        """
+        entry = self.attempt([name], work)
+        if entry is not None:
+            self._recorder.finished(name, entry)
+
+    def note(self, name: str, work: Callable[[], Entry]) -> None:
+        """Add a job that something else has done already, and note how it ended.
+
+        Parameters
+        ----------
+        name : str
+        work : callable
+            Gives what the record keeps of the job, or raises why it failed.
+        """
+        self.names.append(name)
+        self.run(name, work)
+
+    def require(self) -> None:
+        """Make sure that something is left to do, or to report.
+
+        Raises
+        ------
+        ShelfbenchError
+            If every job has failed and none was done before.
+        """
+        if len(self.failures) == len(self.names) and not self._recorder.done and (error := self.error()):
+            raise error
+
+    def error(self) -> ShelfbenchError | None:
+        """Say what failed, in one error of the first failure's class; None where nothing did.
+
+        Returns
+        -------
+        ShelfbenchError or None
+            The first failure itself where all failed for the same reason.
+        """
+        if not self.failures:
+            return None
+        (name, first), *_ = self.failures.items()
+        others = self._recorder.done
+        if not others and len({str(error) for error in self.failures.values()}) == 1:
+            return first
+        summary = f"{len(self.failures)} of {len(self.names)} {self._kind} failed ({name}: {first.message})"
+        return type(first)(f"{summary}; the others are in {self._recorder.out}" if others else summary, first.remedy)
+
+    def reason(self) -> str:
+        """Every failure with its reason, for the record; empty where nothing failed."""
+        return "; ".join(f"{name}: {error}" for name, error in self.failures.items())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A run of an experiment.
 
@@ -27,11 +182,13 @@ class Experiment:
     data : Path or None
         Where a named dataset is looked for first.
     out : Path
-        The run directory, locked for this run.
+        The run directory, locked for this run; it may not exist before `begin`.
     workers : int
+        Processes or threads for decoding and classical features.
     console : Console
-    record : RunRecord
-        ``run.json``; what is done of a variant is noted by ``record.backend(NAME, status="done", ...)``.
+    record : Recorder
+        ``run.json``.
+    jobs : Jobs
     """
 
     study: Study
@@ -39,7 +196,8 @@ class Experiment:
     out: Path
     workers: int
     console: Console
-    record: RunRecord
+    record: Recorder
+    jobs: Jobs
 
     @cached_property
     def digests(self) -> np.ndarray:
@@ -48,17 +206,38 @@ class Experiment:
 
     @cached_property
     def material(self) -> Material:
-        """The catalogue, split; noted in the record and in ``split.parquet``."""
+        """The catalogue, split."""
         return self._opened[0]
 
     @cached_property
-    def _opened(self) -> tuple[Material, np.ndarray]:
+    def _opened(self) -> tuple[Material, np.ndarray, NamedDataset | None]:
         study, console = self.study, self.console
         catalogue, named = open_dataset(study.dataset, study.generated, self.data, self.workers, console)
         for note in catalogue.notes:
             console.warn(note)
         digests = image_digests(catalogue, console)
-        material = gather(catalogue, make_split(catalogue, study.split, study.seed, digests))
-        self.record.update(dataset=dataset_record(material, named, digests), split=material.split_record())
+        split = make_split(catalogue, study.split, study.seed, digests)
+        material = gather(catalogue, split)
+        left_out = (
+            f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
+            f"{split.excluded_reason}"
+        )
+        console.log(
+            f"{catalogue.name}: {len(material.frame):,} products, {len(material.image):,} images, "
+            f"{material.frame['category'].nunique():,} categories kept{left_out if split.excluded_products else ''}"
+        )
+        return material, digests, named
+
+    def begin(self) -> None:
+        """Note the data in ``run.json`` and ``split.parquet``: from here on, the run directory is written.
+
+        An experiment with data of its own calls ``experiment.record.begin(dataset, split)`` instead.
+
+        Raises
+        ------
+        InputError
+            If the results in the directory rest on other data.
+        """
+        material, digests, named = self._opened
+        self.record.begin(dataset_record(material, named, digests), material.split_record())
         write_parquet(self.out / "split.parquet", material.frame)
-        return material, digests

@@ -33,9 +33,9 @@ from shelfbench.verdict.predictions import ProductRule
 MODEL = "backend.json"
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One backend of a run, built.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuiltBackend:
+    """A backend of a run, built from its settings.
 
     Attributes
     ----------
@@ -105,31 +105,43 @@ def read_model(folder: Path) -> SavedModel:
         return msgspec.json.decode(path.read_bytes(), type=SavedModel)
     except FileNotFoundError:
         raise InputError(f"{path} is missing", "run the study again: the models of this run are not here") from None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:  # settings say InputError
         raise InputError(f"{path} cannot be read ({error})", "run the study again in another directory") from error
 
 
 def save_model(
-    job: Job, classifier: Classifier, material: Material, study: Study, rule: ProductRule, out: Path
+    built: BuiltBackend, classifier: Classifier, rule: ProductRule, *, material: Material, study: Study, out: Path
 ) -> None:
-    """Write models/BACKEND whole: the classifier's own files, and what leads from photos to it and on to a product."""
-    target = out / "models" / job.name
-    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{job.name}")
+    """Write models/BACKEND whole: the classifier's own files, and what leads from photos to it and on to a product.
+
+    Parameters
+    ----------
+    built : BuiltBackend
+    classifier : Classifier
+        Fitted.
+    rule : ProductRule
+    material : Material
+    study : Study
+    out : Path
+        The run directory.
+    """
+    target = out / "models" / built.name
+    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{built.name}")
     with storage_errors(target):
         try:
             aside.mkdir(parents=True)
             classifier.save(aside)
-            if job.tuned is not None:
-                job.tuned.save(aside)
+            if built.tuned is not None:
+                built.tuned.save(aside)
             saved = SavedModel(
-                backend=job.name,
+                backend=built.name,
                 classes=material.classes.tolist(),
                 images=study.images,
-                backbone=split_name(job.name, study.backbone)[1],
-                features=job.store.key,
+                backbone=split_name(built.name, study.backbone)[1],
+                features=built.store.key,
                 aggregation=rule.aggregation,
                 temperature=rule.temperature,
-                sections={name: dataclasses.asdict(study.sections[name]) for name in job.spec.sections},
+                sections={name: dataclasses.asdict(study.sections[name]) for name in built.spec.sections},
             )
             write_json(aside / MODEL, as_json(saved))
             shutil.rmtree(target, ignore_errors=True)
@@ -139,20 +151,45 @@ def save_model(
 
 
 def backend_timings(
-    job: Job, features: Features, classifier: Classifier, fit: float, predict: float, material: Material
+    built: BuiltBackend, features: Features, classifier: Classifier, material: Material, *, fit: float, predict: float
 ) -> list[Timing]:
-    """One row a stage, and one an epoch."""
+    """List how long each stage and each epoch of a backend took.
+
+    Parameters
+    ----------
+    built : BuiltBackend
+    features : Features
+    classifier : Classifier
+    material : Material
+    fit, predict : float
+        Seconds of fitting with all choices, and of scoring all products.
+
+    Returns
+    -------
+    list of Timing
+    """
     train = int(features.readable[material.images_of("train")].sum())
-    rows = [] if job.tuned is None else tuning_timings(job.name, job.tuned)
-    extractor = job.backend.features if job.tuned is None else job.tuned.features
-    rows += feature_timings(job.name, extractor, features, len(material.image))
-    fitting = fit_timings(job.name, extractor, classifier, fit, train)
+    rows = [] if built.tuned is None else tuning_timings(built.name, built.tuned)
+    extractor = built.backend.features if built.tuned is None else built.tuned.features
+    rows += feature_timings(built.name, extractor, features, len(material.image))
+    fitting = fit_timings(built.name, extractor, classifier, fit, train)
     prediction = dataclasses.replace(fitting[0], stage="predict", seconds=predict, images=int(features.readable.sum()))
     return [*rows, *fitting, prediction]
 
 
 def tuning_timings(name: str, tuned: Tuned) -> list[Timing]:
-    """Training of a network: all of it, and its epochs."""
+    """List how long the training of a network took, and each of its epochs.
+
+    Parameters
+    ----------
+    name : str
+        Of the backend or variant.
+    tuned : Tuned
+
+    Returns
+    -------
+    list of Timing
+    """
     common: dict[str, Any] = {
         "backend": name,
         "backbone": tuned.features.name,
@@ -168,7 +205,21 @@ def tuning_timings(name: str, tuned: Tuned) -> list[Timing]:
 
 
 def feature_timings(name: str, extractor: FeatureExtractor, features: Features, images: int) -> list[Timing]:
-    """Decoding and features."""
+    """List how long decoding and features took.
+
+    Parameters
+    ----------
+    name : str
+        Of the backend or variant.
+    extractor : FeatureExtractor
+    features : Features
+    images : int
+        All of them, those that cannot be read included.
+
+    Returns
+    -------
+    list of Timing
+    """
     return [
         Timing(
             backend=name,
@@ -189,7 +240,22 @@ def feature_timings(name: str, extractor: FeatureExtractor, features: Features, 
 def fit_timings(
     name: str, extractor: FeatureExtractor, classifier: Classifier, seconds: float, images: int
 ) -> list[Timing]:
-    """Training of a classifier on features: all of it, and its epochs."""
+    """List how long fitting a classifier on features took, and each of its epochs.
+
+    Parameters
+    ----------
+    name : str
+        Of the backend or variant.
+    extractor : FeatureExtractor
+    classifier : Classifier
+    seconds : float
+    images : int
+        That can be read.
+
+    Returns
+    -------
+    list of Timing
+    """
     common: dict[str, Any] = {
         "backend": name,
         "backbone": extractor.name,

@@ -9,28 +9,26 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.storage import write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import TrainingData, find, split_name
-from shelfbench.plugins.experiment import ExperimentSpec
-from shelfbench.runs.comparison import tuning_data
+from shelfbench.runs.comparison import build_backend, training_data, tuning_data
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.keeping import feature_timings, fit_timings, tuning_timings
-from shelfbench.runs.recorder import write_parquet
-from shelfbench.runs.scoring import readable_rows
+from shelfbench.runs.keeping import BuiltBackend, feature_timings, fit_timings, tuning_timings
+from shelfbench.runs.record import TrainingEntry
 from shelfbench.study.model import Variant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProfileSettings:
     """Section ``profiles`` of a study; a variant may have its own.
 
@@ -60,7 +58,7 @@ class ProfileSettings:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         if (
             not self.seeds
             or len(set(self.seeds)) < len(self.seeds)
@@ -91,7 +89,7 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
     -------
     Material
         Products of the roles train and tune alone; `classes` are the kept categories and `label` codes into them, -1
-        for a category that train lacks. `split` is still the whole catalogue's.
+        for a category that train lacks. `split` is still that of the whole catalogue.
 
     Raises
     ------
@@ -111,11 +109,11 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
         classes = np.sort(np.argsort(-sizes, kind="stable")[: settings.categories])
         train, tune = (rows[np.isin(label[rows], classes)] for rows in (train, tune))
     if settings.products:
-        train = _draw(train, label[train], settings.products, "products", 1, np.random.default_rng([seed, 0x9F0, 0]))
+        rng = np.random.default_rng([seed, 0x9F0, 0])
+        train = _draw(train, label[train], wanted=settings.products, name="products", least=1, rng=rng)
     if settings.tune_products:
-        tune = _draw(
-            tune, label[tune], settings.tune_products, "tune_products", 0, np.random.default_rng([seed, 0x9F0, 1])
-        )
+        rng = np.random.default_rng([seed, 0x9F0, 1])
+        tune = _draw(tune, label[tune], wanted=settings.tune_products, name="tune_products", least=0, rng=rng)
     rows = np.concatenate([train, tune])
     images = np.isin(material.owner, rows)
     new_row = np.full(len(role), -1, np.int64)
@@ -134,9 +132,9 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
 
 
 def _draw(
-    rows: np.ndarray, labels: np.ndarray, wanted: int, name: str, least: int, rng: np.random.Generator
+    rows: np.ndarray, labels: np.ndarray, *, wanted: int, name: str, least: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw rows, of each label its share by largest remainders, and `least` of each before that."""
+    """Draw rows: `least` of each label first, then of each its share by largest remainders."""
     strata, counts = np.unique(labels, return_counts=True)
     if not least * len(strata) <= wanted <= len(rows):
         raise InputError(
@@ -158,7 +156,6 @@ class _Trained:
 
     history: pd.DataFrame
     chosen: dict[str, Any]
-    settings: dict[str, Any]
     timings: list[Timing]
 
 
@@ -172,54 +169,38 @@ class _Trainings:
 
     def material(self, variant: Variant) -> Material:
         """What a variant is trained on."""
-        settings = variant.sections["profiles"]
-        key = dataclasses.replace(settings, seeds=(0,), note="")
+        key = _drawing(variant)
         if key not in self._cuts:
+            settings = variant.sections["profiles"]
             self._cuts[key] = cut(self._experiment.material, settings, self._experiment.study.seed)
         return self._cuts[key]
 
-    def train(self, variant: Variant, seed: int, name: str) -> _Trained:
+    def train(self, variant: Variant, built: BuiltBackend, seed: int, name: str) -> _Trained:
         """Train one variant with one seed."""
         experiment = self._experiment
-        base, backbone = split_name(variant.backend, experiment.study.backbone)
-        backend = find(base).build(variant.sections, backbone, experiment.workers)
-        material = self.material(variant)
-        extractor = backend.features
-        if backend.tuner is not None:
-            data = tuning_data(material, experiment.digests, experiment.study.images.fit, experiment.workers)
-            tuned = backend.tuner.tune(data, seed=seed, console=experiment.console)
-            return _Trained(tuned.history, tuned.chosen, backend.settings, tuning_timings(name, tuned))
-        store = FeatureStore(extractor, experiment.study.images, experiment.console, experiment.workers)
-        features = self._extracted(variant, store, material)
-        train_rows, train_readable = readable_rows(features, train := material.images_of("train"))
-        tune_rows, tune_readable = readable_rows(features, tune := material.images_of("tune"))
-        label = material.label[material.owner]
-        classifier = backend.classifier()
+        material, extractor = self.material(variant), built.backend.features
+        if built.backend.tuner is not None:
+            images = tuning_data(material, experiment.digests, experiment.study.images.fit, experiment.workers)
+            tuned = built.backend.tuner.tune(images, seed=seed, console=experiment.console)
+            return _Trained(tuned.history, tuned.chosen, tuning_timings(name, tuned))
+        features = self._extracted(variant, built.store, material)
+        data = training_data(features, material)
+        classifier = built.backend.classifier()
         with Stopwatch() as fit:
-            classifier.fit(
-                TrainingData(
-                    train_rows,
-                    label[train][train_readable],
-                    len(material.classes),
-                    tune_rows,
-                    label[tune][tune_readable],
-                ),
-                seed=seed,
-                console=experiment.console,
-            )
+            classifier.fit(data, seed=seed, console=experiment.console)
         if classifier.history is None:
             raise RunError(
                 f"{variant.backend} has no epochs, and so no profile", "choose a backend that trains by epochs"
             )
         timings = [
             *feature_timings(name, extractor, features, len(material.image)),
-            *fit_timings(name, extractor, classifier, fit.seconds, len(train_rows)),
+            *fit_timings(name, extractor, classifier, fit.seconds, len(data.labels)),
         ]
-        return _Trained(classifier.history, classifier.chosen, backend.settings, timings)
+        return _Trained(classifier.history, classifier.chosen, timings)
 
     def _extracted(self, variant: Variant, store: FeatureStore, material: Material) -> Features:
         experiment = self._experiment
-        key = (store.folder, dataclasses.replace(variant.sections["profiles"], seeds=(0,), note=""))
+        key = (store.folder, _drawing(variant))
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
@@ -230,79 +211,88 @@ class _Trainings:
         return features
 
 
-def run(experiment: Experiment) -> None:
-    """Train every variant with every seed of its own, and keep the histories.
+def _drawing(variant: Variant) -> ProfileSettings:
+    """The settings that decide which products a variant is trained on."""
+    return dataclasses.replace(variant.sections["profiles"], seeds=(0,), note="")
 
-    A variant that fails does so alone. The first seeds of all variants come before any second one, so that a study that
-    is stopped has figures of all.
+
+def run(experiment: Experiment) -> None:
+    """Train every variant with each of its seeds, and keep the histories.
+
+    The first seeds of all variants come before any second one, so that a study that is stopped has figures of all.
+
+    Parameters
+    ----------
+    experiment : Experiment
 
     Raises
     ------
     InputError
-        If the study has no variants, or a figure's name is no file's.
-    RunError
-        If a training failed; the others are finished and reported first.
+        If the study has no variants, the name of a figure cannot be a file's, or no backend can be built.
     """
-    study, record, console = experiment.study, experiment.record, experiment.console
+    study, jobs, out = experiment.study, experiment.jobs, experiment.out
     if not study.variants:
         raise InputError(f"study {study.name} has no variants", "add [variants.NAME] with a backend")
     for variant in study.variants:
         for figure in variant.figures:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", figure):
                 raise InputError(
-                    f"variants.{variant.name}: the figure {figure!r} is a file's name too",
+                    f"variants.{variant.name}: the figure {figure!r} is also the name of a file",
                     "use letters, digits, _ and -",
                 )
-    _ = experiment.material  # what is wrong with the data is wrong for all
-    jobs = _jobs(study.variants)
-    trainings = _Trainings(experiment)
-    errors: list[ShelfbenchError] = []
-    for variant, seed in jobs:
-        name = f"{variant.name}-seed{seed}"
-        path = experiment.out / "history" / f"{name}.parquet"
-        if record.is_marked_done(name) and path.exists():
-            console.log(f"{name}: done before")
-            continue
-        record.backend(name, status="pending", reason="", variant=variant.name, seed=seed)
-        console.log(f"{name}: training")
-        try:
-            with PeakMemory().watch() as memory:
-                trained = trainings.train(variant, seed, name)
-            material = trainings.material(variant)
-        except ShelfbenchError as error:
-            errors.append(error)
-        except MemoryError:
-            errors.append(RunError("out of memory", "use fewer categories or products, or a machine with more"))
-        else:
-            parameters = trained.chosen.get("parameters")
-            history = trained.history.assign(
-                variant=variant.name, seed=seed, parameters=pd.array([parameters] * len(trained.history), "Int64")
-            )
-            record.time(name, timings_frame(trained.timings))
-            write_parquet(path, history)
-            record.backend(
-                name,
-                status="done",
-                chosen=trained.chosen,
-                settings=trained.settings,
-                material=_sizes(material),
-                peak_rss_mib=round(memory.mib, 1),
-            )
-            continue
-        console.log(f"{name}: failed")
-        record.backend(name, status="failed", reason=str(errors[-1]))
-        errors[-1] = type(errors[-1])(f"{name}: {errors[-1].message}", errors[-1].remedy)
-    if errors:
-        record.finish("failed", "; ".join(map(str, errors)))
-        if len(errors) < len(jobs):
-            report(experiment.out, console)
-        raise RunError(
-            f"{len(errors)} of {len(jobs)} trainings failed ({errors[0].message}); the others are in {experiment.out}",
-            errors[0].remedy,
+    waiting = {
+        _name(variant, seed): (variant, seed)
+        for variant, seed in _in_turns(study.variants)
+        if jobs.add(
+            _name(variant, seed),
+            [out / "history" / f"{_name(variant, seed)}.parquet"],
+            {"variant": variant.name, "seed": seed},
         )
+    }
+    built: dict[str, BuiltBackend | None] = {}
+    for variant in study.variants:
+        names = [name for name, (owner, _) in waiting.items() if owner is variant]
+        built[variant.name] = (
+            jobs.attempt(names, partial(build_backend, variant.backend, variant.sections, experiment))
+            if names
+            else None
+        )
+    jobs.require()
+    _ = experiment.material  # what is wrong with the data is wrong for all
+    experiment.begin()
+    trainings = _Trainings(experiment)
+    for name, (variant, seed) in waiting.items():
+        backend = built[variant.name]
+        if backend is not None:
+            experiment.console.log(f"{name}: training")
+            jobs.run(name, partial(_train_and_keep, trainings, variant, backend, seed, experiment))
 
 
-def _jobs(variants: Sequence[Variant]) -> list[tuple[Variant, int]]:
+def _name(variant: Variant, seed: int) -> str:
+    return f"{variant.name}-seed{seed}"
+
+
+def _train_and_keep(
+    trainings: _Trainings, variant: Variant, built: BuiltBackend, seed: int, experiment: Experiment
+) -> TrainingEntry:
+    name = _name(variant, seed)
+    with PeakMemory().watch() as memory:
+        trained = trainings.train(variant, built, seed, name)
+    parameters = pd.array([trained.chosen.get("parameters")] * len(trained.history), "Int64")
+    history = trained.history.assign(variant=variant.name, seed=seed, parameters=parameters)
+    experiment.record.time(name, timings_frame(trained.timings))
+    write_parquet(experiment.out / "history" / f"{name}.parquet", history)
+    return TrainingEntry(
+        variant=variant.name,
+        seed=seed,
+        chosen=trained.chosen,
+        settings=built.backend.settings,
+        material=_sizes(trainings.material(variant)),
+        peak_rss_mib=round(memory.mib, 1),
+    )
+
+
+def _in_turns(variants: Sequence[Variant]) -> list[tuple[Variant, int]]:
     """Every variant with each of its seeds, the first seeds of all before any second one."""
     seeds = {variant.name: variant.sections["profiles"].seeds for variant in variants}
     turns = range(max(map(len, seeds.values())))
@@ -321,18 +311,3 @@ def _sizes(material: Material) -> dict[str, int]:
         images = material.images_of(role)
         sizes |= {f"{role}_products": int((roles == role).sum()), f"{role}_images": images.stop - images.start}
     return sizes
-
-
-def report(directory: Path, console: Console) -> str:
-    """Make table, figures and page of a run from its directory alone (see `shelfbench.report.profiles`)."""
-    from shelfbench.report.profiles import write_profiles
-
-    return write_profiles(directory, console)
-
-
-profiles = ExperimentSpec(
-    summary="training profiles of variants, several seeds each",
-    run=run,
-    report=report,
-    sections={"profiles": ProfileSettings},
-)

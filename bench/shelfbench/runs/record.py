@@ -26,7 +26,7 @@ from shelfbench.base.errors import InputError
 
 RECORD = "run.json"
 AGAIN = "run the study again in this directory"
-_AS_THEY_ARE = ("study", "chosen", "settings", "scores")  # null means something in these
+_AS_THEY_ARE = ("study", "chosen", "settings")  # null means something in these
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -150,7 +150,7 @@ class HeadEntry(Entry, kw_only=True):
     backbone: str = ""
     pixels: int = 0
     fully_connected: str = "no"
-    scores: dict[str, dict[str, float | None]] = {}
+    scores: dict[str, dict[str, float]] = {}
     chosen: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     seconds: float | None = None
@@ -444,7 +444,7 @@ def as_json(value: msgspec.Struct) -> dict[str, Any]:
 def _number(value: Any) -> float | int:
     """Turn a NumPy number into Python's own."""
     if hasattr(value, "item"):
-        return value.item()  # type: ignore[no-any-return]
+        return value.item()
     raise NotImplementedError(f"{type(value).__name__} does not go into JSON")
 
 

@@ -1,192 +1,251 @@
-"""The run record: ``run.json`` and ``timings.parquet``, written whole after every step, so that a run can go on."""
+"""The record of a run while it runs: ``run.json`` and ``timings.parquet``, written whole after every step.
+
+A run directory is bound to its settings from the moment it has a ``run.json``: only the same settings may go on in it.
+The file is first written when a run has read its data (`Recorder.begin`); until then everything is kept in memory, so
+that a start that fails leaves nothing behind. What a file holds is described in `shelfbench.runs.record`.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from shelfbench import __version__
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import storage_errors, write_json, write_whole
+from shelfbench.base.storage import write_json, write_parquet
+from shelfbench.cost.timing import machine, versions
+from shelfbench.runs.record import RECORD, Entry, as_json, read_json, read_record
+from shelfbench.study.model import Study
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two runs in one directory are then the user's care
-    fcntl = None  # type: ignore[assignment]
-
-
-def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
-    """Write a Parquet file (zstd), whole or not at all."""
-    if isinstance(table, pd.DataFrame):
-        table = pa.Table.from_pandas(table, preserve_index=False)
-    write_whole(path, lambda aside: pq.write_table(table, aside, compression="zstd"))
+ELSEWHERE = "choose another --out, or delete that folder"
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other runs out of a run directory.
-
-    Raises
-    ------
-    InputError
-        If one is working in it.
-    """
-    with storage_errors(out):
-        handle = open(out / ".lock", "w")  # noqa: SIM115  (closed below; only its opening is the disk's affair)
-    with handle:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another run is working in {out}", "wait for it, or choose another --out") from None
-        yield
-
-
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Names of settings that differ, like ``section.key``."""
+    """Names of the settings that differ, like ``section.key``.
+
+    Parameters
+    ----------
+    old, new : Any
+        JSON values.
+    prefix : str
+        Before every name.
+
+    Returns
+    -------
+    list of str
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         return [name for key in {**old, **new} for name in differences(old.get(key), new.get(key), f"{prefix}{key}.")]
     return [] if old == new else [prefix.rstrip(".")]
 
 
-class RunRecord:
-    """``run.json`` of a run directory, and its timings.
+class Recorder:
+    """Writes ``run.json`` of a run directory, and its timings.
+
+    Parameters
+    ----------
+    out : Path
+        The run directory, which need not exist.
+    values : dict
+        What ``run.json`` is to hold.
 
     Attributes
     ----------
+    out : Path
     values : dict
-        What ``run.json`` holds.
+        As given, brought up to date by every note.
     """
 
     def __init__(self, out: Path, values: dict[str, Any]) -> None:
-        self._out = out
+        self.out = out
+        self._begun = False
         self.values = values
 
     @classmethod
-    def start(cls, out: Path, values: dict[str, Any]) -> RunRecord:
-        """Open the record of a directory: go on with the run in it, or begin one.
+    def open(cls, out: Path, study: Study, command: str) -> Recorder:
+        """Take up the record of a directory: resume the run in it, or prepare a new one. Writes nothing yet.
+
+        Parameters
+        ----------
+        out : Path
+            The run directory, locked for this run.
+        study : Study
+        command : str
+            The command that makes this run again.
+
+        Returns
+        -------
+        Recorder
 
         Raises
         ------
         InputError
-            If the directory holds predictions of a run with other settings, or a damaged record.
+            If the directory is bound to other settings, or its record is damaged or missing.
         """
-        values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
-        backends: dict[str, Any] = {}
-        previous: dict[str, Any] = {}
-        if any((out / "predictions").glob("*.parquet")) or (
-            values["study"].get("experiment") and (out / "run.json").exists()
-        ):
-            try:
-                previous = json.loads((out / "run.json").read_text(encoding="utf-8"))
-                backends = {name: dict(entry) for name, entry in previous["backends"].items()}
-                if not all(isinstance(previous[name], dict) for name in ("dataset", "split")):
-                    raise TypeError("no record")
-            except FileNotFoundError:
-                raise InputError(f"{out} holds predictions and no run.json", "choose another --out") from None
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise InputError(
-                    f"{out / 'run.json'} is damaged", "choose another --out, or delete the folder"
-                ) from None
-            same = previous.get("results_hash") == values["results_hash"]
-            done = any(entry.get("status") == "done" for entry in backends.values())
-            if not same and not done and values["study"].get("experiment"):
-                previous, backends = {}, {}  # it came to nothing: other settings harm nothing
-            elif not same:
-                differ = [
-                    name
-                    for name in differences(previous.get("study"), values["study"])
-                    if name not in ("title", "name", "backends") and not name.startswith("report")
-                ]
-                raise InputError(
-                    f"{out} holds a run with other settings ({', '.join(differ) or 'of its backends'})",
-                    "choose another --out, or delete that folder",
-                )
         values = {
-            **values,
+            "shelfbench": __version__,
+            "command": command,
+            "study": study.record(),
+            "results_hash": study.results_hash(),
+            "seed": study.seed,
+            "machine": machine(),
+            "versions": versions(),
+        }
+        values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
+        previous = _previous(out, values)
+        values |= {
             "started": previous.get("started", _now()),
             "finished": "",
             "status": "running",
             "reason": "",
-            # kept until the data have been read again and found the same: what the predictions rest on
+            # kept until the data have been read again and found the same: the results rest on them
             "dataset": previous.get("dataset", {}),
             "split": previous.get("split", {}),
-            "backends": backends,
+            "backends": previous.get("backends", {}),
         }
-        record = cls(out, values)
-        record._write()
-        return record
+        return cls(out, values)
 
     def _write(self) -> None:
-        write_json(self._out / "run.json", self.values)
+        if self._begun:
+            write_json(self.out / RECORD, self.values)
 
-    def update(self, dataset: dict[str, Any], split: dict[str, Any]) -> None:
-        """Note the dataset and the split.
+    def begin(self, dataset: dict[str, Any], split: dict[str, Any]) -> None:
+        """Note the data and their split, and start to write: from here on, the directory is bound to this run.
+
+        Parameters
+        ----------
+        dataset, split : dict
+            Each with the ``hash`` of what it describes; empty for an experiment without data.
 
         Raises
         ------
         InputError
-            If the run in this directory rests on other data.
+            If the results in this directory rest on other data.
         """
         for name, new in (("dataset", dataset), ("split", split)):
-            if self.values[name].get("hash", new["hash"]) != new["hash"]:
-                raise InputError(f"the {name} has changed since the run in {self._out} began", "choose another --out")
+            if self.values[name].get("hash", new.get("hash")) != new.get("hash"):
+                raise InputError(f"the {name} has changed since the run in {self.out} began", "choose another --out")
         unreadable = self.values["dataset"].get("unreadable", [])
+        if dataset:
+            dataset = {**dataset, "unreadable_images": len(unreadable), "unreadable": unreadable}
         self.values["dataset"], self.values["split"] = dataset, split
-        self.unreadable(unreadable)
+        self._begun = True
+        self._write()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:
-        """Name the images that cannot be read, and why."""
+        """Name the images that cannot be read.
+
+        Parameters
+        ----------
+        records : list of dict
+            ``record`` (where it is) and ``reason`` of each.
+        """
         self.values["dataset"].update(unreadable_images=len(records), unreadable=records)
         self._write()
 
     def near_duplicates(self, counts: dict[str, Any]) -> None:
-        """Note how many products of a part of the split have a twin in an earlier one."""
+        """Note how many products of a part of the split have a twin in an earlier one.
+
+        Parameters
+        ----------
+        counts : dict
+            See `shelfbench.runs.record.NearDuplicates`.
+        """
         self.values["split"]["near_duplicates"] = counts
         self._write()
 
-    def is_done(self, name: str) -> bool:
-        """Whether a backend has its predictions."""
-        return (
-            self.values["backends"].get(name, {}).get("status") == "done"
-            and (self._out / "predictions" / f"{name}.parquet").exists()
-            and (self._out / "scores" / f"{name}.parquet").exists()
-        )
+    def is_done(self, name: str, files: Sequence[Path] = ()) -> bool:
+        """Tell whether a job is done and its results are still there.
 
-    def is_marked_done(self, name: str) -> bool:
-        """Whether the record says so: of a variant of an experiment, which leaves no predictions, that is all."""
-        return bool(self.values["backends"].get(name, {}).get("status") == "done")
+        Parameters
+        ----------
+        name : str
+        files : sequence of Path
+            What it leaves behind.
 
+        Returns
+        -------
+        bool
+        """
+        return self.values["backends"].get(name, {}).get("status") == "done" and all(path.exists() for path in files)
+
+    @property
     def done(self) -> list[str]:
-        """Names of the backends that have their predictions."""
+        """Names of the jobs that are done, those of earlier commands in this directory included."""
         return [name for name in self.values["backends"] if self.is_done(name)]
 
-    def backend(self, name: str, **values: Any) -> None:
-        """Note something of a backend."""
-        self.values["backends"].setdefault(name, {"status": "pending", "reason": ""}).update(values)
+    def pending(self, name: str, notes: Mapping[str, Any]) -> None:
+        """Note a job that is still to be done, and what is known of it beforehand."""
+        self._note(name, {"status": "pending", "reason": "", **notes})
+
+    def finished(self, name: str, entry: Entry) -> None:
+        """Note a job as done."""
+        entry.status, entry.reason = "done", ""
+        self._note(name, as_json(entry))
+
+    def failed(self, name: str, reason: str) -> None:
+        """Note a job as failed, and why."""
+        self._note(name, {**self.values["backends"].get(name, {}), "status": "failed", "reason": reason})
+
+    def _note(self, name: str, values: dict[str, Any]) -> None:
+        self.values["backends"][name] = values
         self._write()
 
     def time(self, name: str, rows: pd.DataFrame) -> None:
-        """Note the timings of a backend, in place of earlier ones."""
-        path = self._out / "timings.parquet"
+        """Write the timings of a job, in place of its earlier ones.
+
+        Parameters
+        ----------
+        name : str
+        rows : DataFrame
+            From `shelfbench.cost.timing.timings_frame`.
+        """
+        path = self.out / "timings.parquet"
         if path.exists():
             earlier = pd.read_parquet(path)
-            earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_marked_done)]
+            earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_done)]
             rows = pd.concat([earlier, rows], ignore_index=True) if len(earlier) else rows
         write_parquet(path, rows)
 
     def finish(self, status: str, reason: str = "") -> None:
-        """Note how the run ended."""
+        """Note how the run ended.
+
+        Parameters
+        ----------
+        status : {'complete', 'failed', 'interrupted'}
+        reason : str
+        """
         self.values.update(status=status, reason=reason, finished=_now())
         self._write()
+
+
+def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Give the record of the run in a directory, empty where nothing rests on it; refuse one with other settings."""
+    predictions = any((out / "predictions").glob("*.parquet"))
+    if not (out / RECORD).exists():
+        if predictions:
+            raise InputError(f"{out} holds predictions and no {RECORD}", "choose another --out")
+        return {}
+    try:
+        previous = read_json(out)
+        read_record(out, Entry)  # each part has its type
+    except InputError:
+        raise InputError(f"{out / RECORD} is damaged", "choose another --out, or delete the folder") from None
+    if previous.get("results_hash") != values["results_hash"]:
+        differ = [
+            name
+            for name in differences(previous.get("study"), values["study"])
+            if name not in ("title", "name", "backends") and not name.startswith("report")
+        ]
+        raise InputError(f"{out} holds a run with other settings ({', '.join(differ) or 'of its backends'})", ELSEWHERE)
+    done = any((entry or {}).get("status") == "done" for entry in previous.get("backends", {}).values())
+    return previous if predictions or (values["study"].get("experiment") and done) else {}

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from shelfbench.base.console import Bar, Console
+from shelfbench.base.errors import RunError
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
@@ -30,11 +31,15 @@ from shelfbench.verdict.predictions import (
     scores_table,
 )
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
-from shelfbench.verdict.temperature import fit_temperature
+from shelfbench.verdict.temperature import fit_temperature, log_normaliser
 
 PREDICT_IMAGES = 8192
 # Scores (images x categories) of `tune` that are held at once: 256 MiB; with more, a draw of its products chooses.
 CHOOSING_SCORES = 1 << 25
+# How far the log of a row's summed probabilities may be from 0: it shifts a confidence by a tenth of a percent at most,
+# and a softmax in float32 over thousands of categories stays a hundred times closer.
+NORMALISED = 1e-3
+_CONFORM = "correct the backend: shelfbench.plugins.conformance finds what is wrong with it"
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,53 @@ def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
         first = last
 
 
+def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int) -> np.ndarray:
+    """Score some images, and make sure that what comes are log-probabilities.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Fitted.
+    features : ndarray of float32, shape (n, d)
+    classes : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n, classes)
+
+    Raises
+    ------
+    RunError
+        If they have another shape, hold NaN, rule out every category of an image, or are not normalised.
+    """
+    scores = classifier.log_probabilities(features)
+    if scores.shape != (len(features), classes):
+        raise RunError(f"its scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
+    with np.errstate(invalid="ignore"):  # of rows of -inf
+        total = log_normaliser(scores, 1.0)
+    wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
+    if not wrong.any():
+        return scores
+    if (nan := np.asarray(np.isnan(scores).any(axis=1))).any():
+        raise RunError(f"its scores of {_some(nan)} hold NaN", _CONFORM)
+    if (empty := np.isneginf(scores).all(axis=1)).any():
+        raise RunError(f"its scores of {_some(empty)} rule out every category (all -inf)", _CONFORM)
+    worst = float(total[wrong][np.abs(total[wrong]).argmax()])
+    raise RunError(
+        f"its scores of {_some(wrong)} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)",
+        _CONFORM,
+    )
+
+
+def _some(rows: np.ndarray) -> str:
+    return f"{np.count_nonzero(rows)} of {len(rows)} images"
+
+
 def choose_rule(
     classifier: Classifier,
     features: Features,
     material: Material,
+    *,
     settings: VerdictSettings,
     seed: int,
     console: Console,
@@ -104,6 +152,11 @@ def choose_rule(
         The aggregation with the largest acceptance at 0.9, by confidence before any temperature; of equals the first of
         mean, log_mean, maximum, vote. Then the temperature that makes its scores most likely. Mean and 1 where
         `tune` has no readable image.
+
+    Raises
+    ------
+    RunError
+        If the classifier does not give log-probabilities.
     """
     fixed = "" if settings.aggregation == "choose" else settings.aggregation
     rule = ProductRule(fixed or AGGREGATIONS[0])
@@ -123,7 +176,7 @@ def choose_rule(
     scores = np.empty((len(rows), len(material.classes)))
     for first in range(0, len(rows), PREDICT_IMAGES):
         block = slice(first, first + PREDICT_IMAGES)
-        scores[block] = classifier.log_probabilities(features.matrix[rows[block]])
+        scores[block] = log_probabilities(classifier, features.matrix[rows[block]], len(material.classes))
     starts, label = np.cumsum(counts) - counts, material.label[products]
     chosen = rule.aggregation
     if not fixed and not alone:
@@ -201,7 +254,7 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
         rows, readable = readable_rows(features, part)
         where = np.arange(part.start, part.stop)[readable]
         if len(where):
-            scores = classifier.log_probabilities(rows)
+            scores = log_probabilities(classifier, rows, len(material.classes))
             products, starts = np.unique(owner[where], return_index=True)
             for name, values in rule.rows(scores, starts, material.classes).items():
                 columns[name][products] = values

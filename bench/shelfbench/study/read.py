@@ -7,7 +7,7 @@ import difflib
 import re
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import msgspec
 
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.data.sources.tables import DatasetSettings
-from shelfbench.plugins.backend import BackboneChoice, available, find, split_name
-from shelfbench.plugins.experiment import experiments, find_experiment
+from shelfbench.plugins.backend import BackboneChoice, BackendSpec, available, find, split_name
+from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 
 STUDIES = Path(__file__).parent
@@ -115,6 +115,8 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     """Build a study from tables whose keys are known."""
     backends = _value(tables.get("backends", []), _STRINGS, f"{label}: backends")
     experiment = _value(tables.get("experiment", ""), str, f"{label}: experiment")
+    if experiment == "comparison":  # what runs when a study names none
+        experiment = ""
     if not experiment and not backends:
         raise InputError(f"{label} names no backend", 'add backends = ["hog-svm", ...] or --backend NAME')
     if len(set(backends)) != len(backends):
@@ -302,9 +304,13 @@ def setting(key: str, value: Any) -> Override:
 def _declared_sections() -> dict[str, type]:
     """Sections of the installed backends and experiments; one that cannot be imported fails when it is asked for."""
     sections: dict[str, type] = {}
-    for name in (*available(), *experiments()):
+    loaders: list[tuple[str, Callable[[str], BackendSpec | ExperimentSpec]]] = [
+        *((name, find) for name in available()),
+        *((name, find_experiment) for name in experiments()),
+    ]
+    for name, load in loaders:
         try:
-            declared = (find(name) if name in available() else find_experiment(name)).sections
+            declared = load(name).sections
         except ShelfbenchError:
             continue
         for section, kind in declared.items():

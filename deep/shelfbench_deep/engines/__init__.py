@@ -1,1 +1,1 @@
-"""The engines under Keras, and the ones that only compute forward."""
+"""Keras and the engines under it, and OpenVINO, which only computes forward."""

@@ -1,4 +1,4 @@
-"""Networks on OpenVINO, which computes on the CPU faster than the engines under Keras do."""
+"""Networks on OpenVINO, which computes faster on the CPU than the engines under Keras do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from shelfbench.base.errors import RunError
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
-# Images of a request. Each stream computes one request on one core, so that no core waits for another.
+# Images per request. Each stream computes one request on one core, so no core waits for another.
 REQUEST = 4
 
 
 @functools.cache
 def _openvino() -> Any:
-    """Import OpenVINO; without its telemetry, which would tell Google Analytics of every import and conversion."""
+    """Import OpenVINO without its telemetry, which would report every import and conversion to Google Analytics."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -36,8 +36,10 @@ class CompiledNetwork:
         From preprocessed float32 images to features; on TensorFlow. Its weights are copied.
     preprocess : callable
         From float32 RGB of 0 to 255 to what `model` takes.
-    pixels, dimensions : int
-        Side of an image, and length of its features.
+    pixels : int
+        Side of an image.
+    dimensions : int
+        Length of its features.
     precision : {"float32", "bfloat16"}
 
     Raises
@@ -49,24 +51,20 @@ class CompiledNetwork:
     def __init__(
         self, model: keras.Model, preprocess: Callable[[Any], Any], pixels: int, dimensions: int, precision: str
     ) -> None:
-        import tensorflow as tf
+        from shelfbench_deep.engines.native import traced
 
         ov = _openvino()
         self._dimensions, self._shape = dimensions, (REQUEST, pixels, pixels, 3)
-
-        @tf.function
-        def whole(images: Any) -> Any:
-            return model(preprocess(tf.cast(images, "float32")), training=False)
-
         try:
-            converted = ov.convert_model(whole.get_concrete_function(tf.TensorSpec(self._shape, "uint8")))
+            graph = traced(lambda images: model(preprocess(images), training=False), self._shape)
+            converted = ov.convert_model(graph)
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
             compiled = ov.Core().compile_model(converted, "CPU", hints)
             count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            # requests of our own and no callbacks: those would want the interpreter's lock from OpenVINO's threads,
-            # for which a network that is not needed any more waits with the lock held
+            # our own requests and no callbacks: OpenVINO's threads would need the interpreter's lock for those, and a
+            # network that is being deleted waits for these threads while it holds the lock
             self._requests = [compiled.create_infer_request() for _ in range(count)]
-        except Exception as error:  # its errors have no class of their own
+        except Exception as error:  # OpenVINO has no class of errors of its own
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise RunError(
                 f"OpenVINO cannot take the network {model.name} ({first[:200]})", "set bottleneck.engine=keras"
@@ -75,8 +73,8 @@ class CompiledNetwork:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Compute features.
 
-        Every request is filled up to the same number of images, so that an image's features do not depend on how many
-        others came with it.
+        Every request is padded to the same number of images, so that an image's features do not depend on how many
+        others are computed with it.
 
         Parameters
         ----------
@@ -107,7 +105,7 @@ class CompiledNetwork:
                 going.append((request, start))
             while going:
                 keep()
-        finally:  # also where the user interrupts
+        finally:  # also after an interrupt by the user
             for request, _ in going:
                 request.wait()
         return features

@@ -1,4 +1,4 @@
-"""Which Keras runs on which engine, told without loading either."""
+"""Which Keras runs on which engine, found out without loading either."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Framework:
 
 
 def framework() -> Framework:
-    """Say what computes, by Keras' own rule: ``KERAS_BACKEND``, else its ``keras.json``, else TensorFlow."""
+    """Find out what computes by Keras' own rule: ``KERAS_BACKEND``, else its ``keras.json``, else TensorFlow."""
     if "keras" in sys.modules:
         engine = str(sys.modules["keras"].backend.backend())
     else:
@@ -35,7 +35,7 @@ def framework() -> Framework:
 
 
 def openvino_version() -> str | None:
-    """Version of the installed OpenVINO, None where there is none; told without loading it."""
+    """Version of the installed OpenVINO, found out without loading it; None if it is not installed."""
     found = _version("openvino", "openvino-nightly")
     return None if found == "unknown" else found
 

@@ -6,12 +6,13 @@ import os
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.feature_store import FeatureStore, image_digests
@@ -21,6 +22,7 @@ from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.record import NetworkEntry
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
 
@@ -52,7 +54,7 @@ class ImagenetSettings:
     networks: tuple[str, ...] = tuple(NETWORKS_WITH_TOP)
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         for name in self.networks:
             if name not in NETWORKS_WITH_TOP:
                 raise InputError(f"imagenet.networks names {name!r}", f"choose from: {', '.join(NETWORKS_WITH_TOP)}")
@@ -113,7 +115,7 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
     keys = [category.key for category in catalogue.categories]
     if strangers := [key for key in keys if not _SYNSET.fullmatch(key)]:
         raise InputError(
-            f"{folder} holds the folder {strangers[0]!r}, which is no synset", "leave only folders like n01440764"
+            f"{folder} holds the folder {strangers[0]!r}, which is not a synset", "leave only folders like n01440764"
         )
     if len(keys) > CLASSES or (len(keys) < CLASSES and not rehearsal):
         raise InputError(
@@ -124,19 +126,26 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
 
 
 def run(experiment: Experiment) -> None:
-    """Measure every network; one that fails does so alone.
+    """Measure every network.
+
+    Parameters
+    ----------
+    experiment : Experiment
 
     Raises
     ------
     InputError
-        If the data are not at hand, or not as needed.
-    RunError
-        If a network failed; the others are finished and reported first.
+        If the data are not at hand, or not as needed, or no network can be built.
     """
-    study, record, console = experiment.study, experiment.record, experiment.console
-    names = study.sections["imagenet"].networks
+    study, jobs, console = experiment.study, experiment.jobs, experiment.console
     weights = study.backbone.weights
-    extractors = {name: TopFive(name, weights, study.backbone.pixels) for name in names}
+    extractors: dict[str, TopFive] = {}
+    for name in study.sections["imagenet"].networks:
+        if jobs.add(name):
+            extractor = jobs.attempt([name], partial(TopFive, name, weights, study.backbone.pixels))
+            if extractor is not None:
+                extractors[name] = extractor
+    jobs.require()
     folder = find_validation(study.dataset, experiment.data)
     if experiment.out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"the run directory {experiment.out} lies within the data", "choose an --out outside of it")
@@ -146,31 +155,14 @@ def run(experiment: Experiment) -> None:
     for note in catalogue.notes:
         console.warn(note)
     digests = image_digests(catalogue, console)
-    record.update(dataset=_dataset(catalogue, digests), split=_split(catalogue))
-    errors: list[ShelfbenchError] = []
+    experiment.record.begin(_dataset(catalogue, digests), _split(catalogue))
     for name, extractor in extractors.items():
-        if record.is_marked_done(name):
-            console.log(f"{name}: done before")
-            continue
-        record.backend(name, status="pending", reason="")
         console.log(f"{name}: {len(catalogue.images):,} images at {extractor.crop} pixels")
-        try:
-            record.backend(name, **_measure(extractor, catalogue, digests, experiment), status="done")
-        except ShelfbenchError as error:
-            record.backend(name, status="failed", reason=str(error))
-            errors.append(type(error)(f"{name}: {error.message}", error.remedy))
-        except MemoryError:
-            errors.append(RunError(f"{name}: out of memory", "use a machine with more"))
-            record.backend(name, status="failed", reason=str(errors[-1]))
-    if errors:
-        record.finish("failed", "; ".join(map(str, errors)))
-        if any(record.is_marked_done(name) for name in names):
-            report(experiment.out, console)
-        raise type(errors[0])(f"{len(errors)} of {len(names)} networks failed ({errors[0].message})", errors[0].remedy)
+        jobs.run(name, partial(_measure, extractor, catalogue, digests, experiment))
 
 
-def _measure(extractor: TopFive, catalogue: Catalogue, digests: np.ndarray, experiment: Experiment) -> dict[str, Any]:
-    """Give what the record keeps of a network."""
+def _measure(extractor: TopFive, catalogue: Catalogue, digests: np.ndarray, experiment: Experiment) -> NetworkEntry:
+    """Evaluate a network."""
     started = time.perf_counter()
     # The central square at `extractor.pixels`; the network takes the middle of it.
     store = FeatureStore(extractor, ImageSettings(fit="crop"), experiment.console, experiment.workers)
@@ -182,18 +174,18 @@ def _measure(extractor: TopFive, catalogue: Catalogue, digests: np.ndarray, expe
     code = np.where(found.readable[:, None], found.matrix[:, :TOP].astype(np.int32), -1)
     best = Best(code, found.matrix[:, TOP:].astype(np.float64), CLASSES)
     rank = rank_of(catalogue.product_category[catalogue.image_product], best)
-    return {
-        "network": extractor.base,
-        "pixels": extractor.crop,
-        "weights": extractor.weights,
-        "images": len(rank),
-        "unreadable": int((~found.readable).sum()),
-        "top_1": top_k(rank, 1),
-        "top_5": top_k(rank, TOP),
-        "seconds": round(time.perf_counter() - started, 3),
-        "cached": found.cached,
-        "settings": extractor.describe(),
-    }
+    return NetworkEntry(
+        network=extractor.base,
+        pixels=extractor.crop,
+        weights=extractor.weights,
+        images=len(rank),
+        unreadable=int((~found.readable).sum()),
+        top_1=top_k(rank, 1),
+        top_5=top_k(rank, TOP),
+        seconds=round(time.perf_counter() - started, 3),
+        cached=found.cached,
+        settings=extractor.describe(),
+    )
 
 
 def _dataset(catalogue: Catalogue, digests: np.ndarray) -> dict[str, Any]:
@@ -225,5 +217,6 @@ imagenet = ExperimentSpec(
     summary="Table 1 of X: top-1 and top-5 of its four networks on ImageNet's validation set",
     run=run,
     report=report,
+    jobs="networks",
     sections={"imagenet": ImagenetSettings},
 )

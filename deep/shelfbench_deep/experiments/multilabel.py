@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import write_parquet
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.recorder import write_parquet
+from shelfbench.runs.record import HeadEntry
 from shelfbench.runs.scoring import readable_rows
 
-from shelfbench_deep.experiments.multilabel_head import MultilabelHead, MultilabelSettings, Part, score
+from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.training.recipes import RECIPES
@@ -71,96 +73,94 @@ def task_of(material: Material) -> Task:
 
 
 def run(experiment: Experiment) -> None:
-    """Train every backbone's head without and with fully connected layers; one that fails does so alone.
+    """Train every backbone's head without and with fully connected layers.
+
+    Parameters
+    ----------
+    experiment : Experiment
 
     Raises
     ------
     InputError
-        If the data have no labels.
-    RunError
-        If a head failed; the others are finished and reported first.
+        If the data have no labels, or no backbone can be built.
     """
-    study, record, console = experiment.study, experiment.record, experiment.console
+    study, jobs = experiment.study, experiment.jobs
     settings: MultilabelSettings = study.sections["multilabel"]
-    task = task_of(experiment.material)
-    errors: list[ShelfbenchError] = []
-    backbones = settings.backbones or (study.backbone.name,)
-    for backbone in backbones:
+    groups: list[_Group] = []
+    for backbone in settings.backbones or (study.backbone.name,):
         heads = {f"{backbone}{suffix}": units for suffix, units in (("", 0), ("-fc", settings.units))}
-        for name in [name for name in heads if record.is_marked_done(name)]:
-            console.log(f"{name}: done before")
-            del heads[name]
-        if heads:
-            errors += _run_backbone(experiment, task, backbone, heads)
-    if errors:
-        record.finish("failed", "; ".join(map(str, errors)))
-        total = 2 * len(backbones)
-        if len(errors) < total:
-            report(experiment.out, console)
-        raise type(errors[0])(
-            f"{len(errors)} of {total} heads failed ({errors[0].message})",
-            f"{errors[0].remedy}; the others are in {experiment.out}" if len(errors) < total else errors[0].remedy,
-        )
-
-
-def _run_backbone(experiment: Experiment, task: Task, backbone: str, heads: dict[str, int]) -> list[ShelfbenchError]:
-    study, record, material = experiment.study, experiment.record, experiment.material
-    try:
-        choice = BackboneChoice(backbone, study.backbone.weights, study.backbone.pixels)
-        extractor = BottleneckExtractor(choice, study.sections["bottleneck"])
-        store = FeatureStore(extractor, study.images, experiment.console, experiment.workers)
-        features = store.features(material.catalogue, material.image, experiment.digests)
-        experiment.record.unreadable(experiment.material.unreadable(features.reasons))
-        parts = {role: _part(features, material.images_of(role), task) for role in ("train", "tune", "test")}
-        if not len(parts["train"].features):
-            raise InputError(f"none of the training images of {material.catalogue.name} can be read", "check the files")
-    except ShelfbenchError as error:
-        return [_failed(experiment, name, error) for name in heads]
-    errors: list[ShelfbenchError] = []
-    for name, units in heads.items():
-        experiment.console.log(f"{name}: fitting")
-        record.backend(name, status="pending", reason="")
-        started = time.perf_counter()
-        head = MultilabelHead(units, study.sections["multilabel"], RECIPES["x-jft"].decay_for(backbone))
-        try:
-            head.fit(parts["train"], parts["tune"], task.shares, seed=study.seed, console=experiment.console)
-            seconds = time.perf_counter() - started
-            scores = {role: score(head.logits(parts[role].features), parts[role], task.shares) for role in parts}
-        except ShelfbenchError as error:
-            errors.append(_failed(experiment, name, error))
+        heads = {name: units for name, units in heads.items() if jobs.add(name)}
+        if heads and (group := jobs.attempt([*heads], partial(_build, backbone, heads, experiment))) is not None:
+            groups.append(group)
+    jobs.require()
+    task = task_of(experiment.material)
+    experiment.begin()
+    for group in groups:
+        parts = jobs.attempt([*group.heads], partial(_parts, group.store, task, experiment))
+        if parts is None:
             continue
-        except MemoryError:
-            errors.append(_failed(experiment, name, RunError("out of memory", "lower multilabel.units")))
-            continue
-        assert head.history is not None
-        write_parquet(experiment.out / "history" / f"{name}.parquet", head.history)
-        record.backend(
-            name,
-            status="done",
-            backbone=backbone,
-            pixels=extractor.pixels,
-            fully_connected="yes" if units else "no",
-            scores=scores,
-            chosen=head.chosen,
-            settings={**asdict(head.recipe), "weight_decay": head.weight_decay, "units": units},
-            seconds=round(seconds, 3),
-            images={role: len(part.readable) for role, part in parts.items()},
-            labels=len(task.names),
-            labels_per_image=float(parts["test"].targets.sum(axis=1).mean()),
-            unseen_labels=task.unseen,
-        )
-    return errors
+        for name in group.heads:
+            experiment.console.log(f"{name}: fitting")
+            jobs.run(name, partial(_fit, name, group, parts, task, experiment))
 
 
-def _failed(experiment: Experiment, name: str, error: ShelfbenchError) -> ShelfbenchError:
-    experiment.console.log(f"{name}: failed ({error})")
-    experiment.record.backend(name, status="failed", reason=str(error))
-    return type(error)(f"{name}: {error.message}", error.remedy)
+@dataclass(frozen=True)
+class _Group:
+    """Heads on the same backbone: hidden units by name, 0 for none."""
+
+    backbone: str
+    pixels: int
+    store: FeatureStore
+    heads: dict[str, int]
 
 
-def _part(features: Features, images: slice, task: Task) -> Part:
+def _build(backbone: str, heads: dict[str, int], experiment: Experiment) -> _Group:
+    study = experiment.study
+    choice = BackboneChoice(backbone, study.backbone.weights, study.backbone.pixels)
+    extractor = BottleneckExtractor(choice, study.sections["bottleneck"])
+    store = FeatureStore(extractor, study.images, experiment.console, experiment.workers)
+    return _Group(backbone, extractor.pixels, store, heads)
+
+
+def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str, LabelledImages]:
+    """Features and labels of train, tune and test."""
+    material = experiment.material
+    features = store.features(material.catalogue, material.image, experiment.digests)
+    experiment.record.unreadable(material.unreadable(features.reasons))
+    parts = {role: _part(features, material.images_of(role), task) for role in ("train", "tune", "test")}
+    if not len(parts["train"].features):
+        raise InputError(f"none of the training images of {material.catalogue.name} can be read", "check the files")
+    return parts
+
+
+def _fit(name: str, group: _Group, parts: dict[str, LabelledImages], task: Task, experiment: Experiment) -> HeadEntry:
+    """Train a head, score it and keep its history."""
+    study, units = experiment.study, group.heads[name]
+    started = time.perf_counter()
+    head = MultilabelHead(units, study.sections["multilabel"], RECIPES["x-jft"].decay_for(group.backbone))
+    head.fit(parts["train"], parts["tune"], task.shares, seed=study.seed, console=experiment.console)
+    seconds = time.perf_counter() - started
+    scores = {role: score(head.logits(part.features), part, task.shares) for role, part in parts.items()}
+    assert head.history is not None
+    write_parquet(experiment.out / "history" / f"{name}.parquet", head.history)
+    return HeadEntry(
+        backbone=group.backbone,
+        pixels=group.pixels,
+        fully_connected="yes" if units else "no",
+        scores=scores,
+        chosen=head.chosen,
+        settings={**asdict(head.recipe), "weight_decay": head.weight_decay, "units": units},
+        seconds=round(seconds, 3),
+        images={role: len(part.readable) for role, part in parts.items()},
+        labels=len(task.names),
+        labels_per_image=float(parts["test"].targets.sum(axis=1).mean()),
+        unseen_labels=task.unseen,
+    )
+
+
+def _part(features: Features, images: slice, task: Task) -> LabelledImages:
     rows, readable = readable_rows(features, images)
-    return Part(rows, readable, task.targets[images])
+    return LabelledImages(rows, readable, task.targets[images])
 
 
 def report(directory: Path, console: Console) -> str:
@@ -174,5 +174,6 @@ multilabel = ExperimentSpec(
     summary="Table 2 of X: MAP@100 of multi-label classifiers on bottlenecks, without and with fully connected layers",
     run=run,
     report=report,
+    jobs="heads",
     sections={"multilabel": MultilabelSettings, "bottleneck": BottleneckSettings},
 )

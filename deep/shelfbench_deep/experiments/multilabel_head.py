@@ -1,4 +1,4 @@
-"""A multi-label classifier on bottlenecks, trained and scored as X does on JFT (§4.1 to §4.3, §4.5.1)."""
+"""A multi-label classifier on bottlenecks, trained and scored as in X on JFT (§4.1 to §4.3, §4.5.1)."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from shelfbench.verdict.ranking import Best, average_precisions, best_per_image,
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 BEST = 100  # X, §4.1
-# Rows at once where nothing is learnt; always filled up, so that a row's scores do not depend on its company.
+# Rows per prediction; always padded, so that a row's scores do not depend on the rows computed with it.
 _ROWS = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MultilabelSettings:
     """Section ``multilabel`` of a study.
 
-    The optimiser is X's for JFT (X07: RMSprop, momentum .9, rate times .9 every 3,000,000 samples, Polyak averaging),
-    its weight decay that of X08 for the backbone, without dropout. X trains whole networks; here the backbone is
+    The optimiser is X's for JFT (X07: RMSprop, momentum 0.9, rate times 0.9 every 3,000,000 samples, Polyak averaging);
+    its weight decay is that of X08 for the backbone, without dropout. X trains whole networks; here the backbone is
     frozen.
 
     Attributes
     ----------
     backbones : tuple of str
-        One row of the table each; by default the study's. Each takes the study's `weights` and `pixels`.
+        One row of the table each; by default the study's backbone. All use the study's `weights` and `pixels`.
     units : int
-        Of each of the two fully connected layers (X, §4.5.1).
+        Units of each of the two fully connected layers (X, §4.5.1).
     epochs : int
-        Passes over the training images at most.
+        Maximum number of passes over the training images.
     patience : int
-        Stop after so many epochs without a better MAP@100 on `tune`; 0 goes through all.
+        Stop after this many epochs without a better MAP@100 on `tune`; 0 trains all of them.
     batch : int
         Images per update.
     learning_rate : float
         Before the first update.
     ema : float
-        Share of itself that the average of the weights keeps at an update; 0 for none. X gives none. Its networks
-        learn for 30 million updates; where an epoch has a hundred, .99 forgets the start within a few epochs.
+        Share of itself that the average of the weights keeps at an update; 0 for no average. X gives no value. Its
+        networks train for 30 million updates; with a hundred updates per epoch, 0.99 forgets the start within a few
+        epochs.
 
     Raises
     ------
@@ -65,9 +66,9 @@ class MultilabelSettings:
     ema: float = 0.99
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         if len(set(self.backbones)) < len(self.backbones):
-            raise InputError(f"multilabel.backbones is {list(self.backbones)}", "name each once")
+            raise InputError(f"multilabel.backbones is {list(self.backbones)}", "name each only once")
         for name, least in (("units", 1), ("epochs", 1), ("patience", 0), ("batch", 1)):
             if getattr(self, name) < least:
                 raise InputError(
@@ -80,14 +81,14 @@ class MultilabelSettings:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images of one role, and what they carry.
+class LabelledImages:
+    """Images of one role and their labels.
 
     Attributes
     ----------
     features : ndarray of float32, shape (readable, d)
     readable : ndarray of bool, shape (n,)
-        Which images have features. One that cannot be read predicts nothing, and its labels still count.
+        Which images have features. An image that cannot be read predicts nothing, but its labels still count.
     targets : ndarray of bool, shape (n, labels)
     """
 
@@ -107,8 +108,13 @@ def multilabel_head(dimensions: int, labels: int, units: int) -> keras.Model:
         Outputs (log-odds).
     units : int
         Of each fully connected layer; 0 for none.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     x = features = keras.Input((dimensions,), name="features")
     for number in (1, 2) if units else ():
@@ -122,17 +128,17 @@ class MultilabelHead:
     Parameters
     ----------
     units : int
-        0 for no fully connected layers.
+        Of each fully connected layer; 0 for none.
     settings : MultilabelSettings
     weight_decay : float
 
     Attributes
     ----------
     history : DataFrame or None
-        One row an epoch: epoch, step, loss (mean over its updates), val_loss, val_map_100 (class-weighted, on
+        One row per epoch: epoch, step, loss (mean over its updates), val_loss, val_map_100 (class-weighted, on
         `tune`, with averaged weights), lr (after it), seconds.
     chosen : dict
-        ``epoch`` (the one kept), ``epochs`` (gone through) and ``parameters``.
+        ``epoch`` (the one kept), ``epochs`` (the number trained) and ``parameters``.
     """
 
     def __init__(self, units: int, settings: MultilabelSettings, weight_decay: float = 0.0) -> None:
@@ -144,14 +150,17 @@ class MultilabelHead:
         self.chosen: dict[str, Any] = {}
         self._model: keras.Model | None = None
 
-    def fit(self, train: Part, tune: Part, shares: np.ndarray, *, seed: int, console: Console) -> None:
-        """Learn, and keep the averaged weights of the epoch with the best class-weighted MAP@100 on `tune`.
+    def fit(
+        self, train: LabelledImages, tune: LabelledImages, shares: np.ndarray, *, seed: int, console: Console
+    ) -> None:
+        """Train, and keep the averaged weights of the epoch with the best class-weighted MAP@100 on `tune`.
 
         Parameters
         ----------
-        train, tune : Part
+        train : LabelledImages
+        tune : LabelledImages
         shares : ndarray of float, shape (labels,)
-            Class weights of the MAP; training weights no class.
+            Class weights of the MAP; the training itself weights all classes alike.
         seed : int
         console : Console
 
@@ -160,7 +169,8 @@ class MultilabelHead:
         RunError
             If the cost becomes infinite.
         """
-        from shelfbench_deep.engines.loading import jit_compile, keras
+        from shelfbench_deep.engines.keras import keras
+        from shelfbench_deep.engines.native import jit_compile
 
         settings, labels = self.settings, len(shares)
         targets = train.targets[train.readable]
@@ -215,7 +225,7 @@ class MultilabelHead:
         return result
 
     def _epoch(self, features: np.ndarray, targets: np.ndarray, order: np.ndarray, batch: int, bar: Bar) -> float:
-        """One pass; the last batch is filled up with the pass's first images, so that all have one shape."""
+        """Train one pass; the last batch is filled up with the first images of the pass, so that all have one shape."""
         assert self._model is not None
         order = np.concatenate([order, order[: -len(order) % batch]])
         total = 0.0
@@ -229,25 +239,30 @@ class MultilabelHead:
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Sigmoid cross-entropy, the mean over images and labels; NaN without images."""
+    """Mean sigmoid cross-entropy over images and labels; NaN without images."""
     if not len(logits):
         return math.nan
     values = np.asarray(logits, np.float64)
     return float((np.logaddexp(0, values) - values * targets).mean())
 
 
-def score(logits: np.ndarray, part: Part, shares: np.ndarray) -> dict[str, float]:
-    """MAP@100 of the images of a part, class-weighted and not.
+def score(logits: np.ndarray, images: LabelledImages, shares: np.ndarray) -> dict[str, float]:
+    """Compute MAP@100 of some images, with and without class weights.
 
     Parameters
     ----------
     logits : ndarray of float, shape (readable, labels)
-    part : Part
+    images : LabelledImages
     shares : ndarray of float, shape (labels,)
+
+    Returns
+    -------
+    dict
+        ``map_100`` and ``map_100_unweighted``.
     """
     found = best_per_image(logits, BEST)
-    code = np.full((len(part.readable), found.code.shape[1]), -1, np.int32)
+    code = np.full((len(images.readable), found.code.shape[1]), -1, np.int32)
     value = np.zeros(code.shape)
-    code[part.readable], value[part.readable] = found.code, found.score
-    precisions = average_precisions(Best(code, value, found.classes), part.targets, BEST)
+    code[images.readable], value[images.readable] = found.code, found.score
+    precisions = average_precisions(Best(code, value, found.classes), images.targets, BEST)
     return {"map_100": weighted_mean(precisions, shares), "map_100_unweighted": weighted_mean(precisions)}

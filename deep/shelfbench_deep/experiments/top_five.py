@@ -1,4 +1,4 @@
-"""The five best classes of the networks of X's Table 1, with the top that Keras publishes."""
+"""The five best classes of the networks in X's Table 1, with the top that Keras publishes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from shelfbench.base.errors import InputError
 from shelfbench.verdict.ranking import best_per_image
 
 from shelfbench_deep.engines.versions import framework, keras_home
-from shelfbench_deep.heads.two_layer import log_softmax
+from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.networks.backbones import NETWORKS, RANDOM_SEED, Network, fetch_weights
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 CLASSES, TOP = 1000, 5
-# Side of the central crop over the short side of the resized photo: 224 of 256, 299 of 342.
+# Side of the central crop as a share of the short side of the resized photo: 224 of 256, 299 of 342.
 CROP = 0.875
 
 
@@ -28,7 +28,7 @@ def _with_top(name: str, pixels: int, file: str, md5: str) -> Network:
     return dataclasses.replace(NETWORKS[name], dimensions=CLASSES, pixels=pixels, file=file, md5=md5)
 
 
-# The networks of Table 1 at their own sizes, with the weights that ``keras.applications`` publishes with the top.
+# The networks of Table 1 at their own sizes, with the weights that ``keras.applications`` publishes including the top.
 NETWORKS_WITH_TOP = {
     "vgg16": _with_top("vgg16", 224, "vgg16_weights_tf_dim_ordering_tf_kernels.h5", "64373286793e3c8b2b4e3219cbf3544b"),
     "resnet152": _with_top(
@@ -46,9 +46,9 @@ NETWORKS_WITH_TOP = {
 class TopFive:
     """The five best classes of a network with its top, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
-    Images come as squares of `pixels`, the short side of the photo resized to it (bicubic); the network sees the
+    Images come as squares of `pixels`, to which the short side of the photo is resized (bicubic); the network sees the
     central square of `crop`. A row of "features" holds the five codes and their log-probabilities, so that the feature
-    store keeps what a stopped run has computed.
+    store keeps what an interrupted run has computed.
 
     Parameters
     ----------
@@ -61,12 +61,15 @@ class TopFive:
     Raises
     ------
     InputError
-        If the weights are others, or the crop is too small for the network or not what its weights need.
+        If the weights are neither, or the crop is too small for the network or does not fit its weights.
     """
 
     def __init__(self, name: str, weights: str, pixels: int | None) -> None:
         if weights not in ("imagenet", "none"):
-            raise InputError(f"weights={weights} with the study imagenet", "set weights=imagenet, or none to rehearse")
+            raise InputError(
+                f"weights={weights} with the study imagenet is not possible",
+                "set weights=imagenet, or none to rehearse",
+            )
         self.network = NETWORKS_WITH_TOP[name]
         self.crop = self.network.pixels if pixels is None else pixels
         if self.crop < self.network.least:
@@ -82,7 +85,7 @@ class TopFive:
         self._model: keras.Model | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Everything that changes the numbers (JSON)."""
+        """Describe everything that changes the numbers (JSON)."""
         weights = (
             {"source": "none", "seed": RANDOM_SEED}
             if self.weights == "none"
@@ -124,17 +127,23 @@ class TopFive:
         return result
 
     def model(self) -> keras.Model:
-        """Give the network with its top, to logits; built once.
+        """Give the network with its top; built once.
+
+        Returns
+        -------
+        keras.Model
+            From preprocessed images to logits.
 
         Raises
         ------
         InputError
             If the file of weights is not the published one.
         RunError
-            If it cannot be fetched.
+            If the file cannot be fetched.
         """
         if self._model is None:
-            from shelfbench_deep.engines.loading import device_name, jit_compile, keras
+            from shelfbench_deep.engines.keras import keras
+            from shelfbench_deep.engines.native import device_name, jit_compile
 
             self.device = device_name()
             path = None if self.weights == "none" else weights_with_top(self.base)
@@ -153,12 +162,21 @@ class TopFive:
 def weights_with_top(name: str) -> Path:
     """Find or fetch the ImageNet weights of a network with its top.
 
+    Parameters
+    ----------
+    name : str
+        A key of `NETWORKS_WITH_TOP`.
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     InputError
-        If the file that is there is another one.
+        If a file of that name exists but is not the published one.
     RunError
-        If it cannot be fetched; says where to put which file.
+        If the file cannot be fetched; the message says which file to put where.
     """
     network = NETWORKS_WITH_TOP[name]
     path = keras_home() / "models" / network.file

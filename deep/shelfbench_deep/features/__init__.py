@@ -1,1 +1,1 @@
-"""Bottlenecks: pooled features of a pretrained network."""
+"""Bottlenecks: pooled features of a pretrained or trained network."""

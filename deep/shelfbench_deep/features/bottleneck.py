@@ -11,25 +11,25 @@ from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engin
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.engines.openvino import CompiledNetwork
 
 
-# Images a call with OpenVINO. Fewer give less from JPEG; of these some hundred MiB of pixels lie ready meanwhile.
+# Images per call of OpenVINO. Fewer are slower from JPEG; these hold some hundred MiB of pixels ready.
 _AT_ONCE = 256
 
 
 class BottleneckExtractor:
     """Pooled features of a backbone, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
-    Keras is loaded and the network built at the first `extract`; until then it is light and can be pickled.
+    Keras is loaded and the network is built at the first `extract`; until then the object is light and can be pickled.
 
     Parameters
     ----------
     choice : BackboneChoice
         Network, weights and input size.
     settings : BottleneckSettings
-        What computes.
+        What computes the features, and in which precision.
 
     Raises
     ------
@@ -48,14 +48,14 @@ class BottleneckExtractor:
 
     def _runs_on(self, engine: Engine, batch: int) -> None:
         self.engine = engine
-        # OpenVINO cuts what it is given into small requests; the more it is given, the less often its cores run dry
+        # OpenVINO cuts its input into small requests; the more it gets at once, the less often its cores run dry
         self.batch = _AT_ONCE if engine.name == "openvino" else batch
         self.framework, self.device = engine.framework, ""
         self._model: keras.Model | None = None
         self._compiled: CompiledNetwork | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Everything that changes the features (JSON); reads the weights once, without loading Keras."""
+        """Describe everything that changes the features (JSON); reads the weights once, without loading Keras."""
         if self._description is None:
             self._description = {
                 "kind": "bottleneck",
@@ -65,14 +65,14 @@ class BottleneckExtractor:
         return dict(self._description)
 
     def _computing(self) -> dict[str, Any]:
-        """Say what of the engine changes the features."""
+        """Describe what changes the features about the engine."""
         return {**({"batch": self.batch} if self.engine.name == "keras" else {}), **self.engine.describe()}
 
     def extract(self, images: np.ndarray) -> np.ndarray:
         """Compute features.
 
-        Every batch (with OpenVINO, every request) is filled up to the same number of images, so that the network is
-        compiled for one shape only and an image's features do not depend on how many others came with it.
+        Every batch (with OpenVINO, every request) is padded to the same number of images, so that the network is
+        compiled for one shape only and an image's features do not depend on how many others are computed with it.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class BottleneckExtractor:
         """
         if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
             raise ValueError(
-                f"images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3) are needed, "
+                f"expected images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3), "
                 f"not {images.dtype} {images.shape}"
             )
         if len(images) == 0:
@@ -124,7 +124,7 @@ class BottleneckExtractor:
     def model(self) -> keras.Model:
         """Give the network, from preprocessed images to features; built at the first call."""
         if self._model is None:
-            from shelfbench_deep.engines.loading import device_name, jit_compile
+            from shelfbench_deep.engines.native import device_name, jit_compile
 
             self.device = device_name()
             model = self._build()

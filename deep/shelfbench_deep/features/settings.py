@@ -1,4 +1,4 @@
-"""What computes the bottlenecks, and in which precision: chosen by the user, settled on this machine."""
+"""What computes the bottlenecks, and in which precision: the user's choice, settled for this machine."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes, settled: part of the key of features, and of the record of a network.
+    """What computes, settled for a machine: part of the key of features, and of the record of a network.
 
     Attributes
     ----------
     name : {"keras", "openvino"}
     precision : {"float32", "bfloat16"}
-        Of products and of what goes from layer to layer; the features are float32. Keras computes in float32 alone.
+        Of products and of values between layers; the features are float32. Keras always computes in float32.
     """
 
     name: str = "keras"
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Refuse what is no engine (`ValueError`): a record may come from anyone."""
+        """Raise `ValueError` for what is not an engine: a record may come from anyone."""
         pairs = [("keras", "float32"), ("openvino", "float32"), ("openvino", "bfloat16")]
         if (self.name, self.precision) not in pairs:
-            raise ValueError(f"no engine {str(self.name)[:40]!r} in {str(self.precision)[:40]!r}")
+            raise ValueError(f"there is no engine {str(self.name)[:40]!r} in {str(self.precision)[:40]!r}")
 
     @property
     def framework(self) -> str:
-        """For the record of times."""
+        """Name for the record of times."""
         return "openvino" if self.name == "openvino" else framework().engine
 
     def describe(self) -> dict[str, Any]:
-        """Say what changes the features (JSON), without loading an engine."""
+        """Describe what changes the features (JSON), without loading an engine."""
         told = framework()
         if self.name == "openvino":
             told = Framework("openvino", openvino_version() or "unknown", told.keras_version)
@@ -56,11 +56,10 @@ class BottleneckSettings:
     Attributes
     ----------
     engine : {"auto", "keras", "openvino"}
-        OpenVINO takes the networks of Keras on TensorFlow, and computes on the CPU; ``auto`` and ``openvino`` fall back
-        to Keras where it is not installed, where Keras runs on another engine, and where Keras has a GPU.
+        OpenVINO takes networks from Keras on TensorFlow, and computes on the CPU. ``auto`` and ``openvino`` fall back
+        to Keras if OpenVINO is not installed, if Keras runs on another engine, or if Keras has a GPU.
     precision : {"auto", "float32", "bfloat16"}
-        Of OpenVINO; ``auto`` is bfloat16 where the CPU multiplies that faster (AMX, or AVX512_BF16 on AMD's), and
-        float32 elsewhere.
+        Of OpenVINO; ``auto`` is bfloat16 if the CPU multiplies it faster (AMX, or AVX512_BF16 on AMD), else float32.
 
     Raises
     ------
@@ -78,15 +77,15 @@ class BottleneckSettings:
         if (self.engine, self.precision) == ("keras", "bfloat16"):
             raise InputError(
                 "bottleneck.precision is 'bfloat16', and Keras computes bottlenecks in float32",
-                "set bottleneck.engine=openvino, or leave the precision out",
+                "set bottleneck.engine=openvino, or omit the precision",
             )
 
     def settle(self) -> Engine:
-        """Choose for this machine; says in a word, once, where it cannot be what was asked for."""
+        """Choose for this machine; warn, once, if it cannot be what was requested."""
         if self.engine == "keras":
             return Engine()
         if reason := why_not_openvino():
-            # a GPU is faster, and needs no word unless something else was asked for
+            # a GPU is faster, and needs no warning unless something else was requested
             if reason is not _GPU or self != DEFAULT:
                 _say(f"bottlenecks are computed by Keras in float32: {reason}")
             return Engine()
@@ -96,33 +95,33 @@ class BottleneckSettings:
 
 
 def available_engine(recorded: Engine) -> Engine:
-    """Give an engine that features were computed by before, or Keras, with a word, where it is not at hand."""
+    """Give the engine that computed features before or, with a warning, Keras if that is not available."""
     if recorded.name == "openvino" and (reason := why_not_openvino()):
         _say(
-            f"features that OpenVINO computed in {recorded.precision} are computed by Keras in float32, and differ a "
-            f"little: {reason}"
+            f"features that OpenVINO computed in {recorded.precision} are now computed by Keras in float32, and "
+            f"differ a little: {reason}"
         )
         return Engine()
     return recorded
 
 
 DEFAULT, ON_KERAS = BottleneckSettings(), Engine()
-_GPU = "it runs on a GPU, and OpenVINO only on the CPU"
+_GPU = "Keras has a GPU, and OpenVINO runs on the CPU only"
 
 
 def why_not_openvino() -> str:
-    """Say why networks cannot go to OpenVINO here; empty where they can. Loads no engine on a machine without a GPU."""
+    """Say why OpenVINO cannot compute here; empty if it can. Loads no engine on a machine without a GPU."""
     if openvino_version() is None:
         return "openvino is not installed (python -m pip install openvino)"
     if (engine := framework().engine) != "tensorflow":
-        return f"it runs on {engine}, and OpenVINO takes networks from TensorFlow"
+        return f"Keras runs on {engine}, and OpenVINO takes networks from TensorFlow"
     return _GPU if _on_gpu() else ""
 
 
 def _on_gpu() -> bool:
     if not has_accelerator():
         return False
-    from shelfbench_deep.engines.loading import device_name
+    from shelfbench_deep.engines.native import device_name
 
     return device_name() != "cpu"
 

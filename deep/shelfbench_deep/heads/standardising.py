@@ -1,4 +1,4 @@
-"""Mean and deviation of features that may be larger than the memory."""
+"""Mean and standard deviation of features that may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from shelfbench.base.errors import RunError
 
 
 def check_finite(features: np.ndarray, part: str) -> None:
-    """Raise `RunError` that names the first row which is not."""
+    """Raise `RunError`, naming the first row that is not finite."""
     for start in range(0, len(features), 8192):
         bad = ~np.isfinite(features[start : start + 8192]).all(axis=1)
         if bad.any():
             raise RunError(
                 f"the features of {part} image {start + int(bad.argmax())} are not finite",
-                "look for damaged weights of the backbone; other weights give other features",
+                "check whether the weights of the backbone are damaged",
             )
 
 
 def identity(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation that change nothing."""
+    """Mean and standard deviation that change nothing."""
     return np.zeros(dimensions, np.float32), np.ones(dimensions, np.float32)
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature in float64, in blocks, so that a memory map stays one."""
+    """Mean and standard deviation of each feature, in float64 and in blocks, so that a memory map stays on disk."""
     blocks = range(0, len(features), 8192)
     mean = sum(features[i : i + 8192].sum(axis=0, dtype=np.float64) for i in blocks) / len(features)
     square = sum(((features[i : i + 8192] - mean) ** 2).sum(axis=0) for i in blocks) / len(features)

@@ -1,4 +1,4 @@
-"""2NN: two equal hidden layers on bottlenecks, trained as the paper does (C, §4.2, §4.4, §5.2)."""
+"""2NN: two equal hidden layers on bottlenecks, trained as in the paper (C, §4.2, §4.4, §5.2)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from shelfbench.base.storage import write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
 
 from shelfbench_deep.engines.versions import framework
+from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.heads.standardising import check_finite, identity, moments
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
-# Rows at once where nothing is learnt; always filled up, so that a row's scores do not depend on its company.
+# Rows per prediction; always padded, so that a row's scores do not depend on the rows computed with it.
 _ROWS = 512
-# Share that batch normalisation's running mean and variance keep at an update. Keras' .99 needs hundreds of updates
+# Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of updates
 # to forget its start, more than a small catalogue has.
 _STATISTICS = 0.9
-# Goes through the rows of the steps it is given; gives the mean cost and accuracy.
+# Goes through the rows of the given steps; gives the mean cost and accuracy.
 Train = Callable[[TrainingData, np.ndarray, Bar], tuple[float, float]]
 _WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
 
 
 class Epoch(NamedTuple):
-    """One row of the history: means over an epoch's updates, then what `tune` says of its end."""
+    """One row of the history: means over an epoch's updates, then the results on `tune` at its end."""
 
     epoch: int
     step: int
@@ -67,7 +68,7 @@ def two_layer(dimensions: int, units: int, classes: int, settings: TwoLayerSetti
     keras.Model
         From float32 of shape (n, dimensions) to logits of shape (n, classes); not compiled.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     normalised = settings.normalised()
 
@@ -97,15 +98,20 @@ class TwoLayer:
     Attributes
     ----------
     framework, device : str
-        The engine under Keras, and what it computed on.
+        The engine under Keras, and the device that it computed on.
     batch : int
         Images per update.
     chosen : dict
-        ``epoch`` (the one kept), ``epochs`` (gone through), ``parameters`` and ``engine`` (that of the training:
+        ``epoch`` (the one kept), ``epochs`` (the number trained), ``parameters`` and ``engine`` (of the training:
         ``numpy`` or ``keras``).
     history : DataFrame or None
-        One row an epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates,
-        with dropout on. None if loaded.
+        One row per epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates, with
+        dropout on. None if loaded.
+
+    Raises
+    ------
+    InputError
+        If the units cannot be halved.
     """
 
     def __init__(self, units: int, settings: TwoLayerSettings) -> None:
@@ -121,17 +127,17 @@ class TwoLayer:
         self._mean = self._scale = np.zeros(0, np.float32)
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Learn, and keep the epoch with the best precision on `tune` (of equals, the lowest cost).
+        """Train, and keep the epoch with the best precision on `tune` (among equals, the lowest cost).
 
-        A `tune` label of -1 is always counted wrong and has no part in the cost; without `tune` the last
-        epoch is kept.
+        A `tune` label of -1 always counts as wrong and does not enter the cost; without `tune` images the last epoch
+        is kept.
 
         Parameters
         ----------
         data : TrainingData
         seed : int
-            Of initial weights, dropout and the order of images: the same seed, the same weights on a CPU, with as many
-            threads (in NumPy each draws the dropout of its own units).
+            Of initial weights, dropout and the order of images. The same seed gives the same weights on a CPU with
+            the same number of threads (in NumPy each draws the dropout of its own units).
         console : Console
 
         Raises
@@ -141,7 +147,8 @@ class TwoLayer:
         """
         import pandas as pd
 
-        from shelfbench_deep.engines.loading import device_name, keras
+        from shelfbench_deep.engines.keras import keras
+        from shelfbench_deep.engines.native import device_name
 
         self.device = device_name()
         n, dimensions = data.features.shape
@@ -164,7 +171,7 @@ class TwoLayer:
         with console.progress(settings.epochs * steps, f"2NN-{self.units}", "batches") as bar:
             for epoch in range(1, settings.epochs + 1):
                 started = time.perf_counter()
-                # the last batch is filled up with the pass's first images, so that all have one shape
+                # the last batch is filled up with the first images of the pass, so that all have one shape
                 rows = np.resize(order.permutation(n), (steps, batch))
                 loss, accuracy = train(data, rows, bar)
                 val_loss, val_accuracy = self._score(data.tune_features, data.tune_labels)
@@ -175,14 +182,14 @@ class TwoLayer:
                     )
                 epochs.append(
                     Epoch(
-                        epoch,
-                        epoch * steps,
-                        loss,
-                        accuracy,
-                        val_loss,
-                        val_accuracy,
-                        settings.rate(epoch * steps),
-                        time.perf_counter() - started,
+                        epoch=epoch,
+                        step=epoch * steps,
+                        loss=loss,
+                        accuracy=accuracy,
+                        val_loss=val_loss,
+                        val_accuracy=val_accuracy,
+                        lr=settings.rate(epoch * steps),
+                        seconds=time.perf_counter() - started,
                     )
                 )
                 if not best or _better(epochs[-1], epochs[best - 1]):
@@ -208,7 +215,7 @@ class TwoLayer:
         Returns
         -------
         ndarray of float64, shape (n, classes)
-            Log-softmax in float64 of the logits, so that sure predictions can still be told apart.
+            Log-softmax of the logits in float64, so that very confident predictions can still be told apart.
         """
         model = self.network()
         scores = np.empty((len(features), model.output_shape[1]))
@@ -222,7 +229,7 @@ class TwoLayer:
         return scores
 
     def standardised(self, features: Any) -> Any:
-        """Features (an array, or a symbolic tensor) as the network takes them."""
+        """Standardise features (an array, or a symbolic tensor) for the network."""
         return (features - self._mean) / self._scale
 
     def network(self) -> keras.Model:
@@ -255,14 +262,22 @@ class TwoLayer:
     def load(cls, folder: Path) -> TwoLayer:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        folder : Path
+
+        Returns
+        -------
+        TwoLayer
+
         Raises
         ------
         InputError
-            If a file is missing, damaged, or does not fit the other.
+            If a file is missing, damaged, or does not match the other.
         """
         from safetensors.numpy import load_file
 
-        from shelfbench_deep.engines.loading import jit_compile
+        from shelfbench_deep.engines.native import jit_compile
 
         folder = Path(folder)
         try:
@@ -278,17 +293,18 @@ class TwoLayer:
             model.compile(jit_compile=jit_compile())
             classifier._mean, classifier._scale = arrays["mean"], arrays["scale"]
             classifier.chosen = record["chosen"]
-        except Exception as error:  # safetensors and Keras raise all sorts
+        except Exception as error:  # safetensors and Keras raise all sorts of errors
             raise InputError(
                 f"{folder} holds no readable 2NN ({type(error).__name__}: {error})",
-                "run the study again to make it anew",
+                "run the study again to train it again",
             ) from error
         classifier._model = model
         return classifier
 
     def _with_keras(self) -> Train:
-        """Steps of Keras, one call each."""
-        from shelfbench_deep.engines.loading import jit_compile, keras
+        """Train with Keras, one call per step."""
+        from shelfbench_deep.engines.keras import keras
+        from shelfbench_deep.engines.native import jit_compile
 
         model, settings = self.network(), self.settings
         schedule = keras.optimizers.schedules.InverseTimeDecay(settings.learning_rate, 1, settings.decay)
@@ -312,8 +328,8 @@ class TwoLayer:
         return train
 
     def _with_numpy(self, seed: int) -> Train:
-        """Steps on the CPU; Keras' network gets the weights after each epoch."""
-        from shelfbench_deep.engines.loading import jit_compile
+        """Train in NumPy; Keras' network gets the weights after each epoch."""
+        from shelfbench_deep.engines.native import jit_compile
         from shelfbench_deep.heads.two_layer_cpu import CPUTraining
 
         model = self.network()
@@ -324,7 +340,7 @@ class TwoLayer:
         def train(data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
             costs = training.epoch(partial(self._taken, data), data.labels, order, bar.update)
             for variable in model.weights:
-                # a copy: some engines would take the array as their own memory
+                # a copy: some engines would use the array as their own memory
                 variable.assign(training.weights.arrays[variable.path].copy())
             return costs
 
@@ -335,7 +351,7 @@ class TwoLayer:
         return self.standardised(features) if self.settings.standardise else features
 
     def _score(self, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Cost and precision on `tune`; NaN where there is nothing to tell them from."""
+        """Cost and precision on `tune`; NaN without images."""
         if len(labels) == 0:
             return math.nan, math.nan
         scores = self.log_probabilities(features)
@@ -345,7 +361,7 @@ class TwoLayer:
 
 
 def _check_arrays(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-    """Refuse a record whose network is another than the arrays', before one of that size is made."""
+    """Refuse a record that does not match the arrays, before a network of that size is built."""
     dimensions, width = int(record["dimensions"]), int(record["units"]) // 2
     expected = {
         "hidden1/kernel": (dimensions, width),
@@ -360,27 +376,6 @@ def _check_arrays(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None
     for name, array in arrays.items():
         if array.dtype != np.float32:
             raise ValueError(f"{name[:60]} of {array.dtype}, not float32")
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Log-softmax of each row in float64.
-
-    The largest term is kept out of the sum, ``log1p`` of the rest: a probability of 1 - 1e-30 is not yet 1.
-
-    Parameters
-    ----------
-    logits : ndarray of float, shape (n, classes)
-
-    Returns
-    -------
-    ndarray of float64, shape (n, classes)
-    """
-    rows, largest = np.arange(len(logits)), logits.argmax(axis=1)
-    shifted = logits.astype(np.float64)
-    shifted -= shifted[rows, largest][:, None]
-    rest = np.exp(shifted)
-    rest[rows, largest] = 0
-    return shifted - np.log1p(rest.sum(axis=1, keepdims=True))
 
 
 def _better(new: Epoch, old: Epoch) -> bool:

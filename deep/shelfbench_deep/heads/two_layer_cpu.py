@@ -1,9 +1,9 @@
-"""The 2NN's training on a CPU, in NumPy: the steps that Keras takes, at the speed of the machine's matrix product.
+"""The 2NN's training on a CPU, in NumPy: the same steps as Keras, at the speed of the machine's matrix product.
 
 Each thread owns some units of both hidden layers. It computes them from the product to the dropout, forward and back,
-while they lie in its cache, and adds each gradient to its weights as it comes, a tile at a time: a step moves little
-more memory than its products must. Gradients carry the factor minus learning rate from the start, so that an update
-is a sum.
+while they are in its cache, and adds each gradient to its weights as it arrives, a tile at a time: a step moves little
+more memory than its products have to. Gradients carry the factor -learning_rate from the start, so that an update is a
+sum.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from threadpoolctl import ThreadpoolController
 
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 
-# What Keras' BatchNormalization adds to a variance.
+# Keras' BatchNormalization adds this to a variance.
 _EPSILON = np.float32(1e-3)
-# Numbers of a gradient at once: 2 MiB, which the cache still holds when they are added.
+# Numbers of a gradient computed at once: 2 MiB, which are still in the cache when they are added.
 _TILE = 1 << 19
-# Units that a thread gets at least; with fewer, waiting for the others costs more than they save.
+# Minimum number of units per thread; with fewer, waiting for the others costs more than they save.
 _LEAST = 64
 
 
@@ -45,7 +45,7 @@ class Weights:
         self._velocities = {name: np.zeros_like(array) for name, array in self.arrays.items()} if momentum else {}
 
     def add(self, name: str, where: slice | tuple[slice, slice], change: np.ndarray) -> None:
-        """Move some weights by minus the learning rate times their gradient, and by their momentum."""
+        """Move some weights by `change`, -learning_rate times their gradient, and by their momentum."""
         if self._velocities:
             velocity = self._velocities[name][where]
             velocity *= self._momentum
@@ -53,7 +53,7 @@ class Weights:
         self.arrays[name][where] += change
 
     def add_product(self, name: str, where: tuple[slice, slice], inputs: np.ndarray, steps: np.ndarray) -> None:
-        """The same by ``inputs.T @ steps``, of which no more than a tile is there at a time."""
+        """Move some weights by ``inputs.T @ steps``, of which only one tile exists at a time."""
         first, last = where[0].indices(len(self.arrays[name]))[:2]
         height = max(1, _TILE // steps.shape[1])
         for start in range(first, last, height):
@@ -62,7 +62,7 @@ class Weights:
 
 
 class _Affine:
-    """What follows a matrix product, of some of its units: batch normalisation, or the bias; times `gain`."""
+    """What follows a matrix product for some of its units: batch normalisation, or the bias; times `gain`."""
 
     def __init__(self, weights: Weights, name: str, units: slice, statistics: float, gain: float = 1.0) -> None:
         self._weights, self._name, self._units = weights, name, units
@@ -71,7 +71,7 @@ class _Affine:
         self._inverse = self._slope = np.ones(0, np.float32)
 
     def forward(self, product: np.ndarray, out: np.ndarray) -> None:
-        """From ``product``, shape (batch, units), which is centred where it is normalised."""
+        """Compute outputs from `product`, shape (batch, units), which is centred in place where it is normalised."""
         get, gain = self._get, self._gain
         if not self._normalised:
             np.multiply(product + get("/bias"), gain, out=out)
@@ -79,7 +79,7 @@ class _Affine:
         mean = product.mean(axis=0)
         product -= mean
         variance = np.einsum("ij,ij->j", product, product) / np.float32(len(product))
-        # the bias, which normalising takes away again, is never trained: its gradient is 0
+        # the bias, which normalising removes again, is never trained: its gradient is 0
         for name, new in (("_bn/moving_mean", mean + get("/bias")), ("_bn/moving_variance", variance)):
             kept = get(name)
             kept += (new - kept) * (1 - self._statistics)
@@ -89,7 +89,7 @@ class _Affine:
         out += gain * get("_bn/beta")
 
     def backward(self, step: np.ndarray, product: np.ndarray, out: np.ndarray) -> None:
-        """From the step of what `forward` gave to that of the product; all three may be overwritten."""
+        """Compute the step of the product from the step of the outputs; all three arrays may be overwritten."""
         gain, total = self._gain, step.sum(axis=0)
         if not self._normalised:
             self._weights.add(f"{self._name}/bias", self._units, gain * total)
@@ -107,25 +107,25 @@ class _Affine:
         return self._weights.arrays[self._name + name][self._units]
 
 
-class _Part:
+class _Units:
     """Some units of both hidden layers, which one thread trains.
 
-    Whole arrays are shared: `inputs` of the second layer, (batch, width), and `steps` of its products, likewise; each
-    part writes its own units and reads all, and the caller sees to it that all have written before.
+    Whole arrays are shared: `inputs` of the second layer, (batch, width), and `steps` of its products, likewise. Each
+    thread writes its own units and reads all; the caller makes sure that all have been written before.
     """
 
     def __init__(self, weights: Weights, settings: TwoLayerSettings, statistics: float, units: slice, seed: list[int]):
         self.units = units
         self._weights = weights
         self._random = np.random.default_rng(seed)
-        # numbers of 16 bits below this are left out; the factor of dropout is part of the layer's
+        # outputs with 16-bit numbers below this are dropped; the factor of dropout is part of the layer's gain
         self._dropped = round(settings.dropout * 2**16)
         self._first = _Affine(weights, "hidden1", units, statistics, 1 / (1 - settings.dropout))
         self._second = _Affine(weights, "hidden2", units, statistics)
         self._product1, self._product2, self._outputs, self._step = (np.zeros((0, 0), np.float32),) * 4
 
     def first(self, features: np.ndarray, inputs: np.ndarray) -> None:
-        """From features to the inputs of the second layer, of these units."""
+        """Compute these units' inputs of the second layer from features."""
         shape = (len(features), self.units.stop - self.units.start)
         if self._step.shape != shape:
             self._product1, self._product2, self._outputs, self._step = (np.empty(shape, np.float32) for _ in range(4))
@@ -137,7 +137,7 @@ class _Part:
         np.maximum(self._outputs, 0, out=inputs[:, self.units])
 
     def second(self, inputs: np.ndarray) -> np.ndarray:
-        """From the second layer's inputs to the share that these units have in the logits."""
+        """Compute the share of these units in the logits from the second layer's inputs."""
         arrays = self._weights.arrays
         np.matmul(inputs, arrays["hidden2/kernel"][:, self.units], out=self._product2)
         self._second.forward(self._product2, self._outputs)
@@ -145,18 +145,18 @@ class _Part:
         return self._outputs @ arrays["logits/kernel"][self.units]
 
     def back_second(self, step: np.ndarray, steps: np.ndarray) -> None:
-        """From the step of the logits' products to that of the second layer's, of these units."""
+        """Compute the step of these units' products in the second layer from that of the logits' products."""
         np.matmul(step, self._weights.arrays["logits/kernel"][self.units].T, out=self._step)
         self._weights.add_product("logits/kernel", (self.units, slice(None)), self._outputs, step)
         self._step *= self._outputs > 0
         self._second.backward(self._step, self._product2, steps[:, self.units])
 
     def back_first(self, features: np.ndarray, inputs: np.ndarray, steps: np.ndarray) -> None:
-        """Train what leads out of these units of the first layer, and into them."""
+        """Train the weights that lead out of these units of the first layer, and into them."""
         np.matmul(steps, self._weights.arrays["hidden2/kernel"][self.units].T, out=self._step)
         own = inputs[:, self.units]
         self._weights.add_product("hidden2/kernel", (self.units, slice(None)), own, steps)
-        self._step *= own > 0  # where dropout or ReLU have left it
+        self._step *= own > 0  # where dropout and ReLU let it pass
         self._first.backward(self._step, self._product1, self._step)
         self._weights.add_product("hidden1/kernel", (slice(None), self.units), features, self._step)
 
@@ -172,7 +172,7 @@ class CPUTraining:
     statistics : float
         Share that the running mean and variance of batch normalisation keep at an update.
     seed : int
-        Of dropout, which is drawn to 1/65,536.
+        Of dropout, which is drawn in steps of 1/65,536.
 
     Attributes
     ----------
@@ -192,8 +192,8 @@ class CPUTraining:
         width = len(self.weights.arrays["hidden2/kernel"])
         count = max(1, min(self._threads, width // _LEAST))
         edges = [width * number // count for number in range(count + 1)]
-        self._parts = [
-            _Part(self.weights, settings, statistics, slice(*pair), [seed, number])
+        self._owned = [
+            _Units(self.weights, settings, statistics, slice(*pair), [seed, number])
             for number, pair in enumerate(itertools.pairwise(edges))
         ]
         self._last = _Affine(self.weights, "logits", slice(None), statistics)
@@ -210,7 +210,7 @@ class CPUTraining:
         Parameters
         ----------
         take : callable
-            Gives rows of the features, standardised: float32, shape (batch, d). Called by another thread.
+            Gives rows of the features, standardised: float32, shape (batch, d). Called in another thread.
         labels : ndarray of int, shape (n,)
         order : ndarray of int, shape (steps, batch)
             Rows of each step.
@@ -219,13 +219,18 @@ class CPUTraining:
 
         Returns
         -------
-        loss, accuracy : float
-            Means over the steps, of the network before each, with dropout on.
+        loss : float
+            Mean over the steps, of the network before each, with dropout on.
+        accuracy : float
+            Likewise.
         """
         width = len(self.weights.arrays["hidden2/kernel"])
         space = tuple(np.empty((order.shape[1], width), np.float32) for _ in range(2))
         costs = np.zeros(2)
-        with self._blas.limit(limits=1), ThreadPoolExecutor(self._threads) as pool:  # BLAS's own would take the cores
+        with (
+            self._blas.limit(limits=1),
+            ThreadPoolExecutor(self._threads) as pool,
+        ):  # BLAS' own threads would take the cores
             coming = pool.submit(take, order[0])
             for rows, following in itertools.zip_longest(order, order[1:]):
                 features = coming.result()
@@ -239,17 +244,17 @@ class CPUTraining:
     def _step(
         self, pool: Executor, features: np.ndarray, labels: np.ndarray, inputs: np.ndarray, steps: np.ndarray
     ) -> tuple[float, float]:
-        """One update; cost and share of right ones before it."""
-        self._each(pool, lambda part: part.first(features, inputs))
-        shares = self._each(pool, lambda part: part.second(inputs))
+        """Update once; give the cost and the share of correct predictions before the update."""
+        self._each(pool, lambda units: units.first(features, inputs))
+        shares = self._each(pool, lambda units: units.second(inputs))
         step, cost, right = self._output(shares, labels)
-        self._each(pool, lambda part: part.back_second(step, steps))
-        self._each(pool, lambda part: part.back_first(features, inputs, steps))
+        self._each(pool, lambda units: units.back_second(step, steps))
+        self._each(pool, lambda units: units.back_first(features, inputs, steps))
         self.updates += 1
         return cost, right
 
     def _output(self, shares: list[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, float, float]:
-        """Step of the logits' products, cost and share of right ones."""
+        """Step of the logits' products, the cost and the share of correct predictions."""
         logits, rows, count = sum(shares[1:], start=shares[0]), np.arange(len(labels)), len(labels)
         with np.errstate(all="ignore"):
             scores = np.empty_like(logits)
@@ -266,12 +271,12 @@ class CPUTraining:
             self._last.backward(scores, logits, scores)
         return scores, float(cost.mean(dtype=np.float64)), right / count
 
-    def _each(self, pool: Executor, work: Callable[[_Part], Result]) -> list[Result]:
-        """Do the work of all parts, the first one's here, and wait for all."""
+    def _each(self, pool: Executor, work: Callable[[_Units], Result]) -> list[Result]:
+        """Do the work of all threads, that of the first in this one, and wait for all."""
 
-        def quietly(part: _Part) -> Result:
+        def quietly(units: _Units) -> Result:
             with np.errstate(all="ignore"):  # a cost that is not finite is reported by the epoch
-                return work(part)
+                return work(units)
 
-        others = [pool.submit(quietly, part) for part in self._parts[1:]]
-        return [quietly(self._parts[0]), *(other.result() for other in others)]
+        others = [pool.submit(quietly, units) for units in self._owned[1:]]
+        return [quietly(self._owned[0]), *(other.result() for other in others)]

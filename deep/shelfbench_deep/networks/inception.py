@@ -1,7 +1,7 @@
-"""Inception V3 (Szegedy et al., CVPR 2016), today's of ``keras.applications`` and the port of 2016.
+"""Inception V3 (Szegedy et al., CVPR 2016): today's version in ``keras.applications``, and the port of 2016.
 
 X, Table 3, counts 23,626,728 parameters: those of the port that came with Keras in 2016, which `port_2016` rebuilds.
-Layers that hold weights bear the names that ``keras.applications`` gives them in a fresh process.
+Layers with weights have the names that ``keras.applications`` gives them in a fresh process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shelfbench.base.errors import InputError
 from shelfbench_deep.networks.xception import FC_UNITS, check_flag, check_numbers, numbered, top
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 LEAST_PIXELS = 75
 
@@ -27,16 +27,16 @@ class InceptionSettings:
     Attributes
     ----------
     width : float
-        Multiplies every number of channels, those of the FC layers included; rounded.
+        Multiplies every number of channels, including those of the FC layers; rounded.
     fc : bool
         Two dense layers of 4096 units with ReLU before the logits (X, §4.5.1).
     dropout : float
-        Share of the inputs of the logits that an update leaves out; X has .5 on ImageNet (§4.3).
+        Share of the inputs of the logits that each update drops; X has 0.5 on ImageNet (§4.3).
     port_2016 : bool
-        The Keras port of 2016. It differs from today's in four ways: convolution with bias, then ReLU, then batch
-        normalisation with scale; 32 filters on the pooling of all three 35x35 modules (today 32, 64, 64); 160 filters
-        in the first 1x1 convolution of the longest branch of ``mixed7`` (today 192); ``mixed8`` pools by average
-        (today by maximum).
+        Whether to build the Keras port of 2016. It differs from today's in four ways: convolution with bias, then
+        ReLU, then batch normalisation with scale; 32 filters on the pooling of all three 35x35 modules (today 32, 64,
+        64); 160 filters in the first 1x1 convolution of the longest branch of ``mixed7`` (today 192); ``mixed8`` pools
+        by average (today by maximum).
 
     Raises
     ------
@@ -70,7 +70,7 @@ def inception_v3(pixels: int = 299, classes: int | None = 1000, settings: Incept
     pixels : int
         Side of the images, at least 75.
     classes : int or None
-        Outputs; None ends at the globally averaged features, where the settings of the top have no part.
+        Outputs; None ends at the globally averaged features, and the settings of the top then have no effect.
     settings : InceptionSettings
 
     Returns
@@ -78,14 +78,14 @@ def inception_v3(pixels: int = 299, classes: int | None = 1000, settings: Incept
     keras.Model
         From float images of shape (n, pixels, pixels, 3), already preprocessed (x / 127.5 - 1), to float32 logits of
         shape (n, classes) or features of shape (n, 2048 x width); not compiled. Modules end at ``mixed0`` to
-        ``mixed10``; the features are called ``avg_pool``.
+        ``mixed10``; the features are named ``avg_pool``.
 
     Raises
     ------
     InputError
         If the images are too small.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if pixels < LEAST_PIXELS:
         raise InputError(f"inception_v3 cannot take images of {pixels} pixels", f"set pixels={LEAST_PIXELS} or more")
@@ -117,10 +117,10 @@ def inception_v3(pixels: int = 299, classes: int | None = 1000, settings: Incept
 
 
 class _Unit:
-    """A convolution with batch normalisation and ReLU, numbered in the order in which they are made."""
+    """Makes convolutions with batch normalisation and ReLU, numbered in the order in which they are made."""
 
     def __init__(self, settings: InceptionSettings) -> None:
-        from shelfbench_deep.engines.loading import keras
+        from shelfbench_deep.engines.keras import keras
 
         self.layers = keras.layers
         self.settings = settings
@@ -170,7 +170,7 @@ def _reduction_35(x: keras.KerasTensor, unit: _Unit, name: str) -> keras.KerasTe
 
 
 def _module_17(x: keras.KerasTensor, unit: _Unit, name: str, *, first: int, middle: int) -> keras.KerasTensor:
-    """7x7 convolutions factored into 1x7 and 7x1; `first` is the 1x1 before the longest branch, as the port needs."""
+    """7x7 convolutions factored into 1x7 and 7x1; `first` sets the 1x1 before the longest branch, for the port."""
     single = unit(x, 192, 1)
     seven = unit(unit(unit(x, middle, 1), middle, (1, 7)), 192, (7, 1))
     double = unit(x, first, 1)

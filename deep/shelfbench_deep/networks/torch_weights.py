@@ -1,8 +1,8 @@
 """Weights from a PyTorch checkpoint, read without PyTorch and without executing what is pickled in it.
 
-A ``.pth`` file is a pickle beside raw arrays, in one of two layouts: a zip archive (PyTorch 1.6 and later),
-or the older row of pickles followed by the arrays. The pickle may name any function for the reader to call.
-Here it meets an unpickler that knows a handful of inert stand-ins and refuses every other name.
+A ``.pth`` file is a pickle beside raw arrays, in one of two layouts: a zip archive (PyTorch 1.6 and later), or the
+older row of pickles followed by the arrays. The pickle may name any function for the reader to call. The unpickler here
+knows a handful of inert stand-ins and refuses every other name.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     InputError
-        If the file cannot be read, is truncated, or asks for anything beyond plain tensors; nothing has been
-        executed then.
+        If the file cannot be read, is truncated, or asks for anything beyond plain tensors; none of its code has been
+        executed.
     """
     path = Path(path)
     try:
@@ -65,7 +65,7 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
         ) from error
     except Exception as error:  # a damaged pickle may raise almost anything
         raise InputError(
-            f"{path} is damaged or no PyTorch checkpoint ({type(error).__name__}: {error})", "fetch the file again"
+            f"{path} is damaged or not a PyTorch checkpoint ({type(error).__name__}: {error})", "fetch the file again"
         ) from error
     return loaded
 
@@ -95,7 +95,7 @@ class _Tensor:
 
 class _StateDict(OrderedDict):
     def __setstate__(self, state: object) -> None:
-        """Drop what PyTorch hangs onto a state dict (``_metadata``): versions of modules, no weights."""
+        """Ignore what PyTorch attaches to a state dict (``_metadata``): versions of modules, not weights."""
 
 
 class _RebuildTensor:
@@ -107,10 +107,10 @@ class _RebuildTensor:
         offset: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...],
-        requires_grad: bool = False,
-        hooks: object = None,
-        metadata: object = None,
+        *ignored: object,
     ) -> _Tensor:
+        if len(ignored) > 3:  # requires_grad, backward hooks and metadata
+            raise InputError("a tensor with unknown arguments")
         if not isinstance(storage, _Storage):
             raise InputError("a tensor without storage")
         numbers = (offset, *shape, *strides)
@@ -135,7 +135,7 @@ class _Unpickler(pickle.Unpickler):
             return _RebuildTensor()
         if module == "torch" and name in _STORAGES:
             return _StorageType(_STORAGES[name])
-        raise InputError(f"it asks for {module}.{name}, which is no plain tensor: refused")
+        raise InputError(f"it asks for {module}.{name}, which is not a plain tensor, and is refused")
 
     def persistent_load(self, pid: Any) -> _Storage:
         if not (
@@ -166,7 +166,7 @@ def _read_legacy(handle: IO[bytes]) -> dict[str, np.ndarray]:
             raise InputError(f"storage {key!r} belongs to no tensor")
         items = int(np.frombuffer(_exactly(handle, 8), f"{order}i8")[0])
         if items != wanted[key].items:
-            raise InputError(f"storage {key!r} has {items} items where {wanted[key].items} are announced")
+            raise InputError(f"storage {key!r} has {items} items instead of the {wanted[key].items} announced")
         dtype = np.dtype(wanted[key].dtype).newbyteorder(order)
         storages[key] = np.frombuffer(_exactly(handle, items * dtype.itemsize), dtype)
     return _arrays(state, storages.__getitem__)
@@ -176,7 +176,7 @@ def _read_zip(handle: IO[bytes]) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(handle) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
-            raise InputError("a zip archive, but no PyTorch checkpoint: it has no single data.pkl")
+            raise InputError("a zip archive, but not a PyTorch checkpoint: it does not hold exactly one data.pkl")
         root = names[0].removesuffix("data.pkl")
         big = f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder").strip() == b"big"
         order: Literal["<", ">"] = ">" if big else "<"

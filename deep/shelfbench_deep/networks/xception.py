@@ -1,7 +1,7 @@
 """Xception as its paper describes it (X, Figure 5), with the ablations of X, §4.5 to §5.
 
-Layers that hold weights bear the names that ``keras.applications`` gives them in a fresh process, so that a file of
-weights suits both.
+Layers with weights have the names that ``keras.applications`` gives them in a fresh process, so that a file of weights
+fits both.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from shelfbench.base.errors import InputError
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 FC_UNITS = 4096
 LEAST_PIXELS = 71
 _ENTRY, _MIDDLE, _MIDDLE_BLOCKS, _EXIT = (128, 256, 728), 728, 8, (1024, 1536, 2048)
-# VGG-16's convolutions (Simonyan and Zisserman, 2015, Table 1, D), a row between two poolings.
+# VGG-16's convolutions (Simonyan and Zisserman, 2015, Table 1, D), one row between two poolings.
 _VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 def check_numbers(section: str, width: float, dropout: float) -> None:
-    """Refuse a `width` that is not positive and a `dropout` outside [0, 1)."""
+    """Raise `InputError` for a `width` that is not positive or a `dropout` outside [0, 1)."""
     if not _is_number(width) or not 0 < width < math.inf:
         raise InputError(f"{section}.width is {width!r}", "give a positive number; 1 is the paper's network")
     if not _is_number(dropout) or not 0 <= dropout < 1:
@@ -32,7 +32,7 @@ def check_numbers(section: str, width: float, dropout: float) -> None:
 
 
 def check_flag(section: str, name: str, value: object) -> None:
-    """Refuse what is neither true nor false."""
+    """Raise `InputError` for a value that is neither true nor false."""
     if not isinstance(value, bool):
         raise InputError(f"{section}.{name} is {value!r}", "give true or false")
 
@@ -41,14 +41,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class XceptionSettings:
     """Section ``xception`` of a study: the plain network by default, and each of its ablations.
 
     Attributes
     ----------
     width : float
-        Multiplies every number of channels, those of the FC layers included; rounded.
+        Multiplies every number of channels, including those of the FC layers; rounded.
     residuals : bool
         The 12 additions and the four 1x1 convolutions on their shortcuts (§4.6, Figure 9).
     intermediate : {"none", "relu", "elu"}
@@ -56,18 +56,18 @@ class XceptionSettings:
     order : {"spatial", "pointwise"}
         Which part of a separable convolution comes first; Inception modules have the pointwise one first (§1.2).
     between : bool
-        Batch normalisation and ReLU between the parts, as in Inception modules; only with the pointwise part first.
+        Batch normalisation and ReLU between the two parts, as in Inception modules; only with the pointwise part first.
     fc : bool
         Two dense layers of 4096 units with ReLU before the logits (§4.5.1).
     dropout : float
-        Share of the inputs of the logits that an update leaves out; the paper has .5 on ImageNet (§4.3).
+        Share of the inputs of the logits that each update drops; the paper has 0.5 on ImageNet (§4.3).
     segments : {0, 1, 2, 4, 8}
-        Segments of the channels over which the 3x3 convolutions run, each mixing its own channels only (§1.2, §5);
-        0 gives each channel a segment, which is the depthwise convolution. Where they do not divide the channels,
-        segments differ by one channel.
+        Number of segments of the channels; a 3x3 convolution mixes only the channels of its own segment (§1.2, §5). 0
+        gives each channel its own segment, which is the depthwise convolution. If the channels cannot be divided
+        equally, segments differ by one channel.
     stack : bool
-        In place of Xception a VGG-16 whose 13 convolutions are separable ones with batch normalisation (§4.6). It has
-        no residual connections, whatever `residuals` says.
+        Whether to build, in place of Xception, a VGG-16 whose 13 convolutions are separable, with batch normalisation
+        (§4.6). It has no residual connections, whatever `residuals` says.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class XceptionSettings:
         return max(1, math.floor(number * self.width + 0.5))
 
     def sizes(self, channels: int) -> list[int]:
-        """Channels of each segment, as equal as can be; of one channel each where there are fewer than segments."""
+        """Channels of each segment, as equal as possible; one each if there are fewer channels than segments."""
         cuts = sorted({channels * i // self.segments for i in range(self.segments + 1)})
         return [end - start for start, end in pairwise(cuts)]
 
@@ -123,7 +123,7 @@ def xception(pixels: int = 299, classes: int | None = 1000, settings: XceptionSe
     pixels : int
         Side of the images, at least 71.
     classes : int or None
-        Outputs; None ends at the globally averaged features, where the settings of the top have no part.
+        Outputs; None ends at the globally averaged features, and the settings of the top then have no effect.
     settings : XceptionSettings
 
     Returns
@@ -131,74 +131,74 @@ def xception(pixels: int = 299, classes: int | None = 1000, settings: XceptionSe
     keras.Model
         From float images of shape (n, pixels, pixels, 3), already preprocessed (x / 127.5 - 1), to float32 logits of
         shape (n, classes) or features of shape (n, 2048 x width), of the stack (n, 512 x width); not compiled. The 12
-        additions, ends of modules 2 to 13, are called ``add``, ``add_1`` to ``add_11``; the features ``avg_pool``.
+        additions, which end modules 2 to 13, are named ``add``, ``add_1`` to ``add_11``; the features ``avg_pool``.
 
     Raises
     ------
     InputError
         If the images are too small.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if pixels < LEAST_PIXELS:
         raise InputError(f"xception cannot take images of {pixels} pixels", f"set pixels={LEAST_PIXELS} or more")
     images = keras.Input((pixels, pixels, 3), name="images")
-    parts = _Parts(settings)
-    x = _vgg_stack(images, parts) if settings.stack else _flows(images, parts)
+    make = _Layers(settings)
+    x = _vgg_stack(images, make) if settings.stack else _flows(images, make)
     units = settings.channels(FC_UNITS) if settings.fc else 0
     return keras.Model(images, top(x, classes, units, settings.dropout), name="xception")
 
 
-def _flows(images: keras.KerasTensor, parts: _Parts) -> keras.KerasTensor:
+def _flows(images: keras.KerasTensor, make: _Layers) -> keras.KerasTensor:
     """Entry, middle and exit flow: 36 convolutions in 14 modules (Figure 5)."""
-    x = parts.convolution(images, 32, "block1_conv1", stride=2)
-    x = parts.convolution(x, 64, "block1_conv2", stride=1)
+    x = make.convolution(images, 32, "block1_conv1", stride=2)
+    x = make.convolution(x, 64, "block1_conv2", stride=1)
     for block, filters in enumerate(_ENTRY, 2):
-        shortcut = parts.shortcut(x, filters)
+        shortcut = make.shortcut(x, filters)
         if block > 2:
-            x = parts.relu(x, f"block{block}_sepconv1_act")
-        x = parts.separable(x, filters, f"block{block}_sepconv1")
-        x = parts.relu(x, f"block{block}_sepconv2_act")
-        x = parts.separable(x, filters, f"block{block}_sepconv2")
-        x = parts.pool(x, f"block{block}_pool")
-        x = parts.add(x, shortcut)
+            x = make.relu(x, f"block{block}_sepconv1_act")
+        x = make.separable(x, filters, f"block{block}_sepconv1")
+        x = make.relu(x, f"block{block}_sepconv2_act")
+        x = make.separable(x, filters, f"block{block}_sepconv2")
+        x = make.pool(x, f"block{block}_pool")
+        x = make.add(x, shortcut)
 
     for block in range(5, 5 + _MIDDLE_BLOCKS):
         shortcut = x
         for i in (1, 2, 3):
-            x = parts.relu(x, f"block{block}_sepconv{i}_act")
-            x = parts.separable(x, _MIDDLE, f"block{block}_sepconv{i}")
-        x = parts.add(x, shortcut)
+            x = make.relu(x, f"block{block}_sepconv{i}_act")
+            x = make.separable(x, _MIDDLE, f"block{block}_sepconv{i}")
+        x = make.add(x, shortcut)
 
     first, second, third = _EXIT
-    shortcut = parts.shortcut(x, first)
-    x = parts.relu(x, "block13_sepconv1_act")
-    x = parts.separable(x, _MIDDLE, "block13_sepconv1")
-    x = parts.relu(x, "block13_sepconv2_act")
-    x = parts.separable(x, first, "block13_sepconv2")
-    x = parts.pool(x, "block13_pool")
-    x = parts.add(x, shortcut)
-    x = parts.separable(x, second, "block14_sepconv1")
-    x = parts.relu(x, "block14_sepconv1_act")
-    x = parts.separable(x, third, "block14_sepconv2")
-    return parts.relu(x, "block14_sepconv2_act")
+    shortcut = make.shortcut(x, first)
+    x = make.relu(x, "block13_sepconv1_act")
+    x = make.separable(x, _MIDDLE, "block13_sepconv1")
+    x = make.relu(x, "block13_sepconv2_act")
+    x = make.separable(x, first, "block13_sepconv2")
+    x = make.pool(x, "block13_pool")
+    x = make.add(x, shortcut)
+    x = make.separable(x, second, "block14_sepconv1")
+    x = make.relu(x, "block14_sepconv1_act")
+    x = make.separable(x, third, "block14_sepconv2")
+    return make.relu(x, "block14_sepconv2_act")
 
 
-def _vgg_stack(images: keras.KerasTensor, parts: _Parts) -> keras.KerasTensor:
+def _vgg_stack(images: keras.KerasTensor, make: _Layers) -> keras.KerasTensor:
     x = images
     for block, row in enumerate(_VGG, 1):
         for i, filters in enumerate(row, 1):
-            x = parts.separable(x, filters, f"block{block}_sepconv{i}")
-            x = parts.relu(x, f"block{block}_sepconv{i}_act")
-        x = parts.pool(x, f"block{block}_pool")
+            x = make.separable(x, filters, f"block{block}_sepconv{i}")
+            x = make.relu(x, f"block{block}_sepconv{i}_act")
+        x = make.pool(x, f"block{block}_pool")
     return x
 
 
-class _Parts:
-    """What the flows are made of, as the settings want it; every convolution has its batch normalisation."""
+class _Layers:
+    """Makes the layers of the flows, according to the settings; every convolution has its batch normalisation."""
 
     def __init__(self, settings: XceptionSettings) -> None:
-        from shelfbench_deep.engines.loading import keras
+        from shelfbench_deep.engines.keras import keras
 
         self.keras = keras
         self.layers = keras.layers
@@ -225,7 +225,7 @@ class _Parts:
         return layers.BatchNormalization(name=f"{name}_bn")(x)
 
     def _spatial(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """3x3 within each segment. Keras' grouped convolution has no gradient on TensorFlow's CPU."""
+        """3x3 within each segment, as Keras' grouped convolution has no gradient on a CPU with TensorFlow."""
         layers = self.layers
         if self.settings.segments == 0:
             return layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
@@ -266,7 +266,7 @@ class _Parts:
 
 
 def count_parameters(settings: XceptionSettings, classes: int | None) -> int:
-    """Parameters of `xception`, those of batch normalisation that are not trained included, without building it."""
+    """Count the parameters of `xception`, including untrained ones of batch normalisation, without building it."""
     channels = settings.channels
 
     def separable(inputs: int, outputs: int) -> int:
@@ -292,16 +292,16 @@ def count_parameters(settings: XceptionSettings, classes: int | None) -> int:
 
 
 def equal_parameters(settings: XceptionSettings, classes: int | None, target: int) -> XceptionSettings:
-    """Rescale the width so that the number of parameters comes as near as possible to another network's.
+    """Rescale the width so that the number of parameters is as near as possible to another network's.
 
     Parameters
     ----------
     settings : XceptionSettings
         Its `width` is replaced.
     classes : int or None
-        As for `xception`. The size of the images has no part in the number of parameters.
+        As for `xception`. The number of parameters does not depend on the size of the images.
     target : int
-        Parameters wanted, all of them (``model.count_params()``).
+        Desired number of parameters, counting all of them (``model.count_params()``).
 
     Returns
     -------
@@ -321,11 +321,11 @@ def equal_parameters(settings: XceptionSettings, classes: int | None, target: in
 
 
 def top(features: keras.KerasTensor, classes: int | None, units: int, dropout: float) -> keras.KerasTensor:
-    """Global average, then two dense layers of so many units (if not 0), dropout and logits (if there are classes).
+    """Add a global average, two dense layers of `units` (if not 0), dropout, and logits (if there are classes).
 
-    Average and logits are float32 under any policy of mixed precision.
+    The average and the logits are float32 under any policy of mixed precision.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     layers = keras.layers
     x = layers.GlobalAveragePooling2D(name="avg_pool", dtype="float32")(features)
@@ -339,5 +339,5 @@ def top(features: keras.KerasTensor, classes: int | None, units: int, dropout: f
 
 
 def numbered(index: int) -> str:
-    """Suffix that Keras gives the layer of an index among those of its kind."""
+    """Suffix that Keras gives to the name of a layer, by its index among those of its kind."""
     return f"_{index}" if index else ""

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from shelfbench.base.errors import RunError
-from shelfbench.cost.measurements import Measurements
+from shelfbench.base.storage import write_parquet
+from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.report.timing import write_timing_report
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.recorder import write_parquet
+from shelfbench.runs.record import Entry
 
-from shelfbench_deep.measure import TimingSettings, measure
+from shelfbench_deep.timing.measuring import measure
+from shelfbench_deep.timing.settings import TimingSettings
 
 
 def _run(experiment: Experiment) -> None:
     settings: TimingSettings = experiment.study.sections["timing"]
     settings = replace(settings, workers=settings.workers or experiment.workers)
-    measured, path = measure(settings, experiment.out, "device.json", experiment.console)
+    experiment.record.begin({}, {})
+    measured, _ = measure(settings, experiment.out, "device.json", experiment.console)
     write_parquet(experiment.out / "timings.parquet", timings_frame(list(_rows(measured))))
     for part in measured.parts:
-        experiment.record.backend(part.name, status=part.status, reason=part.reason)
-    if not any(part.status == "done" for part in measured.parts):
-        raise RunError(f"no part could be measured ({measured.parts[0].reason})", f"see {path}")
+        experiment.jobs.note(part.name, partial(_entry, part))
+
+
+def _entry(part: Part) -> Entry:
+    if part.status != "done":
+        raise RunError(part.reason)
+    return Entry()
 
 
 def _rows(measured: Measurements) -> Iterator[Timing]:
@@ -55,5 +63,6 @@ timing = ExperimentSpec(
     summary="what training, bottlenecks and decoding cost on this machine: Table 3 of both papers",
     run=_run,
     report=write_timing_report,
+    jobs="parts",
     sections={"timing": TimingSettings},
 )

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a network, layer by layer; FLOPs are twice that."""
+"""Multiply-accumulates of a network, layer by layer; it has twice as many FLOPs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
-
-# A training step goes through the network once forward and, at twice the cost, once backward.
-TRAINING = 3
+    from shelfbench_deep.engines.keras import keras
 
 
 def multiply_accumulates(model: keras.Model) -> int:
     """Count the multiply-accumulates of convolutions and dense layers for one image.
 
-    Biases, normalisation, activations and pooling are left out, as is usual; a layer that is used twice counts once.
+    Biases, normalisation, activations and pooling are not counted, as is usual; a layer that is used twice counts once.
 
     Parameters
     ----------
@@ -26,18 +23,18 @@ def multiply_accumulates(model: keras.Model) -> int:
     -------
     int
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             total += multiply_accumulates(layer)
         elif isinstance(layer, keras.layers.SeparableConv2D):
-            # the depthwise half makes a value a channel, from which the pointwise half makes the output
+            # the depthwise half computes one value per channel, and the pointwise half the output from these
             kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
             total += math.prod(layer.output.shape[1:3]) * kernels
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-            # the kernel of a grouped convolution already holds but its group's input channels
+            # the kernel of a grouped convolution only has the input channels of its group
             total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, keras.layers.Dense):
             total += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)

@@ -1,34 +1,30 @@
-"""The parts of `shelfbench_deep.measure`, each run in a process of its own."""
+"""What each part of the timings measures; every part runs in a process of its own (`shelfbench_deep.timing.child`)."""
 
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from shelfbench.cost.measurements import MatrixPeak, Repeated
 
-from shelfbench_deep.measure import TimingSettings
+from shelfbench_deep.timing.feeding import BUFFERED, fed_from_jpeg
+from shelfbench_deep.timing.settings import TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder, photos
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
-# Sides of the matrices whose product may be a device's peak: the fastest is.
+# Sides of the matrices whose product may reach the peak of a device; the fastest counts.
 _SIDES = {"gpu": (4096, 8192, 16384), "cpu": (1024, 2048, 4096)}
-# On a GPU, images of the size that each network was made for (X, Table 1).
+# On a GPU, images have the size that each network was made for (X, Table 1).
 _MADE_FOR = {"inception_v3": 299, "xception": 299}
 _OTHERS = 224
 _PHOTOS = 512
-# Batches that lie between the decoders and the device: a warm-up must outlast them.
-_BUFFERED = 6
 _ROWS = 8192
 
 
@@ -40,19 +36,19 @@ def measure_part(name: str, settings: TimingSettings, processes: bool) -> dict[s
     name : str
         ``device``, or one of `TimingSettings.names`.
     settings : TimingSettings
-        With all that depends on the device filled in, but for ``device``.
+        With everything that depends on the device filled in, except for ``device``.
     processes : bool
         Whether photos are decoded in processes rather than threads.
 
     Returns
     -------
     dict
-        Fields of `shelfbench.cost.timing.Part` (JSON); for ``device`` the fields ``device`` and ``peaks``.
+        Fields of `shelfbench.cost.measurements.Part` (JSON); for ``device``, the fields ``device`` and ``peaks``.
     """
     kind, _, subject = name.partition(" ")
     if kind == "decode":
         return _decode(settings)
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if kind == "device":
         return _device(settings)
@@ -72,17 +68,17 @@ def _device(settings: TimingSettings) -> dict[str, Any]:
         try:
             found = [_matrix_peak(precision, side, settings) for side in _SIDES[here.kind]]
             peaks.append(asdict(max(found, key=lambda peak: peak.flops)))
-        except Exception:  # a device without this type has no such peak
+        except Exception:  # a device without this type has no peak in it
             continue
     return {"device": asdict(here), "peaks": peaks}
 
 
 def _matrix_peak(precision: str, side: int, settings: TimingSettings) -> MatrixPeak:
-    from shelfbench_deep.engines.loading import keras
-    from shelfbench_deep.timing.on_device import wait
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import wait
 
     left = keras.random.normal((side, side), dtype=precision)
-    # keeps the length of every row about as it is, however often it is multiplied
+    # keeps the length of every row about the same, however often it is multiplied
     right = keras.random.normal((side, side), stddev=side**-0.5, dtype=precision)
 
     def products(count: int) -> float:
@@ -99,11 +95,11 @@ def _matrix_peak(precision: str, side: int, settings: TimingSettings) -> MatrixP
     products(count)
     rates = [2 * side**3 * count / products(count) for _ in range(settings.repetitions)]
     low, middle, high = np.quantile(rates, [0.25, 0.5, 0.75])
-    return MatrixPeak(precision, side, float(middle), float(low), float(high))
+    return MatrixPeak(precision=precision, side=side, flops=float(middle), low=float(low), high=float(high))
 
 
 def _steps(seconds: float, settings: TimingSettings) -> int:
-    """Steps that make a repetition, from the seconds of one."""
+    """Number of steps in a repetition, from the seconds that one takes."""
     return min(10_000, max(2, math.ceil(settings.seconds / max(seconds, 1e-6))))
 
 
@@ -123,10 +119,18 @@ def _decoding(way: str, pixels: int, settings: TimingSettings) -> Repeated:
                 next(batches)
 
         first = _clock(lambda: repetition(1))
-        steps = _steps(_clock(lambda: repetition(_BUFFERED)) / _BUFFERED, settings)
+        steps = _steps(_clock(lambda: repetition(BUFFERED)) / BUFFERED, settings)
         warm_up = _clock(lambda: repetition(steps))
         seconds = tuple(_clock(lambda: repetition(steps)) for _ in range(settings.repetitions))
-    return Repeated("decode", way, steps * settings.batch, steps, first, warm_up, seconds)
+    return Repeated(
+        stage="decode",
+        way=way,
+        images=steps * settings.batch,
+        steps=steps,
+        first=first,
+        warm_up=warm_up,
+        seconds=seconds,
+    )
 
 
 def _clock(work: Callable[[], object]) -> float:
@@ -137,13 +141,14 @@ def _clock(work: Callable[[], object]) -> float:
 
 def _network(name: str, training: bool, settings: TimingSettings, processes: bool) -> dict[str, Any]:
     """Train a network, or extract its bottlenecks, with batches on the device and from JPEG."""
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import put
     from shelfbench_deep.timing.flops import multiply_accumulates
-    from shelfbench_deep.timing.on_device import forward_step, peak_memory, put, training_step
+    from shelfbench_deep.timing.on_device import forward_step, peak_memory, training_step
 
     pixels = settings.pixels or _MADE_FOR.get(name, _OTHERS)
-    model = _trained(name, pixels, settings.classes) if training else _extractor(name, pixels)
-    # X06 but for the schedule, which costs nothing
+    model = _classifier(name, pixels, settings.classes) if training else _extractor(name, pixels)
+    # X06 without the schedule, which costs nothing
     step = training_step(model, keras.optimizers.SGD(0.045, momentum=0.9)) if training else forward_step(model)
     stage = "full_epoch" if training else "extract"
     random = np.random.default_rng(0)
@@ -152,7 +157,7 @@ def _network(name: str, training: bool, settings: TimingSettings, processes: boo
     resident = _resident(stage, lambda: step(images, labels), settings)
     memory, memory_of = peak_memory()
     decoder = Decoder(photos(_PHOTOS, settings.photo), pixels, settings.batch, settings.workers, processes)
-    fed = _fed(stage, step, decoder, labels, resident.steps, settings)
+    fed = fed_from_jpeg(stage, step, decoder, labels, steps=resident.steps, settings=settings)
     return {
         "pixels": pixels,
         "batch": settings.batch,
@@ -165,9 +170,9 @@ def _network(name: str, training: bool, settings: TimingSettings, processes: boo
     }
 
 
-def _trained(name: str, pixels: int, classes: int) -> keras.Model:
+def _classifier(name: str, pixels: int, classes: int) -> keras.Model:
     """Build a network of ``keras.applications`` with its top, from bytes to logits, with random weights."""
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.networks.backbones import NETWORKS
 
     build = getattr(keras.applications, NETWORKS[name].application)
@@ -182,15 +187,15 @@ def _extractor(name: str, pixels: int) -> keras.Model:
 
 
 def _from_bytes(network: keras.Model, pixels: int) -> keras.Model:
-    """Put the preprocessing into the network, so that a quarter of the bytes travels to the device."""
-    from shelfbench_deep.engines.loading import keras
+    """Put the preprocessing into the network, so that only a quarter of the bytes goes to the device."""
+    from shelfbench_deep.engines.keras import keras
 
     images = keras.Input((pixels, pixels, 3), dtype="uint8")
     return keras.Model(images, network(keras.layers.Rescaling(1 / 127.5, offset=-1)(images)))
 
 
 def _resident(stage: str, step: Callable[[], Any], settings: TimingSettings) -> Repeated:
-    from shelfbench_deep.timing.on_device import wait
+    from shelfbench_deep.engines.native import wait
 
     first = _clock(lambda: wait(step()))
     steps = _steps(min(_clock(lambda: wait(step())) for _ in range(2)), settings)
@@ -202,105 +207,57 @@ def _resident(stage: str, step: Callable[[], Any], settings: TimingSettings) -> 
 
     warm_up = _clock(repetition)
     seconds = tuple(_clock(repetition) for _ in range(settings.repetitions))
-    return Repeated(stage, "resident", steps * settings.batch, steps, first, warm_up, seconds)
-
-
-@contextmanager
-def _on_device(decoder: Decoder) -> Iterator[Callable[[], Any]]:
-    """Copy batches to the device ahead of the steps; gives what waits for the next."""
-    from shelfbench_deep.timing.on_device import put
-
-    ready: queue.Queue[Any] = queue.Queue(maxsize=2)
-    stop = threading.Event()
-
-    def offer(item: Any) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
-
-    def feed() -> None:
-        try:
-            with closing(decoder.batches()) as batches:
-                while not stop.is_set():
-                    offer(put(next(batches)))
-        except BaseException as error:  # handed to the thread that waits, which raises it
-            offer(error)
-
-    def take() -> Any:
-        item = ready.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    try:
-        yield take
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _fed(
-    stage: str, step: Callable[[Any, Any], Any], decoder: Decoder, labels: Any, steps: int, settings: TimingSettings
-) -> Repeated:
-    """Time steps on batches that come from JPEG, in one stream: what lies ready at a start lies ready at the end."""
-    from shelfbench_deep.timing.on_device import wait
-
-    def finish(value: Any) -> float:
-        wait(value)
-        return time.perf_counter()
-
-    def repetition(count: int) -> tuple[float, float]:
-        started = time.perf_counter()
-        ends: list[Future[float]] = []
-        waited = 0.0
-        for number in range(count):
-            images = take()
-            arrived = time.perf_counter()
-            if number > 1:
-                # two steps under way keep a device busy; more would only hold batches
-                ends[number - 2].result()
-            ends.append(watching.submit(finish, step(images, labels)))
-            arrivals.append(arrived)
-        finished = [end.result() for end in ends]
-        for arrived, idle_since in zip(arrivals, [started, *finished], strict=False):
-            waited += max(0.0, arrived - idle_since)
-        arrivals.clear()
-        return finished[-1] - started, waited
-
-    arrivals: list[float] = []
-    with _on_device(decoder) as take, ThreadPoolExecutor(1) as watching:
-        warm_up, _ = repetition(max(steps, _BUFFERED))
-        found = [repetition(steps) for _ in range(settings.repetitions)]
-    seconds, waited = zip(*found, strict=True)
-    return Repeated(stage, "jpeg", steps * settings.batch, steps, 0.0, warm_up, seconds, waited)
+    return Repeated(
+        stage=stage,
+        way="resident",
+        images=steps * settings.batch,
+        steps=steps,
+        first=first,
+        warm_up=warm_up,
+        seconds=seconds,
+    )
 
 
 def _head(units: int, settings: TimingSettings) -> dict[str, Any]:
     """An epoch of a 2NN: batch by batch from the host's memory, and in one compiled call on the device."""
-    from shelfbench_deep.engines.loading import keras
-    from shelfbench_deep.heads.two_layer import TwoLayerSettings, two_layer
-    from shelfbench_deep.timing.on_device import epoch_on_device, peak_memory, wait
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import compiled_epoch, wait
+    from shelfbench_deep.heads.two_layer import two_layer
+    from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
+    from shelfbench_deep.timing.on_device import peak_memory
 
-    dimensions, batch, recipe = 2048, settings.head_batch, TwoLayerSettings()
+    dimensions, batch, head = 2048, settings.head_batch, TwoLayerSettings()
 
     def fresh() -> tuple[keras.Model, keras.optimizers.Optimizer]:
-        schedule = keras.optimizers.schedules.InverseTimeDecay(recipe.learning_rate, 1, recipe.decay)
-        return two_layer(dimensions, units, settings.classes, recipe), keras.optimizers.SGD(schedule)
+        schedule = keras.optimizers.schedules.InverseTimeDecay(head.learning_rate, 1, head.decay)
+        return two_layer(dimensions, units, settings.classes, head), keras.optimizers.SGD(schedule)
 
     model, optimizer = fresh()
     measured = [_ordinary(model, optimizer, settings)]
     whole, optimizer = fresh()
-    run = epoch_on_device(whole, optimizer, settings.images, dimensions, settings.classes, batch)
+    run = compiled_epoch(
+        whole,
+        optimizer,
+        images=settings.images,
+        dimensions=dimensions,
+        classes=settings.classes,
+        batch=batch,
+    )
     if run is not None:
         steps = settings.images // batch
         first, warm_up = (_clock(lambda: wait(run())) for _ in range(2))
         seconds = tuple(_clock(lambda: wait(run())) for _ in range(settings.repetitions))
-        measured.append(Repeated("head_epoch", "on device", steps * batch, steps, first, warm_up, seconds))
+        measured.append(
+            Repeated(
+                stage="head_epoch",
+                way="on device",
+                images=steps * batch,
+                steps=steps,
+                first=first,
+                warm_up=warm_up,
+                seconds=seconds,
+            )
+        )
     memory, memory_of = peak_memory()
     return {
         "batch": batch,
@@ -314,8 +271,9 @@ def _head(units: int, settings: TimingSettings) -> dict[str, Any]:
 
 
 def _ordinary(model: keras.Model, optimizer: keras.optimizers.Optimizer, settings: TimingSettings) -> Repeated:
-    """Train as `shelfbench_deep.heads.two_layer.TwoLayer` does with Keras; features in the host's memory, a call of Keras a batch."""
-    from shelfbench_deep.engines.loading import jit_compile, keras
+    """Train as `TwoLayer` does with Keras: features in the host's memory, one call of Keras per batch."""
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import jit_compile
 
     batch, random = settings.head_batch, np.random.default_rng(0)
     features = np.abs(random.standard_normal((max(_ROWS, batch), 2048), np.float32))
@@ -332,11 +290,19 @@ def _ordinary(model: keras.Model, optimizer: keras.optimizers.Optimizer, setting
         for number in range(steps):
             rows = np.take(order, range(number * batch, number * batch + batch), mode="wrap")
             model.reset_metrics()
-            # its answer is fetched from the device, which waits for it
+            # the answer is fetched from the device, which waits until it is computed
             model.train_on_batch(features[rows], labels[rows], return_dict=True)
 
     first = _clock(lambda: repetition(1))
     steps = _steps(_clock(lambda: repetition(4)) / 4, settings)
     warm_up = _clock(lambda: repetition(steps))
     seconds = tuple(_clock(lambda: repetition(steps)) for _ in range(settings.repetitions))
-    return Repeated("head_epoch", "ordinary", steps * batch, steps, first, warm_up, seconds)
+    return Repeated(
+        stage="head_epoch",
+        way="ordinary",
+        images=steps * batch,
+        steps=steps,
+        first=first,
+        warm_up=warm_up,
+        seconds=seconds,
+    )

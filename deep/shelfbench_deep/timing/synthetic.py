@@ -1,4 +1,4 @@
-"""Photos drawn on the spot, and their decoding ahead of a device, so that timings need no data.
+"""Photos drawn on the spot and decoded ahead of a device, so that timings need no data.
 
 Nothing here loads Keras: worker processes import this module.
 """
@@ -20,18 +20,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 from shelfbench.data.images import decode
 
-# Batches that are decoded ahead: enough to ride out an uneven worker, few enough for the memory.
+# Batches that are decoded ahead: enough to make up for an uneven worker, few enough for the memory.
 _AHEAD = 3
 _CHUNK = 16
 
 
 def photos(count: int, side: int, seed: int = 0) -> list[bytes]:
-    """Draw JPEG photos of things on white, of about the bytes per pixel that a shop's photos have.
+    """Draw JPEG photos of things on white, with about as many bytes per pixel as a shop's photos.
 
     Parameters
     ----------
-    count, side : int
-        How many, and how large; all differ.
+    count : int
+        How many; all differ.
+    side : int
+        How large.
     seed : int
 
     Returns
@@ -59,7 +61,7 @@ def photos(count: int, side: int, seed: int = 0) -> list[bytes]:
 
 
 def _decode_into(pixels: np.ndarray, photos: Sequence[bytes], slot: int, row: int, first: int) -> None:
-    """Fill some rows of a slot with the photos from `first` on."""
+    """Fill some rows of a slot with photos, starting at `first`."""
     for at in range(row, min(row + _CHUNK, pixels.shape[1])):
         pixels[slot, at] = decode(photos[(first + at) % len(photos)], pixels.shape[2])
 
@@ -87,7 +89,7 @@ class Decoder:
     batch : int
     workers : int
     processes : bool
-        Processes write into memory that they share with this one; threads share it anyway.
+        Whether to decode in processes, which write into memory shared with this one, rather than in threads.
     """
 
     def __init__(self, encoded: Sequence[bytes], pixels: int, batch: int, workers: int, processes: bool) -> None:
@@ -95,7 +97,7 @@ class Decoder:
         self._shape = (_AHEAD + 1, batch, pixels, pixels, 3)
 
     def batches(self) -> Generator[np.ndarray, None, None]:
-        """Give batches of uint8, shape (batch, pixels, pixels, 3), each of which is valid until the next is asked for.
+        """Give batches of uint8, shape (batch, pixels, pixels, 3), each valid until the next is requested.
 
         Closing the iterator ends the workers.
         """
@@ -106,7 +108,7 @@ class Decoder:
             try:
                 number = 0
                 while True:
-                    # the slot that was given last is still being read
+                    # the slot that was given last is still in use
                     while len(pending) < slots - 1:
                         slot = number % slots
                         pending.append((slot, self._submit(pool, buffers, slot, number * batch)))
@@ -132,11 +134,11 @@ class Decoder:
         rows = range(0, self._shape[1], _CHUNK)
         if self._processes:
             return [pool.submit(_in_process, slot, row, first) for row in rows]
-        return [pool.submit(_decode_into, buffers, self._encoded, slot, row, first) for row in rows]
+        return [pool.submit(_decode_into, buffers, self._encoded, slot=slot, row=row, first=first) for row in rows]
 
 
 def _roomy(size: int) -> str | None:
-    """A folder in memory where there is one with enough room; else where temporary files go."""
+    """A folder in memory, if there is one with enough room; else the place for temporary files."""
     memory = "/dev/shm"
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * size:
         return memory

@@ -1,1 +1,1 @@
-"""Training networks end to end."""
+"""Training networks: fine-tuning a backbone, and training a network end to end."""

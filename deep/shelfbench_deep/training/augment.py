@@ -1,4 +1,4 @@
-"""Random flips, crops and colours of training images; all off by default, as both papers are silent."""
+"""Random flips, crops and colours of training images; all off by default, as neither paper mentions them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from shelfbench.base.errors import InputError
 
-# One column of random numbers for each decision, so that switching one on leaves the others' draws as they were.
+# One column of random numbers per decision, so that turning one on does not change what is drawn for the others.
 _FLIP, _SIZE, _TOP, _LEFT, _BRIGHTNESS, _CONTRAST, _SATURATION = range(7)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -22,7 +22,7 @@ class AugmentSettings:
     flip : bool
         Mirror half of the images, left to right.
     crop : float
-        Cut a square out of each image and enlarge it again; at most this share of the side is lost (0 to 0.5).
+        Cut a square out of each image and enlarge it again; at most this share of the side is cut off (0 to 0.5).
     colour : float
         Change brightness, contrast and saturation by factors of 1 - colour to 1 + colour (0 to 1).
 
@@ -47,29 +47,30 @@ class AugmentSettings:
 
     @property
     def active(self) -> bool:
-        """Whether anything is changed at all."""
+        """Whether any change is made."""
         return bool(self.flip or self.crop or self.colour)
 
 
 def augment(images: np.ndarray, keys: np.ndarray, epoch: int, seed: int, settings: AugmentSettings) -> np.ndarray:
     """Change training images at random: crop, then flip, then colour.
 
-    What happens to an image depends on (seed, epoch, its key) alone, not on its batch or on what was drawn before, so
-    that a resumed training sees the pictures that an undisturbed one sees.
+    The changes of an image depend on (seed, epoch, its key) only, not on its batch or on earlier draws, so that a
+    resumed training sees the same pictures as an undisturbed one.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, p, p, 3)
-        Never written to.
+        They are not changed in place.
     keys : ndarray of int64, shape (n,)
         Number of each image, the same in every epoch.
-    epoch, seed : int
+    epoch : int
+    seed : int
     settings : AugmentSettings
 
     Returns
     -------
     ndarray of uint8, shape (n, p, p, 3)
-        `images` itself where everything is off.
+        `images` itself if everything is off.
     """
     if not settings.active or len(images) == 0:
         return images
@@ -82,7 +83,7 @@ def augment(images: np.ndarray, keys: np.ndarray, epoch: int, seed: int, setting
 
 
 def _uniform(keys: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-    """Uniform numbers of [0, 1), float64, shape (n, 7), by hashing: a generator for each image would be slower."""
+    """Uniform numbers in [0, 1), float64, shape (n, 7), by hashing: one generator per image would be slower."""
     start, number = (np.array([part], np.int64).astype(np.uint64) for part in (seed, epoch))
     state = _mixed(_mixed(_mixed(start) ^ number) ^ np.asarray(keys, np.int64).astype(np.uint64))
     draws = _mixed(state[:, None] ^ np.arange(_SATURATION + 1, dtype=np.uint64))
@@ -105,7 +106,7 @@ def _cropped(images: np.ndarray, draws: np.ndarray, crop: float) -> np.ndarray:
     tops, lefts = (pixels - sides) * draws[:, _TOP], (pixels - sides) * draws[:, _LEFT]
     result = np.empty_like(images)
     for number, (left, top, side) in enumerate(zip(lefts, tops, sides, strict=True)):
-        # rounding must not lead out of the picture
+        # rounding must not leave the picture
         box = (left, top, min(left + side, pixels), min(top + side, pixels))
         result[number] = Image.fromarray(images[number]).resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
     return result
@@ -114,11 +115,11 @@ def _cropped(images: np.ndarray, draws: np.ndarray, crop: float) -> np.ndarray:
 def _coloured(images: np.ndarray, draws: np.ndarray, colour: float) -> np.ndarray:
     """Brightness, contrast (about the image's mean grey) and saturation (about a pixel's grey), clipped once.
 
-    All three are linear, and so one matrix of colours and one offset an image.
+    All three are linear, so that each image needs one matrix of colours and one offset.
     """
     factors = (1 + colour * (2 * draws - 1)).astype(np.float32)
     result = np.empty_like(images)
-    # one at a time, which stays in the cache of the processor
+    # one at a time, which stays in the processor's cache
     for image, factor, place in zip(images, factors, result, strict=True):
         brightness, contrast, saturation = factor[[_BRIGHTNESS, _CONTRAST, _SATURATION]]
         matrix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * _LUMA[:, None]

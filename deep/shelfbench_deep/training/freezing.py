@@ -1,4 +1,4 @@
-"""Which layers stay as they are while a network is fine-tuned (C28: the first 40%)."""
+"""Which layers stay fixed while a network is fine-tuned (C28: the first 40%)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from shelfbench.base.errors import InputError
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
-# Where a module of a network ends, by the name of its last layer.
+# The last layer of each module of a network, by name.
 _ENDS = {
     "inception_v3": r"mixed\d+",
     "vgg16": r"block\d_pool",
@@ -30,13 +30,18 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
     share : float
         Of the layers; 0 freezes none.
     where : {"module", "literal"}
-        The module's end nearest to the share (SPEC: Inception V3 ``mixed4``, Xception ``add_4``), or the share of the
-        layers as counted, which cuts through parallel branches.
+        At the end of the module that is nearest to the share (Inception V3 ``mixed4``, Xception ``add_4``), or at the
+        share of the layers as counted, which cuts through parallel branches.
 
     Returns
     -------
     int
         ``model.layers[:count]`` are to be frozen.
+
+    Raises
+    ------
+    InputError
+        If the modules of the network are not known.
     """
     layers = model.layers
     wanted = share * len(layers)
@@ -44,27 +49,35 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
         return int(wanted)
     ends = [i + 1 for i, layer in enumerate(layers) if _ends_module(network, layer, layers, i)]
     if not ends:
-        raise InputError(f"{network} has no known modules", 'set finetuning.freeze="literal"')
+        raise InputError(f"the modules of {network} are not known", 'set finetuning.freeze="literal"')
     return min(ends, key=lambda count: (abs(count - wanted), count))
 
 
 def _ends_module(network: str, layer: keras.Layer, layers: list[keras.Layer], index: int) -> bool:
     if network in _ENDS:
         return re.fullmatch(_ENDS[network], layer.name) is not None
-    if network == "xception":  # keras.applications leaves the names of its additions to a counter of the process
+    if network == "xception":  # keras.applications numbers its additions over the whole process
         return type(layer).__name__ == "Add"
-    # EfficientNet-Lite0: a block's last layer is the one before the next block's first
+    # EfficientNet-Lite0: the last layer of a block comes before the first of the next
     block = re.match(r"(block\d+)_", layer.name)
     following = re.match(r"(block\d+)_", layers[index + 1].name) if index + 1 < len(layers) else None
     return block is not None and (following is None or following.group(1) != block.group(1))
 
 
 def freeze(model: keras.Model, count: int, batch_norm: bool) -> None:
-    """Freeze the first layers, and all batch normalisation where wanted.
+    """Freeze the first layers and, on request, all batch normalisation.
 
-    A frozen batch normalisation also runs in inference mode, as Keras has it.
+    In Keras, frozen batch normalisation also runs in inference mode.
+
+    Parameters
+    ----------
+    model : keras.Model
+    count : int
+        Of the first layers.
+    batch_norm : bool
+        Whether to freeze all batch normalisation.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     for number, layer in enumerate(model.layers):
         if number < count or (batch_norm and isinstance(layer, keras.layers.BatchNormalization)):

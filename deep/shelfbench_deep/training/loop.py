@@ -1,4 +1,4 @@
-"""Training a network on images: batches ahead of the device, checkpoints, the best epoch on `tune`."""
+"""Training a network on images: batches decoded ahead of the device, checkpoints, the best epoch on `tune`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from shelfbench.base.console import Bar, Console
-from shelfbench.base.errors import InputError, RunError
-from shelfbench.data.ahead import decoded_ahead
+from shelfbench.base.errors import RunError
+from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import TuningData
 
-from shelfbench_deep.heads.two_layer import log_softmax
+from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.training.augment import AugmentSettings, augment
 from shelfbench_deep.training.checkpoint import Checkpoint
 from shelfbench_deep.training.parallel import predict, train_step
@@ -25,38 +25,41 @@ from shelfbench_deep.training.recipes import averaged, class_weights
 from shelfbench_deep.training.scalars import ScalarLog
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 COLUMNS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "data_wait")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Course:
     """What a training goes through.
 
     Attributes
     ----------
+    name : str
+        For logs and messages.
     epochs : int
     patience : int
-        Epochs without a better precision on `tune` after which it stops; 0 goes through all.
+        Epochs without a better precision on `tune` after which it stops; 0 trains all of them.
     batch : int
-        Images per update; the last batch of an epoch is filled up with its first images.
+        Images per update; the last batch of an epoch is filled up with the epoch's first images.
     pixels : int
     seed : int
         Of the order of images and of augmentation.
     rate : callable
-        Learning rate after so many updates, for the history.
+        Learning rate after a number of updates, for the history.
     preprocess : callable
         From float32 RGB of 0 to 255 to what the network takes.
     augment : AugmentSettings
     class_weights : bool
         Whether an image counts as the inverse of its category's size.
     checkpoint_minutes : float
-        How often the state is kept within an epoch; it is always kept at its end.
+        How often the state is saved within an epoch; it is always saved at the end.
     log : Path or None
         Folder for TensorBoard.
     """
 
+    name: str
     epochs: int
     patience: int
     batch: int
@@ -70,9 +73,9 @@ class Course:
     log: Path | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _State:
-    """Where a training is; all of it is in a checkpoint."""
+    """How far a training has come; a checkpoint holds all of it."""
 
     epoch: int = 1
     step: int = 0
@@ -85,8 +88,8 @@ class _State:
     rows: list[dict[str, float]] = field(default_factory=list)
 
 
-class Training:
-    """One training of a compiled network, resumable.
+class TrainingLoop:
+    """One training of a compiled network, which can be interrupted and resumed.
 
     Parameters
     ----------
@@ -94,12 +97,15 @@ class Training:
         From preprocessed images to logits; compiled with one metric named ``accuracy``.
     data : TuningData
     rows : ndarray of int64
-        Which of ``data.train`` are learnt from.
+        Images to learn from, as positions in ``data.train``.
     course : Course
     checkpoint : Checkpoint
     console : Console
-    what : str
-        Name for logs and messages.
+
+    Raises
+    ------
+    RunError
+        If there are no images to learn from.
     """
 
     def __init__(
@@ -110,12 +116,11 @@ class Training:
         course: Course,
         checkpoint: Checkpoint,
         console: Console,
-        what: str,
     ) -> None:
         if len(rows) == 0:
-            raise RunError(f"{what} has no training images to learn from", "look at the split of this dataset")
+            raise RunError(f"{course.name} has no training images to learn from", "check the split of this dataset")
         self._model, self._data, self._rows, self._course = model, data, rows, course
-        self._checkpoint, self._console, self._what = checkpoint, console, what
+        self._checkpoint, self._console, self._name = checkpoint, console, course.name
         self._batch = min(course.batch, len(rows))
         self.steps = math.ceil(len(rows) / self._batch)
         self._weights = class_weights(data.train_labels[rows], data.classes) if course.class_weights else None
@@ -129,8 +134,8 @@ class Training:
         Returns
         -------
         DataFrame
-            One row an epoch, `COLUMNS`: means over its updates, then what `tune` says of its end (with averaged
-            weights where the optimizer keeps an average). ``data_wait``: seconds the device waited for images.
+            One row per epoch, `COLUMNS`: means over its updates, then the results on `tune` at its end (with averaged
+            weights if the optimiser keeps averages). ``data_wait``: seconds that the device waited for images.
 
         Raises
         ------
@@ -143,9 +148,9 @@ class Training:
             self._best, values = kept
             state = self._state = _State(**values)
             self._console.log(
-                f"{self._what}: goes on in epoch {state.epoch} after {state.step} of {self.steps} updates"
+                f"{self._name}: resumes in epoch {state.epoch} after {state.step} of {self.steps} updates"
             )
-        with self._console.progress(course.epochs * self.steps, self._what, "batches") as bar:
+        with self._console.progress(course.epochs * self.steps, self._name, "batches") as bar:
             bar.update((state.epoch - 1) * self.steps + state.step)
             while state.epoch <= course.epochs and not self._exhausted():
                 self._epoch(bar)
@@ -156,7 +161,7 @@ class Training:
 
     @property
     def best(self) -> int:
-        """Epoch that was kept, from 1."""
+        """The epoch that was kept, counted from 1."""
         return self._state.best
 
     def _exhausted(self) -> bool:
@@ -165,7 +170,7 @@ class Training:
 
     def _epoch(self, bar: Bar) -> None:
         state, model = self._state, self._model
-        begun = kept = time.perf_counter()
+        begun = saved = time.perf_counter()
         seconds = state.seconds
         batches = self._batches(state.epoch, state.step)
         while state.step < self.steps:
@@ -182,24 +187,24 @@ class Training:
             bar.update()
             now = time.perf_counter()
             state.seconds = seconds + now - begun
-            if now - kept > 60 * self._course.checkpoint_minutes and state.step < self.steps:
-                self._keep()
-                kept = time.perf_counter()
+            if now - saved > 60 * self._course.checkpoint_minutes and state.step < self.steps:
+                self._save()
+                saved = time.perf_counter()
         batches.close()
 
     def _end_epoch(self) -> None:
-        """Judge on `tune`, note the epoch, and keep the state of the next one's beginning."""
+        """Evaluate on `tune`, note the epoch, and save the state at the start of the next one."""
         state = self._state
         if not state.counted:
-            raise RunError(f"{self._what}: no training image can be read", "check the files")
+            raise RunError(f"{self._name}: no training image can be read", "check the files")
         loss = state.loss / state.counted
         updates = state.epoch * self.steps
         if not math.isfinite(loss):
             raise RunError(
-                f"{self._what}: the cost is {loss} in epoch {state.epoch}", "lower the learning rate of the training"
+                f"{self._name}: the cost is {loss} in epoch {state.epoch}", "lower the learning rate of the training"
             )
         with averaged(self._model):
-            val_loss, val_accuracy = self._judge()
+            val_loss, val_accuracy = self._evaluate()
             row = {
                 "epoch": state.epoch,
                 "step": updates,
@@ -215,7 +220,7 @@ class Training:
                 state.best, self._best = state.epoch, [np.array(value) for value in self._model.get_weights()]
         state.rows.append(row)
         self._console.log(
-            f"{self._what}: epoch {state.epoch} of {self._course.epochs}: cost {loss:.3f}, precision "
+            f"{self._name}: epoch {state.epoch} of {self._course.epochs}: cost {loss:.3f}, precision "
             f"{row['accuracy']:.3f}, on tune {val_accuracy:.3f}; {state.seconds:.0f} s, of which "
             f"{100 * state.data_wait / max(state.seconds, 1e-9):.0f}% waiting for images"
         )
@@ -224,13 +229,13 @@ class Training:
         state.epoch += 1
         state.step = state.counted = 0
         state.loss = state.accuracy = state.seconds = state.data_wait = 0.0
-        self._keep()
+        self._save()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         self._checkpoint.write(self._model, self._best, dataclasses.asdict(self._state))
 
     def _batches(self, epoch: int, first: int) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-        """Batches of an epoch from its `first` on; which images they hold depends on seed and epoch alone."""
+        """Batches of an epoch, starting at `first`; their images depend on the seed and the epoch only."""
         data, course = self._data, self._course
         order = np.random.default_rng([course.seed, epoch]).permutation(self._rows)
         order = np.concatenate([order, np.resize(order, -len(order) % self._batch)])
@@ -239,7 +244,7 @@ class Training:
 
         def ready(batch: np.ndarray, pixels: np.ndarray, reasons: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
             rows = next(position)
-            if reasons:  # readable images of the batch stand in for the others, so that all batches have one size
+            if reasons:  # readable images of the batch replace the others, so that all batches have one size
                 good = np.setdiff1d(np.arange(len(rows)), list(reasons))
                 if not len(good):
                     return np.empty((0, *pixels.shape[1:]), np.float32), np.empty(0, np.int64)
@@ -251,15 +256,13 @@ class Training:
         return decoded_ahead(
             data.images,
             (data.train[part] for part in parts),
-            course.pixels,
-            data.fit,
-            data.workers,
+            Decoding(course.pixels, data.fit, data.workers),
             then=ready,
             ahead=3,
         )
 
-    def _judge(self) -> tuple[float, float]:
-        """Cost and precision on `tune`; NaN where there is nothing to tell them from. Unreadable images are wrong."""
+    def _evaluate(self) -> tuple[float, float]:
+        """Cost and precision on `tune`; NaN without images. Unreadable images count as wrong."""
         data = self._data
         if len(data.tune) == 0:
             return math.nan, math.nan
@@ -270,9 +273,7 @@ class Training:
         decoded = decoded_ahead(
             data.images,
             (data.tune[part] for part in parts),
-            pixels,
-            data.fit,
-            data.workers,
+            Decoding(pixels, data.fit, data.workers),
             then=lambda _, images, reasons: (self._course.preprocess(images.astype(np.float32)), reasons),
         )
         for part, (images, reasons) in zip(parts, decoded, strict=True):
@@ -291,39 +292,3 @@ def _better(new: dict[str, float], old: dict[str, float]) -> bool:
     if math.isnan(new["val_accuracy"]):
         return True
     return (new["val_accuracy"], -new["val_loss"]) > (old["val_accuracy"], -old["val_loss"])
-
-
-def stratified_share(labels: np.ndarray, products: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Draw a share of the training products, the same share of every category, and at least one of each (C15).
-
-    Parameters
-    ----------
-    labels, products : ndarray of int64, shape (images,)
-        Category and product of each image; a product has one category.
-    share : float
-        Above 0, up to 1.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64
-        Rows of the images of the products drawn, ascending.
-
-    Raises
-    ------
-    InputError
-        If the share is none.
-    """
-    if not 0 < share <= 1:
-        raise InputError(f"a share of {share} of the training products", "give a number above 0 and up to 1")
-    drawn, first = np.unique(products, return_index=True)
-    shuffled = np.random.default_rng([seed, 5]).permutation(len(drawn))
-    category = labels[first][shuffled]
-    by_category = shuffled[np.argsort(category, kind="stable")]
-    sizes = np.bincount(category)
-    keep = [
-        by_category[start : start + max(1, round(share * size))]
-        for start, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True)
-        if size
-    ]
-    return np.flatnonzero(np.isin(products, drawn[np.concatenate(keep)]))

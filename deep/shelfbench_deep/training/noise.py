@@ -1,4 +1,4 @@
-"""Images that mean nothing, to time a training on before its data are read."""
+"""Images of noise, to time a training before its data are read."""
 
 from __future__ import annotations
 
@@ -28,19 +28,30 @@ class _Noise:
         return len(self._encoded)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Give some of them."""
+        """Give some of the images."""
         return [self._encoded[int(i)] for i in indices]
 
     def where(self, index: int) -> str:
-        """Name one of them."""
+        """Name one of the images."""
         return f"noise {index}"
 
     def identity(self) -> bytes | None:
-        """They are in no file."""
+        """Give None: the images are not in a file."""
         return None
 
 
 def noise(count: int, classes: int) -> TuningData:
-    """Images that mean nothing, two products or more of each category."""
+    """Make images of noise with at least two products of each category."""
     rows, none = np.arange(count), np.empty(0, np.int64)
-    return TuningData(_Noise(count), "pad", rows, rows % classes, rows, none, none, classes, "noise", 1)
+    return TuningData(
+        images=_Noise(count),
+        fit="pad",
+        train=rows,
+        train_labels=rows % classes,
+        train_products=rows,
+        tune=none,
+        tune_labels=none,
+        classes=classes,
+        identity="noise",
+        workers=1,
+    )

@@ -1,4 +1,4 @@
-"""How the networks of both papers are optimised: the four configurations, and what belongs to them."""
+"""How the networks of both papers are optimised: four configurations and what belongs to them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from shelfbench.base.errors import InputError
 
 if TYPE_CHECKING:
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
 # X, §4.3 (X08)
 WEIGHT_DECAY = {"inception_v3": 4e-5, "xception": 1e-5}
 
-_CHOICES = {
+_ALLOWED = {
     "optimizer": ("sgd", "rmsprop"),
     "decay": ("inverse", "staircase", "constant"),
     "decay_unit": ("updates", "epochs", "samples"),
@@ -25,11 +25,11 @@ _CHOICES = {
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a finite number of at least 0."""
+    """Whether a value is a finite number of at least 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One configuration of the optimiser; others are derived from it with `dataclasses.replace`.
 
@@ -47,22 +47,23 @@ class Recipe:
     decay_rate : float
     decay_every : int
     decay_unit : {"updates", "epochs", "samples"}
-        X07 prints 3,000,000 samples, which lets the rate vanish (2e-18) within the paper's 30M updates, if of 32
-        images; ``updates`` is the other reading, with 10 decays in all.
+        X07 prints 3,000,000 samples, which makes the rate vanish (2e-18) within the paper's 30M updates, if these have
+        32 images; ``updates`` is the other reading, with 10 decays in all.
     momentum : float
         C gives none.
-    rho, epsilon : float
-        Of RMSprop. X gives neither: .9 is what Inception V3 was trained with, and Keras' default as well; epsilon
-        is Keras' default, under the root. (Inception V3's authors used 1.0.)
+    rho : float
+        Of RMSprop. X does not give it: 0.9 is what Inception V3 was trained with, and Keras' default as well.
+    epsilon : float
+        Of RMSprop. X does not give it: this is Keras' default, under the root. (Inception V3's authors used 1.0.)
     ema : float
-        Share of itself that the average of the weights keeps at an update (Polyak averaging, see `averaged`); 0 for
-        none. X gives no rate; .9999 is what Inception V3's published training code has. An average of so long a memory
-        is of use after tens of thousands of updates only: after t of them the first one's weights still make up
-        ``ema ** (t - 1)`` of it.
+        Share of itself that the average of the weights keeps at an update (Polyak averaging, see `averaged`); 0 for no
+        average. X gives no rate; 0.9999 is that of Inception V3's published training code. An average with so long a
+        memory is only useful after tens of thousands of updates: after t of them, the weights after the first one
+        still make up ``ema ** (t - 1)`` of it.
     batch : int
-        Images per update; 32, per device, is our choice for X, whose text gives none.
+        Images per update; 32, per device, is our choice for X, which does not give it.
     weight_decay : float or None
-        L2 rate for `set_weight_decay`; None for that of the network (`decay_for`).
+        L2 rate for `set_weight_decay`; None for the network's own (`decay_for`).
     dropout : float
         Before the logits (X08).
     label_smoothing : float
@@ -92,7 +93,7 @@ class Recipe:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"recipe.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")
         for name in ("batch", "decay_every"):
@@ -113,7 +114,7 @@ class Recipe:
             raise InputError(f"recipe.weight_decay is {self.weight_decay!r}", "give a number of at least 0")
 
     def decay_for(self, network: str) -> float:
-        """Rate of weight decay for a network, 0 where it depends on the network and the paper trains no such one."""
+        """Rate of weight decay for a network; 0 if it depends on the network and the paper does not train this one."""
         return WEIGHT_DECAY.get(network, 0.0) if self.weight_decay is None else self.weight_decay
 
     def decay_steps(self, batch: int, steps_per_epoch: int) -> int:
@@ -125,25 +126,29 @@ class Recipe:
             Images per update, over all devices.
         steps_per_epoch : int
             Updates per epoch.
+
+        Returns
+        -------
+        int
         """
         if self.decay_unit == "epochs":
             return self.decay_every * max(1, steps_per_epoch)
         return max(1, round(self.decay_every / batch)) if self.decay_unit == "samples" else self.decay_every
 
     def rate(self, updates: int, batch: int, steps_per_epoch: int) -> float:
-        """Learning rate after so many updates, exact; parameters as in `decay_steps`."""
+        """Learning rate after a number of updates, exactly; the other parameters are those of `decay_steps`."""
         steps = self.decay_steps(batch, steps_per_epoch)
         if self.decay == "inverse":
             return self.learning_rate / (1 + self.decay_rate * updates / steps)
         return self.learning_rate * (self.decay_rate ** (updates // steps) if self.decay == "staircase" else 1)
 
     def build(self, batch: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-        """Make the optimiser, with the schedule inside; parameters as in `decay_steps`.
+        """Make the optimiser including its schedule; the parameters are those of `decay_steps`.
 
-        Keras computes the schedule in float32: it equals `rate` within rounding up to 2^24 updates, and may decay an
-        update too early or late beyond.
+        Keras computes the schedule in float32: up to 2^24 updates it equals `rate` within rounding; later it may decay
+        one update too early or too late.
         """
-        from shelfbench_deep.engines.loading import keras
+        from shelfbench_deep.engines.keras import keras
 
         steps = self.decay_steps(batch, steps_per_epoch)
         schedules = keras.optimizers.schedules
@@ -162,15 +167,31 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         # C22 to C27; the printed exponents of the decay, 7·10^5 and 10^4, are read as negative.
-        Recipe("c-bottlenecks", "C, §4.2", "sgd", 0.1, "inverse", 7e-5, batch=256),
-        Recipe("c-finetuning", "C, §4.3", "sgd", 0.05, "inverse", 1e-4, batch=128),
         Recipe(
-            "x-imagenet",
-            "X, §4.2 and §4.3",
-            "sgd",
-            0.045,
-            "staircase",
-            0.94,
+            name="c-bottlenecks",
+            where="C, §4.2",
+            optimizer="sgd",
+            learning_rate=0.1,
+            decay="inverse",
+            decay_rate=7e-5,
+            batch=256,
+        ),
+        Recipe(
+            name="c-finetuning",
+            where="C, §4.3",
+            optimizer="sgd",
+            learning_rate=0.05,
+            decay="inverse",
+            decay_rate=1e-4,
+            batch=128,
+        ),
+        Recipe(
+            name="x-imagenet",
+            where="X, §4.2 and §4.3",
+            optimizer="sgd",
+            learning_rate=0.045,
+            decay="staircase",
+            decay_rate=0.94,
             batch=32,
             decay_every=2,
             decay_unit="epochs",
@@ -180,12 +201,12 @@ RECIPES = {
             dropout=0.5,
         ),
         Recipe(
-            "x-jft",
-            "X, §4.2 and §4.3",
-            "rmsprop",
-            0.001,
-            "staircase",
-            0.9,
+            name="x-jft",
+            where="X, §4.2 and §4.3",
+            optimizer="rmsprop",
+            learning_rate=0.001,
+            decay="staircase",
+            decay_rate=0.9,
             batch=32,
             decay_every=3_000_000,
             decay_unit="samples",
@@ -201,30 +222,30 @@ RECIPES = {
 def averaged(model: keras.Model) -> Iterator[None]:
     """Evaluate with the averages of the weights that the optimiser keeps (X, §4.2), without training from them.
 
-    Inside, the trainable variables hold the averages; afterwards, and after an exception, the trained weights are
-    back bit for bit. Nothing happens where the optimiser keeps no averages, or has not made an update yet.
+    Inside, the trainable variables hold the averages; afterwards, also after an exception, the trained weights are back
+    bit for bit. Nothing happens if the optimiser keeps no averages, or has not made an update yet.
 
-    Keras (``use_ema=True``; the same on each engine) makes the averages as zeros, sets them to the weights at the
-    end of the first update, and after each later one takes ``ema * average + (1 - ema) * weights``. There is no
-    correction of the start, and `train_on_batch` never writes them into the model (only `fit` does, at its end).
-    They are variables of the optimiser, so that a checkpoint of these holds them. Only trainable variables are
-    averaged: batch normalisation's means and variances stay those of the training.
+    Keras (``use_ema=True``; the same on each engine) starts with averages of zeros, sets them to the weights at the end
+    of the first update, and after each later one takes ``ema * average + (1 - ema) * weights``. There is no bias
+    correction, and `train_on_batch` never writes them into the model (only `fit` does, at its end). They are variables
+    of the optimiser, so that a checkpoint holds them. Only trainable variables are averaged: the means and variances of
+    batch normalisation stay those of the training.
 
     Parameters
     ----------
     model : keras.Model
         Compiled.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed_float16 wraps it
-    to_numpy = keras.ops.convert_to_numpy  # what reads a variable that is spread over devices, too
+    to_numpy = keras.ops.convert_to_numpy  # also reads a variable that is spread over devices
     if not (optimizer and optimizer.use_ema and optimizer.built and to_numpy(optimizer.iterations) > 0):
         yield
         return
     averages = optimizer._model_variables_moving_average
-    # Copies on the host: on JAX two variables that share a buffer break its donation to the next step, on the others a
-    # view would follow the variable.
+    # Copies on the host: on JAX, two variables that share a buffer break its donation to the next step; on the other
+    # engines, a view would follow the variable.
     kept = [(variable, np.array(to_numpy(variable))) for variable in optimizer._trainable_variables]
     try:
         for (variable, _), average in zip(kept, averages, strict=True):
@@ -236,23 +257,29 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 def set_weight_decay(model: keras.Model, rate: float) -> None:
-    """Give every kernel of a built model an L2 penalty (X08), in place of any it has.
+    """Give every kernel of a built model an L2 penalty (X08), replacing any it has.
 
-    Kernels are those of convolutions (depthwise and pointwise as well) and dense layers; biases and batch normalisation
-    go free. Call it before the first step, as engines compile the cost. The cost that Keras then reports
-    includes ``rate * sum(w ** 2)`` over kernels that are trainable. TF-Slim, which Inception V3 was first trained with,
-    means half of that: its 4e-5 is 2e-5 here. Not the optimisers' ``weight_decay=``, which is decoupled from the cost.
+    Kernels are those of convolutions (also depthwise and pointwise ones) and dense layers; biases and batch
+    normalisation have no penalty. Call it before the first step, as engines compile the cost. The cost that Keras then
+    reports includes ``rate * sum(w ** 2)`` over the trainable kernels. TF-Slim, with which Inception V3 was first
+    trained, means half of that: its 4e-5 is 2e-5 here. This is not the optimisers' ``weight_decay=``, which is
+    decoupled from the cost.
 
     Parameters
     ----------
     model : keras.Model
     rate : float
-        At least 0; 0 takes the penalties away.
+        At least 0; 0 removes the penalties.
+
+    Raises
+    ------
+    InputError
+        If the rate is not such a number.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if not _is_number(rate):
-        raise InputError(f"a weight decay of {rate!r}", "give a number of at least 0")
+        raise InputError(f"the weight decay is {rate!r}", "give a number of at least 0")
     penalty = keras.regularizers.L2(rate) if rate else None
     for variable in model.variables:
         if variable.name.endswith("kernel"):
@@ -260,7 +287,7 @@ def set_weight_decay(model: keras.Model, rate: float) -> None:
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Weights that let each category present count the same: ``n / (present * count)``, as in scikit-learn.
+    """Weights that make each category present count the same: ``n / (present * count)``, as in scikit-learn.
 
     Parameters
     ----------
@@ -280,7 +307,7 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """
     counts = np.bincount(labels, minlength=classes)
     if len(counts) > classes:
-        raise ValueError(f"label {len(counts) - 1} among {classes} classes")
+        raise ValueError(f"label {len(counts) - 1} is not among {classes} classes")
     present = counts > 0
     weights = np.zeros(classes, np.float32)
     weights[present] = len(labels) / (present.sum() * counts[present])
@@ -293,22 +320,31 @@ def loss(label_smoothing: float = 0.0, multi_label: bool = False) -> keras.losse
     Parameters
     ----------
     label_smoothing : float
-        Share of the target spread evenly: over all classes, or between 0 and 1 where `multi_label`.
+        Share of the target that is spread evenly: over all classes or, with `multi_label`, between 0 and 1.
     multi_label : bool
-        False: softmax; targets are codes, shape (n,) or (n, 1). True: sigmoid (X, §4.1), averaged over the classes too;
-        targets are 0 or 1, shape (n, classes).
+        False: softmax; targets are codes, shape (n,) or (n, 1). True: sigmoid (X, §4.1), also averaged over the
+        classes; targets are 0 or 1, shape (n, classes).
+
+    Returns
+    -------
+    keras.losses.Loss
+
+    Raises
+    ------
+    InputError
+        If the smoothing is out of range.
     """
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if not _is_number(label_smoothing) or label_smoothing >= 1:
-        raise InputError(f"a label smoothing of {label_smoothing!r}", "give a number from 0 to below 1")
+        raise InputError(f"the label smoothing is {label_smoothing!r}", "give a number from 0 to below 1")
     if multi_label:
         return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     if not label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     class SmoothedCrossentropy(keras.losses.Loss):
-        """Keras smooths one-hot targets only."""
+        """Smoothing of codes, as Keras smooths one-hot targets only."""
 
         def call(self, y_true, y_pred):
             codes = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")

@@ -1,4 +1,4 @@
-"""Logs that TensorBoard reads."""
+"""Logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ScalarLog:
         self._writer = Writer(str(folder))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append values at an update, and see to it that they are on the disk."""
+        """Append values at an update, and flush them to disk."""
         for name, value in values.items():
             if name not in ("epoch", "step"):
                 self._writer.add_scalar(f"epoch/{name}", value, step)

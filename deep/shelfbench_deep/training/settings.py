@@ -21,7 +21,7 @@ def _whole(section: str, settings: Any, **least: int) -> None:
 
 
 def _number(section: str, settings: Any, **bounds: tuple[float, float]) -> None:
-    """Check that numbers are at least the first bound and below the second."""
+    """Check that numbers are at least their first bound and below the second."""
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < high:
@@ -29,13 +29,13 @@ def _number(section: str, settings: Any, **bounds: tuple[float, float]) -> None:
             raise InputError(f"{section}.{name} is {value!r}", f"give a number of at least {low:g}{until}")
 
 
-def _choice(section: str, settings: Any, **allowed: tuple[str, ...]) -> None:
+def _one_of(section: str, settings: Any, **allowed: tuple[str, ...]) -> None:
     for name, values in allowed.items():
         if getattr(settings, name) not in values:
             raise InputError(f"{section}.{name} is {getattr(settings, name)!r}", f"choose from: {', '.join(values)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Section ``training``: how any network is trained end to end.
 
@@ -46,19 +46,27 @@ class TrainingSettings:
     jit : {"auto", "on", "off"}
         XLA; ``auto`` leaves it off for TensorFlow on a CPU, where it is slower.
     devices : int
-        Local devices that share each batch; 0 takes all.
+        Number of local devices that share each batch; 0 takes all.
     checkpoint_minutes : float
-        How often the state is kept within an epoch.
+        How often the state is saved within an epoch.
     tensorboard : bool
-        Whether logs for TensorBoard are written, into the cache beside the checkpoint.
+        Whether to write logs for TensorBoard, into the cache beside the checkpoint.
     flip : bool
-    crop, colour : float
         Augmentation (see `shelfbench_deep.training.augment`); off, as neither paper mentions any.
+    crop : float
+        Likewise.
+    colour : float
+        Likewise.
     class_weights : bool
         Whether an image counts as the inverse of its category's size; off, as in the papers.
     statistics : float
-        Share that batch normalisation's running mean and variance keep at an update. Keras' .99 needs hundreds of
-        updates to follow the network, more than small catalogues have; training for long, take .99.
+        Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of
+        updates to follow the network, more than small catalogues have; use 0.99 for long trainings.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
     """
 
     precision: str = "float32"
@@ -73,7 +81,7 @@ class TrainingSettings:
     statistics: float = 0.9
 
     def __post_init__(self) -> None:
-        _choice(
+        _one_of(
             "training",
             self,
             precision=("float32", "mixed_bfloat16", "mixed_float16"),
@@ -84,37 +92,48 @@ class TrainingSettings:
         AugmentSettings(self.flip, self.crop, self.colour)
 
     def results(self) -> dict[str, Any]:
-        """What of it can change the trained network (JSON)."""
+        """Give the settings that can change the trained network (JSON)."""
         values = dataclasses.asdict(self)
         del values["checkpoint_minutes"], values["tensorboard"]
         return values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuningSettings:
     """Section ``finetuning`` (C, §4.1, §4.3, §4.4).
 
     Attributes
     ----------
     share : float
-        Of the training products, drawn by seed and of every category alike, at least one of each (C15).
+        Of the training products, drawn by seed, the same share of every category, and at least one of each (C15).
     frozen : float
-        Share of the layers that stay as they are, the first ones (C28).
+        Share of the layers that stay fixed, the first ones (C28).
     freeze : {"module", "literal"}
-        Up to the module's end nearest to that share, or the share of the layers as counted.
+        Up to the end of the module that is nearest to that share, or up to the share of the layers as counted.
     head : {"fitted", "random"}
-        What the layer of logits starts from, which the paper does not give. ``fitted``: logistic regression on the
+        How the layer of logits is initialised, which the paper does not say. ``fitted``: logistic regression on the
         features before fine-tuning.
     batch_norm : {"frozen", "trained"}
-        Whether batch normalisation stays as it is in the other layers too. ``trained`` normalises by each batch, which
-        a share of a small catalogue has too few updates to make good.
-    epochs, patience : int
-        Passes at most, and how many without a better precision on `tune` end it (0: none). The best epoch is kept.
+        Whether batch normalisation stays fixed in the other layers too. ``trained`` normalises by each batch; a share
+        of a small catalogue has too few updates to adapt to that.
+    epochs : int
+        Maximum number of passes. The best epoch is kept.
+    patience : int
+        Epochs without a better precision on `tune` after which it stops; 0 trains all of them.
     batch : int
-    learning_rate, decay : float
+    learning_rate : float
+        Before the first update.
+    decay : float
         The rate after t updates is ``learning_rate / (1 + decay * t)`` (C25 to C27, the exponent read as negative).
-    momentum, dropout : float
-        The paper gives neither for this stage.
+    momentum : float
+        The paper does not give it for this stage.
+    dropout : float
+        The paper does not give it for this stage.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
     """
 
     share: float = 0.05
@@ -133,7 +152,7 @@ class FinetuningSettings:
     def __post_init__(self) -> None:
         _whole("finetuning", self, epochs=1, patience=0, batch=1)
         _number("finetuning", self, frozen=(0, 1), decay=(0, math.inf), momentum=(0, 1), dropout=(0, 1))
-        _choice(
+        _one_of(
             "finetuning",
             self,
             freeze=("module", "literal"),
@@ -146,7 +165,7 @@ class FinetuningSettings:
                 raise InputError(f"finetuning.{name} is {value!r}", f"give a number above 0 and up to {most:g}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FullSettings:
     """Section ``full``: training Inception V3 or Xception end to end.
 
@@ -154,24 +173,39 @@ class FullSettings:
     ----------
     recipe : {"x-imagenet", "x-jft", "c-finetuning", "c-bottlenecks"}
         See `shelfbench_deep.training.recipes`.
-    epochs, patience : int
-        Passes at most, and how many without a better precision on `tune` end it (0: none). The best epoch is kept.
-    inception_v3_epochs, xception_epochs : int
-        In place of `epochs` for one of the networks; 0 leaves it.
+    epochs : int
+        Maximum number of passes. The best epoch is kept.
+    patience : int
+        Epochs without a better precision on `tune` after which it stops; 0 trains all of them.
+    inception_v3_epochs : int
+        Replaces `epochs` for this network; 0 keeps `epochs`.
+    xception_epochs : int
+        Likewise.
     batch : int
     start : str
         Initial weights: ``none`` (random, by seed), ``imagenet``, or the path of a file.
-    inception_v3_pixels, xception_pixels : int
+    inception_v3_pixels : int
+        Side of the images.
+    xception_pixels : int
         Side of the images.
     learning_rate : float
-        In place of the recipe's; 0 leaves it.
+        Replaces that of the recipe; 0 keeps it.
     decay_every : int
-        In place of the recipe's, in its unit; 0 leaves it.
-    ema, weight_decay, dropout : float
-        In place of the recipe's; -1 leaves it. The recipe's average (.9999) needs tens of thousands of updates.
+        Replaces that of the recipe, in its unit; 0 keeps it.
+    ema : float
+        Replaces that of the recipe; -1 keeps it. The recipe's average (0.9999) needs tens of thousands of updates.
+    weight_decay : float
+        Replaces that of the recipe; -1 keeps it.
+    dropout : float
+        Replaces that of the recipe; -1 keeps it.
     equal_parameters : bool
-        Whether a variant of Xception is widened or narrowed to the number of parameters of the plain one of the same
-        ``xception.width``.
+        Whether a variant of Xception is widened or narrowed to the number of parameters of the plain network with the
+        same ``xception.width``.
+
+    Raises
+    ------
+    InputError
+        If a value is not possible.
     """
 
     recipe: str = "x-imagenet"
@@ -191,15 +225,23 @@ class FullSettings:
     equal_parameters: bool = False
 
     def __post_init__(self) -> None:
-        _choice("full", self, recipe=tuple(RECIPES))
+        _one_of("full", self, recipe=tuple(RECIPES))
         _whole("full", self, epochs=1, patience=0, batch=1, inception_v3_pixels=75, xception_pixels=71, decay_every=0)
         _whole("full", self, inception_v3_epochs=0, xception_epochs=0)
         _number("full", self, learning_rate=(0, math.inf), weight_decay=(-1, math.inf), ema=(-1, 1), dropout=(-1, 1))
         if not isinstance(self.equal_parameters, bool):
             raise InputError(f"full.equal_parameters is {self.equal_parameters!r}", "give true or false")
 
+    def pixels_of(self, network: str) -> int:
+        """Side of a network's images."""
+        return self.xception_pixels if network == "xception" else self.inception_v3_pixels
+
+    def epochs_of(self, network: str) -> int:
+        """Maximum number of passes for a network."""
+        return (self.xception_epochs if network == "xception" else self.inception_v3_epochs) or self.epochs
+
     def recipe_of(self, network: str) -> Recipe:
-        """The recipe for a network, with what this section replaces; its weight decay is a number."""
+        """Give the recipe for a network, with what this section replaces; its weight decay is a number."""
         recipe = RECIPES[self.recipe]
         return dataclasses.replace(
             recipe,

@@ -12,7 +12,7 @@ from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features import settings as bottleneck_settings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
-from shelfbench_deep.training.tuned import TunedExtractor, copy_network, save_bottleneck
+from shelfbench_deep.features.trained import TrainedExtractor, copy_network, save_bottleneck
 
 REFERENCE = Path(__file__).parents[2] / "helpers" / "efficientnet_lite0_224.npz"
 # without importing it: only `shelfbench_deep.engines.openvino` knows to keep it from reporting to its makers
@@ -63,20 +63,20 @@ def test_engine_and_precision_are_part_of_the_key(small):
 def test_a_network_on_disk_is_computed_as_it_was(small, tmp_path, monkeypatch, capsys):
     given, copied = images(5), tmp_path / "copied"
     save_bottleneck(small, tmp_path)
-    again = TunedExtractor(tmp_path)
+    again = TrainedExtractor(tmp_path)
     assert again.engine == small.engine
     np.testing.assert_array_equal(again.extract(given), small.extract(given))
     copied.mkdir()
     copy_network(tmp_path, copied, Engine())
-    np.testing.assert_allclose(TunedExtractor(copied).extract(given), small.extract(given), atol=1e-4)
+    np.testing.assert_allclose(TrainedExtractor(copied).extract(given), small.extract(given), atol=1e-4)
     monkeypatch.setattr(bottleneck_settings, "openvino_version", lambda: None)
-    assert TunedExtractor(tmp_path).engine == Engine()
+    assert TrainedExtractor(tmp_path).engine == Engine()
     assert "differ a little: openvino is not installed" in capsys.readouterr().err
     record = json.loads((tmp_path / "network.json").read_text())
     for wrong in ({"name": "cuda"}, {"name": "keras", "precision": "bfloat16"}, {"path": "x"}, []):
         (tmp_path / "network.json").write_text(json.dumps({**record, "engine": wrong}))
         with pytest.raises(InputError, match="no readable network"):
-            TunedExtractor(tmp_path)
+            TrainedExtractor(tmp_path)
 
 
 def test_without_openvino_keras_computes_and_says_so(monkeypatch, capsys):
@@ -118,4 +118,4 @@ print(any(name.startswith("openvino_telemetry.") for name in sys.modules))
         [sys.executable, "-c", code], env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True
     )
     assert told.stdout.split() == ["keras", "False"]
-    assert "it runs on jax" in told.stderr
+    assert "Keras runs on jax" in told.stderr

@@ -10,9 +10,9 @@ from shelfbench.cli.main import main
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import dataset_hash
 from shelfbench_deep.experiments.multilabel_head import (
+    LabelledImages,
     MultilabelHead,
     MultilabelSettings,
-    Part,
     cross_entropy,
     multilabel_head,
     score,
@@ -75,7 +75,7 @@ def test_wrong_columns_of_labels(tmp_path):
     shards = write_shards(tmp_path / "shop", nested=[[["a"]]] * 8)
     with pytest.raises(InputError, match=r"no column 'colour' \(it has category, image.*dataset.labels"):
         opened(shards, labels=("colour",))
-    with pytest.raises(InputError, match=r"row 0: the nested .* is no plain value"):
+    with pytest.raises(InputError, match=r"row 0: the nested .* is not a plain value"):
         opened(shards, labels=("nested",))
 
 
@@ -117,7 +117,7 @@ def problem():
     def part(n, unreadable=()):
         features = rng.normal(size=(n, 16)).astype(np.float32)
         readable = ~np.isin(np.arange(n), unreadable)
-        return Part(features[readable], readable, features @ rule > np.array([0, 0, 4]))
+        return LabelledImages(features[readable], readable, features @ rule > np.array([0, 0, 4]))
 
     return part(600), part(200, (3, 17))
 

@@ -11,8 +11,9 @@ from scipy.special import log_softmax as scipy_log_softmax
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import TrainingData
-from shelfbench_deep.engines.loading import keras
-from shelfbench_deep.heads.two_layer import TwoLayer, log_softmax, two_layer
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.heads.softmax import log_softmax
+from shelfbench_deep.heads.two_layer import TwoLayer, two_layer
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 
 QUIET = Console(quiet=True)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.versions import framework, keras_home
 from shelfbench_deep.networks.backbones import NETWORKS, _packaged, hash_of_arrays, load_backbone
 from shelfbench_deep.networks.efficientnet_lite import efficientnet_lite0, set_torch_weights
@@ -109,7 +109,7 @@ def test_weights_from_a_file(tmp_path, suffix):
 def test_pth_files_are_for_lite0_alone():
     packaged = load_backbone(BackboneChoice(weights=str(_packaged()), pixels=32)).describe()["weights"]
     assert packaged["sha256"] == load_backbone(BackboneChoice(pixels=32)).describe()["weights"]["sha256"]
-    with pytest.raises(InputError, match=r"'\.pth' are not read for vgg16"):
+    with pytest.raises(InputError, match=r"'\.pth' cannot be read for vgg16"):
         load_backbone(BackboneChoice("vgg16", str(_packaged())))
 
 
@@ -165,7 +165,10 @@ def test_hash_covers_names_shapes_types_and_values():
 def test_the_engine_is_known_without_loading_it(tmp_path, settings):
     if settings:
         (tmp_path / "keras.json").write_text(settings)
-    code = "import sys; from shelfbench_deep.engines.versions import framework as f; print(f().engine, 'keras' in sys.modules)"
+    code = (
+        "import sys; from shelfbench_deep.engines.versions import framework; "
+        "print(framework().engine, 'keras' in sys.modules)"
+    )
     told = subprocess.run(
         [sys.executable, "-c", code], env={"KERAS_HOME": str(tmp_path)}, capture_output=True, text=True, check=True
     )

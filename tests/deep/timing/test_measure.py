@@ -12,8 +12,11 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated, read_measurements
 from shelfbench.data.images import decode
-from shelfbench_deep import measure as measuring
-from shelfbench_deep.measure import TimingSettings, main, measure, slug
+from shelfbench_deep.measure import main
+from shelfbench_deep.timing import measuring
+from shelfbench_deep.timing.feeding import fed_from_jpeg
+from shelfbench_deep.timing.measuring import measure, slug
+from shelfbench_deep.timing.settings import TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder, photos
 
 from tests.helpers.sources import PYTHONPATH
@@ -30,7 +33,7 @@ SIZES = (299, 224, 180)
 
 
 def built(application, pixels):
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     with keras.device("cpu"):
         build = getattr(keras.applications, application)
@@ -55,7 +58,7 @@ def test_multiply_accumulates_are_the_known_ones(application, number):
 
 
 def test_multiply_accumulates_of_every_kind_of_layer_by_hand():
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.timing.flops import multiply_accumulates
 
     layers = keras.layers
@@ -91,8 +94,9 @@ def test_batches_hold_the_photos_in_order(processes):
 
 
 def test_a_step_learns_and_gives_what_can_be_waited_for():
-    from shelfbench_deep.engines.loading import keras
-    from shelfbench_deep.timing.on_device import put, training_step, wait
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import put, wait
+    from shelfbench_deep.timing.on_device import training_step
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(3)])
@@ -112,8 +116,6 @@ def test_time_waited_for_data_is_seen():
     """Photos that come slower than steps: nearly all of the time is waiting; the other way round, none."""
     import time
 
-    from shelfbench_deep.timing.parts import _fed
-
     class Slow(Decoder):
         def batches(self):
             for batch in super().batches():
@@ -122,14 +124,15 @@ def test_time_waited_for_data_is_seen():
 
     settings = TimingSettings(repetitions=3)
     encoded = photos(4, 24)
-    hungry = _fed("extract", lambda images, _: np.zeros(1), Slow(encoded, 16, 2, 1, False), None, 8, settings)
+    slow = Slow(encoded, 16, 2, 1, False)
+    hungry = fed_from_jpeg("extract", lambda images, _: np.zeros(1), slow, None, steps=8, settings=settings)
     assert hungry.waited_share > 0.7
 
     def busy(images, _):
         time.sleep(0.03)
         return np.zeros(1)
 
-    fed = _fed("extract", busy, Decoder(encoded, 16, 2, 1, False), None, 8, settings)
+    fed = fed_from_jpeg("extract", busy, Decoder(encoded, 16, 2, 1, False), None, steps=8, settings=settings)
     assert fed.waited_share < 0.3
     assert fed.quantile(0.5) > 8 * 0.03
     assert len(fed.waited) == len(fed.seconds) == 3
@@ -175,13 +178,13 @@ def answers(failing=()):
 def test_the_file_is_written_after_every_part_and_gone_on_with(tmp_path, monkeypatch):
     settings = TimingSettings(**TINY)
     child, asked = answers(failing=("extract inception_v3",))
-    monkeypatch.setattr(measuring, "_child", child)
+    monkeypatch.setattr(measuring, "measure_in_child", child)
     with pytest.raises(KeyboardInterrupt):
         measure(settings, tmp_path, "", QUIET)
     stored = read_measurements(tmp_path / "test-9.json")
     assert [part.name for part in stored.parts] == ["decode", "full inception_v3", "head 8"]
     child, asked = answers()
-    monkeypatch.setattr(measuring, "_child", child)
+    monkeypatch.setattr(measuring, "measure_in_child", child)
     found, path = measure(settings, tmp_path, "", QUIET)
     assert asked == ["device", "extract inception_v3"]
     assert [part.name for part in found.parts] == settings.names()
@@ -191,10 +194,28 @@ def test_the_file_is_written_after_every_part_and_gone_on_with(tmp_path, monkeyp
 
 
 def test_measurements_survive_their_file(tmp_path):
-    found = Repeated("head_epoch", "ordinary", 512, 2, 0.25, 0.5, (1.0, 2.0, 4.0), (0.5, 0.25, 0.0))
-    part = Part("head 8", "done", batch=256, precision="float32", parameters=9, measured=(found,))
-    peaks = (MatrixPeak("float32", 8, 1.0, 0.5, 2.0),)
-    before = Measurements("X", "cpu", "jax", {"cores": 2}, {"jax": "1"}, {"batch": 2}, peaks, (part,))
+    found = Repeated(
+        stage="head_epoch",
+        way="ordinary",
+        images=512,
+        steps=2,
+        first=0.25,
+        warm_up=0.5,
+        seconds=(1.0, 2.0, 4.0),
+        waited=(0.5, 0.25, 0.0),
+    )
+    part = Part(name="head 8", status="done", batch=256, precision="float32", parameters=9, measured=(found,))
+    peaks = (MatrixPeak(precision="float32", side=8, flops=1.0, low=0.5, high=2.0),)
+    before = Measurements(
+        device="X",
+        kind="cpu",
+        engine="jax",
+        machine={"cores": 2},
+        versions={"jax": "1"},
+        settings={"batch": 2},
+        peaks=peaks,
+        parts=(part,),
+    )
     before.write(tmp_path / "device.json")
     assert read_measurements(tmp_path / "device.json") == before
     assert before.part("head 8").way("ordinary").waited_share == pytest.approx(0.75 / 7)
@@ -254,7 +275,7 @@ def test_a_device_that_cannot_be_told_says_why(tmp_path, monkeypatch):
         measure(TimingSettings(**TINY), tmp_path, "", QUIET)
 
 
-def run_script(out, engine, *words):
+def run_script(out, engine, words):
     environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": PYTHONPATH}
     tiny = ["--batch", "2", "--images", "512", "--photo", "32", "--units", "8", "--workers", "1", "--quick"]
     command = [sys.executable, "-m", "shelfbench_deep.measure", "--out", str(out), *tiny, *words]
@@ -266,7 +287,8 @@ def run_script(out, engine, *words):
 def test_the_script_measures_and_a_network_fails_alone(tmp_path, engine):
     pytest.importorskip(engine, reason=f"{engine} is not installed")
     # 74 pixels are too few for the first and enough for the others
-    done = run_script(tmp_path, engine, "--pixels", "74", "--networks", "inception_v3", "efficientnet_lite0", "vgg16")
+    words = ["--pixels", "74", "--networks", "inception_v3", "efficientnet_lite0", "vgg16"]
+    done = run_script(tmp_path, engine, words)
     assert done.returncode == 1, done.stderr
     [path] = tmp_path.glob("*.json")
     found = read_measurements(path)
@@ -291,12 +313,12 @@ def test_an_epoch_on_the_device_learns_as_one_of_keras_does():
     pytest.importorskip("jax", reason="jax is not installed")
     code = """
 import numpy as np
-from shelfbench_deep.engines.loading import keras
-from shelfbench_deep.timing.on_device import epoch_on_device, wait
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.engines.native import compiled_epoch, wait
 def head():
     return keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(4)])
 keras.utils.set_random_seed(0)
-run = epoch_on_device(head(), keras.optimizers.SGD(0.3, momentum=0.9), 64, 8, 4, 16)
+run = compiled_epoch(head(), keras.optimizers.SGD(0.3, momentum=0.9), images=64, dimensions=8, classes=4, batch=16)
 costs = [np.asarray(run()) for _ in range(200)]
 assert costs[0].shape == (4,), costs[0].shape
 print(costs[0].mean(), costs[-1].mean())

@@ -13,7 +13,7 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.engines.loading import keras
+from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.networks.backbones import NETWORKS, load_backbone
 
 needs_data = pytest.mark.skipif(

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench_deep.engines.native import devices, distributed
 from shelfbench_deep.training.checkpoint import Checkpoint
-from shelfbench_deep.training.loop import Course, Training
-from shelfbench_deep.training.parallel import devices, distributed, precision, predict, synchronise, train_step
+from shelfbench_deep.training.loop import Course, TrainingLoop
+from shelfbench_deep.training.parallel import precision, predict, synchronise, train_step
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
 
 from tests.helpers.sources import PYTHONPATH
@@ -27,7 +28,8 @@ STEPS, BATCH = 8, 16
 
 def _network(norm):
     """Two convolutions with batch normalisation or biases, L2, momentum and averages of the weights; compiled."""
-    from shelfbench_deep.engines.loading import jit_compile, keras
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.native import jit_compile
 
     keras.utils.set_random_seed(0)
     images = x = keras.Input((PIXELS, PIXELS, 3))
@@ -86,6 +88,7 @@ class _Copying(Checkpoint):
 
 def _training(model, checkpoint):
     course = Course(
+        name="toy",
         epochs=3,
         patience=0,
         batch=BATCH,
@@ -97,7 +100,9 @@ def _training(model, checkpoint):
         checkpoint_minutes=0,
     )
     data = toy_data(54)
-    return Training(model, data, np.arange(len(data.train)), course, checkpoint, Console(quiet=True), "toy")
+    return TrainingLoop(
+        model, data, np.arange(len(data.train)), course, checkpoint=checkpoint, console=Console(quiet=True)
+    )
 
 
 def _order(training):
@@ -189,7 +194,7 @@ def test_a_training_goes_on_from_the_middle_of_an_epoch(engine, counts, tmp_path
 
 
 def test_devices_that_are_not_there_are_named():
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     have = len(devices(0))
     assert devices(1) == devices(0)[:1]
@@ -219,7 +224,7 @@ def _refused(policy, jit):
 
 
 def _main(what, *given):
-    from shelfbench_deep.engines.loading import keras
+    from shelfbench_deep.engines.keras import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

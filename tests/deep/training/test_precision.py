@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shelfbench.base.console import Console
-from shelfbench_deep.engines.loading import jit_compile, keras
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.engines.native import jit_compile
+from shelfbench_deep.features.trained import TrainedExtractor, write_network
+from shelfbench_deep.networks.blueprint import Blueprint
 from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.training.checkpoint import Checkpoint
 from shelfbench_deep.training.parallel import precision, predict, train_step
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
-from shelfbench_deep.training.tuned import Blueprint, TunedExtractor, write_network
 
 from tests.helpers.networks import randomise
 from tests.helpers.sources import PYTHONPATH
@@ -159,12 +161,17 @@ def test_xla_changes_nothing_but_rounding(curves, jit):
 
 
 def test_features_of_a_network_trained_in_bfloat16_are_float32(tmp_path):
-    blueprint = Blueprint("xception", 71, 3, dataclasses.asdict(XceptionSettings(stack=True, width=1 / 16)))
+    blueprint = Blueprint(
+        network="xception",
+        pixels=71,
+        classes=3,
+        settings=dataclasses.asdict(XceptionSettings(stack=True, width=1 / 16)),
+    )
     with precision("mixed_bfloat16"):
         trained = blueprint.build()
     randomise(trained)
     write_network(tmp_path, blueprint, trained)
-    extractor = TunedExtractor(tmp_path)
+    extractor = TrainedExtractor(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (3, 71, 71, 3), np.uint8)
     features = extractor.extract(images)
     assert features.dtype == np.float32

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelfbench.base.errors import InputError
-from shelfbench_deep.engines.loading import jit_compile, keras
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.engines.native import jit_compile
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
 
 CLASSES = 5

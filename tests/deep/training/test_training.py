@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench_deep.training.loop import stratified_share
+from shelfbench_deep.training.finetuning import stratified_share
 
 from tests.helpers.sources import PYTHONPATH
 from tests.helpers.toy_training import digest, toy_data, toy_model, toy_training
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_cannot_be_used_is_said_and_not_used(how, undisturbed,
         path.write_bytes(content[: len(content) // 2] if how == "cut" else b"\xff" * 500)
         training = toy_training(toy_model(), toy_data(), path)
     assert digest(training._model, training.run()) == undisturbed
-    assert "begins anew" in capsys.readouterr().err
+    assert "starts over" in capsys.readouterr().err
 
 
 def test_the_best_epoch_on_tune_is_kept_and_patience_ends(tmp_path):
@@ -100,7 +100,7 @@ def test_the_best_epoch_on_tune_is_kept_and_patience_ends(tmp_path):
     best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
     assert training.best == best["epoch"]
     assert len(rows) == 12 or len(rows) == best["epoch"] + 2
-    loss, accuracy = training._judge()  # the model holds that epoch's averaged weights
+    loss, accuracy = training._evaluate()  # the model holds that epoch's averaged weights
     assert accuracy == best["val_accuracy"]
     assert loss == pytest.approx(best["val_loss"], rel=1e-5)
 
@@ -123,7 +123,7 @@ def test_readable_images_stand_in_for_unreadable_ones(tmp_path):
     batches = list(training._batches(1, 0))
     assert {len(images) for images, _ in batches} == {8}
     assert len(batches) == training.steps
-    assert (training._judge()[1]) <= 10 / 12  # two of twelve on tune cannot be read, and are wrong
+    assert (training._evaluate()[1]) <= 10 / 12  # two of twelve on tune cannot be read, and are wrong
     nothing = toy_data(broken=range(54))
     with pytest.raises(RunError, match="no training image can be read"):
         toy_training(toy_model(), nothing, tmp_path / "other").run()

@@ -9,15 +9,17 @@ from safetensors.numpy import load_file
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, TrainingData, TuningData, find
-from shelfbench_deep.engines.loading import keras
-from shelfbench_deep.heads.two_layer import log_softmax
+from shelfbench_deep.engines.keras import keras
+from shelfbench_deep.features.trained import TrainedExtractor, load_network
+from shelfbench_deep.heads.own_head import OwnHead
+from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.networks.backbones import Backbone
 from shelfbench_deep.networks.inception import InceptionSettings
 from shelfbench_deep.networks.xception import XceptionSettings
+from shelfbench_deep.training.finetuning import finetuning_trainer
 from shelfbench_deep.training.freezing import boundary, freeze
+from shelfbench_deep.training.full import full_trainer
 from shelfbench_deep.training.settings import FinetuningSettings, FullSettings, TrainingSettings
-from shelfbench_deep.training.tuned import OwnHead, TunedExtractor, load_network
-from shelfbench_deep.training.tuning import finetuner, full_tuner
 
 from tests.helpers.toy_training import pictures
 
@@ -34,7 +36,18 @@ def data(count=60, tune=15, classes=3):
     images, labels = pictures(count, classes)
     rows = np.arange(count)
     train, held = rows[:-tune], rows[-tune:]
-    return TuningData(images, "pad", train, labels[train], train, held, labels[held], classes, f"data-{count}", 2)
+    return TuningData(
+        images=images,
+        fit="pad",
+        train=train,
+        train_labels=labels[train],
+        train_products=train,
+        tune=held,
+        tune_labels=labels[held],
+        classes=classes,
+        identity=f"data-{count}",
+        workers=2,
+    )
 
 
 FINE = FinetuningSettings(share=0.6, epochs=2, batch=16, learning_rate=0.01)
@@ -44,13 +57,8 @@ def full(network="xception", training=None, **changes):
     settings = FullSettings(
         **{"epochs": 1, "batch": 16, "xception_pixels": 71, "inception_v3_pixels": 75, "ema": 0.0, **changes}
     )
-    return full_tuner(
-        network,
-        settings,
-        training or TrainingSettings(),
-        XceptionSettings(width=0.125),
-        InceptionSettings(width=0.125),
-    )
+    own = XceptionSettings(width=0.125) if network == "xception" else InceptionSettings(width=0.125)
+    return full_trainer(network, settings, training or TrainingSettings(), own)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,7 @@ def test_frozen_layers_stay_and_the_others_move(batch_norm):
 def finished(tmp_path_factory):
     """A fine-tuning that is done, with logs, and the cache that holds it."""
     folder = tmp_path_factory.mktemp("finished")
-    tuner = finetuner(LITE, FINE, TrainingSettings(tensorboard=True))
+    tuner = finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHELFBENCH_CACHE", str(folder))
         return tuner.tune(data(), seed=0, console=QUIET), folder
@@ -114,7 +122,7 @@ def finished(tmp_path_factory):
 def cached(finished, tmp_path):
     """The same in a cache of the test's own, not asked for yet."""
     shutil.copytree(finished[1], tmp_path / "cache")
-    return finetuner(LITE, FINE, TrainingSettings(tensorboard=True))
+    return finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
 
 
 def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones(finished):
@@ -146,7 +154,7 @@ def test_a_training_that_is_done_is_given_again_and_copied_whole(finished, cache
     (tmp_path / "model").mkdir()
     first.save(tmp_path / "model")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(TunedExtractor(tmp_path / "model").extract(images), first.features.extract(images))
+    np.testing.assert_array_equal(TrainedExtractor(tmp_path / "model").extract(images), first.features.extract(images))
 
 
 @pytest.mark.slow
@@ -160,7 +168,7 @@ def test_another_seed_is_another_training(finished, cached):
 def test_the_head_begins_fitted_or_random():
     still = dataclasses.replace(FINE, epochs=1, learning_rate=1e-6)
     fitted, random = (
-        finetuner(LITE, settings, TrainingSettings()).tune(data(), seed=0, console=QUIET)
+        finetuning_trainer(LITE, settings, TrainingSettings()).tune(data(), seed=0, console=QUIET)
         for settings in (still, dataclasses.replace(still, head="random"))
     )
     assert fitted.history["val_accuracy"][0] > 0.6
@@ -208,7 +216,7 @@ def test_damage_is_named(cached):
     weights = folder / "network.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7] + b"damaged")
     with pytest.raises(InputError, match="delete that folder"):
-        TunedExtractor(folder).extract(np.zeros((1, 32, 32, 3), np.uint8))
+        TrainedExtractor(folder).extract(np.zeros((1, 32, 32, 3), np.uint8))
     (folder / "network.json").write_text("{")
     with pytest.raises(InputError, match="delete that folder"):
         cached.tune(data(), seed=0, console=QUIET)
@@ -227,15 +235,15 @@ def test_weights_can_be_given_to_start_from(tmp_path):
         weight_decay=0.0,
         ema=0.0,
     )
-    tuner = full_tuner("xception", settings, TrainingSettings(statistics=0.0), XceptionSettings(), InceptionSettings())
-    tuned = tuner.tune(data(24, 6), seed=0, console=QUIET)
-    arrays = load_file(tuned.features.folder / "network.safetensors")
+    trainer = full_trainer("xception", settings, TrainingSettings(statistics=0.0), XceptionSettings())
+    trained = trainer.tune(data(24, 6), seed=0, console=QUIET)
+    arrays = load_file(trained.features.folder / "network.safetensors")
     kernels = [array for name, array in sorted(arrays.items()) if name.endswith("kernel")]
     expected = [np.array(w) for w in given.weights if w.path.endswith("kernel")]
     for array, value in zip(kernels, expected, strict=False):
         np.testing.assert_allclose(array, value, atol=1e-6)
     with pytest.raises(InputError, match="not of the published shape"):
-        full_tuner("xception", settings, TrainingSettings(), XceptionSettings(width=0.5), InceptionSettings())
+        full_trainer("xception", settings, TrainingSettings(), XceptionSettings(width=0.5))
 
 
 @pytest.mark.parametrize(

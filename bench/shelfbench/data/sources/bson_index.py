@@ -1,8 +1,9 @@
-"""The index of a Cdiscount BSON: where every picture lies, found without reading the pictures.
+"""The index of a Cdiscount BSON file: where every picture lies, found without reading the pictures.
 
 Kaggle's documents all have one layout, so the bytes around the pictures are gathered and compared for thousands of
-documents at once. Whatever differs from that layout in one byte is read by `shelfbench.data.sources.bson_document`, which
-decides what a file means and what is wrong with it.
+documents at once. A document that differs from that layout in a single byte is read by
+`shelfbench.data.sources.bson_document`, which decides what a file means and what is wrong with it. The index is written
+by hand because BSON libraries decode one document after the other, pictures included, which takes many times as long.
 """
 
 from __future__ import annotations
@@ -20,39 +21,39 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.bson_document import BadDocument, document_end, product
 
-# Bytes indexed at once: mapped together, and given back together.
+# Bytes indexed at once: mapped together and released together.
 WINDOW = 1 << 28
-# Bytes of a window that one of its chains of documents covers (see `_leap`).
+# Bytes of a window that each of its chains of documents covers (see `_leap`).
 LANE = 1 << 20
-# How far from the beginning of its lane a document is looked for.
+# How far from the beginning of a lane a document is searched for.
 REACH = 1 << 16
-# Lengths that all lanes follow before the finished ones are left out.
+# Lengths that all lanes follow before finished lanes are dropped.
 STEPS = 16
-# Linux maps (and reads) a range at once under this name, since 5.14; Python has none for it.
+# Since Linux 5.14, this maps (and reads) a range at once; Python has no name for it.
 MADV_POPULATE_READ = 22
 _BEYOND = np.iinfo(np.int64).max
 _int32 = struct.Struct("<i").unpack_from
 
 # The layout: int32 of the whole | 10 _id 0 int32 | 04 imgs 0 int32 | pictures | 0 | 10 category_id 0 int32 | 0, where
 # a picture is 03 '0' 0 int32 | 05 picture 0 int32 byte | its bytes | 0, and a test file has no category.
-# Below, `?` stands for a byte that may be anything; records are whole words of 8 bytes.
+# Below, `?` stands for any byte; the length of a record is a multiple of 8 bytes.
 _HEAD = b"????\x10_id\0????\x04imgs\0????\x030\0????\x05picture\0????" + b"?" * 5
 _NEXT = b"\0\x03?\0????\x05picture\0????" + b"?" * 3  # from the last byte of the picture before
 _TAIL = b"????\0\0\x10category_id\0????\0"
-_ARRAY, _ITEM = 19, 26  # where imgs begins in a document, and its first picture's document; each with its length
-_AROUND = 19  # bytes of a picture's document that are not the picture
+_ARRAY, _ITEM = 19, 26  # where imgs and its first picture's document begin, each with its length
+_AROUND = 19  # bytes of a picture's document apart from the picture
 _LABELLED, _UNLABELLED = 18, 1  # bytes after imgs
 _SHORTEST = 64  # of a labelled document of this layout
 
 
 def release(view: mmap.mmap) -> None:
-    """Give back the pages read so far: the file keeps them, and resident memory does not grow with it."""
+    """Release the pages read so far, so that resident memory does not grow with the file."""
     if hasattr(view, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
         view.madvise(mmap.MADV_DONTNEED)
 
 
 def _populate(view: mmap.mmap, start: int, stop: int) -> None:
-    """Map a window at once, where the system can: a fault for every few pages would cost more than the index."""
+    """Map a window at once if the system can; a page fault every few pages would cost more than the index."""
     if sys.platform == "linux":
         start -= start % mmap.PAGESIZE
         with suppress(OSError):
@@ -68,7 +69,7 @@ def _records(view: mmap.mmap, at: np.ndarray, size: int) -> np.ndarray:
 
 
 def _same(words: np.ndarray, layout: bytes) -> np.ndarray:
-    """Tell which records have all the bytes of a layout that are given."""
+    """Tell which records match a layout in all its known bytes."""
     differs = np.zeros(words.shape[1], np.uint64)
     pattern = np.frombuffer(layout.replace(b"?", b"\0"), "<u8")
     mask = np.frombuffer(bytes(0 if byte == ord("?") else 255 for byte in layout), "<u8")
@@ -87,7 +88,7 @@ def _signed(words: np.ndarray, byte: int) -> np.ndarray:
 
 
 def _follow(view: mmap.mmap, at: int, stop: int) -> list[int]:
-    """Follow the lengths of documents from a byte on, one by one: where documents end, the last at `stop` or beyond."""
+    """Follow the lengths of documents, one by one; return where they end, the last at `stop` or beyond."""
     ends = []
     with suppress(struct.error):  # too few bytes left for a length
         while at < stop and (length := _int32(view, at)[0]) > 4:
@@ -99,15 +100,24 @@ def _follow(view: mmap.mmap, at: int, stop: int) -> list[int]:
 
 
 def _leap(view: mmap.mmap, start: int, stop: int) -> np.ndarray:
-    """Follow the lengths from many places of a window at once, because each is a wait for the memory.
+    """Follow the lengths from many places in a window at once, because each length means waiting for memory.
 
-    A lane begins where the bytes look like a document's. Pictures may hold such bytes too, so a lane counts only where
-    the lane before it, and so on back to `start`, ends exactly at its beginning.
+    A lane begins where the bytes look like a document's. Pictures may contain such bytes too, so a lane only counts if
+    the lane before it ends exactly where it begins, and so on back to `start`.
+
+    Parameters
+    ----------
+    view : mmap
+        The file.
+    start : int
+        Where the window begins; a document begins there, too.
+    stop : int
+        Where the window ends.
 
     Returns
     -------
     ndarray of int64
-        Where documents begin, ascending from `start`; the last may be where the next one begins.
+        Where documents begin, ascending from `start`; the last may lie at the end of the window.
     """
     size = len(view)
     found = (view.find(b"\x10_id\0", at, at + REACH) - 4 for at in range(start + LANE, stop, LANE))
@@ -139,14 +149,14 @@ def _leap(view: mmap.mmap, start: int, stop: int) -> np.ndarray:
 
 
 def _boundaries(view: mmap.mmap, start: int, stop: int) -> np.ndarray:
-    """Find where the documents of a window begin, and where the last one ends."""
+    """Find where the documents of a window begin and where the last one ends."""
     starts = _leap(view, start, stop)
     return np.concatenate([starts, np.array(_follow(view, int(starts[-1]), stop), np.int64)])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Block:
-    """Documents that follow each other; pictures of the regular ones by document and by place in it."""
+    """Consecutive documents; the pictures of the regular ones by document and by place in it."""
 
     regular: np.ndarray
     product_id: np.ndarray
@@ -157,7 +167,7 @@ class _Block:
 
 
 def _read_regular(view: mmap.mmap, starts: np.ndarray, ends: np.ndarray) -> _Block:
-    """Read the documents that have Kaggle's layout in every byte, and tell which those are."""
+    """Read the documents that have Kaggle's layout in every byte, and mark them as regular."""
     which = np.flatnonzero(ends - starts >= _SHORTEST)
     at, end = starts[which], ends[which]
     head, tail = _records(view, at, len(_HEAD)), _records(view, end - len(_TAIL), len(_TAIL))
@@ -172,7 +182,12 @@ def _read_regular(view: mmap.mmap, starts: np.ndarray, ends: np.ndarray) -> _Blo
     fits &= (picture_length >= 0) & (item_length - _AROUND == picture_length) & (after < array_end)
     n = len(starts)
     block = _Block(
-        np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, np.int64), []
+        regular=np.zeros(n, bool),
+        product_id=np.zeros(n, np.int64),
+        category=np.zeros(n, np.int64),
+        labelled=np.zeros(n, bool),
+        count=np.zeros(n, np.int64),
+        pictures=[],
     )
     block.pictures.append((which, 0, at + 44, picture_length))
     block.product_id[which] = _signed(head, 9)
@@ -202,6 +217,13 @@ def _read_regular(view: mmap.mmap, starts: np.ndarray, ends: np.ndarray) -> _Blo
 
 def _index(view: mmap.mmap, bounds: np.ndarray) -> tuple[tuple[np.ndarray, ...], int, int, str]:
     """Index the documents between bounds.
+
+    Parameters
+    ----------
+    view : mmap
+        The file.
+    bounds : ndarray of int64
+        Where documents begin, and where the last one ends.
 
     Returns
     -------
@@ -262,15 +284,15 @@ def scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nda
     Returns
     -------
     arrays : dict of ndarray
-        ``product_id``, ``category``, ``count`` (one a product with a category); ``offset``, ``length`` (one a picture,
-        in bytes); ``unlabelled`` (how many products have no category).
+        Per product with a category: ``product_id``, ``category``, ``count``; per picture: ``offset``, ``length``, in
+        bytes; ``unlabelled`` is the number of products without a category.
     note : str
-        Where and why the tail was given up, or empty.
+        Where the readable part ends and why; empty if the whole file is read.
 
     Raises
     ------
     InputError
-        If the file is foreign or truncated; the offset of the first bad document is named.
+        If the file is truncated or not Cdiscount's; the message names the offset of the first bad document.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     read = unlabelled = at = 0
@@ -305,7 +327,7 @@ def scan(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.nda
                 else "is this Cdiscount's BSON?"
             )
             raise InputError(problem, f"fetch the file again, or {hint}" if read > unlabelled else hint)
-        note = problem + "; what came before it is used"
+        note = problem + "; the products before it are used"
     names = ("product_id", "category", "count", "offset", "length")
     index = {name: np.concatenate(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)}
     return {**index, "unlabelled": np.asarray([unlabelled])}, note

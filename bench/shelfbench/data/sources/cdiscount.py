@@ -1,7 +1,7 @@
 """Cdiscount's BSON as Kaggle published it: ``{_id, category_id, imgs: [{picture}]}`` with ``category_names.csv``.
 
-One scan of the file builds an index of byte offsets (format: https://bsonspec.org/spec.html), kept in the user's
-cache; pictures are then read by offset through a memory map, so memory grows with the index alone.
+One scan of the file builds an index of byte offsets (format: https://bsonspec.org/spec.html), which the user's cache
+keeps. Pictures are then read by offset through a memory map, so that only the index takes memory.
 """
 
 from __future__ import annotations
@@ -25,17 +25,27 @@ from shelfbench.data.sources.bson_document import BadDocument, document_end, pro
 from shelfbench.data.sources.bson_index import release, scan
 
 INDEX_VERSION = 1
-# Bytes of pictures read through a memory map before its pages are given back.
+# Bytes of pictures read through a memory map before its pages are released.
 RELEASE_BYTES = 1 << 24
 
 
 def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-    """Read id and pictures of one product after the other, whether or not they have a category; nothing is indexed.
+    """Read one product after the other, with or without a category, without building an index.
+
+    Parameters
+    ----------
+    path : Path
+        The BSON file.
+
+    Yields
+    ------
+    tuple of int and tuple of bytes
+        Id and pictures.
 
     Raises
     ------
     InputError
-        If the file is empty, foreign or truncated; the offset of the first bad document is named.
+        If the file is empty, truncated or not Cdiscount's; the message names the offset of the first bad document.
     """
     size = path.stat().st_size
     if size == 0:
@@ -58,7 +68,7 @@ def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
 
 
 def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.ndarray], str]:
-    """Give the index of a BSON file, from the cache where the file has not changed since.
+    """Return the index of a BSON file, from the cache if the file has not changed.
 
     Parameters
     ----------
@@ -71,14 +81,14 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
     Returns
     -------
     arrays : dict of ndarray
-        ``product_id``, ``category``, ``count`` (one a product); ``offset``, ``length`` (one a picture, in bytes).
+        Per product: ``product_id``, ``category``, ``count``; per picture: ``offset``, ``length``, in bytes.
     note : str
-        Where and why the tail was given up, or empty.
+        Where the readable part ends and why; empty if the whole file is read.
 
     Raises
     ------
     InputError
-        If the file is empty, foreign or truncated; the offset of the first bad document is named.
+        If the file is empty, truncated or not Cdiscount's; the message names the offset of the first bad document.
     """
     stat = path.stat()
     if stat.st_size == 0:
@@ -91,7 +101,7 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
                 arrays = {name: stored[name] for name in stored.files}
             return arrays, str(arrays.pop("note"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            console.warn(f"the index {kept} is damaged and is built again")
+            console.warn(f"the index {kept} is damaged; building it again")
     arrays, note = scan(path, truncated, console)
 
     def write(aside: Path) -> None:
@@ -104,7 +114,7 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
 
 
 class BSONImages:
-    """Pictures by offset, through a memory map that is opened on first use in each process."""
+    """Pictures by offset, through a memory map that each process opens on first use."""
 
     def __init__(self, path: Path, product_id: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
         self.files: tuple[Path, ...] = (path,)
@@ -113,11 +123,11 @@ class BSONImages:
         self._read = 0
 
     def __getstate__(self) -> dict:
-        """Leave the memory map behind."""
+        """Drop the memory map."""
         return {**self.__dict__, "_view": None}
 
     def __len__(self) -> int:
-        """Count the pictures."""
+        """Return the number of pictures."""
         return len(self._offsets)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
@@ -169,7 +179,7 @@ def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
                     )
                 except (TypeError, ValueError):
                     raise InputError(
-                        f"{path}, line {rows.line_num}: category_id {row['category_id']!r} is no integer",
+                        f"{path}, line {rows.line_num}: category_id {row['category_id']!r} is not an integer",
                         "use Kaggle's category_names.csv",
                     ) from None
     except FileNotFoundError:
@@ -193,13 +203,17 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     name : str
         Name of the dataset, for messages.
     truncated : {'refuse', 'accept'}
-        Whether the products before a bad tail may be used.
+        Whether the products before an unreadable tail may be used.
     console : Console
+
+    Returns
+    -------
+    Catalogue
 
     Raises
     ------
     InputError
-        If a file is missing, foreign or truncated, a product's category has no name, or its id is there twice.
+        If a file is missing, truncated or not Cdiscount's, a product's category has no name, or an id occurs twice.
     """
     names = _read_names(path.with_name("category_names.csv"))
     index, note = build_index(path, truncated, console)
@@ -209,17 +223,17 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     if len(missing := [key for key in keys.tolist() if key not in names]):
         product = ids[categories == missing[0]][0]
         raise InputError(
-            f"{path}: product {product} has category {missing[0]}, which category_names.csv lacks",
+            f"{path}: product {product} has category {missing[0]}, which is not in category_names.csv",
             "use the category_names.csv that came with the file",
         )
     unique, first = np.unique(ids, return_index=True)
     if len(unique) != len(ids):
         twice = ids[np.setdiff1d(np.arange(len(ids)), first)[0]]
-        raise InputError(f"{path}: product {twice} is there twice", "remove one of the two documents")
+        raise InputError(f"{path}: product {twice} occurs twice", "remove one of the two documents")
     image_product = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     notes = [note] if note else []
     if empty := int((~keep).sum()):
-        notes.append(f"{empty} products without a picture are left out")
+        notes.append(f"skipped {empty:,} product{'s' if empty > 1 else ''} without a picture")
     return Catalogue(
         name=name,
         categories=tuple(Category(str(key), names[key][2], names[key][:2]) for key in keys.tolist()),

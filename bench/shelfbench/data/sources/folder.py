@@ -1,4 +1,4 @@
-"""Folders of image files: one subfolder per category, with or without split folders, or with a metadata table."""
+"""Folders of image files: a subfolder per category, with or without split folders, or a metadata table."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ METADATA = ("metadata.csv", "metadata.parquet")
 
 
 class FileImages:
-    """One image a file."""
+    """Images in files of their own."""
 
     def __init__(self, root: Path, names: np.ndarray) -> None:
         self.files: tuple[Path, ...] = (root,)
         self._root, self._names = root, names
 
     def __len__(self) -> int:
-        """Count the files."""
+        """Return the number of files."""
         return len(self._names)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read files; one that cannot be opened is given as no bytes."""
+        """Read files; empty bytes for one that cannot be opened."""
         result = []
         for name in self._names[indices]:
             try:
@@ -44,17 +44,18 @@ class FileImages:
         return str(self._names[index])
 
     def identity(self) -> None:
-        """Give nothing: a folder's files may change without a trace in the folder."""
+        """Return None, because a folder does not show whether its files changed."""
         return None
 
 
-def files_below(folder: Path) -> tuple[list[Path], int]:
-    """Image files below a folder, sorted, and the number of other files."""
-    found, others = [], 0
+def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the image files below a folder and the other files, both in the order of the folders."""
+    found: list[Path] = []
+    others: list[Path] = []
     seen = set()
     for where, folders, names in os.walk(folder, followlinks=True):
         status = os.stat(where)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
@@ -71,8 +72,16 @@ def files_below(folder: Path) -> tuple[list[Path], int]:
             if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
                 found.append(path)
             else:
-                others += 1
+                others.append(path)
     return found, others
+
+
+def skipped(others: Sequence[Path]) -> str:
+    """Say which files were skipped because they are not images; the first few by name."""
+    if len(others) == 1:
+        return f"skipped 1 file that is not an image: {others[0].name}"
+    names = ", ".join(path.name for path in others[:3])
+    return f"skipped {len(others):,} files that are not images: {names}{', ...' if len(others) > 3 else ''}"
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -80,7 +89,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def split_folders(root: Path) -> dict[Path, str]:
-    """Give the split folders of a root: {folder: 'train' | 'validation' | 'test'}; empty where there are none."""
+    """Return the split folders of a root: {folder: 'train' | 'validation' | 'test'}; empty if there are none."""
     folders = _subfolders(root)
     names = {path: SPLIT_NAMES.get(path.name.lower()) for path in folders if path.name != "__MACOSX"}
     strangers = [path.name for path, split in names.items() if split is None]
@@ -88,19 +97,34 @@ def split_folders(root: Path) -> dict[Path, str]:
         return {}
     if strangers:
         raise InputError(
-            f"{root} holds split folders and also {', '.join(strangers[:5])}",
-            "move what is no split elsewhere, or rename the categories train, validation and test",
+            f"{root} holds split folders, but also {', '.join(strangers[:5])}",
+            "move the others elsewhere, or rename the categories train, validation and test",
         )
     return {path: str(split) for path, split in names.items()}
 
 
 def find_metadata(folder: Path) -> Path | None:
-    """Give the metadata table of a Hugging Face ImageFolder, if there is one."""
+    """Return the metadata table of a Hugging Face ImageFolder, if there is one."""
     return next((folder / name for name in METADATA if (folder / name).is_file()), None)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read ``metadata.csv`` or ``metadata.parquet``, which must have a column ``file_name``."""
+    """Read ``metadata.csv`` or ``metadata.parquet``.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    DataFrame
+        Cells of a CSV file are text.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or has no column ``file_name``.
+    """
     try:
         table = (
             pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
@@ -122,7 +146,25 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
-    """Give the path of each row's image, relative to `root`; one that leads out of it is refused."""
+    """Return the path of each row's image, relative to `root`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With a column ``file_name``, relative to the table's folder.
+    path : Path
+        File of the table.
+    root : Path
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputError
+        If a row has no name, or its path leads out of `root`.
+    """
     names = []
     for line, name in enumerate(table["file_name"], 2):
         if pd.isna(name) or "\0" in str(name):
@@ -155,6 +197,10 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
     settings : DatasetSettings
         Names of the columns of the metadata.
 
+    Returns
+    -------
+    Catalogue
+
     Raises
     ------
     InputError
@@ -170,12 +216,13 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
         for folder, split in splits.items():
             if (table := find_metadata(folder)) is None:
                 raise InputError(
-                    f"{folder} has no metadata.csv, and another split folder has", "add it, or remove the other"
+                    f"{folder} has no metadata.csv, but another split folder has one", "add it, or remove the other"
                 )
             frames.append(_read_metadata(table, settings, root).assign(split=split))
         rows = pd.concat(frames, ignore_index=True)
     else:
-        frames, others = [], 0
+        frames = []
+        others: list[Path] = []
         for top, split in (splits or {root: ""}).items():
             for folder in _subfolders(top):
                 found, other = files_below(folder)
@@ -186,17 +233,17 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
                 frames.append(frame.assign(split=split) if split else frame)
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"where": [], "category": []})
         if others:
-            notes.append(f"{others} files that are no images are left alone")
+            notes.append(skipped(others))
     if table is None and settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
-        raise InputError(f"{root} is a folder of categories and has no columns", "leave out the dataset.* settings")
+        raise InputError(f"{root} is a folder of categories, which has no columns", "leave out the dataset.* settings")
     if rows.empty:
         loose, _ = files_below(root)
         hint = (
             "put each image into a folder named by its category, or list them in metadata.csv"
             if loose
-            else "give a *.bson, Parquet files, or a folder of one subfolder per category"
+            else "give a *.bson file, Parquet files, or a folder with one subfolder per category"
         )
         raise InputError(
-            f"{root} holds {len(loose)} images and no category" if loose else f"{root} holds no product images", hint
+            f"{root} holds {len(loose)} images but no category" if loose else f"{root} holds no product images", hint
         )
     return catalogue_from_rows(name, rows, lambda numbers, where: FileImages(root, where), notes=notes)

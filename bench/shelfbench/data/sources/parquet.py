@@ -1,4 +1,4 @@
-"""Parquet in the Hugging Face image layout: one or more shards with an image column ``{bytes, path}``."""
+"""Parquet files in the Hugging Face image layout: shards with an image column ``{bytes, path}``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPLIT_OF_FILE = re.compile(r"^(train|validation|valid|val|dev|test)\b[-_.0-9a-z
 
 
 class ParquetImages:
-    """Encoded images of rows of Parquet files; keeps the last row group read."""
+    """Encoded images in rows of Parquet files; keeps the row group read last."""
 
     def __init__(self, files: tuple[Path, ...], column: str, file: np.ndarray, row: np.ndarray) -> None:
         self.files = files
@@ -29,11 +29,11 @@ class ParquetImages:
         self._held: tuple[int, int, Any] | None = None
 
     def __getstate__(self) -> dict:
-        """Leave open files behind."""
+        """Drop the open files."""
         return {**self.__dict__, "_open": {}, "_held": None}
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
         return len(self._file)
 
     def _group(self, file: int, group: int) -> Any:
@@ -53,7 +53,7 @@ class ParquetImages:
         return self._held[2]
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read images; a null is given as no bytes."""
+        """Read images; empty bytes for a null."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -81,7 +81,7 @@ class ParquetImages:
 
 
 def holds_bytes(kind: Any) -> bool:
-    """Whether a type is a struct with a binary field ``bytes``."""
+    """Tell whether a type is a struct with a binary field ``bytes``."""
     import pyarrow as pa
 
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
@@ -91,11 +91,12 @@ def holds_bytes(kind: Any) -> bool:
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class where it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> dict[str, str]:
-    """Display names that the Hugging Face metadata gives to the integers of a ClassLabel column."""
+    """Read the display names of a ClassLabel column's integers from the Hugging Face metadata."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return {str(code): str(name) for code, name in enumerate(features[column]["names"])}
@@ -109,16 +110,20 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
     Parameters
     ----------
     files : sequence of Path
-        The shards, in order. Shards called ``train-...``, ``validation-...`` and ``test-...`` bring a split.
+        The shards, in order. Shards named ``train-...``, ``validation-...`` and ``test-...`` come with a split.
     name : str
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns.
 
+    Returns
+    -------
+    Catalogue
+
     Raises
     ------
     InputError
-        If a file is damaged or a column is missing; the file is named.
+        If a file is damaged or a column is missing; the message names the file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -131,7 +136,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
             if settings.image not in schema.names:
                 raise InputError(
                     f"{file} has no column {settings.image!r} (it has {', '.join(schema.names)})",
-                    "name the column of images with --set dataset.image=COLUMN",
+                    "name the column that holds the images with --set dataset.image=COLUMN",
                 )
             twice = [column for column in {*columns.values(), settings.image} if schema.names.count(column) > 1]
             if twice:
@@ -147,7 +152,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
             if isinstance(error, PermissionError):
                 raise InputError(f"no permission to read {file}", "change its rights") from None
             raise InputError(
-                f"{file} is no readable Parquet file ({first_line(error)})", "fetch the file again"
+                f"{file} is not a readable Parquet file ({first_line(error)})", "fetch the file again"
             ) from None
         display.update(_class_names(schema.metadata, columns["category"]))
         frame = pd.DataFrame({role: frame[column] for role, column in columns.items()})

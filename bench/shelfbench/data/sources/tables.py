@@ -1,4 +1,4 @@
-"""What the readers of tables share: from rows with a category and a product to a `Catalogue`."""
+"""What readers of tables share: turning rows with a category and a product into a `Catalogue`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
 
-# Role of a column of labels in `wanted_columns`: this and the column's name.
+# In `wanted_columns`, the role of a column of labels is this and the column's name.
 LABEL = "label:"
 
 ImagesOf = Callable[[np.ndarray, np.ndarray], ImageBytes]
@@ -26,7 +26,7 @@ SPLIT_NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetSettings:
     """The section ``dataset`` of a study.
 
@@ -35,14 +35,14 @@ class DatasetSettings:
     name : str
         A named dataset or a path.
     category, product_id, split, image : str
-        Names of columns, where they differ from these. A column that is named here must be there.
+        Names of columns, where they differ from these. A column that is named here must exist.
     levels : tuple of str
-        Columns that hold the levels above the category, the highest first; default ``level1``, ``level2``, ...
+        Columns that hold the levels above the category, from the top down; default ``level1``, ``level2``, ...
     labels : tuple of str
-        Columns whose values together are a product's labels, each a ``column=value``; a cell may hold a list. An
-        empty cell gives none.
+        Columns whose values together are a product's labels, each a ``column=value``. A cell may hold a list; an empty
+        cell gives no label.
     truncated : {'refuse', 'accept'}
-        Whether the products before a bad tail of a BSON file may be used.
+        Whether the products before an unreadable tail of a BSON file may be used.
     """
 
     name: str = "generated"
@@ -55,7 +55,7 @@ class DatasetSettings:
     truncated: str = "refuse"
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Validate the settings."""
         if self.truncated not in ("refuse", "accept"):
             raise InputError(f"dataset.truncated is {self.truncated!r}", "choose refuse or accept")
         for name in ("name", "category", "product_id", "split", "image"):
@@ -66,17 +66,25 @@ class DatasetSettings:
 
 
 def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str) -> dict[str, str]:
-    """Find the columns to read: role to name of the column.
+    """Find the columns to read.
+
+    Parameters
+    ----------
+    settings : DatasetSettings
+    present : sequence of str
+        The columns that the table has.
+    where : str
+        Name of the table, for messages.
 
     Returns
     -------
     dict of str to str
-        Roles are 'category', 'product_id', 'split', 'level1' ..., and `LABEL` before a column of labels.
+        Column by role: 'category', 'product_id', 'split', 'level1', ..., and `LABEL` plus the name for labels.
 
     Raises
     ------
     InputError
-        If the category's column, or one that the settings name, is missing.
+        If the column of the category, or one that the settings name, is missing.
     """
     columns: dict[str, str] = {}
     defaults = DatasetSettings()
@@ -106,56 +114,70 @@ def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str
 
 
 def as_key(value: object) -> str:
-    """Text of a category's value; whole numbers that pandas made floats (for want of a value elsewhere) stay whole.
+    """Turn a value into the text that identifies a category or a product.
+
+    Parameters
+    ----------
+    value : object
+        Integers that pandas turned into floats, because another row has no value, become integers again.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     TypeError
-        If the value is no scalar.
+        If the value is not a scalar.
     """
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if not pd.api.types.is_scalar(value):
-        raise TypeError("no scalar")
+        raise TypeError("not a scalar")
     return str(value)
 
 
 def _keys(values: pd.Series, what: str, where: pd.Series) -> pd.Series:
-    """Give the texts of a column, row by row."""
+    """Return the texts of a column, row by row."""
     try:
         return values.astype(object).map(as_key)
     except TypeError:
         odd = next(row for row, value in enumerate(values) if not pd.api.types.is_scalar(value))
         raise InputError(
-            f"{where.iloc[odd]}: the {what} {str(values.iloc[odd])[:60]!r} is no plain value", "write text or a number"
+            f"{where.iloc[odd]}: the {what} {str(values.iloc[odd])[:60]!r} is not a plain value",
+            "write text or a number",
         ) from None
 
 
 def catalogue_from_rows(
     name: str, rows: pd.DataFrame, images_of: ImagesOf, display: dict[str, str] | None = None, notes: Sequence[str] = ()
 ) -> Catalogue:
-    """Build a catalogue from rows of one image each.
+    """Build a catalogue from rows with one image each.
 
     Parameters
     ----------
     name : str
         Name of the dataset, for messages.
     rows : DataFrame
-        ``category``; optional ``product_id``, ``split``, ``level1`` ..., columns of labels; ``where`` names each
-        row's file and record.
-        Without ``product_id`` each row is a product, called by ``where``.
+        ``category``; optionally ``product_id``, ``split``, ``level1``, ... and columns of labels; ``where`` names each
+        row's file and record. Without ``product_id``, each row is a product, named by ``where``.
     images_of : callable
-        Given the row numbers of the images in order, and `where` of each, gives the `ImageBytes`.
+        Takes the row numbers of the images, in order, and `where` of each; returns the `ImageBytes`.
     display : dict, optional
         Display names of category keys.
     notes : sequence of str
+        The reader's remarks.
+
+    Returns
+    -------
+    Catalogue
 
     Raises
     ------
     InputError
-        If a product has two categories or is in two splits; its record is named.
+        If a product has two categories or is in two splits; the message names its record.
     """
     rows = rows.assign(category=rows["category"].astype(object))
     labelled = rows["category"].notna() & (rows["category"].astype(str).str.strip() != "")
@@ -177,19 +199,11 @@ def catalogue_from_rows(
     keys = _keys(rows["category"], "category", rows["where"])
     unique_keys = sorted(keys.unique())
     codes = pd.Categorical(keys, categories=unique_keys).codes.astype(np.int32)
-    _same_within_product(table.product_row, table.image_product, table.image_row, codes, rows, "category", keys)
+    _same_within_product(table, codes, rows, "category", keys)
     split = None
     if "split" in rows:
         split = _splits(rows)
-        _same_within_product(
-            table.product_row,
-            table.image_product,
-            table.image_row,
-            pd.factorize(split)[0],
-            rows,
-            "split",
-            pd.Series(split),
-        )
+        _same_within_product(table, pd.factorize(split)[0], rows, "split", pd.Series(split))
         split = split[table.product_row]
         if set(np.unique(split)) == {"train"}:
             split = None
@@ -209,21 +223,16 @@ def catalogue_from_rows(
 
 
 def _same_within_product(
-    product_row: np.ndarray,
-    image_product: np.ndarray,
-    image_row: np.ndarray,
-    codes: np.ndarray,
-    rows: pd.DataFrame,
-    what: str,
-    values: pd.Series,
+    table: ProductTable, codes: np.ndarray, rows: pd.DataFrame, what: str, values: pd.Series
 ) -> None:
-    differs = codes[image_row] != codes[product_row][image_product]
+    """Refuse products whose rows differ in a value; `codes` are the values as integers."""
+    differs = codes[table.image_row] != codes[table.product_row][table.image_product]
     if differs.any():
-        row = int(image_row[np.flatnonzero(differs)[0]])
-        first = int(product_row[image_product[np.flatnonzero(differs)[0]]])
+        image = int(np.flatnonzero(differs)[0])
+        row, first = int(table.image_row[image]), int(table.product_row[table.image_product[image]])
         raise InputError(
             f"{rows['where'][row]}: product {rows['product_id'][row]} has the {what} {values.iloc[row]!r} here "
-            f"and {values.iloc[first]!r} at {rows['where'][first]}",
+            f"but {values.iloc[first]!r} at {rows['where'][first]}",
             f"give each product one {what}",
         )
 
@@ -235,8 +244,8 @@ def _splits(rows: pd.DataFrame) -> np.ndarray:
         row = int(np.flatnonzero(known.isna())[0])
         if pd.isna(rows["split"][row]):
             raise InputError(
-                f"{rows['where'][row]} has no split, and others have one",
-                "fill it in; where there is no such column, each shard's name must begin with its split",
+                f"{rows['where'][row]} has no split, but other rows have one",
+                "fill it in; without such a column, the name of each shard must begin with its split",
             )
         raise InputError(
             f"{rows['where'][row]} has the split {rows['split'][row]!r}",
@@ -246,7 +255,7 @@ def _splits(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
-    """Levels above each category: where its rows disagree, what most of them say."""
+    """Return the levels above each category: if its rows disagree, those of the majority."""
     columns = sorted(column for column in rows.columns if column.startswith("level"))
     if not columns:
         return {}
@@ -261,7 +270,7 @@ def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
 
 
 def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:
-    """Labels of each product: those of all its rows together."""
+    """Collect the labels of each product from all its rows."""
     columns = [column for column in rows.columns if column.startswith(LABEL)]
     if not columns:
         return None

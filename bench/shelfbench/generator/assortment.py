@@ -1,4 +1,4 @@
-"""What is in the catalogue: its categories, their sizes, and every product's true and given label."""
+"""What the catalogue holds: its categories, their sizes, and each product's true category and its label."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from shelfbench.base.errors import InputError
 from shelfbench.generator.settings import GeneratorSettings, read_counts
 from shelfbench.generator.sketch import Style
-from shelfbench.generator.taxonomy import BOOKS, DEPARTMENTS, Recipe
+from shelfbench.generator.taxonomy import BOOKS, DEPARTMENTS, Motif
 
 SMALLEST = 20
-"""Products that a category keeps where there are enough: the paper's rule drops smaller ones (C, §3)."""
+"""Fewest products of a category, as far as there are enough: the paper's rule drops smaller ones (C, §3)."""
 
 HEAD, HEAD_SHARE = 0.2, 0.8
 """80% of the data in 20% of the categories (C, §1)."""
@@ -23,34 +23,34 @@ NEAR_MISTAKES = 0.8
 """Share of wrong labels that stay within the department."""
 
 HARD_FIRST = 0.35
-"""How far the hard families come forward in the random order of sizes, of 1: shops list most where much is alike."""
+"""How far hard families move up in the random order of sizes, from 0 to 1: shops list most where much looks alike."""
 
 FIRST_ID = 1000010000
 
 
 @dataclass(frozen=True)
-class Category:
+class DrawnCategory:
     """One category: its key, its three names, how its products are drawn, and how many there are."""
 
     key: int
     levels: tuple[str, str, str]
-    recipe: Recipe
+    motif: Motif
     style: Style
     size: int
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A catalogue before it is drawn.
+class Assortment:
+    """A catalogue before its photos are drawn.
 
     Attributes
     ----------
-    categories : tuple of Category
+    categories : tuple of DrawnCategory
     truth, labels : ndarray of int64, shape (products,)
-        Positions in `categories`: what a product is, and what it is said to be.
+        Positions in `categories`: what a product is, and what its label says.
     """
 
-    categories: tuple[Category, ...]
+    categories: tuple[DrawnCategory, ...]
     truth: np.ndarray
     labels: np.ndarray
 
@@ -58,12 +58,20 @@ class Plan:
 @dataclass(frozen=True)
 class _Role:
     department: str
-    recipe: Recipe
+    motif: Motif
     variant: int
 
 
-def draw_plan(settings: GeneratorSettings) -> Plan:
+def draw_assortment(settings: GeneratorSettings) -> Assortment:
     """Draw everything but the pictures.
+
+    Parameters
+    ----------
+    settings : GeneratorSettings
+
+    Returns
+    -------
+    Assortment
 
     Raises
     ------
@@ -78,36 +86,36 @@ def draw_plan(settings: GeneratorSettings) -> Plan:
         sizes = _scaled(np.array([count for _, count in listed]), settings)
     else:
         cast = _cast(settings, settings.categories)
-        names = [role.recipe.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast]
+        names = [role.motif.name + (f" - SERIES {role.variant + 1}" if role.variant else "") for role in cast]
         sizes = _sizes(settings, cast, rng)
     styles = _styles(settings, cast)
     categories = tuple(
-        Category(FIRST_ID + 7 * place, (role.department, role.recipe.family, name), role.recipe, style, int(size))
+        DrawnCategory(FIRST_ID + 7 * place, (role.department, role.motif.family, name), role.motif, style, int(size))
         for place, (role, name, style, size) in enumerate(zip(cast, names, styles, sizes, strict=True))
     )
     truth = rng.permutation(np.repeat(np.arange(len(categories)), sizes))
-    return Plan(categories, truth, _mislabel(truth, categories, settings.label_noise, rng))
+    return Assortment(categories, truth, _mislabel(truth, categories, settings.label_noise, rng))
 
 
 def _cast(settings: GeneratorSettings, number: int) -> list[_Role]:
-    """Share the categories out to the departments, and give each a recipe."""
+    """Distribute the categories over the departments, and give each a motif."""
     others = [name for name in DEPARTMENTS if name != BOOKS][: settings.departments - 1]
     departments = [BOOKS, *others] if settings.books else others
     cast: list[_Role] = []
     for place, department in enumerate(departments):
-        recipes = DEPARTMENTS[department]
+        motifs = DEPARTMENTS[department]
         share = (number - place + len(departments) - 1) // len(departments)
-        cast.extend(_Role(department, recipes[k % len(recipes)], k // len(recipes)) for k in range(share))
+        cast.extend(_Role(department, motifs[k % len(motifs)], k // len(motifs)) for k in range(share))
     return cast
 
 
 def _styles(settings: GeneratorSettings, cast: list[_Role]) -> list[Style]:
-    """Variants narrow the recipe; without lookalikes, each member of a family has a band of hues of its own."""
-    members = Counter(role.recipe.family for role in cast)
+    """Give each category its style: variants narrow the motif; without lookalikes, each has its own band of hues."""
+    members = Counter(role.motif.family for role in cast)
     met: Counter[str] = Counter()
     styles = []
     for role in cast:
-        family = role.recipe.family
+        family = role.motif.family
         apart = not settings.lookalikes and role.department != BOOKS and members[family] > 1
         hue = (met[family] + 0.5) / members[family] if apart else -1.0
         met[family] += 1
@@ -116,11 +124,11 @@ def _styles(settings: GeneratorSettings, cast: list[_Role]) -> list[Style]:
 
 
 def _sizes(settings: GeneratorSettings, cast: list[_Role], rng: np.random.Generator) -> np.ndarray:
-    """Products of each category."""
+    """Draw the number of products of each category."""
     number, total = len(cast), settings.products
     if not settings.skew:
         return np.full(number, total // number) + (np.arange(number) < total % number)
-    hard = np.array([role.department == BOOKS or role.recipe.alike for role in cast])
+    hard = np.array([role.department == BOOKS or role.motif.alike for role in cast])
     order = np.argsort(-(rng.random(number) + HARD_FIRST * hard))
     head = max(1, round(HEAD * number))
     large = total if head == number else min(round(HEAD_SHARE * total), total - (number - head))
@@ -132,14 +140,14 @@ def _sizes(settings: GeneratorSettings, cast: list[_Role], rng: np.random.Genera
 
 
 def _falling(total: int, number: int, power: float) -> np.ndarray:
-    """Sizes that fall with the rank and add up to `total`, none under `SMALLEST` where it can be helped."""
+    """Give sizes that fall with the rank and add up to `total`, none below `SMALLEST` if possible."""
     floor = min(SMALLEST, total // number)
     weights = np.arange(1, number + 1, dtype=np.float64) ** -power
     return floor + _apportion(weights, total - floor * number)
 
 
 def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers in proportion to `weights` that add up to `total` (largest remainders)."""
+    """Give whole numbers in proportion to `weights` that add up to `total` (largest remainders)."""
     exact = weights / weights.sum() * total
     whole = np.floor(exact).astype(np.int64)
     short = total - int(whole.sum())
@@ -148,20 +156,20 @@ def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
 
 
 def _scaled(counts: np.ndarray, settings: GeneratorSettings) -> np.ndarray:
-    """The listed counts, scaled to the products asked for; every category keeps at least one."""
+    """Scale the listed counts to the products asked for; every category keeps at least one."""
     if settings.products == 0:
         return counts
     if settings.products < len(counts):
         raise InputError(
             f"generated.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
-            "ask for more products, or 0 for the counts as given",
+            "ask for more products, or for 0 to keep the counts as they are",
         )
     return 1 + _apportion(counts.astype(np.float64), settings.products - len(counts))
 
 
 @dataclass(frozen=True)
 class _Draw:
-    """Categories to draw from in proportion to their size: their places, ascending, and the sizes before each."""
+    """Categories to draw from in proportion to their sizes: positions, ascending, and the total size before each."""
 
     places: np.ndarray
     before: np.ndarray
@@ -176,11 +184,11 @@ class _Draw:
 
 
 def _mislabel(
-    truth: np.ndarray, categories: tuple[Category, ...], share: float, rng: np.random.Generator
+    truth: np.ndarray, categories: tuple[DrawnCategory, ...], share: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Give a share of the products another category's label, as people do: mostly a popular one near by.
+    """Give a share of the products another category's label, as people do: mostly a popular one close by.
 
-    No category of `SMALLEST` products or more falls below that by it.
+    No category of `SMALLEST` products or more falls below that number.
     """
     labels = truth.copy()
     if len(categories) < 2:

@@ -1,0 +1,53 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import cache_dir, storage_errors
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder while the block runs.
+
+    The lock is a file in the user's cache, named after the folder's resolved path: the folder itself need not exist
+    yet, and no lock is left in it. The system releases the lock of a process that is killed.
+
+    Parameters
+    ----------
+    folder : Path
+        A run directory, or a folder of the cache.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    InputError
+        If another process is working in it, or the cache cannot hold locks.
+    """
+    from filelock import FileLock, Timeout
+
+    name = hashlib.sha256(str(folder.expanduser().resolve()).encode(errors="surrogateescape")).hexdigest()[:32]
+    path = cache_dir() / "locks" / f"{name}.lock"
+    lock = FileLock(path)
+    try:
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another run is working in {folder}", "wait for it, or choose another --out") from None
+    except NotImplementedError:
+        raise InputError(
+            f"the file system of {path.parent} has no locks", "choose another folder with SHELFBENCH_CACHE"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

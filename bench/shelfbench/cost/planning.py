@@ -1,0 +1,175 @@
+"""Planning a study: its jobs, photos to try them on, and what the trials found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.cost.plan import Plan, Tried
+from shelfbench.cost.trial import Sizes, Trial, Trials
+from shelfbench.data.catalogue import DIGEST, Catalogue
+from shelfbench.data.datasets import find_named, named_datasets, open_dataset
+from shelfbench.data.material import Material, gather
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.split import make_split
+from shelfbench.generator import GeneratorSettings
+from shelfbench.plugins.backend import Backend, find, split_name
+from shelfbench.plugins.experiment import find_experiment
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.study.model import Study
+
+# Categories of a dataset that is not at hand, where the study does not say (C31).
+_CATEGORIES = 1000
+_NO_PHOTOS = Sizes(images=0, train=0, tune=0, held_out=0, classes=0)
+
+
+def plan_study(
+    study: Study, data: Path | None, workers: int, console: Console, *, images: int = 0, again: bool = False
+) -> Plan:
+    """Try every job of a study for a moment, and work out what all of it will take.
+
+    Parameters
+    ----------
+    study : Study
+    data : Path or None
+        Where a named dataset is looked for first.
+    workers : int
+    console : Console
+    images : int
+        Plan for so many images; 0 for those of the dataset.
+    again : bool
+        Repeat trials that were made before on this machine.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        If the study's dataset is not here and `images` is 0.
+    """
+    planned = _planned(study, workers)
+    if not planned.needs_data:
+        tried = tuple(Tried(job, _no_trial(job), _NO_PHOTOS) for job in planned.jobs)
+        return Plan(
+            study=study.name,
+            experiment=study.experiment,
+            sizes=_NO_PHOTOS,
+            tried=tried,
+            problems={},
+            notes=_notes(planned),
+        )
+    photos = _photos(study, planned, data, workers, images, console)
+    trials = Trials(study=study, catalogue=photos.catalogue, workers=workers, again=again, console=console)
+    found, problems = [], {}
+    for job in planned.jobs:
+        console.log(f"{job.name}: trial")
+        try:
+            sizes = photos.sizes_of(job)
+            found.append(Tried(job, trials.of(job, sizes), sizes))
+        except ShelfbenchError as error:
+            problems[job.name] = str(error)
+        except MemoryError:
+            problems[job.name] = "out of memory"
+    return Plan(
+        study=study.name,
+        experiment=study.experiment,
+        sizes=photos.sizes,
+        tried=tuple(found),
+        problems=problems,
+        notes=(*photos.notes, *_notes(planned)),
+    )
+
+
+def _no_trial(job: PlannedJob) -> Trial:
+    return Trial(name=job.name, features=job.name, dimensions=0, training=None, extraction=None, fitting=None)
+
+
+def _notes(planned: PlannedJobs) -> tuple[str, ...]:
+    """What the plan does not hold, each thing once."""
+    unknown = dict.fromkeys(job.unknown for job in planned.jobs if job.unknown)
+    return (*(f"Not known: {what}." for what in unknown), *planned.notes)
+
+
+def _planned(study: Study, workers: int) -> PlannedJobs:
+    """Ask the experiment what it will do; the comparison's jobs are its backends."""
+    if study.experiment:
+        spec = find_experiment(study.experiment)
+        if spec.plan is None:
+            note = f"The experiment {study.experiment} does not say what it will do before it runs."
+            return PlannedJobs(jobs=(), needs_data=False, notes=(note,))
+        return spec.plan(study, workers)
+    jobs = []
+    for name in study.backends:
+        base, backbone = split_name(name, study.backbone)
+        build: Callable[[], Backend] = partial(find(base).build, study.sections, backbone, workers)
+        jobs.append(PlannedJob(name=name, key=base, backend=build))
+    return PlannedJobs(jobs=tuple(jobs))
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """Photos to try jobs on, and the sizes to plan for.
+
+    `material` is None where the photos only stand in for data that are not here.
+    """
+
+    catalogue: Catalogue
+    material: Material | None
+    sizes: Sizes
+    images: int
+    notes: tuple[str, ...] = ()
+
+    def sizes_of(self, job: PlannedJob) -> Sizes:
+        """How many images a job uses: its own part of the data, or all."""
+        if job.cut is None or self.material is None or self.images:
+            return self.sizes
+        return _counted(job.cut(self.material))
+
+
+def _photos(
+    study: Study, planned: PlannedJobs, data: Path | None, workers: int, images: int, console: Console
+) -> _Photos:
+    """Find photos; nothing is downloaded."""
+    name = study.dataset.name
+    named = named_datasets().get(name)
+    if planned.images:
+        catalogue = _stand_in(workers, console)
+        count = images or planned.images
+        sizes = Sizes(images=count, train=0, tune=0, held_out=0, classes=planned.classes)
+        return _Photos(catalogue, None, sizes, images, (f"The trial's photos are generated, not those of {name}.",))
+    if named and named.method != "generate" and find_named(name, data) is None:
+        if not images:
+            raise InputError(
+                f"{name} is not here", f"shelfbench fetch {name}, or --images N to plan with generated photos"
+            )
+        classes = study.split.categories or _CATEGORIES
+        sizes = Sizes(images=100, train=80, tune=5, held_out=20, classes=classes).scaled(images)
+        note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
+        return _Photos(_stand_in(workers, console), None, sizes, images, (note,))
+    catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
+    # which images are equal takes reading all of them, and changes the sizes little
+    distinct = np.zeros((len(catalogue.images), 2), np.int64)
+    distinct[:, 0] = np.arange(len(distinct))
+    material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
+    sizes = _counted(material)
+    return _Photos(catalogue, material, sizes.scaled(images) if images else sizes, images)
+
+
+def _stand_in(workers: int, console: Console) -> Catalogue:
+    few = GeneratorSettings(products=160, categories=8)
+    return open_dataset(DatasetSettings(name="generated"), few, None, workers, console)[0]
+
+
+def _counted(material: Material) -> Sizes:
+    parts = {role: material.images_of(role) for role in ("train", "tune")}
+    train, tune = (part.stop - part.start for part in parts.values())
+    held = int((material.frame["split"].to_numpy() != "train")[material.owner].sum())
+    return Sizes(images=len(material.image), train=train, tune=tune, held_out=held, classes=len(material.classes))

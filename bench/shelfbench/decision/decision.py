@@ -1,0 +1,216 @@
+"""A decision: the ruling on a classifier together with the classifier, to be saved, loaded and used."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.processor import cores
+from shelfbench.decision.bundle import copy_decision, load_model
+from shelfbench.decision.classifying import classify, columns
+from shelfbench.decision.model import Model
+from shelfbench.decision.rule import Ruling, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How a decision is to be saved.
+
+    Attributes
+    ----------
+    out : Path
+    onnx : bool
+        Whether ``model.onnx`` is written too.
+    command : str
+        For the record.
+    console : Console
+    """
+
+    out: Path
+    onnx: bool
+    command: str
+    console: Console
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Decision:
+    """Whether a classifier may be deployed, and the classifier itself.
+
+    Made by `shelfbench.decide` from a run, or by `load_decision` from a folder.
+
+    Attributes
+    ----------
+    model : Model
+        Classifier, features and ruling.
+    write : callable
+        Writes the folder of the decision, and gives the SHA-256 of its ``decision.json``.
+
+    Examples
+    --------
+    >>> decision = shelfbench.decide("results/fashion", "bottleneck-2nn-512", precision=0.9)  # doctest: +SKIP
+    >>> decision.verdict, decision.threshold  # doctest: +SKIP
+    (<Verdict.PASS: 'PASS'>, -0.4871)
+    >>> decision.save("decision")  # doctest: +SKIP
+    >>> shelfbench.load_decision("decision").classify("photos/")  # doctest: +SKIP
+    """
+
+    model: Model
+    write: Callable[[Saving], str]
+
+    @property
+    def ruling(self) -> Ruling:
+        """Verdict, reason, remedy, threshold, categories that are off, and the evidence."""
+        return self.model.ruling
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS, FAIL or INCONCLUSIVE."""
+        return self.ruling.verdict
+
+    @property
+    def threshold(self) -> float | None:
+        """Products are accepted from this confidence on; a log-probability unless another measure was chosen.
+
+        None unless the verdict is PASS.
+        """
+        return self.ruling.threshold
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+        return self.model.spec.backend
+
+    def save(
+        self,
+        path: AnyPath,
+        *,
+        onnx: bool = False,
+        command: str = "shelfbench.Decision.save",
+        console: Console | None = None,
+    ) -> str:
+        """Write what ``shelfbench decide --out`` writes, whatever the verdict: whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder that does not exist, is empty, or holds an earlier decision, which is replaced.
+        onnx : bool
+            Write ``model.onnx`` too.
+        command : str
+            What the record calls the command.
+        console : Console, optional
+            Where progress is logged; silent by default.
+
+        Returns
+        -------
+        str
+            SHA-256 of ``decision.json``.
+
+        Raises
+        ------
+        InputError
+            If something else is at `path`, or the backend has no network that ONNX can hold.
+        """
+        return self.write(Saving(Path(path), onnx, command, console or Console(quiet=True)))
+
+    def classify(
+        self,
+        paths: AnyPath | Sequence[AnyPath],
+        *,
+        settings: Mapping[str, object] | None = None,
+        console: Console | None = None,
+    ) -> pd.DataFrame:
+        """Classify products; those that are not accepted go to review.
+
+        Parameters
+        ----------
+        paths : str, path, or sequence of them
+            Images, folders of images, ``*.parquet`` or ``*.bson``; see `shelfbench.data.stream.products_of`.
+        settings : mapping, optional
+            ``dataset.product_id`` and ``dataset.image``: names of columns, where they differ from these.
+        console : Console, optional
+            Where progress is logged; by default, only warnings are shown.
+
+        Returns
+        -------
+        DataFrame
+            The table that ``shelfbench classify`` writes, one row per product: ``product`` (its id, or the path of its
+            only photo), ``category`` (a key, or ``review``), ``name`` (display name of the suggestion), ``confidence``
+            (probability of the suggestion; missing if no photo can be read), ``suggestion`` (key of the most likely
+            category, accepted or not) and ``reason`` (why it goes to review; missing if it is accepted).
+
+        Raises
+        ------
+        InputError
+            If a path does not exist or what is there cannot be read.
+        """
+        given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        return classify(self.model, [Path(path) for path in given], columns(settings or {}), console)
+
+    def __repr__(self) -> str:
+        """Give backend, verdict and threshold."""
+        threshold = "None" if self.threshold is None else f"{self.threshold:.4f}"
+        return f"<Decision {self.backend}: {self.verdict}, threshold {threshold}>"
+
+    def __str__(self) -> str:
+        """Tell a person, in a few lines."""
+        found = self.ruling
+        lines = [f"{found.verdict}: {self.backend}", f"  {found.reason}"]
+        if found.threshold is not None and found.measure == "probability":
+            lines.append(f"  accepts products with a confidence of at least {math.exp(found.threshold):.4f}")
+        if found.remedy:
+            lines.append(f"  what would change it: {found.remedy}")
+        if found.off:
+            shown = ", ".join(found.off[:10]) + (" ..." if len(found.off) > 10 else "")
+            lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
+        lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
+        if not found.passed:
+            if found.plain is not None:
+                lines.append(
+                    f"  at the threshold that keeps the precision on tune, which is not certified: {found.plain}"
+                )
+            lines.append("  classify sends every product to review")
+        return "\n".join(lines)
+
+
+def load_decision(path: AnyPath, *, workers: int | None = None) -> Decision:
+    """Load what ``shelfbench decide`` or `Decision.save` wrote.
+
+    The folder may come from anyone: every file is checked before it is used, and nothing in it is executed.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder.
+    workers : int, optional
+        Threads that decode photos, and processes of classical features; by default, the cores of this machine.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    InputError
+        If anything is not as it was written; file and remedy are named.
+    """
+    folder = Path(path)
+    model = load_model(folder, workers or cores())
+
+    def write(saving: Saving) -> str:
+        if saving.onnx:
+            raise InputError("a loaded decision is copied as it is", "write ONNX when the decision is made")
+        return copy_decision(folder, saving.out, model.files)
+
+    return Decision(model=model, write=write)

@@ -1,0 +1,152 @@
+"""The model of a decision: features and classifier, built from checked files, and probed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.decision.hostile import refuse, shown
+from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, PROBES, ModelSpec
+from shelfbench.decision.rule import Ruling
+from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor, find
+from shelfbench.study.read import build_section
+
+# The longest vector of features that a stranger may ask us to compute; no backend of ours exceeds it.
+MAX_DIMENSIONS = 5_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A classifier with the ruling on it, ready to classify.
+
+    Attributes
+    ----------
+    ruling : Ruling
+    spec : ModelSpec
+    features : FeatureExtractor
+    classifier : Classifier
+    workers : int
+        Threads that decode, and processes of classical features.
+    files : mapping of str to str
+        SHA-256 of every file that it was read from, by name; empty for a model that is still in its run.
+    warning : str
+        Says so where the model computes other numbers here than where the decision was made; else empty.
+    """
+
+    ruling: Ruling
+    spec: ModelSpec
+    features: FeatureExtractor
+    classifier: Classifier
+    workers: int
+    files: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
+
+
+def probe_images(pixels: int) -> np.ndarray:
+    """Draw a few squares that are the same everywhere.
+
+    Parameters
+    ----------
+    pixels : int
+        Their side.
+
+    Returns
+    -------
+    ndarray of uint8, shape (4, pixels, pixels, 3)
+    """
+    number, row, column, channel = np.ogrid[:PROBES, :pixels, :pixels, :3]
+    wave = np.sin(2 * np.pi * ((number + 1) * row + (channel + 2) * column) / pixels)
+    return np.rint(127.5 + 120 * wave).astype(np.uint8)
+
+
+def probe(features: FeatureExtractor, classifier: Classifier) -> list[dict[str, Any]]:
+    """Classify `probe_images`.
+
+    Parameters
+    ----------
+    features : FeatureExtractor
+    classifier : Classifier
+
+    Returns
+    -------
+    list of dict
+        Code and log-probability of the most likely category of each.
+    """
+    scores = classifier.log_probabilities(features.extract(probe_images(features.pixels)))
+    best = scores.argmax(axis=1)
+    return [{"code": int(code), "log_probability": float(row[code])} for code, row in zip(best, scores, strict=True)]
+
+
+def build_model(
+    folder: Path, inside: Path, spec: ModelSpec, workers: int
+) -> tuple[FeatureExtractor, Classifier, np.ndarray]:
+    """Build features and classifier from checked files.
+
+    Parameters
+    ----------
+    folder : Path
+        The decision, for messages.
+    inside : Path
+        Our own copy of it.
+    spec : ModelSpec
+    workers : int
+
+    Returns
+    -------
+    features : FeatureExtractor
+    classifier : Classifier
+    scores : ndarray of float64, shape (4, classes)
+        Its log-probabilities of `probe_images`.
+
+    Raises
+    ------
+    InputError
+        If the files do not make the model that `spec` says; the file is named.
+    """
+    where = folder / DECISION
+    try:
+        backend = _backend(spec, workers)
+        features = backend.features
+        present = [name for name in NETWORK if (inside / name).exists()]
+        if len(present) != (len(NETWORK) if backend.load_features else 0):
+            refuse(folder / NETWORK[0], f"and {NETWORK[1]} do not fit the backend {spec.backend}")
+        if backend.load_features:
+            where = folder / NETWORK[0]
+            features = backend.load_features(inside)
+        if features.pixels != spec.pixels or not 0 < features.dimensions <= MAX_DIMENSIONS:
+            refuse(where, f"asks for {features.pixels} pixels and {features.dimensions} features")
+        where = folder / CLASSIFIER[0]
+        classifier = backend.load(inside)
+        where = folder / CLASSIFIER[1]
+        scores = classifier.log_probabilities(features.extract(probe_images(spec.pixels)))
+    except ShelfbenchError as error:
+        if str(folder) in str(error):
+            raise
+        message = error.message.replace(str(inside), str(folder))
+        refuse(where, f"cannot be used ({shown(message, 300)})")
+    except Exception as error:  # whatever a library makes of values that it did not expect
+        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        first = shown(first.replace(str(inside), str(folder)), 200)
+        refuse(where, f"cannot be used ({type(error).__name__}: {first})")
+    return features, classifier, scores
+
+
+def _backend(spec: ModelSpec, workers: int) -> Backend:
+    """Build the backend by its entry point; settings count only where the folder holds no network."""
+    offered = find(spec.backend.partition("@")[0])
+    none = BackboneChoice(weights="none")
+    backend = offered.build({name: kind() for name, kind in offered.sections.items()}, none, workers)
+    if not spec.sections:
+        return backend
+    if backend.load_features or set(spec.sections) - set(offered.sections):
+        raise InputError("it holds settings that the backend does not need")
+    sections = {
+        name: build_section(kind, spec.sections.get(name, {}), name, DECISION)
+        for name, kind in offered.sections.items()
+    }
+    return offered.build(sections, none, workers)

@@ -1,0 +1,154 @@
+"""``shelfbench classify``: answers as one stream into a file or stdout, as CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
+from shelfbench.data.sources.folder import METADATA
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.decision.bundle import load_model
+from shelfbench.decision.classifying import Row, answers, schema
+
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+# Rows of a row group of Parquet.
+_GROUP = 1 << 16
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the answers go.
+
+    Attributes
+    ----------
+    path : Path or None
+        File to write, whole or not at all; None for stdout.
+    kind : str or None
+        ``csv``, ``jsonl`` or ``parquet``; None takes the suffix of `path`, and CSV on stdout.
+    """
+
+    path: Path | None = None
+    kind: str | None = None
+
+
+def classify_to(
+    output: Output,
+    folder: Path,
+    paths: Sequence[Path],
+    *,
+    settings: DatasetSettings,
+    workers: int,
+    console: Console,
+) -> None:
+    """Classify products by a decision on disk into a file or stdout, as one stream.
+
+    Parameters
+    ----------
+    output : Output
+    folder : Path
+        What `shelfbench decide` wrote; whatever it holds, it is treated as hostile.
+    paths : sequence of Path
+        See `shelfbench.data.stream.products_of`.
+    settings : DatasetSettings
+        Names of columns.
+    workers : int
+        Threads that decode, and processes of classical features.
+    console : Console
+
+    Raises
+    ------
+    InputError
+        If the decision, a path or the output is not what it must be.
+    """
+    out = output.path
+    kind = _kind(out, output.kind)
+    _check_place(out, folder, paths)
+    rows = answers(load_model(folder, workers), paths, settings, console)
+    if out is None:
+        with storage_errors(Path("stdout")):
+            _WRITERS[kind](rows, sys.stdout)
+            sys.stdout.flush()
+    else:
+        write_whole(out, lambda aside: _write(kind, rows, aside))
+
+
+def _kind(out: Path | None, kind: str | None) -> str:
+    if out is None and kind == "parquet":
+        raise InputError("Parquet is not written to stdout", "name a file with --out")
+    if kind is not None:
+        return kind
+    if out is None:
+        return "csv"
+    if out.suffix not in FORMATS:
+        raise InputError(
+            f"{out}: the suffix {out.suffix!r} does not tell the format", "add --format csv, jsonl or parquet"
+        )
+    return FORMATS[out.suffix]
+
+
+def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse an output that would take the place of an input, be read as one, or spoil the decision."""
+    if out is None:
+        if sys.stdout is None:
+            raise InputError("stdout is closed", "name a file with --out")
+        # products are called as their files are, in any language
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        return
+    if out.is_symlink() or (out.exists() and not out.is_file()):
+        raise InputError(f"{out} is not a regular file", "name a new one, or leave out --out to write to stdout")
+    place = out.resolve()
+    if place.parent == folder.resolve():
+        raise InputError(f"{out} lies in the decision, which may hold nothing else", "write it elsewhere")
+    if place in [path.resolve() for path in paths]:
+        raise InputError(f"{out} is one of the inputs", "name another file with --out")
+    for path in paths:
+        if path.resolve() in place.parents and (place.suffix not in (".csv", ".jsonl") or place.name in METADATA):
+            raise InputError(f"{out} would be read as an input, since it lies in {path}", "write it elsewhere")
+
+
+def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
+    if kind == "parquet":
+        _write_parquet(rows, path)
+        return
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        _WRITERS[kind](rows, handle)
+
+
+def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
+    writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
+    writer.writerow([field.name for field in fields(Row)])
+    for part in rows:
+        writer.writerows(astuple(row) for row in part)
+
+
+def _write_jsonl(rows: Iterator[list[Row]], handle: IO[str]) -> None:
+    for part in rows:
+        handle.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in part)
+
+
+def _write_parquet(rows: Iterator[list[Row]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = schema()
+    with pq.ParquetWriter(path, columns, compression="zstd") as writer:
+        held: list[dict[str, Any]] = []
+        for part in rows:
+            held += map(asdict, part)
+            if len(held) >= _GROUP:
+                writer.write_table(pa.Table.from_pylist(held, columns))
+                held = []
+        writer.write_table(pa.Table.from_pylist(held, columns))
+
+
+_WRITERS: dict[str, Callable[[Iterator[list[Row]], IO[str]], None]] = {"csv": _write_csv, "jsonl": _write_jsonl}

@@ -1,0 +1,337 @@
+"""What ``decision.json`` holds: a typed model, read strictly, and how a ruling becomes one and comes back.
+
+``decision.json`` is an object of these keys, in this order: ``format`` (`FORMAT`), the fields of
+`shelfbench.decision.rule.Ruling`, ``model`` (`ModelEntry`), ``rests_on`` (`RestsOn`) and ``files`` (the SHA-256 of
+every other file of the folder). A key that is not listed here is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from shelfbench.base.errors import InputError
+from shelfbench.data.images import ImageSettings
+from shelfbench.decision.rule import Evidence, Ruling, Verdict
+from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
+
+FORMAT = 1
+DECISION, DIGEST = "decision.json", "decision.sha256"
+CLASSIFIER = ("classifier.json", "weights.safetensors")
+NETWORK = ("network.json", "network.safetensors")
+ONNX = "model.onnx"
+_MIB = 1 << 20
+# Every file that a decision may hold, and the most bytes of each.
+LIMITS = {
+    DECISION: 64 * _MIB,
+    DIGEST: 256,
+    "classifier.json": 4 * _MIB,
+    "network.json": 4 * _MIB,
+    "weights.safetensors": 2048 * _MIB,
+    "network.safetensors": 2048 * _MIB,
+    ONNX: 2048 * _MIB,
+}
+# The largest square that a stranger may ask us to compute on; no backend of ours exceeds it.
+MAX_SIDE = 1024
+PROBES = 4
+
+Text = Annotated[str, Meta(max_length=10_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """How the model of a decision is built, and what it is fed.
+
+    Attributes
+    ----------
+    backend : str
+        Its name in the run.
+    fit : str
+        How a photo becomes a square (see `shelfbench.data.images.ImageSettings`).
+    pixels : int
+        Side of the square.
+    sections : dict
+        Settings that features are computed with; empty where the folder holds the network.
+    names : tuple of str
+        Display names of the categories, in the order of their codes.
+    """
+
+    backend: str
+    fit: str
+    pixels: int
+    sections: dict[str, Any]
+    names: tuple[str, ...]
+
+
+class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A category: its key and its display name."""
+
+    key: Text
+    name: Text
+
+
+class EvidenceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.decision.rule.Evidence`."""
+
+    role: Literal["tune", "certify", "test"]
+    products: Annotated[int, Meta(ge=1)]
+    accepted: Count
+    correct: Count
+    precision_low: Share
+    precision_high: Share
+    acceptance_low: Share
+    acceptance_high: Share
+    precision: Share | None
+    acceptance: Share
+
+
+class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a photo becomes a square."""
+
+    fit: Text
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        ImageSettings(self.fit)
+
+
+class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the model makes of one probe image: the most likely category's code, and its log-probability."""
+
+    code: Count
+    log_probability: Annotated[float, Meta(le=1e-6)]
+
+
+class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``model.onnx`` takes and gives, for whoever deploys it."""
+
+    file: Text
+    input: Text
+    output: Text
+    says: Text
+
+
+class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `ModelSpec`; and what the model made of the probe images where the decision was made."""
+
+    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?\Z")]
+    images: ImagesEntry
+    pixels: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+    sections: dict[str, dict[str, Any]]
+    probe: Annotated[tuple[Probe, ...], Meta(min_length=PROBES, max_length=PROBES)]
+    onnx: OnnxEntry | UnsetType = UNSET
+
+
+class DatasetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The dataset of the run."""
+
+    name: str = ""
+    title: str = ""
+    source: str = ""
+    licence: str = ""
+    hash: str = ""
+
+
+class SplitEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The split of the run."""
+
+    hash: str = ""
+    rule: str = ""
+
+
+class RestsOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The run, data and versions that a decision rests on, for people who ask later.
+
+    Attributes
+    ----------
+    study : str
+    seed : int or None
+    run_command, run_finished : str
+    run_versions : dict of str to str
+        Versions of the packages in the run.
+    results_hash : str
+        Hash of all settings that can change a prediction.
+    dataset : DatasetEntry
+    split : SplitEntry
+    chosen : dict
+        What the backend chose on `tune`.
+    features : dict
+        The features' description in the run.
+    decide_command : str
+    decide_versions : dict of str to str
+        Versions of the packages when the decision was made.
+    """
+
+    study: str = ""
+    seed: int | None = None
+    run_command: str = ""
+    run_finished: str = ""
+    run_versions: dict[str, str] = {}
+    results_hash: str = ""
+    dataset: DatasetEntry = DatasetEntry()
+    split: SplitEntry = SplitEntry()
+    chosen: dict[str, Any] = {}
+    features: dict[str, Any] = {}
+    decide_command: str = ""
+    decide_versions: dict[str, str] = {}
+
+
+class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of ``decision.json``."""
+
+    format: Literal[1]
+    verdict: Verdict
+    reason: Text
+    remedy: Text
+    target: Annotated[str, Meta(pattern=r"\A[0-9]{1,10}/[0-9]{1,10}\Z")]
+    level: Share
+    measure: Literal["probability", "margin", "entropy"]
+    threshold: float | None
+    missing: Count | None
+    aggregation: Literal["mean", "log_mean", "maximum", "vote"]
+    temperature: Annotated[float, Meta(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
+    categories: Annotated[tuple[CategoryEntry, ...], Meta(min_length=1)]
+    off: tuple[Text, ...]
+    evidence: tuple[EvidenceEntry, ...]
+    plain: EvidenceEntry | None
+    model: ModelEntry
+    rests_on: RestsOn
+    files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
+
+    def __post_init__(self) -> None:
+        """Validate what spans several fields.
+
+        Raises
+        ------
+        ValueError
+            If two fields contradict each other.
+        """
+        keys = {entry.key for entry in self.categories}
+        if len(keys) != len(self.categories):
+            raise ValueError("a category is listed twice")
+        if set(self.off) - keys:
+            raise ValueError("a category is switched off that is not listed")
+        if (self.threshold is None) != (self.verdict != Verdict.PASS):
+            raise ValueError(f"the verdict is {self.verdict}, and the threshold {self.threshold}")
+        numerator, denominator = map(int, self.target.split("/"))
+        if not 0 < numerator < denominator:
+            raise ValueError("the target is not between 0 and 1")
+        if any(probe.code >= len(keys) for probe in self.model.probe):
+            raise ValueError("a probe's code belongs to no category")
+        if strangers := set(self.files) - set(LIMITS):
+            raise ValueError(f"it lists {sorted(strangers)[0][:60]!r}, which is not part of a decision")
+
+    @property
+    def ruling(self) -> Ruling:
+        """The ruling."""
+        return Ruling(
+            verdict=self.verdict,
+            reason=self.reason,
+            remedy=self.remedy,
+            target=Fraction(self.target),
+            level=self.level,
+            measure=self.measure,
+            threshold=self.threshold,
+            missing=self.missing,
+            aggregation=self.aggregation,
+            temperature=self.temperature,
+            categories=tuple(entry.key for entry in self.categories),
+            off=self.off,
+            evidence=tuple(map(_evidence, self.evidence)),
+            plain=_evidence(self.plain) if self.plain else None,
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the model is built."""
+        return ModelSpec(
+            backend=self.model.backend,
+            fit=self.model.images.fit,
+            pixels=self.model.pixels,
+            sections=self.model.sections,
+            names=tuple(entry.name for entry in self.categories),
+        )
+
+
+def _evidence(entry: EvidenceEntry) -> Evidence:
+    values = msgspec.structs.asdict(entry)
+    return Evidence(**{name: value for name, value in values.items() if name not in ("precision", "acceptance")})
+
+
+def _entry(evidence: Evidence) -> dict[str, Any]:
+    return {**asdict(evidence), "precision": evidence.precision, "acceptance": evidence.acceptance}
+
+
+def ruling_values(ruling: Ruling) -> dict[str, Any]:
+    """Give the part of ``decision.json`` that is the ruling, as JSON.
+
+    Parameters
+    ----------
+    ruling : Ruling
+
+    Returns
+    -------
+    dict
+        The fields of the ruling; categories by their keys alone.
+    """
+    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__}
+    return {
+        **values,
+        "verdict": ruling.verdict.value,
+        "target": str(ruling.target),
+        "categories": list(ruling.categories),
+        "off": list(ruling.off),
+        "evidence": [_entry(part) for part in ruling.evidence],
+        "plain": _entry(ruling.plain) if ruling.plain else None,
+    }
+
+
+def decision_record(
+    ruling: Ruling, spec: ModelSpec, found: Mapping[str, Any], rests_on: RestsOn, files: Mapping[str, str]
+) -> DecisionRecord:
+    """Make the whole of ``decision.json``.
+
+    Parameters
+    ----------
+    ruling : Ruling
+    spec : ModelSpec
+    found : mapping
+        ``probe`` and, where there is a graph, ``onnx`` of `ModelEntry`.
+    rests_on : RestsOn
+    files : mapping of str to str
+        SHA-256 of every other file, by name.
+
+    Returns
+    -------
+    DecisionRecord
+
+    Raises
+    ------
+    InputError
+        If `load_decision` would refuse it, like the name of a backend with a space in it.
+    """
+    values = {
+        "format": FORMAT,
+        **ruling_values(ruling),
+        "categories": [{"key": key, "name": name} for key, name in zip(ruling.categories, spec.names, strict=True)],
+        "model": {
+            "backend": spec.backend,
+            "images": {"fit": spec.fit},
+            "pixels": spec.pixels,
+            "sections": spec.sections,
+            **found,
+        },
+        "rests_on": msgspec.to_builtins(rests_on),
+        "files": dict(files),
+    }
+    try:
+        return msgspec.convert(values, DecisionRecord)
+    except msgspec.ValidationError as error:
+        raise InputError(f"no decision can hold {spec.backend} ({error})", "correct the run or its backend") from error

@@ -1,0 +1,281 @@
+"""The public functions of `shelfbench`, which the verbs of the command line call too.
+
+Their keywords are those of the command line. Heavy modules are loaded by the function that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.processor import cores
+
+if TYPE_CHECKING:
+    from shelfbench.cost.plan import Plan
+    from shelfbench.runs.directory import Run
+    from shelfbench.study.model import Study
+
+AnyPath = str | os.PathLike[str]
+
+
+def run(
+    study: str | Path | Study,
+    *,
+    dataset: AnyPath | None = None,
+    backends: Sequence[str] | None = None,
+    out: AnyPath | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    data: AnyPath | None = None,
+    quiet: bool = False,
+    command: str | None = None,
+) -> Run:
+    """Run a study: from a catalogue to predictions, tables, figures and a page.
+
+    Repeat the call to resume an interrupted run: what is done is not done again.
+
+    Parameters
+    ----------
+    study : str, Path or Study
+        The name of a study that comes with shelfbench, the path of a TOML file, or what `load_study` gave.
+    dataset : str or path, optional
+        A named dataset, or the path of a ``*.bson``, Parquet files or a folder of images, instead of the study's.
+    backends : sequence of str, optional
+        Run these instead of the study's.
+    out : str or path, optional
+        The run directory; by default ``results/NAME``, by the name of the study.
+    seed : int, optional
+        Seed of the split and of training, instead of the study's.
+    settings : mapping of str to object, optional
+        Settings that replace the study's, like ``{"split.min_products": 10}``; checked as those of ``--set`` are.
+    workers : int, optional
+        Processes or threads for decoding and classical features; by default, the cores of this machine.
+    data : str or path, optional
+        Where a named dataset is looked for first.
+    quiet : bool
+        Show neither logs nor progress bars; warnings are shown.
+    command : str, optional
+        What the record calls the command; by default, this call.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        If the study, the data or a setting is wrong, or `out` holds another run.
+    RunError
+        If a backend failed. The others are finished and reported first: `load_run` opens them.
+
+    Examples
+    --------
+    >>> found = shelfbench.run("default", backends=["hog-svm"], settings={"generated.products": 300})  # doctest: +SKIP
+    >>> found.table4[["split", "precision", "acceptance_90"]]  # doctest: +SKIP
+    """
+    from shelfbench.experiments import run_study
+
+    given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
+    chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
+    place = Path("results") / chosen.name if out is None else Path(out)
+    console = Console(quiet)
+    console.log(f"study {chosen.name}: {chosen.title}")
+    text = run_study(
+        chosen,
+        out=place,
+        data=None if data is None else Path(data),
+        workers=workers or cores(),
+        console=console,
+        command=command or _call(study, given),
+    )
+    return load_run(place, summary=text)
+
+
+def _call(study: str | Path | Study, given: Mapping[str, Any]) -> str:
+    """Write the call of `run` that makes a run again."""
+    named = study if isinstance(study, (str, Path)) else study.name
+    words = [repr(str(named)), *(f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None)]
+    return f"shelfbench.run({', '.join(words)})"
+
+
+def _plain(value: Any) -> Any:
+    """Write paths as text, so that a record holds no ``PosixPath``."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def load_run(path: AnyPath, *, summary: str = "") -> Run:
+    """Open a run directory.
+
+    Parameters
+    ----------
+    path : str or path
+        The ``--out`` of a run.
+    summary : str
+        What `Run.summary` is to say.
+
+    Returns
+    -------
+    Run
+        Of an experiment, which leaves no predictions, it has the record, `Run.path` and `Run.timings`.
+
+    Raises
+    ------
+    InputError
+        If it is not a run directory, its record is damaged, or a comparison has no predictions yet.
+    """
+    import dataclasses
+
+    from shelfbench.runs.directory import open_run
+
+    return dataclasses.replace(open_run(Path(path), experiments=True), summary=summary)
+
+
+def load_study(
+    study: str | Path | Study,
+    *,
+    dataset: AnyPath | None = None,
+    backends: Sequence[str] | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Study:
+    """Read and validate a study.
+
+    Parameters
+    ----------
+    study : str, Path or Study
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study to be changed.
+    dataset : str or path, optional
+        As in `run`.
+    backends : sequence of str, optional
+        As in `run`.
+    seed : int, optional
+        As in `run`.
+    settings : mapping of str to object, optional
+        As in `run`.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        If it does not exist, or says something unknown or wrong; the key and the remedy are named.
+    """
+    from shelfbench.study.read import read_study, setting
+
+    overrides = [setting(key, value) for key, value in (settings or {}).items()]
+    if dataset is not None:
+        name = os.fspath(dataset)
+        overrides.append((["dataset", "name"], name.rstrip("/") or name))
+    if backends is not None:
+        overrides.append((["backends"], [backends] if isinstance(backends, str) else list(backends)))
+    if seed is not None:
+        overrides.append((["seed"], seed))
+    return read_study(study, overrides)
+
+
+def plan(
+    study: str | Path | Study,
+    *,
+    dataset: AnyPath | None = None,
+    backends: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    data: AnyPath | None = None,
+    images: int | None = None,
+    again: bool = False,
+    quiet: bool = False,
+) -> Plan:
+    """Say what a study will take before it runs: the time, memory and disk of every backend.
+
+    Parameters
+    ----------
+    study : str, Path or Study
+        As in `run`.
+    dataset : str or path, optional
+        As in `run`.
+    backends : sequence of str, optional
+        As in `run`.
+    settings : mapping of str to object, optional
+        As in `run`.
+    workers : int, optional
+        As in `run`.
+    data : str or path, optional
+        As in `run`.
+    images : int, optional
+        Plan for so many images; by default, for those of the dataset.
+    again : bool
+        Repeat the trial measurements that were made before on this machine.
+    quiet : bool
+        Show neither logs nor progress bars.
+
+    Returns
+    -------
+    Plan
+        ``print(plan)`` shows what ``shelfbench plan`` prints; `Plan.table` is a pandas frame.
+
+    Raises
+    ------
+    InputError
+        If the study or a setting is wrong, or its dataset is not here and `images` is not given.
+    """
+    from shelfbench.cost.planning import plan_study
+
+    chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
+    place = None if data is None else Path(data)
+    return plan_study(chosen, place, workers or cores(), Console(quiet), images=images or 0, again=again)
+
+
+def generate(
+    directory: AnyPath,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Write a generated catalogue, in Kaggle's BSON layout.
+
+    Parameters
+    ----------
+    directory : str or path
+        A folder that does not exist yet, or is empty.
+    settings : mapping of str to object, optional
+        The fields of `shelfbench.generator.GeneratorSettings`, like ``{"products": 300, "label_noise": 0.1}``.
+    workers : int, optional
+        Processes; by default, the cores of this machine.
+    quiet : bool
+        Show neither logs nor progress bars.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        If a setting is wrong, or the folder is not empty.
+    """
+    from shelfbench.base.storage import storage_errors
+    from shelfbench.generator import GeneratorSettings
+    from shelfbench.generator import generate as write_catalogue
+    from shelfbench.study.read import build_section
+
+    table = {key.removeprefix("generated."): value for key, value in (settings or {}).items()}
+    made = build_section(GeneratorSettings, table, "generated", "generate")
+    target = Path(directory)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is not an empty folder", "name a new one")
+    with storage_errors(target):
+        write_catalogue(target, made, Console(quiet), workers or cores())
+    return target

@@ -1,0 +1,73 @@
+"""What an experiment says of its jobs before it runs, for ``shelfbench plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shelfbench.data.extractor import FeatureExtractor
+from shelfbench.data.material import Material
+from shelfbench.plugins.backend import Backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedJob:
+    """A job of a study, as far as it can be told before it runs.
+
+    Attributes
+    ----------
+    name : str
+    key : str
+        Name of the backend's entry point; empty without one.
+    backend : callable or None
+        Builds the backend that a trial measures.
+    features : callable or None
+        Builds the extractor that a trial measures, where the job has no backend but takes features.
+    trainings : int
+        How often its network, or else its classifier, is trained: once per seed.
+    epochs : int
+        Of each training, at most; 0 where only its tuner can say, or there are none.
+    ends_with_training : bool
+        Whether nothing is scored: a network is then trained and no features are taken from it.
+    cut : callable or None
+        Gives the part of the data that it uses; None for all.
+    seconds : float or None
+        What it takes at least, where that is fixed by the settings and nothing needs to be tried.
+    unknown : str
+        What no trial can tell; empty where a trial tells everything.
+    """
+
+    name: str
+    key: str = ""
+    backend: Callable[[], Backend] | None = None
+    features: Callable[[], FeatureExtractor] | None = None
+    trainings: int = 1
+    epochs: int = 0
+    ends_with_training: bool = False
+    cut: Callable[[Material], Material] | None = None
+    seconds: float | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedJobs:
+    """The jobs of a study.
+
+    Attributes
+    ----------
+    jobs : tuple of PlannedJob
+    images : int
+        Images of the data, where the experiment opens data of its own; 0 for those of the study's dataset.
+    classes : int
+        Categories of such data.
+    needs_data : bool
+        Whether there are photos at all.
+    notes : tuple of str
+        What the plan cannot say, for the reader.
+    """
+
+    jobs: tuple[PlannedJob, ...]
+    images: int = 0
+    classes: int = 0
+    needs_data: bool = True
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,160 @@
+"""What the parts of a comparison's report share: the run, its record, and what several of them are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from PIL import Image
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.runs.choice import Choice
+from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.reading import Evaluated
+from shelfbench.runs.record import BackendEntry, RunRecord, read_record
+
+Found = TypeVar("Found")
+
+Photograph = Callable[[Any], Image.Image | None]
+"""Gives the photo of a product by its id; None where no photo can be read."""
+
+# headings that several parts share
+PROMISED = "What can be promised"
+BETTER = "Which backend is better"
+ERRORS = "Where it errs"
+DOUBTS = "What to doubt"
+NUMBERS = "Every number"
+THIS_RUN = "This run"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A product's photo for Figure 1."""
+
+    image: Image.Image
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunData:
+    """A run to be reported on; its frames and its choice are those of `Run`, computed once.
+
+    Attributes
+    ----------
+    run : Run
+        The run, with the backends that can be reported on.
+    record : RunRecord
+        ``run.json``; a backend whose predictions cannot be read is marked as damaged.
+    pictures : sequence of Picture
+        Random photos for Figure 1; empty where the data are not at hand.
+    photograph : callable or None
+        Photos for Figure 6; None where the data are not at hand.
+    tables : dict of str to DataFrame
+        Tables of this report, by name, as they are written.
+    """
+
+    run: Run
+    record: RunRecord[BackendEntry]
+    pictures: Sequence[Picture] = ()
+    photograph: Photograph | None = None
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, compute: Callable[[RunData], Found]) -> Found:
+        """Compute what several parts need, when the first of them asks for it.
+
+        Parameters
+        ----------
+        compute : callable
+            A function of this data.
+
+        Returns
+        -------
+        Found
+            What `compute` returned the first time.
+        """
+        if compute not in self._found:
+            self._found[compute] = compute(self)
+        found: Found = self._found[compute]
+        return found
+
+    @cached_property
+    def held_out(self) -> dict[str, Evaluated]:
+        """The products of `tune` and test alone: all that comparing backends and judging categories may read."""
+        return {name: held_out(self.run.products(name)) for name in self.run.backends}
+
+    @property
+    def choice(self) -> Choice | None:
+        """The backend chosen on validation; None where there is nothing to choose on."""
+        return self.run.verdict
+
+    @property
+    def chosen(self) -> str:
+        """The backend that tables about a single one speak of: the chosen one, or else the first."""
+        return (self.choice and self.choice.backend) or self.run.backends[0]
+
+    @property
+    def seed(self) -> int:
+        """Fixes what is drawn."""
+        return self.record.seed or 0
+
+    def name(self, backend: str) -> str:
+        """Name a backend as tables and figures do."""
+        return self.run.labels[backend].short
+
+
+def held_out(products: Evaluated) -> Evaluated:
+    """Keep the products of `tune` and test."""
+    return products.where((products.role == "tune") | (products.split == "test"))
+
+
+def open_data(
+    run_dir: Path | Run,
+    *,
+    pictures: Sequence[Picture] | None = None,
+    photograph: Photograph | None = None,
+    console: Console | None = None,
+) -> RunData:
+    """Open a run to report on, without the backends whose predictions are damaged.
+
+    Parameters
+    ----------
+    run_dir : Path or Run
+        A run directory with predictions.
+    pictures : sequence of Picture, optional
+        Random photos for Figure 1.
+    photograph : callable, optional
+        Photos of products by their id, for Figure 6.
+    console : Console, optional
+        Warned of each backend that is left out.
+
+    Returns
+    -------
+    RunData
+
+    Raises
+    ------
+    InputError
+        If the directory holds no predictions that can be read.
+    """
+    run = open_run(run_dir)
+    record: RunRecord[BackendEntry] = read_record(run.path)
+    damaged: dict[str, InputError] = {}
+    for name in run.backends:
+        try:
+            run.products(name)
+        except InputError as error:
+            damaged[name] = error
+    if len(damaged) == len(run.backends):
+        raise damaged[run.backends[0]]
+    for name, reason in damaged.items():
+        (console or Console()).warn(f"the report leaves out {name}: {reason}")
+        entry = record.backends.setdefault(name, BackendEntry())
+        entry.status, entry.reason = "damaged", reason.message.replace(f"{run.path}/", "")
+    sound = replace(run, backends=tuple(name for name in run.backends if name not in damaged))
+    return RunData(run=sound, record=record, pictures=pictures or (), photograph=photograph)

@@ -1,0 +1,164 @@
+"""Figure 6: the surest errors with their photos, as a gallery and as thumbnails for the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.grid import percent
+from shelfbench.base.storage import write_json, write_whole
+from shelfbench.report.data import ERRORS, RunData
+from shelfbench.report.errors import surest_frame
+from shelfbench.report.render import fill
+from shelfbench.report.section import NamedFigure, Section
+
+_THUMBNAIL = 128  # pixels at most
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A thumbnail, and the row of ``surest_errors.csv`` that it shows."""
+
+    thumbnail: bytes
+    row: dict[str, Any]
+
+
+def surest_photos(data: RunData) -> Section | None:
+    """Figure 6 (C, Fig. 6: ambiguous products), and its thumbnails with a switch that hides all photos.
+
+    Parameters
+    ----------
+    data : RunData
+        Without a way to photograph products, the thumbnails that the run left are shown.
+
+    Returns
+    -------
+    Section or None
+        None where there are no photos.
+
+    Raises
+    ------
+    InputError
+        If the thumbnails that the run left are damaged.
+    """
+    folder = data.run.path / "figures" / "confusions"
+    taken = _take(data)
+    figures: tuple[NamedFigure, ...] = ()
+    if taken:
+        photos = [_Photo(_jpeg(image), row) for image, row in taken]
+        _keep(folder, photos)
+        figures = (NamedFigure(name="figure6", draw=lambda: _figure6(taken), on_page=False),)
+    else:
+        photos = _kept(folder)
+    return Section(title=ERRORS, html=_thumbnails(folder, photos), figures=figures) if photos else None
+
+
+def _take(data: RunData) -> list[tuple[Image.Image, dict[str, Any]]]:
+    """Photos of the surest errors, at most 256 pixels wide and high, with what they show."""
+    surest = data.once(surest_frame)
+    if data.photograph is None or surest is None:
+        return []
+    found = []
+    for row in surest.to_dict("records"):
+        photo = data.photograph(row["product_id"])
+        if photo is not None:
+            image = photo.convert("RGB")
+            image.thumbnail((256, 256))
+            found.append((image, {str(key): value for key, value in row.items()}))
+    return found
+
+
+def _keep(folder: Path, photos: list[_Photo]) -> None:
+    """Leave the thumbnails for reports that are made without the data, with a list of what they show."""
+    listed = folder / "confusions.json"
+    # the list is deleted first and written last, so that it never names photos of another run
+    listed.unlink(missing_ok=True)
+    for stale in folder.glob("*.jpg"):
+        stale.unlink()
+    entries = []
+    for number, photo in enumerate(photos, start=1):
+        file = f"{number:02d}.jpg"
+        write_whole(folder / file, lambda aside, photo=photo: aside.write_bytes(photo.thumbnail))  # type: ignore[misc]
+        entries.append({"file": file, **photo.row})
+    write_json(listed, entries)
+
+
+def _kept(folder: Path) -> list[_Photo]:
+    """Thumbnails that the run left."""
+    listed = folder / "confusions.json"
+    if not listed.is_file():
+        return []
+    try:
+        entries = json.loads(listed.read_text(encoding="utf-8"))
+        return [_Photo((folder / Path(entry["file"]).name).read_bytes(), entry) for entry in entries]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _thumbnails(folder: Path, photos: list[_Photo]) -> Markup:
+    try:
+        shown = [
+            {
+                "data": base64.b64encode(photo.thumbnail).decode("ascii"),
+                "category": photo.row["category"],
+                "predicted": photo.row["predicted"],
+                "probability": percent(float(photo.row["probability"])),
+                "product": photo.row["product_id"],
+            }
+            for photo in photos
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    return fill("thumbnails", photos=shown)
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    listed = folder / "confusions.json"
+    return InputError(f"{listed} cannot be read ({error})", "delete its folder and run the study again")
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    small = image.copy()
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    written = io.BytesIO()
+    small.save(written, "JPEG", quality=85)
+    return written.getvalue()
+
+
+def _figure6(shown: list[tuple[Image.Image, dict[str, Any]]]) -> Figure:
+    """Gallery of confident confusions."""
+    across = min(6, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(9.6, 2.05 * down + 0.1), layout="constrained")
+    grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (image, row) in zip(grid, shown, strict=False):
+        axes.imshow(np.asarray(image))
+        axes.set_title(
+            f"{_cut(row['category'])}\n→ {_cut(row['predicted'])}, {_sure(row['probability'])}",
+            fontsize=7,
+            fontweight="normal",
+            pad=3,
+            loc="center",
+        )
+    return figure
+
+
+def _sure(probability: float) -> str:
+    return "> 99.9%" if probability > 0.9995 else percent(probability)
+
+
+def _cut(text: str, length: int = 24) -> str:
+    text = " ".join(str(text).split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

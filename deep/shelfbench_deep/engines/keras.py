@@ -1,0 +1,48 @@
+"""Keras, loaded quietly.
+
+Every module of this package takes it from here (``from shelfbench_deep.engines.keras import keras``), so that what
+TensorFlow's libraries write to stderr while they load never reaches the user.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["keras"]
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Redirect the file descriptor of stderr; show what was written if loading fails.
+
+    The C++ libraries log before they read any setting, so only the descriptor can stop them.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as aside:
+        kept = os.dup(2)
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow mistakes several networks built in one run for one that is retraced needlessly, and warns.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+with _muted():
+    import keras
+
+# A user's keras.json may say otherwise, and features are stored under the name of float32.
+keras.config.set_floatx("float32")
+keras.config.set_dtype_policy("float32")

@@ -1,0 +1,180 @@
+"""Networks in folders of their own: how they are written and read, and their features."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import write_json, write_whole
+
+from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.settings import ON_KERAS, Engine, available_engine
+from shelfbench_deep.networks.backbones import NETWORKS, hash_of_arrays
+from shelfbench_deep.networks.blueprint import Blueprint, features_of
+
+if TYPE_CHECKING:
+    from shelfbench_deep.engines.keras import keras
+
+WEIGHTS, RECORD = "network.safetensors", "network.json"
+
+
+def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine: Engine = ON_KERAS) -> None:
+    """Write ``network.safetensors`` and ``network.json`` into an existing folder.
+
+    Arrays are named by their order and path, as the paths in ``keras.applications`` count layers over the whole
+    process.
+
+    Parameters
+    ----------
+    folder : Path
+    blueprint : Blueprint
+    model : keras.Model
+    engine : Engine
+        What computed the features that the classifier beside the network was fitted on, and is to compute them again.
+    """
+    from safetensors.numpy import save_file
+
+    values = zip(model.weights, model.get_weights(), strict=True)
+    arrays = {f"{i:05d}.{weight.path}": np.ascontiguousarray(value) for i, (weight, value) in enumerate(values)}
+    write_whole(folder / WEIGHTS, lambda aside: save_file(arrays, aside))
+    write_json(
+        folder / RECORD,
+        {
+            "blueprint": asdict(blueprint),
+            "engine": asdict(engine),
+            "dimensions": int((model.layers[-1].input if blueprint.classes else model.output).shape[-1]),
+            "sha256": hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())),
+        },
+    )
+
+
+def save_bottleneck(extractor: BottleneckExtractor, folder: Path) -> None:
+    """Write the network of an extractor as `write_network` does, so that it needs no other file."""
+    blueprint = Blueprint(network=extractor.name, pixels=extractor.pixels, classes=0)
+    write_network(folder, blueprint, extractor.model(), extractor.engine)
+
+
+def copy_network(source: Path, folder: Path, engine: Engine) -> None:
+    """Copy what `write_network` wrote, for features that another engine computes."""
+    shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
+    write_json(folder / RECORD, {**read_network(source)[1], "engine": asdict(engine)})
+
+
+def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
+    """Read ``network.json``.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Blueprint
+    dict
+        The whole record.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        _engine_of(record)
+        return Blueprint(**record["blueprint"]), record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(folder, error) from error
+
+
+def _engine_of(record: dict[str, Any]) -> Engine:
+    """Give the engine of a record; records of earlier versions belong to Keras."""
+    return Engine(**record.get("engine", {}))
+
+
+def load_network(folder: Path) -> keras.Model:
+    """Build the network of a folder and load its weights.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds what `write_network` wrote.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or its hash differs from the record's.
+    """
+    from safetensors.numpy import load_file
+
+    blueprint, record = read_network(folder)
+    try:
+        arrays = load_file(folder / WEIGHTS)
+        if hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())) != record["sha256"]:
+            raise ValueError("its hash differs")
+        if any(array.dtype != np.float32 for array in arrays.values()):
+            raise ValueError("an array is not of float32")
+        if blueprint.least_parameters() > sum(array.size for array in arrays.values()):
+            raise ValueError("it has fewer parameters than the network")
+        model = blueprint.build()
+        model.set_weights([arrays[name] for name in sorted(arrays)])
+    except Exception as error:  # safetensors and Keras raise all sorts of errors
+        raise unreadable(folder, error) from error
+    return model
+
+
+def unreadable(folder: Path, error: Exception) -> InputError:
+    """Make the message for a folder whose network or head cannot be read."""
+    reason = str(error).splitlines()[0] if str(error) else "no message"
+    return InputError(
+        f"{folder} holds no readable network ({type(error).__name__}: {reason})",
+        "delete that folder and run the study again",
+    )
+
+
+class TrainedExtractor(BottleneckExtractor):
+    """Features of a trained network: the inputs of its layer of logits.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds what `write_network` wrote.
+    engine : Engine, optional
+        What computes. By default the engine of the folder's record or, with a warning, Keras if that is not available.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no readable network.
+    """
+
+    def __init__(self, folder: Path, engine: Engine | None = None) -> None:
+        self.folder = folder
+        self.blueprint, record = read_network(folder)
+        self.name, self.pixels = self.blueprint.network, self.blueprint.pixels
+        self.dimensions = int(record["dimensions"])
+        self._runs_on(engine or available_engine(_engine_of(record)), NETWORKS[self.name].batch)
+        self._sha256 = str(record["sha256"])
+        self._preprocess = self.blueprint.preprocess
+
+    def describe(self) -> dict[str, Any]:
+        """Describe everything that changes the features (JSON)."""
+        return {
+            "kind": "tuned",
+            **asdict(self.blueprint),
+            "sha256": self._sha256,
+            **self._computing(),
+        }
+
+    def _build(self) -> keras.Model:
+        model = load_network(self.folder)
+        return features_of(model) if self.blueprint.classes else model

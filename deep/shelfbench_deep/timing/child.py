@@ -1,0 +1,90 @@
+"""One part of the timings in a process of its own: both ends, the one that asks and the one that answers.
+
+A part that fails, for want of memory say, then fails alone, and every peak of memory is the part's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shelfbench.base.storage import write_json
+
+from shelfbench_deep.timing.settings import TimingSettings
+
+
+def measure_in_child(part: str, settings: TimingSettings, processes: bool = False) -> dict[str, Any]:
+    """Measure a part in a process of its own.
+
+    Parameters
+    ----------
+    part : str
+        ``device``, or one of `TimingSettings.names`.
+    settings : TimingSettings
+    processes : bool
+        Whether photos are decoded in processes rather than threads.
+
+    Returns
+    -------
+    dict
+        ``status`` and what `shelfbench_deep.timing.parts.measure_part` gives, or a ``reason``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        answer, said = Path(folder) / "answer.json", Path(folder) / "stderr"
+        # the child finds the code where this process did, installed or not
+        paths = [*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])]
+        words = [sys.executable, "-m", "shelfbench_deep.timing.child", "--part", part, "--answer", str(answer)]
+        words += ["--settings", json.dumps(asdict(settings)), *(["--processes"] if processes else [])]
+        with open(said, "wb") as stderr:
+            done = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                check=False,
+            )
+        if answer.exists():
+            return dict(json.loads(answer.read_text(encoding="utf-8")))
+        if done.returncode < 0:
+            name = signal.Signals(-done.returncode).name
+            return {"status": "failed", "reason": f"killed by {name}" + ", out of memory?" * (name == "SIGKILL")}
+        last = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        return {"status": "failed", "reason": f"ended with {done.returncode}: {''.join(last)[:200]}"}
+
+
+def _main() -> None:
+    """Measure one part in this process and write the answer."""
+    parser = argparse.ArgumentParser("python -m shelfbench_deep.timing.child")
+    parser.add_argument("--part", required=True)
+    parser.add_argument("--settings", type=json.loads, required=True)
+    parser.add_argument("--answer", type=Path, required=True)
+    parser.add_argument("--processes", action="store_true")
+    options = parser.parse_args()
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in options.settings.items()
+    }
+    started = time.perf_counter()
+    try:
+        from shelfbench_deep.timing.parts import measure_part
+
+        answer = {"status": "done", **measure_part(options.part, TimingSettings(**values), options.processes)}
+    except Exception as error:  # engines raise all sorts of errors, which concern this part only
+        first = (str(error).strip().splitlines() or [""])[0]
+        answer = {"status": "failed", "reason": f"{type(error).__name__}: {first}"[:300]}
+    write_json(options.answer, answer)
+    if os.environ.get("SHELFBENCH_DEBUG"):
+        print(f"{options.part}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    _main()
