@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "benchmarks"
 # Seconds that a turn lasts at least, by repetition, and after which a launch takes no more turns.
 TURN, LAUNCH = 0.25, 20.0
-# Seconds after which rows that are unclear are let pass, so that the whole takes eight minutes on a machine in use, too.
+# Seconds after which no row that is unclear is measured again: the whole takes some eight minutes, whatever else runs.
 TOTAL = 400.0
 COLUMNS = ["row", "verdict", "launch", "ratio", "low", "high", "pairs"]
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("bench", "baselines", "deep")
 
 PLUGIN = '''\
-"""A backend of mine: the nearest mean of the pixels of each category."""
+"""A backend of mine: HOG and a linear SVM by another name."""
 
 from collections.abc import Mapping
 from typing import Any
