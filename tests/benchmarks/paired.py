@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 LOOKS = (6, 9, 13, 19, 28, 40)
 # Launches of new processes at most, and how many of them must find a row slower: what a process owes to its luck (where
 # its memory lies) stays with it, and other work on the machine passes.
-LAUNCHES, SLOWER = 3, 2
+LAUNCHES, SLOWER = 4, 2
 
 # Takes whether ours is first; gives the seconds of ours and of the base.
 Pair = Callable[[bool], tuple[float, float]]

@@ -132,7 +132,8 @@ def test_more_pairs_are_measured_while_it_is_unclear():
         ([UNCLEAR, FINE], "fine"),
         ([SLOW, UNCLEAR, SLOW], "slower"),
         ([UNCLEAR, SLOW, SLOW], "slower"),
-        ([SLOW, UNCLEAR, UNCLEAR], "unclear"),
+        ([SLOW, UNCLEAR, UNCLEAR, UNCLEAR], "unclear"),
+        ([UNCLEAR, SLOW, UNCLEAR, SLOW], "slower"),
         ([UNCLEAR] * LAUNCHES, "unclear"),
     ],
 )
