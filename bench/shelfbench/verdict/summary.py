@@ -1,4 +1,4 @@
-"""Everything that is printed about one backend on one split: all metrics together, and precision by size of category."""
+"""What is printed about one backend on one split: all metrics together, and precision by size of category."""
 
 from __future__ import annotations
 
