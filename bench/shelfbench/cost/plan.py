@@ -160,13 +160,13 @@ def _estimate(tried: Tried, owner: str, sizes: Sizes) -> Estimate:
     only_trained = job.ends_with_training and training is not None
     features = 0.0 if extraction is None else sizes.images * trial.dimensions * 4 / _MIB
     scored = not job.ends_with_training
-    disk = features if own else 0.0
+    disk = features if own else 0.0  # nothing but features, where nothing is scored
     if fitting is not None and scored:
         disk += fitting.model_mib + _SCORES * sizes.held_out / _MIB
     return Estimate(
         name=job.name,
         trainings=job.trainings,
-        epochs=job.epochs or (training.epochs if training is not None else 0),
+        epochs=job.epochs if training is None else training.epochs,
         tune=training.per_image * sizes.train * job.trainings
         if training is not None and (own or only_trained)
         else 0.0,
@@ -226,7 +226,7 @@ def _row(found: Estimate) -> tuple[str, ...]:
         )
     return (
         found.name,
-        f"{found.trainings}",
+        f"{found.trainings}" if found.trainings else MISSING,
         f"{found.epochs}" if found.epochs else MISSING,
         *stages,
         _gibibytes(found.memory_mib, 1),

@@ -21,13 +21,16 @@ from shelfbench.data.material import dataset_hash
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.runs.entries import NetworkEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import NetworkEntry
+from shelfbench.study.model import Study
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
 
 from shelfbench_deep.experiments.top_five import CLASSES, NETWORKS_WITH_TOP, TOP, TopFive
 
+IMAGES = 50_000  # of the validation set
 _SYNSET = re.compile(r"n\d{8}")
 _NEEDS = (
     "give the folder of ImageNet's validation set (ILSVRC2012, from https://image-net.org after registration), its "
@@ -73,6 +76,10 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
     data : Path or None
         ``--data``.
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     InputError
@@ -105,6 +112,10 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
     folder : Path
     rehearsal : bool
         Whether fewer than 1,000 classes will do.
+
+    Returns
+    -------
+    Catalogue
 
     Raises
     ------
@@ -213,10 +224,31 @@ def report(directory: Path, console: Console) -> str:
     return report(directory, console)
 
 
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what the study will do, for ``shelfbench plan``: one pass of each network over all images.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+    """
+    pixels = study.backbone.pixels
+    jobs = tuple(  # random weights take the same time, and nothing is downloaded for a plan
+        PlannedJob(name=name, features=partial(TopFive, name, "none", pixels), trainings=0, ends_with_training=True)
+        for name in study.sections["imagenet"].networks
+    )
+    return PlannedJobs(jobs=jobs, images=IMAGES, classes=CLASSES)
+
+
 imagenet = ExperimentSpec(
     summary="Table 1 of X: top-1 and top-5 of its four networks on ImageNet's validation set",
     run=run,
     report=report,
     jobs="networks",
     sections={"imagenet": ImagenetSettings},
+    plan=planned,
 )

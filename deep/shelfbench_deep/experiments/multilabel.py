@@ -15,9 +15,11 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.runs.building import readable_rows
+from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import HeadEntry
-from shelfbench.runs.scoring import readable_rows
+from shelfbench.study.model import Study
 
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -49,6 +51,14 @@ class Task:
 
 def task_of(material: Material) -> Task:
     """Gather the labels of all images of a split.
+
+    Parameters
+    ----------
+    material : Material
+
+    Returns
+    -------
+    Task
 
     Raises
     ------
@@ -101,7 +111,7 @@ def run(experiment: Experiment) -> None:
             continue
         for name in group.heads:
             experiment.console.log(f"{name}: fitting")
-            jobs.run(name, partial(_fit, name, group, parts, task, experiment))
+            jobs.run(name, partial(_fit, name, group, parts, task=task, experiment=experiment))
 
 
 @dataclass(frozen=True)
@@ -170,10 +180,40 @@ def report(directory: Path, console: Console) -> str:
     return report(directory, console)
 
 
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what the study will do, for ``shelfbench plan``: the features of each backbone; the heads cannot be tried.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+    """
+    settings: MultilabelSettings = study.sections["multilabel"]
+    jobs = []
+    for name in settings.backbones or (study.backbone.name,):
+        choice = BackboneChoice(name, study.backbone.weights, study.backbone.pixels)
+        jobs.append(
+            PlannedJob(
+                name=name,
+                features=partial(BottleneckExtractor, choice, study.sections["bottleneck"]),
+                trainings=2,
+                epochs=settings.epochs,
+                ends_with_training=True,
+                unknown="what training the two heads of each backbone takes",
+            )
+        )
+    return PlannedJobs(jobs=tuple(jobs))
+
+
 multilabel = ExperimentSpec(
     summary="Table 2 of X: MAP@100 of multi-label classifiers on bottlenecks, without and with fully connected layers",
     run=run,
     report=report,
     jobs="heads",
     sections={"multilabel": MultilabelSettings, "bottleneck": BottleneckSettings},
+    plan=planned,
 )

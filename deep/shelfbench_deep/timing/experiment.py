@@ -13,8 +13,10 @@ from shelfbench.base.storage import write_parquet
 from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.runs.entries import Entry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import Entry
+from shelfbench.study.model import Study
 
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import TimingSettings
@@ -60,6 +62,29 @@ def _rows(measured: Measurements) -> Iterator[Timing]:
                 )
 
 
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what the study will do, for ``shelfbench plan``: its settings fix how long each part is repeated.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+    """
+    settings: TimingSettings = study.sections["timing"]
+    least = settings.repetitions * settings.seconds
+    jobs = tuple(PlannedJob(name=name, trainings=0, seconds=least) for name in settings.names())
+    note = (
+        "This experiment is a measurement itself: each part is repeated "
+        f"{settings.repetitions} times for about {settings.seconds:g} s in each of its ways. Loading and compiling, "
+        "which this plan does not know, come on top."
+    )
+    return PlannedJobs(jobs=jobs, needs_data=False, notes=(note,))
+
+
 def report(directory: Path, console: Console) -> str:
     """Make the report of a run from its directory alone (see `shelfbench.report.timing`)."""
     from shelfbench.report.timing import report
@@ -73,4 +98,5 @@ timing = ExperimentSpec(
     report=report,
     jobs="parts",
     sections={"timing": TimingSettings},
+    plan=planned,
 )
