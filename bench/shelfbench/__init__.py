@@ -7,7 +7,7 @@ Everything that the command ``shelfbench`` does can be done from Python with the
     run = shelfbench.run("fashion", backends=["hog-svm", "bottleneck-svm"], out="results/mine")
     run.table4, run.curve("hog-svm")                             # pandas frames
     decision = shelfbench.decide(run, "bottleneck-svm")
-    decision.verdict                                             # Verdict.PASS, FAIL or INCONCLUSIVE
+    decision.verdict, decision.threshold                         # Verdict.PASS, FAIL or INCONCLUSIVE
     decision.save("decision")
     shelfbench.load_decision("decision").classify("photos/")     # a pandas frame
 
@@ -25,20 +25,28 @@ from shelfbench.base.version import __version__
 if TYPE_CHECKING:
     from shelfbench.base.errors import InputError, RunError, ShelfbenchError
     from shelfbench.cost.plan import Plan
-    from shelfbench.face import generate, load_run, load_study, plan, run
+    from shelfbench.decision.deciding import decide
+    from shelfbench.decision.decision import Decision, load_decision
+    from shelfbench.decision.rule import Verdict
+    from shelfbench.face import classify, generate, load_run, load_study, plan, run
     from shelfbench.plugins.backend import BackendSpec
     from shelfbench.runs.directory import Run
     from shelfbench.study.model import Study
 
 _HOMES = {
     "BackendSpec": "shelfbench.plugins.backend",
+    "Decision": "shelfbench.decision.decision",
     "InputError": "shelfbench.base.errors",
     "Plan": "shelfbench.cost.plan",
     "Run": "shelfbench.runs.directory",
     "RunError": "shelfbench.base.errors",
     "ShelfbenchError": "shelfbench.base.errors",
     "Study": "shelfbench.study.model",
+    "Verdict": "shelfbench.decision.rule",
+    "classify": "shelfbench.face",
+    "decide": "shelfbench.decision.deciding",
     "generate": "shelfbench.face",
+    "load_decision": "shelfbench.decision.decision",
     "load_run": "shelfbench.face",
     "load_study": "shelfbench.face",
     "plan": "shelfbench.face",
@@ -47,14 +55,19 @@ _HOMES = {
 
 __all__ = [
     "BackendSpec",
+    "Decision",
     "InputError",
     "Plan",
     "Run",
     "RunError",
     "ShelfbenchError",
     "Study",
+    "Verdict",
     "__version__",
+    "classify",
+    "decide",
     "generate",
+    "load_decision",
     "load_run",
     "load_study",
     "plan",

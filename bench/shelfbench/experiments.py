@@ -18,6 +18,7 @@ from shelfbench.runs.comparison import run as run_comparison
 from shelfbench.runs.experiment import Experiment, Jobs
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.profiles import ProfileSettings
+from shelfbench.runs.profiles import planned as planned_profiles
 from shelfbench.runs.profiles import run as run_profiles
 from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
@@ -121,9 +122,9 @@ def _report_comparison(directory: Path, console: Console, shown: Photos | None =
 
 
 def _report_profiles(directory: Path, console: Console) -> str:
-    from shelfbench.report.profiles import write_profiles
+    from shelfbench.report.profiles import report
 
-    return write_profiles(directory, console)
+    return report(directory, console)
 
 
 comparison = ExperimentSpec(
@@ -139,4 +140,5 @@ profiles = ExperimentSpec(
     report=_report_profiles,
     jobs="trainings",
     sections={"profiles": ProfileSettings},
+    plan=planned_profiles,
 )

@@ -15,7 +15,10 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from shelfbench.cost.plan import Plan
+    from shelfbench.decision.decision import Decision
     from shelfbench.runs.directory import Run
     from shelfbench.study.model import Study
 
@@ -234,6 +237,45 @@ def plan(
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else Path(data)
     return plan_study(chosen, place, workers or cores(), Console(quiet), images=images or 0, again=again)
+
+
+def classify(
+    decision: Decision | AnyPath,
+    paths: AnyPath | Sequence[AnyPath],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Classify products with a decision; those that are not accepted go to review.
+
+    Parameters
+    ----------
+    decision : Decision, str or path
+        What `decide` or `load_decision` gave, or the folder of a saved decision.
+    paths : str, path, or sequence of them
+        Images, folders of images, ``*.parquet`` or ``*.bson``.
+    settings : mapping of str to object, optional
+        Names of columns: ``dataset.product_id`` and ``dataset.image``.
+    workers : int, optional
+        Threads that decode, for a decision that is loaded here; by default, the cores of this machine.
+    quiet : bool
+        Show neither logs nor progress; warnings are shown.
+
+    Returns
+    -------
+    DataFrame
+        One row per product; see `Decision.classify`.
+
+    Raises
+    ------
+    InputError
+        If the decision is not as it was written, or a path does not exist or cannot be read.
+    """
+    from shelfbench.decision.decision import Decision, load_decision
+
+    loaded = decision if isinstance(decision, Decision) else load_decision(decision, workers=workers)
+    return loaded.classify(paths, settings=settings, console=Console(quiet))
 
 
 def generate(

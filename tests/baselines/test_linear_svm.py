@@ -1,3 +1,5 @@
+"""The classifier: what is chosen on tune, log-probabilities, unusual data, and saving."""
+
 import subprocess
 import sys
 
@@ -31,7 +33,7 @@ def fitted(data, **settings):
 
 
 def likelihood(svm, data, temperature):
-    """Mean log-probability of the true categories of `tune` at another temperature."""
+    """Compute the mean log-probability of the true categories of `tune` at another temperature."""
     scores = temperature / svm.temperature * svm.log_probabilities(data.tune_features)
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return scores[np.arange(len(scores)), data.tune_labels].mean()
@@ -46,7 +48,7 @@ def test_log_probabilities():
     assert np.mean(scores.argmax(1) == data.tune_labels) > 0.6
 
 
-def test_c_is_chosen_on_tune_and_the_smaller_of_equals():
+def test_c_is_chosen_on_tune_and_is_the_smaller_of_equals():
     data = material(apart=0.2, train=120, dimensions=60)
     grid = (1e-5, 1e-3, 0.1, 10.0)
     svm = fitted(data, C=grid)
@@ -54,7 +56,7 @@ def test_c_is_chosen_on_tune_and_the_smaller_of_equals():
     for C in grid:
         scores = fitted(data, C=C).log_probabilities(data.tune_features)
         alone[C] = np.mean(scores.argmax(1) == data.tune_labels)
-    assert svm.chosen["C"] == max(grid, key=lambda C: alone[C])  # max gives the first of equals
+    assert svm.chosen["C"] == max(grid, key=lambda C: alone[C])  # max returns the first of equals
     assert len(set(alone.values())) > 1
     assert [float(C) for C in svm.chosen["tune_precision"]] == list(grid)
     assert list(svm.chosen["tune_precision"].values()) == pytest.approx(list(alone.values()), abs=0.02)
@@ -62,7 +64,7 @@ def test_c_is_chosen_on_tune_and_the_smaller_of_equals():
     assert fitted(apart, C=(0.01, 0.1)).chosen["C"] == 0.01
 
 
-def test_the_temperature_is_the_most_likely_one():
+def test_the_temperature_maximises_the_likelihood():
     data = material()
     svm = fitted(data)
     best = likelihood(svm, data, svm.temperature)
@@ -71,7 +73,7 @@ def test_the_temperature_is_the_most_likely_one():
         assert likelihood(svm, data, factor * svm.temperature) < best
 
 
-def test_rows_at_a_time_do_not_matter():
+def test_scores_do_not_depend_on_the_number_of_rows():
     data = material()
     svm = fitted(data)
     whole = svm.log_probabilities(data.tune_features)
@@ -110,7 +112,7 @@ def test_a_category_without_images_is_never_predicted():
     assert np.exp(scores[:, 2]).max() < 1e-6
 
 
-def test_one_image_a_category():
+def test_one_image_per_category():
     data = material(train=3, classes=3, apart=3.0)
     scores = fitted(data).log_probabilities(data.features)
     assert scores.argmax(1).tolist() == data.labels.tolist()
@@ -128,7 +130,7 @@ def test_a_single_image():
     assert (fitted(one).log_probabilities(data.tune_features).argmax(1) == 3).all()
 
 
-def test_without_tune_the_middle_of_the_grid():
+def test_without_tune_the_middle_of_the_grid_is_taken():
     data = material(tune=0)
     svm = fitted(data, C=[1.0, 1e-3, 1e-2])
     assert svm.chosen == {"C": 1e-2, "margin_temperature": 1.0, "tune_precision": {}}
@@ -232,7 +234,7 @@ def test_bad_labels_are_named(labels, message):
         )
 
 
-def test_no_training_images():
+def test_no_training_images_are_refused():
     data = material()
     with pytest.raises(RunError, match="no training images"):
         fitted(
@@ -246,7 +248,7 @@ def test_no_training_images():
         )
 
 
-def test_a_stop_before_the_optimum_is_told(capsys):
+def test_stopping_before_the_optimum_warns(capsys):
     fitted(material(), C=10.0, max_iter=1)
     assert "svm.max_iter" in capsys.readouterr().err
 
@@ -277,7 +279,7 @@ def test_grid_from_toml():
     assert SVMSettings(C=3e-3).C == (3e-3,)
 
 
-def test_loaded_in_another_process_it_predicts_the_same(tmp_path):
+def test_a_classifier_loaded_in_another_process_predicts_the_same(tmp_path):
     data = material()
     svm = fitted(data, C=[1e-3, 1e-2], intercept_scaling=3.0)
     svm.save(tmp_path)
@@ -295,7 +297,7 @@ def test_loaded_in_another_process_it_predicts_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "json", "settings", "weights"])
-def test_a_damaged_folder_is_one_line(tmp_path, damage):
+def test_a_damaged_folder_is_refused(tmp_path, damage):
     fitted(material()).save(tmp_path)
     record, weights = tmp_path / "classifier.json", tmp_path / "weights.safetensors"
     if damage == "missing":

@@ -175,13 +175,14 @@ def test_the_verdict_is_chosen_on_validation(synthetic):
     assert chosen.basis == "tune"
 
 
-def test_a_run_in_a_notebook_is_a_table_and_its_text_is_escaped(tmp_path):
+def test_a_run_in_a_notebook_is_a_table_and_its_text_is_escaped(tmp_path, synthetic):
     path = make_run(tmp_path / "<script>run", products=1500, categories=12)
     shown = shelfbench.load_run(path)._repr_html_()
     assert shown.count("<table") == 1
     assert "bottleneck-2nn-4096" in shown
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
+    assert repr(shelfbench.load_run(path)) == f"<Run {path}: {', '.join(synthetic.backends)}>"
 
 
 def test_signatures_are_those_that_others_rely_on():

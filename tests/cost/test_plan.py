@@ -8,15 +8,27 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import shelfbench
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import cores
 from shelfbench.cli.main import main
+from shelfbench.cost import planning
 from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.planning import plan_study
-from shelfbench.cost.trial import Extraction, Fitting, NetworkTraining, Sizes, Trial, Trials, random_features
+from shelfbench.cost.trial import (
+    NO_FITTING,
+    Extraction,
+    Fitting,
+    NetworkTraining,
+    Sizes,
+    Trial,
+    Trials,
+    random_features,
+)
+from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob
-from shelfbench.study.read import read_study
+from shelfbench.study.read import read_study, study_names
 
 QUIET = Console(quiet=True)
 SMALL_HOG = [(["hog", "pixels"], 48), (["hog", "cells"], 8), (["svm", "C"], [0.01])]
@@ -155,9 +167,111 @@ def test_a_backend_that_cannot_be_built_fails_alone(image_folder):
     assert "unknown backbone" in found.problems["bottleneck-svm@nothing"]
 
 
-def test_an_experiment_is_refused(capsys):
-    assert main(["plan", "timing"]) == 2
-    assert "plan knows comparisons only" in capsys.readouterr().err
+@pytest.mark.parametrize("name", study_names())
+def test_every_study_says_what_it_will_do(name):
+    planned = planning._planned(read_study(name), 1)
+    assert planned.jobs
+    for job in planned.jobs:
+        assert job.backend or job.features or job.seconds, "a trial or the settings say what it takes"
+
+
+PROFILES = """
+experiment = "profiles"
+pixels = 32
+[two_layer]
+epochs = 3
+[profiles]
+seeds = [0, 1]
+products = 30
+[variants.one]
+backend = "bottleneck-2nn-512"
+two_layer = { batch_norm = "one" }
+[variants.several]
+backend = "bottleneck-2nn-512"
+profiles = { seeds = [0, 1, 2], products = 0 }
+[variants.broken]
+backend = "bottleneck-2nn-512@nothing"
+"""
+
+
+def test_profiles_are_variants_times_seeds_times_epochs(image_folder, tmp_path, fresh_cache):
+    (tmp_path / "mine.toml").write_text(PROFILES)
+    settings = [(["dataset", "name"], str(image_folder)), (["split", "min_products"], 5)]
+    found = plan_study(read_study(str(tmp_path / "mine.toml"), settings), None, 1, QUIET)
+    one, several = found.estimates()
+    assert (one.name, one.trainings, one.epochs) == ("one", 2, 3)
+    assert (several.trainings, several.epochs) == (3, 3)
+    assert found.tried[0].sizes.train == 30
+    assert found.tried[1].sizes.train > 30
+    assert several.extract > 0
+    assert several.shared == "", "it takes other products, and so other features"
+    fitting = found.tried[1].trial.fitting
+    assert several.fit == pytest.approx(3 * (fitting.base + fitting.per_image * found.tried[1].sizes.train))
+    assert one.predict == several.predict == 0, "profiles score nothing"
+    assert "unknown backbone" in found.problems["broken"]
+    text = str(found)
+    assert "broken: " in text
+    assert "20,000,000" not in text
+
+
+def test_a_network_that_is_only_trained_takes_no_features(image_folder, tmp_path):
+    job = PlannedJob(name="mine", trainings=2, ends_with_training=True)
+    trial = Trial(
+        name="mine",
+        features="f",
+        dimensions=8,
+        training=NetworkTraining(0.5, 4),
+        extraction=None,
+        fitting=NO_FITTING,
+    )
+    [found] = plan_of(Tried(job, trial, SIZES), experiment="profiles").estimates()
+    assert (found.tune, found.extract, found.fit, found.epochs) == (2 * 0.5 * 800, 0, 0, 4)
+    assert found.seconds == 800
+    assert math.isnan(found.memory_mib), "no trial measures what training a network needs"
+
+
+def test_the_experiment_timing_takes_at_least_its_repetitions(capsys):
+    assert main(["plan", "timing", "--quiet", "--set", "timing.repetitions=3", "--set", "timing.seconds=4"]) == 0
+    shown = capsys.readouterr().out
+    assert next(line for line in shown.splitlines() if line.startswith("decode")).count("at least 12.0 s") == 1
+    assert "Loading and compiling, which this plan does not know, come on top" in shown
+
+
+def test_imagenet_is_planned_without_its_photos_or_weights(fresh_cache):
+    settings = [(["imagenet", "networks"], ["xception"]), (["pixels"], 71)]
+    found = plan_study(read_study("imagenet", settings), None, 1, QUIET)
+    assert (found.sizes.images, found.sizes.classes) == (50_000, 1000)
+    [network] = found.estimates()
+    assert network.seconds == network.extract > 0
+    assert "photos are generated" in str(found)
+
+
+def test_what_no_trial_can_tell_is_said(image_folder, fresh_cache):
+    settings = [(["dataset", "name"], str(image_folder)), (["dataset", "labels"], []), (["pixels"], 32)]
+    found = plan_study(read_study("multilabel", [*settings, (["split", "min_products"], 5)]), None, 1, QUIET)
+    [heads] = found.estimates()
+    assert heads.extract > 0
+    assert math.isnan(heads.fit)
+    assert "Not known: what training the two heads of each backbone takes." in str(found)
+
+
+def test_an_experiment_that_says_nothing_is_planned_with_a_note(tmp_path, monkeypatch):
+    silent = ExperimentSpec(summary="", run=print, report=print)
+    monkeypatch.setattr(planning, "find_experiment", lambda name: silent)
+    found = plan_study(read_study("timing"), None, 1, QUIET)
+    assert found.estimates() == []
+    assert "does not say what it will do" in str(found)
+
+
+def test_a_plan_from_python_is_a_frame_and_a_page(image_folder):
+    settings = {"hog.pixels": 48, "hog.cells": 8, "svm.C": [0.01]}
+    found = shelfbench.plan(
+        "default", dataset=image_folder, backends=["hog-svm"], settings=settings, workers=1, quiet=True
+    )
+    [row] = found.table.to_dict("records")
+    assert row["name"] == "hog-svm"
+    assert row["seconds"] == row["tune"] + row["extract"] + row["fit"] + row["predict"] > 0
+    assert "<table" in found._repr_html_()
 
 
 @pytest.mark.slow

@@ -83,11 +83,11 @@ def claims(options: argparse.Namespace, console: Console) -> None:
 
 def decide(options: argparse.Namespace, console: Console) -> int:
     """Decide whether a backend of a run may be deployed, and write the decision."""
+    import shelfbench
     from shelfbench.decision.bundle import check_place
-    from shelfbench.decision.deciding import decide as decide_on
 
     check_place(options.out)
-    decision = decide_on(
+    decision = shelfbench.decide(
         options.directory,
         options.backend,
         precision=options.precision,
@@ -104,13 +104,12 @@ def classify(options: argparse.Namespace, console: Console) -> None:
     """Classify products by a decision."""
     from shelfbench.decision.classifying import columns
     from shelfbench.decision.output import Output, classify_to
-    from shelfbench.study.read import parse_setting
 
     classify_to(
         Output(options.out, options.format),
         options.decision,
         options.paths,
-        settings=columns({".".join(path): value for path, value in map(parse_setting, options.set)}),
+        settings=columns(_settings(options.set)),
         workers=options.workers,
         console=console,
     )

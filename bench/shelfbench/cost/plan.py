@@ -160,13 +160,13 @@ def _estimate(tried: Tried, owner: str, sizes: Sizes) -> Estimate:
     only_trained = job.ends_with_training and training is not None
     features = 0.0 if extraction is None else sizes.images * trial.dimensions * 4 / _MIB
     scored = not job.ends_with_training
-    disk = features if own else 0.0
+    disk = features if own else 0.0  # nothing but features, where nothing is scored
     if fitting is not None and scored:
         disk += fitting.model_mib + _SCORES * sizes.held_out / _MIB
     return Estimate(
         name=job.name,
         trainings=job.trainings,
-        epochs=job.epochs or (training.epochs if training is not None else 0),
+        epochs=job.epochs if training is None else training.epochs,
         tune=training.per_image * sizes.train * job.trainings
         if training is not None and (own or only_trained)
         else 0.0,
@@ -202,11 +202,11 @@ def _grid(title: str, estimates: Sequence[Estimate], plan: Plan) -> Grid:
     )
     kept = range(len(heads)) if plan.experiment else [column for column in range(len(heads)) if column not in (1, 2)]
     return Grid(
-        title,
-        tuple(heads[column] for column in kept),
-        tuple(tuple(row[column] for column in kept) for row in rows),
-        frozenset(range(1, len(kept))),
-        tuple(f"{name}: {reason}" for name, reason in plan.problems.items()),
+        title=title,
+        headers=tuple(heads[column] for column in kept),
+        rows=tuple(tuple(row[column] for column in kept) for row in rows),
+        numeric=frozenset(range(1, len(kept))),
+        notes=tuple(f"{name}: {reason}" for name, reason in plan.problems.items()),
     )
 
 
@@ -226,7 +226,7 @@ def _row(found: Estimate) -> tuple[str, ...]:
         )
     return (
         found.name,
-        f"{found.trainings}",
+        f"{found.trainings}" if found.trainings else MISSING,
         f"{found.epochs}" if found.epochs else MISSING,
         *stages,
         _gibibytes(found.memory_mib, 1),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,6 @@ from shelfbench.data.material import Material, gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.generator import GeneratorSettings
-from shelfbench.plugins.backend import Backend, find, split_name
 from shelfbench.plugins.experiment import find_experiment
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.study.model import Study
@@ -100,18 +97,14 @@ def _notes(planned: PlannedJobs) -> tuple[str, ...]:
 
 def _planned(study: Study, workers: int) -> PlannedJobs:
     """Ask the experiment what it will do; the comparison's jobs are its backends."""
-    if study.experiment:
-        spec = find_experiment(study.experiment)
-        if spec.plan is None:
-            note = f"The experiment {study.experiment} does not say what it will do before it runs."
-            return PlannedJobs(jobs=(), needs_data=False, notes=(note,))
-        return spec.plan(study, workers)
-    jobs = []
-    for name in study.backends:
-        base, backbone = split_name(name, study.backbone)
-        build: Callable[[], Backend] = partial(find(base).build, study.sections, backbone, workers)
-        jobs.append(PlannedJob(name=name, key=base, backend=build))
-    return PlannedJobs(jobs=tuple(jobs))
+    if not study.experiment:
+        jobs = (PlannedJob.of_backend(name, study.sections, study.backbone, workers) for name in study.backends)
+        return PlannedJobs(jobs=tuple(jobs))
+    spec = find_experiment(study.experiment)
+    if spec.plan is None:
+        note = f"The experiment {study.experiment} does not say what it will do before it runs."
+        return PlannedJobs(jobs=(), needs_data=False, notes=(note,))
+    return spec.plan(study, workers)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import Backend
+from shelfbench.plugins.backend import BackboneChoice, Backend, find, split_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,31 @@ class PlannedJob:
     cut: Callable[[Material], Material] | None = None
     seconds: float | None = None
     unknown: str = ""
+
+    @classmethod
+    def of_backend(
+        cls, backend: str, sections: Mapping[str, Any], backbone: BackboneChoice, workers: int, **more: Any
+    ) -> PlannedJob:
+        """Plan a job of a backend.
+
+        Parameters
+        ----------
+        backend : str
+            Its name, which is the job's too unless `more` gives another.
+        sections : mapping of str to dataclass instance
+            The settings that it is built from.
+        backbone : BackboneChoice
+            The study's own.
+        workers : int
+        **more : object
+            Further fields of the job.
+
+        Returns
+        -------
+        PlannedJob
+        """
+        base, own = split_name(backend, backbone)
+        return cls(key=base, backend=partial(find(base).build, sections, own, workers), **{"name": backend, **more})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class Evaluation:
     deciles: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Run:
     """A run that has been opened; `shelfbench.run` and `shelfbench.load_run` give one.
 
@@ -76,10 +76,8 @@ class Run:
     record: dict[str, Any]
     backends: tuple[str, ...]
     summary: str = ""
-    _products: dict[str, Evaluated] = field(default_factory=dict, repr=False)
-    _evaluations: dict[tuple[tuple[str, ...], tuple[Fraction, ...]], Evaluation] = field(
-        default_factory=dict, repr=False
-    )
+    _products: dict[str, Evaluated] = field(default_factory=dict)
+    _evaluations: dict[tuple[tuple[str, ...], tuple[Fraction, ...]], Evaluation] = field(default_factory=dict)
 
     @property
     def categories(self) -> dict[str, str]:
@@ -329,6 +327,10 @@ class Run:
     def _frame(path: Path) -> pd.DataFrame:
         with reading(path):
             return pq.read_table(path).to_pandas()
+
+    def __repr__(self) -> str:
+        """Give the path and the backends."""
+        return f"<Run {self.path}: {', '.join(self.backends) or 'no predictions'}>"
 
     def _repr_html_(self) -> str:
         """Show Table 4 and the verdict in a notebook."""

@@ -21,11 +21,13 @@ from shelfbench.base.storage import write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
+from shelfbench.plugins.backend import find, split_name
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import BuiltBackend, build_backend, training_data, tuning_data
 from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import feature_timings, fit_timings, tuning_timings
-from shelfbench.study.model import Variant
+from shelfbench.study.model import Study, Variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,6 +267,40 @@ def run(experiment: Experiment) -> None:
         if backend is not None:
             experiment.console.log(f"{name}: training")
             jobs.run(name, partial(_train_and_keep, trainings, variant, backend, seed))
+
+
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what a study of profiles will train, for ``shelfbench plan``.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+        One job per variant, trained once per seed.
+    """
+    jobs = []
+    for variant in study.variants:
+        settings: ProfileSettings = variant.sections["profiles"]
+        base, _ = split_name(variant.backend, study.backbone)
+        epochs = [getattr(variant.sections[section], "epochs", 0) for section in find(base).sections]
+        jobs.append(
+            PlannedJob.of_backend(
+                variant.backend,
+                variant.sections,
+                study.backbone,
+                workers,
+                name=variant.name,
+                trainings=len(settings.seeds),
+                epochs=max(epochs, default=0),
+                ends_with_training=True,
+                cut=partial(cut, settings=settings, seed=study.seed),
+            )
+        )
+    return PlannedJobs(jobs=tuple(jobs))
 
 
 def _name(variant: Variant, seed: int) -> str:

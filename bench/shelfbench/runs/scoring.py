@@ -20,16 +20,14 @@ from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
 from shelfbench.runs.building import readable_rows
+from shelfbench.runs.parquet import aggregations_table, predictions_table, scores_table
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.predictions import (
     ImageScores,
     ProductRule,
     aggregate,
-    aggregations_table,
     image_scores,
-    predictions_table,
     rejected_rows,
-    scores_table,
 )
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
 from shelfbench.verdict.temperature import fit_temperature, log_normaliser
@@ -123,7 +121,7 @@ def choose_rule(
     seed: int,
     console: Console,
 ) -> ProductRule:
-    """Choose aggregation and temperature on `tune` (SPEC section 7).
+    """Choose aggregation and temperature on `tune` (docs/papers.md, "Acceptance, precisely").
 
     Parameters
     ----------

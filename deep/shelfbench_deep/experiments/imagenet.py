@@ -21,13 +21,16 @@ from shelfbench.data.material import dataset_hash
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.entries import NetworkEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.study.model import Study
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
 
 from shelfbench_deep.experiments.top_five import CLASSES, NETWORKS_WITH_TOP, TOP, TopFive
 
+IMAGES = 50_000  # of the validation set
 _SYNSET = re.compile(r"n\d{8}")
 _NEEDS = (
     "give the folder of ImageNet's validation set (ILSVRC2012, from https://image-net.org after registration), its "
@@ -217,10 +220,30 @@ def _split(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def report(directory: Path, console: Console) -> str:
-    """Make Table 1 of X from a run directory (see `shelfbench.report.ranking`)."""
-    from shelfbench.report.ranking import write_table1x
+    """Make Table 1 of X from a run directory (see `shelfbench.report.imagenet`)."""
+    from shelfbench.report.imagenet import report
 
-    return write_table1x(directory, console)
+    return report(directory, console)
+
+
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what the study will do, for ``shelfbench plan``: one pass of each network over all images.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+    """
+    pixels = study.backbone.pixels
+    jobs = tuple(  # random weights take the same time, and nothing is downloaded for a plan
+        PlannedJob(name=name, features=partial(TopFive, name, "none", pixels), trainings=0, ends_with_training=True)
+        for name in study.sections["imagenet"].networks
+    )
+    return PlannedJobs(jobs=jobs, images=IMAGES, classes=CLASSES)
 
 
 imagenet = ExperimentSpec(
@@ -229,4 +252,5 @@ imagenet = ExperimentSpec(
     report=report,
     jobs="networks",
     sections={"imagenet": ImagenetSettings},
+    plan=planned,
 )

@@ -15,9 +15,11 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import readable_rows
 from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.study.model import Study
 
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -172,10 +174,39 @@ def _part(features: Features, images: slice, task: Task) -> LabelledImages:
 
 
 def report(directory: Path, console: Console) -> str:
-    """Make Table 2 of X from a run directory (see `shelfbench.report.ranking`)."""
-    from shelfbench.report.ranking import write_table2x
+    """Make Table 2 of X from a run directory (see `shelfbench.report.multilabel`)."""
+    from shelfbench.report.multilabel import report
 
-    return write_table2x(directory, console)
+    return report(directory, console)
+
+
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what the study will do, for ``shelfbench plan``: the features of each backbone; the heads cannot be tried.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+    """
+    settings: MultilabelSettings = study.sections["multilabel"]
+    jobs = []
+    for name in settings.backbones or (study.backbone.name,):
+        choice = BackboneChoice(name, study.backbone.weights, study.backbone.pixels)
+        jobs.append(
+            PlannedJob(
+                name=name,
+                features=partial(BottleneckExtractor, choice, study.sections["bottleneck"]),
+                trainings=2,
+                epochs=settings.epochs,
+                ends_with_training=True,
+                unknown="what training the two heads of each backbone takes",
+            )
+        )
+    return PlannedJobs(jobs=tuple(jobs))
 
 
 multilabel = ExperimentSpec(
@@ -184,4 +215,5 @@ multilabel = ExperimentSpec(
     report=report,
     jobs="heads",
     sections={"multilabel": MultilabelSettings, "bottleneck": BottleneckSettings},
+    plan=planned,
 )

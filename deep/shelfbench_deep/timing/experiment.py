@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.base.storage import write_parquet
 from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
-from shelfbench.report.timing import write_timing_report
+from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.study.model import Study
 
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import TimingSettings
@@ -59,10 +62,41 @@ def _rows(measured: Measurements) -> Iterator[Timing]:
                 )
 
 
+def planned(study: Study, workers: int) -> PlannedJobs:
+    """Say what the study will do, for ``shelfbench plan``: its settings fix how long each part is repeated.
+
+    Parameters
+    ----------
+    study : Study
+    workers : int
+
+    Returns
+    -------
+    PlannedJobs
+    """
+    settings: TimingSettings = study.sections["timing"]
+    least = settings.repetitions * settings.seconds
+    jobs = tuple(PlannedJob(name=name, trainings=0, seconds=least) for name in settings.names())
+    note = (
+        "This experiment is a measurement itself: each part is repeated "
+        f"{settings.repetitions} times for about {settings.seconds:g} s in each of its ways. Loading and compiling, "
+        "which this plan does not know, come on top."
+    )
+    return PlannedJobs(jobs=jobs, needs_data=False, notes=(note,))
+
+
+def report(directory: Path, console: Console) -> str:
+    """Make the report of a run from its directory alone (see `shelfbench.report.timing`)."""
+    from shelfbench.report.timing import report
+
+    return report(directory, console)
+
+
 timing = ExperimentSpec(
     summary="what training, bottlenecks and decoding cost on this machine: Table 3 of both papers",
     run=_run,
-    report=write_timing_report,
+    report=report,
     jobs="parts",
     sections={"timing": TimingSettings},
+    plan=planned,
 )
