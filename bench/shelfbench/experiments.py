@@ -112,7 +112,7 @@ def _recorded(spec: ExperimentSpec, experiment: Experiment) -> str:
 
 def _report_comparison(directory: Path, console: Console, shown: Photos | None = None) -> str:
     from shelfbench.report.build import build_report
-    from shelfbench.report.figures import Picture
+    from shelfbench.report.data import Picture
 
     console.log("tables, figures and page")
     if shown is None:
@@ -122,9 +122,9 @@ def _report_comparison(directory: Path, console: Console, shown: Photos | None =
 
 
 def _report_profiles(directory: Path, console: Console) -> str:
-    from shelfbench.report.profiles import write_profiles
+    from shelfbench.report.profiles import report
 
-    return write_profiles(directory, console)
+    return report(directory, console)
 
 
 comparison = ExperimentSpec(

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds=0.3 if options.quick else _DEFAULT.seconds,
         )
         measured, path = measure(settings, options.out, "", Console())
-        from shelfbench.report.timing import short_table
+        from shelfbench.report.table3 import short_table
 
         print(short_table([measured]))
         print(path)

@@ -89,9 +89,9 @@ def grid_of(frame: pd.DataFrame) -> Grid:
     ]
     headers = ("Stage", "Instead", "Ours, s", "Instead, s", "Ratio", "Goal", "Reached", "Peak, MiB")
     return Grid(
-        "Speed against what a user would write instead",
-        headers,
-        tuple(cells),
+        title="Speed against what a user would write instead",
+        headers=headers,
+        rows=tuple(cells),
         numeric=frozenset({2, 3, 4, 7}),
         notes=(
             "Medians; both in one run, in turn, after a warm-up; an opponent that takes over a minute ran once. "

@@ -2,13 +2,13 @@
 
 from shelfbench.report.data import open_data
 from shelfbench.report.render import write_report
-from shelfbench.report.section import Part
+from shelfbench.report.section import SectionSpec
 
 
-def write_parts(run_dir, *makes, **settings):
+def write_sections(run_dir, *makes, **settings):
     """Write the sections that some functions make of a run; what they show, in their order.
 
     `settings` are those of `shelfbench.report.data.open_data`.
     """
     data = open_data(run_dir, **settings)
-    return write_report(data.run.path, [Part(make) for make in makes], data, tables=data.tables)
+    return write_report(data.run.path, [SectionSpec(make) for make in makes], data, tables=data.tables)

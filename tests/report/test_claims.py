@@ -10,7 +10,17 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.build import build_report
 from shelfbench.report.claims import load_claims
-from shelfbench.report.ledger import DIFFERS, NOWHERE, OTHER, REPRODUCED, Run, find_runs, findings, judge, write_claims
+from shelfbench.report.ledger import (
+    DIFFERS,
+    NOWHERE,
+    OTHER,
+    REPRODUCED,
+    RunTables,
+    find_runs,
+    findings,
+    judge,
+    write_claims,
+)
 
 from tests.helpers.synthetic_run import make_run
 
@@ -95,7 +105,10 @@ def test_a_claim_takes_all_its_cells_from_one_run(tmp_path):
 def test_real_products_come_before_generated_ones_and_cdiscount_first(tmp_path):
     for name, dataset in (("a", "generated"), ("b", "fashion"), ("c", "cdiscount"), ("d", "fashion")):
         (tmp_path / name).mkdir()
-        record = {"dataset": {"name": dataset, "products": 5}, "backends": dict.fromkeys("xy" if name == "d" else "x")}
+        record = {
+            "dataset": {"name": dataset, "products": 5},
+            "backends": {backend: {} for backend in ("xy" if name == "d" else "x")},
+        }
         (tmp_path / name / "run.json").write_text(json.dumps(record))
     assert [run.path.name for run in find_runs(tmp_path)] == ["c", "d", "b", "a"]
 
@@ -111,6 +124,18 @@ def test_tables_are_written_beside_the_runs_or_into_the_run(runs, tmp_path):
     assert (runs / "one" / "tables" / "claims.tex").is_file()
 
 
+def test_tables_in_memory_give_what_the_written_ones_give(runs):
+    folder = runs / "one"
+    tables = {
+        path.stem: pd.read_csv(path, dtype=object if path.stem == "table2" else None)
+        for path in (folder / "tables").glob("*.csv")
+    }
+    assert findings(folder, tables) == findings(folder)
+    without = {one.claim.id: one.status for one in findings(folder, {})}
+    assert without["C33"] == NOWHERE  # the written table4 is not read
+    assert without["C31"] == OTHER  # it is in the record
+
+
 def test_bad_folders_are_named(tmp_path):
     with pytest.raises(InputError, match="holds no run"):
         find_runs(tmp_path)
@@ -118,5 +143,5 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"run\.json cannot be read"):
         find_runs(tmp_path)
     (tmp_path / "run.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"run\.json cannot be read"):
-        Run(tmp_path)
+    with pytest.raises(InputError, match=r"run\.json is not the record of a run"):
+        RunTables(tmp_path)

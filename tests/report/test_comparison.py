@@ -25,7 +25,7 @@ from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.compare import holm, mcnemar_p
 from shelfbench.verdict.metrics import acceptance
 
-from tests.helpers.reports import write_parts
+from tests.helpers.reports import write_sections
 from tests.helpers.synthetic_run import BACKENDS
 
 QUIET = Console(quiet=True)
@@ -116,7 +116,7 @@ PARTS = (
 
 def trust_tables(path, photograph=None):
     """The tables and figures tested here, without the rest of the report."""
-    return write_parts(path, *PARTS, photograph=photograph)
+    return write_sections(path, *PARTS, photograph=photograph)
 
 
 def test_nothing_here_reads_the_certifying_half(small_run):

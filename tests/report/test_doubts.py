@@ -16,7 +16,7 @@ from shelfbench.runs.directory import open_run
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench.verdict.metrics import acceptance
 
-from tests.helpers.reports import write_parts
+from tests.helpers.reports import write_sections
 from tests.helpers.synthetic_run import BACKENDS, make_run
 
 QUIET = Console(quiet=True)
@@ -63,7 +63,7 @@ def doubted(tmp_path_factory):
     pd.DataFrame({"product_id": split["product_id"], "true_category": true}).sample(frac=1, random_state=2).to_parquet(
         path / "truth.parquet", index=False
     )
-    write_parts(path, *DOUBTS)
+    write_sections(path, *DOUBTS)
     assert open_run(path).verdict.backend == BEST
     return path
 
@@ -134,7 +134,7 @@ def test_suspects_come_from_the_chosen_backend(doubted):
 def test_what_a_run_lacks_gives_no_table(small_run):
     for path in (small_run / "scores").iterdir():
         path.unlink()
-    write_parts(small_run, *DOUBTS)
+    write_sections(small_run, *DOUBTS)
     tables = {path.name for path in (small_run / "tables").iterdir()}
     assert tables == {"label_noise.csv", "label_noise.md", "label_noise.tex"}
     assert "Against truth" not in (small_run / "tables" / "label_noise.md").read_text(encoding="utf-8")
@@ -143,12 +143,12 @@ def test_what_a_run_lacks_gives_no_table(small_run):
 def test_damaged_files_are_named(small_run):
     (small_run / "near_duplicates.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match=r"near_duplicates\.parquet cannot be read"):
-        write_parts(small_run, *DOUBTS)
+        write_sections(small_run, *DOUBTS)
     (small_run / "near_duplicates.parquet").unlink()
     split = pd.read_parquet(small_run / "split.parquet").iloc[1:]
     split[["product_id"]].assign(true_category=split["category"]).to_parquet(small_run / "truth.parquet")
     with pytest.raises(InputError, match=r"truth\.parquet lacks products"):
-        write_parts(small_run, *DOUBTS)
+        write_sections(small_run, *DOUBTS)
 
 
 @pytest.fixture(scope="module")

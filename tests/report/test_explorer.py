@@ -5,7 +5,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from shelfbench.report.explorer import DEPARTMENTS, TARGETS, count_cuts, departments, explorer_data, thresholds_of
+from shelfbench.report.explorer import (
+    DEPARTMENTS,
+    TARGETS,
+    count_cuts,
+    explorer_data,
+    largest_departments,
+    thresholds_of,
+)
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
@@ -52,12 +59,12 @@ def test_departments_are_the_first_level_largest_first_and_the_rest_together(pro
     keys = products.keys
     run = open_run(finished_run)
     record = {"dataset": {"category_level1": {key: key[-1] for key in keys}}}
-    names, code = departments(products, replace(run, record=record))
+    names, code = largest_departments(products, replace(run, record=record))
     sizes = np.bincount(code[products.split == "test"], minlength=len(names))
     assert sorted(names) == sorted({key[-1] for key in keys})
     assert list(sizes) == sorted(sizes, reverse=True)
     assert all(names[part] == keys[truth][-1] for part, truth in zip(code[:50], products.truth[:50], strict=True))
-    names, code = departments(products, replace(run, record={}))
+    names, code = largest_departments(products, replace(run, record={}))
     assert len(names) == DEPARTMENTS
     assert names[-1] == f"{len(keys) - DEPARTMENTS + 1} others"
     assert code.max() == DEPARTMENTS - 1

@@ -15,7 +15,7 @@ from shelfbench.report.style import marks
 from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.verdict.metrics import acceptance, acceptance_curve
 
-from tests.helpers.reports import write_parts
+from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)
 
@@ -52,11 +52,11 @@ def test_svg_has_no_date_and_names_every_backend(finished_run):
 def test_a_gallery_of_any_size_which_stays_without_pictures(small_run):
     path = small_run / "figures" / "figure1.png"
     for count in (12, 1):
-        write_parts(small_run, figure1, pictures=pictures(count))
+        write_sections(small_run, figure1, pictures=pictures(count))
         with Image.open(path) as image:
             assert (np.asarray(image.convert("L")) < 250).mean() > 0.02 * count
     before = path.read_bytes()
-    [piece] = write_parts(small_run, figure1)
+    [piece] = write_sections(small_run, figure1)
     assert base64.b64encode(before).decode() in piece.html
     assert path.read_bytes() == before
 

@@ -82,7 +82,9 @@ def test_the_tables_of_the_run_stand_on_the_page(finished_run):
     for name in ("certified", "comparison_matrix", "worst_categories", "departments", "confusions", "label_noise"):
         title = read_markdown((finished_run / "tables" / f"{name}.md").read_text(encoding="utf-8")).title
         assert f"<figcaption>{escape(title)}</figcaption>" in page
-    assert page.index("What can be promised") < page.index("Which backend is better") < page.index("Where it errs")
+    assert (
+        page.index("What can be promised") < page.index("Which backend is better") < page.index("Where the errors are")
+    )
 
 
 def test_photos_of_the_surest_errors_stand_on_the_page_and_names_in_them_are_inert(small_run):

@@ -23,7 +23,7 @@ from shelfbench.runs.directory import open_run, read_predictions
 from shelfbench.runs.frames import TABLE4_COLUMNS, targets_of
 from shelfbench.runs.reading import read_images
 
-from tests.helpers.reports import write_parts
+from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)
 
@@ -148,7 +148,7 @@ def test_deciles_hold_every_product_once(finished_run):
 
 def test_further_targets_appear_in_metrics_and_ninety_always(small_run):
     change_record(small_run, lambda record: record.setdefault("study", {}).update(report={"targets": [0.925]}))
-    write_parts(small_run, metrics)
+    write_sections(small_run, metrics)
     frame = pd.read_csv(small_run / "tables" / "metrics.csv")
     assert {"acceptance_90", "acceptance_92_5", "oracle_bound_92_5"} <= set(frame["metric"])
     assert targets_of(frame) == [Fraction(9, 10), Fraction(37, 40)]
@@ -206,7 +206,7 @@ def test_failed_and_unfinished_backends_are_named_not_shown(small_run):
         record["backends"]["full-xception"] = {"status": "pending"}
 
     change_record(small_run, change)
-    write_parts(small_run, table4)
+    write_sections(small_run, table4)
     assert "hog-svm" not in set(pd.read_csv(small_run / "tables" / "table4.csv")["backend"])
     notes = (small_run / "tables" / "table4.md").read_text(encoding="utf-8")
     assert "Not in the table: hog-svm (failed: out of memory" in notes
@@ -348,7 +348,7 @@ def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
 def test_a_folder_that_cannot_be_made_is_an_input_error(small_run):
     (small_run / "tables").write_text("in the way", encoding="utf-8")
     with pytest.raises(InputError, match="tables stands where a folder"):
-        write_parts(small_run, table4)
+        write_sections(small_run, table4)
 
 
 def test_nothing_is_left_aside_and_a_second_report_is_the_same(small_run):

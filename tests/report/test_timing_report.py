@@ -14,7 +14,8 @@ from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeate
 from shelfbench.cost.timing import projected
 from shelfbench.report.backbones import backbone_rows, precisions_of
 from shelfbench.report.claims import load_claims
-from shelfbench.report.timing import table3_grid, table3x_grid, trainings, write_timing_report
+from shelfbench.report.table3 import table3_grid, table3x_grid, training_costs
+from shelfbench.report.timing import report
 
 QUIET = Console(quiet=True)
 DAY, HOUR = 86400.0, 3600.0
@@ -56,7 +57,7 @@ def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
 
 
 def rows_of(devices, source):
-    return [row for row in trainings(devices) if row.source == source]
+    return [row for row in training_costs(devices) if row.source == source]
 
 
 def test_the_papers_totals_follow_from_its_epochs_by_the_reading_of_a_million_images():
@@ -141,19 +142,19 @@ def test_cells_of_table_3_of_x():
 def test_a_report_is_made_of_files_alone_and_puts_the_runs_own_device_first(tmp_path):
     device("Ours").write(tmp_path / "device.json")
     device("A GPU elsewhere", jpeg=0.5).write(tmp_path / "a-gpu.json")
-    text = write_timing_report(tmp_path, QUIET)
+    text = report(tmp_path, QUIET)
     assert text.index("Ours") < text.index("A GPU elsewhere")
     for name in ("table3", "table3x", "backbones"):
         for suffix in ("csv", "md", "tex"):
             assert (tmp_path / "tables" / f"{name}.{suffix}").stat().st_size > 100
     with open(tmp_path / "tables" / "table3.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(trainings([device(), device()]))
+    assert len(rows) == len(training_costs([device(), device()]))
     assert {row["fits_20m50"] for row in rows} == {"True", "False"}
     for suffix in (".png", ".svg"):
         assert (tmp_path / "figures" / f"backbones{suffix}").stat().st_size > 1000
     first = (tmp_path / "figures" / "backbones.svg").read_bytes()
-    write_timing_report(tmp_path, QUIET)
+    report(tmp_path, QUIET)
     assert (tmp_path / "figures" / "backbones.svg").read_bytes() == first
 
 
@@ -192,22 +193,22 @@ def test_a_report_reads_precisions_from_the_run_that_its_study_names(tmp_path):
     other = finished_run(tmp_path / "other")
     record = {"study": {"timing": {"precision_from": str(other)}}}
     (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    write_timing_report(tmp_path, QUIET)
+    report(tmp_path, QUIET)
     table = (tmp_path / "tables" / "backbones.md").read_text(encoding="utf-8")
-    assert ".700" in table
+    assert "0.700" in table
     assert "bottleneck-svm on A shop" in table
     (other / "tables" / "table4.csv").unlink()
     with pytest.raises(InputError, match=r"timing\.precision_from: .*other gives no precisions"):
-        write_timing_report(tmp_path, QUIET)
+        report(tmp_path, QUIET)
 
 
 def test_a_directory_without_measurements_is_refused(tmp_path):
     (tmp_path / "run.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="holds no measurements"):
-        write_timing_report(tmp_path, QUIET)
+        report(tmp_path, QUIET)
     (tmp_path / "device.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"device\.json cannot be read"):
-        write_timing_report(tmp_path, QUIET)
+        report(tmp_path, QUIET)
 
 
 def test_claims_of_table_3_are_those_of_the_ledger():

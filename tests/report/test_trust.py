@@ -21,7 +21,7 @@ from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS
 
-from tests.helpers.reports import write_parts
+from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)
 TRUST = (certified, measures, calibration, reliability_diagram, aggregation)
@@ -58,7 +58,7 @@ def trusted(tmp_path_factory):
     from tests.helpers.synthetic_run import make_run
 
     path = make_run(tmp_path_factory.mktemp("trusted"), products=6000, categories=20)
-    write_parts(ask_for(path, 0.8), *TRUST)
+    write_sections(ask_for(path, 0.8), *TRUST)
     return path
 
 
@@ -113,7 +113,7 @@ def test_every_measure_stands_in_its_table_and_the_default_in_the_first(trusted)
 
 
 def test_what_cannot_be_certified_says_so_and_shows_no_number(small_run):
-    write_parts(ask_for(small_run, 0.99, 1), *TRUST)
+    write_sections(ask_for(small_run, 0.99, 1), *TRUST)
     found = table(small_run, "certified")
     for row in found.to_dict("records"):
         if row["certified"]:
@@ -140,7 +140,7 @@ def test_a_run_without_a_certifying_half_promises_nothing(small_run):
                 [["" if role in ("tune", "certify") else role for role in found["role"].to_pylist()]],
             ),
         )
-    write_parts(small_run, *TRUST)
+    write_sections(small_run, *TRUST)
     found = table(small_run, "certified")
     assert not found["certified"].any()
     assert found["tuned_acceptance_test"].isna().all()
@@ -243,12 +243,12 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
 def test_a_damaged_comparison_is_named(small_run, content):
     (small_run / "aggregations" / "hog-svm.parquet").write_bytes(content)
     with pytest.raises(InputError, match=re.escape("aggregations/hog-svm.parquet")):
-        write_parts(small_run, *TRUST)
+        write_sections(small_run, *TRUST)
 
 
 def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_run):
     figure = small_run / "figures" / "reliability.png"
-    write_parts(small_run, *TRUST)
+    write_sections(small_run, *TRUST)
     five = figure.read_bytes()
     record = json.loads((small_run / "run.json").read_text(encoding="utf-8"))
     for number in range(6):
@@ -257,7 +257,7 @@ def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_
             (small_run / folder / f"{name}.parquet").write_bytes((small_run / folder / "hog-svm.parquet").read_bytes())
         record["backends"][name] = record["backends"]["hog-svm"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    write_parts(small_run, *TRUST)
+    write_sections(small_run, *TRUST)
     assert figure.read_bytes() != five
     assert figure.with_suffix(".svg").stat().st_size > 1000
 

@@ -1,11 +1,15 @@
-"""One table of text, in every form that a reader may want: Markdown, LaTeX, HTML."""
+"""One table of text, as Markdown, LaTeX, HTML and plain text, and how numbers are written in it."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MISSING = "–"
 
@@ -34,7 +38,7 @@ _LATEX = str.maketrans(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """A table, formatted cell by cell.
 
@@ -114,28 +118,22 @@ class Grid:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def html(self) -> str:
-        """A `figure` with the table; scrolls by itself where it is too wide."""
+        """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
+        return _table().render(grid=self)
 
-        def cell(tag: str, text: str, column: int, best: bool = False) -> str:
-            known = (("n", column in self.numeric), ("best", best), ("long", tag == "td" and len(text) > 48))
-            kinds = " ".join(kind for kind, on in known if on)
-            attribute = f' class="{kinds}"' if kinds else ""
-            return f"<{tag}{attribute}>{html.escape(text)}</{tag}>"
 
-        head = "".join(cell("th", text, column) for column, text in enumerate(self.headers))
-        body = "\n".join(
-            "<tr>"
-            + "".join(cell("td", text, column, (number, column) in self.best) for column, text in enumerate(row))
-            + "</tr>"
-            for number, row in enumerate(self.rows)
-        )
-        kind = ' class="sortable"' if len(self.rows) > 2 else ""
-        notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
-        return (
-            f'<figure class="table"><figcaption>{html.escape(self.title)}</figcaption>\n'
-            f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{body}\n</tbody></table></div>\n{notes}</figure>"
-        )
+@cache
+def _table() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    kept = Environment(
+        loader=PackageLoader("shelfbench.base"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return kept.get_template("table.html.j2")
 
 
 def latex_escape(text: str) -> str:

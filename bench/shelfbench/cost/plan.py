@@ -202,11 +202,11 @@ def _grid(title: str, estimates: Sequence[Estimate], plan: Plan) -> Grid:
     )
     kept = range(len(heads)) if plan.experiment else [column for column in range(len(heads)) if column not in (1, 2)]
     return Grid(
-        title,
-        tuple(heads[column] for column in kept),
-        tuple(tuple(row[column] for column in kept) for row in rows),
-        frozenset(range(1, len(kept))),
-        tuple(f"{name}: {reason}" for name, reason in plan.problems.items()),
+        title=title,
+        headers=tuple(heads[column] for column in kept),
+        rows=tuple(tuple(row[column] for column in kept) for row in rows),
+        numeric=frozenset(range(1, len(kept))),
+        notes=tuple(f"{name}: {reason}" for name, reason in plan.problems.items()),
     )
 
 

@@ -1,4 +1,4 @@
-"""What each way of aggregating a product's photos gives, in all and by number of photos."""
+"""What each way of aggregating a product's photos gives, for all products and by number of photos."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def aggregation(data: RunData) -> Section:
 
 
 def aggregation_rows(data: RunData, backend: str) -> list[dict[str, Any]]:
-    """One row an aggregation, part (tune, test) and number of photos.
+    """Compute one row per aggregation, part (tune, test) and number of photos.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def aggregation_rows(data: RunData, backend: str) -> list[dict[str, Any]]:
 
 
 def aggregation_grid(data: RunData, frame: pd.DataFrame) -> Grid:
-    """One row a backend and aggregation; on test also by number of photos."""
+    """One row per backend and aggregation; on test also by number of photos."""
     groups = sorted(set(frame["photos"]) - {"all"})
     found = {
         (row["backend"], row["aggregation"], row["part"], row["photos"]): (row["precision"], row["acceptance_90"])

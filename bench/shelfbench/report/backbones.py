@@ -1,4 +1,7 @@
-"""What each backbone's bottleneck costs, beside the precision that a run reached with it: table and Pareto figure."""
+"""What each backbone's bottleneck costs, beside the precision that a run reached with it; a table and a figure.
+
+Needs neither pandas nor, unless it draws, matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, digits, share, span
@@ -17,10 +20,29 @@ from shelfbench.cost.timing import MILLION, projected
 from shelfbench.report.claims import load_claims
 from shelfbench.report.measured import catalogue_images, display, failures, fitting, side, week
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Milliseconds for one image's bottleneck against precision on test. A backbone without a known precision is a tick "
+    "on the axis; the line joins those that no other beats in both."
+)
+
 
 @dataclass(frozen=True)
 class BackbonePrecision:
-    """How right a backbone's best backend was in another run."""
+    """How precise the best backend of a backbone was in another run.
+
+    Attributes
+    ----------
+    backend : str
+        The backend.
+    precision : float
+        Its precision on test.
+    dataset : str
+        Title of that run's data.
+    """
 
     backend: str
     precision: float
@@ -28,12 +50,22 @@ class BackbonePrecision:
 
 
 def precisions_of(run: Path) -> dict[str, BackbonePrecision]:
-    """Read what a run reached on test with each backbone, by the backend that is best on validation.
+    """Read the precision that another run reached on test with each backbone.
+
+    Parameters
+    ----------
+    run : Path
+        A finished run of the comparison.
+
+    Returns
+    -------
+    dict of str to BackbonePrecision
+        By backbone, for the backend that is best on validation.
 
     Raises
     ------
     InputError
-        If `run` is no finished run.
+        If `run` is not a finished run.
     """
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -59,7 +91,20 @@ def precisions_of(run: Path) -> dict[str, BackbonePrecision]:
 def backbone_rows(
     devices: Sequence[Measurements], precisions: dict[str, BackbonePrecision]
 ) -> Iterator[dict[str, Any]]:
-    """What every backbone's bottleneck costs; `precision` is NaN where no run gives it."""
+    """Make the rows of ``backbones.csv``: what every backbone's bottleneck costs.
+
+    Parameters
+    ----------
+    devices : sequence of Measurements
+        What was measured, by device.
+    precisions : dict of str to BackbonePrecision
+        From `precisions_of`; may be empty.
+
+    Yields
+    ------
+    dict
+        One row per backbone and device; ``precision`` is NaN where no run gives it.
+    """
     for device in devices:
         for part in device.parts:
             kind, _, network = part.name.partition(" ")
@@ -86,7 +131,20 @@ def backbone_rows(
 
 
 def backbones_grid(devices: Sequence[Measurements], precisions: dict[str, BackbonePrecision]) -> Grid:
-    """Cost of all backbones, with the precision of those that another run gives."""
+    """Set the cost of all backbones, with the precision of those for which another run gives it.
+
+    Parameters
+    ----------
+    devices : sequence of Measurements
+        What was measured, by device.
+    precisions : dict of str to BackbonePrecision
+        From `precisions_of`; may be empty.
+
+    Returns
+    -------
+    Grid
+        One row per row of `backbone_rows`.
+    """
     printed = {claim.value["network"]: claim.value for claim in load_claims().values() if "top_1" in claim.value}
     rows = tuple(
         (
@@ -105,8 +163,8 @@ def backbones_grid(devices: Sequence[Measurements], precisions: dict[str, Backbo
     )
     by = "; ".join(f"{display(name)}: {found.backend} on {found.dataset}" for name, found in precisions.items())
     return Grid(
-        "Backbones. Cost of one image's bottleneck",
-        (
+        title="Backbones. Cost of one image's bottleneck",
+        headers=(
             "Backbone",
             "Device",
             "Pixels",
@@ -118,102 +176,109 @@ def backbones_grid(devices: Sequence[Measurements], precisions: dict[str, Backbo
             "Precision, test",
             "Paper X: ImageNet top-1",
         ),
-        rows,
-        frozenset(range(4, 10)),
-        (
-            "Weights are random, which changes no cost. 20M images: from JPEG, and whether that fits the paper's week.",
+        rows=rows,
+        numeric=frozenset(range(4, 10)),
+        notes=(
+            "Weights are random, which does not change the cost. 20M images: from JPEG, and whether that fits the "
+            "paper's week.",
             f"Precision: of the backend that is best on validation ({by})." if by else "No run gives precisions.",
             *failures(devices, ("extract",)),
         ),
     )
 
 
-def write_pareto(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Draw cost against precision (`path` with .png and .svg); a backbone of unknown precision is a tick on the axis.
+def draw_pareto(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Draw cost against precision.
 
     Parameters
     ----------
-    path : Path
     rows : sequence of dict
-        From `backbone_rows`.
+        From `backbone_rows`; at least one.
+
+    Returns
+    -------
+    Figure
+        A backbone of unknown precision is a tick on the axis.
     """
-    import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    from shelfbench.report.render import save_figure
-    from shelfbench.report.style import STYLE, marks, plain
+    from shelfbench.report.style import plain
 
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
-        axes = figure.subplots()
-        networks = list(dict.fromkeys(row["backbone"] for row in rows))
-        devices = list(dict.fromkeys(row["device"] for row in rows))
-        several = len(devices) > 1
-        for row in rows:
-            style = marks(networks.index(row["backbone"]))
-            device = f", {row['device']}" if several else ""
-            label = f"{display(row['backbone'])}, {row['pixels']} px{device}: {digits(row['milliseconds'])} ms"
-            if math.isnan(row["precision"]):
-                # a tick on the axis: its cost is known, its precision is not
-                axes.plot(
-                    [row["milliseconds"]],
-                    [0],
-                    marker="|",
-                    markersize=18,
-                    markeredgewidth=2.2,
-                    color=style["color"],
-                    linestyle="none",
-                    transform=axes.get_xaxis_transform(),
-                    clip_on=False,
-                    label=f"{label} (no precision)",
-                )
-                continue
-            spread = [[row["milliseconds"] - row["low"]], [row["high"] - row["milliseconds"]]]
-            axes.errorbar(
-                [row["milliseconds"]],
-                [row["precision"]],
-                xerr=spread,
-                color=style["color"],
-                marker=style["marker"],
-                markersize=9,
-                capsize=3,
-                linestyle="none",
-                markeredgecolor="white",
-                zorder=3,
-                label=label,
-            )
-        for device in devices:
-            front = _front([row for row in rows if row["device"] == device])
-            if len(front) > 1:
-                cost, reached = zip(*front, strict=True)
-                axes.plot(cost, reached, color="#666666", linewidth=1, drawstyle="steps-post", zorder=1)
-        known = [row["precision"] for row in rows if not math.isnan(row["precision"])]
-        costs = [row["milliseconds"] for row in rows]
-        axes.set(
-            xscale="log",
-            xlim=(min(costs) / 1.6, max(costs) * 1.6),
-            ylim=(max(0, min(known) - 0.1), min(1, max(known) + 0.1)) if known else (0, 1),
-            xlabel="milliseconds for one image's bottleneck (logarithmic)",
-            ylabel="precision, test",
-            title="What a backbone costs, and what it gives" if known else "What a backbone costs",
+    figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    networks = list(dict.fromkeys(row["backbone"] for row in rows))
+    devices = list(dict.fromkeys(row["device"] for row in rows))
+    several = len(devices) > 1
+    for row in rows:
+        device = f", {row['device']}" if several else ""
+        label = f"{display(row['backbone'])}, {row['pixels']} px{device}: {digits(row['milliseconds'])} ms"
+        _draw_backbone(axes, row, networks.index(row["backbone"]), label)
+    for device in devices:
+        front = _front([row for row in rows if row["device"] == device])
+        if len(front) > 1:
+            cost, reached = zip(*front, strict=True)
+            axes.plot(cost, reached, color="#666666", linewidth=1, drawstyle="steps-post", zorder=1)
+    known = [row["precision"] for row in rows if not math.isnan(row["precision"])]
+    costs = [row["milliseconds"] for row in rows]
+    axes.set(
+        xscale="log",
+        xlim=(min(costs) / 1.6, max(costs) * 1.6),
+        ylim=(max(0, min(known) - 0.1), min(1, max(known) + 0.1)) if known else (0, 1),
+        xlabel="milliseconds for one image's bottleneck (logarithmic)",
+        ylabel="precision, test",
+        title="Cost and precision of the backbones" if known else "Cost of the backbones",
+    )
+    if not known:
+        axes.set_yticks([])
+        axes.set_ylabel("no run gives precisions")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1 if several else 2, fontsize=8.5, labelspacing=1.0
+    )
+    return figure
+
+
+def _draw_backbone(axes: Axes, row: dict[str, Any], number: int, label: str) -> None:
+    """Draw one row, as a point with its quartiles or, where the precision is unknown, as a tick on the axis."""
+    from shelfbench.report.style import marks
+
+    style = marks(number)
+    if math.isnan(row["precision"]):
+        axes.plot(
+            [row["milliseconds"]],
+            [0],
+            marker="|",
+            markersize=18,
+            markeredgewidth=2.2,
+            color=style["color"],
+            linestyle="none",
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            label=f"{label} (no precision)",
         )
-        if not known:
-            axes.set_yticks([])
-            axes.set_ylabel("no run gives precisions")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(plain))
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1 if several else 2, fontsize=8.5, labelspacing=1.0
-        )
-        save_figure(figure, path)
+        return
+    axes.errorbar(
+        [row["milliseconds"]],
+        [row["precision"]],
+        xerr=[[row["milliseconds"] - row["low"]], [row["high"] - row["milliseconds"]]],
+        color=style["color"],
+        marker=style["marker"],
+        markersize=9,
+        capsize=3,
+        linestyle="none",
+        markeredgecolor="white",
+        zorder=3,
+        label=label,
+    )
 
 
 def _front(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
-    """Points that no other beats in both cost and precision, by cost."""
+    """Find the points that no other beats in both cost and precision, by cost."""
     front: list[tuple[float, float]] = []
     for row in sorted(rows, key=lambda row: (row["milliseconds"], -row["precision"])):
-        if row["precision"] > (front[-1][1] if front else -1.0):  # NaN never is
+        if row["precision"] > (front[-1][1] if front else -1.0):  # never true of NaN
             front.append((row["milliseconds"], row["precision"]))
     return front

@@ -21,51 +21,51 @@ from shelfbench.report.leakage import leakage
 from shelfbench.report.page import claims, command, header, the_data, the_study, this_run, title_of, unreadable
 from shelfbench.report.photos import surest_photos
 from shelfbench.report.render import write_page, write_report
-from shelfbench.report.section import Part
+from shelfbench.report.section import SectionSpec
 from shelfbench.report.suspects import suspects
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import deciles, metrics
-from shelfbench.runs.record import read_json
+from shelfbench.runs.record import Entry, read_record
 
 _TRUST = "Calibration, measures of confidence, photos of a product"
 _KINDS = "Best and worst categories, the surest errors, categories kept"
 
 # The sections of the report, in the order of the page. A new table or figure is one function and one line here.
-PARTS: tuple[Part[RunData], ...] = (
-    Part(explorer),
-    Part(table4),
-    Part(figure5),
-    Part(certified),
-    Part(reliability_diagram),
-    Part(calibration, fold=_TRUST),
-    Part(measures, fold=_TRUST),
-    Part(aggregation, fold=_TRUST),
-    Part(comparison_matrix, turn="beside"),
-    Part(comparison, fold="Every pair", turn="beside"),
-    Part(cost),
-    Part(worst_of_chosen),
-    Part(precision_by_category),
-    Part(departments),
-    Part(confusions),
-    Part(category_gain),
-    Part(surest_photos),
-    Part(figure7),
-    Part(extreme_categories, fold=_KINDS),
-    Part(surest, fold=_KINDS),
-    Part(kept_categories, fold=_KINDS),
-    Part(deciles, fold="By size of category"),
-    Part(leakage),
-    Part(label_noise),
-    Part(suspects, fold="Labels to look at"),
-    Part(the_data),
-    Part(unreadable, fold="Unreadable images by name"),
-    Part(figure1),
-    Part(figure2),
-    Part(metrics, fold="Per product and per image, on every split"),
-    Part(claims, fold="The papers' numbers beside this run's", turn="last"),
-    Part(command),
-    Part(this_run),
-    Part(the_study, fold="The study"),
+SECTIONS: tuple[SectionSpec[RunData], ...] = (
+    SectionSpec(explorer),
+    SectionSpec(table4),
+    SectionSpec(figure5),
+    SectionSpec(certified),
+    SectionSpec(reliability_diagram),
+    SectionSpec(calibration, fold=_TRUST),
+    SectionSpec(measures, fold=_TRUST),
+    SectionSpec(aggregation, fold=_TRUST),
+    SectionSpec(comparison_matrix, turn="beside"),
+    SectionSpec(comparison, fold="Every pair", turn="beside"),
+    SectionSpec(cost),
+    SectionSpec(worst_of_chosen),
+    SectionSpec(precision_by_category),
+    SectionSpec(departments),
+    SectionSpec(confusions),
+    SectionSpec(category_gain),
+    SectionSpec(surest_photos),
+    SectionSpec(figure7),
+    SectionSpec(extreme_categories, fold=_KINDS),
+    SectionSpec(surest, fold=_KINDS),
+    SectionSpec(kept_categories, fold=_KINDS),
+    SectionSpec(deciles, fold="By size of category"),
+    SectionSpec(leakage),
+    SectionSpec(label_noise),
+    SectionSpec(suspects, fold="Labels to check"),
+    SectionSpec(the_data),
+    SectionSpec(unreadable, fold="Unreadable images by name"),
+    SectionSpec(figure1),
+    SectionSpec(figure2),
+    SectionSpec(metrics, fold="Per product and per image, on every split"),
+    SectionSpec(claims, fold="The papers' numbers beside this run's", turn="last"),
+    SectionSpec(command),
+    SectionSpec(this_run),
+    SectionSpec(the_study, fold="The study"),
 )
 
 
@@ -100,7 +100,7 @@ def build_report(
     console = console or Console(quiet=True)
     data = open_data(run_dir, pictures=pictures, photograph=photograph, console=console)
     data.run.evaluate(data.run.targets, console)
-    pieces = write_report(data.run.path, PARTS, data, tables=data.tables, console=console)
+    pieces = write_report(data.run.path, SECTIONS, data, tables=data.tables, console=console)
     write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
     text = render_table4(data)
     if data.choice is None:
@@ -127,8 +127,6 @@ def report_again(run_dir: Path, console: Console) -> str:
     InputError
         If the directory holds no run, or a file in it is damaged (it is named).
     """
-    study = read_json(run_dir).get("study")
-    experiment = study.get("experiment") if isinstance(study, dict) else ""
-    if experiment:
-        return find_experiment(str(experiment)).report(run_dir, console)
+    if experiment := read_record(run_dir, Entry).experiment:
+        return find_experiment(experiment).report(run_dir, console)
     return build_report(run_dir, None, console)

@@ -143,7 +143,7 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
 
 
 def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
-    """One panel a backend: precision against claimed probability on test, before and after."""
+    """One panel per backend: precision against claimed probability on test, before and after."""
     across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, with fewer empty places
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(max(2.6 * across, 4.2), 2.75 * down + 0.75), layout="constrained")

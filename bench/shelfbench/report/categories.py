@@ -83,7 +83,7 @@ def kept_categories(data: RunData) -> Section | None:
 
 
 def category_gain(data: RunData) -> Section | None:
-    """What keeping the best of the categories brings every backend."""
+    """What each backend gains by keeping only the best categories."""
     found = data.once(judged)
     if not found:
         return None
@@ -114,7 +114,7 @@ def worst_of_chosen(data: RunData) -> Section | None:
 
 
 def figure7(data: RunData) -> Section | None:
-    """Precision and acceptance, cumulated over predicted categories (C, Fig. 7)."""
+    """Precision and acceptance, cumulated over the predicted categories (C, Fig. 7)."""
     found = data.once(judged)
     if not found:
         return None
@@ -246,7 +246,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     )
     claims = load_claims()
     return Grid(
-        title=f"What keeping the best {_KEPT:.0%} of the predicted categories brings, test products",
+        title=f"What keeping only the best {_KEPT:.0%} of the predicted categories gains, test products",
         headers=(
             "Backend",
             "Categories",

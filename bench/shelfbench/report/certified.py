@@ -1,4 +1,4 @@
-"""What can be promised of every backend: thresholds plain, fixed on tune and certified, and what they give on test."""
+"""What can be promised about every backend: plain, tuned and certified thresholds, and what they give on test."""
 
 from __future__ import annotations
 

@@ -11,32 +11,32 @@ from typing import Any
 FILES = ("claims.toml", "claims_x.toml")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One number of a paper.
+    """One number of a paper; docs/papers.md explains them all.
 
     Attributes
     ----------
     id : str
-        As in the ledger (``C33``).
+        By which code and documents refer to it (``C33``).
     where : str
         Paper and place.
     meaning : str
         What it is, in words.
     data : str
-        What it rests on.
+        The data it was measured on.
     printed : str
-        As the paper prints it.
+        The number as the paper prints it.
     value : dict
-        The number, with what is needed to find its row or point.
+        The number as a value, with what is needed to find its row or point.
     reading : str
-        How it is read here, where that is not plain.
+        How it is read here, where the text leaves that open.
     recomputed : str
-        Name of the calculation that the paper's own numbers allow (`shelfbench.report.ledger`).
+        Name of the calculation that the paper's own numbers allow (`shelfbench.report.recomputed`).
     measure : list of dict
-        Cells of a run's tables or record that stand beside it.
+        Cells of a run's tables or record to compare it with.
     checked : list of str
-        Tests that hold this project to it, where it needs no data.
+        Tests of shelfbench that check it, where it needs no data.
     """
 
     id: str
@@ -59,17 +59,43 @@ def _declared() -> dict[str, Any]:
 
 
 def load_claims() -> dict[str, Claim]:
-    """All claims by id, in the order of the files."""
-    return {name: Claim(name, **entry) for name, entry in _declared()["claim"].items()}
+    """Load all claims by id, in the order of the files."""
+    return {name: Claim(id=name, **entry) for name, entry in _declared()["claim"].items()}
 
 
 def paper_note(paper: str = "C") -> str:
-    """What a reader must know where a number of this paper stands beside ours."""
+    """Give what a reader must know where a number of a paper stands beside ours.
+
+    Parameters
+    ----------
+    paper : str
+        ``C`` or ``X``.
+
+    Returns
+    -------
+    str
+        Half a sentence.
+    """
     return str(_declared()["papers"][paper]["note"])
 
 
 def table4_claim(feature: str, classifier: str, fine_tuning: str) -> Claim | None:
-    """The row of Table 4 of C that a backend stands beside, if the paper prints one."""
+    """Find the row of C's Table 4 that corresponds to a backend.
+
+    Parameters
+    ----------
+    feature : str
+        ``HOG`` or ``Bottlenecks``, in any case.
+    classifier : str
+        Like ``2NN-512``.
+    fine_tuning : str
+        ``yes`` or ``no``.
+
+    Returns
+    -------
+    Claim or None
+        None where the paper does not print such a row.
+    """
     wanted = (feature.casefold(), classifier.casefold(), fine_tuning.casefold())
     for claim in load_claims().values():
         row = claim.value

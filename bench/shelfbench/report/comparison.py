@@ -1,4 +1,4 @@
-"""Backends against each other: the tables ``comparison`` and ``comparison_matrix``, and what ``compare`` prints."""
+"""Backends compared with each other: the tables ``comparison`` and ``comparison_matrix``, and what ``compare`` prints."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def compared(data: RunData) -> tuple[Comparison, ...]:
 
 
 def comparison_matrix(data: RunData) -> Section | None:
-    """All pairs beside each other; None where there are none."""
+    """All pairs in a matrix; None where there are none."""
     found = data.once(compared)
     if not found:
         return None
@@ -78,7 +78,7 @@ def comparison(data: RunData) -> Section | None:
 
 
 def comparison_frame(found: Sequence[Comparison], target: str) -> pd.DataFrame:
-    """All numbers of all pairs, one row a pair."""
+    """All numbers of all pairs, one row per pair."""
     rows = []
     for pair in found:
         row: dict[str, Any] = {
@@ -127,7 +127,7 @@ def comparison_grid(
         for pair in found
     )
     return Grid(
-        title=f"Backends against each other on {found[0].products:,} test products",
+        title=f"Backends compared on {found[0].products:,} test products",
         headers=(
             "First",
             "Second",
@@ -151,7 +151,7 @@ def comparison_grid(
 
 
 def matrix_frame(found: Sequence[Comparison]) -> pd.DataFrame:
-    """Differences row − column: of acceptance above the diagonal, of precision below it."""
+    """Differences, row minus column: of acceptance above the diagonal, of precision below it."""
     names = _names(found)
     table = pd.DataFrame(np.nan, index=names, columns=names)
     for pair in found:
@@ -161,7 +161,7 @@ def matrix_frame(found: Sequence[Comparison]) -> pd.DataFrame:
 
 
 def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], target: str, resamples: int) -> Grid:
-    """All pairs beside each other, a star where a difference holds after Holm's adjustment."""
+    """All pairs in a matrix, with a star where a difference is significant after Holm's adjustment."""
     backends = _names(found)
     cells = [[MISSING] * len(backends) for _ in backends]
     for pair in found:
@@ -169,7 +169,7 @@ def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], 
         cells[first][second] = _signed(pair.acceptance.value) + _star(pair.acceptance.p_holm)
         cells[second][first] = _signed(-pair.precision.value) + _star(pair.correct.p_holm)
     return Grid(
-        title=f"Backends against each other: row minus column, on {found[0].products:,} test products",
+        title=f"Backends compared, row minus column, on {found[0].products:,} test products",
         headers=("Backend", *(str(number) for number in range(1, len(backends) + 1))),
         rows=tuple((f"{number}. {names[name].short}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
         numeric=frozenset(range(1, len(backends) + 1)),

@@ -1,32 +1,32 @@
-"""Training profiles as figures: mean over the seeds as a line, least to greatest of them as a band."""
+"""Training profiles as figures: the mean over the seeds as a line, their range as a band."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from shelfbench.report.render import save_figure
-from shelfbench.report.style import STYLE, marks, plain
+from shelfbench.report.style import marks, plain
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """What the trainings of a variant left.
+    """The histories of a variant's trainings.
 
     Attributes
     ----------
-    name, label : str
+    name : str
+        The variant.
+    label : str
+        Its name in figures and tables.
     figures : tuple of str
         Figures that show it.
     history : DataFrame
-        The columns of ``history/VARIANT-seedN.parquet`` of all seeds that are done, below each other; not empty.
+        The columns of ``history/VARIANT-seedN.parquet``, for all seeds that are done, concatenated; not empty.
     """
 
     name: str
@@ -36,11 +36,22 @@ class Profile:
 
     @property
     def seeds(self) -> int:
-        """Trainings that are done."""
+        """How many trainings are done."""
         return int(self.history["seed"].nunique())
 
     def over_seeds(self, column: str) -> pd.DataFrame:
-        """Columns mean, min, max of a value, by ``step``; only at updates that every seed reached."""
+        """Summarise a value over the seeds.
+
+        Parameters
+        ----------
+        column : str
+            A column of the history.
+
+        Returns
+        -------
+        DataFrame
+            The columns mean, min and max by ``step``, at the updates that every seed reached.
+        """
         spread = self.history.groupby("step")[column].agg(["mean", "min", "max", "count"])
         return spread.loc[spread["count"] == self.seeds, ["mean", "min", "max"]]
 
@@ -52,11 +63,11 @@ class Drawing:
     Attributes
     ----------
     title : str
-        What it shows, and its place in the paper.
+        What it shows, and where it is in the paper.
     draw : callable
         ``draw(figure, profiles)`` fills the figure with its panels.
     caption : str
-        What a reader must know of the measure.
+        What a reader must know about the measure.
     """
 
     title: str
@@ -65,7 +76,7 @@ class Drawing:
 
 
 def _accuracy(figure: Figure, profiles: Sequence[Profile]) -> None:
-    """One panel: validation accuracy."""
+    """Draw one panel: validation accuracy."""
     axes = figure.subplots()
     _lines(axes, profiles, "val_accuracy")
     _finish(axes, "validation accuracy", profiles)
@@ -73,7 +84,7 @@ def _accuracy(figure: Figure, profiles: Sequence[Profile]) -> None:
 
 
 def _cost_and_precision(figure: Figure, profiles: Sequence[Profile]) -> None:
-    """Validation cost left, precision right."""
+    """Draw validation cost on the left and precision on the right."""
     left, right = figure.subplots(1, 2)
     _lines(left, profiles, "val_loss")
     _finish(left, "validation cost (cross-entropy)", profiles)
@@ -83,7 +94,7 @@ def _cost_and_precision(figure: Figure, profiles: Sequence[Profile]) -> None:
 
 
 def _costs(figure: Figure, profiles: Sequence[Profile]) -> None:
-    """One panel a variant, in the study's order: cost in training and on validation."""
+    """Draw one panel per variant, in the study's order: cost in training and on validation."""
     panels = figure.subplots(1, len(profiles), sharey=True, squeeze=False)[0]
     for axes, profile in zip(panels, profiles, strict=True):
         for number, (column, words) in enumerate((("loss", "training"), ("val_loss", "validation"))):
@@ -93,7 +104,7 @@ def _costs(figure: Figure, profiles: Sequence[Profile]) -> None:
     _legend(figure, panels[0], profiles)
 
 
-_ON_TUNE = "Validation is its half for choices (tune); an update is one step of the optimiser."
+_ON_TUNE = "Validation: the half of it that is used for choices (tune). An update is one step of the optimiser."
 
 DRAWINGS = {
     "figure3": Drawing(
@@ -104,8 +115,8 @@ DRAWINGS = {
     "figure4": Drawing(
         "Cost without and with dropout (C, Figure 4)",
         _costs,
-        "The cost in training is the mean over an epoch's updates, with dropout at work where there is any; on "
-        f"validation it is that of the epoch's end, without. {_ON_TUNE}",
+        "The training cost is the mean over an epoch's updates, with dropout active where there is any; the "
+        f"validation cost is taken at the end of the epoch, without dropout. {_ON_TUNE}",
     ),
     "figure6": Drawing("Inception V3 and Xception, ImageNet's recipe (X, Figure 6)", _accuracy, _ON_TUNE),
     "figure7": Drawing("Inception V3 and Xception without FC layers, JFT's recipe (X, Figure 7)", _accuracy, _ON_TUNE),
@@ -118,12 +129,34 @@ DRAWINGS = {
 
 
 def drawing(name: str) -> Drawing:
-    """How the figure of this name is drawn; one that is not declared has one panel, validation accuracy."""
+    """Look up how a figure is drawn.
+
+    Parameters
+    ----------
+    name : str
+        Of the figure, as studies give it.
+
+    Returns
+    -------
+    Drawing
+        One panel with the validation accuracy, for a name that is not declared.
+    """
     return DRAWINGS.get(name, Drawing(name, _accuracy, _ON_TUNE))
 
 
 def figure_names(profiles: Sequence[Profile]) -> list[str]:
-    """Figures that the profiles ask for, in the order of their numbers, those without one last."""
+    """List the figures that the profiles ask for.
+
+    Parameters
+    ----------
+    profiles : sequence of Profile
+        What is done.
+
+    Returns
+    -------
+    list of str
+        In the order of their numbers; those without a number come last.
+    """
 
     def place(name: str) -> tuple[float, str]:
         number = name.removeprefix("figure")
@@ -132,17 +165,27 @@ def figure_names(profiles: Sequence[Profile]) -> list[str]:
     return sorted({figure for profile in profiles for figure in profile.figures}, key=place)
 
 
-def write_curves(directory: Path, profiles: Sequence[Profile]) -> None:
-    """Write every figure that the profiles ask for into ``figures``, as PNG and SVG."""
-    with mpl.rc_context(STYLE):
-        for name in figure_names(profiles):
-            shown = [profile for profile in profiles if name in profile.figures]
-            kind = drawing(name)
-            width = 7.6 if kind.draw is _accuracy else 9.6
-            figure = Figure(figsize=(width, 4.6), layout="constrained")
-            kind.draw(figure, shown)
-            figure.suptitle(kind.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-            save_figure(figure, directory / "figures" / name)
+def draw(name: str, profiles: Sequence[Profile]) -> Figure:
+    """Draw a figure.
+
+    Parameters
+    ----------
+    name : str
+        Of the figure.
+    profiles : sequence of Profile
+        Of which those that ask for it are shown.
+
+    Returns
+    -------
+    Figure
+        With its title and legend.
+    """
+    kind = drawing(name)
+    width = 7.6 if kind.draw is _accuracy else 9.6
+    figure = Figure(figsize=(width, 4.6), layout="constrained")
+    kind.draw(figure, [profile for profile in profiles if name in profile.figures])
+    figure.suptitle(kind.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
 
 
 def _lines(axes: Axes, profiles: Sequence[Profile], column: str) -> None:
@@ -167,7 +210,7 @@ def _finish(axes: Axes, what: str, profiles: Sequence[Profile]) -> None:
 
 
 def _legend(figure: Figure, axes: Axes, profiles: Sequence[Profile]) -> None:
-    """Name the lines of a panel, and what line and band are, below all panels, where no curve can run."""
+    """Name the lines of a panel, and say what line and band are, below all panels, where no curve can be."""
     handles, names = axes.get_legend_handles_labels()
     longest = max(map(len, names), default=0)
     figure.legend(
@@ -188,4 +231,4 @@ def _spread_in_words(profiles: Sequence[Profile]) -> str:
     if counts == [1]:
         return "one seed each"
     seeds = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
-    return f"mean of {seeds}; band: least to greatest"
+    return f"mean of {seeds}; band: minimum to maximum"

@@ -1,4 +1,4 @@
-"""What the parts of a comparison's report share: the run, its record, and what several of them are computed from."""
+"""What the sections of a comparison's report share: the run, its record, and what several of them are computed from."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Found = TypeVar("Found")
 Photograph = Callable[[Any], Image.Image | None]
 """Gives the photo of a product by its id; None where no photo can be read."""
 
-# headings that several parts share
+# headings that several sections share
 PROMISED = "What can be promised"
 BETTER = "Which backend is better"
-ERRORS = "Where it errs"
-DOUBTS = "What to doubt"
+ERRORS = "Where the errors are"
+DOUBTS = "Reasons for doubt"
 NUMBERS = "Every number"
 THIS_RUN = "This run"
 
@@ -66,7 +66,7 @@ class RunData:
     _found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def once(self, compute: Callable[[RunData], Found]) -> Found:
-        """Compute what several parts need, when the first of them asks for it.
+        """Compute what several sections need, when the first of them asks for it.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class RunData:
 
     @cached_property
     def held_out(self) -> dict[str, Evaluated]:
-        """The products of `tune` and test alone: all that comparing backends and judging categories may read."""
+        """The products of `tune` and test, which is all that comparing backends and judging categories may read."""
         return {name: held_out(self.run.products(name)) for name in self.run.backends}
 
     @property
@@ -95,12 +95,12 @@ class RunData:
 
     @property
     def chosen(self) -> str:
-        """The backend that tables about a single one speak of: the chosen one, or else the first."""
+        """The backend that tables about a single backend show: the chosen one, or else the first."""
         return (self.choice and self.choice.backend) or self.run.backends[0]
 
     @property
     def seed(self) -> int:
-        """Fixes what is drawn."""
+        """The seed of everything that is drawn at random."""
         return self.record.seed or 0
 
     def name(self, backend: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page's slider shows: for every required precision, what each backend takes, and how often it errs.
+"""What the page's slider shows: for every required precision, what each backend accepts, and how often it is wrong.
 
 Everything is counted here, so that the page only looks numbers up and cannot differ from the tables.
 """
@@ -32,25 +32,30 @@ MODES = ("plain", "tuned", "certified")
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """What one backend takes of the test products at every required precision.
+    """What one backend accepts of the test products at every required precision.
 
     Attributes
     ----------
     accepted, errors : ndarray of int64, shape (targets, 1 + departments)
-        In all, then by department.
+        Over all products, then by department.
     """
 
     accepted: np.ndarray
     errors: np.ndarray
 
 
-def departments(products: Evaluated, run: Run) -> tuple[list[str], np.ndarray]:
-    """Departments (the first level of the taxonomy; categories where there is none), the largest apart.
+def largest_departments(products: Evaluated, run: Run) -> tuple[list[str], np.ndarray]:
+    """Find the departments: the first level of the taxonomy, or the categories where there is none.
+
+    Parameters
+    ----------
+    products : Evaluated
+    run : Run
 
     Returns
     -------
     names : list of str
-        Largest on test first; at most `DEPARTMENTS`, of which the last holds all others.
+        Largest on test first; at most `DEPARTMENTS`, the last of which holds all others.
     code : ndarray of int64, shape (n,)
         Department of every product.
     """
@@ -67,7 +72,7 @@ def departments(products: Evaluated, run: Run) -> tuple[list[str], np.ndarray]:
 
 
 def count_cuts(test: Evaluated, code: np.ndarray, number: int, thresholds: np.ndarray) -> Cuts:
-    """Count accepted products and errors at thresholds, in all and by department.
+    """Count accepted products and errors at thresholds, over all products and by department.
 
     Parameters
     ----------
@@ -78,6 +83,10 @@ def count_cuts(test: Evaluated, code: np.ndarray, number: int, thresholds: np.nd
         Departments.
     thresholds : ndarray of float64, shape (targets,)
         Accept where confidence >= threshold; +inf accepts nothing.
+
+    Returns
+    -------
+    Cuts
     """
     accepted = np.zeros((len(thresholds), 1 + number), np.int64)
     errors = np.zeros_like(accepted)
@@ -94,13 +103,18 @@ def count_cuts(test: Evaluated, code: np.ndarray, number: int, thresholds: np.nd
 
 
 def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndarray]:
-    """Threshold of every mode at every target; +inf where nothing reaches it.
+    """Find the threshold of every mode at every target.
 
     Parameters
     ----------
     products : Evaluated
     level : float
         Probability with which a certified threshold keeps its precision.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (targets,)
+        By mode; +inf where nothing reaches the target.
     """
     test, tune, certify = (products.where(products.role == role) for role in ("test", "tune", "certify"))
     wanted = [Fraction(target, 1000) for target in TARGETS]
@@ -144,7 +158,7 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
     total, sizes, parts = 0, [0], [""]
     for backend in run.backends:
         products = run.products(backend)
-        kept, code = departments(products, run)
+        kept, code = largest_departments(products, run)
         chosen = products.split == "test"
         test = products.where(chosen)
         if not len(test.truth):

@@ -164,7 +164,7 @@ def _power(value: float) -> str:
 
 
 def _acceptance_against_precision(data: RunData) -> Figure:
-    """Acceptance as a function of precision on test, one curve a backend (C, Fig. 5)."""
+    """Acceptance as a function of precision on test, one curve per backend (C, Fig. 5)."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained")
     axes = figure.subplots()
     required = load_claims()["C30"].value["precision"]
@@ -240,7 +240,7 @@ def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paper_points(axes: Axes) -> None:
-    """Draw the two points that C states of its own figure, on its own data."""
+    """Draw the two points that C states about its own figure, on its own data."""
     for name, offset, side in (("C39", 9, "left"), ("C40", -9, "right")):
         point = load_claims()[name].value
         place = (point["precision"], point["acceptance"])
@@ -270,7 +270,12 @@ def _paper_points(axes: Axes) -> None:
 
 
 def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Rows that no other beats: none costs as little and gains as much, and one of the two better.
+    """Find the rows that no other beats, by costing less and gaining as much, or costing as much and gaining more.
+
+    Parameters
+    ----------
+    cost : ndarray of float64, shape (rows,)
+    gain : ndarray of float64, shape (rows,)
 
     Returns
     -------

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import MISSING, Grid
-from shelfbench.base.storage import write_text, write_whole
+from shelfbench.base.grid import MISSING
 from shelfbench.cost.measurements import Measurements, read_measurements
 from shelfbench.report.claims import load_claims
 
 UNITS = {"days": 86400.0, "hours": 3600.0}
-
 
 _NAMES = {
     "vgg16": "VGG-16",
@@ -27,7 +22,17 @@ _NAMES = {
 
 
 def read_devices(directory: Path) -> list[Measurements]:
-    """Read all files of measurements of a directory: the run's own first, then those of other machines.
+    """Read all files of measurements in a directory.
+
+    Parameters
+    ----------
+    directory : Path
+        With ``device.json`` of the run itself, and those of other machines under any name.
+
+    Returns
+    -------
+    list of Measurements
+        The run's own device first.
 
     Raises
     ------
@@ -45,46 +50,57 @@ def read_devices(directory: Path) -> list[Measurements]:
 
 
 def week() -> float:
-    """Seconds in which C must have trained (C14)."""
+    """Give the seconds in which C must have trained (C14)."""
     return float(load_claims()["C14"].value["days"]) * UNITS["days"]
 
 
 def catalogue_images() -> int:
-    """Images of C's catalogue, over which its Table 3 projects."""
+    """Give the number of images of C's catalogue, for which its Table 3 projects."""
     return int(load_claims()["C17"].value["catalogue"])
 
 
 def display(network: str) -> str:
-    """A network's name as papers write it."""
+    """Give a network's name as papers write it.
+
+    Parameters
+    ----------
+    network : str
+        Its name in settings.
+
+    Returns
+    -------
+    str
+        The same if the papers do not mention it.
+    """
     return _NAMES.get(network, network)
 
 
 def fitting(fits: bool) -> str:
+    """Say whether something fits the week."""
     return "fits" if fits else "does not fit"
 
 
 def side(pixels: int) -> str:
+    """Set the side of an image; a dash where there is none."""
     return str(pixels) if pixels else MISSING
 
 
 def failures(devices: Sequence[Measurements], kinds: Sequence[str]) -> Iterator[str]:
+    """Name what could not be measured, and why.
+
+    Parameters
+    ----------
+    devices : sequence of Measurements
+        What was measured, by device.
+    kinds : sequence of str
+        First words of the parts to look at.
+
+    Yields
+    ------
+    str
+        One sentence per part that failed.
+    """
     for device in devices:
         for part in device.parts:
             if part.status != "done" and part.name.split()[0] in kinds:
                 yield f"{part.name} failed on {device.device}: {part.reason}"
-
-
-def write_table(path: Path, grid: Grid, rows: Sequence[dict[str, Any]]) -> None:
-    def table(aside: Path) -> None:
-        with open(aside, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else list(grid.headers), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-
-    write_whole(path.with_name(f"{path.name}.csv"), table)
-    write_text(path.with_name(f"{path.name}.md"), grid.markdown())
-    write_text(path.with_name(f"{path.name}.tex"), grid.latex())
-
-
-def _cell(value: Any) -> Any:
-    return "" if isinstance(value, float) and math.isnan(value) else value

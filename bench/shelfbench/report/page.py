@@ -108,7 +108,7 @@ def unreadable(data: RunData) -> Section | None:
 
 
 def claims(data: RunData) -> Section:
-    """The papers' numbers beside those of this report's tables."""
+    """The papers' numbers next to those of this report's tables."""
     grid = claims_grid(findings(data.run.path, data.tables))
     return Section(title="Every number", grids=(NamedTable(name="", grid=grid),))
 
@@ -119,7 +119,7 @@ def command(data: RunData) -> Section | None:
         return None
     return Section(
         title=THIS_RUN,
-        notes=("This command makes it again:",),
+        notes=("This command makes the run again:",),
         html=fill("code", text=data.record.command),
     )
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid
 from shelfbench.base.storage import LineFeeds, write_text, write_whole
-from shelfbench.report.section import Data, NamedFigure, Part, Section
+from shelfbench.report.section import Data, NamedFigure, Section, SectionSpec
 from shelfbench.report.style import STYLE
 
 
@@ -34,7 +34,7 @@ class Piece:
     Attributes
     ----------
     title, fold : str
-        As of `shelfbench.report.section.Section` and `Part`.
+        As of `shelfbench.report.section.Section` and `SectionSpec`.
     html : Markup
     """
 
@@ -45,7 +45,7 @@ class Piece:
 
 def write_report(
     directory: Path,
-    parts: Sequence[Part[Data]],
+    sections: Sequence[SectionSpec[Data]],
     data: Data,
     *,
     tables: dict[str, pd.DataFrame] | None = None,
@@ -57,12 +57,12 @@ def write_report(
     ----------
     directory : Path
         The run directory.
-    parts : sequence of Part
+    sections : sequence of SectionSpec
         Which sections the report has, in the order of the page.
     data : Data
-        What the parts are made from.
+        What they are made from.
     tables : dict of str to DataFrame, optional
-        Filled with every table that is written, by name, for the parts that are made last.
+        Filled with every table that is written, by name, for the sections that are made last.
     console : Console, optional
 
     Returns
@@ -78,13 +78,13 @@ def write_report(
     console = console or Console(quiet=True)
     tables = {} if tables is None else tables
     pieces: dict[int, Piece] = {}
-    turns = sorted(enumerate(parts), key=lambda item: ("", "beside", "last").index(item[1].turn))
-    with ThreadPoolExecutor(1) as pool, console.progress(len(parts), "report", "sections") as bar:
-        beside = {place: pool.submit(part.make, data) for place, part in turns if part.turn == "beside"}
-        for place, part in turns:
-            section = beside[place].result() if place in beside else part.make(data)
+    turns = sorted(enumerate(sections), key=lambda item: ("", "beside", "last").index(item[1].turn))
+    with ThreadPoolExecutor(1) as pool, console.progress(len(sections), "report", "sections") as bar:
+        beside = {place: pool.submit(spec.make, data) for place, spec in turns if spec.turn == "beside"}
+        for place, spec in turns:
+            section = beside[place].result() if place in beside else spec.make(data)
             if section is not None:
-                pieces[place] = Piece(section.title, part.fold, write_section(directory, section))
+                pieces[place] = Piece(section.title, spec.fold, write_section(directory, section))
                 tables.update({table.name: table.frame for table in section.grids if table.frame is not None})
             bar.update(1)
     return [pieces[place] for place in sorted(pieces)]
@@ -176,13 +176,13 @@ def _templates() -> Environment:
 
 
 def fill(template: str, **values: Any) -> Markup:
-    """Fill in a template of ``report/templates``; every value is escaped, unless it is Markup."""
+    """Fill in a template of ``report/templates``; all values are escaped, except Markup."""
     return Markup(_templates().get_template(f"{template}.html.j2").render(**values))
 
 
 def table_html(grid: Grid) -> Markup:
     """A table with its title and notes; it scrolls by itself where it is too wide."""
-    return fill("table", grid=grid)
+    return Markup(grid.html())
 
 
 def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:
@@ -191,7 +191,7 @@ def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:
 
 
 def pairs_html(rows: Iterable[tuple[str, object]]) -> Markup:
-    """Names and values; those without a value are left out."""
+    """Names and values; names without a value are skipped."""
     return fill("pairs", rows=[row for row in rows if row[1] not in (None, "", MISSING)])
 
 

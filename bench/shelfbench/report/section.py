@@ -1,16 +1,16 @@
 """A section: one table or figure of a report, or a few that belong together, held in memory until it is rendered.
 
-A report is a list of parts. Each part names a function that takes the data of a run and returns a `Section`, or None
-where the run has nothing to show. To add a table, write such a function and add one line to the list::
+A report is a list. Each `SectionSpec` in it names a function that takes the data of a run and returns a `Section`, or
+None where the run has nothing to show. To add a table, write such a function and add one line to the list::
 
     def hardest(data: RunData) -> Section:
         frame = pd.DataFrame(...)
-        grid = Grid("The hardest products", ("Product", "Backends wrong"), rows)
-        return Section(title="Where it errs", grids=(NamedTable(name="hardest", grid=grid, frame=frame),))
+        grid = Grid(title="The hardest products", headers=("Product", "Backends wrong"), rows=...)
+        return Section(title=ERRORS, grids=(NamedTable(name="hardest", grid=grid, frame=frame),))
 
-    PARTS = (..., Part(hardest))
+    SECTIONS = (..., SectionSpec(hardest))
 
-`shelfbench.report.render` writes a section's files and sets it on the page.
+`shelfbench.report.render` writes the files of a section and sets it on the page.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Part(Generic[Data]):
+class SectionSpec(Generic[Data]):
     """One line in the list that says which sections a report has, in the order of the page.
 
     Attributes
     ----------
     make : callable
-        Makes the section from the data that all parts of the report share; None leaves it out.
+        Makes the section from the data that all sections of the report share; None leaves it out.
     fold : str
         Summary of the fold that hides the section until a reader opens it; consecutive sections with the same title
         and summary share it. Empty for a section that is always open.

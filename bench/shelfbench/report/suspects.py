@@ -168,8 +168,10 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
     data : RunData
     frame : DataFrame
         ``suspects.csv``.
-    found, products : int
-        How many labels are suspect, of how many products.
+    found : int
+        Suspect labels.
+    products : int
+        Products that were looked at.
 
     Returns
     -------

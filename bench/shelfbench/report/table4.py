@@ -1,4 +1,4 @@
-"""Table 4 of C: the backends beside each other, and beside the paper's own."""
+"""Table 4 of C: the backends next to each other, and next to the paper's own."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], se
 
 
 def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries: Mapping[str, BackendEntry]) -> Grid:
-    """Set Table 4 in the paper's layout, with the paper's own numbers beside ours.
+    """Set Table 4 in the paper's layout, with the paper's own numbers next to ours.
 
     Parameters
     ----------

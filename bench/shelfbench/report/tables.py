@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.claims import load_claims
 from shelfbench.report.data import ERRORS, NUMBERS, RunData
-from shelfbench.report.render import write_forms
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import suffix
 from shelfbench.runs.reading import SPLITS
@@ -23,13 +19,8 @@ from shelfbench.runs.record import Machine, SplitRecord
 _SIZES = ("products", "images", "categories")
 
 
-def write_table(run_dir: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
-    """Write a table into ``tables`` as CSV, Markdown and LaTeX."""
-    write_forms(run_dir / "tables", name, frame, grid)
-
-
 def sizes_table(split: SplitRecord) -> NamedTable:
-    """Table 1: sizes of the splits, with the paper's beside."""
+    """Table 1: sizes of the splits, next to the paper's."""
     paper = {claim.value["split"]: claim.value for claim in load_claims().values() if "images" in claim.value}
     found = [
         {
@@ -59,7 +50,7 @@ def sizes_table(split: SplitRecord) -> NamedTable:
 
 
 def machine_table(machine: Machine) -> NamedTable:
-    """Table 2: the machine, with the paper's beside."""
+    """Table 2: the machine, next to the paper's."""
     paper = {claim.value["part"]: claim.value for claim in load_claims().values() if "part" in claim.value}
     memory = f"{machine.memory_gib:.1f} GiB" if machine.memory_gib else None
     ours = {
@@ -89,11 +80,6 @@ def machine_table(machine: Machine) -> NamedTable:
     return NamedTable(name="table2", grid=grid, frame=pd.DataFrame(rows, dtype=object))
 
 
-def table2_grid(record: dict[str, Any]) -> Grid:
-    """Table 2 of a record that is not typed."""
-    return machine_table(msgspec.convert(record.get("machine") or {}, Machine)).grid
-
-
 def metrics(data: RunData) -> Section:
     """All metrics of every backend."""
     grid = metrics_grid(data, data.run.metrics, data.run.targets)
@@ -101,7 +87,7 @@ def metrics(data: RunData) -> Section:
 
 
 def metrics_grid(data: RunData, frame: pd.DataFrame, targets: Sequence[Fraction]) -> Grid:
-    """All metrics, one row a backend, split and level."""
+    """All metrics, one row per backend, split and level."""
     keys = [
         "precision",
         "balanced_accuracy",
@@ -147,7 +133,7 @@ def deciles(data: RunData) -> Section:
 
 
 def deciles_grid(data: RunData, frame: pd.DataFrame) -> Grid:
-    """Precision on test by decile of category size, one column a backend."""
+    """Precision on test by decile of category size, one column per backend."""
     test = frame[frame["split"] == "test"]
     backends = data.run.backends
     rows = []

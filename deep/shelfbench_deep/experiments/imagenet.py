@@ -210,10 +210,10 @@ def _split(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def report(directory: Path, console: Console) -> str:
-    """Make Table 1 of X from a run directory (see `shelfbench.report.ranking`)."""
-    from shelfbench.report.ranking import write_table1x
+    """Make Table 1 of X from a run directory (see `shelfbench.report.imagenet`)."""
+    from shelfbench.report.imagenet import report
 
-    return write_table1x(directory, console)
+    return report(directory, console)
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:

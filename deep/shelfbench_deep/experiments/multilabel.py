@@ -166,10 +166,10 @@ def _part(features: Features, images: slice, task: Task) -> LabelledImages:
 
 
 def report(directory: Path, console: Console) -> str:
-    """Make Table 2 of X from a run directory (see `shelfbench.report.ranking`)."""
-    from shelfbench.report.ranking import write_table2x
+    """Make Table 2 of X from a run directory (see `shelfbench.report.multilabel`)."""
+    from shelfbench.report.multilabel import report
 
-    return write_table2x(directory, console)
+    return report(directory, console)
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:

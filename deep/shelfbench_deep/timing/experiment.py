@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.base.storage import write_parquet
 from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
-from shelfbench.report.timing import write_timing_report
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.record import Entry
 from shelfbench.study.model import Study
@@ -84,10 +85,17 @@ def planned(study: Study, workers: int) -> PlannedJobs:
     return PlannedJobs(jobs=jobs, needs_data=False, notes=(note,))
 
 
+def report(directory: Path, console: Console) -> str:
+    """Make the report of a run from its directory alone (see `shelfbench.report.timing`)."""
+    from shelfbench.report.timing import report
+
+    return report(directory, console)
+
+
 timing = ExperimentSpec(
     summary="what training, bottlenecks and decoding cost on this machine: Table 3 of both papers",
     run=_run,
-    report=write_timing_report,
+    report=report,
     jobs="parts",
     sections={"timing": TimingSettings},
     plan=planned,
