@@ -13,14 +13,14 @@ from shelfbench.report.explorer import (
     largest_departments,
     thresholds_of,
 )
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
 
 
 @pytest.fixture(scope="module")
 def products(finished_run):
-    return read_predictions(open_run(finished_run), "bottleneck-2nn-512")
+    return open_run(finished_run).products("bottleneck-2nn-512")
 
 
 @pytest.mark.parametrize("target", [500, 700, 900, 950, 995])

@@ -16,7 +16,7 @@ from shelfbench.report.calibrated import calibration, reliability_diagram
 from shelfbench.report.certified import certified, measures
 from shelfbench.report.data import open_data
 from shelfbench.runs.choice import choose
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS
@@ -234,7 +234,7 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)
     assert calibration["error_after"].notna().all()
     assert table(small_run, "aggregation").empty
-    products = read_predictions(open_run(small_run), "hog-svm")
+    products = open_run(small_run).products("hog-svm")
     assert products.raw_confidence is None
     assert "earlier version" in (small_run / "tables" / "aggregation.md").read_text(encoding="utf-8")
 

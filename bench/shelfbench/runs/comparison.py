@@ -19,7 +19,7 @@ from shelfbench.data.material import Material
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier, TrainingData, TuningData, find, split_name
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import BuiltBackend, backend_timings, save_model
 from shelfbench.runs.photos import Photos
@@ -78,7 +78,7 @@ def _files(out: Path, name: str) -> list[Path]:
 
 def _check_kept(out: Path, name: str) -> None:
     """Make sure that the predictions of an earlier command can still be read."""
-    read_predictions(open_run(out), name)
+    open_run(out).products(name)
 
 
 def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
