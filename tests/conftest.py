@@ -1,4 +1,4 @@
-"""What tests share: an own cache, the real data where they are at hand, small catalogues."""
+"""Fixtures for all tests: a cache of their own, real data where available, small catalogues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.photos import noise_picture
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """No test reads or writes the user's cache."""
+    """Keep tests from reading or writing the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     before = os.environ.get("SHELFBENCH_CACHE")
     os.environ["SHELFBENCH_CACHE"] = str(folder)
@@ -25,14 +25,14 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch):
-    """A cache that nothing was put into yet."""
+    """Return an empty cache."""
     monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real datasets."""
+    """Return the folder of real datasets."""
     folder = os.environ.get("SHELFBENCH_DATA")
     if not folder:
         pytest.skip("SHELFBENCH_DATA is not set: no real products to test on")
@@ -44,7 +44,7 @@ COLORS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200)}
 
 @pytest.fixture
 def image_folder(tmp_path) -> Path:
-    """An ImageFolder of 3 categories with 24 noisy images each, told apart by colour."""
+    """Make an ImageFolder of 3 categories with 24 noisy images each, which differ in colour."""
     root = tmp_path / "shop"
     for number, (name, color) in enumerate(COLORS.items()):
         (root / name).mkdir(parents=True)

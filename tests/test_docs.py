@@ -98,5 +98,27 @@ def test_nothing_cites_a_file_that_the_repository_does_not_hold():
     for path in set(TEXTS) - {Path(__file__)}:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\bSPEC\b|\bDESIGN\b|/work/|\bshared/", text), path
-        for named in re.findall(r"\bdocs/[\w/.-]+\.md\b", text) if path.suffix == ".py" else ():
-            assert (ROOT / named).is_file(), (path, named)
+        if path.suffix != ".md":
+            for named in re.findall(
+                r"\b(?:bench|baselines|deep|tests|docs|results)/[\w/.-]*\w\.(?:py|toml|md|js|css)\b", text
+            ):
+                assert (ROOT / named).is_file(), (path, named)
+
+
+def resolves(name):
+    """Whether a dotted name is a module, or something that a module mentions."""
+    parts = name.split(".")
+    top = next(ROOT / folder for folder in FOLDERS if (ROOT / folder / parts[0]).is_dir())
+    for length in range(len(parts), 0, -1):
+        place = top.joinpath(*parts[:length])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return length == len(parts) or re.search(rf"\b{parts[length]}\b", file.read_text("utf-8")) is not None
+    return False
+
+
+def test_the_modules_that_comments_and_documents_name_are_there():
+    pattern = re.compile(r"`(shelfbench(?:_baselines|_deep)?(?:\.\w+)+)(?:\(|`)")
+    named = {(path, name) for path in TEXTS for name in pattern.findall(path.read_text(encoding="utf-8"))}
+    assert len(named) > 50
+    assert not {(path, name) for path, name in named if not resolves(name)}

@@ -47,8 +47,8 @@ def test_what_is_allowed(source):
 
 
 def test_exemptions():
-    assert found(SEVEN.format("run"), Path("bench/shelfbench/__init__.py")) == []
-    assert found(SEVEN.format("runs"), Path("bench/shelfbench/__init__.py")) == ["runs has 7 parameters"]
+    assert found(SEVEN.format("run"), Path("bench/shelfbench/face.py")) == []
+    assert found(SEVEN.format("runs"), Path("bench/shelfbench/face.py")) == ["runs has 7 parameters"]
     assert found(SEVEN.format("test_all"), Path("tests/cost/test_plan.py")) == []
     assert found(SEVEN.format("helper"), Path("tests/cost/test_plan.py")) == ["helper has 7 parameters"]
     assert found("draw(1, 2, 3, 4, 5, 6)", Path("bench/shelfbench/generator/scene.py")) == []

@@ -108,11 +108,7 @@ def _two_layer_spec(units: int, finetuned: bool) -> BackendSpec:
             f"bottlenecks of the backbone{_AFTER * finetuned} and a 2NN of {units} units in two equal hidden layers"
         ),
         build=partial(_two_layer, units, finetuned),
-        sections={
-            "two_layer": TwoLayerSettings,
-            "bottleneck": BottleneckSettings,
-            **_sections(finetuned),
-        },
+        sections={"two_layer": TwoLayerSettings, **_sections(finetuned)},
         uses_backbone=True,
         columns=_columns(f"2NN-{units}", finetuned),
     )

@@ -1,4 +1,4 @@
-"""The sweeps through the Array API: the same descent as NumPy's, whoever computes it."""
+"""The sweeps through the Array API: with any library, the same descent as with NumPy."""
 
 import array_api_strict
 import numpy as np
@@ -34,9 +34,9 @@ def data(count=900, dimensions=24, classes=37, seed=0):
 
 @pytest.mark.parametrize("standardise", [True, False])
 @pytest.mark.parametrize("name", ["strict", "jax", "torch"])
-def test_the_path_is_that_of_numpy(name, standardise):
+def test_the_path_equals_that_of_numpy(name, standardise):
     if name == "torch":
-        pytest.importorskip("torch", reason="torch is not installed: its part is checked where it is")
+        pytest.importorskip("torch", reason="torch is not installed")
     device = STRICT if name == "strict" else find_device(name)
     features, labels = data()
     problem = SquaredHinge(features, labels, 37, standardise)
@@ -51,7 +51,9 @@ def test_the_path_is_that_of_numpy(name, standardise):
 
 def test_the_study_and_the_estimator_take_the_engine():
     features, labels = data()
-    training = TrainingData(features, labels, 37, features[::3], labels[::3])
+    training = TrainingData(
+        features=features, labels=labels, classes=37, tune_features=features[::3], tune_labels=labels[::3]
+    )
     scores = []
     for engine in ("numpy", "jax"):
         svm = LinearSVM(SVMSettings(C=(1e-3, 1e-2), tol=1e-6, engine=engine))
@@ -88,7 +90,7 @@ def test_auto_takes_the_first_library_that_sees_the_accelerator(monkeypatch):
     assert find_device("auto").library == "cupy"
 
 
-def test_auto_passes_over_a_library_that_does_not_load(monkeypatch):
+def test_auto_skips_a_library_that_does_not_load(monkeypatch):
     def load(library):
         if library == "cupy":
             raise RuntimeError("no driver")
@@ -101,7 +103,7 @@ def test_auto_passes_over_a_library_that_does_not_load(monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch"])
-def test_numpy_takes_over_where_the_device_is_full_and_none_was_named(engine, monkeypatch, capsys):
+def test_numpy_takes_over_if_the_device_is_full_unless_it_was_named(engine, monkeypatch, capsys):
     class Full(Device):
         def put(self, array):
             raise MemoryError("2 GiB wanted, 1 GiB left\nand much more to say")
@@ -117,7 +119,7 @@ def test_numpy_takes_over_where_the_device_is_full_and_none_was_named(engine, mo
             margins_for(engine, problem, Console())
 
 
-def test_a_library_that_is_missing_and_an_engine_that_is_none(monkeypatch):
+def test_missing_libraries_and_unknown_engines_are_refused(monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: None)
     with pytest.raises(InputError, match=r"svm\.engine is 'torch', which is not installed"):
         find_device("torch")

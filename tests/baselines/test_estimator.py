@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's own checks, and `LinearSVC` on several datasets."""
+"""The estimator: scikit-learn's own checks, and the results of `LinearSVC` on several datasets."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 
 @parametrize_with_checks([BatchedLinearSVC()])
-def test_is_an_estimator_of_scikit_learn(estimator, check):
+def test_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 
 
@@ -36,7 +36,7 @@ DATA = {
 
 
 def objectives(model, features, labels, scaling=1.0):
-    """Objective of each plane, float64."""
+    """Compute the objective of each plane, float64."""
     classes = model.classes_[1:] if len(model.classes_) == 2 else model.classes_
     signs = np.where(labels[:, None] == classes, 1.0, -1.0)
     slack = np.maximum(0, 1 - signs * (features @ model.coef_.T + model.intercept_))
@@ -73,8 +73,8 @@ def test_the_intercept_is_that_of_linear_svc(scaling):
 
 
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 5), dimensions=st.integers(1, 30), C=st.floats(1e-4, 10))
-@example(seed=56, classes=4, dimensions=13, C=5.0)  # a row that leaves on the way of a last Newton step
-@example(seed=3340, classes=4, dimensions=9, C=8.0)  # conjugate gradients that seem to be at their end
+@example(seed=56, classes=4, dimensions=13, C=5.0)  # a row becomes inactive within the last Newton step
+@example(seed=3340, classes=4, dimensions=9, C=8.0)  # conjugate gradients stall before the optimum
 @settings(max_examples=25, deadline=None)
 def test_never_above_the_optimum_by_more_than_the_tolerance(seed, classes, dimensions, C):
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def test_in_a_pipeline_and_a_search():
     assert search.fit(features, labels).best_score_ > 0.9
 
 
-def test_a_stop_before_the_optimum_is_told():
+def test_stopping_before_the_optimum_warns():
     features, labels = load_digits(return_X_y=True)
     with pytest.warns(ConvergenceWarning, match="raise max_iter"):
         BatchedLinearSVC(max_iter=1).fit(features / 16, labels)

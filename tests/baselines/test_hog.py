@@ -1,3 +1,5 @@
+"""Histograms of oriented gradients equal scikit-image's, in one process or several."""
+
 import pickle
 import subprocess
 import sys
@@ -14,13 +16,13 @@ from skimage.feature import hog
 
 
 def pictures(count, pixels, seed=0):
-    """Smooth colour gradients with noise: images that have directions."""
+    """Make smooth colour gradients with noise, which have directions."""
     rng = np.random.default_rng(seed)
     ramps = np.cumsum(rng.normal(size=(count, pixels, pixels, 3)), axis=1 + seed % 2) * 12 + 128
     return np.clip(ramps, 0, 255).astype(np.uint8)
 
 
-# SPEC, section 6
+# docs/papers.md, "Histograms of oriented gradients"
 @pytest.mark.parametrize(
     ("pixels", "cells", "blocks", "dimensions"),
     [
@@ -71,8 +73,8 @@ def test_equals_scikit_image_one_by_one(engine, sizes):
 
 @given(st.integers(2, 20), st.integers(1, 7), st.integers(1, 3), st.integers(1, 18), st.data())
 @settings(max_examples=60, deadline=None)
-def test_the_own_engine_equals_scikit_image_on_few_values(pixels, cells, blocks, orientations, given_data):
-    """Few values make ties between channels, and gradients along the bins' edges."""
+def test_our_engine_equals_scikit_image_on_few_values(pixels, cells, blocks, orientations, given_data):
+    """Few values cause ties between channels, and gradients on the edges of bins."""
     cells = min(cells, pixels // blocks)
     assume(cells)
     few = given_data.draw(st.sampled_from([(0, 1), (0, 255), (7, 8, 9), tuple(range(256))]))
@@ -82,9 +84,9 @@ def test_the_own_engine_equals_scikit_image_on_few_values(pixels, cells, blocks,
     np.testing.assert_allclose(own, reference, rtol=0, atol=1e-5)
 
 
-def test_nothing_of_one_image_is_left_for_the_next():
+def test_an_image_does_not_affect_the_next():
     images = pictures(6, 40)
-    images[2], images[3] = 0, 255  # flat ones between
+    images[2], images[3] = 0, 255  # flat images in between
     together, alone = (np.empty((6, HogSettings(pixels=40, cells=8).dimensions), np.float32) for _ in range(2))
     histograms = Histograms(40, 8, 2, 9)
     histograms.fill(together, images)

@@ -1,3 +1,5 @@
+"""The classifier: what is chosen on tune, log-probabilities, unusual data, and saving."""
+
 import subprocess
 import sys
 
@@ -15,7 +17,13 @@ def material(train=400, tune=150, dimensions=20, classes=6, seed=0, apart=0.5):
     centres = rng.normal(size=(classes, dimensions)) * apart
     labels = np.concatenate([np.arange(classes), rng.integers(0, classes, train + tune - classes)])
     features = (centres[labels] + rng.normal(size=(train + tune, dimensions))).astype(np.float32)
-    return TrainingData(features[:train], labels[:train], classes, features[train:], labels[train:])
+    return TrainingData(
+        features=features[:train],
+        labels=labels[:train],
+        classes=classes,
+        tune_features=features[train:],
+        tune_labels=labels[train:],
+    )
 
 
 def fitted(data, **settings):
@@ -25,7 +33,7 @@ def fitted(data, **settings):
 
 
 def likelihood(svm, data, temperature):
-    """Mean log-probability of the true categories of `tune` at another temperature."""
+    """Compute the mean log-probability of the true categories of `tune` at another temperature."""
     scores = temperature / svm.temperature * svm.log_probabilities(data.tune_features)
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return scores[np.arange(len(scores)), data.tune_labels].mean()
@@ -40,7 +48,7 @@ def test_log_probabilities():
     assert np.mean(scores.argmax(1) == data.tune_labels) > 0.6
 
 
-def test_c_is_chosen_on_tune_and_the_smaller_of_equals():
+def test_c_is_chosen_on_tune_and_is_the_smaller_of_equals():
     data = material(apart=0.2, train=120, dimensions=60)
     grid = (1e-5, 1e-3, 0.1, 10.0)
     svm = fitted(data, C=grid)
@@ -48,7 +56,7 @@ def test_c_is_chosen_on_tune_and_the_smaller_of_equals():
     for C in grid:
         scores = fitted(data, C=C).log_probabilities(data.tune_features)
         alone[C] = np.mean(scores.argmax(1) == data.tune_labels)
-    assert svm.chosen["C"] == max(grid, key=lambda C: alone[C])  # max gives the first of equals
+    assert svm.chosen["C"] == max(grid, key=lambda C: alone[C])  # max returns the first of equals
     assert len(set(alone.values())) > 1
     assert [float(C) for C in svm.chosen["tune_precision"]] == list(grid)
     assert list(svm.chosen["tune_precision"].values()) == pytest.approx(list(alone.values()), abs=0.02)
@@ -56,7 +64,7 @@ def test_c_is_chosen_on_tune_and_the_smaller_of_equals():
     assert fitted(apart, C=(0.01, 0.1)).chosen["C"] == 0.01
 
 
-def test_the_temperature_is_the_most_likely_one():
+def test_the_temperature_maximises_the_likelihood():
     data = material()
     svm = fitted(data)
     best = likelihood(svm, data, svm.temperature)
@@ -65,7 +73,7 @@ def test_the_temperature_is_the_most_likely_one():
         assert likelihood(svm, data, factor * svm.temperature) < best
 
 
-def test_rows_at_a_time_do_not_matter():
+def test_scores_do_not_depend_on_the_number_of_rows():
     data = material()
     svm = fitted(data)
     whole = svm.log_probabilities(data.tune_features)
@@ -90,7 +98,13 @@ def test_one_category():
 def test_a_category_without_images_is_never_predicted():
     data = material(classes=6)
     kept = data.labels != 2
-    rare = TrainingData(data.features[kept], data.labels[kept], 6, data.tune_features, data.tune_labels)
+    rare = TrainingData(
+        features=data.features[kept],
+        labels=data.labels[kept],
+        classes=6,
+        tune_features=data.tune_features,
+        tune_labels=data.tune_labels,
+    )
     far = np.random.default_rng(1).normal(size=(500, 20)).astype(np.float32) * 5
     scores = fitted(rare).log_probabilities(far)
     assert np.isfinite(scores).all()
@@ -98,7 +112,7 @@ def test_a_category_without_images_is_never_predicted():
     assert np.exp(scores[:, 2]).max() < 1e-6
 
 
-def test_one_image_a_category():
+def test_one_image_per_category():
     data = material(train=3, classes=3, apart=3.0)
     scores = fitted(data).log_probabilities(data.features)
     assert scores.argmax(1).tolist() == data.labels.tolist()
@@ -106,11 +120,17 @@ def test_one_image_a_category():
 
 def test_a_single_image():
     data = material()
-    one = TrainingData(data.features[:1], np.array([3]), 6, data.tune_features, data.tune_labels)
+    one = TrainingData(
+        features=data.features[:1],
+        labels=np.array([3]),
+        classes=6,
+        tune_features=data.tune_features,
+        tune_labels=data.tune_labels,
+    )
     assert (fitted(one).log_probabilities(data.tune_features).argmax(1) == 3).all()
 
 
-def test_without_tune_the_middle_of_the_grid():
+def test_without_tune_the_middle_of_the_grid_is_taken():
     data = material(tune=0)
     svm = fitted(data, C=[1.0, 1e-3, 1e-2])
     assert svm.chosen == {"C": 1e-2, "margin_temperature": 1.0, "tune_precision": {}}
@@ -121,19 +141,45 @@ def test_tune_of_unknown_categories_counts_as_wrong():
     data = material()
     labels = data.tune_labels.copy()
     labels[::2] = -1
-    half = fitted(TrainingData(data.features, data.labels, 6, data.tune_features, labels), C=0.01)
-    known = fitted(TrainingData(data.features, data.labels, 6, data.tune_features[1::2], labels[1::2]), C=0.01)
+    half = fitted(
+        TrainingData(
+            features=data.features, labels=data.labels, classes=6, tune_features=data.tune_features, tune_labels=labels
+        ),
+        C=0.01,
+    )
+    known = fitted(
+        TrainingData(
+            features=data.features,
+            labels=data.labels,
+            classes=6,
+            tune_features=data.tune_features[1::2],
+            tune_labels=labels[1::2],
+        ),
+        C=0.01,
+    )
     precision = half.chosen["tune_precision"]["0.01"]
     assert precision == pytest.approx(known.chosen["tune_precision"]["0.01"] / 2)
     assert half.temperature == known.temperature
-    none = fitted(TrainingData(data.features, data.labels, 6, data.tune_features, labels * 0 - 1))
+    none = fitted(
+        TrainingData(
+            features=data.features,
+            labels=data.labels,
+            classes=6,
+            tune_features=data.tune_features,
+            tune_labels=labels * 0 - 1,
+        )
+    )
     assert (none.temperature, none.chosen["C"]) == (1.0, min(SVMSettings().C))
 
 
 def test_a_constant_feature_changes_nothing():
     data = material()
     constant = [np.pad(part, ((0, 0), (0, 1)), constant_values=7.3) for part in (data.features, data.tune_features)]
-    more = fitted(TrainingData(constant[0], data.labels, 6, constant[1], data.tune_labels))
+    more = fitted(
+        TrainingData(
+            features=constant[0], labels=data.labels, classes=6, tune_features=constant[1], tune_labels=data.tune_labels
+        )
+    )
     np.testing.assert_allclose(
         more.log_probabilities(constant[1]), fitted(data).log_probabilities(data.tune_features), atol=1e-3
     )
@@ -147,9 +193,21 @@ def test_bad_features_are_named():
     with pytest.raises(RunError, match="image 77"):
         svm.log_probabilities(bad)
     with pytest.raises(RunError, match="not finite"):
-        fitted(TrainingData(data.features, data.labels, 6, bad, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features, labels=data.labels, classes=6, tune_features=bad, tune_labels=data.tune_labels
+            )
+        )
     with pytest.raises(RunError, match="feature 3 of training image 77"):
-        fitted(TrainingData(bad, data.tune_labels, 6, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=bad,
+                labels=data.tune_labels,
+                classes=6,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
     with pytest.raises(RunError, match="20 features"):
         svm.log_probabilities(data.tune_features[:, :5])
 
@@ -165,16 +223,32 @@ def test_bad_features_are_named():
 def test_bad_labels_are_named(labels, message):
     data = material()
     with pytest.raises(RunError, match=message):
-        fitted(TrainingData(data.features[:3], labels, 6, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features[:3],
+                labels=labels,
+                classes=6,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
 
 
-def test_no_training_images():
+def test_no_training_images_are_refused():
     data = material()
     with pytest.raises(RunError, match="no training images"):
-        fitted(TrainingData(data.features[:0], data.labels[:0], 6, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features[:0],
+                labels=data.labels[:0],
+                classes=6,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
 
 
-def test_a_stop_before_the_optimum_is_told(capsys):
+def test_stopping_before_the_optimum_warns(capsys):
     fitted(material(), C=10.0, max_iter=1)
     assert "svm.max_iter" in capsys.readouterr().err
 
@@ -205,7 +279,7 @@ def test_grid_from_toml():
     assert SVMSettings(C=3e-3).C == (3e-3,)
 
 
-def test_loaded_in_another_process_it_predicts_the_same(tmp_path):
+def test_a_classifier_loaded_in_another_process_predicts_the_same(tmp_path):
     data = material()
     svm = fitted(data, C=[1e-3, 1e-2], intercept_scaling=3.0)
     svm.save(tmp_path)
@@ -223,7 +297,7 @@ def test_loaded_in_another_process_it_predicts_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "json", "settings", "weights"])
-def test_a_damaged_folder_is_one_line(tmp_path, damage):
+def test_a_damaged_folder_is_refused(tmp_path, damage):
     fitted(material()).save(tmp_path)
     record, weights = tmp_path / "classifier.json", tmp_path / "weights.safetensors"
     if damage == "missing":

@@ -1,4 +1,4 @@
-"""The solver against scikit-learn's LinearSVC, and what must not change its answer."""
+"""The solver compared with scikit-learn's LinearSVC, and what must not change its answer."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 
 def correlated(count, dimensions, classes, seed=0, apart=0.6):
-    """Correlated features off zero, categories as unequal as a shop's, each with at least one row."""
+    """Make correlated features away from zero, and categories as unequal as a shop's, with at least one row each."""
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, classes + 1) ** 1.5
     labels = rng.choice(classes, count, p=share / share.sum())
@@ -25,7 +25,7 @@ def correlated(count, dimensions, classes, seed=0, apart=0.6):
 
 
 def objective(inputs, labels, weights, intercept, C, constant=1.0):
-    """|w|^2 / 2 + C * sum of squared hinges, per category, in float64; `intercept` as added to the margin."""
+    """Compute |w|^2 / 2 + C * sum of squared hinges per category, float64; `intercept` is added to the margin."""
     signs = np.where(labels[:, None] == np.arange(weights.shape[1]), 1.0, -1.0)
     slack = np.maximum(0, 1 - signs * (inputs @ weights + intercept))
     return 0.5 * ((weights**2).sum(0) + (intercept / constant) ** 2) + C * (slack**2).sum(0)
@@ -63,7 +63,7 @@ def test_reaches_the_optimum_of_linear_svc(standardise, constant, C):
     assert np.mean(margins.argmax(1) == best.decision_function(inputs).argmax(1)) >= 0.995
 
 
-def test_tighter_tolerance_comes_closer_than_a_millionth():
+def test_a_tighter_tolerance_comes_closer_than_a_millionth():
     features, labels = correlated(800, 30, 6)
     _, loose = solved(features, labels, 6, 1e-2, tolerance=1e-3)
     _, tight = solved(features, labels, 6, 1e-2, tolerance=1e-8)
@@ -100,7 +100,7 @@ def test_blocks_of_rows_and_categories_do_not_matter(monkeypatch):
     np.testing.assert_allclose(pieces.objective, whole.objective, rtol=1e-4)
 
 
-def test_without_the_gram_matrix_it_arrives_too(monkeypatch):
+def test_without_the_gram_matrix_the_optimum_is_the_same(monkeypatch):
     features, labels = correlated(700, 20, 5)
     _, whole = solved(features, labels, 5, 1e-2)
     monkeypatch.setattr(module, "GRAM_LIMIT", 10)
@@ -111,7 +111,7 @@ def test_without_the_gram_matrix_it_arrives_too(monkeypatch):
 def test_features_far_from_zero_lose_nothing():
     features, labels = correlated(700, 20, 5)
     _, near = solved(features, labels, 5, 1e-2)
-    moved = features + np.float32(8192)  # 8192 costs the features digits of their own
+    moved = features + np.float32(8192)  # adding 8192 costs the features some digits of their own
     kept = moved.copy()
     _, far = solved(moved, labels, 5, 1e-2)
     np.testing.assert_allclose(far.objective, near.objective, rtol=2e-3)
@@ -127,7 +127,7 @@ def test_the_data_are_neither_copied_nor_changed():
 
 @pytest.mark.parametrize("dimensions", [30, 400])
 def test_newton_takes_over_at_any_time(monkeypatch, dimensions):
-    features, labels = correlated(600, dimensions, 6)  # more active rows than features, and fewer
+    features, labels = correlated(600, dimensions, 6)  # more active rows than features, or fewer
     monkeypatch.setattr(descent, "NEWTON_AFTER", 1000)
     _, gradients = solved(features, labels, 6, 1e-2, tolerance=1e-6)
     monkeypatch.setattr(descent, "NEWTON_AFTER", 2)
@@ -165,7 +165,7 @@ def test_a_feature_that_is_not_finite_is_named(bad):
 
 
 @pytest.mark.parametrize("power", [-9, -4, 12])
-def test_the_preconditioner_is_the_inverse_it_says(power):
+def test_the_preconditioner_is_the_inverse(power):
     features, labels = correlated(700, 300, 3)
     problem = SquaredHinge(features, labels, 3, True)
     inputs = np.pad((features - features.mean(0)) / features.std(0), ((0, 0), (0, 1)), constant_values=1.0)
@@ -176,10 +176,10 @@ def test_the_preconditioner_is_the_inverse_it_says(power):
     found = problem.precondition(np.full(70, curvature), right)
     if power < 0:
         assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
-    assert (np.einsum("ij,ij->j", found, right) > 0).all()  # down, even where float32 sees nothing
+    assert (np.einsum("ij,ij->j", found, right) > 0).all()  # downhill, even where float32 resolves nothing
 
 
-def test_a_path_is_what_each_c_alone_gives():
+def test_a_path_equals_solving_each_c_alone():
     features, labels = correlated(800, 40, 7)
     problem, grid = SquaredHinge(features, labels, 7, True), (1e-3, 1e-2, 3e-2, 0.1)
     finished = []
@@ -193,7 +193,7 @@ def test_a_path_is_what_each_c_alone_gives():
     assert sum(one.sweeps.sum() for one in descent.regularisation_path(problem, grid, 1e-4, 300)) < cold
 
 
-def test_rows_of_no_category_are_the_rest():
+def test_rows_without_a_category_belong_to_the_rest():
     features, labels = correlated(300, 10, 3)
     _, all_three = solved(features, labels, 3, 1e-2, tolerance=1e-6)
     _, first = solved(features, np.where(labels == 0, 0, -1), 1, 1e-2, tolerance=1e-6)

@@ -1,6 +1,6 @@
 """Images a second of what could compute bottlenecks on a CPU: the engines tried before one was chosen.
 
-python -m tests.benchmarks.engines results/performance/engines.json
+python tests/benchmarks/engines.py results/performance/engines.json
 
 Needs the packages of the extra `test`; takes some minutes. Every engine gets the same network with the same random
 weights; they are measured in turn, medians of `ROUNDS`, after a warm-up. ``apart`` is how far the features are from

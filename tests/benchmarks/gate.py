@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "benchmarks"
 # Seconds that a turn lasts at least, by repetition, and after which a launch takes no more turns.
 TURN, LAUNCH = 0.25, 20.0
+# Seconds after which no row that is unclear is measured again: the whole takes some eight minutes, whatever else runs.
+TOTAL = 400.0
 COLUMNS = ["row", "verdict", "launch", "ratio", "low", "high", "pairs"]
 
 
@@ -143,7 +145,7 @@ def roots(checkout: Path) -> list[Path]:
     return [root for root in found if any(root.glob("shelfbench*/__init__.py"))] or [checkout]
 
 
-def launch(row: str, base: Path, slow_down: float) -> Interval:
+def launch(row: str, base: Path, slow_down: float, deadline: float) -> Interval:
     """Measure a row in new processes.
 
     Parameters
@@ -152,6 +154,8 @@ def launch(row: str, base: Path, slow_down: float) -> Interval:
     base : Path
         Checkout of the base commit.
     slow_down : float
+    deadline : float
+        Of the monotonic clock.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def launch(row: str, base: Path, slow_down: float) -> Interval:
         except LacksError as error:
             raise FailsError(str(error)) from None
         times = math.ceil(TURN / min(mine, theirs.answer("ready")))
-        deadline = time.monotonic() + LAUNCH
+        deadline = min(deadline, time.monotonic() + LAUNCH)
 
         def pair(ours_first: bool) -> tuple[float, float]:
             if ours_first:
@@ -184,11 +188,25 @@ def launch(row: str, base: Path, slow_down: float) -> Interval:
         return one_launch(pair, lambda: time.monotonic() > deadline)
 
 
-def outcome_of(row: str, base: Path, slow_down: float) -> Outcome:
-    """What a row comes to, printed as it is found."""
+def outcome_of(row: str, base: Path, slow_down: float, deadline: float = math.inf) -> Outcome:
+    """What a row comes to, printed as it is found.
+
+    Parameters
+    ----------
+    row : str
+    base : Path
+        Checkout of the base commit.
+    slow_down : float
+    deadline : float
+        Of the monotonic clock: after it, no more time is spent on a row than it takes to find it fine or slower.
+
+    Returns
+    -------
+    Outcome
+    """
     begun = time.monotonic()
     try:
-        outcome = decide(lambda: launch(row, base, slow_down))
+        outcome = decide(lambda: launch(row, base, slow_down, deadline), lambda: time.monotonic() < deadline)
         said = [f"{one.ratio:.3f} ({one.low:.3f} to {one.high:.3f}, {one.pairs} pairs)" for one in outcome.launches]
     except LacksError as error:
         outcome, said = Outcome("not compared", ()), [f"nothing to compare, the base lacks it: {error}"]
@@ -300,7 +318,7 @@ def main(arguments: list[str]) -> int:
         print(
             f"against {git('log', '-1', '--format=%h %s', revision)}: seconds of ours / seconds of the base", flush=True
         )
-        outcomes = {row: outcome_of(row, base, options.slow_down) for row in wanted}
+        outcomes = {row: outcome_of(row, base, options.slow_down, begun + TOTAL) for row in wanted}
     table(outcomes).to_csv(OUT / "gate.csv", index=False)
     print(f"{time.monotonic() - begun:.0f} s; numbers in {OUT / 'gate.csv'}")
     return exit_code(outcomes)

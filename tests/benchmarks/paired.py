@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 LOOKS = (6, 9, 13, 19, 28, 40)
 # Launches of new processes at most, and how many of them must find a row slower: what a process owes to its luck (where
 # its memory lies) stays with it, and other work on the machine passes.
-LAUNCHES, SLOWER = 3, 2
+LAUNCHES, SLOWER = 4, 2
 
 # Takes whether ours is first; gives the seconds of ours and of the base.
 Pair = Callable[[bool], tuple[float, float]]
@@ -59,8 +59,10 @@ def interval(ours: Sequence[float], base: Sequence[float]) -> Interval:
 
     Parameters
     ----------
-    ours, base : sequence of float
+    ours : sequence of float
         Seconds, pair by pair.
+    base : sequence of float
+        As many.
 
     Returns
     -------
@@ -113,18 +115,20 @@ def one_launch(pair: Pair, enough: Callable[[], bool] = lambda: False) -> Interv
     return found
 
 
-def decide(launch: Callable[[], Interval]) -> Outcome:
+def decide(launch: Callable[[], Interval], in_time: Callable[[], bool] = lambda: True) -> Outcome:
     """Launch until a row is found fine once, or slower twice.
 
     Parameters
     ----------
     launch : callable
         Starts new processes and gives their interval.
+    in_time : callable
+        Whether there is time to launch a row again that is unclear; one that seems slower always is.
 
     Returns
     -------
     Outcome
-        ``unclear`` where neither came about in `LAUNCHES`.
+        ``unclear`` where neither came about in `LAUNCHES`, or in time.
     """
     found: list[Interval] = []
     while len(found) < LAUNCHES:
@@ -134,4 +138,6 @@ def decide(launch: Callable[[], Interval]) -> Outcome:
             return Outcome("fine", tuple(found))
         if verdicts.count("slower") == SLOWER:
             return Outcome("slower", tuple(found))
+        if "slower" not in verdicts and not in_time():
+            break
     return Outcome("unclear", tuple(found))

@@ -47,7 +47,9 @@ class Race:
     Parameters
     ----------
     row : Row
-    ours, theirs : callable
+    ours : callable
+        What is measured.
+    theirs : callable or None
         Equal work; that the results are equal is another test's part.
     theirs_share : float
         Share of the work that `theirs` does; its seconds are divided by it.

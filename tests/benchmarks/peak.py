@@ -1,6 +1,6 @@
 """What a machine's cores multiply at most in float32: the ceiling that rows of the performance table are held against.
 
-python -m tests.benchmarks.peak results/performance/peak.json
+python tests/benchmarks/peak.py results/performance/peak.json
 """
 
 import sys

@@ -3,7 +3,7 @@
 What a good engineer writes in an hour: the same products in the same parts (``split.parquet`` of a run of ours), the
 same grid of C, the same networks and epochs, joblib wherever it helps; no report beyond a table and a figure.
 
-    python -m tests.benchmarks.plain_script DATA SPLIT OUT
+    python tests/benchmarks/plain_script.py DATA SPLIT OUT
 
 `DATA` is the folder of Parquet files, `SPLIT` the manifest, `OUT` where ``table.csv``, ``acceptance.png``,
 ``precision.json`` and ``stages.json`` (seconds and processor seconds of every stage) go. A stage that is done is not

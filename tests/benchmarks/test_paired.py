@@ -132,7 +132,8 @@ def test_more_pairs_are_measured_while_it_is_unclear():
         ([UNCLEAR, FINE], "fine"),
         ([SLOW, UNCLEAR, SLOW], "slower"),
         ([UNCLEAR, SLOW, SLOW], "slower"),
-        ([SLOW, UNCLEAR, UNCLEAR], "unclear"),
+        ([SLOW, UNCLEAR, UNCLEAR, UNCLEAR], "unclear"),
+        ([UNCLEAR, SLOW, UNCLEAR, SLOW], "slower"),
         ([UNCLEAR] * LAUNCHES, "unclear"),
     ],
 )
@@ -141,4 +142,11 @@ def test_verdicts_of_launches(launches, verdict):
     outcome = decide(lambda: waiting.pop(0))
     assert outcome.verdict == verdict
     assert outcome.launches == tuple(launches)
+    assert waiting == []
+
+
+@pytest.mark.parametrize(("launches", "verdict"), [([UNCLEAR], "unclear"), ([FINE], "fine"), ([SLOW, SLOW], "slower")])
+def test_out_of_time_only_what_seems_slower_is_measured_again(launches, verdict):
+    waiting = list(launches)
+    assert decide(lambda: waiting.pop(0), lambda: False).verdict == verdict
     assert waiting == []

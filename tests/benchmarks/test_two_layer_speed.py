@@ -56,7 +56,9 @@ def test_same_loss_curve(data, size):
     ours, theirs = [], []
     for seed in range(size.seeds):
         classifier = TwoLayer(size.units, TwoLayerSettings(epochs=EPOCHS, engine="numpy"))
-        none = TrainingData(features, labels, size.classes, features[:0], labels[:0])
+        none = TrainingData(
+            features=features, labels=labels, classes=size.classes, tune_features=features[:0], tune_labels=labels[:0]
+        )
         classifier.fit(none, seed=seed, console=Console(quiet=True))
         ours.append(classifier.history["loss"])
         keras.utils.set_random_seed(seed)

@@ -1,4 +1,4 @@
-"""The index of a BSON is what reading its documents one by one gives, for any bytes whatever."""
+"""The index of a BSON file equals reading its documents one by one, for arbitrary bytes."""
 
 import struct
 
@@ -19,14 +19,14 @@ NAMES = ("product_id", "category", "count", "offset", "length")
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
-    """As many windows and lanes in a few kilobytes as a real file has in gigabytes."""
+    """Give a few kilobytes as many windows and lanes as a real file has in gigabytes."""
     monkeypatch.setattr(bson_index, "WINDOW", 1 << 13)
     monkeypatch.setattr(bson_index, "LANE", 1 << 8)
     monkeypatch.setattr(bson_index, "REACH", 1 << 9)
 
 
 def one_by_one(content, truncated):
-    """Index bytes by reading every document by itself; a message where they cannot be used."""
+    """Index bytes by reading every document by itself; return a message if they cannot be used."""
     found = {name: [] for name in NAMES}
     at = read = unlabelled = 0
     problem = ""
@@ -70,7 +70,7 @@ def check(folder, content, truncated="refuse"):
 
 
 def kaggle(count, rng, most=6, least=0):
-    """Documents in Kaggle's layout, pictures of random bytes."""
+    """Make documents in Kaggle's layout with pictures of random bytes."""
     return [
         {
             "_id": int(rng.integers(-(2**31), 2**31)),
@@ -102,7 +102,7 @@ def test_kaggle_layout_is_not_read_one_by_one(tmp_path, monkeypatch):
     assert len(scan(path, "refuse", QUIET)[0]["product_id"]) == 300
 
 
-def test_lanes_find_what_the_lengths_say(tmp_path, monkeypatch):
+def test_lanes_find_most_documents(tmp_path, monkeypatch):
     followed = []
     follow = bson_index._follow
     monkeypatch.setattr(bson_index, "_follow", lambda *args: followed.append(follow(*args)) or followed[-1])
@@ -120,7 +120,7 @@ def test_pictures_that_look_like_documents(tmp_path):
     check(tmp_path, encoded(documents))
 
 
-def test_documents_that_do_not_fit_anywhere(tmp_path):
+def test_documents_in_other_layouts(tmp_path):
     rng = np.random.default_rng(3)
     documents = kaggle(200, rng)
     odd = [

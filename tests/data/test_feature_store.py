@@ -1,4 +1,4 @@
-"""The feature store: every ingredient is in the key, rows are computed once, damage is found."""
+"""The feature store: every ingredient is in the key, rows are computed once, and damage is found."""
 
 import json
 
@@ -9,34 +9,13 @@ from shelfbench.data.catalogue import Catalogue, Category
 from shelfbench.data.feature_store import FeatureStore, digest, image_digests
 from shelfbench.data.images import ImageSettings
 
-from tests.helpers.photos import noise_picture
+from tests.helpers.photos import InMemoryImages, noise_picture
 
 QUIET = Console(quiet=True)
 
 
-class Pictures:
-    """Encoded images in memory."""
-
-    files = ()
-
-    def __init__(self, data):
-        self.data = data
-
-    def __len__(self):
-        return len(self.data)
-
-    def read(self, indices):
-        return [self.data[i] for i in indices]
-
-    def where(self, index):
-        return f"picture {index}"
-
-    def identity(self):
-        return None
-
-
 class Means:
-    """Mean colour; counts what it is given."""
+    """An extractor of the mean colour that counts the images it gets."""
 
     name, framework, device, batch = "means", "numpy", "cpu", 4
 
@@ -59,7 +38,7 @@ def catalogue(data):
         product_id=np.arange(count),
         product_category=np.zeros(count, np.int32),
         image_product=np.arange(count, dtype=np.int32),
-        images=Pictures(data),
+        images=InMemoryImages(data),
     )
 
 
@@ -101,7 +80,7 @@ def test_order_is_kept_for_any_permutation(ten, tmp_path):
         assert np.array_equal(computed(ten, Means(), tmp_path, order).matrix, straight[order])
 
 
-def test_each_ingredient_changed_once_is_a_miss(ten, tmp_path):
+def test_a_change_of_any_ingredient_is_a_miss(ten, tmp_path):
     computed(ten, Means(), tmp_path)
     for change in (Means(gain=2.0), Means(pixels=9), Means(dimensions=2)):
         computed(ten, change, tmp_path)
@@ -115,7 +94,7 @@ def test_each_ingredient_changed_once_is_a_miss(ten, tmp_path):
         computed(ten, squared, tmp_path, fit=fit)
         assert squared.seen == 10, fit
     pictures = Means()
-    changed = catalogue([*ten.images.data[:9], noise_picture(99)])
+    changed = catalogue([*ten.images.content[:9], noise_picture(99)])
     computed(changed, pictures, tmp_path)
     assert pictures.seen == 1
 
@@ -129,7 +108,7 @@ def test_equal_images_are_computed_once(tmp_path):
     assert not np.array_equal(features.matrix[0], features.matrix[1])
 
 
-def test_unreadable_images_are_told_now_and_later(tmp_path):
+def test_unreadable_images_are_reported_now_and_later(tmp_path):
     data = [noise_picture(0), b"junk", noise_picture(1), b""]
     for _ in range(2):
         features = computed(catalogue(data), Means(), tmp_path)
@@ -166,7 +145,7 @@ def test_damaged_segments_are_computed_again(ten, tmp_path, damage):
     assert extractor.seen == 10
 
 
-def test_an_interrupted_computation_goes_on(ten, tmp_path, monkeypatch):
+def test_an_interrupted_computation_resumes(ten, tmp_path, monkeypatch):
     monkeypatch.setattr("shelfbench.data.feature_store.SEGMENT_IMAGES", 4)
 
     class Stops(Means):
@@ -182,7 +161,7 @@ def test_an_interrupted_computation_goes_on(ten, tmp_path, monkeypatch):
     assert rest.seen == 2
 
 
-def test_the_key_is_kept_in_words(ten, tmp_path):
+def test_the_key_is_stored_readably(ten, tmp_path):
     computed(ten, Means(gain=3.0), tmp_path)
     [folder] = tmp_path.iterdir()
     key = json.loads((folder / "key.json").read_text())
@@ -190,7 +169,7 @@ def test_the_key_is_kept_in_words(ten, tmp_path):
     assert key["images"]["fit"] == "pad"
 
 
-def test_digests_are_of_content_and_follow_the_order(tmp_path, fresh_cache, image_folder):
+def test_digests_are_hashes_of_the_content_in_order(tmp_path, fresh_cache, image_folder):
     from shelfbench.data.datasets import open_path
     from shelfbench.data.sources.tables import DatasetSettings
 
@@ -202,7 +181,7 @@ def test_digests_are_of_content_and_follow_the_order(tmp_path, fresh_cache, imag
     assert (before != after).sum() == 1
 
 
-def test_another_image_column_is_another_picture(tmp_path, fresh_cache):
+def test_a_different_image_column_has_different_digests(tmp_path, fresh_cache):
     import pyarrow as pa
     import pyarrow.parquet as pq
     from shelfbench.data.datasets import open_path
@@ -221,7 +200,7 @@ def test_another_image_column_is_another_picture(tmp_path, fresh_cache):
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK", b"PK\x03\x04 garbage", None])
-def test_damaged_digests_are_made_again(tmp_path, fresh_cache, damage):
+def test_damaged_digests_are_computed_again(tmp_path, fresh_cache, damage):
     import pyarrow as pa
     import pyarrow.parquet as pq
     from shelfbench.data.datasets import open_path
@@ -238,7 +217,7 @@ def test_damaged_digests_are_made_again(tmp_path, fresh_cache, damage):
     assert (image_digests(cat, QUIET) == right).all()
 
 
-def test_digests_of_a_table_are_kept_by_the_order_of_its_images(tmp_path, fresh_cache):
+def test_stored_digests_depend_on_the_order_of_the_images(tmp_path, fresh_cache):
     import pyarrow as pa
     import pyarrow.parquet as pq
     from shelfbench.data.datasets import open_path

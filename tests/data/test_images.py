@@ -1,4 +1,4 @@
-"""Pictures are read as a person sees them, and bad ones are named."""
+"""Images are decoded as a person sees them, and unreadable ones say why."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ def centre(data, pixels=33):
     return decode(data, pixels)[pixels // 2, pixels // 2].astype(int)
 
 
-def test_the_name_plays_no_part_and_modes_become_rgb():
+def test_every_mode_becomes_rgb():
     assert np.allclose(centre(picture((10, 200, 30), kind="PNG")), (10, 200, 30), atol=1)
     assert np.allclose(centre(picture(77, mode="L", kind="PNG")), 77, atol=1)
     assert np.allclose(centre(picture(1, mode="1", kind="PNG")), 255)
@@ -33,14 +33,14 @@ def test_the_name_plays_no_part_and_modes_become_rgb():
     assert np.allclose(centre(palette), (0, 0, 250), atol=6)
 
 
-def test_sixteen_bits_keep_their_brightness():
+def test_sixteen_bit_images_keep_their_brightness():
     for value in (0, 13107, 32768, 65535):
         image = Image.fromarray(np.full((9, 9), value, np.uint16))
         assert np.allclose(centre(encoded(image, "PNG")), round(value / 257), atol=1)
         assert np.allclose(centre(encoded(image, "TIFF")), round(value / 257), atol=1)
 
 
-def test_transparency_is_seen_on_white():
+def test_transparency_becomes_white():
     half = Image.new("RGBA", (20, 20), (255, 0, 0, 128))
     assert np.allclose(centre(encoded(half, "PNG")), (255, 127, 127), atol=2)
     clear = Image.new("LA", (20, 20), (0, 0))
@@ -58,12 +58,12 @@ def test_sixteen_bit_transparency_and_wide_integers():
     assert np.allclose(centre(encoded(Image.fromarray(wide), "TIFF")), 128, atol=2)
 
 
-def test_nothing_is_handed_to_another_program():
+def test_no_other_program_is_started():
     with pytest.raises(UnreadableImage, match="not in a known image format"):
         decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", 8)
 
 
-def test_the_first_frame_of_an_animation():
+def test_the_first_frame_of_an_animation_is_taken():
     frames = [Image.new("RGB", (20, 20), color) for color in ((250, 0, 0), (0, 250, 0))]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert np.allclose(centre(data), (250, 0, 0), atol=6)
@@ -101,7 +101,7 @@ def test_one_pixel_and_extreme_shapes():
     assert wide.min() < 10
 
 
-def test_the_three_ways_to_a_square():
+def test_the_three_ways_to_make_a_square():
     data = encoded(
         Image.fromarray(np.concatenate([np.full((30, 30, 3), 250, np.uint8), np.zeros((30, 30, 3), np.uint8)], axis=1)),
         "PNG",
@@ -137,7 +137,7 @@ NOISE = encoded(Image.effect_noise((60, 40), 60).convert("RGB"), "JPEG")
     ("data", "reason"),
     [
         (b"", "empty or missing"),
-        (b"hello, no image at all", "not in a known image format"),
+        (b"hello, this is not an image", "not in a known image format"),
         (NOISE[: len(NOISE) // 2], "truncated"),
         (noise_picture(0)[:200], "truncated|broken|EOF|read"),
         (png_header(20000, 20000), "million"),
@@ -152,7 +152,7 @@ def test_bad_images_say_why(data, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_random_damage_is_always_a_reason():
+def test_random_damage_always_has_a_reason():
     rng = np.random.default_rng(0)
     for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"):
         whole = bytearray(encoded(Image.effect_noise((40, 30), 50).convert("RGB"), kind))
@@ -166,7 +166,7 @@ def test_random_damage_is_always_a_reason():
                 assert str(error)
 
 
-def test_a_batch_keeps_order_and_names_the_bad():
+def test_a_batch_keeps_its_order_and_says_why_images_are_unreadable():
     good = [noise_picture(i) for i in range(5)]
     with ThreadPoolExecutor(2) as pool:
         pixels, reasons = decode_batch([good[0], b"", good[1], b"xx", *good[2:]], 20, "pad", pool)

@@ -90,7 +90,7 @@ def test_within_two_levels_of_pillow(width, height, pixels, fit, options, grey, 
 
 
 @pytest.mark.parametrize("pixels", [64, 128])
-def test_large_photos_become_as_small_as_with_pillow(pixels):
+def test_large_photos_are_reduced_as_by_pillow(pixels):
     for size in ((2000, 1500), (701, 3000)):
         data = encoded(photo(*size, detail=0.7), quality=80)
         for fit in ("pad", "crop", "stretch"):
@@ -128,7 +128,7 @@ def test_everything_odd_is_left_to_pillow(name):
         assert np.array_equal(decode(data, 32), expected)
 
 
-def test_a_photo_that_promises_too_much_is_refused_before_it_is_decoded(monkeypatch):
+def test_a_photo_that_declares_too_many_pixels_is_refused_before_decoding(monkeypatch):
     data = bytearray(encoded(photo(60, 40)))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
@@ -154,7 +154,7 @@ def test_what_pillow_refuses_is_refused_in_the_same_words(options):
     quick = 0
     for image in (photo(40, 30), photo(24, 24, detail=0.1).convert("L")):
         whole = encoded(image, **options)
-        # what stands behind the end, and what is cut from it
+        # a byte after the end, and bytes missing at the end
         for data in [
             whole,
             whole + b"\0",
@@ -173,7 +173,7 @@ def test_what_pillow_refuses_is_refused_in_the_same_words(options):
     assert quick > 50
 
 
-def test_features_know_what_made_the_pixels(monkeypatch):
+def test_the_key_of_features_names_the_decoder(monkeypatch):
     described = ImageSettings().describe()
     assert "simplejpeg" in described["engine"]
     data = encoded(photo(180, 180))

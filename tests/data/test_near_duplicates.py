@@ -1,8 +1,6 @@
-"""Near-duplicate photos: against the reference hash, brute force, and planted copies."""
+"""Near-duplicate photos, compared with the reference hash, brute force and planted copies."""
 
-import dataclasses
 import io
-from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -30,57 +28,37 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.generator import GeneratorSettings
 
-from tests.helpers.photos import noise_picture
+from tests.helpers.photos import InMemoryImages, noise_picture
 
 QUIET = Console(quiet=True)
 
 
-@dataclasses.dataclass
-class InMemory:
-    """Encoded images in a list, as readers give them."""
-
-    content: list[bytes]
-    files: tuple[Path, ...] = ()
-
-    def __len__(self):
-        return len(self.content)
-
-    def read(self, indices):
-        return [self.content[index] for index in indices]
-
-    def where(self, index):
-        return f"image {index}"
-
-    def identity(self):
-        return None
-
-
 def smooth_pictures(count, seed=0):
-    """Grey pictures of 32 x 32 with low frequencies."""
+    """Make grey pictures of 32 x 32 pixels with low frequencies only."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (count, 6, 6), dtype=np.uint8)
     return np.stack([np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC)) for one in small])
 
 
-def test_hashes_are_those_of_imagehash():
+def test_hashes_equal_those_of_imagehash():
     grey = smooth_pictures(200)
     ours = perceptual_hashes(Fingerprint().extract(np.repeat(grey[..., None], 3, axis=3)))
     theirs = [imagehash.phash(Image.fromarray(picture)) for picture in grey]
     bits = np.array([np.packbits(one.hash.ravel()).view(">u8")[0] for one in theirs], np.uint64)
-    # a coefficient that is the median but for rounding may fall on either side
+    # a coefficient that equals the median except for rounding may fall on either side
     assert np.bitwise_count(ours ^ bits).max() <= 1
     assert (ours == bits).mean() > 0.97
 
 
-def test_distance_is_that_of_the_smoothed_photos():
+def test_the_distance_is_that_of_the_smoothed_photos():
     pictures = smooth_pictures(2)
     one, two = Fingerprint().extract(np.repeat(pictures[..., None], 3, axis=3))
-    # six by six points leave nothing above the frequencies that are kept
+    # pictures of six by six points have no frequencies above those that are kept
     expected = np.sqrt(np.mean((pictures[0].astype(float) - pictures[1]) ** 2))
     assert np.linalg.norm(one - two) == pytest.approx(expected, rel=1e-3)
 
 
-def test_no_image_gives_no_pair():
+def test_no_images_give_no_pairs():
     empty = Fingerprint().extract(np.empty((0, 32, 32, 3), np.uint8))
     assert empty.shape == (0, Fingerprint.dimensions)
     assert len(near_pairs(empty, np.empty(0, np.int64)).first) == 0
@@ -100,7 +78,7 @@ def brute_force(fingerprints, queries):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.3, 6))
-def test_lookups_lose_no_pair(seed, noise):
+def test_lookups_find_every_pair(seed, noise):
     rng = np.random.default_rng(seed)
     originals = rng.normal(0, 6, (12, Fingerprint.dimensions)).astype(np.float32)
     copies = np.repeat(originals, 6, axis=0)
@@ -108,7 +86,7 @@ def test_lookups_lose_no_pair(seed, noise):
     queries = np.flatnonzero(rng.random(len(copies)) < 0.6)
     found = near_pairs(copies, queries)
     assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == brute_force(copies, queries)
-    assert len(found.first) == len(brute_force(copies, queries)), "a pair is given once"
+    assert len(found.first) == len(brute_force(copies, queries)), "a pair is found once"
 
 
 def encoded(picture: np.ndarray) -> bytes:
@@ -118,7 +96,7 @@ def encoded(picture: np.ndarray) -> bytes:
 
 
 def altered(picture: bytes, rng) -> bytes:
-    """The photo recompressed, or made smaller."""
+    """Recompress the photo or make it smaller."""
     image, data = open_image(picture), io.BytesIO()
     if rng.random() < 0.5:
         image.save(data, "JPEG", quality=int(rng.integers(60, 91)))
@@ -130,9 +108,9 @@ def altered(picture: bytes, rng) -> bytes:
 
 
 def planted(pictures: list[bytes], owner: np.ndarray, seed: int):
-    """A catalogue with its products in train, and in test 200 products that copy one photo each, half of them altered.
+    """Make a catalogue with the products in train and 200 copies of a photo each in test, half of them altered.
 
-    Returns the catalogue and the product that each test product copies, the exact copies first.
+    Return the catalogue and the product that each test product copies, the exact copies first.
     """
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(pictures), 200, replace=False))
@@ -148,14 +126,14 @@ def planted(pictures: list[bytes], owner: np.ndarray, seed: int):
         product_id=np.arange(products + 200),
         product_category=(np.arange(products + 200) % 2).astype(np.int32),
         image_product=np.concatenate([owner, products + np.arange(200)]).astype(np.int32),
-        images=InMemory([*pictures, *copies]),
+        images=InMemoryImages([*pictures, *copies]),
         split=split,
     )
     return catalogue, owner[copied]
 
 
 def check_planted(catalogue, copied):
-    """All exact copies are found, and 95 of 100 altered ones, and lead to the product they copy."""
+    """All exact copies and 95 of 100 altered ones are found and lead to the product that they copy."""
     digests = image_digests(catalogue, QUIET)
     material = gather(catalogue, make_split(catalogue, SplitSettings(), 0, digests))
     twins = find_twins(material, digests, 2, QUIET).frame
@@ -172,7 +150,7 @@ def check_planted(catalogue, copied):
 
 
 def false_pairs(images, owner, rows, kinds, seed):
-    """Of 10,000 random pairs of different products of one kind, those taken for the same photo."""
+    """Count, among 10,000 random pairs of different products of one kind, those taken for the same photo."""
     rng = np.random.default_rng(seed)
     batches = decoded_ahead(
         images,
@@ -207,7 +185,7 @@ def test_planted_copies_in_the_generated_catalogue(fresh_cache):
 
 
 def test_planted_copies_among_real_shoes(real_data, fresh_cache):
-    # the thresholds were set on other products of this catalogue than shoes
+    # the thresholds were chosen without the shoes of this catalogue
     catalogue, _ = open_dataset(DatasetSettings(name="fashion"), GeneratorSettings(), real_data / "fashion", 1, QUIET)
     shoes = np.array(["Footwear" in category.levels for category in catalogue.categories])
     kinds = catalogue.product_category[catalogue.image_product]
@@ -226,7 +204,7 @@ def small_catalogue(pictures, owner, category, split):
         product_id=np.arange(products) + 10,
         product_category=np.array(category, np.int32),
         image_product=np.array(owner, np.int32),
-        images=InMemory(pictures),
+        images=InMemoryImages(pictures),
         split=np.array(split),
     )
 
@@ -237,7 +215,7 @@ def twins_of(catalogue):
     return find_twins(material, digests, 1, QUIET)
 
 
-def test_what_is_listed_of_a_twin(fresh_cache):
+def test_what_is_listed_about_a_twin(fresh_cache):
     a, b, c, other = (encoded(picture) for picture in smooth_pictures(4))
     # products 10 and 11 in train, 12 in validation, 13 to 15 in test; 13 shows b and a recompressed a
     catalogue = small_catalogue(
@@ -248,12 +226,12 @@ def test_what_is_listed_of_a_twin(fresh_cache):
     )
     found = twins_of(catalogue)
     rows = found.frame[["product_id", "twin_product_id", "kind", "label_differs"]].values.tolist()
-    # equal bytes come before a likeness; the other twin there has another category, and that is said
+    # equal bytes take precedence; the other twin there has another category, which is reported
     assert rows == [[13, 11, "exact", True]]
     assert found.record()["products_with_a_twin"] == {"test in train": {"exact": 1, "near": 0, "label_differs": 1}}
 
 
-def test_photos_of_one_product_and_of_one_part_are_no_leak(fresh_cache):
+def test_equal_photos_within_a_product_or_a_part_are_not_a_leak(fresh_cache):
     a, b, c = (noise_picture(seed, size=(40, 40)) for seed in range(3))
     catalogue = small_catalogue(
         [a, a, b, b, c, noise_picture(5)],
@@ -264,7 +242,7 @@ def test_photos_of_one_product_and_of_one_part_are_no_leak(fresh_cache):
     assert len(twins_of(catalogue).frame) == 0
 
 
-def test_unreadable_photos_are_counted_and_like_no_other(fresh_cache):
+def test_unreadable_photos_are_counted_and_have_no_twins(fresh_cache):
     broken = noise_picture(1)[:60]
     catalogue = small_catalogue(
         [noise_picture(0), noise_picture(2), broken, b"", broken, b"", noise_picture(4)],
@@ -282,6 +260,6 @@ def test_fingerprints_are_kept_by_content(fresh_cache, monkeypatch):
         [noise_picture(n) for n in (0, 1, 2, 0)], [0, 1, 2, 3], [0, 1, 0, 1], ["train", "train", "validation", "test"]
     )
     before = twins_of(catalogue).frame
-    monkeypatch.setattr(Fingerprint, "extract", None)  # nothing may be computed a second time
+    monkeypatch.setattr(Fingerprint, "extract", None)  # nothing may be computed again
     assert twins_of(catalogue).frame.equals(before)
     assert len(before) == 1

@@ -1,4 +1,4 @@
-"""Parquet in the Hugging Face layout: shards, columns, splits, and what is wrong with them."""
+"""Parquet in the Hugging Face layout: shards, columns, splits and faulty files."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_parquet_contradictions_are_named(tmp_path):
     folder = write_shards(
         tmp_path / "b", ("train-0.parquet", "test-0.parquet"), category=["a"] * 8, product_id=list(range(8))
     )
-    with pytest.raises(InputError, match="product 0 has the split 'train' here and 'test'"):
+    with pytest.raises(InputError, match="product 0 has the split 'train' here but 'test'"):
         opened(folder)
 
 
@@ -91,7 +91,7 @@ def test_parquet_missing_categories_and_class_labels(tmp_path):
         ({"image": [{"bytes": "text", "path": ""}] * 8}, "not a struct of bytes"),
     ],
 )
-def test_parquet_values_of_odd_types(tmp_path, columns, message):
+def test_parquet_values_of_wrong_types_are_refused(tmp_path, columns, message):
     with pytest.raises(InputError, match=message):
         opened(write_shards(tmp_path / "p", **columns))
 

@@ -1,4 +1,4 @@
-"""The paper's split: its counts, its seed, its hash, duplicates, and what runs without enough products."""
+"""The paper's split: its counts, seed and hash, duplicates, and catalogues with too few products."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from shelfbench.data.split import SplitSettings, make_split, paper_counts, split
 
 
 class NoImages:
-    """Images that nobody reads."""
+    """Images that are never read."""
 
     files = ()
 
@@ -94,7 +94,7 @@ def test_every_category_follows_the_rule(sizes, seed):
     assert set(frame.loc[frame["split"] == "validation", "role"]) <= {"tune", "certify"}
 
 
-def test_a_seed_decides_and_the_hash_tells():
+def test_the_seed_determines_the_split_and_its_hash():
     cat = catalogue([60, 130, 40])
     first, again, other = split_of(cat, 1), split_of(cat, 1), split_of(cat, 2)
     assert split_hash(first.frame(cat)) == split_hash(again.frame(cat).sample(frac=1, random_state=0))
@@ -110,7 +110,7 @@ def test_categories_are_drawn_among_those_with_enough_products():
         split_of(cat, categories=6)
 
 
-def test_want_of_products_names_the_setting():
+def test_too_few_products_name_the_setting():
     with pytest.raises(
         InputError, match=r"none of its 3 categories has 20 products \(the largest has 9\).*split.min_products=4"
     ):
@@ -121,7 +121,7 @@ def test_want_of_products_names_the_setting():
         split_of(catalogue([2, 2]), min_products=1)
 
 
-def test_a_split_that_the_data_brings_is_kept_and_not_filtered():
+def test_a_split_that_comes_with_the_data_is_kept_and_not_filtered():
     brought = np.array((["train"] * 6 + ["validation"] + ["test"] * 2) * 2, object)
     cat = catalogue([9, 9], split=brought)
     split = split_of(cat)
@@ -131,7 +131,7 @@ def test_a_split_that_the_data_brings_is_kept_and_not_filtered():
         split_of(cat, rule="paper")
 
 
-def test_a_brought_split_without_validation_gives_up_an_eighth_of_train():
+def test_a_split_without_validation_takes_an_eighth_of_train():
     cat = catalogue(
         [100, 48], split=np.array((["train"] * 80 + ["test"] * 20) + (["train"] * 40 + ["test"] * 8), object)
     )
@@ -184,7 +184,7 @@ def test_duplicates_across_splits_are_reported_dropped_or_grouped():
 
 
 @pytest.mark.parametrize("how", ["keep", "drop", "group"])
-def test_empty_files_are_no_duplicates_of_each_other(how):
+def test_empty_files_are_not_duplicates_of_each_other(how):
     from shelfbench.data.catalogue import DIGEST, digest
 
     cat = catalogue([120, 120])
@@ -205,7 +205,7 @@ def test_grouping_follows_chains():
 @pytest.mark.parametrize(
     "options", [{"rule": "mine"}, {"duplicates": "maybe"}, {"min_products": 0}, {"categories": 1}, {"categories": -3}]
 )
-def test_bad_settings(options):
+def test_wrong_settings_are_refused(options):
     with pytest.raises(InputError):
         SplitSettings(**options)
 

@@ -130,9 +130,9 @@ def test_measures_of_confidence(tmp_path, capsys, measure, threshold, accepted):
 WRONG = [
     (["classify", "{decision}", "{tmp}/nothing.png"], "does not exist"),
     (["classify", "{decision}", "{tmp}/empty"], "holds no image"),
-    (["classify", "{decision}", "{tmp}/text.parquet"], "no readable Parquet"),
+    (["classify", "{decision}", "{tmp}/text.parquet"], "not a readable Parquet file"),
     (["classify", "{decision}", "{tmp}/odd.parquet"], "no column 'image'"),
-    (["classify", "{decision}", "{tmp}/latin.parquet"], "column 'product_id' holds text that is not UTF-8"),
+    (["classify", "{decision}", "{tmp}/latin.parquet"], "column 'product_id' contains text that is not UTF-8"),
     (["classify", "{decision}", "{tmp}/text.bson"], "bad document at byte 0"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "dataset.product_id=id"], "no column"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "seed=1"], "classify has no setting"),

@@ -7,11 +7,13 @@ from typing import get_args, get_type_hints
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.decision.deciding import decide
 from shelfbench.decision.decision import load_decision
-from shelfbench.decision.record import DecisionRecord
+from shelfbench.decision.record import DecisionRecord, ruling_values
 from shelfbench.decision.rule import MEASURES, Ruling, Verdict
 from shelfbench.runs.directory import open_run
 from shelfbench.verdict.settings import AGGREGATIONS
@@ -152,6 +154,45 @@ def test_every_value_has_one_type(done, decision, tmp_path):
                 continue
             with pytest.raises(InputError, match=r"decision\.json is not .*do not use it; make it again"):
                 load_decision(folder, workers=1)
+
+
+@pytest.fixture(scope="module")
+def striped_decision(tmp_path_factory):
+    return make_decision(tmp_path_factory.mktemp("striped") / "decision")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(data=st.data(), value=JSON)
+@settings(max_examples=60, deadline=None)
+def test_any_value_anywhere_is_read_or_refused(striped_decision, data, value):
+    """Nothing else is ever raised, and what is read can be written again."""
+    path = striped_decision / "decision.json"
+    original = path.read_text()
+    keys = data.draw(st.sampled_from(list(paths_of(json.loads(original)))))
+
+    def change(values):
+        for key in keys[:-1]:
+            values = values[key]
+        values[keys[-1]] = value
+
+    try:
+        edit(striped_decision, change)
+        try:
+            loaded = load_decision(striped_decision, workers=1)
+        except InputError as error:
+            assert str(striped_decision) in str(error)
+            assert "do not use it" in error.remedy
+        else:
+            assert str(loaded)
+            json.dumps(ruling_values(loaded.ruling), allow_nan=False)
+    finally:
+        path.write_text(original)
 
 
 @pytest.mark.parametrize("place", [(), ("model",), ("model", "images"), ("rests_on",), ("categories", 0)])

@@ -42,7 +42,11 @@ def test_from_images_to_a_saved_model(name, tmp_path):
     features = backend.features.extract(images)
     classifier = backend.classifier()
     classifier.fit(
-        TrainingData(features[:30], labels[:30], 2, features[30:], labels[30:]), seed=0, console=Console(quiet=True)
+        TrainingData(
+            features=features[:30], labels=labels[:30], classes=2, tune_features=features[30:], tune_labels=labels[30:]
+        ),
+        seed=0,
+        console=Console(quiet=True),
     )
     scores = classifier.log_probabilities(features)
     assert (scores.argmax(axis=1) == labels).mean() > 0.9

@@ -160,8 +160,8 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
 
     wide = {"width": 1e4}
     for network in ("xception", "inception_v3"):
-        assert Blueprint(network, 299, 10, wide).least_parameters() > 1e15
-    small = Blueprint("xception", 71, 3, {"width": 0.05})
+        assert Blueprint(network=network, pixels=299, classes=10, settings=wide).least_parameters() > 1e15
+    small = Blueprint(network="xception", pixels=71, classes=3, settings={"width": 0.05})
     assert 10_000 < small.least_parameters() < 200_000
     for wrong in (
         {"network": "../evil.h5"},

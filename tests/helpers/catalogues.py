@@ -1,4 +1,4 @@
-"""Small catalogues in the layouts that readers take."""
+"""Small catalogues in the layouts that the readers accept."""
 
 import bson
 import pyarrow as pa
@@ -13,10 +13,12 @@ QUIET = Console(quiet=True)
 
 
 def opened(path, **settings):
+    """Open the catalogue at a path with some settings of the section `dataset`."""
     return open_path(path, str(path), DatasetSettings(**settings), QUIET)
 
 
 def write_bson(folder, documents, names=None):
+    """Write documents to `train.bson` with a `category_names.csv` that names their categories, or those given."""
     folder.mkdir(exist_ok=True)
     (folder / "train.bson").write_bytes(b"".join(bson.encode(document) for document in documents))
     names = names or {document["category_id"] for document in documents if "category_id" in document}
@@ -29,6 +31,7 @@ def write_bson(folder, documents, names=None):
 
 
 def documents(count=12):
+    """Make documents of three categories with one to four pictures each."""
     return [
         {
             "_id": 100 + i,
@@ -42,6 +45,7 @@ def documents(count=12):
 def write_shards(
     folder, names=("train-00000-of-00002.parquet", "train-00001-of-00002.parquet"), rows=8, metadata=None, **columns
 ):
+    """Write Parquet shards of pictures in two categories; columns are values or functions of the shard's number."""
     folder.mkdir(exist_ok=True)
     for number, name in enumerate(names):
         table = {

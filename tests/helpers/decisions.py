@@ -50,7 +50,11 @@ def make_decision(folder: Path, **changes) -> Path:
     labels = np.repeat(np.arange(3), 12)
     features = extractor.extract(images)
     svm = LinearSVM(SVMSettings(C=(0.01,)))
-    svm.fit(TrainingData(features, labels, 3, features, labels), seed=0, console=Console(quiet=True))
+    svm.fit(
+        TrainingData(features=features, labels=labels, classes=3, tune_features=features, tune_labels=labels),
+        seed=0,
+        console=Console(quiet=True),
+    )
     values = {
         "verdict": Verdict.PASS,
         "reason": "made by hand",

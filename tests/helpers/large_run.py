@@ -14,7 +14,8 @@ DEPARTMENTS = 20
 def make_large_run(path: Path, *, backends: int = 20, test: int = 100_000, categories: int = 1000) -> Path:
     """Write ``run.json``, ``split.parquet``, ``timings.parquet`` and predictions.
 
-    Confidence c is drawn from a Beta distribution and a prediction is right with probability c (docs/papers.md, "Certifying a threshold").
+    Confidence c is drawn from a Beta distribution, and a prediction is right with probability c, as in docs/papers.md
+    ("Certifying a threshold").
     """
     rng = np.random.default_rng(0)
     products = 2 * test

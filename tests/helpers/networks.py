@@ -1,4 +1,4 @@
-"""What tests of networks share: counting without memory, and weights of which every one matters."""
+"""Shared by tests of networks: counting without memory, and weights that all matter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shelfbench_deep.engines.keras import keras
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Networks built within have shapes and no values, and the names that Keras gives in a fresh process."""
+    """Networks built inside have shapes but no values, and the names that Keras gives in a fresh process."""
     keras.utils.clear_session(free_memory=False)
     try:
         with keras.StatelessScope(initialize_variables=False):

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARAMETERS, POSITIONAL, FIELDS, LINES = 6, 5, 4, 400
-# Public functions, by file and name, whose keywords are promised to users.
-FIXED = {"bench/shelfbench/__init__.py": {"run", "decide"}, "bench/shelfbench/face.py": {"run", "decide"}}
+# Public functions, by file and name: their keywords are the options of the commands, and promised to users.
+FIXED = {"bench/shelfbench/face.py": {"run", "plan"}}
 VARIADIC = {"struct.pack"}
 
 

@@ -1,4 +1,4 @@
-"""Where the code lies, for processes that tests start."""
+"""Where the source roots are, for processes that tests start."""
 
 import os
 from pathlib import Path

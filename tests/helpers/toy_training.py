@@ -39,7 +39,7 @@ class Pictures:
 
 
 def pictures(count=54, classes=3, broken=(), seed=0):
-    """Images whose brightness tells their class, and their labels."""
+    """Images whose brightness shows their class, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     encoded = []
@@ -52,7 +52,7 @@ def pictures(count=54, classes=3, broken=(), seed=0):
 
 
 def toy_data(count=54, classes=3, broken=(), tune=12):
-    """Two of three images to train; each its own product."""
+    """Most images to train, the last `tune` to choose; each image is its own product."""
     images, labels = pictures(count, classes, broken)
     rows = np.arange(count)
     train, held = rows[:-tune], rows[-tune:]
@@ -122,7 +122,7 @@ def toy_training(model, data, checkpoint, minutes=10.0, rows=None, **changes):
 
 
 def digest(model, history):
-    """Hash of all weights and of the history but for its times."""
+    """Hash of all weights and of the history without its times."""
     state = hashlib.sha256()
     for value in model.get_weights():
         state.update(np.ascontiguousarray(value).tobytes())
@@ -136,7 +136,7 @@ def _train(checkpoint):
 
 
 def _child(folder, work):
-    """Fork, work, and leave the result in a file; TensorFlow is loaded and has not computed yet."""
+    """Fork, work, and write the result to a file; TensorFlow is loaded but has not computed yet."""
     child = os.fork()
     if child:
         return child
@@ -149,16 +149,16 @@ def _child(folder, work):
 
 
 def kill_and_resume(folder, kills, seed=0):
-    """Kill trainings at random moments until there were so many kills.
+    """Kill trainings at random moments until there have been `kills` kills.
 
     Returns
     -------
     tuple of (str, list of (str, int))
-        Digest of the undisturbed training; of every other, with how often it was killed.
+        Digest of the undisturbed training, and of every other with how often it was killed.
     """
     folder, rng = Path(folder), random.Random(seed)
     whole = float("inf")
-    for _ in range(2):  # the first reads the framework's files from the disk
+    for _ in range(2):  # the first also reads the framework's files from the disk
         started = time.perf_counter()
         child = _child(folder, lambda: _train(folder / "undisturbed"))
         assert os.waitpid(child, 0)[1] == 0
@@ -170,7 +170,7 @@ def kill_and_resume(folder, kills, seed=0):
         while True:
             (folder / "result").unlink(missing_ok=True)
             child = _child(folder, lambda at=checkpoint: _train(at))
-            # a training that was killed often is let go on, so that a machine that starts slowly ends as well
+            # a training that was killed often is left alone, so that a slow machine finishes as well
             deadline = time.perf_counter() + (rng.uniform(0.2, 1.0) if killed < 8 else 100.0) * whole
             while time.perf_counter() < deadline and os.waitpid(child, os.WNOHANG) == (0, 0):
                 time.sleep(0.002)

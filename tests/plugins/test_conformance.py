@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, find
 from shelfbench.plugins.conformance import CHECKS, ConformanceError, saved_features_are_the_same
+from shelfbench.plugins.template import ColourSettings, NearestMean, mean_colour
 from shelfbench.study.read import build_section
 
 SMALL = {"hog": {"pixels": 48, "cells": 8}, "svm": {"C": [0.01]}, "two_layer": {"epochs": 6, "batch": 15}}
@@ -34,6 +36,18 @@ CASES = [
 @pytest.mark.parametrize(("name", "check"), CASES)
 def test_ours_conform(name, check):
     check(lambda: build(name))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_template_conforms(check):
+    check(lambda: mean_colour.build({"mean_colour": ColourSettings()}, BackboneChoice(), 1))
+
+
+def test_the_template_refuses_what_it_did_not_write(tmp_path):
+    with pytest.raises(InputError, match=r"mean_colour\.cells is 0; give 1 or more"):
+        ColourSettings(cells=0)
+    with pytest.raises(InputError, match="is not a saved nearest-mean classifier"):
+        NearestMean.load(tmp_path)
 
 
 class Wrong:

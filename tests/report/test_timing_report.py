@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -17,20 +19,31 @@ from shelfbench.report.claims import load_claims
 from shelfbench.report.table3 import table3_grid, table3x_grid, training_costs
 from shelfbench.report.timing import report
 
+from tests.helpers.sources import PYTHONPATH
+
 QUIET = Console(quiet=True)
 DAY, HOUR = 86400.0, 3600.0
 
 
 def repeated(stage, way, images, seconds, waited=()):
-    return Repeated(stage, way, images, 10, 3.0, 1.0, tuple(seconds), tuple(waited))
+    return Repeated(
+        stage=stage,
+        way=way,
+        images=images,
+        steps=10,
+        first=3.0,
+        warm_up=1.0,
+        seconds=tuple(seconds),
+        waited=tuple(waited),
+    )
 
 
 def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
     """Measurements of one network and one head, with known times."""
     network = {"pixels": 299, "batch": 100, "precision": "mixed_bfloat16", "memory_mib": 2048.0, "memory_of": "device"}
     full = Part(
-        "full inception_v3",
-        "done",
+        name="full inception_v3",
+        status="done",
         parameters=23_817_352,
         multiply_accumulates=5_713_000_000,
         measured=(
@@ -40,8 +53,8 @@ def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
         **network,
     )
     extract = Part(
-        "extract inception_v3",
-        "done",
+        name="extract inception_v3",
+        status="done",
         multiply_accumulates=5_711_000_000,
         measured=(
             repeated("extract", "resident", 1000, [resident / 3] * 3),
@@ -50,10 +63,22 @@ def device(name="Some GPU", *, resident=0.5, jpeg=1.0, head=0.02):
         **network,
     )
     measured = (repeated("head_epoch", "on device", 10_000, [head]), repeated("head_epoch", "ordinary", 5_000, [head]))
-    heads = Part("head 2048", "done", batch=256, precision="mixed_bfloat16", measured=measured)
-    broken = Part("full vgg16", "failed", "RESOURCE_EXHAUSTED: out of memory")
-    peaks = (MatrixPeak("float32", 8192, 4e14, 4e14, 4e14), MatrixPeak("bfloat16", 8192, 7e14, 7e14, 7e14))
-    return Measurements(name, "gpu", "jax", {}, {}, {}, peaks, (full, heads, broken, extract))
+    heads = Part(name="head 2048", status="done", batch=256, precision="mixed_bfloat16", measured=measured)
+    broken = Part(name="full vgg16", status="failed", reason="RESOURCE_EXHAUSTED: out of memory")
+    peaks = tuple(
+        MatrixPeak(precision=precision, side=8192, flops=flops, low=flops, high=flops)
+        for precision, flops in (("float32", 4e14), ("bfloat16", 7e14))
+    )
+    return Measurements(
+        device=name,
+        kind="gpu",
+        engine="jax",
+        machine={},
+        versions={},
+        settings={},
+        peaks=peaks,
+        parts=(full, heads, broken, extract),
+    )
 
 
 def rows_of(devices, source):
@@ -200,6 +225,38 @@ def test_a_report_reads_precisions_from_the_run_that_its_study_names(tmp_path):
     (other / "tables" / "table4.csv").unlink()
     with pytest.raises(InputError, match=r"timing\.precision_from: .*other gives no precisions"):
         report(tmp_path, QUIET)
+
+
+def test_the_page_names_what_failed_and_shows_both_tables(tmp_path):
+    device().write(tmp_path / "device.json")
+    backends = {"full vgg16": {"status": "failed", "reason": "out of <memory>"}, "head 2048": {"status": "done"}}
+    record = {"study": {"title": "On this machine"}, "backends": backends, "command": "shelfbench run timing"}
+    (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    report(tmp_path, QUIET)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "On this machine",
+        "full vgg16: failed (out of &lt;memory&gt;)",
+        "Table 3 of C.",
+        "Table 3 of X.",
+        "shelfbench run timing",
+    ):
+        assert words in page
+    (tmp_path / "run.json").unlink()
+    report(tmp_path, QUIET)
+    assert "This run" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_tables_for_the_terminal_need_neither_pandas_nor_matplotlib():
+    # a machine that is only measured may have neither
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pandas', 'matplotlib', 'jinja2'])); "
+        "from shelfbench.report.table3 import short_table; print(len(short_table([])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 500
 
 
 def test_a_directory_without_measurements_is_refused(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from shelfbench.cost.timing import timings_frame
 from shelfbench.data.feature_store import Features
-from shelfbench.runs.keeping import BuiltBackend, backend_timings
+from shelfbench.runs.building import BuiltBackend
+from shelfbench.runs.keeping import backend_timings
 
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "seconds": [5.0, 2.0, 3.0], "data_wait": [0.5, 0.25, 0.0]})
 

@@ -16,7 +16,7 @@ from shelfbench.data.material import gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.experiments import run_study
-from shelfbench.runs.comparison import tuning_data
+from shelfbench.runs.building import tuning_data
 from shelfbench.runs.profiles import ProfileSettings, cut
 from shelfbench.study.read import parse_setting, read_study
 

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelfbench.base.console import Console
+from shelfbench.base.errors import RunError
 from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
 from shelfbench.data.catalogue import Catalogue, Category
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import gather
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.runs import scoring
-from shelfbench.runs.scoring import choose_rule, score
+from shelfbench.runs.scoring import choose_rule, log_probabilities, score
 from shelfbench.verdict.metrics import acceptance
 from shelfbench.verdict.predictions import ProductRule, aggregate
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
@@ -253,3 +254,52 @@ def test_stages_and_memory_are_measured():
     assert held.nbytes / 2**20 * 0.9 < memory.mib - before.mib < held.nbytes / 2**20 + 200
     assert machine()["cores"] >= 1
     assert "numpy" in versions()
+
+
+class Told:
+    """A classifier that gives scores as they are."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def log_probabilities(self, features):
+        return self.scores
+
+
+@pytest.mark.parametrize("off", [0.0, 9e-4, -9e-4])
+def test_scores_that_are_normalised_enough_are_taken_as_they_are(off):
+    scores = np.log(np.random.default_rng(0).dirichlet(np.ones(500), 40)) + off
+    assert log_probabilities(Told(scores), np.zeros((40, 2)), 500) is scores
+
+
+def test_a_softmax_in_single_precision_over_thousands_of_categories_is_normalised_enough():
+    logits = np.random.default_rng(0).normal(0, 8, (50, 6000)).astype(np.float32)
+    logits -= logits.max(axis=1, keepdims=True)
+    scores = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float64)
+    assert np.abs(np.log(np.exp(scores).sum(axis=1))).max() < scoring.NORMALISED / 100
+    log_probabilities(Told(scores), np.zeros((50, 2)), 6000)
+
+
+def test_a_category_without_any_probability_is_no_fault():
+    scores = np.array([[0.0, -np.inf], [np.log(0.5), np.log(0.5)]])
+    assert log_probabilities(Told(scores), np.zeros((2, 2)), 2) is scores
+    assert log_probabilities(Told(scores[:0]), np.zeros((0, 2)), 2).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([np.nan, 0.0, -np.inf], "1 of 3 images hold NaN"),
+        ([-np.inf] * 3, "1 of 3 images rule out every category"),
+        ([0.0, 0.0, 0.0], r"1 of 3 images are not log-probabilities \(the log of a row's sum is 1.1"),
+        ([np.inf, 0.0, 0.0], "1 of 3 images are not log-probabilities"),
+        ([0.0, np.log(2e-3), -np.inf], "1 of 3 images are not log-probabilities"),
+    ],
+)
+def test_scores_that_are_no_log_probabilities_are_refused(row, message):
+    scores = np.log(np.full((3, 3), 1 / 3))
+    scores[1] = row
+    with pytest.raises(RunError, match=message):
+        log_probabilities(Told(scores), np.zeros((3, 2)), 3)
+    with pytest.raises(RunError, match=r"shape \(3, 3\), not \(3, 4\)"):
+        log_probabilities(Told(scores), np.zeros((3, 2)), 4)

@@ -292,7 +292,7 @@ def test_the_valid_thresholds_are_those_of_mapie():
     assert len(set(lengths)) > 20
 
 
-def test_a_sure_few_among_many_wrong_are_no_hopeless_case():
+def test_a_few_sure_products_among_many_wrong_ones_are_not_hopeless():
     # the 50 surest of 500 are all right, the rest every other time: the walk starts at 100, where 75 are right
     confidence = np.linspace(1, 0, 500)
     correct = (np.arange(500) < 50) | (np.arange(500) % 2 == 0)

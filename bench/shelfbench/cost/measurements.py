@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from shelfbench.base.errors import InputError
@@ -160,7 +160,16 @@ class Measurements:
 
 
 def read_measurements(path: Path) -> Measurements | None:
-    """Read what `Measurements.write` wrote; None for JSON of another kind.
+    """Read what `Measurements.write` wrote.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Measurements or None
+        None for JSON of another kind.
 
     Raises
     ------
@@ -168,19 +177,13 @@ def read_measurements(path: Path) -> Measurements | None:
         If the file is damaged.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = msgspec.json.decode(path.read_bytes())
         if not isinstance(values, dict) or values.pop("what", "") != _WHAT:
             return None
-        peaks = tuple(MatrixPeak(**peak) for peak in values.pop("peaks"))
-        parts = []
-        for part in values.pop("parts"):
-            measured = tuple(
-                Repeated(**{**found, "seconds": tuple(found["seconds"]), "waited": tuple(found["waited"])})
-                for found in part.pop("measured")
-            )
-            if any(found.stage not in STAGES or not found.seconds or found.images < 1 for found in measured):
+        found = msgspec.convert(values, Measurements)
+        for repeated in (repeated for part in found.parts for repeated in part.measured):
+            if repeated.stage not in STAGES or not repeated.seconds or repeated.images < 1:
                 raise ValueError("a stage without times")
-            parts.append(Part(**part, measured=measured))
-        return Measurements(**values, peaks=peaks, parts=tuple(parts))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
         raise InputError(f"{path} cannot be read as measurements ({error})", "delete it and measure again") from None
+    return found

@@ -251,7 +251,13 @@ class Trials:
             while True:
                 train, labels = random_features(count, backend.features.dimensions, sizes.classes)
                 few = math.ceil(count * sizes.tune / sizes.train)
-                made = TrainingData(train, labels, sizes.classes, train[:few], labels[:few])
+                made = TrainingData(
+                    features=train,
+                    labels=labels,
+                    classes=sizes.classes,
+                    tune_features=train[:few],
+                    tune_labels=labels[:few],
+                )
                 classifier = backend.classifier()
                 with Stopwatch() as fit:
                     classifier.fit(made, seed=0, console=Console(quiet=True))

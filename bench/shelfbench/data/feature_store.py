@@ -71,7 +71,8 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
 
 
 def _load_digests(path: Path, count: int) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as stored:
+    # opened here, because NumPy leaves a damaged file open
+    with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
         digests, checksum = stored["digests"], int(stored["checksum"])
     if digests.shape != (count,) or digests.dtype != DIGEST or zlib.crc32(digests.data) != checksum:
         raise ValueError("its checksum differs")

@@ -15,7 +15,7 @@ from shelfbench.data.datasets import NamedDataset
 from shelfbench.data.split import ROLES, SPLITS, Split, split_hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Material:
     """Products and images of a split.
 
@@ -93,14 +93,14 @@ def gather(catalogue: Catalogue, split: Split) -> Material:
     label = np.full(len(catalogue.categories), -1, np.int64)
     label[in_train] = np.arange(len(in_train))
     return Material(
-        catalogue,
-        split,
-        frame,
-        np.repeat(starts, counts) + position,
-        owner,
-        position.astype(np.int32),
-        keys,
-        label[codes],
+        catalogue=catalogue,
+        split=split,
+        frame=frame,
+        image=np.repeat(starts, counts) + position,
+        owner=owner,
+        position=position.astype(np.int32),
+        classes=keys,
+        label=label[codes],
     )
 
 

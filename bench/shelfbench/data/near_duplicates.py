@@ -25,8 +25,8 @@ from shelfbench.data.split import ROLES
 SIDE, BRIGHTNESS, COLOUR, HASHED = 32, 16, 8, 8
 # Two photos are twins if their hashes differ in at most BITS bits and the shrunk photos by at most DIFFERENCE levels of
 # 255 (root mean square) and by at most RELATIVE of the weaker contrast. The limits were chosen on the `fashion`
-# catalogue: wide enough for recompressed and shrunk copies, narrow enough to keep apart different things in the same
-# pose, such as dark wallets (DIFFERENCE) and white blouses (RELATIVE).
+# catalogue without its shoes, on which they are tested: wide enough for recompressed and shrunk copies, narrow enough
+# to keep apart different things in the same pose, such as dark wallets (DIFFERENCE) and white blouses (RELATIVE).
 BITS, DIFFERENCE, RELATIVE = 5, 3.5, 0.1
 # If at most BITS bits differ in BANDS bands, then at least one band differs by at most one bit (5 < 2 * 3).
 BANDS = 3

@@ -1,6 +1,6 @@
 """A decision on disk: one folder with all that classifying needs, and nothing that executes code.
 
-Whoever loads one treats it as hostile: see `load_model`.
+It may come from anyone, so loading it trusts nothing: see `load_model`.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def check_place(out: Path) -> None:
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out} is not a folder", "name a new folder")
-    if Path.cwd().is_relative_to(out.resolve()):  # it would be replaced under whoever is in it
+    if Path.cwd().is_relative_to(out.resolve()):  # it would be replaced while someone is in it
         raise InputError(f"{out} is the folder that you are in, or one above it", "name a new folder")
     if (out.resolve().parent / DECISION).exists():
         raise InputError(f"{out} lies in a decision, which may hold nothing else", "name a new folder")

@@ -23,7 +23,7 @@ REMEDY = "do not use it; make it again with shelfbench decide"
 DEPTH = 24
 # The longest header of a safetensors file, in bytes; that of thousands of arrays takes less than a mebibyte.
 _HEADER = 8 << 20
-Model = TypeVar("Model")
+T = TypeVar("T")
 _BYTES = {
     **{"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8},
     **{"F16": 2, "F32": 4, "F64": 8},
@@ -71,7 +71,7 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
     InputError
         If something else is there, or a file is a link, not a regular file, or too large.
     RunError
-        If there is no room for the copy.
+        If there is no space for the copy.
     """
     if not folder.is_dir():
         reason = "is a file, and a decision is a folder" if folder.exists() else "does not exist"
@@ -166,7 +166,7 @@ def strict_json(data: bytes, where: Path | str) -> Any:
     return values
 
 
-def typed(values: Any, kind: type[Model], where: Path | str, what: str) -> Model:
+def typed(values: Any, kind: type[T], where: Path | str, what: str) -> T:
     """Make a typed model of what `strict_json` read.
 
     Parameters
@@ -191,9 +191,8 @@ def typed(values: Any, kind: type[Model], where: Path | str, what: str) -> Model
     try:
         return msgspec.convert(values, kind)
     except (msgspec.ValidationError, ShelfbenchError, OverflowError, RecursionError) as error:
-        refuse(
-            where, f"is not {what} ({shown(error.message if isinstance(error, ShelfbenchError) else str(error), 200)})"
-        )
+        reason = error.message if isinstance(error, ShelfbenchError) else str(error)
+        refuse(where, f"is not {what} ({shown(reason, 200)})")
 
 
 def check_safetensors(path: Path, where: Path | str) -> None:
@@ -234,7 +233,7 @@ def check_safetensors(path: Path, where: Path | str) -> None:
 
 
 def _span(name: str, entry: Any, where: Path | str) -> tuple[int, int]:
-    """Offsets of one array, checked against its type and shape."""
+    """Check the offsets of one array against its type and shape, and give them."""
     label = shown(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         refuse(where, f"describes the array {label!r} in an unknown way")

@@ -129,7 +129,7 @@ def build_model(
             raise
         message = error.message.replace(str(inside), str(folder))
         refuse(where, f"cannot be used ({shown(message, 300)})")
-    except Exception as error:  # whatever a library makes of values that it did not expect
+    except Exception as error:  # whatever a library raises on values that it did not expect
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         first = shown(first.replace(str(inside), str(folder)), 200)
         refuse(where, f"cannot be used ({type(error).__name__}: {first})")
@@ -137,7 +137,7 @@ def build_model(
 
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:
-    """Build the backend by its entry point; settings count only where the folder holds no network."""
+    """Build the backend by its entry point; settings count only if the folder does not hold a network."""
     offered = find(spec.backend.partition("@")[0])
     none = BackboneChoice(weights="none")
     backend = offered.build({name: kind() for name, kind in offered.sections.items()}, none, workers)

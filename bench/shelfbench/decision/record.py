@@ -110,7 +110,7 @@ class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``model.onnx`` takes and gives, for whoever deploys it."""
+    """What ``model.onnx`` takes and gives, for those who deploy it."""
 
     file: Text
     input: Text

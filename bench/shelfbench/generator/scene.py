@@ -21,6 +21,8 @@ _FACES = (
     ((3, 2, 0, 1), 0, -1, "left"),
 )
 
+Ends = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class _Box:
@@ -53,9 +55,9 @@ class Scene:
         self._scale = 1.0
         self._shift = (0.0, 0.0)
 
-    def box(self, x0: float, x1: float, y0: float, y1: float, z0: float, z1: float, paint: Paint) -> None:
-        """Add a box."""
-        self._boxes.append(_Box((x0, y0, z0), (x1, y1, z1), paint))
+    def box(self, x: Ends, y: Ends, z: Ends, paint: Paint) -> None:
+        """Add a box between the two ends of each axis."""
+        self._boxes.append(_Box((x[0], y[0], z[0]), (x[1], y[1], z[1]), paint))
 
     def place(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Give the position of a point in the sketch; only after `draw`."""

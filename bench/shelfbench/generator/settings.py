@@ -136,5 +136,5 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}", remedy) from error
     if not found:
-        raise InputError(f"{path} holds no counts", remedy)
+        raise InputError(f"{path} contains no counts", remedy)
     return found

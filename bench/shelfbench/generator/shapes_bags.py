@@ -124,7 +124,7 @@ def pump(s: Sketch) -> None:
     )
     s.poly([(26, high), (46, high + 9), (64, 65), (40, high + 14)], Paint(darker(leather.colour, 0.5), "flat"), 1)
     if s.chance(0.35):
-        s.arc(16, high - 22, 34, high - 6, 0, 360, 1.6, Paint(leather.colour, "side"))
+        s.arc((16, high - 22, 34, high - 6), (0, 360), 1.6, Paint(leather.colour, "side"))
     if s.chance(0.3):
         s.disc(76, 69, 3, Paint(s.bright(), "ball"))
 
@@ -137,7 +137,7 @@ def handbag(s: Sketch) -> None:
     slope = s.between(0.75, 1.05)
     strap = Paint(darker(leather.colour, 0.2) if s.chance(0.7) else s.colour(), "side")
     rise = s.between(16, 30)
-    s.arc(50 - width * 0.55, top - rise, 50 + width * 0.55, top + rise, 180, 360, s.between(2, 4), strap)
+    s.arc((50 - width * 0.55, top - rise, 50 + width * 0.55, top + rise), (180, 360), s.between(2, 4), strap)
     s.poly(
         mirrored(
             [
@@ -168,7 +168,7 @@ def backpack(s: Sketch) -> None:
     cloth = s.cloth("puff", "fabric", "denim", "leather", "grain", printed=0.3)
     width, height = s.between(24, 32), s.between(60, 76)
     top = 52 - height / 2
-    s.arc(42, top - 8, 58, top + 8, 180, 360, 2.2, Paint(s.dark(), "side"))
+    s.arc((42, top - 8, 58, top + 8), (180, 360), 2.2, Paint(s.dark(), "side"))
     for way in (-1, 1):
         s.line(
             [
@@ -197,12 +197,8 @@ def backpack(s: Sketch) -> None:
     s.slab(50 - width * 0.75, y, 50 + width * 0.75, 52 + height * 0.46, pocket, 5)
     s.stroke([(50 - width * 0.65, y + 4), (50 + width * 0.65, y + 4)], 0.8, s.steel())
     s.arc(
-        50 - width * 0.85,
-        top + 5,
-        50 + width * 0.85,
-        top + height * 0.7,
-        180,
-        360,
+        (50 - width * 0.85, top + 5, 50 + width * 0.85, top + height * 0.7),
+        (180, 360),
         0.9,
         Paint(s.steel(), "flat"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shelfbench.generator.materials import Colour, Paint, darker, mix
-from shelfbench.generator.sketch import Sketch
+from shelfbench.generator.sketch import Box, Sketch
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def book(s: Sketch, cover: Cover) -> None:
     else:
         s.plain([(x0, y0), (x0 - thick, y0 + 2), (x0 - thick, y1 - 1), (x0, y1)], darker(ground, 0.3))
     s.slab(x0, y0, x1, y1, Paint(ground, "slant", s.pick("", "grain", "")))
-    _picture(s, s.pick(*cover.art), x0, y0, x1, y1, ground, accent)
+    _picture(s, s.pick(*cover.art), (x0, y0, x1, y1), ground, accent)
     top = s.chance(cover.title_top)
     size = s.between(*cover.size)
     y = y0 + height * (s.between(0.1, 0.24) if top else s.between(0.42, 0.62))
@@ -91,8 +91,9 @@ def book(s: Sketch, cover: Cover) -> None:
     s.stroke([(x0 + 2.2, y0), (x0 + 2.2, y1)], 0.5, mix(ground, (0, 0, 0), 0.25))
 
 
-def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, ground: Colour, accent: Colour) -> None:
+def _picture(s: Sketch, kind: str, box: Box, ground: Colour, accent: Colour) -> None:
     """The picture on the cover."""
+    x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
     cx, cy = x0 + width * s.between(0.4, 0.6), y0 + height * s.between(0.5, 0.7)
     second = s.colour()
@@ -121,7 +122,7 @@ def _picture(s: Sketch, kind: str, x0: float, y0: float, x1: float, y1: float, g
             cy - 5,
             Paint(s.pick((224, 178, 146), (150, 100, 70), (90, 60, 45)), "ball"),
         )
-        s.arc(cx - 6, cy - 21, cx + 6, cy - 6, 180, 360, 4, Paint(s.dark(), "flat"))
+        s.arc((cx - 6, cy - 21, cx + 6, cy - 6), (180, 360), 4, Paint(s.dark(), "flat"))
     elif kind == "dish":
         radius = width * s.between(0.24, 0.36)
         s.disc(cx, cy, radius, Paint((240, 238, 232), "ball"))

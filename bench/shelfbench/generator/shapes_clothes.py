@@ -50,12 +50,8 @@ def _top(s: Sketch, cloth: Paint, sleeve: float, length: float, wide: float, col
     if collar == "round":
         s.oval(50 - neck, top - 3, 50 + neck, top + s.between(4, 9), inner)
         s.arc(
-            50 - neck - 1,
-            top - 4,
-            50 + neck + 1,
-            top + 9,
-            0,
-            180,
+            (50 - neck - 1, top - 4, 50 + neck + 1, top + 9),
+            (0, 180),
             1.6,
             Paint(darker(cloth.colour, 0.15), "flat"),
         )

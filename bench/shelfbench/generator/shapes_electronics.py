@@ -206,10 +206,10 @@ def keyboard(s: Sketch) -> None:
     case = _case(s)
     width, deep = s.between(76, 90), s.between(24, 32)
     scene = Scene(s, 14, s.between(45, 75))
-    scene.box(0, width, 0, 2, 0, deep, case)
+    scene.box((0, width), (0, 2), (0, deep), case)
     mouse = s.chance(0.25)
     if mouse:
-        scene.box(width + 8, width + 16, 0, 3, deep * 0.3, deep * 0.8, case)
+        scene.box((width + 8, width + 16), (0, 3), (deep * 0.3, deep * 0.8), case)
     scene.draw()
     key = s.dark() if s.chance(0.6) else s.pale()
     glow = s.bright() if s.chance(0.3) else darker(case.colour, 0.4)
@@ -245,7 +245,7 @@ def headphones(s: Sketch) -> None:
     pad = Paint(s.dark(), "puff", "leather")
     r, width = s.between(24, 32), s.between(6, 12)
     narrow = 1 - 0.35 * abs(s.turn)
-    s.arc(50 - r * narrow, 12, 50 + r * narrow, 12 + 2.2 * r, 180, 360, s.between(3, 7), case)
+    s.arc((50 - r * narrow, 12, 50 + r * narrow, 12 + 2.2 * r), (180, 360), s.between(3, 7), case)
     cup_y, cup = 12 + 1.1 * r + s.between(4, 12), s.between(11, 17)
     for way in (-1, 1):
         x = 50 + way * (r * narrow - 1)
@@ -311,7 +311,7 @@ def speaker(s: Sketch) -> None:
     width, height = s.between(34, 52), s.between(60, 84)
     scene = Scene(s, 32, 8)
     depth = s.between(20, 34)
-    scene.box(0, width, 0, height, 0, depth, case)
+    scene.box((0, width), (0, height), (0, depth), case)
     scene.draw(80)
     cone = s.between(0.3, 0.42)
     for share_y, share_r in ((0.32, cone), (0.76, cone * s.between(0.45, 0.8))):

@@ -77,7 +77,7 @@ def floor_lamp(s: Sketch) -> None:
     r, height = s.between(9, 16), s.between(11, 19)
     x = 50.0
     if s.chance(0.25):
-        s.arc(36, 6, 66, 60, 180, 330, 1.8, Paint(s.steel(), "side"))
+        s.arc((36, 6, 66, 60), (180, 330), 1.8, Paint(s.steel(), "side"))
         s.slab(35.2, 32, 37.4, 94, Paint(s.steel(), "metal"))
         s.oval(26, 91, 48, 96, Paint(s.dark(), "slant"))
         _shade(s, 63, 14, height * 0.8, r * 0.9)

@@ -142,7 +142,7 @@ def teapot(s: Sketch, metal: float = 0.15, tall: float = 0.0) -> None:
         plain,
     )
     if s.chance(0.45 if shiny else 0.2):
-        s.arc(50 - r, top - r * 1.1, 50 + r, top + r * 0.9, 180, 360, 4, Paint(s.dark(), "side"))
+        s.arc((50 - r, top - r * 1.1, 50 + r, top + r * 0.9), (180, 360), 4, Paint(s.dark(), "side"))
     else:
         s.ring(
             50 + r * 0.55,
@@ -295,7 +295,7 @@ def bottle(s: Sketch, steel: float = 0.45) -> None:
         2,
     )
     if s.chance(0.3):
-        s.arc(50 - 6, top - 7, 50 + 6, top + 5, 180, 360, 2, Paint(s.dark(), "flat"))
+        s.arc((50 - 6, top - 7, 50 + 6, top + 5), (180, 360), 2, Paint(s.dark(), "flat"))
     if s.chance(0.5):
         s.text(
             50,

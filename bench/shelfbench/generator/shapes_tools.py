@@ -237,9 +237,9 @@ def watering_can(s: Sketch) -> None:
     plain = Paint(paint.colour, "side")
     s.line([(40, bottom - 8), (20, top + 4), (12, top - s.between(6, 20))], s.between(3.5, 5.5), plain)
     s.oval(6, top - 20, 18, top - 8, Paint(darker(paint.colour, 0.15), "slant"))
-    s.arc(48, top - 12, 48 + 2 * r + 6, bottom - 6, 250, 80, 3.4, plain)
+    s.arc((48, top - 12, 48 + 2 * r + 6, bottom - 6), (250, 80), 3.4, plain)
     if s.chance(0.5):
-        s.arc(56 - r, top - 18, 56 + r, top + 14, 180, 360, 3, plain)
+        s.arc((56 - r, top - 18, 56 + r, top + 14), (180, 360), 3, plain)
     s.turned(
         56,
         [(top, r * s.between(0.75, 0.95)), (bottom, r)],
@@ -294,7 +294,7 @@ def paint_pot(s: Sketch) -> None:
     r, height = s.between(22, 28), s.between(44, 60)
     top, bottom = 54 - height / 2, 54 + height / 2
     metal = Paint(s.steel() if s.chance(0.5) else s.pale(), "metal")
-    s.arc(50 - r, top - r * 0.8, 50 + r, top + r * 0.8, 180, 360, 1.2, Paint(s.steel(), "side"))
+    s.arc((50 - r, top - r * 0.8, 50 + r, top + r * 0.8), (180, 360), 1.2, Paint(s.steel(), "side"))
     s.turned(50, [(top, r), (bottom, r * s.between(0.88, 1.0))], metal, 0)
     s.slab(
         50 - r,

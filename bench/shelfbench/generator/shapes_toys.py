@@ -66,7 +66,7 @@ def doll(s: Sketch) -> None:
     wide = s.between(10, 26)
     s.poly([(44, 38), (56, 38), (58, 52), (50 + wide, s.between(70, 82)), (50 - wide, 76), (42, 52)], cloth, 1)
     s.disc(50, 24, r, Paint(skin, "ball"))
-    s.arc(50 - r - 1, 24 - r - 2, 50 + r + 1, 24 + r, 180, 360, s.between(4, 8), Paint(hair, "slant", "fur"))
+    s.arc((50 - r - 1, 24 - r - 2, 50 + r + 1, 24 + r), (180, 360), s.between(4, 8), Paint(hair, "slant", "fur"))
     for way in (-1, 1):
         s.oval(
             50 + way * r * 0.4 - 1.8,
@@ -75,7 +75,7 @@ def doll(s: Sketch) -> None:
             27,
             Paint(s.pick((50, 90, 150), (60, 40, 30), (60, 120, 70)), "flat"),
         )
-    s.arc(46, 26, 54, 32, 20, 160, 0.9, Paint((190, 50, 60), "flat"))
+    s.arc((46, 26, 54, 32), (20, 160), 0.9, Paint((190, 50, 60), "flat"))
 
 
 def toy_car(s: Sketch) -> None:
@@ -126,7 +126,7 @@ def bricks(s: Sketch) -> None:
         x, z, long = s.count(0, 3), s.count(0, 1), s.count(1, 2)
         y = max(level.get((x + k, z), 0) for k in range(long))
         colour = s.bright()
-        scene.box(10 * x, 10 * (x + long) - 0.2, 9 * y, 9 * y + 8.8, 10 * z, 10 * z + 9.8, Paint(colour, "down"))
+        scene.box((10 * x, 10 * (x + long) - 0.2), (9 * y, 9 * y + 8.8), (10 * z, 10 * z + 9.8), Paint(colour, "down"))
         for k in range(long):
             level[x + k, z] = y + 1
             tops.append((10 * (x + k) + 5, 9 * y + 8.8, 10 * z + 5, colour))
@@ -144,7 +144,7 @@ def _boxed(s: Sketch, depth: float, puzzle: bool) -> None:
     scene = Scene(s, 34, 16)
     deep = s.between(depth * 0.6, depth)
     side = Paint(s.bright(), "down")
-    scene.box(0, width, 0, height, 0, deep, side)
+    scene.box((0, width), (0, height), (0, deep), side)
     scene.draw(82)
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -238,8 +238,8 @@ def basketball(s: Sketch) -> None:
         1.4,
         seam.colour,
     )
-    s.arc(50 - 1.65 * r, 50 - r * 0.8, 50 - 0.35 * r, 50 + r * 0.8, 280, 80, 1.4, seam)
-    s.arc(50 + 0.35 * r, 50 - r * 0.8, 50 + 1.65 * r, 50 + r * 0.8, 100, 260, 1.4, seam)
+    s.arc((50 - 1.65 * r, 50 - r * 0.8, 50 - 0.35 * r, 50 + r * 0.8), (280, 80), 1.4, seam)
+    s.arc((50 + 0.35 * r, 50 - r * 0.8, 50 + 1.65 * r, 50 + r * 0.8), (100, 260), 1.4, seam)
     if s.chance(0.5):
         s.text(50, 50 - r * 0.3, s.word(2, 3).upper(), 7, (30, 24, 22))
 

@@ -19,6 +19,8 @@ from shelfbench.generator.materials import PATTERNS, TILE, Colour, Paint, palett
 
 T = TypeVar("T")
 Points = Sequence[Sequence[float]]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1."""
 
 SYLLABLES = (
     "ba",
@@ -208,12 +210,11 @@ class Sketch:
         ImageDraw.Draw(stencil).ellipse(box, outline=255, width=max(1, round(width * self.unit)))
         self._fill(stencil, x0, y0, paint)
 
-    def arc(
-        self, x0: float, y0: float, x1: float, y1: float, start: float, end: float, width: float, paint: Paint
-    ) -> None:
-        """Draw a part of such a rim, from `start` to `end` degrees clockwise from the right."""
-        stencil, box = self._stencil(x0, y0, x1, y1)
-        ImageDraw.Draw(stencil).arc(box, start, end, fill=255, width=max(1, round(width * self.unit)))
+    def arc(self, box: Box, span: tuple[float, float], width: float, paint: Paint) -> None:
+        """Draw a part of such a rim: the degrees of `span`, clockwise from the right."""
+        x0, y0, x1, y1 = box
+        stencil, inner = self._stencil(x0, y0, x1, y1)
+        ImageDraw.Draw(stencil).arc(inner, *span, fill=255, width=max(1, round(width * self.unit)))
         self._fill(stencil, x0, y0, paint)
 
     def slab(self, x0: float, y0: float, x1: float, y1: float, paint: Paint, radius: float = 0) -> None:

@@ -1,8 +1,14 @@
 """What a backend is, and how one is found.
 
-A backend is features x classifier (HOG x linear SVM, bottleneck x 2NN ...). A package offers one by an entry
-point of the group ``shelfbench.backends`` whose object is a `BackendSpec`; see ``baselines/shelfbench_baselines/backends.py`` for the
-shortest example and ``shelfbench.plugins.conformance`` for the checks that every backend must pass.
+A backend is features × classifier: HOG × linear SVM, bottleneck × 2NN, and so on. A package offers one by an entry
+point of the group ``shelfbench.backends``, whose object is a `BackendSpec`::
+
+    # pyproject.toml
+    [project.entry-points."shelfbench.backends"]
+    mean-colour = "mypackage.mean_colour:mean_colour"
+
+`shelfbench.plugins.template` is a whole backend in one short file, to copy. `shelfbench.plugins.conformance` holds the
+checks that every backend must pass: run them in your own tests.
 """
 
 from __future__ import annotations
@@ -26,19 +32,20 @@ if TYPE_CHECKING:
 GROUP = "shelfbench.backends"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a classifier learns from.
+    """What a classifier is fitted on.
 
     Attributes
     ----------
     features : ndarray of float32, shape (n, d)
     labels : ndarray of int64, shape (n,)
-        Codes 0 .. classes - 1, one an image.
+        The category of each image, as a code from 0 to classes - 1.
     classes : int
         Number of categories (at least 1); a code may be absent from `labels`.
     tune_features, tune_labels : ndarray
-        The half of validation on which choices are made; -1 marks a category unknown to training. May be empty.
+        The same of `tune`, the half of validation on which choices are made; the label -1 marks a category that train
+        lacks. May be empty.
     """
 
     features: np.ndarray
@@ -49,19 +56,19 @@ class TrainingData:
 
 
 class Classifier(Protocol):
-    """Features to categories.
+    """Turns features into probabilities of categories.
 
     Attributes
     ----------
     chosen : dict
-        What was chosen on `tune` (JSON): C, temperature, best epoch ...
+        What was chosen on `tune`, as JSON: C, temperature, the best epoch ...
     history : DataFrame or None
-        For iterative training, the columns of ``history/BACKEND.parquet``: epoch, step, loss, accuracy, val_loss,
-        val_accuracy, lr, seconds.
+        One row per epoch where it is fitted in epochs, with the columns of ``history/BACKEND.parquet``: epoch, step,
+        loss, accuracy, val_loss, val_accuracy, lr, seconds.
     framework : str
-        What computes, for the record (``numpy``, ``tensorflow``).
+        The library that computes, for the record (``numpy``, ``tensorflow``).
     device : str
-        Where, for the record: ``cpu`` or the accelerator's name; empty until it has learnt.
+        Where it computes, for the record: ``cpu`` or the accelerator's name; empty until it is fitted.
     batch : int
         Images per update; 0 where all are used at once.
     """
@@ -73,18 +80,21 @@ class Classifier(Protocol):
     history: pd.DataFrame | None
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Learn; the same data and seed give the same classifier."""
+        """Fit the classifier; the same data and seed give the same classifier."""
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities, float64, shape (n, classes); each row sums to 1 in probability."""
+        """Score images: log-probabilities, float64, shape (n, classes); the probabilities of a row sum to 1.
+
+        Scores that hold NaN, rule out every category of an image (all -inf), or are not normalised fail the backend.
+        """
 
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TuningData:
-    """What a network is trained on end to end: images, not features.
+    """What a network is trained on: images, not features.
 
     Attributes
     ----------
@@ -93,14 +103,14 @@ class TuningData:
     fit : str
         How a photo becomes a square (``images.fit`` of the study).
     train, tune : ndarray of int64, shape (n,), (m,)
-        Images to learn from, and those on which choices are made, as positions in `images`.
+        Positions in `images` of those to train on, and of those on which choices are made.
     train_labels, tune_labels : ndarray of int64
-        Codes 0 .. classes - 1; -1 marks a `tune` category unknown to training.
+        Codes from 0 to classes - 1; in `tune`, -1 marks a category that train lacks.
     train_products : ndarray of int64, shape (n,)
         Product of each training image, for samples that keep products whole.
     classes : int
     identity : str
-        Hash of all that: content of the images, labels, order.
+        Hash of all of this: content of the images, labels, order.
     workers : int
         Threads that decode.
     """
@@ -117,26 +127,27 @@ class TuningData:
     workers: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """A network after its training.
+    """A network that has been trained.
 
     Attributes
     ----------
     features : FeatureExtractor
         The trained network up to its pooled features.
     classifier : callable or None
-        Gives the network's own head as a `Classifier` that is fitted already; None where the backend's classifier
+        Gives the network's own head as a `Classifier` that is already fitted; None where the backend's classifier
         is to be fitted on the features.
     history : DataFrame
-        The columns of ``history/BACKEND.parquet`` and ``data_wait``: seconds of an epoch that the device waited.
+        The columns of ``history/BACKEND.parquet``, and ``data_wait``: seconds of an epoch that the device waited for
+        images.
     chosen : dict
-        What was chosen on `tune`, and what was trained (JSON).
+        What was chosen on `tune`, and what was trained, as JSON.
     images, batch : int
-        Images of an epoch, and of an update.
+        Images per epoch, and per update.
     device, framework, precision : str
     seconds : float
-        What training cost when it was done.
+        What the training took when it was done.
     cached : bool
         Whether it was done in an earlier run, or for an earlier backend of this one.
     save : callable
@@ -158,13 +169,16 @@ class Tuned:
 
 
 class Tuner(Protocol):
-    """Trains a network on images before features are taken from it (C, §4.3; full tuning)."""
+    """Trains a network on images before features are taken from it: fine-tuning (C, §4.3), or end to end."""
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the result apart from data and seed (JSON); equal for backends that share one."""
+        """Return everything that decides the result apart from data and seed, as JSON.
+
+        Backends with equal descriptions share one training.
+        """
 
     def tune(self, data: TuningData, *, seed: int, console: Console) -> Tuned:
-        """Train, or go on with a training that was stopped, or give one that is done."""
+        """Train the network, resume an interrupted training, or return one that is done."""
 
 
 @dataclass(frozen=True)
@@ -176,28 +190,28 @@ class BackboneChoice:
     pixels: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A feature extractor and the classifier on top of it.
+    """A feature extractor and the classifier on its features.
 
     Attributes
     ----------
     features : FeatureExtractor
     classifier : callable
-        Gives a fresh, unfitted classifier.
+        Returns a fresh, unfitted classifier.
     load : callable
-        Gives the classifier that `Classifier.save` wrote into a folder, and refuses a folder that was tampered with
-        (`InputError`). Nothing else may be read.
+        Returns the classifier that `Classifier.save` wrote into a folder, reads nothing else, and refuses a folder that
+        was tampered with (`InputError`).
     settings : dict
-        What it was built from, for the record (JSON).
+        What it was built from, for the record, as JSON.
     tuner : Tuner or None
-        Trains the network first; `features` is then the network before that.
+        Trains the network first; `features` is then the network before its training.
     save_features : callable or None
         Writes what `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an existing
         folder; None where the settings are enough (`hog-svm`).
     load_features : callable or None
-        Gives the extractor that `save_features`, or `Tuned.save`, wrote into a folder; as careful as `load`. Where it
-        is given, neither it nor `load` may depend on the settings the backend was built from.
+        Returns the extractor that `save_features`, or `Tuned.save`, wrote into a folder; as careful as `load`. Where it
+        is given, neither it nor `load` may depend on the settings that the backend was built from.
     export_onnx : callable or None
         ``export_onnx(features, classifier, path)`` writes both as one ONNX graph, from the input ``pixels`` (uint8,
         shape (n, pixels, pixels, 3)) to the output ``log_probabilities`` (float32, shape (n, classes)); None where
@@ -214,7 +228,7 @@ class Backend:
     export_onnx: Callable[[FeatureExtractor, Classifier, Path], None] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackendSpec:
     """What an entry point of the group ``shelfbench.backends`` holds.
 
@@ -223,11 +237,11 @@ class BackendSpec:
     summary : str
         One line for ``shelfbench backends``.
     build : callable
-        ``build(settings, backbone, workers)`` gives the `Backend`; `settings` maps each name of `sections` to an
+        ``build(settings, backbone, workers)`` returns the `Backend`; `settings` maps each name of `sections` to an
         instance of its dataclass. Heavy imports belong inside.
     sections : mapping of str to type
-        Sections of a study that it reads, each a frozen dataclass with defaults; a key that the dataclass lacks is
-        refused. ``__post_init__`` raises `InputError` on a bad value.
+        Sections of a study that it reads, each a frozen dataclass with defaults. A key that the dataclass lacks is
+        refused; its ``__post_init__`` raises `InputError` for a bad value.
     columns : mapping of str to str
         How Table 4 of the paper names it: ``Feature``, ``Classifier``, ``Fine-tuning``.
     uses_backbone : bool
@@ -242,7 +256,13 @@ class BackendSpec:
 
 
 def available() -> dict[str, EntryPoint]:
-    """Entry points of all installed backends, by name."""
+    """List the installed backends.
+
+    Returns
+    -------
+    dict of str to EntryPoint
+        By name, sorted.
+    """
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
@@ -254,10 +274,14 @@ def find(name: str) -> BackendSpec:
     name : str
         Its name without ``@BACKBONE``.
 
+    Returns
+    -------
+    BackendSpec
+
     Raises
     ------
     InputError
-        If no installed package offers it, or what it offers is no `BackendSpec`.
+        If no installed package offers it, or what it offers is not a `BackendSpec`.
     """
     points = available()
     if name not in points:
@@ -268,8 +292,8 @@ def find(name: str) -> BackendSpec:
         raise InputError(f"backend {name!r} cannot be imported ({error})", "install the package it needs") from error
     if not isinstance(spec, BackendSpec):
         raise InputError(
-            f"backend {name!r} ({points[name].value}) is no shelfbench.plugins.backend.BackendSpec",
-            "see bench/shelfbench/plugins/backend.py for what an entry point must hold",
+            f"backend {name!r} ({points[name].value}) is not a shelfbench.plugins.backend.BackendSpec",
+            "see shelfbench.plugins.template for one that works",
         )
     return spec
 
@@ -277,10 +301,21 @@ def find(name: str) -> BackendSpec:
 def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
     """Take ``NAME@BACKBONE`` apart.
 
+    Parameters
+    ----------
+    name : str
+    study : BackboneChoice
+        The study's own backbone.
+
     Returns
     -------
     tuple of str and BackboneChoice
-        The entry point's name and the backbone to build it with (the study's own where none is named).
+        The entry point's name, and the backbone to build it with (the study's own where none is named).
+
+    Raises
+    ------
+    InputError
+        If nothing follows the ``@``.
     """
     base, at, backbone = name.partition("@")
     if not at:

@@ -1,20 +1,21 @@
-"""What every backend must pass; run it on your own.
+"""The checks that every backend must pass: run them on yours.
 
 In the tests of a package that brings a backend::
 
     import pytest
     from shelfbench.plugins.backend import BackboneChoice
     from shelfbench.plugins.conformance import CHECKS
-    from mypackage import my_spec, MySettings
+    from mypackage.mean_colour import ColourSettings, mean_colour
 
-    def build():
-        return my_spec.build({"mine": MySettings()}, BackboneChoice(), workers=1)
+    def build():  # small settings: every check builds the backend anew, and most of them fit it
+        return mean_colour.build({"mean_colour": ColourSettings()}, BackboneChoice(), 1)
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     def test_conformance(check):
         check(build)
 
-Each check takes a function that gives a freshly built `Backend` and raises `ConformanceError` where it falls short.
+Each check takes a function that returns a freshly built `Backend`, and raises `ConformanceError`, which says what is
+wrong, where the backend falls short.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import json
 import pickle
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ HISTORY = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr"
 
 
 class ConformanceError(AssertionError):
-    """A backend does not keep its promise."""
+    """A backend that does not do what every backend must."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -51,14 +53,18 @@ def _images(pixels: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 def _data(classes: int = 3, per_class: int = 30, dimensions: int = 24, seed: int = 0) -> TrainingData:
-    """Well separated clusters, so that any sound classifier learns them."""
+    """Make well separated clusters, which any sound classifier learns."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(classes, dimensions)) * 3
     labels = np.tile(np.arange(classes), per_class)
     features = (centres[labels] + rng.normal(size=(len(labels), dimensions))).astype(np.float32)
     tune = np.tile(np.arange(classes), 6)
     return TrainingData(
-        features, labels, classes, (centres[tune] + rng.normal(size=(len(tune), dimensions))).astype(np.float32), tune
+        features=features,
+        labels=labels,
+        classes=classes,
+        tune_features=(centres[tune] + rng.normal(size=(len(tune), dimensions))).astype(np.float32),
+        tune_labels=tune,
     )
 
 
@@ -77,7 +83,7 @@ def _check_scores(scores: np.ndarray, rows: int, classes: int) -> None:
 
 
 def features_have_the_promised_shape(build: Build) -> None:
-    """Any number of images, none included, gives float32 (n, dimensions), all finite."""
+    """Any number of images, even none, gives finite features: float32, shape (n, dimensions)."""
     extractor = build().features
     for count in (0, 1, 3):
         values = extractor.extract(_images(extractor.pixels, count))
@@ -87,7 +93,7 @@ def features_have_the_promised_shape(build: Build) -> None:
 
 
 def features_do_not_depend_on_the_batch(build: Build) -> None:
-    """An image has the same features alone and among others, and its input is left as it was."""
+    """An image has the same features alone and among others, and `extract` does not change its input."""
     extractor = build().features
     images = _images(extractor.pixels, 5)
     before = images.copy()
@@ -98,7 +104,7 @@ def features_do_not_depend_on_the_batch(build: Build) -> None:
 
 
 def features_are_described(build: Build) -> None:
-    """`describe` is JSON and the same for two extractors of the same settings."""
+    """`describe` gives JSON, equal for two extractors with the same settings."""
     first, second = build().features.describe(), build().features.describe()
     _require(
         json.loads(json.dumps(first)) == json.loads(json.dumps(second)), "describe differs between two equal extractors"
@@ -106,18 +112,18 @@ def features_are_described(build: Build) -> None:
 
 
 def an_extractor_can_be_pickled_for_workers(build: Build) -> None:
-    """An extractor that was not used yet survives pickling and gives the same features."""
+    """An extractor that has not been used yet can be pickled, and its copy gives the same features."""
     extractor = build().features
     copy = pickle.loads(pickle.dumps(extractor))
     images = _images(extractor.pixels, 2)
     _require(
         bool(np.allclose(extractor.extract(images), copy.extract(images), rtol=1e-4, atol=1e-4)),
-        "features change by pickling the extractor",
+        "a pickled extractor gives other features",
     )
 
 
 def scores_are_log_probabilities(build: Build) -> None:
-    """Scores have a column a category, are float64, finite and sum to 1; no row at all gives an empty table."""
+    """Scores are float64, one column per category, without NaN, and sum to 1; no images give an empty table."""
     data = _data()
     classifier = _fitted(build, data)
     _check_scores(classifier.log_probabilities(data.features[:7]), 7, 3)
@@ -125,13 +131,13 @@ def scores_are_log_probabilities(build: Build) -> None:
 
 
 def columns_follow_the_codes(build: Build) -> None:
-    """Easy data are learnt, and renumbering the categories renumbers the columns."""
+    """Easy data are learnt, and the columns follow the codes of the categories."""
     data = _data()
     order = np.array([2, 0, 1])
     for labels, tune in ((data.labels, data.tune_labels), (order[data.labels], order[data.tune_labels])):
-        classifier = _fitted(build, TrainingData(data.features, labels, 3, data.tune_features, tune))
+        classifier = _fitted(build, replace(data, labels=labels, tune_labels=tune))
         right = float((classifier.log_probabilities(data.features).argmax(axis=1) == labels).mean())
-        _require(right > 0.9, f"only {right:.2f} of well separated training images are put into their category")
+        _require(right > 0.9, f"only {right:.2f} of well separated training images are classified correctly")
 
 
 def a_seed_decides_everything(build: Build) -> None:
@@ -143,46 +149,44 @@ def a_seed_decides_everything(build: Build) -> None:
 
 
 def one_image_is_enough(build: Build) -> None:
-    """One training image of one of two categories can be learnt from."""
+    """A single training image, of one of two categories, is enough to fit on."""
     data = _data(classes=2)
-    empty = data.features[:0]
-    classifier = _fitted(build, TrainingData(data.features[:1], data.labels[:1], 2, empty, data.labels[:0]))
+    one = replace(data, features=data.features[:1], labels=data.labels[:1])
+    classifier = _fitted(build, replace(one, tune_features=data.features[:0], tune_labels=data.labels[:0]))
     _check_scores(classifier.log_probabilities(data.features[:4]), 4, 2)
 
 
 def one_category_is_certain(build: Build) -> None:
-    """With a single category its probability is 1."""
+    """A single category has probability 1."""
     data = _data(classes=1)
     scores = _fitted(build, data).log_probabilities(data.features[:4])
     _check_scores(scores, 4, 1)
 
 
 def a_category_may_lack_images(build: Build) -> None:
-    """A category without a training image (all unreadable) keeps its column and does not spoil the others."""
+    """A category without training images (none can be read) keeps its column and leaves the others right."""
     data = _data(classes=4)
     there = data.labels != 1
-    classifier = _fitted(
-        build, TrainingData(data.features[there], data.labels[there], 4, data.tune_features, data.tune_labels)
-    )
+    classifier = _fitted(build, replace(data, features=data.features[there], labels=data.labels[there]))
     scores = classifier.log_probabilities(data.features[there])
     _check_scores(scores, int(there.sum()), 4)
     right = float((scores.argmax(axis=1) == data.labels[there]).mean())
-    _require(right > 0.9, f"a category without images leaves only {right:.2f} of the others right")
+    _require(right > 0.9, f"with a category without images, only {right:.2f} of the others are classified correctly")
 
 
 def tune_may_be_empty_or_unknown(build: Build) -> None:
-    """Validation may be empty, or hold only categories that training lacks (-1)."""
+    """`tune` may be empty, or hold only categories that train lacks (-1)."""
     data = _data()
     for features, labels in (
         (data.tune_features[:0], data.tune_labels[:0]),
         (data.tune_features, np.full(len(data.tune_labels), -1)),
     ):
-        classifier = _fitted(build, TrainingData(data.features, data.labels, 3, features, labels))
+        classifier = _fitted(build, replace(data, tune_features=features, tune_labels=labels))
         _check_scores(classifier.log_probabilities(data.features), len(data.features), 3)
 
 
 def a_saved_model_predicts_the_same(build: Build) -> None:
-    """Saving and loading changes no score, and the files are JSON and safetensors alone."""
+    """A saved and loaded model gives the same scores; its files are JSON and safetensors only."""
     data = _data()
     classifier = _fitted(build, data)
     with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +201,7 @@ def a_saved_model_predicts_the_same(build: Build) -> None:
 
 
 def saved_features_are_the_same(build: Build) -> None:
-    """Where features can be saved, they are loaded from JSON and safetensors alone, and compute the same."""
+    """Where an extractor can be saved, it is loaded from JSON and safetensors only, and gives the same features."""
     backend = build()
     if backend.save_features is None:
         return
@@ -206,22 +210,22 @@ def saved_features_are_the_same(build: Build) -> None:
         backend.save_features(Path(folder))
         names = sorted(path.name for path in Path(folder).iterdir())
         _require(names == ["network.json", "network.safetensors"], f"save_features wrote {names}")
-        _require(backend.load_features is not None, "there is no load_features beside save_features")
+        _require(backend.load_features is not None, "there is save_features and no load_features")
         assert backend.load_features is not None
         loaded = backend.load_features(Path(folder))
         same = bool(np.array_equal(backend.features.extract(images), loaded.extract(images)))
     sizes = [(extractor.pixels, extractor.dimensions) for extractor in (backend.features, loaded)]
-    _require(same and sizes[0] == sizes[1], "loaded features are others")
+    _require(same and sizes[0] == sizes[1], "a loaded extractor gives other features")
 
 
 def what_was_chosen_is_on_record(build: Build) -> None:
-    """`chosen` is JSON; a history has the columns of ``history/BACKEND.parquet``; framework and batch are told."""
+    """`chosen` and `settings` are JSON; a history has the columns of ``history/BACKEND.parquet``."""
     backend = build()
     classifier = _fitted(build, _data())
     json.dumps(classifier.chosen, allow_nan=False)
     json.dumps(backend.settings, allow_nan=False)
     _require(bool(backend.features.framework) and bool(classifier.framework), "framework is empty")
-    _require(isinstance(classifier.batch, int), "batch is no whole number")
+    _require(isinstance(classifier.batch, int), "batch is not a whole number")
     if classifier.history is not None:
         _require(
             list(classifier.history.columns) == HISTORY, f"history has the columns {list(classifier.history.columns)}"

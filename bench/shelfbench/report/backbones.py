@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Milliseconds for one image's bottleneck against precision on test. A backbone without a known precision is a tick "
-    "on the axis; the line joins those that no other beats in both."
+    "on the axis; where several are known, a line joins those that no other beats in both."
 )
 
 

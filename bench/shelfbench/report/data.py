@@ -15,8 +15,9 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.runs.choice import Choice
 from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
-from shelfbench.runs.record import BackendEntry, RunRecord, read_record
+from shelfbench.runs.record import RunRecord, read_record
 
 Found = TypeVar("Found")
 

@@ -104,7 +104,7 @@ def record_section(record: RunRecord[E]) -> Section:
         table_html(machine_table(record.machine).grid),
         pairs_html(
             [
-                ("Data set", dataset.title),
+                ("Dataset", dataset.title),
                 ("Source", dataset.source),
                 ("Licence", dataset.licence),
                 ("Content hash", dataset.hash),

@@ -14,7 +14,8 @@ from shelfbench.report.claims import load_claims
 from shelfbench.report.experiment import done, record_section, write_experiment
 from shelfbench.report.measured import display
 from shelfbench.report.section import NamedTable, Section, SectionSpec
-from shelfbench.runs.record import NetworkEntry, RunRecord, read_record
+from shelfbench.runs.entries import NetworkEntry
+from shelfbench.runs.record import RunRecord, read_record
 
 _HEADS = ("Network", "Pixels", "Images", "Top 1", "Paper: top 1", "Top 5", "Paper: top 5")
 

@@ -71,11 +71,8 @@ class RunTables:
         self.path = path
         self.record = read_record(path, Entry)
         self.title = self.record.dataset.title or "this machine"
-        self._tables: dict[str, pd.DataFrame | None] = {
-            name: frame.map(lambda value: "" if pd.isna(value) else str(value))
-            for name, frame in (tables or {}).items()
-        }
-        self._in_memory = tables is not None
+        self._in_memory = tables
+        self._tables: dict[str, pd.DataFrame | None] = {}
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Give a table of the run.
@@ -96,13 +93,15 @@ class RunTables:
             If the file is damaged.
         """
         if name not in self._tables:
-            path = self.path / "tables" / f"{name}.csv"
-            readable = not self._in_memory and path.is_file()
-            try:
-                self._tables[name] = pd.read_csv(path, dtype=str, keep_default_na=False) if readable else None
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path} cannot be read ({error})", f"run: shelfbench report {self.path}") from error
+            self._tables[name] = self._read(name) if self._in_memory is None else _as_text(self._in_memory.get(name))
         return self._tables[name]
+
+    def _read(self, name: str) -> pd.DataFrame | None:
+        path = self.path / "tables" / f"{name}.csv"
+        try:
+            return pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error})", f"run: shelfbench report {self.path}") from error
 
     def cell(self, wanted: dict[str, Any]) -> str | None:
         """Find one cell, formatted.
@@ -140,6 +139,11 @@ class RunTables:
             found = next((name for name in names if (table[column] == name).any()), None)
             table = table[table[column] == found]
         return None if table.empty else str(table[wanted["column"]].iloc[0])
+
+
+def _as_text(frame: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Turn all cells of a table into text, as its CSV has them."""
+    return None if frame is None else frame.map(lambda value: "" if pd.isna(value) else str(value))
 
 
 def _largest_fifth(run: RunTables) -> float | None:
@@ -304,7 +308,7 @@ def claims_grid(found: list[Finding]) -> Grid:
             for one in found
         ),
         notes=(
-            ", ".join(f"{number} {status}" for status, number in counts.items()) + ".",
+            "; ".join(f"{status}: {number}" for status, number in counts.items()).capitalize() + ".",
             "Reproduced: it needs no data, and a test of shelfbench checks it. Differs: the paper's own numbers "
             "contradict what it prints. Other data: something comparable was measured, but on other data or another "
             "machine, which neither confirms nor refutes it. Not measurable here: the data are not public, or the "

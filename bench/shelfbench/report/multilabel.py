@@ -19,8 +19,9 @@ from shelfbench.report.experiment import done, record_section, write_experiment
 from shelfbench.report.measured import display
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.style import marks
+from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.reading import reading
-from shelfbench.runs.record import HeadEntry, RunRecord, read_record
+from shelfbench.runs.record import RunRecord, read_record
 
 _HEADS = ("Backbone", "Fully connected", "MAP@100", "Unweighted", "On tune", "Parameters", "Epoch", "Paper: MAP@100")
 _CAPTION = "MAP@100 on tune by epoch, class-weighted, with averaged weights; a ring marks the epoch that was kept."

@@ -12,8 +12,8 @@ from shelfbench.base.grid import MISSING, Grid, interval, seconds, share
 from shelfbench.report.claims import paper_note, table4_claim
 from shelfbench.report.data import RunData
 from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import BackendLabel
-from shelfbench.runs.record import BackendEntry
 
 _WIDTH = 110
 _CACHED_NOTE = (

@@ -21,11 +21,11 @@ from shelfbench.report.backbones import (
     draw_pareto,
     precisions_of,
 )
+from shelfbench.report.experiment import record_section, write_experiment
 from shelfbench.report.measured import read_devices
-from shelfbench.report.render import write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.table3 import TrainingCost, short_table, speed_rows, table3_grid, table3x_grid, training_costs
-from shelfbench.runs.record import Entry, read_record
+from shelfbench.runs.record import RECORD, Entry, RunRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,10 +38,13 @@ class TimingData:
         What was measured, by device.
     precisions : dict of str to BackbonePrecision
         By backbone, from the run that the study names; empty where it names none.
+    record : RunRecord or None
+        The record of the run; None for a folder that holds nothing but files of measurements.
     """
 
     devices: Sequence[Measurements]
     precisions: dict[str, BackbonePrecision]
+    record: RunRecord[Entry] | None
 
 
 def table3(data: TimingData) -> Section:
@@ -76,7 +79,12 @@ def _frame(rows: list[dict[str, Any]], grid: Grid) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(grid.headers))
 
 
-SECTIONS = (SectionSpec(table3), SectionSpec(table3x), SectionSpec(backbones))
+def this_run(data: TimingData) -> Section | None:
+    """Show how the numbers were made."""
+    return None if data.record is None else record_section(data.record)
+
+
+SECTIONS = (SectionSpec(table3), SectionSpec(table3x), SectionSpec(backbones), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:
@@ -100,13 +108,10 @@ def report(run_dir: Path, console: Console) -> str:
         If it holds no measurements, one is damaged, or the run that is to give precisions cannot be read.
     """
     devices = read_devices(run_dir)
-    title, source = "Timing", ""
-    if (run_dir / "run.json").exists():
-        record = read_record(run_dir, Entry)
-        title = record.settings.title or title
-        source = str((record.study.get("timing") or {}).get("precision_from") or "")
+    record = read_record(run_dir, Entry) if (run_dir / RECORD).exists() else None
+    source = str((record.study.get("timing") or {}).get("precision_from") or "") if record else ""
     precisions = precisions_of(Path(source).expanduser()) if source else {}
-    pieces = write_report(run_dir, SECTIONS, TimingData(devices=devices, precisions=precisions), console=console)
-    write_page(run_dir, title, pieces, console=console)
+    data = TimingData(devices=devices, precisions=precisions, record=record)
+    write_experiment(run_dir, record or RunRecord(), SECTIONS, data, console=console)
     console.log(f"tables and figures of {len(devices)} device{'s' * (len(devices) != 1)}")
     return short_table(devices)

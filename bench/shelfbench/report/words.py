@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shelfbench.base.grid import MISSING
-from shelfbench.runs.record import Entry
+from shelfbench.runs.entries import Entry
 
 
 def status(entry: Entry) -> str:

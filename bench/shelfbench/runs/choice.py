@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import duration, percent
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import label_backends
-from shelfbench.runs.record import BackendEntry, RunRecord
+from shelfbench.runs.record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)

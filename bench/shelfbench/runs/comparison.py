@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import fingerprint, write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.material import Material
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
-from shelfbench.plugins.backend import Classifier, TrainingData, TuningData, find, split_name
+from shelfbench.plugins.backend import Classifier, find, split_name
+from shelfbench.runs.building import BuiltBackend, build_backend, training_data, tuning_data
 from shelfbench.runs.directory import open_run
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.keeping import BuiltBackend, backend_timings, save_model
+from shelfbench.runs.keeping import backend_timings, save_model, write_histories
 from shelfbench.runs.photos import Photos
-from shelfbench.runs.record import BackendEntry
-from shelfbench.runs.scoring import choose_rule, readable_rows, score
+from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.verdict.predictions import ProductRule
 
 
@@ -81,33 +77,6 @@ def _check_kept(out: Path, name: str) -> None:
     open_run(out).products(name)
 
 
-def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
-    """Build a backend from its settings.
-
-    Parameters
-    ----------
-    name : str
-        With ``@BACKBONE`` where it is not the study's own.
-    sections : mapping of str to dataclass instance
-        Of the study, or of a variant.
-    experiment : Experiment
-
-    Returns
-    -------
-    BuiltBackend
-
-    Raises
-    ------
-    InputError
-        If the settings are wrong, or its weights cannot be read.
-    """
-    base, backbone = split_name(name, experiment.study.backbone)
-    spec = find(base)
-    backend = spec.build(sections, backbone, experiment.workers)
-    store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
-    return BuiltBackend(name=name, spec=spec, backend=backend, store=store)
-
-
 def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
     """Run the backends that share features, and the training of the network below them where there is one."""
     jobs, console, images = experiment.jobs, experiment.console, len(experiment.material.image)
@@ -143,44 +112,6 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
             "check the files",
         )
     return trained, features
-
-
-def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int) -> TuningData:
-    """Gather what networks are trained on: the images of train and `tune`.
-
-    Parameters
-    ----------
-    material : Material
-    digests : ndarray of V16, shape (images of the catalogue,)
-        Hash of each image's content.
-    fit : str
-        How a photo becomes a square (``images.fit`` of the study).
-    workers : int
-        Threads that decode.
-
-    Returns
-    -------
-    TuningData
-    """
-    train, tune = material.images_of("train"), material.images_of("tune")
-    label = material.label[material.owner]
-    state = hashlib.sha256(f"{fit}\0{len(material.classes)}".encode())
-    for part in (train, tune):
-        state.update(np.ascontiguousarray(digests[material.image[part]]).tobytes())
-        state.update(np.ascontiguousarray(label[part]).tobytes())
-        state.update(np.ascontiguousarray(material.owner[part]).tobytes())
-    return TuningData(
-        images=material.catalogue.images,
-        fit=fit,
-        train=material.image[train],
-        train_labels=label[train],
-        train_products=material.owner[train],
-        tune=material.image[tune],
-        tune_labels=label[tune],
-        classes=len(material.classes),
-        identity=state.hexdigest(),
-        workers=workers,
-    )
 
 
 def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBackend]:
@@ -225,47 +156,12 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     save_model(built, classifier, rule, material=material, study=study, out=out)
     write_parquet(out / "scores" / f"{name}.parquet", scored.scores)
     write_parquet(out / "aggregations" / f"{name}.parquet", scored.aggregations)
-    _write_histories(built, classifier, out)
+    write_histories(built, classifier, out)
     timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
     experiment.record.time(name, timings_frame(timings))
     # last: a backend is done once its predictions are there
     write_parquet(out / "predictions" / f"{name}.parquet", scored.predictions)
     return _choices(built, classifier, rule)
-
-
-def training_data(features: Features, material: Material) -> TrainingData:
-    """Gather what a classifier learns from: features and labels of the readable images of train and `tune`.
-
-    Parameters
-    ----------
-    features : Features
-        Of the images of `material`.
-    material : Material
-
-    Returns
-    -------
-    TrainingData
-    """
-    train, tune = material.images_of("train"), material.images_of("tune")
-    train_rows, train_readable = readable_rows(features, train)
-    tune_rows, tune_readable = readable_rows(features, tune)
-    label = material.label[material.owner]
-    return TrainingData(
-        features=train_rows,
-        labels=label[train][train_readable],
-        classes=len(material.classes),
-        tune_features=tune_rows,
-        tune_labels=label[tune][tune_readable],
-    )
-
-
-def _write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> None:
-    if classifier.history is not None:
-        write_parquet(out / "history" / f"{built.name}.parquet", classifier.history)
-    if built.tuned is not None:
-        # a network trained end to end has this history alone
-        suffix = "tuning.parquet" if built.tuned.classifier is None else "parquet"
-        write_parquet(out / "history" / f"{built.name}.{suffix}", built.tuned.history)
 
 
 def _choices(built: BuiltBackend, classifier: Classifier, rule: ProductRule) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.runs.choice import Choice, choose
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.frames import (
     DECILES_COLUMNS,
     METRICS_COLUMNS,
@@ -39,7 +40,7 @@ from shelfbench.runs.reading import (
     read_products,
     reading,
 )
-from shelfbench.runs.record import BackendEntry, RunRecord, read_record
+from shelfbench.runs.record import RunRecord, read_record
 from shelfbench.verdict.confidence import DEFAULT
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 

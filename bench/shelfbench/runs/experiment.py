@@ -33,7 +33,7 @@ from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.split import make_split
-from shelfbench.runs.record import Entry
+from shelfbench.runs.entries import Entry
 from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
 

@@ -1,4 +1,4 @@
-"""What a run keeps of a backend beside its predictions: the model, and how long each stage took."""
+"""What a run keeps of a backend beside its predictions: the model, its histories, and how long each stage took."""
 
 from __future__ import annotations
 
@@ -12,47 +12,24 @@ import msgspec
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import storage_errors, write_json
+from shelfbench.base.storage import storage_errors, write_json, write_parquet
 from shelfbench.cost.timing import Timing
-from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.feature_store import Features
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
-    Backend,
-    BackendSpec,
     Classifier,
     FeatureExtractor,
     Tuned,
     split_name,
 )
+from shelfbench.runs.building import BuiltBackend
 from shelfbench.runs.record import as_json
 from shelfbench.study.model import Study
 from shelfbench.verdict.predictions import ProductRule
 
 MODEL = "backend.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BuiltBackend:
-    """A backend of a run, built from its settings.
-
-    Attributes
-    ----------
-    name : str
-    spec : BackendSpec
-    backend : Backend
-    store : FeatureStore
-        Of the network before its training, where it has one.
-    tuned : Tuned or None
-        The network after it.
-    """
-
-    name: str
-    spec: BackendSpec
-    backend: Backend
-    store: FeatureStore
-    tuned: Tuned | None = None
 
 
 class SavedModel(msgspec.Struct, kw_only=True):
@@ -150,6 +127,25 @@ def save_model(
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> None:
+    """Write how the classifier learnt, and the network below it, epoch by epoch; nothing for one without epochs.
+
+    Parameters
+    ----------
+    built : BuiltBackend
+    classifier : Classifier
+        Fitted.
+    out : Path
+        The run directory.
+    """
+    if classifier.history is not None:
+        write_parquet(out / "history" / f"{built.name}.parquet", classifier.history)
+    if built.tuned is not None:
+        # a network trained end to end has this history alone
+        suffix = "tuning.parquet" if built.tuned.classifier is None else "parquet"
+        write_parquet(out / "history" / f"{built.name}.{suffix}", built.tuned.history)
+
+
 def backend_timings(
     built: BuiltBackend, features: Features, classifier: Classifier, material: Material, *, fit: float, predict: float
 ) -> list[Timing]:
@@ -161,8 +157,10 @@ def backend_timings(
     features : Features
     classifier : Classifier
     material : Material
-    fit, predict : float
-        Seconds of fitting with all choices, and of scoring all products.
+    fit : float
+        Seconds of fitting, with all choices.
+    predict : float
+        Seconds of scoring all products.
 
     Returns
     -------

@@ -23,10 +23,10 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import find, split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
-from shelfbench.runs.comparison import build_backend, training_data, tuning_data
+from shelfbench.runs.building import BuiltBackend, build_backend, training_data, tuning_data
+from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.keeping import BuiltBackend, feature_timings, fit_timings, tuning_timings
-from shelfbench.runs.record import TrainingEntry
+from shelfbench.runs.keeping import feature_timings, fit_timings, tuning_timings
 from shelfbench.study.model import Study, Variant
 
 
@@ -165,7 +165,7 @@ class _Trainings:
     """Trains variants; those that share features share one extraction."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
+        self.experiment = experiment
         self._cuts: dict[ProfileSettings, Material] = {}
         self._features: dict[tuple[Path, ProfileSettings], Features] = {}
 
@@ -174,12 +174,12 @@ class _Trainings:
         key = _drawing(variant)
         if key not in self._cuts:
             settings = variant.sections["profiles"]
-            self._cuts[key] = cut(self._experiment.material, settings, self._experiment.study.seed)
+            self._cuts[key] = cut(self.experiment.material, settings, self.experiment.study.seed)
         return self._cuts[key]
 
     def train(self, variant: Variant, built: BuiltBackend, seed: int, name: str) -> _Trained:
         """Train one variant with one seed."""
-        experiment = self._experiment
+        experiment = self.experiment
         material, extractor = self.material(variant), built.backend.features
         if built.backend.tuner is not None:
             images = tuning_data(material, experiment.digests, experiment.study.images.fit, experiment.workers)
@@ -201,7 +201,7 @@ class _Trainings:
         return _Trained(classifier.history, classifier.chosen, timings)
 
     def _extracted(self, variant: Variant, store: FeatureStore, material: Material) -> Features:
-        experiment = self._experiment
+        experiment = self.experiment
         key = (store.folder, _drawing(variant))
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
@@ -267,7 +267,7 @@ def run(experiment: Experiment) -> None:
         backend = built[variant.name]
         if backend is not None:
             experiment.console.log(f"{name}: training")
-            jobs.run(name, partial(_train_and_keep, trainings, variant, backend, seed, experiment))
+            jobs.run(name, partial(_train_and_keep, trainings, variant, backend, seed))
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:
@@ -308,10 +308,8 @@ def _name(variant: Variant, seed: int) -> str:
     return f"{variant.name}-seed{seed}"
 
 
-def _train_and_keep(
-    trainings: _Trainings, variant: Variant, built: BuiltBackend, seed: int, experiment: Experiment
-) -> TrainingEntry:
-    name = _name(variant, seed)
+def _train_and_keep(trainings: _Trainings, variant: Variant, built: BuiltBackend, seed: int) -> TrainingEntry:
+    name, experiment = _name(variant, seed), trainings.experiment
     with PeakMemory().watch() as memory:
         trained = trainings.train(variant, built, seed, name)
     parameters = pd.array([trained.chosen.get("parameters")] * len(trained.history), "Int64")

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
-from shelfbench.runs.record import AGAIN, BackendEntry, RunRecord
+from shelfbench.runs.entries import BackendEntry
+from shelfbench.runs.record import AGAIN, RunRecord
 from shelfbench.verdict.confidence import MEASURES, measure
 
 SPLITS = ("train", "validation", "test")

@@ -19,7 +19,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_json, write_parquet
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import machine, versions
-from shelfbench.runs.record import RECORD, Entry, as_json, read_json, read_record
+from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import RECORD, as_json, read_json, read_record
 from shelfbench.study.model import Study
 
 ELSEWHERE = "choose another --out, or delete that folder"
@@ -34,8 +35,10 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 
     Parameters
     ----------
-    old, new : Any
-        JSON values.
+    old : Any
+        A JSON value.
+    new : Any
+        Another.
     prefix : str
         Before every name.
 
@@ -123,8 +126,10 @@ class Recorder:
 
         Parameters
         ----------
-        dataset, split : dict
-            Each with the ``hash`` of what it describes; empty for an experiment without data.
+        dataset : dict
+            Describes the data, with their ``hash``; empty for an experiment without data.
+        split : dict
+            Describes the split, with its ``hash``; empty likewise.
 
         Raises
         ------

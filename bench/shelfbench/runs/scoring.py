@@ -19,16 +19,15 @@ from shelfbench.base.errors import RunError
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
+from shelfbench.runs.building import readable_rows
+from shelfbench.runs.parquet import aggregations_table, predictions_table, scores_table
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.predictions import (
     ImageScores,
     ProductRule,
     aggregate,
-    aggregations_table,
     image_scores,
-    predictions_table,
     rejected_rows,
-    scores_table,
 )
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
 from shelfbench.verdict.temperature import fit_temperature, log_normaliser
@@ -61,13 +60,6 @@ class Scored:
     predictions: pa.Table
     scores: pa.Table
     aggregations: pa.Table
-
-
-def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a slice of images and which of them are readable; a view where all are."""
-    readable = features.readable[part]
-    matrix = features.matrix[part]
-    return (matrix if readable.all() else matrix[readable]), readable
 
 
 def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
@@ -107,19 +99,17 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
     wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
     if not wrong.any():
         return scores
-    if (nan := np.isnan(scores).any(axis=1)).any():
-        raise RunError(f"its scores of {_some(nan)} hold NaN", _CONFORM)
-    if (empty := np.asarray(np.isneginf(scores).all(axis=1))).any():
-        raise RunError(f"its scores of {_some(empty)} rule out every category (all -inf)", _CONFORM)
+    for rows, what in (
+        (np.isnan(scores).any(axis=1), "hold NaN"),
+        (np.isneginf(scores).all(axis=1), "rule out every category (all -inf)"),
+    ):
+        if np.any(rows):
+            raise RunError(f"its scores of {np.count_nonzero(rows)} of {len(scores)} images {what}", _CONFORM)
     worst = float(total[wrong][np.abs(total[wrong]).argmax()])
+    count = f"{np.count_nonzero(wrong)} of {len(scores)} images"
     raise RunError(
-        f"its scores of {_some(wrong)} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)",
-        _CONFORM,
+        f"its scores of {count} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)", _CONFORM
     )
-
-
-def _some(rows: np.ndarray) -> str:
-    return f"{np.count_nonzero(rows)} of {len(rows)} images"
 
 
 def choose_rule(
@@ -131,7 +121,7 @@ def choose_rule(
     seed: int,
     console: Console,
 ) -> ProductRule:
-    """Choose aggregation and temperature on `tune` (SPEC section 7).
+    """Choose aggregation and temperature on `tune` (docs/papers.md, "Acceptance, precisely").
 
     Parameters
     ----------
@@ -287,12 +277,12 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
     return Scored(
         predictions_table(table),
         scores_table(
-            products_of["product_id"],
-            material.position[image_rows],
-            products_of["split"].to_numpy(),
-            products_of["category"].to_numpy(),
-            merged,
-            material.classes,
+            identifiers=products_of["product_id"],
+            position=material.position[image_rows],
+            split=products_of["split"].to_numpy(),
+            category=products_of["category"].to_numpy(),
+            scores=merged,
+            classes=material.classes,
         ),
         aggregations_table(frame[compared], images[compared], correct[:, compared], confidence[:, compared]),
     )

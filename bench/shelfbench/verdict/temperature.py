@@ -78,7 +78,7 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _log_sum(scores: np.ndarray, scale: float) -> np.ndarray:
-    """Logarithm of the sum of exp(scale * scores) of each row."""
+    """Compute the logarithm of the sum of exp(scale * scores) of each row."""
     values = scale * scores
     top = values.max(axis=1, keepdims=True)
     values -= top

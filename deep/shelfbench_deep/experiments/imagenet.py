@@ -22,8 +22,8 @@ from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.runs.entries import NetworkEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import NetworkEntry
 from shelfbench.study.model import Study
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
@@ -76,6 +76,10 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
     data : Path or None
         ``--data``.
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     InputError
@@ -108,6 +112,10 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
     folder : Path
     rehearsal : bool
         Whether fewer than 1,000 classes will do.
+
+    Returns
+    -------
+    Catalogue
 
     Raises
     ------

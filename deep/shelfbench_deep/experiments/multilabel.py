@@ -16,9 +16,9 @@ from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.runs.building import readable_rows
+from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import HeadEntry
-from shelfbench.runs.scoring import readable_rows
 from shelfbench.study.model import Study
 
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
@@ -51,6 +51,14 @@ class Task:
 
 def task_of(material: Material) -> Task:
     """Gather the labels of all images of a split.
+
+    Parameters
+    ----------
+    material : Material
+
+    Returns
+    -------
+    Task
 
     Raises
     ------
@@ -103,7 +111,7 @@ def run(experiment: Experiment) -> None:
             continue
         for name in group.heads:
             experiment.console.log(f"{name}: fitting")
-            jobs.run(name, partial(_fit, name, group, parts, task, experiment))
+            jobs.run(name, partial(_fit, name, group, parts, task=task, experiment=experiment))
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ class Engine:
 
     def describe(self) -> dict[str, Any]:
         """Describe what changes the features (JSON), without loading an engine."""
-        told = framework()
+        computing = framework()
         if self.name == "openvino":
-            told = Framework("openvino", openvino_version() or "unknown", told.keras_version)
-        return {"precision": self.precision, "framework": asdict(told)}
+            computing = Framework("openvino", openvino_version() or "unknown", computing.keras_version)
+        return {"precision": self.precision, "framework": asdict(computing)}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class BottleneckSettings:
         if reason := why_not_openvino():
             # a GPU is faster, and needs no warning unless something else was requested
             if reason is not _GPU or self != DEFAULT:
-                _say(f"bottlenecks are computed by Keras in float32: {reason}")
+                _warn(f"bottlenecks are computed by Keras in float32: {reason}")
             return Engine()
         if self.precision == "auto":
             return Engine("openvino", "bfloat16" if multiplies_bfloat16_faster() else "float32")
@@ -97,7 +97,7 @@ class BottleneckSettings:
 def available_engine(recorded: Engine) -> Engine:
     """Give the engine that computed features before or, with a warning, Keras if that is not available."""
     if recorded.name == "openvino" and (reason := why_not_openvino()):
-        _say(
+        _warn(
             f"features that OpenVINO computed in {recorded.precision} are now computed by Keras in float32, and "
             f"differ a little: {reason}"
         )
@@ -127,5 +127,5 @@ def _on_gpu() -> bool:
 
 
 @functools.cache
-def _say(message: str) -> None:
+def _warn(message: str) -> None:
     Console().warn(message)

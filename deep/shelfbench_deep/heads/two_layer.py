@@ -153,7 +153,7 @@ class TwoLayer:
         self.device = device_name()
         n, dimensions = data.features.shape
         if n == 0:
-            raise RunError("a 2NN has no training images to learn from", "look at the split of this dataset")
+            raise RunError("a 2NN has no training images to learn from", "check the split of this dataset")
         check_finite(data.features, "training")
         check_finite(data.tune_features, "tune")
         settings = self.settings

@@ -39,12 +39,12 @@ def measure_in_child(part: str, settings: TimingSettings, processes: bool = Fals
         ``status`` and what `shelfbench_deep.timing.parts.measure_part` gives, or a ``reason``.
     """
     with tempfile.TemporaryDirectory() as folder:
-        answer, said = Path(folder) / "answer.json", Path(folder) / "stderr"
+        answer, errors = Path(folder) / "answer.json", Path(folder) / "stderr"
         # the child finds the code where this process did, installed or not
         paths = [*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])]
         words = [sys.executable, "-m", "shelfbench_deep.timing.child", "--part", part, "--answer", str(answer)]
         words += ["--settings", json.dumps(asdict(settings)), *(["--processes"] if processes else [])]
-        with open(said, "wb") as stderr:
+        with open(errors, "wb") as stderr:
             done = subprocess.run(
                 words,
                 stdin=subprocess.DEVNULL,
@@ -58,7 +58,7 @@ def measure_in_child(part: str, settings: TimingSettings, processes: bool = Fals
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
             return {"status": "failed", "reason": f"killed by {name}" + ", out of memory?" * (name == "SIGKILL")}
-        last = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        last = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         return {"status": "failed", "reason": f"ended with {done.returncode}: {''.join(last)[:200]}"}
 
 

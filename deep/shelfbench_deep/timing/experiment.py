@@ -14,8 +14,8 @@ from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
+from shelfbench.runs.entries import Entry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.record import Entry
 from shelfbench.study.model import Study
 
 from shelfbench_deep.timing.measuring import measure

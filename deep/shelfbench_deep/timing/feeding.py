@@ -61,7 +61,7 @@ def _on_device(decoder: Decoder) -> Iterator[Callable[[], Any]]:
 def fed_from_jpeg(
     stage: str, step: Callable[[Any, Any], Any], decoder: Decoder, labels: Any, *, steps: int, settings: TimingSettings
 ) -> Repeated:
-    """Time steps on batches that come from JPEG, in one stream: as many lie ready at a start as at the end.
+    """Time steps on batches from JPEG, in one stream: a repetition ends with as many batches ready as it started with.
 
     Parameters
     ----------

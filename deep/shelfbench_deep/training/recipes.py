@@ -57,8 +57,8 @@ class Recipe:
         Of RMSprop. X does not give it: this is Keras' default, under the root. (Inception V3's authors used 1.0.)
     ema : float
         Share of itself that the average of the weights keeps at an update (Polyak averaging, see `averaged`); 0 for no
-        average. X gives no rate; 0.9999 is that of Inception V3's published training code. An average with so long a
-        memory is only useful after tens of thousands of updates: after t of them, the weights after the first one
+        average. X gives no rate; 0.9999 is that of Inception V3's published training code. An average with such a
+        long memory is only useful after tens of thousands of updates: after t of them, the weights after the first one
         still make up ``ema ** (t - 1)`` of it.
     batch : int
         Images per update; 32, per device, is our choice for X, which does not give it.

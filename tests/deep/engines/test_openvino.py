@@ -15,7 +15,7 @@ from shelfbench_deep.features.settings import BottleneckSettings, Engine
 from shelfbench_deep.features.trained import TrainedExtractor, copy_network, save_bottleneck
 
 REFERENCE = Path(__file__).parents[2] / "helpers" / "efficientnet_lite0_224.npz"
-# without importing it: only `shelfbench_deep.engines.openvino` knows to keep it from reporting to its makers
+# without importing it: only `shelfbench_deep.engines.openvino` keeps it from reporting to its makers
 pytestmark = pytest.mark.skipif(bool(bottleneck_settings.why_not_openvino()), reason="OpenVINO does not compute here")
 
 
@@ -42,7 +42,7 @@ def test_pooled_features_of_the_reference(precision, most):
     assert (np.linalg.norm(features - expected, axis=1) < most * np.linalg.norm(expected, axis=1)).all()
 
 
-def test_features_do_not_depend_on_company_place_or_run(small):
+def test_features_do_not_depend_on_the_batch_the_order_or_the_run(small):
     given = images(23)
     together = small.extract(given)
     np.testing.assert_array_equal(small.extract(given), together)
@@ -57,7 +57,7 @@ def test_engine_and_precision_are_part_of_the_key(small):
     told = [keras, small.describe(), extractor("bfloat16").describe()]
     assert [one["precision"] for one in told] == ["float32", "float32", "bfloat16"]
     assert [one["framework"]["engine"] for one in told] == ["tensorflow", "openvino", "openvino"]
-    assert keras["batch"] == 64, "what Keras computed before stays known"
+    assert keras["batch"] == 64, "features that Keras computed before are still found"
 
 
 def test_a_network_on_disk_is_computed_as_it_was(small, tmp_path, monkeypatch, capsys):
@@ -81,7 +81,7 @@ def test_a_network_on_disk_is_computed_as_it_was(small, tmp_path, monkeypatch, c
 
 def test_without_openvino_keras_computes_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(bottleneck_settings, "openvino_version", lambda: None)
-    bottleneck_settings._say.cache_clear()
+    bottleneck_settings._warn.cache_clear()
     for settings in (BottleneckSettings(), BottleneckSettings("openvino"), BottleneckSettings("openvino", "bfloat16")):
         assert settings.settle() == Engine()
     told = capsys.readouterr().err

@@ -175,7 +175,7 @@ def test_a_folder_that_is_no_synset(validation, tmp_path):
     for name in ("n01440764", "cats"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes(photo(0, (9, 9)))
-    with pytest.raises(InputError, match="'cats', which is no synset"):
+    with pytest.raises(InputError, match="'cats', which is not a synset"):
         open_validation(tmp_path, rehearsal=True)
 
 

@@ -88,7 +88,7 @@ def test_wrong_columns_of_labels(tmp_path):
         ({"learning_rate": 0.0}, "multilabel.learning_rate"),
         ({"learning_rate": float("nan")}, "multilabel.learning_rate"),
         ({"ema": 1.0}, "multilabel.ema"),
-        ({"backbones": ("vgg16", "vgg16")}, "name each once"),
+        ({"backbones": ("vgg16", "vgg16")}, "name each only once"),
     ],
 )
 def test_wrong_settings(values, message):

@@ -27,7 +27,13 @@ def clusters(n=300, classes=4, tune=60, spread=0.7, d=12, seed=0):
     def around(codes):
         return (centres[codes] + spread * rng.normal(size=(len(codes), d))).astype(np.float32)
 
-    return TrainingData(around(labels), labels, classes, around(tune_labels), tune_labels)
+    return TrainingData(
+        features=around(labels),
+        labels=labels,
+        classes=classes,
+        tune_features=around(tune_labels),
+        tune_labels=tune_labels,
+    )
 
 
 def fitted(data, seed=0, units=32, **changed):
@@ -236,7 +242,9 @@ def noisy(**changed):
     """Training labels say nothing of `tune`, so that its precision goes up and down."""
     data = clusters(spread=4)
     labels = np.random.default_rng(7).permutation(data.tune_labels)
-    return TrainingData(data.features, data.labels, 4, data.tune_features, labels)
+    return TrainingData(
+        features=data.features, labels=data.labels, classes=4, tune_features=data.tune_features, tune_labels=labels
+    )
 
 
 def test_the_best_epoch_on_tune_is_kept():
@@ -258,10 +266,21 @@ def test_unknown_categories_of_tune_are_wrong_and_free_of_cost():
     data = clusters()
     unknown = data.tune_labels.copy()
     unknown[::2] = -1
-    classifier = fitted(TrainingData(data.features, data.labels, 4, data.tune_features, unknown), epochs=8)
+    classifier = fitted(
+        TrainingData(
+            features=data.features, labels=data.labels, classes=4, tune_features=data.tune_features, tune_labels=unknown
+        ),
+        epochs=8,
+    )
     assert classifier.history["val_accuracy"].max() == pytest.approx(0.5, abs=0.02)
     assert np.isfinite(classifier.history["val_loss"]).all()
-    every = TrainingData(data.features, data.labels, 4, data.tune_features, np.full_like(unknown, -1))
+    every = TrainingData(
+        features=data.features,
+        labels=data.labels,
+        classes=4,
+        tune_features=data.tune_features,
+        tune_labels=np.full_like(unknown, -1),
+    )
     assert (fitted(every, epochs=1).history["val_accuracy"] == 0).all()
 
 
@@ -284,7 +303,14 @@ def test_a_category_without_images_is_not_predicted():
     data = clusters(classes=4)
     present = data.labels != 2
     classifier = fitted(
-        TrainingData(data.features[present], data.labels[present], 4, data.tune_features, data.tune_labels), epochs=8
+        TrainingData(
+            features=data.features[present],
+            labels=data.labels[present],
+            classes=4,
+            tune_features=data.tune_features,
+            tune_labels=data.tune_labels,
+        ),
+        epochs=8,
     )
     assert 2 not in classifier.log_probabilities(data.features[present]).argmax(axis=1)
 
@@ -294,7 +320,11 @@ def test_constant_features_are_no_division_by_zero():
     flat = data.features.copy()
     flat[:, 3] = 1.25
     classifier = fitted(
-        TrainingData(flat, data.labels, 4, data.tune_features, data.tune_labels), epochs=1, standardise=True
+        TrainingData(
+            features=flat, labels=data.labels, classes=4, tune_features=data.tune_features, tune_labels=data.tune_labels
+        ),
+        epochs=1,
+        standardise=True,
     )
     assert np.isfinite(classifier.log_probabilities(flat)).all()
 
@@ -304,11 +334,27 @@ def test_training_that_cannot_work_says_so():
     broken = data.features.copy()
     broken[3, 3] = np.nan
     with pytest.raises(RunError, match="training image 3 are not finite"):
-        fitted(TrainingData(broken, data.labels, 4, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=broken,
+                labels=data.labels,
+                classes=4,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
     with pytest.raises(RunError, match=r"cost is (nan|inf) in epoch \d+; lower two_layer\.learning_rate"):
         fitted(data, learning_rate=1e30, batch_norm="none")
     with pytest.raises(RunError, match="no training images"):
-        fitted(TrainingData(data.features[:0], data.labels[:0], 4, data.tune_features, data.tune_labels))
+        fitted(
+            TrainingData(
+                features=data.features[:0],
+                labels=data.labels[:0],
+                classes=4,
+                tune_features=data.tune_features,
+                tune_labels=data.tune_labels,
+            )
+        )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ def data():
     centres = rng.normal(size=(7, 20))
     labels = rng.integers(0, 7, 500)
     features = np.maximum(centres[labels] + 1.5 * rng.normal(size=(500, 20)), 0).astype(np.float32)
-    return TrainingData(features[:400], labels[:400], 7, features[400:], labels[400:])
+    return TrainingData(
+        features=features[:400], labels=labels[:400], classes=7, tune_features=features[400:], tune_labels=labels[400:]
+    )
 
 
 def fitted(data, units=256, seed=0, **changed):

@@ -1,4 +1,4 @@
-"""What the timings rest on: multiply-accumulates, photos, decoding ahead, steps that learn, parts that fail alone."""
+"""The basis of the timings: multiply-accumulates, photos, decoding ahead, steps that learn, parts that fail alone."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from shelfbench_deep.timing.synthetic import Decoder, photos
 from tests.helpers.sources import PYTHONPATH
 
 QUIET = Console(quiet=True)
-# SPEC, §3: G multiply-accumulates with 1,000 classes at 299, 224 and 180 pixels
+# docs/papers.md: G multiply-accumulates of the networks with 1,000 classes at 299, 224 and 180 pixels
 GIGA = {
     "InceptionV3": (5.713, 2.838, 1.712),
     "Xception": (8.357, 4.553, 2.861),
@@ -93,7 +93,7 @@ def test_batches_hold_the_photos_in_order(processes):
         assert np.array_equal(image, expected[number % 7]), number
 
 
-def test_a_step_learns_and_gives_what_can_be_waited_for():
+def test_a_step_learns_and_gives_a_value_to_wait_for():
     from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.engines.native import put, wait
     from shelfbench_deep.timing.on_device import training_step
@@ -112,8 +112,8 @@ def test_a_step_learns_and_gives_what_can_be_waited_for():
     assert costs[-1] < 0.2 * costs[0]
 
 
-def test_time_waited_for_data_is_seen():
-    """Photos that come slower than steps: nearly all of the time is waiting; the other way round, none."""
+def test_time_spent_waiting_for_data_is_counted():
+    """With photos slower than steps nearly all of the time is waiting; the other way round, none."""
     import time
 
     class Slow(Decoder):
@@ -153,7 +153,7 @@ TINY = {
 
 
 def answers(failing=()):
-    """A stand-in for the processes of parts, which says what each was asked."""
+    """A stand-in for the processes of parts, which records what each was asked for."""
 
     asked = []
 
@@ -175,7 +175,7 @@ def answers(failing=()):
     return child, asked
 
 
-def test_the_file_is_written_after_every_part_and_gone_on_with(tmp_path, monkeypatch):
+def test_the_file_is_written_after_every_part_and_resumed(tmp_path, monkeypatch):
     settings = TimingSettings(**TINY)
     child, asked = answers(failing=("extract inception_v3",))
     monkeypatch.setattr(measuring, "measure_in_child", child)
@@ -230,7 +230,7 @@ def test_measurements_survive_their_file(tmp_path):
         read_measurements(tmp_path / "device.json")
 
 
-def test_a_machine_fills_in_what_is_left_to_it():
+def test_a_machine_fills_in_the_settings_left_to_it():
     gpu, cpu = TimingSettings().on("gpu"), TimingSettings().on("cpu")
     assert (gpu.precision, cpu.precision) == ("mixed_bfloat16", "float32")
     assert (gpu.images, cpu.pixels) == (1_000_000, 96)
@@ -252,7 +252,7 @@ def test_a_machine_fills_in_what_is_left_to_it():
         {"images": 3},
     ],
 )
-def test_settings_that_mean_nothing_are_refused(wrong):
+def test_impossible_settings_are_refused(wrong):
     with pytest.raises(InputError, match=rf"timing\.{next(iter(wrong))}"):
         TimingSettings(**wrong)
 
@@ -269,7 +269,7 @@ def test_wrong_use_of_the_script_is_one_line(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_device_that_cannot_be_told_says_why(tmp_path, monkeypatch):
+def test_a_device_that_cannot_be_identified_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nonsense")
     with pytest.raises(RunError, match="the device cannot be measured"):
         measure(TimingSettings(**TINY), tmp_path, "", QUIET)

@@ -50,7 +50,7 @@ def _network(norm):
 
 
 def _curves(count, norm):
-    """Train on so many devices: costs and accuracies, then what is left of it."""
+    """Train on a number of devices: costs and accuracies, then the resulting network."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (STEPS, BATCH))
     images = rng.normal(0.3 * labels[..., None, None, None], 1, (STEPS, BATCH, PIXELS, PIXELS, 3)).astype(np.float32)
@@ -78,7 +78,7 @@ def _curves(count, norm):
 
 @dataclasses.dataclass(frozen=True)
 class _Copying(Checkpoint):
-    """Keeps aside what is written in the middle of the second epoch."""
+    """Keeps a copy of what is written in the middle of the second epoch."""
 
     def write(self, model, best, state):
         super().write(model, best, state)
@@ -117,8 +117,8 @@ def _resumed(count, folder):
         training = _training(whole, _Copying(folder / f"on-{found}", "toy"))
         history = training.run()
         resumed = _network(True)
-        goes_on = _training(resumed, Checkpoint(folder / f"on-{found}.aside", "toy"))
-        again = goes_on.run()
+        second = _training(resumed, Checkpoint(folder / f"on-{found}.aside", "toy"))
+        again = second.run()
     same = [bool((a == b).all()) for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True)]
     times = ["seconds", "data_wait"]
     return {
@@ -148,7 +148,7 @@ def _in_child(engine, what, *given):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# what both engines and both networks have in common is tried once a run: the other two are slow
+# a run tries both engines and both networks once; the other two combinations are slow
 @pytest.fixture(
     scope="module",
     params=[
@@ -175,12 +175,12 @@ def test_one_and_four_devices_train_alike(curves):
     # the averages of the weights, on a batch that four devices do not divide
     assert np.shape(four["outputs"]) == (5, 3)
     np.testing.assert_allclose(four["outputs"], one["outputs"], rtol=0, atol=1e-4)
-    assert four["wrong"]  # five images do not go to four devices in silence
+    assert four["wrong"]  # five images are not given to four devices silently
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "counts"), [("tensorflow", [4]), ("jax", [1, 4])])
-def test_a_training_goes_on_from_the_middle_of_an_epoch(engine, counts, tmp_path):
+def test_a_training_resumes_from_the_middle_of_an_epoch(engine, counts, tmp_path):
     here = _order(_training(None, Checkpoint(tmp_path / "none", "toy")))
     for found, count in zip(_in_child(engine, "resumed", tmp_path, *counts), counts, strict=True):
         assert found["devices"] == count

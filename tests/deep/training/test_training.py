@@ -20,7 +20,7 @@ class Stopped(Exception):
 
 
 class StoppingConsole(Console):
-    """Stops a training after so many batches."""
+    """Interrupts a training after a number of batches."""
 
     def __init__(self, after):
         super().__init__(quiet=True)
@@ -61,7 +61,7 @@ def test_same_seed_same_weights(undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("after", [2, 9])
-def test_stopped_within_an_epoch_it_goes_on_to_the_same_end(after, undisturbed, tmp_path):
+def test_interrupted_within_an_epoch_it_resumes_to_the_same_end(after, undisturbed, tmp_path):
     stopped = toy_training(toy_model(), toy_data(), tmp_path / "checkpoint", minutes=0.0)
     stopped._console = StoppingConsole(after)
     with pytest.raises(Stopped):
@@ -70,7 +70,7 @@ def test_stopped_within_an_epoch_it_goes_on_to_the_same_end(after, undisturbed, 
     assert digest(again._model, again.run()) == undisturbed
 
 
-def test_a_longer_training_goes_on_from_a_shorter(undisturbed, tmp_path):
+def test_a_longer_training_resumes_from_a_shorter(undisturbed, tmp_path):
     trained(tmp_path / "checkpoint", epochs=2)
     longer, training, _ = trained(tmp_path / "checkpoint", epochs=4)
     assert longer == undisturbed
@@ -78,7 +78,7 @@ def test_a_longer_training_goes_on_from_a_shorter(undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["cut", "noise", "other"])
-def test_a_checkpoint_that_cannot_be_used_is_said_and_not_used(how, undisturbed, tmp_path, capsys):
+def test_a_useless_checkpoint_is_reported_and_not_used(how, undisturbed, tmp_path, capsys):
     path = tmp_path / "checkpoint"
     trained(path, epochs=1)
     if how == "other":
@@ -105,7 +105,7 @@ def test_the_best_epoch_on_tune_is_kept_and_patience_ends(tmp_path):
     assert loss == pytest.approx(best["val_loss"], rel=1e-5)
 
 
-def test_every_image_once_an_epoch_in_an_order_of_its_own(tmp_path):
+def test_every_epoch_has_every_image_once_in_another_order(tmp_path):
     data = toy_data()
     training = toy_training(toy_model(), data, tmp_path / "checkpoint")
     seen = [np.concatenate([labels for _, labels in training._batches(epoch, 0)]) for epoch in (1, 1, 2)]
@@ -117,30 +117,30 @@ def test_every_image_once_an_epoch_in_an_order_of_its_own(tmp_path):
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in later]), seen[0][3 * 8 :])
 
 
-def test_readable_images_stand_in_for_unreadable_ones(tmp_path):
+def test_readable_images_replace_unreadable_ones(tmp_path):
     data = toy_data(broken=(0, 1, 2, 3, 44, 45))
     training = toy_training(toy_model(), data, tmp_path / "checkpoint")
     batches = list(training._batches(1, 0))
     assert {len(images) for images, _ in batches} == {8}
     assert len(batches) == training.steps
-    assert (training._evaluate()[1]) <= 10 / 12  # two of twelve on tune cannot be read, and are wrong
+    assert (training._evaluate()[1]) <= 10 / 12  # two of twelve on tune cannot be read, and count as wrong
     nothing = toy_data(broken=range(54))
     with pytest.raises(RunError, match="no training image can be read"):
         toy_training(toy_model(), nothing, tmp_path / "other").run()
 
 
-def test_nothing_to_learn_from_is_said(tmp_path):
+def test_nothing_to_learn_from_is_reported(tmp_path):
     with pytest.raises(RunError, match="no training images"):
         toy_training(toy_model(), toy_data(), tmp_path / "checkpoint", rows=np.empty(0, np.int64))
 
 
-def test_an_infinite_cost_is_said(tmp_path):
+def test_an_infinite_cost_is_reported(tmp_path):
     model = toy_model(learning_rate=1e30)
     with pytest.raises(RunError, match="lower the learning rate"):
         toy_training(model, toy_data(), tmp_path / "checkpoint").run()
 
 
-def test_history_tells_what_the_device_waited(tmp_path):
+def test_history_says_how_long_the_device_waited(tmp_path):
     model = toy_model()
     history = toy_training(model, toy_data(), tmp_path / "checkpoint", epochs=2).run()
     assert history["epoch"].tolist() == [1, 2]
@@ -183,6 +183,6 @@ def test_a_share_is_drawn_of_every_category_by_product(sizes, share, seed):
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
-def test_shares_that_are_none_are_refused(share):
+def test_shares_out_of_range_are_refused(share):
     with pytest.raises(InputError, match="share"):
         stratified_share(np.zeros(3, int), np.arange(3), share, 0)

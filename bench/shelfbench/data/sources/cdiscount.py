@@ -97,7 +97,8 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
     kept = cache_dir() / "indexes" / f"{key}.npz"
     if kept.exists():
         try:
-            with np.load(kept, allow_pickle=False) as stored:
+            # opened here, because NumPy leaves a damaged file open
+            with open(kept, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             return arrays, str(arrays.pop("note"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):

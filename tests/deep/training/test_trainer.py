@@ -102,7 +102,7 @@ def test_frozen_layers_stay_and_the_others_move(batch_norm):
         same = all((a == b).all() for a, b in zip(before[layer], layer.get_weights(), strict=True))
         if layer.get_weights():
             assert same == (number < count or (batch_norm and is_norm)), layer.name
-    # batch normalisation that is frozen runs in inference mode: its statistics do not come from the batch
+    # frozen batch normalisation runs in inference mode: its statistics do not come from the batch
     images = rng.normal(5, 3, size=(4, 32, 32, 3)).astype(np.float32)
     cut = keras.Model(model.input, model.layers[count - 1].output)
     np.testing.assert_array_equal(np.asarray(cut(images, training=True)), np.asarray(cut(images, training=False)))
@@ -110,29 +110,29 @@ def test_frozen_layers_stay_and_the_others_move(batch_norm):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A fine-tuning that is done, with logs, and the cache that holds it."""
+    """A finished fine-tuning, with logs, and the cache that holds it."""
     folder = tmp_path_factory.mktemp("finished")
-    tuner = finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
+    trainer = finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHELFBENCH_CACHE", str(folder))
-        return tuner.tune(data(), seed=0, console=QUIET), folder
+        return trainer.tune(data(), seed=0, console=QUIET), folder
 
 
 @pytest.fixture
 def cached(finished, tmp_path):
-    """The same in a cache of the test's own, not asked for yet."""
+    """The same in a cache of the test's own, not used yet."""
     shutil.copytree(finished[1], tmp_path / "cache")
     return finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
 
 
 def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones(finished):
-    tuned, _ = finished
-    assert not tuned.cached
-    assert tuned.classifier is None  # its bottlenecks go to the backend's own
-    assert tuned.images == 27  # 9 of the 15 products of each category
-    old, new = Backbone("efficientnet_lite0", "imagenet", 32).model(), load_network(tuned.features.folder)
-    count = tuned.chosen["frozen_layers"]
-    assert tuned.chosen["frozen_up_to"] == old.layers[count - 1].name
+    trained, _ = finished
+    assert not trained.cached
+    assert trained.classifier is None  # its bottlenecks go to the classifier of the backend
+    assert trained.images == 27  # 9 of the 15 products of each category
+    old, new = Backbone("efficientnet_lite0", "imagenet", 32).model(), load_network(trained.features.folder)
+    count = trained.chosen["frozen_layers"]
+    assert trained.chosen["frozen_up_to"] == old.layers[count - 1].name
     moved = [
         any((a != b).any() for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
         for one, other in zip(old.layers, new.layers, strict=False)
@@ -140,12 +140,12 @@ def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones(finish
     assert not any(moved[:count])
     assert any(moved[count:])
     images = np.zeros((2, 32, 32, 3), np.uint8)
-    features = tuned.features.extract(images)
+    features = trained.features.extract(images)
     assert features.shape == (2, 1280)
     assert features.dtype == np.float32
 
 
-def test_a_training_that_is_done_is_given_again_and_copied_whole(finished, cached, tmp_path):
+def test_a_finished_training_is_given_again_and_copied_whole(finished, cached, tmp_path):
     first, _ = finished
     again = cached.tune(data(), seed=0, console=QUIET)
     assert again.cached
@@ -165,7 +165,7 @@ def test_another_seed_is_another_training(finished, cached):
 
 
 @pytest.mark.slow
-def test_the_head_begins_fitted_or_random():
+def test_the_head_starts_fitted_or_random():
     still = dataclasses.replace(FINE, epochs=1, learning_rate=1e-6)
     fitted, random = (
         finetuning_trainer(LITE, settings, TrainingSettings()).tune(data(), seed=0, console=QUIET)
@@ -178,15 +178,21 @@ def test_the_head_begins_fitted_or_random():
 
 @pytest.mark.parametrize("network", ["xception", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_path):
-    tuned = full(network).tune(data(), seed=0, console=QUIET)
-    images = np.random.default_rng(0).integers(0, 256, (3, tuned.features.pixels, tuned.features.pixels, 3), np.uint8)
-    head = tuned.classifier()
+    trained = full(network).tune(data(), seed=0, console=QUIET)
+    images = np.random.default_rng(0).integers(
+        0, 256, (3, trained.features.pixels, trained.features.pixels, 3), np.uint8
+    )
+    head = trained.classifier()
     nothing = TrainingData(
-        np.empty((0, tuned.features.dimensions), np.float32), np.empty(0, int), 3, *[np.empty(0)] * 2
+        features=np.empty((0, trained.features.dimensions), np.float32),
+        labels=np.empty(0, int),
+        classes=3,
+        tune_features=np.empty(0),
+        tune_labels=np.empty(0),
     )
     head.fit(nothing, seed=0, console=QUIET)
-    scores = head.log_probabilities(tuned.features.extract(images))
-    model = load_network(tuned.features.folder)
+    scores = head.log_probabilities(trained.features.extract(images))
+    model = load_network(trained.features.folder)
     logits = np.asarray(model.predict_on_batch(images / np.float32(127.5) - np.float32(1)))
     np.testing.assert_allclose(scores, log_softmax(logits), rtol=1e-5, atol=1e-4)
     head.save(tmp_path)
@@ -200,19 +206,19 @@ def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_longer_full_training_goes_on_and_precision_is_noted():
+def test_a_longer_full_training_resumes_and_precision_is_noted():
     half = full(training=TrainingSettings(precision="mixed_bfloat16"))
-    tuned = half.tune(data(), seed=0, console=QUIET)
-    assert tuned.precision == "mixed_bfloat16"
+    trained = half.tune(data(), seed=0, console=QUIET)
+    assert trained.precision == "mixed_bfloat16"
     assert keras.config.dtype_policy().name == "float32"
     longer = dataclasses.replace(half, epochs=2).tune(data(), seed=0, console=QUIET)
     assert len(longer.history) == 2
-    pd.testing.assert_series_equal(longer.history["loss"][:1], tuned.history["loss"])
+    pd.testing.assert_series_equal(longer.history["loss"][:1], trained.history["loss"])
 
 
 def test_damage_is_named(cached):
-    tuned = cached.tune(data(), seed=0, console=QUIET)
-    folder = tuned.features.folder
+    trained = cached.tune(data(), seed=0, console=QUIET)
+    folder = trained.features.folder
     weights = folder / "network.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7] + b"damaged")
     with pytest.raises(InputError, match="delete that folder"):
@@ -290,7 +296,7 @@ def test_all_eleven_are_built_from_their_entry_points():
 
 
 def test_logs_for_tensorboard_on_request(finished):
-    tuned, folder = finished
+    trained, folder = finished
     import tensorflow as tf
     from tensorflow.core.util import event_pb2
 
@@ -300,7 +306,7 @@ def test_logs_for_tensorboard_on_request(finished):
         event = event_pb2.Event.FromString(raw.numpy())
         for value in event.summary.value:
             found[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
-    for row in tuned.history.to_dict("records"):
+    for row in trained.history.to_dict("records"):
         for name in ("loss", "val_accuracy", "lr"):
             assert found[f"epoch/{name}", row["step"]] == pytest.approx(row[name], rel=1e-5)
     assert len({tag for tag, _ in found}) == 7

@@ -1,0 +1,147 @@
+"""Backends, built from their settings, and what they learn from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.material import Material
+from shelfbench.plugins.backend import Backend, BackendSpec, TrainingData, Tuned, TuningData, find, split_name
+from shelfbench.runs.experiment import Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltBackend:
+    """A backend of a run, built from its settings.
+
+    Attributes
+    ----------
+    name : str
+    spec : BackendSpec
+    backend : Backend
+    store : FeatureStore
+        Of the network before its training, where it has one.
+    tuned : Tuned or None
+        The network after it.
+    """
+
+    name: str
+    spec: BackendSpec
+    backend: Backend
+    store: FeatureStore
+    tuned: Tuned | None = None
+
+
+def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
+    """Build a backend from its settings.
+
+    Parameters
+    ----------
+    name : str
+        With ``@BACKBONE`` where it is not the study's own.
+    sections : mapping of str to dataclass instance
+        Of the study, or of a variant.
+    experiment : Experiment
+
+    Returns
+    -------
+    BuiltBackend
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong, or its weights cannot be read.
+    """
+    base, backbone = split_name(name, experiment.study.backbone)
+    spec = find(base)
+    backend = spec.build(sections, backbone, experiment.workers)
+    store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
+    return BuiltBackend(name=name, spec=spec, backend=backend, store=store)
+
+
+def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Select the images of a slice that can be read.
+
+    Parameters
+    ----------
+    features : Features
+    part : slice
+
+    Returns
+    -------
+    rows : ndarray of float32, shape (readable images, dimensions)
+        Their features; a view where all can be read.
+    readable : ndarray of bool, shape (images of the slice,)
+    """
+    readable = features.readable[part]
+    matrix = features.matrix[part]
+    return (matrix if readable.all() else matrix[readable]), readable
+
+
+def training_data(features: Features, material: Material) -> TrainingData:
+    """Gather what a classifier learns from: features and labels of the readable images of train and `tune`.
+
+    Parameters
+    ----------
+    features : Features
+        Of the images of `material`.
+    material : Material
+
+    Returns
+    -------
+    TrainingData
+    """
+    train, tune = material.images_of("train"), material.images_of("tune")
+    train_rows, train_readable = readable_rows(features, train)
+    tune_rows, tune_readable = readable_rows(features, tune)
+    label = material.label[material.owner]
+    return TrainingData(
+        features=train_rows,
+        labels=label[train][train_readable],
+        classes=len(material.classes),
+        tune_features=tune_rows,
+        tune_labels=label[tune][tune_readable],
+    )
+
+
+def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int) -> TuningData:
+    """Gather what networks are trained on: the images of train and `tune`.
+
+    Parameters
+    ----------
+    material : Material
+    digests : ndarray of V16, shape (images of the catalogue,)
+        Hash of each image's content.
+    fit : str
+        How a photo becomes a square (``images.fit`` of the study).
+    workers : int
+        Threads that decode.
+
+    Returns
+    -------
+    TuningData
+    """
+    train, tune = material.images_of("train"), material.images_of("tune")
+    label = material.label[material.owner]
+    state = hashlib.sha256(f"{fit}\0{len(material.classes)}".encode())
+    for part in (train, tune):
+        state.update(np.ascontiguousarray(digests[material.image[part]]).tobytes())
+        state.update(np.ascontiguousarray(label[part]).tobytes())
+        state.update(np.ascontiguousarray(material.owner[part]).tobytes())
+    return TuningData(
+        images=material.catalogue.images,
+        fit=fit,
+        train=material.image[train],
+        train_labels=label[train],
+        train_products=material.owner[train],
+        tune=material.image[tune],
+        tune_labels=label[tune],
+        classes=len(material.classes),
+        identity=state.hexdigest(),
+        workers=workers,
+    )
