@@ -22,7 +22,7 @@ from shelfbench.report.errors import confusions
 from shelfbench.report.render import write_forms
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import metrics
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS, targets_of
 from shelfbench.runs.reading import read_images
 
@@ -111,7 +111,7 @@ def test_numbers_per_image_equal_a_plain_count_over_the_scores(finished_run):
 
 def test_scores_are_read_the_same_in_any_order_and_as_plain_strings(small_run):
     run = open_run(small_run)
-    keys = read_predictions(run, "hog-svm").keys
+    keys = run.products("hog-svm").keys
     before = read_images(run.path, "hog-svm", keys)
     path = small_run / "scores" / "hog-svm.parquet"
     table = pq.read_table(path)
@@ -296,7 +296,7 @@ def test_flipped_bytes_anywhere_in_a_file_are_an_input_error(small_run):
             damaged[place] ^= 0xFF
         path.write_bytes(bytes(damaged))
         with pytest.raises(InputError):
-            read_predictions(open_run(small_run), "hog-svm")
+            open_run(small_run).products("hog-svm")
 
 
 def test_scores_whose_lists_differ_in_length_are_refused(small_run):
