@@ -53,7 +53,7 @@ def projected(seconds_per_million: float, passes: float, images: int) -> float:
     return seconds_per_million * images / MILLION * passes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """One row of ``timings.parquet``.
 
@@ -100,7 +100,7 @@ class Timing:
 
 
 def timings_frame(rows: list[Timing]) -> pd.DataFrame:
-    """Rows as the table that ``timings.parquet`` holds."""
+    """Give rows as the table that ``timings.parquet`` holds."""
     import pandas as pd
 
     columns = [
