@@ -16,7 +16,7 @@ from shelfbench.cost.timing import MILLION, STAGES
 _WHAT = "shelfbench timing"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Repeated:
     """A stage that was repeated, the device being waited for at both ends of every repetition.
 
@@ -50,7 +50,7 @@ class Repeated:
     waited: tuple[float, ...] = ()
 
     def quantile(self, share: float) -> float:
-        """Seconds of a repetition: the median at .5, the quartiles at .25 and .75."""
+        """Seconds of a repetition: the median at 0.5, the quartiles at 0.25 and 0.75."""
         return float(np.quantile(self.seconds, share))
 
     def per_million(self, share: float = 0.5) -> float:
@@ -68,7 +68,7 @@ class Repeated:
         return sum(self.waited) / sum(self.seconds) if self.waited else float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One thing that the experiment ``timing`` measured, or failed to.
 
@@ -109,7 +109,7 @@ class Part:
         return next((found for found in self.measured if found.way == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatrixPeak:
     """What the device makes of a large square matrix product, in FLOP/s: median and quartiles."""
 
@@ -120,7 +120,7 @@ class MatrixPeak:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurements:
     """All that was measured on one device: ``device.json``.
 
