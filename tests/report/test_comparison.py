@@ -21,7 +21,7 @@ from shelfbench.report.comparison import comparison, comparison_matrix, p_value
 from shelfbench.report.data import held_out
 from shelfbench.report.errors import confusions, departments, extreme_categories, surest
 from shelfbench.report.photos import surest_photos
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.verdict.compare import holm, mcnemar_p
 from shelfbench.verdict.metrics import acceptance
 
@@ -52,7 +52,7 @@ def predictions(run, backend, split="test"):
 
 
 def open_run_keys(run):
-    return read_predictions(open_run(run), "hog-svm").keys
+    return open_run(run).products("hog-svm").keys
 
 
 def the_chosen(run):
@@ -281,7 +281,7 @@ def test_one_backend_alone_or_no_test_part_is_no_reason_to_fail(small_run):
     assert not (small_run / "tables" / "comparison.csv").exists()
     assert (small_run / "tables" / "categories.csv").exists()
     run = open_run(small_run)
-    kept = held_out(read_predictions(run, "hog-svm"))
+    kept = held_out(run.products("hog-svm"))
     assert set(kept.role) == {"tune", "test"}
 
 

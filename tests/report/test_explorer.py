@@ -13,14 +13,15 @@ from shelfbench.report.explorer import (
     largest_departments,
     thresholds_of,
 )
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
+from shelfbench.runs.record import DatasetRecord, RunRecord
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
 
 
 @pytest.fixture(scope="module")
 def products(finished_run):
-    return read_predictions(open_run(finished_run), "bottleneck-2nn-512")
+    return open_run(finished_run).products("bottleneck-2nn-512")
 
 
 @pytest.mark.parametrize("target", [500, 700, 900, 950, 995])
@@ -58,13 +59,13 @@ def test_counts_equal_a_plain_loop():
 def test_departments_are_the_first_level_largest_first_and_the_rest_together(products, finished_run):
     keys = products.keys
     run = open_run(finished_run)
-    record = {"dataset": {"category_level1": {key: key[-1] for key in keys}}}
+    record = RunRecord(dataset=DatasetRecord(category_level1={key: key[-1] for key in keys}))
     names, code = largest_departments(products, replace(run, record=record))
     sizes = np.bincount(code[products.split == "test"], minlength=len(names))
     assert sorted(names) == sorted({key[-1] for key in keys})
     assert list(sizes) == sorted(sizes, reverse=True)
     assert all(names[part] == keys[truth][-1] for part, truth in zip(code[:50], products.truth[:50], strict=True))
-    names, code = largest_departments(products, replace(run, record={}))
+    names, code = largest_departments(products, replace(run, record=RunRecord()))
     assert len(names) == DEPARTMENTS
     assert names[-1] == f"{len(keys) - DEPARTMENTS + 1} others"
     assert code.max() == DEPARTMENTS - 1

@@ -12,7 +12,7 @@ from shelfbench.base.console import Console
 from shelfbench.report.data import Picture
 from shelfbench.report.figures import figure1, pareto_front
 from shelfbench.report.style import marks
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.verdict.metrics import acceptance, acceptance_curve
 
 from tests.helpers.reports import write_sections
@@ -70,7 +70,7 @@ def test_eleven_backends_are_drawn_all_unlike():
 def test_the_curve_that_is_drawn_meets_table_4(finished_run):
     from shelfbench.report.figures import _staircase
 
-    products = read_predictions(open_run(finished_run), "bottleneck-2nn-2048")
+    products = open_run(finished_run).products("bottleneck-2nn-2048")
     test = products.where(products.split == "test")
     curve = acceptance_curve(test.confidence, test.correct)
     precision, share = _staircase(curve)

@@ -20,6 +20,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
 from shelfbench.report.build import build_report, report_again
 from shelfbench.runs.choice import choose
+from shelfbench.runs.record import RunRecord
 
 from tests.helpers.markdown import read_markdown
 from tests.helpers.synthetic_run import make_run
@@ -243,23 +244,23 @@ def frames(rows):
 
 
 def test_the_choice_is_made_on_tune_and_never_on_test():
-    choice = choose(*frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)]), {})
+    choice = choose(*frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)]), RunRecord())
     assert (choice.backend, choice.basis, choice.chosen_at) == ("b", "tune", 0.6)
     assert "40.0% of the test products" in choice.sentence()
 
 
 def test_equal_acceptance_goes_to_the_cheaper_backend():
-    assert choose(*frames([("a", 0.5, 0.5, 90.0), ("b", 0.5, 0.5, 10.0)]), {}).backend == "b"
+    assert choose(*frames([("a", 0.5, 0.5, 90.0), ("b", 0.5, 0.5, 10.0)]), RunRecord()).backend == "b"
 
 
 def test_without_tune_validation_decides_and_without_both_nothing_does():
     table, metrics = frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)])
-    assert choose(table, metrics[metrics["split"] != "tune"], {}).backend == "a"
-    assert choose(table, metrics[metrics["split"] == "test"], {}) is None
+    assert choose(table, metrics[metrics["split"] != "tune"], RunRecord()).backend == "a"
+    assert choose(table, metrics[metrics["split"] == "test"], RunRecord()) is None
 
 
 def test_a_choice_that_fails_on_test_says_so():
-    choice = choose(*frames([("a", 0.5, 0.0, 10.0)]), {})
+    choice = choose(*frames([("a", 0.5, 0.0, 10.0)]), RunRecord())
     assert "on no share of the test products" in choice.sentence()
 
 
@@ -280,7 +281,7 @@ def test_a_report_is_made_again_whatever_the_study_was(tmp_path):
     with pytest.raises(InputError, match="is not a run directory"):
         report_again(tmp_path, QUIET)
     record = json.loads((run / "run.json").read_text())
-    record.setdefault("study", {})["experiment"] = "no-such"
+    record.setdefault("study", RunRecord())["experiment"] = "no-such"
     (run / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="unknown experiment"):
         report_again(run, QUIET)

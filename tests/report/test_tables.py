@@ -13,13 +13,16 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid, duration, seconds, share
+from shelfbench.report.aggregated import aggregation
 from shelfbench.report.build import build_report
+from shelfbench.report.certified import certified
 from shelfbench.report.claims import load_claims, table4_claim
 from shelfbench.report.data import open_data
+from shelfbench.report.errors import confusions
 from shelfbench.report.render import write_forms
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import metrics
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS, targets_of
 from shelfbench.runs.reading import read_images
 
@@ -108,7 +111,7 @@ def test_numbers_per_image_equal_a_plain_count_over_the_scores(finished_run):
 
 def test_scores_are_read_the_same_in_any_order_and_as_plain_strings(small_run):
     run = open_run(small_run)
-    keys = read_predictions(run, "hog-svm").keys
+    keys = run.products("hog-svm").keys
     before = read_images(run.path, "hog-svm", keys)
     path = small_run / "scores" / "hog-svm.parquet"
     table = pq.read_table(path)
@@ -226,13 +229,7 @@ def test_a_bare_record_is_enough(small_run):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "scores/hog-svm.parquet",
-        "timings.parquet",
-        "split.parquet",
-        "history/bottleneck-2nn-512.parquet",
-        "run.json",
-    ],
+    ["timings.parquet", "split.parquet", "run.json"],
 )
 @pytest.mark.parametrize("content", [b"", b"not a table", "half"])
 def test_a_damaged_file_is_named(small_run, name, content):
@@ -243,37 +240,46 @@ def test_a_damaged_file_is_named(small_run, name, content):
         build_report(small_run, None, QUIET)
 
 
-def damage(run, backend, content):
-    path = run / "predictions" / f"{backend}.parquet"
+def damage(path, content):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
 
 
+@pytest.mark.parametrize("folder", ["predictions", "scores", "aggregations", "history"])
 @pytest.mark.parametrize("content", [b"", b"not a table", "half"])
-def test_damaged_predictions_cost_their_backend_alone_and_are_named(small_run, capsys, content):
-    build_report(small_run, None, QUIET)
-    before = pd.read_csv(small_run / "tables" / "table4.csv")
-    damage(small_run, "hog-svm", content)
-    text = build_report(small_run, None, QUIET)
-    after = pd.read_csv(small_run / "tables" / "table4.csv")
-    pd.testing.assert_frame_equal(after, before[before["backend"] != "hog-svm"].reset_index(drop=True))
-    for name in ("certified", "metrics", "category_gain", "departments", "label_noise"):
-        assert "hog-svm" not in set(pd.read_csv(small_run / "tables" / f"{name}.csv")["backend"]), name
+def test_a_damaged_file_costs_its_backend_alone_and_is_named(small_run, capsys, folder, content):
+    file, sections = f"{folder}/bottleneck-2nn-512.parquet", (table4, metrics, certified, confusions, aggregation)
+    write_sections(small_run, *sections)
+    before = {name: pd.read_csv(small_run / "tables" / f"{name}.csv") for name in ("table4", "metrics", "certified")}
+    damage(small_run / file, content)
+    write_sections(small_run, *sections)
+    for name, frame in before.items():
+        after = pd.read_csv(small_run / "tables" / f"{name}.csv")
+        others = frame[frame["backend"] != "bottleneck-2nn-512"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(after, others)
     warned = capsys.readouterr().err
-    assert re.search(r"warning: the report leaves out hog-svm: .*hog-svm\.parquet cannot be read", warned)
-    assert "Not in the table: hog-svm (damaged: predictions/hog-svm.parquet cannot be read" in text
+    assert re.search(rf"warning: the report leaves out bottleneck-2nn-512: .*{file} cannot be read", warned)
     written = (small_run / "tables" / "table4.md").read_text(encoding="utf-8")
-    assert "Not in the table: hog-svm (damaged: predictions/hog-svm.parquet cannot be read" in written
+    assert f"Not in the table: bottleneck-2nn-512 (damaged: {file} cannot be read" in written
+
+
+def test_damaged_backends_are_named_on_the_page_and_on_the_terminal(small_run, capsys):
+    damage(small_run / "predictions" / "hog-svm.parquet", "half")
+    text = build_report(small_run, None, QUIET)
+    assert "Not in the table: hog-svm (damaged: predictions/hog-svm.parquet cannot be read" in text
     page = (small_run / "report.html").read_text(encoding="utf-8")
     assert '<p class="warn">hog-svm: damaged (predictions/hog-svm.parquet cannot be read' in page
     assert "4 backends" in page
+    for name in ("category_gain", "departments", "label_noise", "comparison_matrix"):
+        assert "hog-svm" not in set(pd.read_csv(small_run / "tables" / f"{name}.csv")["backend"]), name
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_run_whose_only_backend_is_damaged_has_no_report(small_run, capsys):
     for path in (small_run / "predictions").iterdir():
         if path.stem != "hog-svm":
             path.unlink()
-    damage(small_run, "hog-svm", "half")
+    damage(small_run / "predictions" / "hog-svm.parquet", "half")
     with pytest.raises(InputError, match=r"hog-svm\.parquet cannot be read"):
         build_report(small_run, None, QUIET)
     assert not (small_run / "report.html").exists()
@@ -290,7 +296,7 @@ def test_flipped_bytes_anywhere_in_a_file_are_an_input_error(small_run):
             damaged[place] ^= 0xFF
         path.write_bytes(bytes(damaged))
         with pytest.raises(InputError):
-            read_predictions(open_run(small_run), "hog-svm")
+            open_run(small_run).products("hog-svm")
 
 
 def test_scores_whose_lists_differ_in_length_are_refused(small_run):

@@ -16,7 +16,7 @@ from shelfbench.report.calibrated import calibration, reliability_diagram
 from shelfbench.report.certified import certified, measures
 from shelfbench.report.data import open_data
 from shelfbench.runs.choice import choose
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS
@@ -205,8 +205,7 @@ def test_the_chosen_aggregation_is_as_precise_as_the_predictions(trusted, backen
 
 
 def test_the_verdict_tells_what_is_promised(finished_run):
-    record = json.loads((finished_run / "run.json").read_text(encoding="utf-8"))
-    choice = choose(table(finished_run, "table4"), table(finished_run, "metrics"), record)
+    choice = choose(table(finished_run, "table4"), table(finished_run, "metrics"), open_run(finished_run).record)
     found = open_run(finished_run).certified
     row = found[(found["backend"] == choice.backend) & (found["target"] == 0.9)].iloc[0]
     text = choice.promise(found)
@@ -234,14 +233,13 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)
     assert calibration["error_after"].notna().all()
     assert table(small_run, "aggregation").empty
-    products = read_predictions(open_run(small_run), "hog-svm")
+    products = open_run(small_run).products("hog-svm")
     assert products.raw_confidence is None
     assert "earlier version" in (small_run / "tables" / "aggregation.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a table"])
-def test_a_damaged_comparison_is_named(small_run, content):
-    (small_run / "aggregations" / "hog-svm.parquet").write_bytes(content)
+def test_a_comparison_that_lacks_a_column_is_named(small_run):
+    rewrite(small_run / "aggregations" / "hog-svm.parquet", lambda found: found.drop_columns(["vote_correct"]))
     with pytest.raises(InputError, match=re.escape("aggregations/hog-svm.parquet")):
         write_sections(small_run, *TRUST)
 
@@ -276,7 +274,7 @@ def test_what_was_asked_for_is_not_rounded_to_certainty(tmp_path):
     assert "| 1.000 |" not in {f"| {line.split(' | ')[1]} |" for line in written.splitlines() if line.startswith("| ")}
     assert "Probability: 0.9999. " in written
     found = open_run(run).certified
-    choice = choose(table(run, "table4"), table(run, "metrics"), record)
+    choice = choose(table(run, "table4"), table(run, "metrics"), open_run(run).record)
     assert found.query("backend == @choice.backend and target == 0.9")["certified"].all()
     assert "with 99.99% probability" in choice.promise(found)
     assert "probability of 99.99%" in (run / "report.html").read_text()

@@ -145,6 +145,22 @@ def test_a_recorder_writes_nothing_before_it_begins(tmp_path):
     assert not recorder.is_done("a", [out / "predictions" / "a.parquet"])
 
 
+def test_a_record_with_nulls_is_taken_up(tmp_path):
+    study = read_study("default")
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "a.parquet").write_bytes(b"")
+    values = {"results_hash": study.results_hash(), "dataset": None, "split": None, "backends": {"a": None}}
+    recorder = Recorder.open(write(tmp_path, values), study, "a command")
+    assert recorder.done == []
+    recorder.begin({"hash": "1"}, {"hash": "2"})
+    assert read_record(tmp_path).dataset.hash == "1"
+    with pytest.raises(InputError, match=r"run\.json is damaged; choose another --out, or delete the folder"):
+        Recorder.open(write(tmp_path, {**values, "backends": {"a": 3}}), study, "a command")
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(InputError, match=r"holds predictions and no run\.json"):
+        Recorder.open(tmp_path, study, "a command")
+
+
 def test_differences_are_named_by_their_path():
     assert differences({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4}, "e": 5}) == ["b.c", "b.d", "e"]
 

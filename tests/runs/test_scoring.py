@@ -241,7 +241,7 @@ def test_a_tune_too_large_to_hold_is_drawn_from_by_whole_products(monkeypatch, c
     assert held == [60, 60]
     assert first == again
     assert first.tune_products == 20 < whole.tune_products
-    assert f"20 of {whole.tune_products} products of tune, drawn" in capsys.readouterr().err
+    assert f"are chosen on 20 of the {whole.tune_products} tune products" in capsys.readouterr().err
 
 
 def test_stages_and_memory_are_measured():

@@ -16,10 +16,9 @@ from shelfbench.verdict.metrics import (
     exact_target,
     oracle_bound,
     precision,
-    precision_by_decile,
-    summarise,
     top_k,
 )
+from shelfbench.verdict.summary import precision_by_decile, summarise
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 TARGETS = ("0.5", "0.7", "0.9", "0.95", "1", Fraction(1, 3), Fraction(2, 3))

@@ -20,14 +20,14 @@ class Material:
     """Products and images of a split.
 
     Products are sorted by role (train, tune, certify, test), and images with them, so that the features of a role are
-    one slice of a matrix and no copy of it.
+    one slice of a matrix, without a copy.
 
     Attributes
     ----------
     catalogue : Catalogue
     split : Split
     frame : DataFrame
-        The manifest: product_id, category, split, role; one row a product, in this order.
+        The manifest: product_id, category, split, role; one row per product, in this order.
     image : ndarray of int64, shape (images,)
         Images of the catalogue, products in the order of `frame`.
     owner : ndarray of int64, shape (images,)
@@ -50,7 +50,17 @@ class Material:
     label: np.ndarray
 
     def images_of(self, role: str) -> slice:
-        """Give the images of a role as a slice."""
+        """Select the images of a role.
+
+        Parameters
+        ----------
+        role : {'train', 'tune', 'certify', 'test'}
+
+        Returns
+        -------
+        slice
+            Of `image`; empty where no product has this role.
+        """
         codes = self.frame["role"].to_numpy()
         rows = np.flatnonzero(codes == role)
         if len(rows) == 0:
@@ -60,7 +70,18 @@ class Material:
         )
 
     def unreadable(self, reasons: Mapping[int, str]) -> list[dict[str, str]]:
-        """Name unreadable images for ``run.json``; `reasons` are by position in `image`."""
+        """Name unreadable images for ``run.json``.
+
+        Parameters
+        ----------
+        reasons : mapping of int to str
+            By position in `image`.
+
+        Returns
+        -------
+        list of dict
+            ``record`` (where the image is) and ``reason`` of each.
+        """
         where = self.catalogue.images.where
         return [{"record": where(int(self.image[row])), "reason": reason} for row, reason in sorted(reasons.items())]
 
@@ -79,7 +100,17 @@ class Material:
 
 
 def gather(catalogue: Catalogue, split: Split) -> Material:
-    """Order the products of a split by role, and their images with them."""
+    """Order the products of a split by role, and their images with them.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    split : Split
+
+    Returns
+    -------
+    Material
+    """
     order = np.argsort(split.role, kind="stable")
     product = split.product[order]
     frame = split.frame(catalogue).iloc[order].reset_index(drop=True)
@@ -105,7 +136,19 @@ def gather(catalogue: Catalogue, split: Split) -> Material:
 
 
 def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
-    """Hash of what a catalogue holds: products, categories and the content of images (SHA-256, hexadecimal)."""
+    """Hash the content of a catalogue: products, categories and images.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    digests : ndarray of V16, shape (images,)
+        Hash of each image's content.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
     state = hashlib.sha256()
     for values in (catalogue.product_id, catalogue.product_category, catalogue.image_product):
         state.update("\n".join(map(str, values.tolist())).encode() + b"\0")
@@ -118,7 +161,20 @@ def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
 
 
 def dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:
-    """Describe the catalogue, and what of it is used, for ``run.json``."""
+    """Describe the catalogue, and which part of it is used, for ``run.json``.
+
+    Parameters
+    ----------
+    material : Material
+    named : NamedDataset or None
+        None for a catalogue given by its path.
+    digests : ndarray of V16, shape (images,)
+
+    Returns
+    -------
+    dict
+        The keys of `shelfbench.runs.record.DatasetRecord` but for the unreadable images, which are not known yet.
+    """
     catalogue, split = material.catalogue, material.split
     kept = set(material.frame["category"])
     categories = [category for category in catalogue.categories if category.key in kept]

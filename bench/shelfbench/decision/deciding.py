@@ -202,18 +202,17 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
 def _rests_on(source: _Source, command: str) -> RestsOn:
     """Say which run, data and versions a decision rests on."""
     record = source.run.record
-    dataset, split = record.get("dataset", {}), record.get("split", {})
-    study = record.get("study", {})
+    entry = record.backends.get(source.name)
     values = {
-        "study": study.get("name", ""),
-        "seed": record.get("seed"),
-        "run_command": record.get("command", ""),
-        "run_finished": record.get("finished", ""),
-        "run_versions": record.get("versions", {}),
-        "results_hash": record.get("results_hash", ""),
-        "dataset": {key: dataset.get(key, "") for key in DatasetEntry.__struct_fields__},
-        "split": {key: split.get(key, "") for key in SplitEntry.__struct_fields__},
-        "chosen": record["backends"].get(source.name, {}).get("chosen", {}),
+        "study": record.settings.name,
+        "seed": record.seed,
+        "run_command": record.command,
+        "run_finished": record.finished,
+        "run_versions": record.versions,
+        "results_hash": record.results_hash,
+        "dataset": {key: getattr(record.dataset, key) for key in DatasetEntry.__struct_fields__},
+        "split": {key: getattr(record.split, key) for key in SplitEntry.__struct_fields__},
+        "chosen": entry.chosen if entry is not None else {},
         "features": source.saved.features,
         "decide_command": command,
         "decide_versions": {**versions(), "shelfbench": __version__},

@@ -1,4 +1,4 @@
-"""Backends compared with each other: the tables ``comparison`` and ``comparison_matrix``, and what ``compare`` prints."""
+"""Backends compared with each other: the tables, and what ``shelfbench compare`` prints."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow.parquet as pq
 from PIL import Image
 
 from shelfbench.base.console import Console
@@ -16,7 +17,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.runs.choice import Choice
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.reading import Evaluated
+from shelfbench.runs.reading import Evaluated, reading
 from shelfbench.runs.record import RunRecord, read_record
 
 Found = TypeVar("Found")
@@ -50,7 +51,7 @@ class RunData:
     run : Run
         The run, with the backends that can be reported on.
     record : RunRecord
-        ``run.json``; a backend whose predictions cannot be read is marked as damaged.
+        ``run.json``; a backend of which a file cannot be read is marked as damaged.
     pictures : sequence of Picture
         Random photos for Figure 1; empty where the data are not at hand.
     photograph : callable or None
@@ -114,6 +115,16 @@ def held_out(products: Evaluated) -> Evaluated:
     return products.where((products.role == "tune") | (products.split == "test"))
 
 
+def _check(run: Run, backend: str) -> None:
+    """Read a backend's products, and the footers of its other files, which damage seldom leaves whole."""
+    run.products(backend)
+    for name in (f"scores/{backend}", f"aggregations/{backend}", f"history/{backend}", f"history/{backend}.tuning"):
+        path = run.path / f"{name}.parquet"
+        if path.is_file():
+            with reading(path):
+                pq.read_metadata(path)
+
+
 def open_data(
     run_dir: Path | Run,
     *,
@@ -121,7 +132,7 @@ def open_data(
     photograph: Photograph | None = None,
     console: Console | None = None,
 ) -> RunData:
-    """Open a run to report on, without the backends whose predictions are damaged.
+    """Open a run to report on, without the backends of which a file is damaged.
 
     Parameters
     ----------
@@ -148,7 +159,7 @@ def open_data(
     damaged: dict[str, InputError] = {}
     for name in run.backends:
         try:
-            run.products(name)
+            _check(run, name)
         except InputError as error:
             damaged[name] = error
     if len(damaged) == len(run.backends):

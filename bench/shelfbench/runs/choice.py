@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import duration, percent
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import label_backends
+from shelfbench.runs.record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ class Choice:
         )
 
 
-def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -> Choice | None:
+def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: RunRecord[BackendEntry]) -> Choice | None:
     """Choose a backend by its acceptance on validation; ties go to the cheaper one.
 
     Parameters
@@ -124,7 +126,7 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: dict[str, Any]) -
         `Run.table4`.
     metrics : DataFrame
         `Run.metrics`.
-    record : dict
+    record : RunRecord
         ``run.json``.
 
     Returns

@@ -15,7 +15,7 @@ from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier, find, split_name
 from shelfbench.runs.building import BuiltBackend, build_backend, training_data, tuning_data
-from shelfbench.runs.directory import open_run, read_predictions
+from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import backend_timings, save_model, write_histories
@@ -74,7 +74,7 @@ def _files(out: Path, name: str) -> list[Path]:
 
 def _check_kept(out: Path, name: str) -> None:
     """Make sure that the predictions of an earlier command can still be read."""
-    read_predictions(open_run(out), name)
+    open_run(out).products(name)
 
 
 def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:

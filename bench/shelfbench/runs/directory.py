@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.runs.choice import Choice, choose
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.frames import (
     DECILES_COLUMNS,
     METRICS_COLUMNS,
@@ -29,7 +29,6 @@ from shelfbench.runs.frames import (
     table4_row,
 )
 from shelfbench.runs.reading import (
-    AGAIN,
     SPLITS,
     BackendLabel,
     Cost,
@@ -41,6 +40,7 @@ from shelfbench.runs.reading import (
     read_products,
     reading,
 )
+from shelfbench.runs.record import RunRecord, read_record
 from shelfbench.verdict.confidence import DEFAULT
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
@@ -64,7 +64,7 @@ class Run:
     ----------
     path : Path
         The run directory.
-    record : dict
+    record : RunRecord
         ``run.json``.
     backends : tuple of str
         Those with predictions, in the order of the record; none for an experiment that leaves no predictions.
@@ -73,7 +73,7 @@ class Run:
     """
 
     path: Path
-    record: dict[str, Any]
+    record: RunRecord[BackendEntry]
     backends: tuple[str, ...]
     summary: str = ""
     _products: dict[str, Evaluated] = field(default_factory=dict)
@@ -82,12 +82,11 @@ class Run:
     @property
     def categories(self) -> dict[str, str]:
         """Display names by key."""
-        return self.record.get("dataset", {}).get("category_names") or {}
+        return self.record.dataset.category_names
 
     def department(self, key: str) -> str:
         """Give the first level of a category's place in the taxonomy; the category itself where it has none."""
-        known = self.record.get("dataset", {}).get("category_level1") or {}
-        return str(known.get(key) or self.categories.get(key, key))
+        return self.record.dataset.category_level1.get(key) or self.categories.get(key, key)
 
     @cached_property
     def labels(self) -> dict[str, BackendLabel]:
@@ -102,13 +101,13 @@ class Run:
     @property
     def targets(self) -> tuple[Fraction, ...]:
         """Required precisions of the study's report, 0.9 always among them, ascending."""
-        asked = self.record.get("study", {}).get("report", {}).get("targets", [])
+        asked = self.record.settings.report.targets
         return tuple(sorted({exact_target(target) for target in (REQUIRED, *map(str, asked))}))
 
     @property
     def confidence_level(self) -> float:
         """Probability with which a certified threshold keeps its precision."""
-        return float(self.record.get("study", {}).get("verdict", {}).get("confidence_level", 0.95))
+        return self.record.settings.verdict.confidence_level
 
     def file(self, folder: str, backend: str) -> Path:
         """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
@@ -165,8 +164,9 @@ class Run:
 
     def _evaluate(self, targets: tuple[Fraction, ...], console: Console) -> Evaluation:
         self._check_predictions()
-        sizes = self.record.get("split", {})
-        counts = {split: int(sizes.get(split, {}).get("images") or 0) for split in SPLITS}
+        sizes = self.record.split
+        counts = {"train": sizes.train.images or 0, "validation": sizes.validation.images or 0}
+        counts["test"] = sizes.test.images or 0
         cells: list[dict[str, Any]] = []
         metrics: list[dict[str, Any]] = []
         deciles: list[dict[str, Any]] = []
@@ -309,9 +309,8 @@ class Run:
 
     def _check_predictions(self) -> None:
         if not self.backends:
-            experiment = self.record.get("study", {}).get("experiment", "")
             raise InputError(
-                f"{self.path} has no predictions: it is a run of the experiment {experiment!r}",
+                f"{self.path} has no predictions: it is a run of the experiment {self.record.experiment!r}",
                 f"its results are in {self.path / 'tables'}",
             )
 
@@ -362,34 +361,11 @@ def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
     """
     if isinstance(run_dir, Run):
         return run_dir
-    path = run_dir / "run.json"
-    if not path.is_file():
-        raise InputError(f"{run_dir} is not a run directory (it has no run.json)", "name the --out of a run")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error})", AGAIN) from error
-    if not isinstance(record, dict) or not isinstance(record.get("backends", {}), dict):
-        raise InputError(f"{path} is not the record of a run", AGAIN)
-    entries = [record.get(name) or {} for name in ("dataset", "split", "study", "machine", "versions")]
-    if not all(isinstance(entry, dict) for entry in [*entries, *record.get("backends", {}).values()]):
-        raise InputError(f"{path} is not the record of a run", AGAIN)
-    record = {key: value for key, value in record.items() if value is not None}
-    known = record.get("backends", {})
+    record: RunRecord[BackendEntry] = read_record(run_dir)
     files = (run_dir / "predictions").glob("*.parquet")
     found = {file.stem for file in files if not file.name.startswith(".")}
-    found -= {name for name, entry in known.items() if entry.get("status") == "failed"}
-    if not found and not (experiments and record.get("study", {}).get("experiment")):
+    found -= {name for name, entry in record.backends.items() if entry.failed}
+    if not found and not (experiments and record.experiment):
         raise InputError(f"{run_dir} has no predictions", "run the study: kept results are tables without predictions")
-    ordered = [name for name in known if name in found] + sorted(found - set(known))
+    ordered = [name for name in record.backends if name in found] + sorted(found - set(record.backends))
     return Run(path=run_dir, record=record, backends=tuple(ordered))
-
-
-def read_predictions(run: Run, backend: str) -> Evaluated:
-    """Read a backend's products; see `Run.products`."""
-    return run.products(backend)
-
-
-def labels(run: Run | dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
-    """Name the backends; see `shelfbench.runs.reading.label_backends`."""
-    return label_backends(run.record if isinstance(run, Run) else run, backends)

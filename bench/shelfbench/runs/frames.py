@@ -15,15 +15,8 @@ import pandas as pd
 from shelfbench.runs.reading import SPLITS, Evaluated
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
 from shelfbench.verdict.intervals import bootstrap_intervals, exact_interval
-from shelfbench.verdict.metrics import (
-    REQUIRED,
-    Summary,
-    acceptance,
-    acceptance_curve,
-    oracle_bound,
-    precision_by_decile,
-    summarise,
-)
+from shelfbench.verdict.metrics import REQUIRED, acceptance, acceptance_curve, oracle_bound
+from shelfbench.verdict.summary import Summary, precision_by_decile, summarise
 
 TABLE4_COLUMNS = (
     "backend",

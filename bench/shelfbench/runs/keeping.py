@@ -1,4 +1,4 @@
-"""What a run keeps of a backend beside its predictions: the model, its histories, and how long each stage took."""
+"""What a run keeps of a backend besides its predictions: the model, its histories, and how long each stage took."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL = "backend.json"
 
 
 class SavedModel(msgspec.Struct, kw_only=True):
-    """What ``models/BACKEND/backend.json`` holds: how photos become features, and scores of photos a product's.
+    """What ``models/BACKEND/backend.json`` holds: how photos become features, and their scores those of a product.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ def read_model(folder: Path) -> SavedModel:
 def save_model(
     built: BuiltBackend, classifier: Classifier, rule: ProductRule, *, material: Material, study: Study, out: Path
 ) -> None:
-    """Write models/BACKEND whole: the classifier's own files, and what leads from photos to it and on to a product.
+    """Write ``models/BACKEND``, whole or not at all: everything that is needed to classify products by it.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The experiment ``profiles``: how variants of a network learn, update by update, several seeds each.
+"""The experiment ``profiles``: how variants of a network learn, update by update, with several seeds each.
 
-What it leaves is the history of every training. Figures 3 and 4 of C and 6 to 10 of X are drawn from that.
+Its results are the histories of all trainings, from which figures 3 and 4 of C and 6 to 10 of X are drawn.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class ProfileSettings:
     Attributes
     ----------
     seeds : tuple of int
-        Trainings of each variant.
+        Each variant is trained once with each.
     products : int
-        Train on so many products, drawn by the study's seed, each category keeping its share; 0 takes all.
+        Number of products to train on, drawn with the study's seed so that each category keeps its share; 0 for all.
     tune_products : int
-        The same of `tune`, on which the profiles are measured.
+        Likewise of `tune`, on which the profiles are measured.
     categories : int
-        Only the so many categories with the most training products; 0 takes all.
+        Keep so many categories, those with the most training products; 0 for all.
     note : str
         What the figures can and cannot show, for the page.
 
@@ -78,14 +78,14 @@ class ProfileSettings:
 
 
 def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
-    """Keep the part of train and `tune` that the profiles are taken on.
+    """Select the part of train and `tune` that the variants are trained and measured on.
 
     Parameters
     ----------
     material : Material
     settings : ProfileSettings
     seed : int
-        The same seed draws the same products, whatever a variant trains on them.
+        The same seed draws the same products for every variant.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
     Raises
     ------
     InputError
-        If there are fewer products or categories than asked for.
+        If there are fewer products or categories than the settings ask for.
     """
     role, label = material.frame["role"].to_numpy(), material.label
     train, tune = np.flatnonzero(role == "train"), np.flatnonzero(role == "tune")
@@ -104,7 +104,7 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
     if settings.categories:
         if settings.categories > len(classes):
             raise InputError(
-                f"profiles.categories={settings.categories}, and train holds {len(classes)} categories",
+                f"profiles.categories={settings.categories}, but train holds {len(classes)} categories",
                 f"ask for at most {len(classes)}",
             )
         sizes = np.bincount(label[train], minlength=len(classes))
@@ -120,7 +120,7 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
     images = np.isin(material.owner, rows)
     new_row = np.full(len(role), -1, np.int64)
     new_row[rows] = np.arange(len(rows))
-    code = np.full(len(material.classes) + 1, -1, np.int64)  # its last place stands for the label -1
+    code = np.full(len(material.classes) + 1, -1, np.int64)  # the last place is for the label -1
     code[classes] = np.arange(len(classes))
     return dataclasses.replace(
         material,
@@ -140,7 +140,7 @@ def _draw(
     strata, counts = np.unique(labels, return_counts=True)
     if not least * len(strata) <= wanted <= len(rows):
         raise InputError(
-            f"profiles.{name}={wanted}, and there are {len(rows)} in {len(strata)} categories",
+            f"profiles.{name}={wanted}, but there are {len(rows)} in {len(strata)} categories",
             f"ask for {max(1, least * len(strata))} to {len(rows)}, or 0 for all",
         )
     weights, rest = counts - least, wanted - least * len(strata)
@@ -192,7 +192,7 @@ class _Trainings:
             classifier.fit(data, seed=seed, console=experiment.console)
         if classifier.history is None:
             raise RunError(
-                f"{variant.backend} has no epochs, and so no profile", "choose a backend that trains by epochs"
+                f"{variant.backend} has no epochs, so it has no profile", "choose a backend that trains in epochs"
             )
         timings = [
             *feature_timings(name, extractor, features, len(material.image)),
@@ -221,7 +221,7 @@ def _drawing(variant: Variant) -> ProfileSettings:
 def run(experiment: Experiment) -> None:
     """Train every variant with each of its seeds, and keep the histories.
 
-    The first seeds of all variants come before any second one, so that a study that is stopped has figures of all.
+    The first seeds of all variants come before any second one, so that an interrupted study has figures of all.
 
     Parameters
     ----------
@@ -260,7 +260,6 @@ def run(experiment: Experiment) -> None:
             else None
         )
     jobs.require()
-    _ = experiment.material  # what is wrong with the data is wrong for all
     experiment.begin()
     trainings = _Trainings(experiment)
     for name, (variant, seed) in waiting.items():

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
+from shelfbench.runs.entries import BackendEntry
+from shelfbench.runs.record import AGAIN, RunRecord
 from shelfbench.verdict.confidence import MEASURES, measure
 
 SPLITS = ("train", "validation", "test")
-AGAIN = "run the study again in this directory"
 DELETE = f"delete it and {AGAIN}"
 _MEASURED = sorted({found.column for found in MEASURES.values()} - {"confidence"})
 COST_STAGES = ("tune", "extract", "fit", "predict")
@@ -114,11 +114,11 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
-def label_backends(record: dict[str, Any], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
+def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
     """Name the backends as Table 4 does; where two would have the same name, the full name tells them apart."""
     named = {}
     for name in backends:
-        columns = record.get("backends", {}).get(name, {}).get("columns") or {}
+        columns = record.backends[name].columns if name in record.backends else {}
         feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
         tuned = columns.get("Fine-tuning", "–")
         if backbone := name.partition("@")[2]:

@@ -106,14 +106,14 @@ class Recorder:
         values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
         previous = _previous(out, values)
         values |= {
-            "started": previous.get("started", _now()),
+            "started": previous.get("started") or _now(),
             "finished": "",
             "status": "running",
             "reason": "",
             # kept until the data have been read again and found the same: the results rest on them
-            "dataset": previous.get("dataset", {}),
-            "split": previous.get("split", {}),
-            "backends": previous.get("backends", {}),
+            "dataset": previous.get("dataset") or {},
+            "split": previous.get("split") or {},
+            "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
         }
         return cls(out, values)
 
@@ -242,7 +242,7 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         return {}
     try:
         previous = read_json(out)
-        read_record(out, Entry)  # each part has its type
+        record = read_record(out, Entry)
     except InputError:
         raise InputError(f"{out / RECORD} is damaged", "choose another --out, or delete the folder") from None
     if previous.get("results_hash") != values["results_hash"]:
@@ -252,5 +252,5 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
             if name not in ("title", "name", "backends") and not name.startswith("report")
         ]
         raise InputError(f"{out} holds a run with other settings ({', '.join(differ) or 'of its backends'})", ELSEWHERE)
-    done = any((entry or {}).get("status") == "done" for entry in previous.get("backends", {}).values())
+    done = any(entry.done for entry in record.backends.values())
     return previous if predictions or (values["study"].get("experiment") and done) else {}

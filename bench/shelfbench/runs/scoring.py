@@ -1,7 +1,7 @@
 """Scores of all images and predictions of all products of one backend, a few thousand images at a time.
 
-First the products of `tune` are scored, and on them it is chosen how a product's photos are put together and at which
-temperature; then all products are.
+First the products of `tune` are scored, to choose how the scores of a product's photos are combined and at which
+temperature; then all products are scored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
 from shelfbench.verdict.temperature import fit_temperature, log_normaliser
 
 PREDICT_IMAGES = 8192
-# Scores (images x categories) of `tune` that are held at once: 256 MiB; with more, a draw of its products chooses.
+# Scores (images x categories) of `tune` that are held at once: 256 MiB. If there are more, products are drawn.
 CHOOSING_SCORES = 1 << 25
 # How far the log of a row's summed probabilities may be from 0: it shifts a confidence by a tenth of a percent at most,
 # and a softmax in float32 over thousands of categories stays a hundred times closer.
@@ -43,17 +43,17 @@ _CONFORM = "correct the backend: shelfbench.plugins.conformance finds what is wr
 
 @dataclass(frozen=True)
 class Scored:
-    """What one backend gives for all products.
+    """Scores and predictions of one backend.
 
     Attributes
     ----------
     predictions : Table
-        One row a product (``predictions/BACKEND.parquet``); one without a readable image is rejected.
+        One row per product (``predictions/BACKEND.parquet``); a product without a readable image is rejected.
     scores : Table
-        One row a readable image of validation and test (``scores/BACKEND.parquet``).
+        One row per readable image of validation and test (``scores/BACKEND.parquet``).
     aggregations : Table
-        One row a product of tune and test (``aggregations/BACKEND.parquet``): product_id, role, images, and for every
-        aggregation whether its prediction is right (``mean_correct``, ...) and its log-probability before any
+        One row per product of tune and test (``aggregations/BACKEND.parquet``): product_id, role, images, and for every
+        aggregation whether its prediction is correct (``mean_correct``, ...) and its log-probability before any
         temperature (``mean_confidence``, ...); -inf where the product is rejected.
     """
 
@@ -63,7 +63,7 @@ class Scored:
 
 
 def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
-    """Cut images into runs of about `PREDICT_IMAGES` that hold whole products."""
+    """Cut images into blocks of about `PREDICT_IMAGES` that hold whole products."""
     bounds = np.searchsorted(owner, np.arange(products + 1))
     first = 0
     while first < products:
@@ -134,14 +134,14 @@ def choose_rule(
     seed : int
         Draws the products where `tune` is too large to hold all its scores.
     console : Console
-        Told where it is.
+        Says so if products are drawn.
 
     Returns
     -------
     ProductRule
-        The aggregation with the largest acceptance at 0.9, by confidence before any temperature; of equals the first of
-        mean, log_mean, maximum, vote. Then the temperature that makes its scores most likely. Mean and 1 where
-        `tune` has no readable image.
+        The aggregation with the largest acceptance at 0.9, by confidence before any temperature (in a tie, the first of
+        mean, log_mean, maximum, vote), and the temperature that makes its scores most likely. Where `tune` has no
+        readable image: the mean, and 1.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def choose_rule(
     if not held.all():
         products, counts = products[np.sort(drawn[held])], counts[np.sort(drawn[held])]
         rows = rows[np.isin(material.owner[rows], products)]
-        console.log(f"aggregation and temperature rest on {len(products):,} of {len(drawn):,} products of tune, drawn")
+        console.log(f"aggregation and temperature are chosen on {len(products):,} of the {len(drawn):,} tune products")
     scores = np.empty((len(rows), len(material.classes)))
     for first in range(0, len(rows), PREDICT_IMAGES):
         block = slice(first, first + PREDICT_IMAGES)
@@ -188,13 +188,13 @@ def compare_aggregations(scores: np.ndarray, starts: np.ndarray, label: np.ndarr
     starts : ndarray of int, shape (products,)
         See `aggregate`.
     label : ndarray of int, shape (products,)
-        Code of the true category, -1 where training lacks it.
+        Code of the true category; -1 where train lacks it.
 
     Returns
     -------
     correct : ndarray of bool, shape (aggregations, products)
     confidence : ndarray of float64, same shape
-        Log-probability of what is predicted, before any temperature.
+        Log-probability of the predicted category, before any temperature.
     """
     correct = np.empty((len(AGGREGATIONS), len(starts)), bool)
     confidence = np.empty(correct.shape)
@@ -224,17 +224,22 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
         Of the images of `material`.
     material : Material
     rule : ProductRule
-        How a product's scores are made of its images'.
+        How the scores of a product's images become its own.
     bar : Bar
-        Told of every image.
+        Counts the images.
 
     Returns
     -------
     Scored
+
+    Raises
+    ------
+    RunError
+        If the classifier does not give log-probabilities.
     """
     frame, owner = material.frame, material.owner
     held_out = (frame["split"] != "train").to_numpy()
-    compared = frame["role"].isin(["tune", "test"]).to_numpy()  # `certify` is read by the certifying test alone
+    compared = frame["role"].isin(["tune", "test"]).to_numpy()  # only the certifying test may read `certify`
     correct = np.zeros((len(AGGREGATIONS), len(frame)), bool)
     confidence = np.full(correct.shape, -np.inf)
     columns = rejected_rows(len(frame))

@@ -45,8 +45,8 @@ class ImagenetSettings:
     Attributes
     ----------
     networks : tuple of str
-        Rows of the table. The study's `weights` and `pixels` hold for all: ``weights=none`` rehearses with random ones,
-        on any number of classes; without `pixels` each network has its own size.
+        Rows of the table. The study's `weights` and `pixels` apply to all: ``weights=none`` rehearses with random
+        weights, on any number of classes; without `pixels`, each network has its own size.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class ImagenetSettings:
             if name not in NETWORKS_WITH_TOP:
                 raise InputError(f"imagenet.networks names {name!r}", f"choose from: {', '.join(NETWORKS_WITH_TOP)}")
         if not self.networks or len(set(self.networks)) < len(self.networks):
-            raise InputError(f"imagenet.networks is {list(self.networks)}", "name at least one, and each once")
+            raise InputError(f"imagenet.networks is {list(self.networks)}", "name at least one, and each only once")
 
 
 def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
@@ -71,8 +71,8 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
     Parameters
     ----------
     settings : DatasetSettings
-        Its `name` is a folder; or ``imagenet``, which is looked for in `data`, or else in ``$SHELFBENCH_DATA/imagenet``
-        and the user's cache; each with or without ``val`` or ``validation`` below.
+        Its `name` is a folder, or ``imagenet``, which is looked for in `data`, or else in ``$SHELFBENCH_DATA/imagenet``
+        and the user's cache; each may hold the synset folders itself, or below ``val`` or ``validation``.
     data : Path or None
         ``--data``.
 
@@ -99,7 +99,7 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
                 return folder
     named = settings.name != "imagenet" or data is not None
     raise InputError(
-        f"{places[0]} holds no folder named by a synset" if named else "ImageNet's validation set is not at hand",
+        f"{places[0]} holds no folder named by a synset" if named else "ImageNet's validation set is not here",
         _NEEDS,
     )
 
@@ -130,7 +130,7 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
         )
     if len(keys) > CLASSES or (len(keys) < CLASSES and not rehearsal):
         raise InputError(
-            f"{folder} holds images in {len(keys):,} folders, and the networks know 1,000 classes",
+            f"{folder} holds images in {len(keys):,} folders, but the networks know 1,000 classes",
             "sort the whole validation set into its 1,000 folders, or rehearse with --set weights=none",
         )
     return catalogue
@@ -162,7 +162,9 @@ def run(experiment: Experiment) -> None:
         raise InputError(f"the run directory {experiment.out} lies within the data", "choose an --out outside of it")
     catalogue = open_validation(folder, weights == "none")
     if weights == "none":
-        console.warn(f"a rehearsal on {len(catalogue.categories)} classes with random weights: its numbers say nothing")
+        console.warn(
+            f"a rehearsal on {len(catalogue.categories)} classes with random weights: its numbers mean nothing"
+        )
     for note in catalogue.notes:
         console.warn(note)
     digests = image_digests(catalogue, console)

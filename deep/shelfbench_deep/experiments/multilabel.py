@@ -68,7 +68,7 @@ def task_of(material: Material) -> Task:
     catalogue = material.catalogue
     if catalogue.labels is None:
         raise InputError(
-            f"{catalogue.name} is read without labels", 'name its columns with --set dataset.labels=["COLUMN", ...]'
+            f"{catalogue.name} is read without labels", 'name their columns with --set dataset.labels=["COLUMN", ...]'
         )
     targets = catalogue.labels.targets(catalogue.image_product[material.image])
     train = targets[material.images_of("train")]

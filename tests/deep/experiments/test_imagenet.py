@@ -145,7 +145,7 @@ def test_a_rehearsal_gives_table_1_and_goes_on(validation, extractor, tmp_path, 
 @pytest.mark.parametrize(
     ("place", "more", "message"),
     [
-        ("val", [], r"images in 3 folders, and the networks know 1,000 classes"),
+        ("val", [], r"images in 3 folders, but the networks know 1,000 classes"),
         ("none", [], r"holds no folder named by a synset; give the folder .* with --data DIR"),
         ("val", ["weights=none", "imagenet.networks=['alexnet']"], "names 'alexnet'"),
         ("val", ["weights=some.h5"], "weights=some.h5 with the study imagenet"),
@@ -164,7 +164,7 @@ def test_wrong_input_is_one_line(validation, tmp_path, capsys, place, more, mess
 def test_the_validation_set_is_said_to_be_needed(tmp_path, monkeypatch):
     monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
     monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"is not at hand; give .* 1,000 folders named by synset .* --data DIR"):
+    with pytest.raises(InputError, match=r"is not here; give .* 1,000 folders named by synset .* --data DIR"):
         find_validation(DatasetSettings(name="imagenet"), None)
     (tmp_path / "datasets" / "imagenet" / "validation" / "n01440764").mkdir(parents=True)
     found = find_validation(DatasetSettings(name="imagenet"), None)

@@ -229,6 +229,6 @@ def test_the_study_gives_table_2_and_goes_on(shop, tmp_path, capsys):
 
 def test_data_without_labels(shop, tmp_path, capsys):
     assert command(shop, tmp_path / "out", "dataset.labels=[]") == 2
-    assert "is read without labels; name its columns" in capsys.readouterr().err
+    assert "is read without labels; name their columns" in capsys.readouterr().err
     assert command(shop, tmp_path / "other", "dataset.labels=['size']") == 2
     assert "no column 'size' (it has category, image, colour, season)" in capsys.readouterr().err
