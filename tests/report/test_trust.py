@@ -227,7 +227,7 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     del record["study"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
-    assert text.splitlines()[-1].startswith(("Certified: ", "A precision of 90% cannot be promised of it: not certifi"))
+    assert text.splitlines()[-1].startswith(("Certified: ", "A precision of 90% cannot be certified for it: "))
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)

@@ -90,7 +90,7 @@ def _no_trial(job: PlannedJob) -> Trial:
 
 
 def _notes(planned: PlannedJobs) -> tuple[str, ...]:
-    """What the plan does not hold, each thing once."""
+    """Say what the plan leaves out, each thing once."""
     unknown = dict.fromkeys(job.unknown for job in planned.jobs if job.unknown)
     return (*(f"Not known: {what}." for what in unknown), *planned.notes)
 
@@ -121,7 +121,7 @@ class _Photos:
     notes: tuple[str, ...] = ()
 
     def sizes_of(self, job: PlannedJob) -> Sizes:
-        """How many images a job uses: its own part of the data, or all."""
+        """Count the images that a job uses: its own part of the data, or all."""
         if job.cut is None or self.material is None or self.images:
             return self.sizes
         return _counted(job.cut(self.material))

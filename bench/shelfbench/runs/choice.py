@@ -48,7 +48,7 @@ class Choice:
         return "the tuning half of validation" if self.basis == "tune" else "validation"
 
     def sentence(self) -> str:
-        """The verdict in one sentence."""
+        """Give the verdict in one sentence."""
         if self.backend is None:
             return (
                 "No backend reaches a precision of 90% on any share of the validation products: "
@@ -63,7 +63,7 @@ class Choice:
         if not self.test["acceptance_90"]:
             return (
                 f"{self.name} accepts most on {self.part} ({percent(self.chosen_at)} at a precision of at "
-                f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
+                f"least 90%), but does not reach that precision on any share of the test products; it took {cost} of "
                 f"computing."
             )
         return (
@@ -74,16 +74,16 @@ class Choice:
         )
 
     def reservation(self) -> str:
-        """On what the choice rests, and what a threshold fixed beforehand would have done."""
+        """Say what the choice rests on, and what a threshold fixed beforehand would have done."""
         if self.backend is None:
             return ""
-        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
+        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there), without the test products."
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
             text += (
-                " Table 4 sets each threshold on the very products it measures, as the paper does; the "
-                f"one fixed on {self.part} takes {percent(self.tuned_acceptance)} of the test products and "
-                f"is right on {percent(self.tuned_precision)} of them{short}."
+                " Table 4 sets each threshold on the very products that it measures, as the paper does; the "
+                f"one fixed on {self.part} accepts {percent(self.tuned_acceptance)} of the test products, and "
+                f"{percent(self.tuned_precision)} of those are right{short}."
             )
         return text
 
@@ -107,13 +107,13 @@ class Choice:
             return ""
         row = found[0]
         if not row["certified"]:
-            return f"A precision of 90% cannot be promised of it: {row['why']}."
+            return f"A precision of 90% cannot be certified for it: {row['why'].removeprefix('not certifiable: ')}."
         return (
-            f"Certified: with {100 * row['level']:.9g}% probability its precision on products to come is at least 90% "
-            f"where it takes {percent(row['certified_acceptance'])} of them (95% interval "
-            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
-            f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "
-            f"{percent(row['certified_precision_test'])} of those."
+            f"Certified: with {100 * row['level']:.9g}% probability, its precision on future products is at least 90% "
+            f"when it accepts {percent(row['certified_acceptance'])} of them (95% interval "
+            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test, "
+            f"that threshold accepts {percent(row['certified_acceptance_test'])}, and "
+            f"{percent(row['certified_precision_test'])} of those are right."
         )
 
 
