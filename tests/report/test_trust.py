@@ -212,7 +212,7 @@ def test_the_verdict_tells_what_is_promised(finished_run):
     assert f"{100 * row['certified_acceptance']:.1f}%" in text
     found = found.copy()
     found.loc[row.name, ["certified", "why"]] = [False, "not certifiable: about 7 more labelled products would do"]
-    assert choice.promise(found).endswith("of it: not certifiable: about 7 more labelled products would do.")
+    assert choice.promise(found).endswith("cannot be certified for it: about 7 more labelled products would do.")
     assert choice.promise(None) == ""
 
 
