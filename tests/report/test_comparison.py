@@ -338,11 +338,11 @@ def test_compare_needs_two_backends_of_the_same_products(small_run, capsys, tmp_
     split[first] = "train"
     pq.write_table(frame.set_column(frame.column_names.index("split"), "split", pa.array(split)), path)
     assert main(["compare", str(other), "hog-svm", "bottleneck-svm"]) == 2
-    assert "do not hold the same products" in capsys.readouterr().err
+    assert "do not cover the same products" in capsys.readouterr().err
     for backend in list(BACKENDS)[1:]:
         (small_run / "predictions" / f"{backend}.parquet").unlink()
     assert main(["compare", str(small_run)]) == 2
-    assert "one backend alone" in capsys.readouterr().err
+    assert "a comparison needs two backends" in capsys.readouterr().err
 
 
 def test_p_values_in_print():

@@ -353,7 +353,7 @@ def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(small_run):
     (small_run / "tables").write_text("in the way", encoding="utf-8")
-    with pytest.raises(InputError, match="tables stands where a folder"):
+    with pytest.raises(InputError, match="tables is in the way of a folder"):
         write_sections(small_run, table4)
 
 
