@@ -291,7 +291,7 @@ def _thresholds(products: Products, place: np.ndarray, counts: np.ndarray, targe
 
 
 def _reaching(place: np.ndarray, level: np.ndarray, categories: int, levels: int) -> np.ndarray:
-    """Count the products up to each place that reach each level, int64, shape (categories, levels).
+    """Count the products up to each place that reach each level, int64, shape (categories, levels)."""
     table = np.bincount(place * (levels + 1) + level, minlength=categories * (levels + 1))
     table = np.cumsum(table.reshape(categories, levels + 1), axis=0)
     # a product of level l reaches the levels 0 to l - 1
