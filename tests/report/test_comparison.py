@@ -312,7 +312,7 @@ def test_compare_without_two_names_prints_the_matrix(finished_run, capsys):
         (["nobody", "hog-svm"], "has no backend 'nobody'; it has hog-svm, bottleneck-svm"),
         (["hog-svm", "hog-svm"], "named twice"),
         (["--precision", "2"], "is not between 0 and 1"),
-        (["--precision", "0"], "asks for nothing"),
+        (["--precision", "0"], "requires nothing"),
         (["--precision", "much"], "is not a number"),
         (["--seed", "-1"], "is negative"),
         (["--resamples", "0"], "not a whole number"),

@@ -230,7 +230,7 @@ def test_other_products_are_refused_in_one_line():
     other = dataclasses.replace(made[1], product_id=made[1].product_id + 1)
     with pytest.raises(InputError, match=r"b0 and b1 do not cover the same products \(2 are in only one of them"):
         compare([made[0], other])
-    with pytest.raises(InputError, match="alone"):
+    with pytest.raises(InputError, match="needs two"):
         compare(made[:1])
     none = [contestant(name, np.array([], int), np.array([]), np.array([], bool), 0.0) for name in "ab"]
     with pytest.raises(InputError, match="no products"):

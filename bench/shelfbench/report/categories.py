@@ -122,8 +122,8 @@ def figure7(data: RunData) -> Section | None:
         name="figure7",
         draw=lambda: _figure7(data, {name: one.curve for name, one in found.items()}),
         caption="Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulative over the "
-        "predicted categories, best first: ranked on one half of tune, with thresholds from its other half, both measured on "
-        "test.",
+        "predicted categories, best first: ranked on one half of tune, with thresholds from its other half, both "
+        "measured on test.",
     )
     return Section(title=ERRORS, figures=(figure,))
 

@@ -78,8 +78,8 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "tune half of validation, then applied to test. Oracle: Eq. 5 of C read literally, which no threshold "
             "reaches. Acc.: share of all products; prec.: precision of the accepted products.",
             f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
-            "of the same threshold on test is shown next to it. The promise is for products drawn like those of validation; "
-            "the paper's split gives test a larger share of the small categories. Intervals: exact "
+            "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
+            "validation; the paper's split gives test a larger share of the small categories. Intervals: exact "
             "(Clopper-Pearson), 95%. Labelled products: those of certify.",
         ),
     )

@@ -197,8 +197,8 @@ def _grid(frame: pd.DataFrame) -> Grid:
         rows=rows,
         numeric=frozenset(range(1, len(heads))),
         notes=(
-            "Validation: the half of it that is used for choices (tune), so the best epoch looks better than it is. ±: "
-            "standard deviation over seeds. Seconds: median over epochs, validation included, without the first epoch, which "
-            "includes the framework's compilation.",
+            "Validation: the half of it that is used for choices (tune), so the best epoch looks better than it is. "
+            "±: standard deviation over seeds. Seconds: median over epochs, validation included, without the first "
+            "epoch, which includes the framework's compilation.",
         ),
     )
