@@ -161,7 +161,7 @@ def test_further_targets_appear_in_metrics_and_ninety_always(small_run):
 def test_the_papers_numbers_stand_beside_ours_with_what_they_rest_on(finished_run):
     text = (finished_run / "tables" / "table4.md").read_text(encoding="utf-8")
     assert "0.716 / 0.598" in text
-    assert "rest on other data" in text
+    assert "come from other data" in text
     line = next(line for line in text.splitlines() if "2NN-2048" in line)
     assert line.rstrip(" |").endswith("–")  # the paper has no such cell
 
@@ -354,7 +354,7 @@ def test_what_is_no_run_or_has_no_predictions_is_refused(tmp_path, small_run):
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(small_run):
     (small_run / "tables").write_text("in the way", encoding="utf-8")
-    with pytest.raises(InputError, match="tables stands where a folder"):
+    with pytest.raises(InputError, match="tables is in the way of a folder"):
         write_sections(small_run, table4)
 
 

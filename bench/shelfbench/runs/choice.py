@@ -21,15 +21,15 @@ class Choice:
     Attributes
     ----------
     backend : str or None
-        None where no backend reaches the precision on any product.
+        None if no backend reaches the precision on any product.
     name : str
-        As tables and figures call it.
+        Its name in tables and figures.
     basis : str
         The part of the data on which it was chosen: ``tune`` or ``validation``.
     chosen_at : float
         Its acceptance there.
     test : dict
-        Its row of Table 4 for test; empty where the split has no test.
+        Its row of Table 4 for test; empty if the split has no test.
     tuned_acceptance, tuned_precision : float
         Share of test products taken, and precision met, by the threshold fixed on `basis`; NaN if unknown.
     """
@@ -48,7 +48,7 @@ class Choice:
         return "the tuning half of validation" if self.basis == "tune" else "validation"
 
     def sentence(self) -> str:
-        """Give the verdict in one sentence."""
+        """The verdict in one sentence."""
         if self.backend is None:
             return (
                 "No backend reaches a precision of 90% on any share of the validation products: "
@@ -62,28 +62,28 @@ class Choice:
         cost = duration(float(self.test["seconds"]))
         if not self.test["acceptance_90"]:
             return (
-                f"{self.name} accepts most on {self.part} ({percent(self.chosen_at)} at a precision of at "
-                f"least 90%), but does not reach that precision on any share of the test products; it took {cost} of "
+                f"{self.name} accepts the most on {self.part} ({percent(self.chosen_at)} at a precision of at "
+                f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
                 f"computing."
             )
         return (
-            f"{self.name}, which accepts most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
+            f"{self.name}, which accepts the most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
             f"test products without a person at a precision of at least 90% (95% interval "
             f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
             f"for {cost} of computing."
         )
 
     def reservation(self) -> str:
-        """Say what the choice rests on, and what a threshold fixed beforehand would have done."""
+        """What the choice is based on, and how a threshold fixed beforehand would have performed."""
         if self.backend is None:
             return ""
-        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there), without the test products."
+        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); test results played no part."
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
             text += (
-                " Table 4 sets each threshold on the very products that it measures, as the paper does; the "
-                f"one fixed on {self.part} accepts {percent(self.tuned_acceptance)} of the test products, and "
-                f"{percent(self.tuned_precision)} of those are right{short}."
+                " Table 4 sets each threshold on the very products it measures, as the paper does; the "
+                f"one fixed on {self.part} takes {percent(self.tuned_acceptance)} of the test products and "
+                f"is right on {percent(self.tuned_precision)} of them{short}."
             )
         return text
 
@@ -98,7 +98,7 @@ class Choice:
         Returns
         -------
         str
-            Empty where nothing was tested.
+            Empty if nothing was tested.
         """
         if self.backend is None or certified is None:
             return ""
@@ -107,13 +107,16 @@ class Choice:
             return ""
         row = found[0]
         if not row["certified"]:
-            return f"A precision of 90% cannot be certified for it: {row['why'].removeprefix('not certifiable: ')}."
+            doubt = "No threshold can be promised to keep a precision of 90%"
+            if not np.isnan(row["more_labels"]):
+                return f"{doubt} yet: certifying it takes about {row['more_labels']:,.0f} more labelled products."
+            return f"{doubt}: {str(row['why']).removeprefix('not certifiable: ')}."
         return (
-            f"Certified: with {100 * row['level']:.9g}% probability, its precision on future products is at least 90% "
-            f"when it accepts {percent(row['certified_acceptance'])} of them (95% interval "
-            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test, "
-            f"that threshold accepts {percent(row['certified_acceptance_test'])}, and "
-            f"{percent(row['certified_precision_test'])} of those are right."
+            f"Certified: with {100 * row['level']:.9g}% probability its precision on future products is at least 90% "
+            f"when it takes {percent(row['certified_acceptance'])} of them (95% interval "
+            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
+            f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "
+            f"{percent(row['certified_precision_test'])} of those."
         )
 
 
@@ -132,7 +135,7 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: RunRecord[Backend
     Returns
     -------
     Choice or None
-        None where there are no validation products to choose on.
+        None if there are no validation products to choose on.
     """
     products = metrics[metrics["level"] == "product"]
     at = products[products["metric"] == "acceptance_90"]
