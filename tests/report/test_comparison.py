@@ -312,7 +312,7 @@ def test_compare_without_two_names_prints_the_matrix(finished_run, capsys):
         (["nobody", "hog-svm"], "has no backend 'nobody'; it has hog-svm, bottleneck-svm"),
         (["hog-svm", "hog-svm"], "named twice"),
         (["--precision", "2"], "is not between 0 and 1"),
-        (["--precision", "0"], "asks for nothing"),
+        (["--precision", "0"], "requires nothing"),
         (["--precision", "much"], "is not a number"),
         (["--seed", "-1"], "is negative"),
         (["--resamples", "0"], "not a whole number"),
@@ -338,11 +338,11 @@ def test_compare_needs_two_backends_of_the_same_products(small_run, capsys, tmp_
     split[first] = "train"
     pq.write_table(frame.set_column(frame.column_names.index("split"), "split", pa.array(split)), path)
     assert main(["compare", str(other), "hog-svm", "bottleneck-svm"]) == 2
-    assert "do not hold the same products" in capsys.readouterr().err
+    assert "do not cover the same products" in capsys.readouterr().err
     for backend in list(BACKENDS)[1:]:
         (small_run / "predictions" / f"{backend}.parquet").unlink()
     assert main(["compare", str(small_run)]) == 2
-    assert "one backend alone" in capsys.readouterr().err
+    assert "a comparison needs two backends" in capsys.readouterr().err
 
 
 def test_p_values_in_print():

@@ -182,7 +182,7 @@ def test_damage_is_named(directory):
     for entry in record["backends"].values():
         entry["status"] = "pending"
     (directory / "run.json").write_text(json.dumps(record))
-    refuses("no training in .* is done")
+    refuses("no training in .* has finished")
     for text, words in (
         ("{", "cannot be read"),
         ("[]", "is not the record of a run"),

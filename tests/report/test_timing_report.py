@@ -223,7 +223,7 @@ def test_a_report_reads_precisions_from_the_run_that_its_study_names(tmp_path):
     assert "0.700" in table
     assert "bottleneck-svm on A shop" in table
     (other / "tables" / "table4.csv").unlink()
-    with pytest.raises(InputError, match=r"timing\.precision_from: .*other gives no precisions"):
+    with pytest.raises(InputError, match=r"timing\.precision_from: .*other has no precisions"):
         report(tmp_path, QUIET)
 
 

@@ -211,8 +211,13 @@ def test_the_verdict_tells_what_is_promised(finished_run):
     text = choice.promise(found)
     assert f"{100 * row['certified_acceptance']:.1f}%" in text
     found = found.copy()
-    found.loc[row.name, ["certified", "why"]] = [False, "not certifiable: about 7 more labelled products would do"]
-    assert choice.promise(found).endswith("of it: not certifiable: about 7 more labelled products would do.")
+    found.loc[row.name, ["certified", "more_labels"]] = [False, 7.0]
+    assert choice.promise(found) == (
+        "No threshold can be promised to keep a precision of 90% yet: "
+        "certifying it takes about 7 more labelled products."
+    )
+    found.loc[row.name, ["more_labels", "why"]] = [np.nan, "not certifiable: nothing was tested"]
+    assert choice.promise(found) == "No threshold can be promised to keep a precision of 90%: nothing was tested."
     assert choice.promise(None) == ""
 
 
@@ -227,7 +232,7 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     del record["study"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
-    assert text.splitlines()[-1].startswith(("Certified: ", "A precision of 90% cannot be promised of it: not certifi"))
+    assert text.splitlines()[-1].startswith(("Certified: ", "No threshold can be promised to keep a precision of 90%"))
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)

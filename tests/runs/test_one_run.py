@@ -118,7 +118,7 @@ def test_a_failed_start_does_not_touch_a_run_that_is_there(image_folder, tmp_pat
 def test_a_place_that_cannot_be_written_is_told_before_the_data_are_read(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        with pytest.raises(InputError, match="stands where a folder or file is needed"):
+        with pytest.raises(InputError, match="is in the way of a folder or file"):
             run_study(study_of("/nonexistent"), out=out)
 
 
@@ -239,8 +239,8 @@ def roles_of(path):
     ],
     ids=["nan", "raw"],
 )
-def test_wrong_scores_cost_their_backend_alone(image_folder, tmp_path, monkeypatch, capsys, role, value, message):
-    out = tmp_path / "run"
+def test_wrong_scores_cost_their_backend_alone(image_folder, monkeypatch, capsys, role, value, message):
+    out = image_folder.parent / "run"
     corrupt(monkeypatch, roles_of(image_folder).index(role), value)
     with pytest.raises(RunError) as caught:
         run_study(study_of(image_folder), out=out, console=Console())

@@ -1,1 +1,1 @@
-"""What every room uses and what uses none: errors, console, storage, processor, tables of text."""
+"""What every other room uses, and which uses none of them: errors, console, storage, processor, tables of text."""

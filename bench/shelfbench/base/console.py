@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """The part of a progress bar that those who work see."""
+    """The part of a progress bar that working code sees."""
 
     def update(self, n: int = 1) -> object:
         """Count `n` more units as done."""

@@ -1,4 +1,4 @@
-"""The errors that users meet: one line that says what is wrong and what to do, and an exit code.
+"""The errors that users see: one line that says what is wrong and what to do, and an exit code.
 
 ::
 

@@ -49,11 +49,11 @@ class Grid:
     headers : tuple of str
     rows : tuple of tuple of str
     numeric : frozenset of int
-        Columns set to the right.
+        Right-aligned columns.
     notes : tuple of str
         Lines below the table.
     best : frozenset of (int, int)
-        Cells to stand out, as (row, column).
+        Cells to highlight, as (row, column).
     """
 
     title: str
@@ -164,14 +164,14 @@ def _one_line(text: str) -> str:
 
 
 def share(value: float | None, digits: int = 3) -> str:
-    """A share as a table gives it: 0.839, 1.000, – where there is none."""
+    """A share as written in tables: 0.839, 1.000, or – if there is none."""
     if value is None or math.isnan(value):
         return MISSING
     return f"{value:.{digits}f}"
 
 
 def asked(value: float) -> str:
-    """A share that was asked for, unrounded: 0.9, 0.9999."""
+    """A requested share, unrounded: 0.9, 0.9999."""
     return MISSING if math.isnan(value) else f"{value:.9g}"
 
 
@@ -186,12 +186,12 @@ def interval(value: float, low: float, high: float) -> str:
 
 
 def count(value: object) -> str:
-    """A whole number with thousands apart, – where there is none."""
+    """A whole number with thousands separators, or – if there is none."""
     return f"{value:,}" if isinstance(value, int) else MISSING
 
 
 def seconds(value: float, cached: bool = False) -> str:
-    """Seconds, marked with † where features were computed before."""
+    """Seconds, marked with † if the features had been computed earlier."""
     if math.isnan(value):
         return MISSING
     return (f"{value:,.1f}" if value < 100 else f"{value:,.0f}") + ("†" if cached else "")
@@ -207,7 +207,7 @@ def duration(value: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Seconds in the unit that suits: 76.4 days, 27.8 hours, 3.1 minutes, 1.84 s."""
+    """Seconds in a suitable unit: 76.4 days, 27.8 hours, 3.1 minutes, 1.84 s."""
     if math.isnan(seconds):
         return MISSING
     for unit, size, least in (("days", 86400.0, 2 * 86400.0), ("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0)):

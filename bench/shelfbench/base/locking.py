@@ -16,7 +16,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder while the block runs.
 
     The lock is a file in the user's cache, named after the folder's resolved path: the folder itself need not exist
-    yet, and no lock is left in it. The system releases the lock of a process that is killed.
+    yet, and no lock file is left in it. The system releases the lock of a process that is killed.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process is working in it, or the cache cannot hold locks.
+        If another process is working in it, or the cache does not support locks.
     """
     from filelock import FileLock, Timeout
 
@@ -45,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"another run is working in {folder}", "wait for it, or choose another --out") from None
     except NotImplementedError:
         raise InputError(
-            f"the file system of {path.parent} has no locks", "choose another folder with SHELFBENCH_CACHE"
+            f"the file system of {path.parent} does not support locks", "choose another folder with SHELFBENCH_CACHE"
         ) from None
     try:
         yield

@@ -11,7 +11,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @functools.cache
 def cpuinfo() -> dict[str, str]:
-    """Give the fields of the first processor as Linux names them; empty on other systems."""
+    """Return the fields of the first processor as Linux names them; empty on other systems."""
     try:
         first = CPUINFO.read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
@@ -20,7 +20,7 @@ def cpuinfo() -> dict[str, str]:
 
 
 def vendor() -> str:
-    """Give the vendor as the processor names it (``GenuineIntel``, ``AuthenticAMD``); empty if it is not known."""
+    """Return the vendor as the processor names it (``GenuineIntel``, ``AuthenticAMD``); empty if it is not known."""
     return cpuinfo().get("vendor_id", "")
 
 
@@ -45,5 +45,5 @@ def cores() -> int:
 
 
 def has_accelerator() -> bool:
-    """Tell whether the system shows an accelerator (NVIDIA, AMD, or WSL), without loading any library."""
+    """Tell whether the system has an accelerator (NVIDIA, AMD, or WSL), without loading any library."""
     return any(any(Path("/dev").glob(node)) for node in ("nvidia[0-9]*", "kfd", "dxg"))

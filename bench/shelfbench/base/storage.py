@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-# Permissions that new files do not get; the system reveals them only when they are set.
+# The umask; the system reveals it only when it is set.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 
 
 def cache_dir() -> Path:
-    """Give the folder of what can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
+    """Return the folder for everything that can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
     if given := os.environ.get("SHELFBENCH_CACHE"):
         return Path(given).expanduser()
     import platformdirs
@@ -54,7 +54,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise InputError(f"no permission to write {error.filename or path}", elsewhere) from error
     except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-        raise InputError(f"{error.filename or path} stands where a folder or file is needed", elsewhere) from error
+        raise InputError(f"{error.filename or path} is in the way of a folder or file", elsewhere) from error
     except OSError as error:
         # NumPy's writer does not set errno
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):
@@ -98,7 +98,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             write(aside)
             with open(aside, "rb+") as handle:
                 os.fsync(handle.fileno())
-            aside.chmod(0o666 & ~_UMASK)  # safetensors lets only the owner read
+            aside.chmod(0o666 & ~_UMASK)  # safetensors makes files readable by the owner only
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
@@ -144,12 +144,12 @@ def write_parquet(path: Path, table: pa.Table | pd.DataFrame) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Give the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:
-    """Give a hash of a JSON value that does not depend on the order of keys (32 hexadecimal digits)."""
+    """Return a hash of a JSON value that does not depend on the order of keys (32 hexadecimal digits)."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,1 +1,1 @@
-"""What people look at: tables, figures and the page."""
+"""The report that people read: tables, figures and the page."""

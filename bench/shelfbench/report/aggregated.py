@@ -1,4 +1,4 @@
-"""What each way of aggregating a product's photos gives, for all products and by number of photos."""
+"""Results of each way of aggregating a product's photos, for all products and by number of photos."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _COLUMNS = (
 
 
 def aggregation(data: RunData) -> Section:
-    """What each way of aggregating photos gives, for every backend."""
+    """Results of each way of aggregating photos, for every backend."""
     rows = [row for backend in data.run.backends for row in aggregation_rows(data, backend)]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     table = NamedTable(name="aggregation", grid=aggregation_grid(data, frame), frame=frame)
@@ -130,7 +130,7 @@ def aggregation_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         notes=(
             "By the confidence before calibration, over all categories. Plain: each threshold is fitted on the "
             "products that it is measured on. Bold: the aggregation behind the predictions and all other tables, set "
-            "by the study or chosen by its acceptance on tune. Products with one photo are the same under all.",
+            "by the study or chosen by its acceptance on tune. Products with one photo are the same under all of them.",
             *(
                 ("A backend that is not shown was run by an earlier version, which did not compare aggregations.",)
                 * (set(data.run.backends) > set(frame["backend"]))

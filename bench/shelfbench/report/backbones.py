@@ -1,4 +1,4 @@
-"""What each backbone's bottleneck costs, beside the precision that a run reached with it; a table and a figure.
+"""What each backbone's bottleneck costs, next to the precision that a run reached with it; a table and a figure.
 
 Needs neither pandas nor, unless it draws, matplotlib.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Milliseconds for one image's bottleneck against precision on test. A backbone without a known precision is a tick "
-    "on the axis; where several are known, a line joins those that no other beats in both."
+    "on the axis; where several are known, a line joins those that no other beats on both counts."
 )
 
 
@@ -84,7 +84,7 @@ def precisions_of(run: Path) -> dict[str, BackbonePrecision]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"timing.precision_from: {run} gives no precisions ({error})", "name a finished run's directory"
+            f"timing.precision_from: {run} has no precisions ({error})", "name a finished run's directory"
         ) from None
 
 
@@ -103,7 +103,7 @@ def backbone_rows(
     Yields
     ------
     dict
-        One row per backbone and device; ``precision`` is NaN where no run gives it.
+        One row per backbone and device; ``precision`` is NaN if no run has it.
     """
     for device in devices:
         for part in device.parts:
@@ -131,7 +131,7 @@ def backbone_rows(
 
 
 def backbones_grid(devices: Sequence[Measurements], precisions: dict[str, BackbonePrecision]) -> Grid:
-    """Set the cost of all backbones, with the precision of those for which another run gives it.
+    """Lay out the cost of all backbones, with the precision that another run reached, where known.
 
     Parameters
     ----------
@@ -181,7 +181,9 @@ def backbones_grid(devices: Sequence[Measurements], precisions: dict[str, Backbo
         notes=(
             "Weights are random, which does not change the cost. 20M images: from JPEG, and whether that fits the "
             "paper's week.",
-            f"Precision: of the backend that is best on validation ({by})." if by else "No run gives precisions.",
+            f"Precision: that of the backend that is best on validation ({by})."
+            if by
+            else "Precision is unknown: no run was named.",
             *failures(devices, ("extract",)),
         ),
     )
@@ -231,7 +233,7 @@ def draw_pareto(rows: Sequence[dict[str, Any]]) -> Figure:
     )
     if not known:
         axes.set_yticks([])
-        axes.set_ylabel("no run gives precisions")
+        axes.set_ylabel("precision unknown (no run was named)")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
@@ -279,6 +281,6 @@ def _front(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
     """Find the points that no other beats in both cost and precision, by cost."""
     front: list[tuple[float, float]] = []
     for row in sorted(rows, key=lambda row: (row["milliseconds"], -row["precision"])):
-        if row["precision"] > (front[-1][1] if front else -1.0):  # never true of NaN
+        if row["precision"] > (front[-1][1] if front else -1.0):  # never true for NaN
             front.append((row["milliseconds"], row["precision"]))
     return front

@@ -28,7 +28,7 @@ from shelfbench.report.tables import deciles, metrics
 from shelfbench.runs.record import Entry, read_record
 
 _TRUST = "Calibration, measures of confidence, photos of a product"
-_KINDS = "Best and worst categories, the surest errors, categories kept"
+_KINDS = "Best and worst categories, most confident errors, categories kept"
 
 # The sections of the report, in the order of the page. A new table or figure is one function and one line here.
 SECTIONS: tuple[SectionSpec[RunData], ...] = (
@@ -62,7 +62,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(figure1),
     SectionSpec(figure2),
     SectionSpec(metrics, fold="Per product and per image, on every split"),
-    SectionSpec(claims, fold="The papers' numbers beside this run's", turn="last"),
+    SectionSpec(claims, fold="The papers' numbers next to this run's", turn="last"),
     SectionSpec(command),
     SectionSpec(this_run),
     SectionSpec(the_study, fold="The study"),
@@ -82,10 +82,10 @@ def build_report(
     run_dir : Path
         A run directory with predictions.
     pictures : sequence of Picture, optional
-        Random photos for Figure 1; without them an earlier Figure 1 stays.
+        Random photos for Figure 1; without them an existing Figure 1 is kept.
     console : Console, optional
     photograph : callable, optional
-        Photos of products by their id, for Figure 6; without it an earlier Figure 6 stays.
+        Photos of products by their id, for Figure 6; without it an existing Figure 6 is kept.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def build_report(
     Raises
     ------
     InputError
-        If the directory holds no predictions that can be read, or another file in it is damaged (it is named).
+        If the directory has no readable predictions, or another file in it is damaged; the message names it.
     """
     console = console or Console(quiet=True)
     data = open_data(run_dir, pictures=pictures, photograph=photograph, console=console)
@@ -109,7 +109,7 @@ def build_report(
 
 
 def report_again(run_dir: Path, console: Console) -> str:
-    """Make the tables and figures of a run again, whatever its study was: a comparison or an experiment.
+    """Remake the tables and figures of any run, whether a comparison or an experiment.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def report_again(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If the directory holds no run, or a file in it is damaged (it is named).
+        If the directory has no run, or a file in it is damaged; the message names it.
     """
     if experiment := read_record(run_dir, Entry).experiment:
         return find_experiment(experiment).report(run_dir, console)

@@ -19,18 +19,18 @@ from shelfbench.verdict.temperature import BINS, Reliability, reliability
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Calibration:
-    """What one backend claims on one part of the products, and what is true.
+    """The precision that one backend claims on one part of the products, and the true one.
 
     Attributes
     ----------
     backend, part : str
         `part` is ``tune`` or ``test``.
     before : Reliability or None
-        By the confidence before the temperature; None where the predictions do not hold it.
+        By the confidence before the temperature; None if the predictions lack it.
     after : Reliability
         By the confidence of all tables.
     temperature : float
-        NaN where the record does not tell.
+        NaN if it is not on record.
     """
 
     backend: str
@@ -46,7 +46,7 @@ def calibrations(data: RunData) -> list[Calibration]:
     for backend in data.run.backends:
         products = data.run.products(backend)
         chosen = data.record.backends[backend].chosen if backend in data.record.backends else {}
-        # without an aggregation on record an SVM's own temperature, over its margins, has that name
+        # if no aggregation is on record, an SVM's own temperature, over its margins, has that name
         temperature = chosen.get("temperature") if "aggregation" in chosen else None
         for part in ("tune", "test"):
             rows = products.where(products.role == part)
@@ -72,15 +72,15 @@ def calibration(data: RunData) -> Section:
 
 
 def reliability_diagram(data: RunData) -> Section | None:
-    """Claimed probability against the truth on test; None where nothing is claimed there."""
+    """Claimed probability against the truth on test; None if nothing is claimed there."""
     shown = [item for item in data.once(calibrations) if item.part == "test" and item.after.count.sum()]
     if not shown:
         return None
     figure = NamedFigure(
         name="reliability",
         draw=lambda: _diagram(data, shown),
-        caption="Reliability on test: how often a backend is right when it claims a probability, before and after one "
-        "temperature was fitted on tune. On the diagonal, claims are true.",
+        caption="Reliability on test: how often a backend is right when it claims a probability, before and after "
+        "fitting one temperature on tune. On the diagonal, claims match the truth.",
     )
     return Section(title=PROMISED, figures=(figure,))
 
@@ -119,7 +119,7 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         for row in frame.to_dict("records")
     )
     return Grid(
-        title="Calibration: what is claimed and what is true",
+        title="Calibration: claimed and true precision",
         headers=(
             "Backend",
             "Part",
@@ -135,16 +135,16 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         numeric=frozenset(range(2, 9)),
         notes=(
             f"ECE: expected calibration error, the mean distance between claimed and true precision over {BINS} bins "
-            "of equal mass (equal confidences share a bin). Before and after one temperature over the product's "
-            "scores, fitted on tune; a temperature above 1 makes a backend less sure. Claimed: mean probability of "
-            "what is predicted. Rejected products are skipped: nothing is claimed about them.",
+            "of equal mass (equal confidences share a bin). Before and after: without and with one temperature on the "
+            "product's scores, fitted on tune; a temperature above 1 makes a backend less sure. Claimed: mean "
+            "probability of the predicted category. Rejected products are skipped: nothing is claimed about them.",
         ),
     )
 
 
 def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
     """One panel per backend: precision against claimed probability on test, before and after."""
-    across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, with fewer empty places
+    across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, whichever leaves fewer empty places
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(max(2.6 * across, 4.2), 2.75 * down + 0.75), layout="constrained")
     panels = np.atleast_1d(np.asarray(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False))).ravel()
@@ -152,7 +152,7 @@ def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
         axes.set_axis_off()
     for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
         _panel(axes, item)
-        axes.set_title(data.name(item.backend), fontsize=8.5, pad=5)  # the longest is as wide as a panel
+        axes.set_title(data.name(item.backend), fontsize=8.5, pad=5)  # the longest label is as wide as a panel
         if number % across == 0:
             axes.set_ylabel("share that is right")
         if number + across >= len(shown):

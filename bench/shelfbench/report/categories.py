@@ -19,7 +19,7 @@ from shelfbench.verdict.categories import CategoryCurve, CategoryPrecision, cate
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
 _KEPT = 0.8  # C41 and C42 are stated at 80% of the categories
-_LINES = 100  # of the curve in Markdown and LaTeX; the CSV holds all points
+_LINES = 100  # of the curve in Markdown and LaTeX; the CSV has all points
 _WORST = 10
 _PRECISION = (
     "backend",
@@ -72,7 +72,7 @@ def judged(data: RunData) -> dict[str, _Judged]:
 
 
 def kept_categories(data: RunData) -> Section | None:
-    """The curve behind Figure 7: what keeping only the best categories gives, for every number of them."""
+    """The curve behind Figure 7: results of keeping only the best categories, for every number of them."""
     found = data.once(judged)
     if not found:
         return None
@@ -104,7 +104,7 @@ def precision_by_category(data: RunData) -> Section | None:
 
 
 def worst_of_chosen(data: RunData) -> Section | None:
-    """The predicted categories of the chosen backend that are most surely imprecise."""
+    """The predicted categories of the chosen backend that are most clearly imprecise."""
     if not data.once(judged):
         return None
     frame = data.once(_precision)
@@ -114,16 +114,16 @@ def worst_of_chosen(data: RunData) -> Section | None:
 
 
 def figure7(data: RunData) -> Section | None:
-    """Precision and acceptance, cumulated over the predicted categories (C, Fig. 7)."""
+    """Precision and acceptance, cumulative over the predicted categories (C, Fig. 7)."""
     found = data.once(judged)
     if not found:
         return None
     figure = NamedFigure(
         name="figure7",
         draw=lambda: _figure7(data, {name: one.curve for name, one in found.items()}),
-        caption="Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulated over the predicted "
-        "categories, best first: ranked on one half of tune, with thresholds from its other half, both measured on "
-        "test.",
+        caption="Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulative over the "
+        "predicted categories, best first: ranked on one half of tune, with thresholds from its other half, both "
+        "measured on test.",
     )
     return Section(title=ERRORS, figures=(figure,))
 
@@ -141,11 +141,11 @@ def _precision(data: RunData) -> pd.DataFrame:
 
 
 def worst_categories(precise: pd.DataFrame, most: int = _WORST) -> pd.DataFrame:
-    """Pick the predicted categories that are most surely imprecise.
+    """Pick the predicted categories that are most clearly imprecise.
 
-    They are ordered by the *upper* end of the exact interval, the lowest first: a category with few products, whose
-    interval is wide, is named only where even that leaves little hope, and one that is surely below the target comes
-    before all that may reach it.
+    They are ordered by the *upper* end of the exact interval, lowest first: a category with few products, whose
+    interval is wide, is listed only if even that end is low, and one that is clearly below the target comes before all
+    that may reach it.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def worst_categories(precise: pd.DataFrame, most: int = _WORST) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        At most `most` of the rows.
+        At most `most` rows.
     """
     accepted = precise[precise["accepted"] > 0]
     return accepted.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(
@@ -198,14 +198,14 @@ def _curve_grid(frame: pd.DataFrame, name: str) -> Grid:
         for row in frame.to_dict("records")
     )
     return Grid(
-        title=f"Cumulated over predicted categories, the best first: {name}, test products",
+        title=f"Cumulative over predicted categories, best first: {name}, test products",
         headers=("Categories", "Share", "Products", "Precision", "Acc. at 0.9", "of kept", "Precision met"),
         rows=rows,
         numeric=frozenset(range(7)),
         notes=(
             "Products: those predicted to be in the kept categories; precision is over these. Acceptance: accepted "
             "products as a share of all test products, and of those in the kept categories. Precision met: of the "
-            "accepted ones. " + _HOW,
+            "accepted products. " + _HOW,
         ),
     )
 
@@ -246,7 +246,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     )
     claims = load_claims()
     return Grid(
-        title=f"What keeping only the best {_KEPT:.0%} of the predicted categories gains, test products",
+        title=f"Gain from keeping only the best {_KEPT:.0%} of the predicted categories, test products",
         headers=(
             "Backend",
             "Categories",
@@ -259,8 +259,8 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         rows=rows,
         numeric=frozenset(range(1, 7)),
         notes=(
-            "All categories → the best of them (gain in points). C does not say of which products its acceptance is a "
-            f"share, so both are given. {_HOW} Precision met: of the accepted products.",
+            "All categories → the best of them (gain in points). C does not say which products its acceptance is a "
+            f"share of, so both are given. {_HOW} Precision met: of the accepted products.",
             f"The paper gains {claims['C41'].printed} of precision and {claims['C42'].printed} of acceptance; "
             f"{paper_note()}.",
         ),
@@ -303,22 +303,24 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
         for row in (frame.sort_values(["high", "key"]) if whole else frame).to_dict("records")
     )
     title = "Precision by predicted category" if whole else f"The {len(rows)} worst predicted categories"
-    first = "" if whole else " Ordered by the upper end of the interval, the lowest first; picked afterwards, on test."
+    first = (
+        "" if whole else " Ordered by the upper end of the interval, lowest first; selected after the fact, on test."
+    )
     return Grid(
         title=f"{title} at the operating point: {name}, test products",
-        headers=("Predicted category", "Products of it", "Predicted", "Accepted", "Precision of accepted [95%]"),
+        headers=("Predicted category", "Products in it", "Predicted", "Accepted", "Precision of accepted [95%]"),
         rows=rows,
         numeric=frozenset(range(1, 5)),
         notes=(
-            f"Accepted: by the threshold that gives a precision of {REQUIRED} on tune; not certified. Intervals: "
-            f"exact, for each category by itself. A star: the whole interval lies below {REQUIRED} ({below} of these "
+            f"Accepted: by the threshold that reaches a precision of {REQUIRED} on tune; not certified. Intervals: "
+            f"exact, for each category on its own. A star: the whole interval is below {REQUIRED} ({below} of these "
             f"categories).{first}",
         ),
     )
 
 
 def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
-    """Precision and acceptance at 0.9, cumulated over predicted categories, the best first (C, Fig. 7)."""
+    """Precision and acceptance at 0.9, cumulative over predicted categories, best first (C, Fig. 7)."""
     figure = Figure(figsize=(10.4, 4.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     handles = []
@@ -326,7 +328,7 @@ def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
         number = data.run.backends.index(name)
         style, kept = marks(number), curve.categories / len(curve.order)
         every = max(1, len(kept) // 8)
-        # the marks of different lines stand apart
+        # so that the markers of different lines do not coincide
         offset = (number * every) // max(len(curves), 1) % every
         for axes, values in ((left, curve.precision), (right, curve.acceptance)):
             (line,) = axes.plot(

@@ -1,4 +1,4 @@
-"""What can be promised about every backend: plain, tuned and certified thresholds, and what they give on test."""
+"""What can be promised about every backend: plain, tuned and certified thresholds, and their results on test."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         notes=(
             "Plain: the threshold is fitted on the very test products that it is measured on. Tuned: fixed on the "
             "tune half of validation, then applied to test. Oracle: Eq. 5 of C read literally, which no threshold "
-            "reaches. Acc.: share of all products; prec.: precision of what is accepted.",
-            f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; what the same "
-            "threshold gives on test is shown next to it. The promise is for products drawn as those of validation "
-            "are; the paper's split gives test a larger share of the small categories. Intervals: exact "
+            "reaches. Acc.: share of all products; prec.: precision of the accepted products.",
+            f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
+            "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
+            "validation; the paper's split gives test a larger share of the small categories. Intervals: exact "
             "(Clopper-Pearson), 95%. Labelled products: those of certify.",
         ),
     )
@@ -118,7 +118,7 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "second largest. Entropy: of the whole distribution; the smaller it is, the surer the backend. "
             + _HOLDS.rstrip(),
             *(
-                ("A measure that is not shown is missing from these predictions: an earlier version wrote them.",)
+                ("A measure that is not shown is missing from these predictions, which an earlier version wrote.",)
                 * lacking
             ),
         ),

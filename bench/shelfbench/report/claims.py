@@ -18,7 +18,7 @@ class Claim:
     Attributes
     ----------
     id : str
-        By which code and documents refer to it (``C33``).
+        Its name in code and documents (``C33``).
     where : str
         Paper and place.
     meaning : str
@@ -30,13 +30,13 @@ class Claim:
     value : dict
         The number as a value, with what is needed to find its row or point.
     reading : str
-        How it is read here, where the text leaves that open.
+        How it is read here, if the text leaves that open.
     recomputed : str
-        Name of the calculation that the paper's own numbers allow (`shelfbench.report.recomputed`).
+        Name of a calculation from the paper's own numbers (`shelfbench.report.recomputed`).
     measure : list of dict
         Cells of a run's tables or record to compare it with.
     checked : list of str
-        Tests of shelfbench that check it, where it needs no data.
+        Tests of shelfbench that check it, if it needs no data.
     """
 
     id: str
@@ -64,7 +64,7 @@ def load_claims() -> dict[str, Claim]:
 
 
 def paper_note(paper: str = "C") -> str:
-    """Give what a reader must know where a number of a paper stands beside ours.
+    """Return the caveat for places where a paper's number appears next to ours.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def table4_claim(feature: str, classifier: str, fine_tuning: str) -> Claim | Non
     Returns
     -------
     Claim or None
-        None where the paper does not print such a row.
+        None if the paper does not print such a row.
     """
     wanted = (feature.casefold(), classifier.casefold(), fine_tuning.casefold())
     for claim in load_claims().values():

@@ -22,7 +22,7 @@ from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
 _ALPHA = 0.05
 _PLAIN = (
-    "Acceptance is plain: each threshold is set on the very test products that it is measured on, anew on every "
+    "Acceptance is plain: each threshold is set on the very test products that it is measured on, and again on every "
     "resample; it is not a certified promise."
 )
 _ACCEPTED_NOTE = (
@@ -34,7 +34,7 @@ _ACCEPTED_NOTE = (
 def compare_backends(
     products: Mapping[str, Evaluated], target: str = REQUIRED, *, resamples: int | None = None, seed: int = 0
 ) -> tuple[Comparison, ...]:
-    """Compare all pairs of backends on test; parameters as of `shelfbench.verdict.compare.compare`."""
+    """Compare all pairs of backends on test; parameters as in `shelfbench.verdict.compare.compare`."""
     return compare([_contestant(*item, target) for item in products.items()], target, resamples=resamples, seed=seed)
 
 
@@ -51,7 +51,7 @@ def _contestant(name: str, products: Evaluated, target: str) -> Contestant:
 
 
 def compared(data: RunData) -> tuple[Comparison, ...]:
-    """Compare all pairs of a run's backends; none where there are no two, or no test products."""
+    """Compare all pairs of a run's backends; empty with fewer than two backends or without test products."""
     products = data.held_out
     if len(products) < 2 or not all(np.any(one.split == "test") for one in products.values()):
         return ()
@@ -59,7 +59,7 @@ def compared(data: RunData) -> tuple[Comparison, ...]:
 
 
 def comparison_matrix(data: RunData) -> Section | None:
-    """All pairs in a matrix; None where there are none."""
+    """All pairs in a matrix; None if there are none."""
     found = data.once(compared)
     if not found:
         return None
@@ -68,7 +68,7 @@ def comparison_matrix(data: RunData) -> Section | None:
 
 
 def comparison(data: RunData) -> Section | None:
-    """All numbers of all pairs; None where there are none."""
+    """All numbers of all pairs; None if there are none."""
     found = data.once(compared)
     if not found:
         return None
@@ -142,8 +142,8 @@ def comparison_grid(
         rows=rows,
         numeric=frozenset(range(2, 9)),
         notes=(
-            f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: of precision "
-            "and of accepted and right by the exact McNemar test, of acceptance by the bootstrap; adjusted by Holm's "
+            f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: for precision "
+            "and for accepted and right by the exact McNemar test, for acceptance by the bootstrap; adjusted by Holm's "
             f"method for all {len(found)} pairs. {_PLAIN}",
             _ACCEPTED_NOTE,
         ),
@@ -151,7 +151,7 @@ def comparison_grid(
 
 
 def matrix_frame(found: Sequence[Comparison]) -> pd.DataFrame:
-    """Differences, row minus column: of acceptance above the diagonal, of precision below it."""
+    """Differences, row minus column: in acceptance above the diagonal, in precision below it."""
     names = _names(found)
     table = pd.DataFrame(np.nan, index=names, columns=names)
     for pair in found:
@@ -174,7 +174,7 @@ def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], 
         rows=tuple((f"{number}. {names[name].short}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
         numeric=frozenset(range(1, len(backends) + 1)),
         notes=(
-            f"Above the diagonal: difference of acceptance at {target}. Below it: difference of precision over all "
+            f"Above the diagonal: difference in acceptance at {target}. Below it: difference in precision over all "
             "products. A star marks a difference that is significant at 5% after Holm's adjustment for all "
             f"{len(found)} pair{'s' * (len(found) != 1)}, for acceptance by the "
             f"bootstrap ({resamples:,} resamples of the products), for precision by the exact McNemar test.",
@@ -191,7 +191,7 @@ def compare_text(
     resamples: int | None = None,
     seed: int = 0,
 ) -> str:
-    """Give what ``shelfbench compare`` prints: two backends in words, or the matrix of all.
+    """Return what ``shelfbench compare`` prints: two backends in words, or the matrix of all.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def compare_text(
     target : str
         Required precision.
     resamples : int, optional
-        As of `shelfbench.verdict.compare.compare`.
+        As in `shelfbench.verdict.compare.compare`.
     seed : int
         Fixes the resamples.
 
@@ -212,11 +212,11 @@ def compare_text(
     Raises
     ------
     InputError
-        If the directory holds no run, a backend is unknown or named twice, or there is nothing to compare.
+        If the directory has no run, a backend is unknown or named twice, or there is nothing to compare.
     """
     wanted = exact_target(target)
     if not 0 < wanted <= 1:
-        raise InputError(f"a precision of {target} asks for nothing", "give one above 0 and up to 1, like 0.9")
+        raise InputError(f"a precision of {target} requires nothing", "give one above 0 and up to 1, like 0.9")
     if seed < 0:
         raise InputError(f"the seed {seed} is negative", "give 0 or more")
     run = open_run(run_dir)
@@ -251,8 +251,8 @@ def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, 
         rows=tuple(rows),
         numeric=frozenset({1, 2, 3, 4}),
         notes=(
-            f"p: exact McNemar; of acceptance by the bootstrap ({resamples:,} resamples of the products, the same for",
-            "both, each with its own best threshold). Not adjusted, since only one pair was asked for.",
+            f"p: exact McNemar test; for acceptance, bootstrap ({resamples:,} resamples of the products, the same for",
+            "both, each with its own best threshold). Not adjusted, since only one pair was compared.",
             "Acceptance: plain, its threshold set on these test products. Accepted: by the threshold fixed on tune.",
         ),
     )
@@ -268,7 +268,7 @@ def _sentence(verb: str, of_what: str, moved: Difference, p: float) -> str:
     ends = sorted((abs(moved.low), abs(moved.high))) if moved.low * moved.high > 0 else None
     if p > _ALPHA:
         return (
-            f"A {verb} {share(moved.first)} {of_what}, B {share(moved.second)}: {size} that chance alone may explain "
+            f"A {verb} {share(moved.first)} {of_what}, B {share(moved.second)}: {size}, which chance alone may explain "
             f"(p = {p_value(p)})."
         )
     between = f" (95% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
@@ -281,7 +281,7 @@ def _names(found: Sequence[Comparison]) -> list[str]:
 
 
 def _signed(value: float) -> str:
-    # no sign on what rounds to nothing
+    # no sign if it rounds to zero
     text = share(abs(value))
     return text if round(abs(value), 3) == 0 else ("+" if value > 0 else "-") + text
 
@@ -299,5 +299,5 @@ def _star(p: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Write a p value: 0.034, < 0.001, – where nothing was tested."""
+    """Write a p value: 0.034, < 0.001, or – if nothing was tested."""
     return "< 0.001" if p < 0.001 else share(p)

@@ -26,7 +26,7 @@ class Profile:
     figures : tuple of str
         Figures that show it.
     history : DataFrame
-        The columns of ``history/VARIANT-seedN.parquet``, for all seeds that are done, concatenated; not empty.
+        The columns of ``history/VARIANT-seedN.parquet``, for all finished seeds, concatenated; not empty.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Profile:
 
     @property
     def seeds(self) -> int:
-        """How many trainings are done."""
+        """How many trainings have finished."""
         return int(self.history["seed"].nunique())
 
     def over_seeds(self, column: str) -> pd.DataFrame:
@@ -67,7 +67,7 @@ class Drawing:
     draw : callable
         ``draw(figure, profiles)`` fills the figure with its panels.
     caption : str
-        What a reader must know about the measure.
+        What readers need to know about the measure.
     """
 
     title: str
@@ -115,7 +115,7 @@ DRAWINGS = {
     "figure4": Drawing(
         "Cost without and with dropout (C, Figure 4)",
         _costs,
-        "The training cost is the mean over an epoch's updates, with dropout active where there is any; the "
+        "The training cost is the mean over an epoch's updates, with dropout, if any, active; the "
         f"validation cost is taken at the end of the epoch, without dropout. {_ON_TUNE}",
     ),
     "figure6": Drawing("Inception V3 and Xception, ImageNet's recipe (X, Figure 6)", _accuracy, _ON_TUNE),
@@ -139,18 +139,18 @@ def drawing(name: str) -> Drawing:
     Returns
     -------
     Drawing
-        One panel with the validation accuracy, for a name that is not declared.
+        A single panel of validation accuracy if the name is not declared.
     """
     return DRAWINGS.get(name, Drawing(name, _accuracy, _ON_TUNE))
 
 
 def figure_names(profiles: Sequence[Profile]) -> list[str]:
-    """List the figures that the profiles ask for.
+    """List the figures that the profiles request.
 
     Parameters
     ----------
     profiles : sequence of Profile
-        What is done.
+        Finished variants.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def draw(name: str, profiles: Sequence[Profile]) -> Figure:
     name : str
         Of the figure.
     profiles : sequence of Profile
-        Of which those that ask for it are shown.
+        Those that request the figure are shown.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def _finish(axes: Axes, what: str, profiles: Sequence[Profile]) -> None:
 
 
 def _legend(figure: Figure, axes: Axes, profiles: Sequence[Profile]) -> None:
-    """Name the lines of a panel, and say what line and band are, below all panels, where no curve can be."""
+    """Add a legend and a key to line and band below all panels, clear of the curves."""
     handles, names = axes.get_legend_handles_labels()
     longest = max(map(len, names), default=0)
     figure.legend(

@@ -1,4 +1,4 @@
-"""What the sections of a comparison's report share: the run, its record, and what several of them are computed from."""
+"""What the sections of a comparison's report share: the run, its record, and shared intermediate results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shelfbench.runs.record import RunRecord, read_record
 Found = TypeVar("Found")
 
 Photograph = Callable[[Any], Image.Image | None]
-"""Gives the photo of a product by its id; None where no photo can be read."""
+"""Returns the photo of a product by its id, or None if no photo can be read."""
 
 # headings that several sections share
 PROMISED = "What can be promised"
@@ -44,18 +44,18 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunData:
-    """A run to be reported on; its frames and its choice are those of `Run`, computed once.
+    """A run to report on; its frames and its choice are those of `Run`, computed once.
 
     Attributes
     ----------
     run : Run
         The run, with the backends that can be reported on.
     record : RunRecord
-        ``run.json``; a backend of which a file cannot be read is marked as damaged.
+        ``run.json``; a backend with an unreadable file is marked as damaged.
     pictures : sequence of Picture
-        Random photos for Figure 1; empty where the data are not at hand.
+        Random photos for Figure 1; empty if the data are not available.
     photograph : callable or None
-        Photos for Figure 6; None where the data are not at hand.
+        Photos for Figure 6; None if the data are not available.
     tables : dict of str to DataFrame
         Tables of this report, by name, as they are written.
     """
@@ -68,7 +68,7 @@ class RunData:
     _found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def once(self, compute: Callable[[RunData], Found]) -> Found:
-        """Compute what several sections need, when the first of them asks for it.
+        """Compute a result that several sections need, once, when it is first requested.
 
         Parameters
         ----------
@@ -87,12 +87,12 @@ class RunData:
 
     @cached_property
     def held_out(self) -> dict[str, Evaluated]:
-        """The products of `tune` and test, which is all that comparing backends and judging categories may read."""
+        """The products of `tune` and test, the only ones that comparing backends and judging categories may read."""
         return {name: held_out(self.run.products(name)) for name in self.run.backends}
 
     @property
     def choice(self) -> Choice | None:
-        """The backend chosen on validation; None where there is nothing to choose on."""
+        """The backend chosen on validation; None if there is nothing to choose on."""
         return self.run.verdict
 
     @property
@@ -106,7 +106,7 @@ class RunData:
         return self.record.seed or 0
 
     def name(self, backend: str) -> str:
-        """Name a backend as tables and figures do."""
+        """Return the name of a backend in tables and figures."""
         return self.run.labels[backend].short
 
 
@@ -116,7 +116,7 @@ def held_out(products: Evaluated) -> Evaluated:
 
 
 def _check(run: Run, backend: str) -> None:
-    """Read a backend's products, and the footers of its other files, which damage seldom leaves whole."""
+    """Read a backend's products, and the footers of its other files, which damage seldom spares."""
     run.products(backend)
     for name in (f"scores/{backend}", f"aggregations/{backend}", f"history/{backend}", f"history/{backend}.tuning"):
         path = run.path / f"{name}.parquet"
@@ -132,7 +132,7 @@ def open_data(
     photograph: Photograph | None = None,
     console: Console | None = None,
 ) -> RunData:
-    """Open a run to report on, without the backends of which a file is damaged.
+    """Open a run to report on, without backends that have a damaged file.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def open_data(
     Raises
     ------
     InputError
-        If the directory holds no predictions that can be read.
+        If the directory has no readable predictions.
     """
     run = open_run(run_dir)
     record: RunRecord[BackendEntry] = read_record(run.path)

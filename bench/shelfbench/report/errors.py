@@ -1,4 +1,4 @@
-"""The kinds of errors (C, §5.4): by department, by pair, best and worst categories, and the surest ones."""
+"""The kinds of errors (C, §5.4): by department, by pair, best and worst categories, and the most confident errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.typology import by_group, surest_errors
 from shelfbench.verdict.typology import confusions as confused_pairs
 
-_PAIRS = 100  # of a backend in the CSV
+_PAIRS = 100  # per backend, in the CSV
 _SHOWN = 15  # pairs, and departments, in Markdown and LaTeX
 _EXTREMES = 10
 
@@ -36,7 +36,7 @@ def extreme_categories(data: RunData) -> Section | None:
 
 
 def surest(data: RunData) -> Section | None:
-    """The errors of highest confidence, of the chosen backend."""
+    """The most confident errors of the chosen backend."""
     frame = data.once(surest_frame)
     if frame is None:
         return None
@@ -45,7 +45,7 @@ def surest(data: RunData) -> Section | None:
 
 
 def tests(data: RunData) -> dict[str, Evaluated]:
-    """Test products of every backend; empty where a backend has none."""
+    """Test products of every backend; empty if a backend has none."""
     found = {name: rows.where(rows.split == "test") for name, rows in data.held_out.items()}
     return found if all(len(test.truth) for test in found.values()) else {}
 
@@ -69,7 +69,7 @@ def _of_every_backend(
 
 
 def _department_of(data: RunData, keys: tuple[str, ...]) -> tuple[np.ndarray, list[str]]:
-    """Group of every category and the groups' names; the category itself where it has no department."""
+    """Group of every category and the groups' names; a category without a department is its own group."""
     names = [data.run.department(key) for key in keys]
     groups = sorted(set(names))
     return np.array([groups.index(name) for name in names]), groups
@@ -113,7 +113,7 @@ def _departments_grid(frame: pd.DataFrame, name: str) -> Grid:
         ),
         numeric=frozenset(range(1, 6)),
         notes=(
-            "Every test product counts; a rejected one is an error. A category without a department counts as one. "
+            "Every test product counts; a rejected one is an error. A category without a department counts as its own. "
             f"In the paper {claim.printed} of the errors come from books, on other data ({claim.data}).",
             *((f"{more} more are in departments.csv.",) if more > 0 else ()),
         ),
@@ -213,7 +213,7 @@ def _extremes_grid(frame: pd.DataFrame, name: str) -> Grid:
 
 
 def surest_frame(data: RunData) -> pd.DataFrame | None:
-    """The chosen backend's surest errors, the columns those of ``surest_errors.csv``; None without test products."""
+    """The chosen backend's most confident errors, as in ``surest_errors.csv``; None without test products."""
     found = data.once(tests)
     if not found:
         return None
@@ -236,14 +236,16 @@ def surest_frame(data: RunData) -> pd.DataFrame | None:
 
 def _surest_grid(frame: pd.DataFrame, name: str) -> Grid:
     return Grid(
-        title=f"The surest errors: {name}, test products",
+        title=f"Most confident errors: {name}, test products",
         headers=("Product", "True category", "Predicted", "Probability"),
         rows=tuple(
             (str(row["product_id"]), str(row["category"]), str(row["predicted"]), f"{row['probability']:.4f}")
             for row in frame.to_dict("records")
         ),
         numeric=frozenset({3}),
-        notes=("The errors of highest confidence, at most two for each pair of categories. Some may be wrong labels.",),
+        notes=(
+            "The errors with the highest confidence, at most two per pair of categories. Some may be wrong labels.",
+        ),
     )
 
 

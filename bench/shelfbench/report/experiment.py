@@ -1,4 +1,4 @@
-"""What the reports of the experiments have in common: the jobs that are done, the run's record, the page."""
+"""What the reports of the experiments have in common: the finished jobs, the run's record, the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ E = TypeVar("E", bound=Entry)
 
 
 def done(run_dir: Path, record: RunRecord[E], what: str) -> dict[str, E]:
-    """Find the jobs of a run that are done.
+    """Find the finished jobs of a run.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def done(run_dir: Path, record: RunRecord[E], what: str) -> dict[str, E]:
     Raises
     ------
     InputError
-        If none is done.
+        If none has finished.
     """
     found = {name: entry for name, entry in record.backends.items() if entry.done}
     if not found:
-        raise InputError(f"no {what} in {run_dir} is done", f"let the run finish at least one, or {AGAIN}")
+        raise InputError(f"no {what} in {run_dir} has finished", f"let the run finish at least one, or {AGAIN}")
     return found
 
 
@@ -65,11 +65,11 @@ def write_experiment(
     run_dir : Path
         The run directory.
     record : RunRecord
-        Its record; jobs that are not done are named on the page.
+        Its record; unfinished jobs are listed on the page.
     sections : sequence of SectionSpec
         Which sections the report has, in the order of the page.
     data : Data
-        What they are made from.
+        The data they are made from.
     lines : sequence of str
         Paragraphs for the page's head, the first of them in large type.
     console : Console
@@ -98,7 +98,7 @@ def record_section(record: RunRecord[E]) -> Section:
     """
     inside = []
     if record.command:
-        inside += [fill("note", text="This command makes the run again:"), fill("code", text=record.command)]
+        inside += [fill("note", text="This command repeats the run:"), fill("code", text=record.command)]
     dataset = record.dataset
     inside += [
         table_html(machine_table(record.machine).grid),

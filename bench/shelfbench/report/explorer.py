@@ -1,4 +1,4 @@
-"""What the page's slider shows: for every required precision, what each backend accepts, and how often it is wrong.
+"""The page's slider: for every required precision, how much each backend accepts, and how often it is wrong.
 
 Everything is counted here, so that the page only looks numbers up and cannot differ from the tables.
 """
@@ -22,17 +22,17 @@ from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.certify import certified_thresholds, coverage_grid
 from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
 
-# In thousandths, so that each is the fraction it is written as.
+# In thousandths, so that each is exactly the fraction that is written.
 TARGETS = tuple(range(500, 1000, 5))
 DEPARTMENTS = 12
-_CORNERS = 240  # of a curve: more than its pixels show
+_CORNERS = 240  # of a curve: more than its pixels can show
 
 MODES = ("plain", "tuned", "certified")
 
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """What one backend accepts of the test products at every required precision.
+    """How many test products one backend accepts at every required precision, and how many of them are wrong.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Cuts:
 
 
 def largest_departments(products: Evaluated, run: Run) -> tuple[list[str], np.ndarray]:
-    """Find the departments: the first level of the taxonomy, or the categories where there is none.
+    """Find the departments: the first level of the taxonomy, or the categories if there is none.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def largest_departments(products: Evaluated, run: Run) -> tuple[list[str], np.nd
     Returns
     -------
     names : list of str
-        Largest on test first; at most `DEPARTMENTS`, the last of which holds all others.
+        Largest on test first; at most `DEPARTMENTS`, the last of them for all others.
     code : ndarray of int64, shape (n,)
         Department of every product.
     """
@@ -114,7 +114,7 @@ def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndar
     Returns
     -------
     dict of str to ndarray of float64, shape (targets,)
-        By mode; +inf where nothing reaches the target.
+        By mode; +inf if nothing reaches the target.
     """
     test, tune, certify = (products.where(products.role == role) for role in ("test", "tune", "certify"))
     wanted = [Fraction(target, 1000) for target in TARGETS]
@@ -138,7 +138,7 @@ def explorer(data: RunData) -> Section | None:
     if found is None:
         return None
     chosen = data.choice.backend if data.choice else None
-    return Section(title="Choose the precision that you need", html=explorer_html(found, chosen))
+    return Section(title="Choose the precision you need", html=explorer_html(found, chosen))
 
 
 def explorer_data(run: Run) -> dict[str, Any] | None:
@@ -151,7 +151,7 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None where there are no test products.
+        None if there are no test products.
     """
     level = run.confidence_level
     entries: list[dict[str, Any]] = []
@@ -197,7 +197,7 @@ def _corners(curve: AcceptanceCurve) -> list[list[float]]:
 
 
 def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
-    """Set the part of the page that moves: a slider, the curves, a table and bars; its script and its data.
+    """Render the interactive part of the page: a slider, the curves, a table and bars, with script and data.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     """
     names = [entry["name"] for entry in data["backends"]]
     data = {**data, "chosen": names.index(chosen) if chosen in names else 0}
-    # "<" is the only character with which data could end the element it stands in
+    # "<" is the only character with which data could end the surrounding element
     inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     script = (files("shelfbench.report") / "explorer.js").read_text(encoding="utf-8")
     return fill("explorer", data=data, json=Markup(inside), script=Markup(script))

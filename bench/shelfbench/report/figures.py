@@ -55,13 +55,13 @@ def figure5(data: RunData) -> Section:
         name="figure5",
         draw=lambda: _acceptance_against_precision(data),
         caption="Figure 5. Plain acceptance as a function of the required precision, on test. The stars are the two "
-        f"points that the paper states: {paper_note()}.",
+        f"points stated in the paper; {paper_note()}.",
     )
     return Section(title="Table 4", figures=(figure,))
 
 
 def cost(data: RunData) -> Section | None:
-    """What acceptance costs; None where nothing was timed."""
+    """What acceptance costs; None if nothing was timed."""
     table = data.run.table4
     table = table[(table["split"] == "test") & (table["seconds"] > 0)]
     if table.empty:
@@ -70,7 +70,7 @@ def cost(data: RunData) -> Section | None:
         name="cost",
         draw=lambda: _cost(data, table),
         caption="What acceptance costs: plain acceptance at a precision of 0.9 on test, with 95% intervals, against "
-        "seconds. † with features that were computed before, at what they cost then.",
+        "seconds. †: with features that had been computed earlier, at what they cost then.",
     )
     return Section(title="What it costs", figures=(figure,))
 
@@ -131,7 +131,7 @@ def _learning_rates(data: RunData) -> Figure:
         if history.empty:
             continue
         shown = history.iloc[np.unique(np.geomspace(1, len(history), _EPOCHS).round().astype(int)) - 1]
-        # trainings that share a recipe lie on each other: larger marks around smaller ones
+        # trainings that share a recipe overlap: larger markers around smaller ones
         axes.plot(
             shown["step"],
             shown["lr"],
@@ -210,7 +210,7 @@ def _acceptance_against_precision(data: RunData) -> Figure:
     axes.set(
         xlim=(max(0.0, lowest), 1.0),
         ylim=(0, 1.02),
-        xlabel="precision of what is accepted",
+        xlabel="precision of accepted products",
         ylabel="plain acceptance: share of all test products",
         title="Acceptance against precision, test products",
     )
@@ -233,9 +233,9 @@ def _acceptance_against_precision(data: RunData) -> Figure:
 
 
 def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the falling staircase, thinned to what a figure can show."""
+    """Corners of the falling staircase, thinned to as many as a figure can show."""
     precision, share = curve.frontier(_POINTS)
-    # acceptance(p) holds the value of the next corner to the right
+    # acceptance(p) is the value of the next corner to the right
     return np.repeat(precision, 2)[:-1], np.repeat(share, 2)[1:]
 
 
@@ -270,7 +270,7 @@ def _paper_points(axes: Axes) -> None:
 
 
 def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Find the rows that no other beats, by costing less and gaining as much, or costing as much and gaining more.
+    """Find the rows that no other row beats by costing less for as much gain, or gaining more at the same cost.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def pareto_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of int, shape (front,)
-        By rising cost; of equal rows the first.
+        By rising cost; the first of equal rows.
     """
     order = np.lexsort((-gain, cost))
     best_before = np.maximum.accumulate(np.append(-np.inf, gain[order]))[:-1]

@@ -22,14 +22,14 @@ _HEADS = ("Network", "Pixels", "Images", "Top 1", "Paper: top 1", "Top 5", "Pape
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImagenetData:
-    """What the sections are made from.
+    """The data that the sections are made from.
 
     Attributes
     ----------
     record : RunRecord
         The record of the run.
     networks : dict of str to NetworkEntry
-        What is done, by network.
+        Finished networks, by name.
     """
 
     record: RunRecord[NetworkEntry]
@@ -37,7 +37,7 @@ class ImagenetData:
 
     @cached_property
     def table(self) -> NamedTable:
-        """Table 1 of X, the paper's numbers beside ours."""
+        """Table 1 of X, the paper's numbers next to ours."""
         paper = {claim.value["network"]: claim.value for claim in load_claims().values() if "top_5" in claim.value}
         frame = pd.DataFrame(
             [
@@ -83,7 +83,7 @@ class ImagenetData:
             notes.append(f"{unreadable:,} images cannot be read.")
         if any(entry.weights == "none" for entry in self.networks.values()):
             classes = self.record.dataset.categories
-            notes.insert(0, f"A rehearsal on {classes} classes with random weights: our numbers are those of chance.")
+            notes.insert(0, f"A rehearsal on {classes} classes with random weights: our numbers are at chance level.")
         return tuple(notes)
 
 
@@ -118,7 +118,7 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If the directory does not hold such a run, or none of its networks is done.
+        If the directory does not hold such a run, or none of its networks has finished.
     """
     record = read_record(run_dir, NetworkEntry)
     networks = {entry.network: entry for entry in done(run_dir, record, "network").values() if entry.network}

@@ -1,4 +1,4 @@
-"""The table of label noise: what a measured precision says about the true one, checked where the truth is known."""
+"""The table of label noise: what a measured precision says about the true one, checked if the truth is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 def label_noise(data: RunData) -> Section | None:
-    """What wrong labels do to the precision that is measured; None without test products."""
+    """What wrong labels do to the measured precision; None without test products."""
     truth = data.once(known_truth)
     rows: list[dict[str, Any]] = []
     for backend in data.run.backends:
@@ -101,7 +101,7 @@ def label_noise_rows(run: Run, backend: str, products: Evaluated, known: pd.Seri
 
 
 def _bounded(measured: float, noise: float, agreement: float) -> float:
-    """The true precision; 1 where the measured one is above the ceiling, 0 where it is below what chance gives."""
+    """The true precision; 1 if the measured one is above the ceiling, 0 if it is below chance level."""
     found = true_precision(measured, noise, agreement)
     return found if not np.isnan(found) else float(measured >= ceiling(noise))
 
@@ -116,7 +116,7 @@ def read_truth(run: Run) -> pd.Series | None:
     Returns
     -------
     Series or None
-        By product_id; None where the truth is not known.
+        By product_id; None if the truth is not known.
 
     Raises
     ------
@@ -132,12 +132,12 @@ def read_truth(run: Run) -> pd.Series | None:
 
 
 def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, Any]]:
-    """Check the formula against the truth; nothing where no label of test is wrong."""
+    """Check the formula against the truth; empty if no test label is wrong."""
     true = known.reindex(products.product_id)
     if true.isna().any():
         raise InputError(f"{run.path / 'truth.parquet'} lacks products of the split", DELETE)
     truth = pd.Index(list(products.keys)).get_indexer(pd.Index(true))
-    # a true category that no label names is never predicted, and must not match rejected products
+    # a true category that is never a label is never predicted, and must not match rejected products
     truth = np.where(truth < 0, -2, truth)
     of_test, held_out = products.split == "test", products.split != "train"
     test, together = (
@@ -160,7 +160,7 @@ def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, An
 
 
 def label_noise_grid(data: RunData, frame: pd.DataFrame) -> Grid:
-    """Measured precision beside the true one, known or under assumptions."""
+    """Measured precision next to the true one, known or assumed."""
     known = frame[frame["noise_is"] == "known"].set_index("backend")
     rows = []
     for backend, part in frame[frame["noise_is"] == "assumed"].groupby("backend", sort=False):
@@ -183,16 +183,16 @@ def label_noise_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     heads += [f"True prec. at {share(noise, 2)} wrong" for noise in ASSUMED]
     notes = [
         "Test. A share η of wrong labels turns a true precision p into a measured q = p(1 − η) + (1 − p)ηc, where c is "
-        "the chance that a wrong label equals the wrong prediction. True precision: what p must be for the measured q "
-        "at an assumed η, from c = 1 to c = 0 (0 and 1 where no p gives that q). Labels are assumed to be wrong on "
+        "the chance that a wrong label equals the wrong prediction. True precision: the p that would be measured as q "
+        "at an assumed η, from c = 1 to c = 0 (0 and 1 where there is no such p). Labels are assumed to be wrong on "
         "easy and hard products alike.",
         "At a target above what a perfect model would measure, nothing can be accepted except by chance.",
     ]
     if len(known):
         noise, agreement = float(known["noise"].iloc[0]), known["agreement"]
         notes.append(
-            f"The truth of this catalogue is known: {share(noise)} of the test labels are wrong. By the formula: what "
-            "the precision against the truth should measure, with c counted on validation and test "
+            f"The truth of this catalogue is known: {share(noise)} of the test labels are wrong. By the formula: the "
+            "precision that should be measured, given the true one, with c counted on validation and test "
             f"({_range(agreement.min(), agreement.max())} over the backends). Acceptance: plain, the best threshold on "
             "test itself."
         )

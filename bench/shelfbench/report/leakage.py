@@ -1,4 +1,4 @@
-"""The table of leakage: how much of test's numbers rests on products whose photo is in train or validation too."""
+"""The table of leakage: how far the test results depend on products whose photo is also in train or validation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def leakage(data: RunData) -> Section | None:
-    """Precision and acceptance with twins and without; None where near-duplicates were not looked for."""
+    """Precision and acceptance with and without twins; None if near-duplicates were not searched for."""
     twins = read_twins(data.run)
     if twins is None:
         return None
@@ -57,8 +57,8 @@ def read_twins(run: Run) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame or None
-        By product_id, the columns kind and label_differs; ``kind`` is ``exact`` where any twin has equal bytes. None
-        where near-duplicates were not looked for.
+        By product_id, the columns kind and label_differs; ``kind`` is ``exact`` if any twin has equal bytes. None if
+        near-duplicates were not searched for.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_twins(run: Run) -> pd.DataFrame | None:
 
 
 def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[str, Any] | None:
-    """Measure one backend on test with twins and without.
+    """Measure one backend on test with and without twins.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[
         "products": len(correct),
         "products_exact": int(exact.sum()),
         "products_near": int(near.sum()),
-        "products_label_differs": int((own["label_differs"] == True).sum()),  # noqa: E712  (NaN is no twin)
+        "products_label_differs": int((own["label_differs"] == True).sum()),  # noqa: E712  (NaN: not a twin)
         "precision": float(correct.mean()),
         "precision_without": mean(alone),
         "precision_exact": mean(exact),
@@ -126,7 +126,7 @@ def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[
 
 
 def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
-    """Precision and acceptance of every backend, with twins and without."""
+    """Precision and acceptance of every backend, with and without twins."""
     rows = tuple(
         (
             data.name(str(row["backend"])),
@@ -156,7 +156,7 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     found = data.record.split.near_duplicates
     missed = found.images_not_compared if found else 0
     return Grid(
-        title="Leakage: test products that are in train or validation too",
+        title="Leakage: test products that are also in train or validation",
         headers=heads,
         rows=rows,
         numeric=frozenset(range(1, len(heads))),
@@ -164,10 +164,10 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             f"Of {count(int(first['products']))} test products, {count(int(first['products_exact']))} share a photo "
             f"with a product of train or validation (exact: equal bytes), and {count(int(first['products_near']))} "
             "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo). "
-            f"{count(int(first['products_label_differs']))} of them have a twin of another category there, which "
-            "wrong or overlapping labels explain. near_duplicates.parquet lists all of them.",
+            f"{count(int(first['products_label_differs']))} of them have a twin in another category there, which "
+            "points to wrong or overlapping labels. near_duplicates.parquet lists all of them.",
             "Acc.: plain acceptance at a precision of 0.9, with the best threshold on the very products it is measured "
-            "on, set anew without twins. Accepted: the share of the accepted products that have a twin."
+            "on, set again without twins. Accepted: the share of the accepted products that have a twin."
             + (f" Photos that could not be compared: {count(missed)}." if missed else ""),
         ),
     )

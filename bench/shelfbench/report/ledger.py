@@ -1,7 +1,7 @@
-"""The papers' numbers beside what runs measured: ``shelfbench claims``.
+"""The papers' numbers next to those that runs measured: ``shelfbench claims``.
 
-Runs are a source here: the numbers come from the tables of finished runs, as a reader finds them. A report on a run
-passes its own tables from memory instead.
+Runs are a source here: the numbers come from the tables of finished runs, as a reader finds them. The report of a
+single run passes its own tables from memory instead.
 """
 
 from __future__ import annotations
@@ -33,15 +33,14 @@ class Finding:
     claim : Claim
         The claim.
     recomputed : str
-        What the paper's own numbers give; empty where they give nothing.
+        Result of a calculation from the paper's own numbers; empty if there is none.
     measured : str
-        What a run measured, or which test checks it; empty where there is neither.
+        What a run measured, or which test checks it; empty if there is neither.
     on : str
         The run and its data.
     status : str
-        `REPRODUCED` where it needs no data and a test checks it; `DIFFERS` where the paper's own arithmetic contradicts
-        what it prints; `OTHER` where a run measured something comparable on other data or another machine; otherwise
-        `NOWHERE`.
+        `REPRODUCED` if it needs no data and a test checks it; `DIFFERS` if the paper's own arithmetic contradicts what
+        it prints; `OTHER` if a run measured something comparable on other data or another machine; otherwise `NOWHERE`.
     """
 
     claim: Claim
@@ -52,14 +51,14 @@ class Finding:
 
 
 class RunTables:
-    """Tables and record of a run directory, read when they are asked for.
+    """Tables and record of a run directory, read on demand.
 
     Parameters
     ----------
     path : Path
         A run directory.
     tables : mapping of str to DataFrame, optional
-        The run's tables by name, where they are in memory; then none is read.
+        The run's tables by name, if they are in memory; then no file is read.
 
     Raises
     ------
@@ -75,17 +74,17 @@ class RunTables:
         self._tables: dict[str, pd.DataFrame | None] = {}
 
     def table(self, name: str) -> pd.DataFrame | None:
-        """Give a table of the run.
+        """Return a table of the run.
 
         Parameters
         ----------
         name : str
-            Of ``tables/NAME.csv``.
+            As in ``tables/NAME.csv``.
 
         Returns
         -------
         DataFrame or None
-            All cells as text; None where the run has no such table.
+            All cells as text; None if the run has no such table.
 
         Raises
         ------
@@ -114,7 +113,7 @@ class RunTables:
         Returns
         -------
         str or None
-            None where the run does not have it.
+            None if the run does not have it.
         """
         if "record" in wanted:
             value: Any = self.record
@@ -134,7 +133,7 @@ class RunTables:
         if table is None or wanted["column"] not in table or not set(wanted["where"]) <= set(table):
             return None
         for column, value in wanted["where"].items():
-            # of several names, the first that occurs
+            # of several names, the first one present
             names = value if isinstance(value, list) else [value]
             found = next((name for name in names if (table[column] == name).any()), None)
             table = table[table[column] == found]
@@ -142,14 +141,14 @@ class RunTables:
 
 
 def _as_text(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Turn all cells of a table into text, as its CSV has them."""
+    """Turn all cells of a table into text, as in its CSV."""
     return None if frame is None else frame.map(lambda value: "" if pd.isna(value) else str(value))
 
 
 def _largest_fifth(run: RunTables) -> float | None:
     """Compute the share of the training products in the largest fifth of the categories (two of ten groups).
 
-    On train, since by the paper's rule the share of a category's products that go to test depends on its size.
+    On train, since under the paper's rule the share of a category's products that goes to test depends on its size.
     """
     table = run.table("deciles")
     if table is None or table.empty:
@@ -165,7 +164,7 @@ def _best_two_layer(run: RunTables) -> str | None:
     if table is None:
         return None
     heads = table[(table["split"] == "validation") & table["backend"].str.contains("-2nn-")]
-    # a choice needs more than one to choose from
+    # a choice needs more than one option
     return str(heads["backend"].iloc[int(heads["acceptance_90"].astype(float).argmax())]) if len(heads) > 1 else None
 
 
@@ -188,7 +187,7 @@ _FORMS: dict[str, Callable[[Any], str]] = {
 
 
 def find_runs(directory: Path) -> list[RunTables]:
-    """Find the runs of a directory: itself, or those directly below it.
+    """Find the runs of a directory: the directory itself, or those directly below it.
 
     Parameters
     ----------
@@ -198,8 +197,8 @@ def find_runs(directory: Path) -> list[RunTables]:
     Returns
     -------
     list of RunTables
-        The most relevant first: Cdiscount's catalogue, then other real products, then a generated catalogue; more
-        backends first, then more products.
+        The most relevant first: Cdiscount's catalogue, then other real products, then generated catalogues; within
+        each, those with more backends first, then those with more products.
 
     Raises
     ------
@@ -209,7 +208,9 @@ def find_runs(directory: Path) -> list[RunTables]:
     single = (directory / RECORD).is_file()
     found = [directory] if single else sorted(path.parent for path in directory.glob(f"*/{RECORD}"))
     if not found:
-        raise InputError(f"{directory} holds no run (no {RECORD})", "name a run directory, or a folder of them")
+        raise InputError(
+            f"{directory} holds no run (no {RECORD})", "name a run directory, or a folder of run directories"
+        )
 
     def rank(run: RunTables) -> tuple[int, int, int, str]:
         dataset = run.record.dataset
@@ -227,7 +228,7 @@ def judge(claim: Claim, runs: Iterable[RunTables]) -> Finding:
     claim : Claim
         The claim.
     runs : iterable of RunTables
-        The first run that has all the cells of the claim is used.
+        The first run that has all the claim's cells is used.
 
     Returns
     -------
@@ -263,7 +264,7 @@ def findings(directory: Path, tables: Mapping[str, pd.DataFrame] | None = None) 
     directory : Path
         A run directory, or a folder of run directories.
     tables : mapping of str to DataFrame, optional
-        The tables of a single run by name, where they are in memory; then none is read.
+        The tables of a single run by name, if they are in memory; then no file is read.
 
     Returns
     -------
@@ -280,7 +281,7 @@ def findings(directory: Path, tables: Mapping[str, pd.DataFrame] | None = None) 
 
 
 def claims_grid(found: list[Finding]) -> Grid:
-    """Set the ledger as a table.
+    """Lay out the ledger as a table.
 
     Parameters
     ----------
@@ -294,7 +295,7 @@ def claims_grid(found: list[Finding]) -> Grid:
     """
     counts = {status: sum(one.status == status for one in found) for status in (REPRODUCED, DIFFERS, OTHER, NOWHERE)}
     return Grid(
-        title="The papers' numbers beside ours",
+        title="The papers' numbers next to ours",
         headers=("Claim", "Where", "What", "Printed", "Our reading", "Recomputed", "Measured here", "On", "Status"),
         rows=tuple(
             (
@@ -309,7 +310,7 @@ def claims_grid(found: list[Finding]) -> Grid:
         ),
         notes=(
             "; ".join(f"{status}: {number}" for status, number in counts.items()).capitalize() + ".",
-            "Reproduced: it needs no data, and a test of shelfbench checks it. Differs: the paper's own numbers "
+            "Reproduced: the claim needs no data, and a test of shelfbench checks it. Differs: the paper's own numbers "
             "contradict what it prints. Other data: something comparable was measured, but on other data or another "
             "machine, which neither confirms nor refutes it. Not measurable here: the data are not public, or the "
             "study was not run.",
@@ -318,7 +319,7 @@ def claims_grid(found: list[Finding]) -> Grid:
 
 
 def write_claims(directory: Path, console: Console) -> str:
-    """Write ``claims.{csv,md,tex}`` into the tables of a run, or beside several runs.
+    """Write ``claims.{csv,md,tex}`` into the tables of a run, or next to several runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Files of measurements, and how their numbers are set: shared by the tables of the experiment ``timing``."""
+"""Files of measurements, and how their numbers are written: shared by the tables of the experiment ``timing``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_devices(directory: Path) -> list[Measurements]:
     Parameters
     ----------
     directory : Path
-        With ``device.json`` of the run itself, and those of other machines under any name.
+        Has the run's own ``device.json``, and files of other machines under any name.
 
     Returns
     -------
@@ -50,17 +50,17 @@ def read_devices(directory: Path) -> list[Measurements]:
 
 
 def week() -> float:
-    """Give the seconds in which C must have trained (C14)."""
+    """Return the seconds within which C's training must finish (C14)."""
     return float(load_claims()["C14"].value["days"]) * UNITS["days"]
 
 
 def catalogue_images() -> int:
-    """Give the number of images of C's catalogue, for which its Table 3 projects."""
+    """Return the number of images in C's catalogue, to which its Table 3 is projected."""
     return int(load_claims()["C17"].value["catalogue"])
 
 
 def display(network: str) -> str:
-    """Give a network's name as papers write it.
+    """Return a network's name as papers write it.
 
     Parameters
     ----------
@@ -70,18 +70,18 @@ def display(network: str) -> str:
     Returns
     -------
     str
-        The same if the papers do not mention it.
+        Unchanged if the papers do not mention it.
     """
     return _NAMES.get(network, network)
 
 
 def fitting(fits: bool) -> str:
-    """Say whether something fits the week."""
+    """Say whether something fits into the week."""
     return "fits" if fits else "does not fit"
 
 
 def side(pixels: int) -> str:
-    """Set the side of an image; a dash where there is none."""
+    """Write the side of an image; a dash if there is none."""
     return str(pixels) if pixels else MISSING
 
 

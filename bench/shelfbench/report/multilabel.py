@@ -29,14 +29,14 @@ _CAPTION = "MAP@100 on tune by epoch, class-weighted, with averaged weights; a r
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MultilabelData:
-    """What the sections are made from.
+    """The data that the sections are made from.
 
     Attributes
     ----------
     record : RunRecord
         The record of the run.
     heads : dict of str to HeadEntry
-        What is done, by name; at least one.
+        Finished heads, by name; at least one.
     histories : dict of str to DataFrame
         The columns ``epoch`` and ``val_map_100`` of each of them.
     """
@@ -47,7 +47,7 @@ class MultilabelData:
 
     @cached_property
     def table(self) -> NamedTable:
-        """Table 2 of X, the paper's numbers beside ours."""
+        """Table 2 of X, the paper's numbers next to ours."""
         ours = {(entry.backbone, entry.fully_connected): entry for entry in self.heads.values()}
         paper = {
             (str(claim.value["network"]), str(claim.value["fully_connected"])): claim.value["map_100"]
@@ -99,16 +99,16 @@ class MultilabelData:
             "MAP@100: class-weighted, with each class weighted by its share of the training images. Unweighted: all "
             "classes count the same.",
             "Fully connected: two layers before the logistic regression (the paper's have 4096 units each).",
-            "The paper's numbers rest on other data (trained on JFT, measured on FastEval14k, neither of them public) "
-            "and on networks trained end to end; it gives neither unit nor class weights, so only the order of its "
-            "numbers can be compared.",
+            "The paper's numbers come from other data (trained on JFT, measured on FastEval14k, neither of them "
+            "public) and from networks trained end to end; the paper states neither unit nor class weights, so only the "
+            "order of its numbers can be compared.",
         )
         unseen = first.unseen_labels
         return notes + ((f"{unseen} labels that no training image carries are left out.",) if unseen else ())
 
 
 def _numbers(entry: HeadEntry) -> dict[str, Any]:
-    """Give the numbers of a head for the table; None where it has none."""
+    """Return a head's numbers for the table, or None if it has none."""
     test, tune = (entry.scores.get(role, {}) for role in ("test", "tune"))
     return {
         "map_100": test.get("map_100"),
@@ -180,7 +180,7 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If the directory does not hold such a run, none of its heads is done, or a history is missing or damaged.
+        If the directory does not hold such a run, none of its heads has finished, or a history is missing or damaged.
     """
     record = read_record(run_dir, HeadEntry)
     heads = done(run_dir, record, "head")

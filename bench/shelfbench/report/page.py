@@ -1,4 +1,4 @@
-"""What only the page shows: the verdict at its head, the facts about the data, and the record of the run."""
+"""What only the page shows: the verdict at the top, the facts about the data, and the record of the run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAMED = 50  # unreadable images listed by name; all of them are in run.json
 
 
 def title_of(data: RunData) -> str:
-    """What the page is called: the data, or the folder of the run."""
+    """The page's title: the data, or the folder of the run."""
     return data.record.dataset.title or data.record.dataset.name or data.run.path.name
 
 
 def header(data: RunData) -> Markup:
-    """The verdict, the numbers behind it, and the backends that are not in the report."""
+    """The verdict, the numbers behind it, and the backends missing from the report."""
     choice = data.choice
     if choice is None:
         verdict, lines, promise = "No backend can be chosen: the split has no validation products.", [], ""
@@ -93,13 +93,13 @@ def _sizes(dataset: DatasetRecord) -> str:
 
 
 def unreadable(data: RunData) -> Section | None:
-    """Images that could not be read; None where all could."""
+    """Images that could not be read; None if all could."""
     found = data.record.dataset.unreadable
     if not found:
         return None
     more = len(found) - _NAMED
     grid = Grid(
-        title="Images that could not be read; a product without any other is rejected",
+        title="Images that could not be read; a product with no other image is rejected",
         headers=("Record", "Reason"),
         rows=tuple((entry.record or MISSING, entry.reason or MISSING) for entry in found[:_NAMED]),
         notes=(f"{more} more are named in run.json.",) if more > 0 else (),
@@ -114,18 +114,18 @@ def claims(data: RunData) -> Section:
 
 
 def command(data: RunData) -> Section | None:
-    """The command that makes the run again; None where it is not on record."""
+    """The command that repeats the run; None if it is not on record."""
     if not data.record.command:
         return None
     return Section(
         title=THIS_RUN,
-        notes=("This command makes the run again:",),
+        notes=("This command repeats the run:",),
         html=fill("code", text=data.record.command),
     )
 
 
 def this_run(data: RunData) -> Section:
-    """Table 2, the backends with their settings, and when and with what the run was made."""
+    """Table 2, the backends with their settings, and when and with which versions the run was made."""
     record = data.record
     backends = Grid(
         title="Backends",
@@ -158,7 +158,7 @@ def this_run(data: RunData) -> Section:
 
 
 def the_study(data: RunData) -> Section | None:
-    """All settings of the study; None where they are not on record."""
+    """All settings of the study; None if they are not on record."""
     if not data.record.study:
         return None
     settings = json.dumps(data.record.study, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Figure 6: the surest errors with their photos, as a gallery and as thumbnails for the page."""
+"""Figure 6: the most confident errors with their photos, as a gallery and as thumbnails for the page."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def surest_photos(data: RunData) -> Section | None:
     Parameters
     ----------
     data : RunData
-        Without a way to photograph products, the thumbnails that the run left are shown.
+        If products cannot be photographed, the thumbnails that the run left are shown.
 
     Returns
     -------
     Section or None
-        None where there are no photos.
+        None if there are no photos.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def surest_photos(data: RunData) -> Section | None:
 
 
 def _take(data: RunData) -> list[tuple[Image.Image, dict[str, Any]]]:
-    """Photos of the surest errors, at most 256 pixels wide and high, with what they show."""
+    """Photos of the most confident errors, at most 256 pixels wide and high, with their rows."""
     surest = data.once(surest_frame)
     if data.photograph is None or surest is None:
         return []
@@ -79,9 +79,9 @@ def _take(data: RunData) -> list[tuple[Image.Image, dict[str, Any]]]:
 
 
 def _keep(folder: Path, photos: list[_Photo]) -> None:
-    """Leave the thumbnails for reports that are made without the data, with a list of what they show."""
+    """Keep the thumbnails for reports made without the data, with a list of what they show."""
     listed = folder / "confusions.json"
-    # the list is deleted first and written last, so that it never names photos of another run
+    # the list is deleted first and written last, so that it never lists photos of another run
     listed.unlink(missing_ok=True)
     for stale in folder.glob("*.jpg"):
         stale.unlink()

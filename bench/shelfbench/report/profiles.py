@@ -26,14 +26,14 @@ _COLUMNS = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "se
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProfilesData:
-    """What the sections are made from.
+    """The data that the sections are made from.
 
     Attributes
     ----------
     record : RunRecord
         The record of the run.
     profiles : sequence of Profile
-        What is done, in the order of the study; not empty.
+        Finished variants, in the order of the study; not empty.
     epochs : DataFrame
         The rows of ``timings.parquet`` that are epochs of a training.
     """
@@ -50,7 +50,7 @@ class ProfilesData:
 
 
 def curves(data: ProfilesData) -> Section:
-    """Make the figures that the variants ask for."""
+    """Make the figures that the variants request."""
     return Section(
         title="How they learn",
         figures=tuple(
@@ -83,7 +83,7 @@ def report(run_dir: Path, console: Console) -> str:
     Parameters
     ----------
     run_dir : Path
-        A run directory with ``run.json`` and the histories of what is done.
+        A run directory with ``run.json`` and the histories of finished trainings.
     console : Console
         Where progress goes.
 
@@ -95,7 +95,7 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If nothing is done yet, or a file is missing or damaged (it is named).
+        If nothing has finished yet, or a file is missing or damaged; the message names it.
     """
     record = read_record(run_dir, TrainingEntry)
     profiles = _profiles(run_dir, record)
@@ -111,7 +111,7 @@ def report(run_dir: Path, console: Console) -> str:
 
 
 def _profiles(run_dir: Path, record: RunRecord[TrainingEntry]) -> list[Profile]:
-    """Read what is done, in the order of the study."""
+    """Read the finished trainings, in the order of the study."""
     variants = record.settings.variants
     if not variants or not all(variant.label for variant in variants.values()):
         raise InputError(f"{run_dir / RECORD} is not a record of training profiles", AGAIN)
@@ -127,7 +127,7 @@ def _profiles(run_dir: Path, record: RunRecord[TrainingEntry]) -> list[Profile]:
             history = pd.concat(histories, ignore_index=True)
             profiles.append(Profile(name, variant.label, tuple(variant.figures), history))
     if not profiles:
-        raise InputError(f"no training in {run_dir} is of a variant of its study", AGAIN)
+        raise InputError(f"no training in {run_dir} belongs to a variant of its study", AGAIN)
     return profiles
 
 
@@ -197,8 +197,8 @@ def _grid(frame: pd.DataFrame) -> Grid:
         rows=rows,
         numeric=frozenset(range(1, len(heads))),
         notes=(
-            "Validation: the half of it that is used for choices (tune), so the best epoch is flattered. ±: standard "
-            "deviation over seeds. Seconds: median over epochs, validation included, without the first epoch, which "
-            "includes the framework's compilation.",
+            "Validation: the half of it that is used for choices (tune), so the best epoch looks better than it is. "
+            "±: standard deviation over seeds. Seconds: median over epochs, validation included, without the first "
+            "epoch, which includes the framework's compilation.",
         ),
     )

@@ -1,4 +1,4 @@
-"""What the papers' own numbers give: calculations that need no run and no data, by name (`Claim.recomputed`)."""
+"""Calculations from the papers' own numbers, which need no run and no data, by name (`Claim.recomputed`)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shelfbench.report.claims import Claim, load_claims
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What a calculation gives.
+    """The result of a calculation.
 
     Attributes
     ----------
     text : str
         The result, in words.
     agrees : bool
-        False where it contradicts what the paper prints.
+        False if it contradicts what the paper prints.
     """
 
     text: str
@@ -26,7 +26,7 @@ class Recomputed:
 
 
 def _passes(claim: Claim) -> Recomputed:
-    """Compute passes over the catalogue from the epoch of a million images that the paper prints."""
+    """Compute passes over the catalogue from the printed epoch of a million images."""
     value = claim.value
     epoch = next(
         other.value["epoch_seconds"]
@@ -53,7 +53,7 @@ def _literal_decay(claim: Claim) -> Recomputed:
 
 
 def _rejected_precision(claim: Claim) -> Recomputed:
-    """Compute the precision of what is not accepted, from the two points of Figure 5."""
+    """Compute the precision of the products that are not accepted, from the two points of Figure 5."""
     whole = load_claims()["C39"].value["precision"]
     accepted, precision = claim.value["acceptance"], claim.value["precision"]
     return Recomputed(

@@ -34,7 +34,7 @@ class Piece:
     Attributes
     ----------
     title, fold : str
-        As of `shelfbench.report.section.Section` and `SectionSpec`.
+        As in `shelfbench.report.section.Section` and `SectionSpec`.
     html : Markup
     """
 
@@ -60,9 +60,9 @@ def write_report(
     sections : sequence of SectionSpec
         Which sections the report has, in the order of the page.
     data : Data
-        What they are made from.
+        The data they are made from.
     tables : dict of str to DataFrame, optional
-        Filled with every table that is written, by name, for the sections that are made last.
+        Filled with every table that is written, by name, for sections that are made last.
     console : Console, optional
 
     Returns
@@ -130,14 +130,14 @@ def write_page(
     header: Markup | None = None,
     console: Console | None = None,
 ) -> None:
-    """Write ``report.html``: one file that needs nothing else, its tables sortable by their columns.
+    """Write ``report.html``: one self-contained file with sortable tables.
 
     Parameters
     ----------
     directory : Path
         The run directory.
     title : str
-        Title of the document, and its heading where there is no `header`.
+        Title of the document, and its heading if there is no `header`.
     pieces : iterable of Piece
         From `write_report`.
     header : Markup, optional
@@ -181,12 +181,12 @@ def fill(template: str, **values: Any) -> Markup:
 
 
 def table_html(grid: Grid) -> Markup:
-    """A table with its title and notes; it scrolls by itself where it is too wide."""
+    """A table with its title and notes; it scrolls on its own if it is too wide."""
     return Markup(grid.html())
 
 
 def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:
-    """A figure (PNG for photos, else SVG) with its caption; inside an <img> no script of an SVG can run."""
+    """A figure (PNG for photos, SVG otherwise) with its caption; inside an <img>, no script of an SVG can run."""
     return fill("figure", caption=caption, kind=kind, data=base64.b64encode(image).decode("ascii"))
 
 
@@ -209,12 +209,12 @@ def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> Non
 
 
 def _written_figure(path: Path, figure: NamedFigure) -> bytes | None:
-    """Draw and write a figure; its bytes for the page, None where there is nothing to show."""
+    """Draw and write a figure; return its bytes for the page, or None if there is nothing to show."""
     suffix = ".png" if figure.kind == "photos" else ".svg"
     if figure.draw is None:
-        # The one thing a report reads back are photos (Figure 1, and the thumbnails of Figure 6 in
-        # `shelfbench.report.photos`): they can be made only by a run that has its data at hand. A report made again
-        # from the run directory alone shows the photos that the run left.
+        # The only things a report reads back are photos (Figure 1, and the thumbnails of Figure 6 in
+        # `shelfbench.report.photos`): they can be made only by a run that has its data at hand. A report remade from
+        # the run directory alone shows the photos that the run left.
         kept = path.with_name(path.name + suffix)
         return kept.read_bytes() if kept.is_file() else None
     with mpl.rc_context(STYLE):
@@ -242,7 +242,7 @@ def drawn(figure: Figure) -> dict[str, bytes]:
     ):
         image = io.BytesIO()
         with warnings.catch_warnings():
-            # a category's name may be in a script that the font lacks: boxes are drawn in its place
+            # a category's name may be in a script that the font lacks: boxes are drawn instead
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(image, format=suffix[1:], dpi=150, metadata=metadata)
         images[suffix] = image.getvalue()

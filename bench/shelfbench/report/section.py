@@ -1,7 +1,7 @@
 """A section: one table or figure of a report, or a few that belong together, held in memory until it is rendered.
 
 A report is a list. Each `SectionSpec` in it names a function that takes the data of a run and returns a `Section`, or
-None where the run has nothing to show. To add a table, write such a function and add one line to the list::
+None if the run has nothing to show. To add a table, write such a function and add one line to the list::
 
     def hardest(data: RunData) -> Section:
         frame = pd.DataFrame(...)
@@ -10,7 +10,7 @@ None where the run has nothing to show. To add a table, write such a function an
 
     SECTIONS = (..., SectionSpec(hardest))
 
-`shelfbench.report.render` writes the files of a section and sets it on the page.
+`shelfbench.report.render` writes the files of a section and puts it on the page.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class NamedTable:
     name : str
         ``tables/NAME.csv``, ``.md`` and ``.tex``; empty for a table that only the page shows.
     grid : Grid
-        What Markdown, LaTeX, the page and the terminal show.
+        The table as Markdown, LaTeX, the page and the terminal show it.
     frame : DataFrame or None
-        What the CSV holds, unrounded. None for a table that only the page shows.
+        The contents of the CSV, unrounded. None for a table that only the page shows.
     on_page : bool
         False for a table that is too long for the page.
     """
@@ -59,13 +59,13 @@ class NamedFigure:
     name : str
         ``figures/NAME.png`` and ``.svg``.
     draw : callable or None
-        Draws it, in the house's style. None for photos that can be drawn only while the run has its data: those
-        that the run left are shown, if any.
+        Draws it, in the house style. None for photos, which can be drawn only while the run has its data: those that
+        the run left are shown, if any.
     caption : str
     kind : {"chart", "photos"}
         The page shows charts as SVG, which stays sharp, and photos as PNG.
     on_page : bool
-        False for a figure that stands in its files alone.
+        False for a figure that is only written to files.
     """
 
     name: str
@@ -77,7 +77,7 @@ class NamedFigure:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Section:
-    """What a function of a run's data returns.
+    """One table or figure, or a few that belong together; a report's functions return these.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Section:
     notes : tuple of str
         Paragraphs above the tables.
     html : Markup
-        What the page shows between tables and figures, made by a template.
+        Shown on the page between tables and figures; made by a template.
     """
 
     title: str
@@ -110,8 +110,8 @@ class SectionSpec(Generic[Data]):
         Summary of the fold that hides the section until a reader opens it; consecutive sections with the same title
         and summary share it. Empty for a section that is always open.
     turn : {"", "beside", "last"}
-        When it is made: in its turn, beside the others in a thread of its own (drawing is not safe there), or after
-        all others, whose tables it may look at.
+        When it is made: in order, concurrently in a thread of its own (where drawing is not safe), or after all others,
+        whose tables it may look at.
     """
 
     make: Callable[[Data], Section | None]

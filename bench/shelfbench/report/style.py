@@ -1,10 +1,10 @@
-"""How figures look: colours that the colour-blind tell apart, lines and markers that print in grey tells apart."""
+"""How figures look: colours that colour-blind readers can tell apart, lines and markers that differ in grey print."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers differ too, for print in grey.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; lines and markers differ too, for grey print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")

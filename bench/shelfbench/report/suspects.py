@@ -41,8 +41,8 @@ def suspects(data: RunData) -> Section | None:
     Returns
     -------
     Section or None
-        The CSV holds the first 1,000, the most suspect first. None where no backend was chosen, or none of its scores
-        are kept.
+        The CSV holds the first 1,000, the most suspect first. None if no backend was chosen, or none of its scores are
+        kept.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def suspects(data: RunData) -> Section | None:
         first, listed = wrong[found.product[:_FIRST]], wrong[found.product]
         note = (
             f"The truth is known: {count(int(first.sum()))} of the first {count(len(first))} labels are wrong, and "
-            f"{count(int(listed.sum()))} of all {count(len(listed))}, out of {count(int(wrong.sum()))} wrong ones."
+            f"{count(int(listed.sum()))} of all {count(len(listed))}; {count(int(wrong.sum()))} are wrong in total."
         )
         grid = replace(grid, notes=(*grid.notes, note))
     return Section(title=DOUBTS, grids=(NamedTable(name="suspects", grid=grid, frame=frame),))
@@ -93,7 +93,7 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
     products : DataFrame
         product_id, split, role and category, in the order of the scores.
     scores : HeldOutScores
-        Of the products with a readable image and a category that train holds.
+        Of the products with a readable image and a category that occurs in train.
     keys : ndarray of object
         Categories by code.
 
@@ -118,7 +118,7 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
     known = frame[frame["label"] >= 0].set_index("product_id", drop=False)
     owner = known.index.get_indexer(identifiers)
     lengths = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.int64)
-    # images in the order of their products, and entries with them; products that are not known come first and go
+    # images in the order of their products, and entries with them; unknown products come first and are dropped
     order = np.argsort(owner, kind="stable")
     order = order[owner[order] >= 0]
     place = np.full(len(owner), -1, np.int64)
@@ -161,7 +161,7 @@ def _entries(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
 
 
 def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int) -> Grid:
-    """Set the first suspects for the page.
+    """Lay out the first suspects for the page.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
     found : int
         Suspect labels.
     products : int
-        Products that were looked at.
+        Products that were examined.
 
     Returns
     -------
@@ -198,9 +198,9 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
         notes=(
             f"{count(found)} of {count(products)} products of validation and test, found by confident learning "
             f"(cleanlab) in the scores of {data.name(data.chosen)}; the least probable label first. Probabilities: "
-            "mean over a product's images, before calibration; what lies outside an image's 100 best categories is "
+            "mean over a product's images, before calibration; the rest outside an image's 100 best categories is "
             "spread evenly over the others.",
-            "These are for a person to check; nothing is chosen by them. Removing or relabelling products of the "
+            "These are for a person to check; nothing is chosen based on them. Removing or relabelling products of the "
             "certify half or of test because the model suspects them would void every certificate and flatter every "
             "measurement: check all labels of such a part, or none.",
         ),

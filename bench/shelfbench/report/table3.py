@@ -28,13 +28,13 @@ class TrainingCost:
     source : {'paper, printed', 'paper, recomputed', 'measured'}
         Where the numbers come from.
     device : str
-        What it runs on.
+        The device it runs on.
     way : str
         How the images or steps reach the device (`shelfbench.cost.measurements.Repeated`); empty for the paper.
     precision : str
         Of the computation, as Keras names it; empty for the paper.
     pixels : int
-        Side of an image; 0 where there is none.
+        Side of an image; 0 if there is none.
     batch : int
         Images per step; 0 for the paper.
     images : int
@@ -46,13 +46,13 @@ class TrainingCost:
     high : float
         Upper quartile of that; NaN for the paper.
     extraction_20m : float
-        Seconds to extract the bottlenecks of the catalogue once; NaN where none are needed or it was not measured.
+        Seconds to extract the bottlenecks of the catalogue once; NaN if none are needed or it was not measured.
     seconds_20m10 : float
         Seconds of 10 passes over the catalogue, without `extraction_20m`.
     seconds_20m50 : float
         Seconds of 50 passes, without `extraction_20m`.
     fits_20m10 : bool
-        Whether 10 passes, extraction included, end within C's week.
+        Whether 10 passes, extraction included, finish within C's week.
     fits_20m50 : bool
         Whether 50 passes do.
     """
@@ -77,7 +77,7 @@ class TrainingCost:
 
 @dataclass(frozen=True)
 class _Timed:
-    """What was measured of a training, and the seconds that extracting its bottlenecks takes once."""
+    """The measurement of a training, and the seconds that extracting its bottlenecks takes once."""
 
     part: Part
     found: Repeated
@@ -170,7 +170,7 @@ def _head_rows(device: Measurements) -> Iterator[TrainingCost]:
 
 
 def table3_grid(devices: Sequence[Measurements]) -> Grid:
-    """Set Table 3 of C: a million images, and 10 and 50 passes over the catalogue, beside the paper's numbers.
+    """Lay out Table 3 of C: a million images, and 10 and 50 passes over the catalogue, next to the paper's numbers.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def table3_grid(devices: Sequence[Measurements]) -> Grid:
 
 
 def table3x_grid(devices: Sequence[Measurements]) -> Grid:
-    """Set Table 3 of X: size and training speed, beside the paper's numbers.
+    """Lay out Table 3 of X: size and training speed, next to the paper's numbers.
 
     Parameters
     ----------
@@ -348,7 +348,7 @@ def speed_rows(devices: Sequence[Measurements]) -> Iterator[dict[str, Any]]:
 
 
 def short_table(devices: Sequence[Measurements]) -> str:
-    """Set Tables 3 of C and X for the terminal.
+    """Lay out Tables 3 of C and X for the terminal.
 
     Parameters
     ----------

@@ -16,13 +16,11 @@ from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import BackendLabel
 
 _WIDTH = 110
-_CACHED_NOTE = (
-    "† with features that an earlier backend or run had computed; their share of the seconds is what they cost then."
-)
+_CACHED_NOTE = "†: with features that an earlier backend or run had computed; the seconds include what they cost then."
 
 
 def table4(data: RunData) -> Section:
-    """Table 4, the first thing that a reader looks at."""
+    """Table 4, the first thing that readers look at."""
     grid = table4_grid(data.run.table4, data.run.labels, data.record.backends)
     return Section(title="Table 4", grids=(NamedTable(name="table4", grid=grid, frame=data.run.table4),))
 
@@ -36,12 +34,12 @@ def _by_backend(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _any(splits: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of any split, for what all of them share."""
+    """Return the row of any split, for values that all of them share."""
     return next(iter(splits.values()))
 
 
 def _best(values: list[float], smallest: bool = False) -> set[int]:
-    """Rows of the best value; none where there is nothing to choose between."""
+    """Rows of the best value; empty if there is nothing to choose between."""
     known = [value for value in values if not np.isnan(value)]
     if len(known) < 2:
         return set()
@@ -74,7 +72,7 @@ def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], se
 
 
 def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries: Mapping[str, BackendEntry]) -> Grid:
-    """Set Table 4 in the paper's layout, with the paper's own numbers next to ours.
+    """Lay out Table 4 as in the paper, with the paper's own numbers next to ours.
 
     Parameters
     ----------
@@ -83,7 +81,7 @@ def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries:
     names : mapping of str to BackendLabel
         `Run.labels`.
     entries : mapping of str to BackendEntry
-        All backends of the record, of which those that the table lacks are named below it.
+        All backends of the record; those missing from the table are listed below it.
 
     Returns
     -------
@@ -117,7 +115,7 @@ def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries:
     notes = [
         "Acceptance: plain, the largest share of all products that a threshold on confidence, set on these very "
         "products, accepts at a precision of at least 0.9; it is not a certified promise. Intervals: 95%, bootstrap by "
-        "product, with the threshold set anew each time. Bold: best of the column.",
+        "product, with the threshold set again each time. Bold: best of the column.",
         f"Paper: train / validation precision of Table 4 of C; {paper_note()}.",
     ]
     notes += [_CACHED_NOTE] if cached else []
@@ -143,7 +141,7 @@ def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries:
 
 
 def _left_out(table: pd.DataFrame, entries: Mapping[str, BackendEntry]) -> list[str]:
-    """Name the backends that have no row, and say why."""
+    """List the backends that have no row, and say why."""
     return [
         f"Not in the table: {name} ({entry.status}{': ' + entry.reason if entry.reason else ''})."
         for name, entry in entries.items()
@@ -152,7 +150,7 @@ def _left_out(table: pd.DataFrame, entries: Mapping[str, BackendEntry]) -> list[
 
 
 def render_table4(data: RunData) -> str:
-    """Set Table 4 for the terminal, at most 110 columns wide; the best of each column has a star.
+    """Lay out Table 4 for the terminal, at most 110 columns wide; the best of each column has a star.
 
     Parameters
     ----------
@@ -176,7 +174,7 @@ def render_table4(data: RunData) -> str:
         "Sec.",
         "Paper",
     )
-    starred = range(4, 9)  # the star has a place of its own, so that digits stay in line
+    starred = range(4, 9)  # the star has a column of its own, so that digits stay aligned
     body = [
         [
             _narrow(cell, column) + ("*" if (number, column) in grid.best else " ") * (column in starred)
@@ -186,7 +184,7 @@ def render_table4(data: RunData) -> str:
     ]
     widths = [max(len(line[column]) for line in [heads, *body]) for column in range(len(heads))]
     gaps = ["" if column == 0 else " " if column - 1 in starred else "  " for column in range(len(heads))]
-    for column in (0, 1):  # names give way where the table would be too wide
+    for column in (0, 1):  # names are shortened if the table would be too wide
         over = sum(widths) + sum(map(len, gaps)) - _WIDTH
         widths[column] = max(8, widths[column] - max(over, 0))
 
@@ -200,7 +198,7 @@ def render_table4(data: RunData) -> str:
     title = data.record.dataset.title or data.record.dataset.name
     foot = [
         "* best of its column.  Acc.: plain acceptance, the largest share of products at a precision of at least 0.9.",
-        "Paper: Table 4 of C, train/validation; it rests on other data (Cdiscount, 1,000 categories).",
+        "Paper: Table 4 of C, train/validation; it comes from other data (Cdiscount, 1,000 categories).",
     ]
     if table["cached"].astype(bool).any():
         foot.append("c: with features computed by an earlier backend or run, at what they cost then (cached).")

@@ -156,7 +156,7 @@ def deciles_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         rows=tuple(rows),
         numeric=frozenset(range(len(heads))),
         notes=(
-            "Decile 1 holds the tenth of the categories with the fewest products in train, decile 10 the tenth with "
+            "Decile 1 is the tenth of the categories with the fewest products in train, decile 10 the tenth with "
             "the most.",
         ),
     )

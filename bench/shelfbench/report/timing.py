@@ -30,16 +30,16 @@ from shelfbench.runs.record import RECORD, Entry, RunRecord, read_record
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TimingData:
-    """What the sections are made from.
+    """The data that the sections are made from.
 
     Attributes
     ----------
     devices : sequence of Measurements
         What was measured, by device.
     precisions : dict of str to BackbonePrecision
-        By backbone, from the run that the study names; empty where it names none.
+        By backbone, from the run that the study names; empty if it names none.
     record : RunRecord or None
-        The record of the run; None for a folder that holds nothing but files of measurements.
+        The record of the run; None for a folder that has only files of measurements.
     """
 
     devices: Sequence[Measurements]
@@ -105,7 +105,7 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If it holds no measurements, one is damaged, or the run that is to give precisions cannot be read.
+        If it holds no measurements, one is damaged, or the run named for precisions cannot be read.
     """
     devices = read_devices(run_dir)
     record = read_record(run_dir, Entry) if (run_dir / RECORD).exists() else None

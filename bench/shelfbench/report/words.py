@@ -14,7 +14,7 @@ def status(entry: Entry) -> str:
 
 
 def flat(value: Any) -> str | None:
-    """Write a small JSON value in words: groups 17, images 36; a long list is counted.
+    """Write a small JSON value in words: groups 17, images 36; a long list is replaced by its length.
 
     Parameters
     ----------

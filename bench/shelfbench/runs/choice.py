@@ -21,15 +21,15 @@ class Choice:
     Attributes
     ----------
     backend : str or None
-        None where no backend reaches the precision on any product.
+        None if no backend reaches the precision on any product.
     name : str
-        As tables and figures call it.
+        Its name in tables and figures.
     basis : str
         The part of the data on which it was chosen: ``tune`` or ``validation``.
     chosen_at : float
         Its acceptance there.
     test : dict
-        Its row of Table 4 for test; empty where the split has no test.
+        Its row of Table 4 for test; empty if the split has no test.
     tuned_acceptance, tuned_precision : float
         Share of test products taken, and precision met, by the threshold fixed on `basis`; NaN if unknown.
     """
@@ -62,22 +62,22 @@ class Choice:
         cost = duration(float(self.test["seconds"]))
         if not self.test["acceptance_90"]:
             return (
-                f"{self.name} accepts most on {self.part} ({percent(self.chosen_at)} at a precision of at "
+                f"{self.name} accepts the most on {self.part} ({percent(self.chosen_at)} at a precision of at "
                 f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
                 f"computing."
             )
         return (
-            f"{self.name}, which accepts most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
+            f"{self.name}, which accepts the most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
             f"test products without a person at a precision of at least 90% (95% interval "
             f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
             f"for {cost} of computing."
         )
 
     def reservation(self) -> str:
-        """On what the choice rests, and what a threshold fixed beforehand would have done."""
+        """What the choice is based on, and how a threshold fixed beforehand would have performed."""
         if self.backend is None:
             return ""
-        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); the test had no say in it."
+        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); test results played no part."
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
             text += (
@@ -98,7 +98,7 @@ class Choice:
         Returns
         -------
         str
-            Empty where nothing was tested.
+            Empty if nothing was tested.
         """
         if self.backend is None or certified is None:
             return ""
@@ -107,10 +107,13 @@ class Choice:
             return ""
         row = found[0]
         if not row["certified"]:
-            return f"A precision of 90% cannot be promised of it: {row['why']}."
+            doubt = "No threshold can be promised to keep a precision of 90%"
+            if not np.isnan(row["more_labels"]):
+                return f"{doubt} yet: certifying it takes about {row['more_labels']:,.0f} more labelled products."
+            return f"{doubt}: {str(row['why']).removeprefix('not certifiable: ')}."
         return (
-            f"Certified: with {100 * row['level']:.9g}% probability its precision on products to come is at least 90% "
-            f"where it takes {percent(row['certified_acceptance'])} of them (95% interval "
+            f"Certified: with {100 * row['level']:.9g}% probability its precision on future products is at least 90% "
+            f"when it takes {percent(row['certified_acceptance'])} of them (95% interval "
             f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
             f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "
             f"{percent(row['certified_precision_test'])} of those."
@@ -132,7 +135,7 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: RunRecord[Backend
     Returns
     -------
     Choice or None
-        None where there are no validation products to choose on.
+        None if there are no validation products to choose on.
     """
     products = metrics[metrics["level"] == "product"]
     at = products[products["metric"] == "acceptance_90"]

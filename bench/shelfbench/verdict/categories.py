@@ -1,6 +1,6 @@
 """What each *predicted* category is worth: its precision, and what is gained by keeping only the best (C, Fig. 7).
 
-C ranks categories and chooses thresholds on validation without saying on which part of it. Here `tune`, the half of
+C ranks categories and chooses thresholds on validation without saying on which part. Here `tune`, the half of
 validation that may be used to choose, is cut in two again, by product: one half ranks the categories, the other fixes
 the thresholds. `certify`, the other half of validation, is read by the certifying test alone and not touched here. Test
 results are shown for reference only.
@@ -26,7 +26,7 @@ class Products(Protocol):
 
     @property
     def predicted(self) -> np.ndarray:
-        """Code of the predicted category, int64; -1 where rejected, or where no product has that category."""
+        """Code of the predicted category, int64; -1 if rejected, or if no product has that category."""
 
     @property
     def confidence(self) -> np.ndarray:
@@ -46,7 +46,7 @@ class CategoryPrecision:
     predicted : ndarray of int64, shape (categories,)
         Products predicted to be in the category.
     accepted : ndarray of int64, shape (categories,)
-        Those of them at or above the threshold.
+        How many of them are at or above the threshold.
     correct : ndarray of int64, shape (categories,)
         Accepted products that are right.
     low : ndarray of float64, shape (categories,)
@@ -69,7 +69,7 @@ class CategoryPrecision:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CategoryCurve:
-    """What keeping only the best predicted categories gives on test, by the number of categories kept.
+    """Results on test when only the best predicted categories are kept, by the number kept.
 
     Attributes
     ----------
@@ -78,16 +78,16 @@ class CategoryCurve:
     categories : ndarray of int64, shape (points,)
         How many are kept, ascending; the last point keeps all.
     threshold : ndarray of float64, shape (points,)
-        Fixed on the choosing half, for the products predicted into the kept categories; +inf where none meets the
+        Fixed on the choosing half, for the products predicted into the kept categories; +inf if no threshold meets the
         target.
     kept : ndarray of int64, shape (points,)
         Test products predicted into the kept categories.
     correct : ndarray of int64, shape (points,)
-        Those of the kept that are right.
+        Kept products that are right.
     accepted : ndarray of int64, shape (points,)
-        Those of the kept that the threshold accepts.
+        Kept products that the threshold accepts.
     accepted_correct : ndarray of int64, shape (points,)
-        Those of the accepted that are right.
+        Accepted products that are right.
     total : int
         All test products, rejected ones included.
     """
@@ -180,7 +180,7 @@ def rank_categories(products: Products, categories: int) -> np.ndarray:
     Returns
     -------
     ndarray of int64, shape (categories,)
-        Codes; of equals, the one predicted more often comes first, then the lower code.
+        Codes; ties go to the one predicted more often, then to the lower code.
     """
     found = category_precision(products, -np.inf, categories)
     return np.lexsort((np.arange(categories), -found.predicted, -found.low))
@@ -220,7 +220,7 @@ def category_precision(products: Products, threshold: float, categories: int) ->
 def cumulate(
     ranking: Products, choosing: Products, test: Products, categories: int, target: Target = "0.9"
 ) -> CategoryCurve:
-    """Keep the best 1, 2, ... predicted categories, and measure on test what that gives (C, Fig. 7).
+    """Keep the best 1, 2, ... predicted categories, and measure the result on test (C, Fig. 7).
 
     Parameters
     ----------
@@ -291,7 +291,7 @@ def _thresholds(products: Products, place: np.ndarray, counts: np.ndarray, targe
 
 
 def _reaching(place: np.ndarray, level: np.ndarray, categories: int, levels: int) -> np.ndarray:
-    """Count the products at a place or before it that reach a level, int64, shape (categories, levels)."""
+    """Count the products up to each place that reach each level, int64, shape (categories, levels)."""
     table = np.bincount(place * (levels + 1) + level, minlength=categories * (levels + 1))
     table = np.cumsum(table.reshape(categories, levels + 1), axis=0)
     # a product of level l reaches the levels 0 to l - 1
@@ -306,7 +306,7 @@ def weak_categories(
     target: Target = "0.9",
     level: float = 0.95,
 ) -> np.ndarray:
-    """Find the predicted categories that are surely less precise than required and are to be switched off.
+    """Find the predicted categories that are clearly less precise than required and should be switched off.
 
     Parameters
     ----------
@@ -321,8 +321,8 @@ def weak_categories(
     target : float, str or Fraction
         Required precision.
     level : float
-        The upper bound is exact and one-sided at this level. It holds for each category on its own: of the categories
-        that are just precise enough, about ``1 - level`` are named too.
+        The upper bound is exact and one-sided at this level. It applies to each category on its own: about
+        ``1 - level`` of the categories that are just precise enough are named too.
 
     Returns
     -------

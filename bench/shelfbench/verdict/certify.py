@@ -18,8 +18,8 @@ from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, exact_target
 
 START = 100
-# How many numbers of errors are searched for the last failing test. Beyond them, at precisions a hair above the target
-# and numbers of products that nobody has, the answer may be a little too large.
+# How many error counts are searched for the last failing test. Beyond them (precisions a hair above the target, more
+# products than anybody has), the answer may be slightly too large.
 _LOOKED_BACK = 1000
 # Larger samples to try when this one does not pass: each is 1% larger than the last.
 _GROWTH = 1.01
@@ -42,7 +42,7 @@ class Certificate:
     accepted : int
         Labelled products at or above the threshold.
     correct : int
-        Those of them that are right.
+        How many of them are right.
     total : int
         All labelled products.
     acceptance_low : float
@@ -50,12 +50,12 @@ class Certificate:
     acceptance_high : float
         Its upper end.
     missing : int or None
-        About how many more labelled products would be enough if the rates stay as they are: with so many, the walk
-        would pass its first threshold, which is then a stricter one. 0 where it is certified; None where it is hopeless
-        or a thousand times as many would not be enough.
+        About how many more labelled products would be enough if the rates stay as they are: with that many, the walk
+        would pass its first threshold, which would then be stricter. 0 if certified; None if hopeless, or if a thousand
+        times as many would not be enough.
     hopeless : bool
         Whether it is not certified and, at every threshold of the walk, even the upper bound of the precision is below
-        the target. False where the walk had no threshold at all, since nothing was seen then, and where a threshold too
+        the target. False if the walk had no threshold at all, since nothing was observed then, or if a threshold too
         strict for the walk would have passed the test on its own.
     """
 
@@ -89,7 +89,7 @@ def coverage_grid(confidence: np.ndarray, count: int = 100) -> np.ndarray:
     confidence : ndarray of float64, shape (n,)
         Of products other than those that certify; -inf for rejected ones, which no threshold accepts.
     count : int
-        How many thresholds to make at most; equal ones are given once.
+        Maximum number of thresholds; duplicates are dropped.
 
     Returns
     -------
@@ -131,7 +131,8 @@ def certify(
     level : float
         Probability with which the threshold keeps it.
     start : int
-        The walk begins where ``min(start, n / 5)`` products are accepted: a test on fewer says little and would end it.
+        The walk begins where ``min(start, n / 5)`` products are accepted: a test on fewer says little and would end the
+        walk.
 
     Returns
     -------
@@ -209,7 +210,7 @@ def certified_thresholds(
     level: float = 0.95,
     start: int = START,
 ) -> np.ndarray:
-    """Give the thresholds of `certify` for many targets, sorting only once.
+    """Compute the thresholds of `certify` for many targets, sorting only once.
 
     Parameters
     ----------
@@ -268,14 +269,14 @@ def products_to_certify(precision: Fraction, target: Target = "0.9", level: floa
     significance, chance = 1 - level, float(1 - wanted)
 
     def fewest(errors: int) -> int:
-        """Find the fewest products that show so many errors: the hardest test of those."""
+        """Find the smallest number of products with this many errors: the hardest test among them."""
         return (errors - 1) * rate.denominator // rate.numerator + 1 if errors else 1
 
     def passes(errors: int, count: float) -> bool:
         return bool(binomial_tail(errors, count, chance) <= significance)
 
     def settled(extra: float) -> int:
-        """Find the number of errors from which every test of (errors - 1) / rate + extra products passes."""
+        """Find the number of errors from which on every test of (errors - 1) / rate + extra products passes."""
         top = 1
         while not passes(top, (top - 1) / float(rate) + extra):
             top *= 2
@@ -321,12 +322,12 @@ def _passed(passes: np.ndarray) -> int:
 
 
 def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: float) -> np.ndarray:
-    """Say whether so few errors are too unlikely at the target's error rate."""
+    """Tell whether this few errors would be too unlikely at the target's error rate."""
     return (binomial_tail(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
 
 
 def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: float) -> np.ndarray:
-    """Compute the exact probability of so many errors or fewer among `count` products.
+    """Compute the exact probability of at most `errors` errors among `count` products.
 
     Parameters
     ----------
@@ -353,8 +354,8 @@ def _missing(
 ) -> int | None:
     """Estimate how many more products would let the walk pass where it starts, at today's coverage and precision.
 
-    With more products it starts at a stricter threshold, about which few products tell today. The precision there is
-    drawn towards the one at today's start, as if `_BORROWED` more products had shown that. Rounded up to two digits.
+    With more products it starts at a stricter threshold, which few products reach today. The precision there is drawn
+    towards that at today's start, as if `_BORROWED` more products had shown it. Rounded up to two digits.
     """
     seen = accepted > 0
     accepted, wrong = accepted[seen], (accepted - hits)[seen]
@@ -365,7 +366,7 @@ def _missing(
     rate = wrong / accepted
     rate[:first] = (wrong[:first] + _BORROWED * rate[first]) / (accepted[:first] + _BORROWED)
     sizes = np.unique(np.round(total * _GROWTH ** np.arange(1, 700)))
-    # a hair against rounding, so that a whole number stays one
+    # a tiny margin against rounding, so that a whole number stays whole
     counts = np.floor(np.outer(sizes / total, accepted) + 1e-9)
     at = np.argmax(counts >= np.minimum(start, sizes / 5)[:, None], axis=1)
     count = counts[np.arange(len(sizes)), at]

@@ -110,8 +110,8 @@ class Comparison:
     precision : Difference
         In precision over all products.
     acceptance : Difference
-        In acceptance at the target. It is the plain one: each threshold is set on these very products, and anew on
-        every resample.
+        In acceptance at the target. This is plain acceptance: each threshold is set on these very products, and again
+        on every resample.
     correct : McNemar
         Success is being right.
     accepted : McNemar
@@ -160,10 +160,10 @@ def compare(
     Raises
     ------
     InputError
-        If there are fewer than two backends, or two of them do not hold the same products.
+        If there are fewer than two backends, or two of them do not cover the same products.
     """
     if len(contestants) < 2:
-        raise InputError("one backend alone cannot be compared", "run a second one in the same study")
+        raise InputError("a comparison needs two backends", "run another one in the same study")
     aligned = _aligned(contestants)
     pairs = list(itertools.combinations(range(len(aligned)), 2))
     confidence = np.stack([one.confidence for one in aligned])
@@ -209,7 +209,7 @@ def enough_resamples(pairs: int, level: float = 0.95) -> int:
     Returns
     -------
     int
-        At least 2,000; the least possible p value is then a fifth or more below that step.
+        At least 2,000; the smallest possible p value is then at least a fifth below that step.
     """
     return max(RESAMPLES, math.ceil(1.25 * 2 * pairs / (1 - level)))
 
@@ -220,7 +220,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     p : ndarray of float64, shape (m,)
-        NaN for what was not tested, which is then not counted.
+        NaN for a test that was not made, which is not counted.
 
     Returns
     -------
@@ -282,7 +282,7 @@ def bootstrap_p(differences: np.ndarray) -> np.ndarray:
 
 
 def _aligned(contestants: Sequence[Contestant]) -> list[Contestant]:
-    """Put all in the order of the product ids, which must be the same."""
+    """Sort all contestants by product id; their ids must be the same."""
     aligned = []
     for one in contestants:
         order = np.argsort(one.product_id, kind="stable")
@@ -299,9 +299,9 @@ def _aligned(contestants: Sequence[Contestant]) -> list[Contestant]:
     for other in aligned[1:]:
         if not np.array_equal(first.product_id, other.product_id):
             odd = np.setxor1d(first.product_id, other.product_id)
-            named = f" ({len(odd):,} are in only one of them, the first is {odd[0]})" if len(odd) else ""
+            named = f" ({len(odd):,} are in only one of them, the first being {odd[0]})" if len(odd) else ""
             raise InputError(
-                f"{first.name} and {other.name} do not hold the same products{named}",
+                f"{first.name} and {other.name} do not cover the same products{named}",
                 "compare backends of one study, on the same split",
             )
     if not len(first.product_id):

@@ -46,8 +46,8 @@ def measure(table: pa.Table, name: str, source: str = "the predictions") -> np.n
     table : Table
         With the measure's column and ``rejected``.
     name : str
-        One of `MEASURES`: ``confidence`` (the largest log-probability, after the temperature), ``margin`` (its
-        distance to the second largest, whose order no temperature changes) or ``entropy``.
+        One of `MEASURES`: ``confidence`` (the largest log-probability, after the temperature), ``margin`` (its distance
+        to the second largest; a temperature does not change the order of margins) or ``entropy``.
     source : str
         What to call the table in messages, usually its file.
 
@@ -59,15 +59,16 @@ def measure(table: pa.Table, name: str, source: str = "the predictions") -> np.n
     Raises
     ------
     InputError
-        If there is no such measure, the table has no such column (an earlier version wrote it), or a value is NaN.
+        If there is no such measure, the table has no such column (it was written by an earlier version), or a value is
+        NaN.
     """
     if name not in MEASURES:
         raise InputError(f"unknown measure of confidence {name!r}", f"choose from: {', '.join(MEASURES)}")
     found = MEASURES[name]
     if found.column not in table.column_names:
         raise InputError(
-            f"{source} has no column {found.column!r} (an earlier version wrote it)",
-            "use another measure, or run the study again in another directory",
+            f"{source} has no column {found.column!r} (it was written by an earlier version)",
+            "use another measure, or run the study again in a new directory",
         )
     values = found.surer(table[found.column].to_numpy().astype(np.float64))
     values = np.where(table["rejected"].is_valid().to_numpy(), -np.inf, values)

@@ -1,4 +1,4 @@
-"""Intervals: by bootstrap over the products, choosing the threshold anew on every resample; exact ones for shares."""
+"""Intervals: by bootstrap over products, setting the threshold again on every resample; exact ones for shares."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Precision, acceptance and related numbers, on plain arrays (C, §5.1, Eq. 4 and 5).
 
-A row of an array is a product, or an image where a number is wanted per image. A row that was rejected before any
+A row of an array is a product, or an image if numbers are per image. A row that was rejected before any
 classifier saw it has the confidence -inf: it can never be accepted, and it counts in every denominator.
 """
 
@@ -16,7 +16,7 @@ from shelfbench.base.errors import InputError
 Target = float | str | Fraction
 
 REQUIRED = "0.9"
-"""The precision that production needs (C, §5.1); tables give the acceptance at this precision."""
+"""The precision that production needs (C, §5.1); tables show the acceptance at this precision."""
 
 # k * q and p * m are compared in int64: denominators up to here leave room for 9e9 rows.
 _LARGEST_DENOMINATOR = 10**9
@@ -35,7 +35,7 @@ class Acceptance:
     accepted : int
         Rows that are accepted.
     correct : int
-        Those of them that are right.
+        How many of them are right.
     target : Fraction
         The required precision.
     """
@@ -58,7 +58,7 @@ class AcceptanceCurve:
     accepted : ndarray of int64, shape (cuts,)
         Rows accepted at that cut.
     correct : ndarray of int64, shape (cuts,)
-        Those of them that are right.
+        How many of them are right.
     total : int
         All rows, rejected ones included.
     """
@@ -74,12 +74,12 @@ class AcceptanceCurve:
         return self.correct / self.accepted
 
     def frontier(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Give the acceptance as a function of the required precision (the axes of C, Fig. 5).
+        """Return the acceptance as a function of the required precision (the axes of C, Fig. 5).
 
         Parameters
         ----------
         most : int, optional
-            How many corners to give at most, thinned evenly; all by default.
+            Maximum number of corners, thinned evenly; all by default.
 
         Returns
         -------
@@ -270,7 +270,7 @@ def accept_on_curve(curve: AcceptanceCurve, target: Target) -> Acceptance:
     Returns
     -------
     Acceptance
-        As `acceptance` gives it.
+        As returned by `acceptance`.
     """
     wanted = exact_target(target)
     feasible = np.flatnonzero(curve.correct * wanted.denominator >= curve.accepted * wanted.numerator)
@@ -290,7 +290,7 @@ def accept_on_curve(curve: AcceptanceCurve, target: Target) -> Acceptance:
 def oracle_bound(correct: int, total: int, target: Target = "0.9") -> float:
     """Compute Eq. 5 read literally: the size of the largest subset of any kind that is precise enough.
 
-    It holds all the right products and as many wrong ones as the target allows. No threshold can exceed it.
+    It contains all the right products and as many wrong ones as the target allows. No threshold can exceed it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What wrong labels do to a measured precision: the ceiling they set, and what the measured says about the true one."""
+"""What wrong labels do to a measured precision: the ceiling they set, and the true precision behind it."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def true_precision(measured: float, noise: float, agreement: float = 0.0) -> flo
     Returns
     -------
     float
-        p; NaN where no precision from 0 to 1 is measured as `measured`, so that there must be fewer or more wrong
-        labels than `noise` says, and where the labels carry no information (1 - eta <= eta c).
+        p; NaN if no precision from 0 to 1 would be measured as `measured`, so that the share of wrong labels cannot be
+        `noise`, or if the labels carry no information (1 - eta <= eta c).
 
     Raises
     ------
@@ -71,7 +71,7 @@ def true_precision(measured: float, noise: float, agreement: float = 0.0) -> flo
 
 
 def ceiling(noise: float) -> float:
-    """Compute the precision at which a perfect model is measured: 1 - eta.
+    """Compute the precision that is measured for a perfect model: 1 - eta.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ class KnownNoise:
     noise : float
         Share of them whose label is wrong.
     agreement : float
-        Where label and prediction are both wrong, the share in which they are the same; NaN where there is no such
-        product.
+        Among products with a wrong label and a wrong prediction, the share where the two are the same; NaN if there are
+        none.
     measured : float
         Precision against the labels; rejected products count as wrong.
     true : float
@@ -122,7 +122,7 @@ class KnownNoise:
         Returns
         -------
         float
-            What `measured_precision` gives.
+            As returned by `measured_precision`.
         """
         return measured_precision(self.true, self.noise, agreement)
 
@@ -150,7 +150,7 @@ def against_truth(predicted: np.ndarray, label: np.ndarray, truth: np.ndarray) -
         If there is no product.
     """
     if not len(predicted):
-        raise InputError("there is no product to measure", "give at least one")
+        raise InputError("there are no products to measure", "give at least one")
     wrong, missed, right = label != truth, predicted != truth, predicted == label
     both = wrong & missed
     return KnownNoise(

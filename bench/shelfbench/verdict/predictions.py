@@ -12,8 +12,9 @@ from shelfbench.verdict.temperature import entropy, log_normaliser
 
 BEST = 100
 TOP = 5
-# Least logarithm in a mean of logarithms: that of the smallest number above 0. A probability of 0 then counts against a
-# category as strongly as possible, and two photos that rule out each other's category still leave a distribution.
+# Smallest logarithm in a mean of logarithms: that of the smallest number above 0. A probability of 0 then counts
+# against a category as strongly as possible, and two photos that rule out each other's category still leave a
+# distribution.
 _LEAST = float(np.log(np.nextafter(0.0, 1.0)))
 
 
@@ -75,14 +76,14 @@ class ImageScores:
 
 
 def best_categories(log_probabilities: np.ndarray, best: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the best categories of each row, the best first; of equals, in order of code.
+    """Find the best categories of each row, the best first; ties in order of code.
 
     Parameters
     ----------
     log_probabilities : ndarray of float64, shape (n, classes)
         The scores.
     best : int
-        How many categories to give.
+        How many categories to return.
 
     Returns
     -------
@@ -108,7 +109,7 @@ def image_scores(log_probabilities: np.ndarray) -> ImageScores:
     Returns
     -------
     ImageScores
-        What is stored of them.
+        The part that is stored.
     """
     codes, values = best_categories(log_probabilities, BEST)
     if codes.shape[1] == log_probabilities.shape[1]:
@@ -132,9 +133,9 @@ def aggregate(log_probabilities: np.ndarray, starts: np.ndarray, method: str = "
     method : str
         ``mean``: the mean probability. ``log_mean``: the mean log-probability, scaled to a sum of 1 (the geometric
         mean). ``maximum``: the largest probability of each category, scaled to a sum of 1. ``vote``: the category
-        ranked first by most images (of equals the one with the higher mean probability, then the lower code) wins; the
-        distribution is the mean probability, in which the winner swaps places with the most likely category if that is
-        another one.
+        ranked first by most images wins (ties go to the higher mean probability, then to the lower code); the
+        distribution is the mean probability, in which the winner swaps places with the most likely category if the two
+        differ.
 
     Returns
     -------
@@ -220,7 +221,7 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature
 
 
 def _row_lists(values: np.ndarray) -> np.ndarray:
-    """Make an array of arrays of the rows of a table."""
+    """Turn the rows of a table into an array of arrays."""
     rows = np.empty(len(values), object)
     for number, row in enumerate(values):
         rows[number] = row

@@ -67,7 +67,7 @@ def best_per_image(scores: np.ndarray, k: int = 100) -> Best:
         raise InputError(f"the best {k} of an image", "give at least 1")
     if np.isnan(scores).any():
         image, code = np.argwhere(np.isnan(scores))[0]
-        raise InputError(f"the score of image {image} for class {code} is NaN", "look at how it was computed")
+        raise InputError(f"the score of image {image} for class {code} is NaN", "check how it was computed")
     code = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
     return Best(code, np.take_along_axis(scores, code, axis=1), scores.shape[1])
 
@@ -107,7 +107,7 @@ def average_precisions(
     image, place = np.nonzero(code >= 0)
     code, score = code[image, place], score[image, place]
     if np.isnan(score).any():
-        raise InputError(f"a score of image {image[np.isnan(score).argmax()]} is NaN", "look at how it was computed")
+        raise InputError(f"a score of image {image[np.isnan(score).argmax()]} is NaN", "check how it was computed")
     order = np.lexsort((image, -score, code))
     image, code = image[order], code[order]
     hit = _among(carried, image, code)
@@ -144,7 +144,7 @@ def weighted_mean(precisions: np.ndarray, weights: np.ndarray | None = None) -> 
     weights = np.ones(len(precisions)) if weights is None else np.asarray(weights, np.float64)
     if weights.shape != precisions.shape or not np.isfinite(weights).all() or (weights < 0).any():
         raise InputError(
-            f"weights of shape {weights.shape} for {len(precisions)} classes, or a bad one among them",
+            f"weights of shape {weights.shape} for {len(precisions)} classes, or one of them is invalid",
             "give each class a finite weight of at least 0",
         )
     counted = ~np.isnan(precisions)
@@ -174,7 +174,7 @@ def rank_of(truth: np.ndarray, best: Best) -> np.ndarray:
 
 
 def _among(carried: sparse.csr_array, image: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Say of each pair whether the image carries the class."""
+    """Tell for each pair whether the image carries the class."""
     rows, columns = carried.nonzero()
     wanted = image.astype(np.int64) * carried.shape[1] + code
     return np.isin(wanted, rows.astype(np.int64) * carried.shape[1] + columns)

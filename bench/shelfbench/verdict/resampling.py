@@ -44,7 +44,7 @@ class Replicates:
 def replicates(
     confidence: np.ndarray, correct: np.ndarray, target: Target = "0.9", *, resamples: int = 1000, seed: int = 0
 ) -> Replicates:
-    """Resample the products with replacement and choose the threshold anew on every resample.
+    """Resample the products with replacement and set the threshold again on every resample.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def replicates(
     Returns
     -------
     Replicates
-        Exactly what `precision` and `acceptance` of `shelfbench.verdict.metrics` give on each resample.
+        Exactly what `precision` and `acceptance` of `shelfbench.verdict.metrics` return on each resample.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def replicates(
     def draw(part: slice) -> np.ndarray:
         return _counts(rng, rows, part.stop - part.start)
 
-    # NumPy and SciPy release the interpreter; one thread draws what the others need next
+    # NumPy and SciPy release the GIL; one thread draws what the others need next
     with ThreadPoolExecutor(1) as drawing, ThreadPoolExecutor(cores()) as pool:
         coming = [drawing.submit(draw, part) for part in parts[:1]]
         for number, part in enumerate(parts):
@@ -174,7 +174,7 @@ def _counts(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Blocks:
-    """A backend's products by falling confidence, in blocks of equal length.
+    """A backend's products by descending confidence, in blocks of equal length.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class _Blocks:
     cut : ndarray of bool, shape (blocks, length)
         Whether a threshold may fall right after the product.
     cell : ndarray of int64, shape (n,)
-        Of each product, in order of confidence: 2 b + 1 if it is right and in block b, 2 b if it is wrong.
+        For each product, in order of confidence: 2 b + 1 if it is right and in block b, 2 b if it is wrong.
     sizes : ndarray of int64, shape (2 blocks,)
         Products of each cell.
     """
@@ -236,7 +236,7 @@ class _Blocks:
         )
 
     def search(self, sums: np.ndarray, target: Fraction, drawn_in: Drawn) -> tuple[np.ndarray, np.ndarray]:
-        """Count the same from how often each cell was drawn; `drawn_in` gives the draws of a block by product."""
+        """Count the same from how often each cell was drawn; `drawn_in` returns the draws of a block by product."""
         q, p = target.denominator, target.numerator
         wrong, right = sums[::2], sums[1::2]
         score = _before((q - p) * right - p * wrong)

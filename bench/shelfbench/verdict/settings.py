@@ -17,8 +17,8 @@ class VerdictSettings:
     ----------
     aggregation : str
         How the scores of a product's photos become the product's scores: ``mean``, ``log_mean``, ``maximum`` or
-        ``vote`` (see `shelfbench.verdict.predictions.aggregate`), or ``choose``: whichever accepts most products of
-        `tune` at a precision of 0.9; of equals, ``mean``.
+        ``vote`` (see `shelfbench.verdict.predictions.aggregate`), or ``choose``: whichever accepts the most products of
+        `tune` at a precision of 0.9; ties go to ``mean``.
     calibrate : bool
         Whether to fit one temperature on `tune` and apply it to the products' scores.
     confidence_level : float
@@ -27,7 +27,7 @@ class VerdictSettings:
     Raises
     ------
     InputError
-        If a value is not one of those.
+        If a value is not valid.
     """
 
     aggregation: str = "choose"

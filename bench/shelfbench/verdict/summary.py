@@ -30,13 +30,13 @@ class Decile:
     categories : int
         Categories in it.
     smallest : int
-        Products in train of its smallest category.
+        Products of its smallest category in train.
     largest : int
-        Products in train of its largest category.
+        Products of its largest category in train.
     rows : int
         Evaluated rows whose true category is in it.
     correct : int
-        Those of them that are right.
+        How many of them are right.
     """
 
     decile: int
@@ -48,13 +48,13 @@ class Decile:
 
     @property
     def precision(self) -> float:
-        """Share of right rows; NaN where the decile holds no row."""
+        """Share of right rows; NaN if the decile has no rows."""
         return self.correct / self.rows if self.rows else float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Every number of one backend on one split.
+    """All metrics of one backend on one split.
 
     Attributes
     ----------
@@ -89,8 +89,8 @@ class Summary:
 def precision_by_decile(truth: np.ndarray, correct: np.ndarray, sizes: np.ndarray) -> list[Decile]:
     """Compute the precision by decile of the category's size in train.
 
-    Categories are ordered by size (then by code) and cut into ten groups with as equal numbers of categories as
-    possible; with fewer than ten categories there are fewer groups.
+    Categories are ordered by size (then by code) and cut into ten groups of as equal size as possible; with fewer than
+    ten categories there are fewer groups.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def summarise(
     targets: Sequence[Target] = ("0.9",),
     total: int | None = None,
 ) -> Summary:
-    """Compute every number of one backend on one split, per product or per image.
+    """Compute all metrics of one backend on one split, per product or per image.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def summarise(
     Returns
     -------
     Summary
-        All of them.
+        All metrics.
     """
     seen = np.asarray(confidence) > -np.inf
     right = (truth == predicted) & seen

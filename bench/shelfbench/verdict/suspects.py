@@ -16,7 +16,7 @@ _ELEMENTS = 1 << 23
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutScores:
-    """Scores of images that were in no training, in the order of their products.
+    """Scores of images that the model was not trained on, in the order of their products.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class HeldOutScores:
     rest: np.ndarray
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Average the probabilities of each product's images, some products at a time.
+        """Average the probabilities of each product's images, a block of products at a time.
 
-        What is left of an image's probability is spread evenly over the categories whose score is not stored.
+        The remaining probability of an image is spread evenly over the categories whose score is not stored.
 
         Yields
         ------
@@ -149,7 +149,7 @@ def suspect_labels(scores: HeldOutScores) -> Suspects:
         rows = np.arange(len(probabilities))
         suggested[part] = probabilities.argmax(axis=1)
         own[part], best[part] = probabilities[rows, scores.labels[part]], probabilities[rows, suggested[part]]
-    # there can be a suggestion only where the scores favour another category
+    # a suggestion is possible only where the scores favour another category
     doubtful = np.flatnonzero(suggested != scores.labels)
     if not len(doubtful):
         return Suspects(empty, empty, np.empty(0), np.empty(0))

@@ -63,7 +63,7 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     rows, own = known[own > -np.inf], own[own > -np.inf]
     if not len(rows) or scores.shape[1] == 1:
         return 1.0
-    # where all rows count nothing is copied
+    # nothing is copied if all rows count
     kept = scores if len(rows) == len(scores) else scores[rows]
 
     def loss(log_scale: float) -> float:
@@ -87,7 +87,7 @@ def _log_sum(scores: np.ndarray, scale: float) -> np.ndarray:
 
 
 def log_normaliser(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Compute what must be subtracted from each row of ``scores / temperature`` to give log-probabilities.
+    """Compute what to subtract from each row of ``scores / temperature`` to obtain log-probabilities.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean distance of claim and truth over the products; NaN without any."""
+        """Expected calibration error: the mean distance between claim and truth over the products; NaN without any."""
         if not self.count.sum():
             return float("nan")
         return float(np.average(np.abs(self.confidence - self.precision), weights=self.count))

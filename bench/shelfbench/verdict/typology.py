@@ -18,7 +18,7 @@ class Groups:
     products : ndarray of int64, shape (groups,)
         Products of each group.
     errors : ndarray of int64, shape (groups,)
-        Those of them that are wrong; a rejected product is an error.
+        How many of them are wrong; a rejected product is an error.
     low : ndarray of float64, shape (groups,)
         Lower end of the exact 95% interval of the share that is right.
     high : ndarray of float64, shape (groups,)
@@ -85,15 +85,15 @@ def confusions(truth: np.ndarray, predicted: np.ndarray, most: int) -> list[Conf
     truth : ndarray of int, shape (n,)
         Codes of the true categories.
     predicted : ndarray of int, shape (n,)
-        Codes of the predicted ones; -1 where the product was rejected or no product has that category: neither
-        confuses a pair.
+        Codes of the predicted ones; -1 if the product was rejected or no product has that category; neither counts as a
+        confusion.
     most : int
-        How many pairs to give at most.
+        Maximum number of pairs.
 
     Returns
     -------
     list of Confusion
-        The most frequent first; of equals, in order of their codes.
+        The most frequent first; ties in order of their codes.
     """
     wrong = (truth != predicted) & (predicted >= 0)
     pairs, counts = np.unique(np.stack([truth[wrong], predicted[wrong]]), axis=1, return_counts=True)
@@ -104,7 +104,7 @@ def confusions(truth: np.ndarray, predicted: np.ndarray, most: int) -> list[Conf
 def surest_errors(
     truth: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, most: int = 24, per_pair: int = 2
 ) -> np.ndarray:
-    """Find the errors made with most confidence (C, Fig. 6), only a few for any one pair of categories.
+    """Find the most confident errors (C, Fig. 6), only a few for any one pair of categories.
 
     Parameters
     ----------
@@ -115,14 +115,14 @@ def surest_errors(
     confidence : ndarray of float64, shape (n,)
         -inf where rejected, which is not an error of this kind.
     most : int
-        How many to give at most.
+        Maximum number of errors.
     per_pair : int
-        How many to give at most for one true and one predicted category.
+        Maximum number for one true and one predicted category.
 
     Returns
     -------
     ndarray of int64
-        Rows, the surest first; of equals, in order of the row.
+        Rows, the surest first; ties in order of the row.
     """
     wrong = np.flatnonzero((truth != predicted) & (predicted >= 0) & (confidence > -np.inf))
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
