@@ -93,7 +93,7 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningData:
+class TrainingImages:
     """What a network is trained on: images, not features.
 
     Attributes
@@ -128,7 +128,7 @@ class TuningData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuned:
+class TrainedNetwork:
     """A network that has been trained.
 
     Attributes
@@ -168,7 +168,7 @@ class Tuned:
     save: Callable[[Path], None]
 
 
-class Tuner(Protocol):
+class Trainer(Protocol):
     """Trains a network on images before features are taken from it: fine-tuning (C, §4.3), or end to end."""
 
     def describe(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Tuner(Protocol):
         Backends with equal descriptions share one training.
         """
 
-    def tune(self, data: TuningData, *, seed: int, console: Console) -> Tuned:
+    def train(self, data: TrainingImages, *, seed: int, console: Console) -> TrainedNetwork:
         """Train the network, resume an interrupted training, or return one that is done."""
 
 
@@ -204,13 +204,13 @@ class Backend:
         was tampered with (`InputError`).
     settings : dict
         What it was built from, for the record, as JSON.
-    tuner : Tuner or None
+    trainer : Trainer or None
         Trains the network first; `features` is then the network before its training.
     save_features : callable or None
         Writes what `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an existing
         folder; None where the settings are enough (`hog-svm`).
     load_features : callable or None
-        Returns the extractor that `save_features`, or `Tuned.save`, wrote into a folder; as careful as `load`. Where it
+        Returns the extractor that `save_features`, or `TrainedNetwork.save`, wrote into a folder; as careful as `load`. Where it
         is given, neither it nor `load` may depend on the settings that the backend was built from.
     export_onnx : callable or None
         ``export_onnx(features, classifier, path)`` writes both as one ONNX graph, from the input ``pixels`` (uint8,
@@ -222,7 +222,7 @@ class Backend:
     classifier: Callable[[], Classifier]
     load: Callable[[Path], Classifier]
     settings: dict[str, Any] = field(default_factory=dict)
-    tuner: Tuner | None = None
+    trainer: Trainer | None = None
     save_features: Callable[[Path], None] | None = None
     load_features: Callable[[Path], FeatureExtractor] | None = None
     export_onnx: Callable[[FeatureExtractor, Classifier, Path], None] | None = None

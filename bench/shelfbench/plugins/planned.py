@@ -28,7 +28,7 @@ class PlannedJob:
     trainings : int
         How often its network, or else its classifier, is trained: once per seed.
     epochs : int
-        Of each training, at most; 0 where only its tuner can say, or there are none.
+        Of each training, at most; 0 where only its trainer can say, or there are none.
     ends_with_training : bool
         Whether nothing is scored: a network is then trained and no features are taken from it.
     cut : callable or None

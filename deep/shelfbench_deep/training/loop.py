@@ -15,7 +15,7 @@ import pandas as pd
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
 from shelfbench.data.ahead import Decoding, decoded_ahead
-from shelfbench.plugins.backend import TuningData
+from shelfbench.plugins.backend import TrainingImages
 
 from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.training.augment import AugmentSettings, augment
@@ -95,7 +95,7 @@ class TrainingLoop:
     ----------
     model : keras.Model
         From preprocessed images to logits; compiled with one metric named ``accuracy``.
-    data : TuningData
+    data : TrainingImages
     rows : ndarray of int64
         Images to learn from, as positions in ``data.train``.
     course : Course
@@ -111,7 +111,7 @@ class TrainingLoop:
     def __init__(
         self,
         model: keras.Model,
-        data: TuningData,
+        data: TrainingImages,
         rows: np.ndarray,
         course: Course,
         checkpoint: Checkpoint,

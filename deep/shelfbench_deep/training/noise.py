@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from shelfbench.plugins.backend import TuningData
+from shelfbench.plugins.backend import TrainingImages
 
 
 class _Noise:
@@ -40,10 +40,10 @@ class _Noise:
         return None
 
 
-def noise(count: int, classes: int) -> TuningData:
+def noise(count: int, classes: int) -> TrainingImages:
     """Make images of noise with at least two products of each category."""
     rows, none = np.arange(count), np.empty(0, np.int64)
-    return TuningData(
+    return TrainingImages(
         images=_Noise(count),
         fit="pad",
         train=rows,

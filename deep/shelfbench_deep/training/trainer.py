@@ -22,7 +22,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_parquet
-from shelfbench.plugins.backend import Tuned, TuningData
+from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
 
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
@@ -73,7 +73,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkTrainer:
-    """Trains one network, as a `shelfbench.plugins.backend.Tuner`.
+    """Trains one network, as a `shelfbench.plugins.backend.Trainer`.
 
     Finished trainings and checkpoints are kept in the user's cache.
 
@@ -98,7 +98,7 @@ class NetworkTrainer:
     epochs: int
     patience: int
     training: TrainingSettings
-    prepare: Callable[[TuningData, int], Prepared]
+    prepare: Callable[[TrainingImages, int], Prepared]
     bottleneck: BottleneckSettings
 
     def describe(self) -> dict[str, Any]:
@@ -112,18 +112,18 @@ class NetworkTrainer:
             "patience": self.patience,
         }
 
-    def tune(self, data: TuningData, *, seed: int, console: Console) -> Tuned:
+    def train(self, data: TrainingImages, *, seed: int, console: Console) -> TrainedNetwork:
         """Train, or resume a training that was interrupted, or give one that is finished.
 
         Parameters
         ----------
-        data : TuningData
+        data : TrainingImages
         seed : int
         console : Console
 
         Returns
         -------
-        Tuned
+        TrainedNetwork
 
         Raises
         ------
@@ -196,7 +196,7 @@ class NetworkTrainer:
         )
         return batch, steps
 
-    def _train(self, data: TuningData, seed: int, checkpoint: Checkpoint, done: Path, console: Console) -> None:
+    def _train(self, data: TrainingImages, seed: int, checkpoint: Checkpoint, done: Path, console: Console) -> None:
         from shelfbench_deep.engines.native import device_name, distributed
 
         training, folder = self.training, done.parent
@@ -261,7 +261,7 @@ def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[s
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _read(done: Path, cached: bool, engine: Engine) -> Tuned:
+def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:
     try:
         record = json.loads((done / _RECORD).read_text(encoding="utf-8"))
         history = pd.read_parquet(done / _HISTORY)
@@ -269,7 +269,7 @@ def _read(done: Path, cached: bool, engine: Engine) -> Tuned:
         if record["own_head"]:
             kernel, bias = _head(done)
             head = partial(OwnHead, kernel, bias)
-        return Tuned(
+        return TrainedNetwork(
             features=TrainedExtractor(done, engine),
             classifier=head,
             history=history,
