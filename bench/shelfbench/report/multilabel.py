@@ -100,8 +100,8 @@ class MultilabelData:
             "classes count the same.",
             "Fully connected: two layers before the logistic regression (the paper's have 4096 units each).",
             "The paper's numbers come from other data (trained on JFT, measured on FastEval14k, neither of them "
-            "public) and from networks trained end to end; the paper states neither unit nor class weights, so only the "
-            "order of its numbers can be compared.",
+            "public) and from networks trained end to end; the paper states neither unit nor class weights, so only "
+            "the order of its numbers can be compared.",
         )
         unseen = first.unseen_labels
         return notes + ((f"{unseen} labels that no training image carries are left out.",) if unseen else ())
