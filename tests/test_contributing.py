@@ -2,6 +2,15 @@
 
 import re
 import tomllib
+import traceback
+from pathlib import Path
+
+import shelfbench.report.build
+import shelfbench.runs.experiment
+import shelfbench.study.read
+from shelfbench.cli.main import main
+from shelfbench.data.feature_store import FeatureStore
+from shelfbench_baselines.linear_svm import LinearSVM
 
 from tests.helpers.sources import ROOT
 
@@ -49,9 +58,35 @@ def listed() -> list[str]:
     return re.findall(r"^\| `([^`]+\.py)` \|", part, re.MULTILINE)
 
 
-def test_a_run_passes_through_at_most_nine_files():
+def passed(monkeypatch, place, name: str, seen: set[str]) -> None:
+    """Wrap a function so that the files on the stack are noted whenever it is called."""
+    original = getattr(place, name)
+
+    def noting(*args, **kwargs):
+        stack = {Path(frame.filename).resolve() for frame in traceback.extract_stack()}
+        seen.update(path.relative_to(ROOT).as_posix() for path in stack if path.is_relative_to(ROOT / "bench"))
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, noting)
+
+
+def test_a_run_passes_through_at_most_nine_files(image_folder, tmp_path, monkeypatch):
+    seen: set[str] = set()
+    for place, name in (
+        (shelfbench.study.read, "build_section"),
+        (shelfbench.runs.experiment, "open_dataset"),
+        (FeatureStore, "features"),
+        (LinearSVM, "fit"),
+        (LinearSVM, "log_probabilities"),
+        (shelfbench.report.build, "write_report"),
+    ):
+        passed(monkeypatch, place, name, seen)
+    words = ["run", "--dataset", str(image_folder), "--backend", "hog-svm", "--quiet", "--out", str(tmp_path / "run")]
+    settings = ["split.min_products=5", "report.near_duplicates=off", "hog.pixels=32", "hog.cells=8", "svm.C=[0.01]"]
+    assert main([*words, *(word for setting in settings for word in ("--set", setting))]) == 0
     files = listed()
-    assert 5 <= len(files) <= 9
+    assert sorted(seen) == sorted(files)
+    assert len(files) <= 9
     assert sum(len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files) < 2000
 
 

@@ -31,8 +31,9 @@ def objective(inputs, labels, weights, intercept, C, constant=1.0):
     return 0.5 * ((weights**2).sum(0) + (intercept / constant) ** 2) + C * (slack**2).sum(0)
 
 
-def solved(features, labels, classes, C, standardise=True, constant=1.0, tolerance=1e-4):
-    problem = SquaredHinge(features, labels, classes, standardise, constant)
+def solved(features, labels, classes, C, scaling=(True, 1.0), tolerance=1e-4):
+    """Solve one problem; `scaling` is whether features are standardised, and the constant of the intercept."""
+    problem = SquaredHinge(features, labels, classes, *scaling)
     return problem, descent.regularisation_path(problem, (C,), tolerance, 300)[0]
 
 
@@ -49,7 +50,7 @@ def solved(features, labels, classes, C, standardise=True, constant=1.0, toleran
 )
 def test_reaches_the_optimum_of_linear_svc(standardise, constant, C):
     features, labels = correlated(1500, 50, 12)
-    _, solution = solved(features, labels, 12, C, standardise, constant)
+    _, solution = solved(features, labels, 12, C, (standardise, constant))
     inputs = features.astype(np.float64)
     if standardise:
         inputs = (inputs - inputs.mean(0)) / inputs.std(0)

@@ -1,6 +1,7 @@
 """A run directory as a harness would leave it: five backends of known quality on drawn products."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,19 @@ BACKENDS = {
     "bottleneck-2nn-2048": ("Bottlenecks", "2NN-2048", 2.1, 0.5, 720.0),
     "bottleneck-2nn-4096": ("Bottlenecks", "2NN-4096", 2.15, 0.8, 810.0),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The products of a drawn run; one entry a product in each array, and `keys` of the categories."""
+
+    ids: np.ndarray
+    split: np.ndarray
+    role: np.ndarray
+    keys: np.ndarray
+    truth: np.ndarray
+    images: np.ndarray
+    rejected: np.ndarray
 
 
 def _log_softmax(logits):
@@ -42,6 +56,7 @@ def make_run(
     images = rng.integers(1, 5, products)
     ids = np.arange(products, dtype=np.int64) + 1000
     rejected = np.isin(np.arange(products), np.flatnonzero(split == "test")[:3])
+    drawn = Drawn(ids=ids, split=split, role=role, keys=keys, truth=truth, images=images, rejected=rejected)
     for folder in ("predictions", "scores", "history", "aggregations"):
         (path / folder).mkdir(parents=True, exist_ok=True)
     pq.write_table(
@@ -56,25 +71,12 @@ def make_run(
             owner
         ]
         by_image = _log_softmax(logits)
-        _write_scores(path / "scores" / f"{name}.parquet", by_image, owner, ids, split, keys, truth, rejected)
+        _write_scores(path / "scores" / f"{name}.parquet", by_image, owner, drawn)
         starts = np.cumsum(images) - images
         raw = aggregate(by_image, starts)
         temperatures[name] = fit_temperature(raw[role == "tune"], truth[role == "tune"])
-        _write_aggregations(
-            path / "aggregations" / f"{name}.parquet", by_image, starts, ids, role, truth, images, rejected
-        )
-        _write_predictions(
-            path / "predictions" / f"{name}.parquet",
-            raw,
-            temperatures[name],
-            ids,
-            split,
-            role,
-            keys,
-            truth,
-            images,
-            rejected,
-        )
+        _write_aggregations(path / "aggregations" / f"{name}.parquet", by_image, starts, drawn)
+        _write_predictions(path / "predictions" / f"{name}.parquet", raw, temperatures[name], drawn)
         timings += [
             {
                 "backend": name,
@@ -181,22 +183,22 @@ def make_run(
     return path
 
 
-def _write_scores(path, by_image, owner, ids, split, keys, truth, rejected):
-    kept = np.isin(split, ["validation", "test"])[owner] & ~rejected[owner]
+def _write_scores(path, by_image, owner, drawn):
+    kept = np.isin(drawn.split, ["validation", "test"])[owner] & ~drawn.rejected[owner]
     scores, owner = by_image[kept], owner[kept]
     best = np.argsort(-scores, axis=1)[:, :100]
     width = best.shape[1]
     values = np.take_along_axis(scores, best, axis=1).astype(np.float32)
     offsets = pa.array(np.arange(len(owner) + 1, dtype=np.int32) * width)
-    dictionary = pa.DictionaryArray.from_arrays(pa.array(best.ravel().astype(np.int32)), pa.array(keys))
+    dictionary = pa.DictionaryArray.from_arrays(pa.array(best.ravel().astype(np.int32)), pa.array(drawn.keys))
     ordinal = np.arange(len(owner)) - np.searchsorted(owner, owner)
     pq.write_table(
         pa.table(
             {
-                "product_id": ids[owner],
+                "product_id": drawn.ids[owner],
                 "image": ordinal,
-                "split": split[owner],
-                "category": keys[truth[owner]],
+                "split": drawn.split[owner],
+                "category": drawn.keys[drawn.truth[owner]],
                 "categories": pa.ListArray.from_arrays(offsets, dictionary),
                 "log_probabilities": pa.ListArray.from_arrays(offsets, pa.array(values.ravel())),
                 "log_rest": np.full(len(owner), -np.inf, dtype=np.float32),
@@ -206,15 +208,15 @@ def _write_scores(path, by_image, owner, ids, split, keys, truth, rejected):
     )
 
 
-def _write_aggregations(path, by_image, starts, ids, role, truth, images, rejected):
-    correct, confidence = compare_aggregations(by_image, starts, truth)
-    correct, confidence = correct & ~rejected, np.where(rejected, -np.inf, confidence)
-    kept = np.isin(role, ["tune", "test"])
-    frame = pd.DataFrame({"product_id": ids, "role": role})[kept]
-    pq.write_table(aggregations_table(frame, images[kept], correct[:, kept], confidence[:, kept]), path)
+def _write_aggregations(path, by_image, starts, drawn):
+    correct, confidence = compare_aggregations(by_image, starts, drawn.truth)
+    correct, confidence = correct & ~drawn.rejected, np.where(drawn.rejected, -np.inf, confidence)
+    kept = np.isin(drawn.role, ["tune", "test"])
+    frame = pd.DataFrame({"product_id": drawn.ids, "role": drawn.role})[kept]
+    pq.write_table(aggregations_table(frame, drawn.images[kept], correct[:, kept], confidence[:, kept]), path)
 
 
-def _write_predictions(path, raw, temperature, ids, split, role, keys, truth, images, rejected):
+def _write_predictions(path, raw, temperature, drawn):
     best = np.argsort(-raw, axis=1)[:, :5]
     scores = _log_softmax(raw / temperature)
     values = np.take_along_axis(scores, best, axis=1)
@@ -222,25 +224,25 @@ def _write_predictions(path, raw, temperature, ids, split, role, keys, truth, im
     pq.write_table(
         pa.table(
             {
-                "product_id": ids,
-                "split": split,
-                "role": role,
-                "category": keys[truth],
-                "predicted": np.where(rejected, "", keys[best[:, 0]]),
-                "confidence": np.where(rejected, -np.inf, values[:, 0]),
-                "margin": np.where(rejected, -np.inf, values[:, 0] - values[:, 1]),
-                "entropy": np.where(rejected, np.inf, -(np.exp(scores) * scores).sum(axis=1)),
-                "raw_confidence": np.where(rejected, -np.inf, np.take_along_axis(raw, best, axis=1)[:, 0]),
+                "product_id": drawn.ids,
+                "split": drawn.split,
+                "role": drawn.role,
+                "category": drawn.keys[drawn.truth],
+                "predicted": np.where(drawn.rejected, "", drawn.keys[best[:, 0]]),
+                "confidence": np.where(drawn.rejected, -np.inf, values[:, 0]),
+                "margin": np.where(drawn.rejected, -np.inf, values[:, 0] - values[:, 1]),
+                "entropy": np.where(drawn.rejected, np.inf, -(np.exp(scores) * scores).sum(axis=1)),
+                "raw_confidence": np.where(drawn.rejected, -np.inf, np.take_along_axis(raw, best, axis=1)[:, 0]),
                 "top5": pa.array(
-                    [empty if out else list(keys[row]) for row, out in zip(best, rejected, strict=True)],
+                    [empty if out else list(drawn.keys[row]) for row, out in zip(best, drawn.rejected, strict=True)],
                     pa.list_(pa.string()),
                 ),
                 "top5_confidence": pa.array(
-                    [empty if out else list(row) for row, out in zip(values, rejected, strict=True)],
+                    [empty if out else list(row) for row, out in zip(values, drawn.rejected, strict=True)],
                     pa.list_(pa.float64()),
                 ),
-                "images": images,
-                "rejected": pa.array(np.where(rejected, "no readable image", None), pa.string()),
+                "images": drawn.images,
+                "rejected": pa.array(np.where(drawn.rejected, "no readable image", None), pa.string()),
             }
         ),
         path,

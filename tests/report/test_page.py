@@ -261,7 +261,7 @@ def test_without_tune_validation_decides_and_without_both_nothing_does():
 
 def test_a_choice_that_fails_on_test_says_so():
     choice = choose(*frames([("a", 0.5, 0.0, 10.0)]), RunRecord())
-    assert "on no share of the test products" in choice.sentence()
+    assert "does not reach that precision on any share of the test products" in choice.sentence()
 
 
 def test_nothing_that_a_report_wrote_is_read_back(small_run):

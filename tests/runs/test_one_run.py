@@ -239,8 +239,8 @@ def roles_of(path):
     ],
     ids=["nan", "raw"],
 )
-def test_wrong_scores_cost_their_backend_alone(image_folder, tmp_path, monkeypatch, capsys, role, value, message):
-    out = tmp_path / "run"
+def test_wrong_scores_cost_their_backend_alone(image_folder, monkeypatch, capsys, role, value, message):
+    out = image_folder.parent / "run"
     corrupt(monkeypatch, roles_of(image_folder).index(role), value)
     with pytest.raises(RunError) as caught:
         run_study(study_of(image_folder), out=out, console=Console())

@@ -16,7 +16,7 @@ from shelfbench.cost.timing import MILLION, STAGES
 _WHAT = "shelfbench timing"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Repeated:
     """A stage that was repeated, the device being waited for at both ends of every repetition.
 
@@ -26,7 +26,7 @@ class Repeated:
         A key of `STAGES`.
     way : str
         Where a batch comes from (``resident``: it lies in the device's memory; ``jpeg``: decoded ahead of the
-        device), how the steps of a head run (``ordinary``: one call of the framework a batch; ``on device``: all in
+        device), how the steps of a head run (``ordinary``: one call of the framework per batch; ``on device``: all in
         one compiled call), or what decodes (``threads``, ``processes``).
     images, steps : int
         Of one repetition.
@@ -50,16 +50,16 @@ class Repeated:
     waited: tuple[float, ...] = ()
 
     def quantile(self, share: float) -> float:
-        """Seconds of a repetition: the median at .5, the quartiles at .25 and .75."""
+        """Give the seconds of a repetition: the median at 0.5, the quartiles at 0.25 and 0.75."""
         return float(np.quantile(self.seconds, share))
 
     def per_million(self, share: float = 0.5) -> float:
-        """Seconds for a million images."""
+        """Give the seconds for a million images."""
         return self.quantile(share) / self.images * MILLION
 
     @property
     def rate(self) -> float:
-        """Images a second (median)."""
+        """Images per second (median)."""
         return self.images / self.quantile(0.5)
 
     @property
@@ -68,7 +68,7 @@ class Repeated:
         return sum(self.waited) / sum(self.seconds) if self.waited else float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One thing that the experiment ``timing`` measured, or failed to.
 
@@ -105,11 +105,11 @@ class Part:
     measured: tuple[Repeated, ...] = ()
 
     def way(self, name: str) -> Repeated | None:
-        """What was measured in one way, if it was."""
+        """Give what was measured in one way, if it was."""
         return next((found for found in self.measured if found.way == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatrixPeak:
     """What the device makes of a large square matrix product, in FLOP/s: median and quartiles."""
 
@@ -120,7 +120,7 @@ class MatrixPeak:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurements:
     """All that was measured on one device: ``device.json``.
 
@@ -146,7 +146,7 @@ class Measurements:
     parts: tuple[Part, ...] = ()
 
     def part(self, name: str) -> Part | None:
-        """One part, if it was measured or failed."""
+        """Give one part, if it was measured or failed."""
         return next((part for part in self.parts if part.name == name), None)
 
     def peak(self, precision: str) -> MatrixPeak | None:

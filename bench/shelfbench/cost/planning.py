@@ -63,7 +63,7 @@ def plan_study(
             problems={},
             notes=_notes(planned),
         )
-    photos = _photos(study, planned, data, workers, images, console)
+    photos = _photos(study, planned, data, workers=workers, images=images, console=console)
     trials = Trials(study=study, catalogue=photos.catalogue, workers=workers, again=again, console=console)
     found, problems = [], {}
     for job in planned.jobs:
@@ -90,7 +90,7 @@ def _no_trial(job: PlannedJob) -> Trial:
 
 
 def _notes(planned: PlannedJobs) -> tuple[str, ...]:
-    """What the plan does not hold, each thing once."""
+    """Say what the plan leaves out, each thing once."""
     unknown = dict.fromkeys(job.unknown for job in planned.jobs if job.unknown)
     return (*(f"Not known: {what}." for what in unknown), *planned.notes)
 
@@ -107,7 +107,7 @@ def _planned(study: Study, workers: int) -> PlannedJobs:
     return spec.plan(study, workers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Photos:
     """Photos to try jobs on, and the sizes to plan for.
 
@@ -121,14 +121,14 @@ class _Photos:
     notes: tuple[str, ...] = ()
 
     def sizes_of(self, job: PlannedJob) -> Sizes:
-        """How many images a job uses: its own part of the data, or all."""
+        """Count the images that a job uses: its own part of the data, or all."""
         if job.cut is None or self.material is None or self.images:
             return self.sizes
         return _counted(job.cut(self.material))
 
 
 def _photos(
-    study: Study, planned: PlannedJobs, data: Path | None, workers: int, images: int, console: Console
+    study: Study, planned: PlannedJobs, data: Path | None, *, workers: int, images: int, console: Console
 ) -> _Photos:
     """Find photos; nothing is downloaded."""
     name = study.dataset.name
@@ -137,7 +137,8 @@ def _photos(
         catalogue = _stand_in(workers, console)
         count = images or planned.images
         sizes = Sizes(images=count, train=0, tune=0, held_out=0, classes=planned.classes)
-        return _Photos(catalogue, None, sizes, images, (f"The trial's photos are generated, not those of {name}.",))
+        note = f"The trial's photos are generated, not those of {name}."
+        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
     if named and named.method != "generate" and find_named(name, data) is None:
         if not images:
             raise InputError(
@@ -146,14 +147,15 @@ def _photos(
         classes = study.split.categories or _CATEGORIES
         sizes = Sizes(images=100, train=80, tune=5, held_out=20, classes=classes).scaled(images)
         note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
-        return _Photos(_stand_in(workers, console), None, sizes, images, (note,))
+        catalogue = _stand_in(workers, console)
+        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
     catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
     # which images are equal takes reading all of them, and changes the sizes little
     distinct = np.zeros((len(catalogue.images), 2), np.int64)
     distinct[:, 0] = np.arange(len(distinct))
     material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
-    sizes = _counted(material)
-    return _Photos(catalogue, material, sizes.scaled(images) if images else sizes, images)
+    sizes = _counted(material).scaled(images) if images else _counted(material)
+    return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images)
 
 
 def _stand_in(workers: int, console: Console) -> Catalogue:

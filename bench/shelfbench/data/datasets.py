@@ -37,7 +37,7 @@ class NamedDataset:
         Files to fetch.
     files : tuple of str
         A folder holds the dataset if a file in it matches each of these patterns.
-    products, images : int
+    products : int
         How many the whole dataset holds; 0 where that depends on settings.
     category, product_id : str
         Names of its columns, where they differ from the defaults.
@@ -57,7 +57,6 @@ class NamedDataset:
     revision: str = ""
     patterns: tuple[str, ...] = ()
     products: int = 0
-    images: int = 0
     category: str = ""
     product_id: str = ""
     levels: tuple[str, ...] = ()

@@ -59,7 +59,7 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
     Raises
     ------
     InputError
-        If a path does not exist or what is there cannot be read.
+        If a path does not exist or cannot be read.
     """
     for path in paths:
         if not path.exists():

@@ -35,7 +35,7 @@ DECILES_COLUMNS = ("backend", "split", "decile", "categories", "smallest", "larg
 
 
 def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
-    """A row of Table 4 without its cost.
+    """Compute a row of Table 4, without its cost.
 
     Parameters
     ----------
@@ -65,18 +65,8 @@ def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
     }
 
 
-def targets_of(metrics: pd.DataFrame) -> list[Fraction]:
-    """Required precisions that ``metrics.csv`` holds, ascending."""
-    names = {
-        str(name).removeprefix("acceptance_")
-        for name in metrics["metric"].unique()
-        if str(name).startswith("acceptance_")
-    }
-    return sorted(Fraction(name.replace("_", ".")) / 100 for name in names)
-
-
 def suffix(target: Fraction) -> str:
-    """Name of a target in columns: 90 for 9/10, 92_5 for 37/40."""
+    """Name a target in columns: 90 for 9/10, 92_5 for 37/40."""
     return f"{float(100 * target):.9g}".replace(".", "_")
 
 
@@ -87,7 +77,7 @@ def metrics_rows(
     targets: Sequence[Fraction],
     image_counts: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    """Every metric of a backend, in rows.
+    """Compute every metric of a backend, in rows.
 
     Parameters
     ----------
@@ -169,7 +159,7 @@ def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated, targets: Sequence[
 
 
 def deciles_rows(backend: str, products: Evaluated) -> list[dict[str, Any]]:
-    """Precision by decile of category size, in rows.
+    """Compute the precision by decile of category size, in rows.
 
     Parameters
     ----------
@@ -203,7 +193,7 @@ def deciles_rows(backend: str, products: Evaluated) -> list[dict[str, Any]]:
 
 
 def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
-    """Every threshold of a backend on one split, from the strictest to the loosest.
+    """Give every threshold of a backend on one split, from the strictest to the loosest.
 
     Parameters
     ----------
@@ -235,7 +225,7 @@ def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
 def certified_rows(
     backend: str, products: Evaluated, targets: Sequence[Fraction], level: float, measures: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One row a measure and target.
+    """Compute what can be promised of a backend, one row per measure and target.
 
     Parameters
     ----------
@@ -245,7 +235,7 @@ def certified_rows(
     level : float
         Probability with which a certified threshold keeps its precision.
     measures : sequence of str
-        Of `shelfbench.verdict.confidence.MEASURES`; one that the predictions lack is left out.
+        Of `shelfbench.verdict.confidence.MEASURES`; one that the predictions lack is skipped.
 
     Returns
     -------
@@ -268,7 +258,7 @@ def certified_rows(
 
 
 def _plain(tune: Evaluated, test: Evaluated, target: Fraction) -> dict[str, Any]:
-    """Thresholds without a promise: fitted on what they are measured on, or on tune."""
+    """Compute thresholds without a promise: fitted on what they are measured on, or on tune."""
     row: dict[str, Any] = {
         "plain_acceptance_tune": np.nan,
         "plain_acceptance_test": np.nan,
@@ -285,7 +275,7 @@ def _plain(tune: Evaluated, test: Evaluated, target: Fraction) -> dict[str, Any]
 
 
 def _on_test(kind: str, threshold: float, test: Evaluated) -> dict[str, Any]:
-    """What a threshold that was fixed elsewhere gives on test, with exact intervals."""
+    """Apply a threshold that was fixed elsewhere to test, with exact intervals."""
     total = len(test.truth)
     # a comparison with NaN (no threshold) accepts nothing
     taken = (test.confidence >= threshold) & (test.confidence > -np.inf)
@@ -303,7 +293,7 @@ def _on_test(kind: str, threshold: float, test: Evaluated) -> dict[str, Any]:
 
 
 def _certificate(tune: Evaluated, labelled: Evaluated, target: Fraction, level: float) -> Certificate | None:
-    """The grid from tune, the walk on certify; None where there is nothing to walk on, or nothing may be wrong."""
+    """Certify on `certify`, with the grid of `tune`; None without products, or if no error is allowed."""
     if not len(tune.truth) or not len(labelled.truth) or target == 1:
         return None
     return certify(labelled.confidence, labelled.correct, coverage_grid(tune.confidence), target, level)
@@ -336,12 +326,12 @@ def _certified(found: Certificate | None, test: Evaluated) -> dict[str, Any]:
 
 
 def _more(found: Certificate | None) -> float:
-    """Further labelled products that would do; NaN where that is not known or not the cure."""
+    """Say how many more labelled products would be enough; NaN where that is not known, or would not help."""
     return float(found.missing) if found is not None and found.missing is not None else np.nan
 
 
 def _why(found: Certificate | None) -> str:
-    """Why nothing is promised, and what would change that; empty where something is."""
+    """Say why nothing is certified, and what would change that; empty where something is."""
     if found is None:
         return "not certifiable: there are no products to certify on, or the target allows no error"
     if found.certified:

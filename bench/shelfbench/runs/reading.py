@@ -96,7 +96,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of extract, fit and predict together; NaN where nothing was timed."""
+    """Seconds of all stages together; NaN where nothing was timed."""
 
     seconds: float
     cached: bool
@@ -139,7 +139,7 @@ def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
 
 
 def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Strings of which there are few different ones, as an ndarray of str; each is converted once."""
+    """Turn a column with few different strings into an ndarray of str; each string is converted once."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     parts = [chunk if isinstance(chunk, pa.DictionaryArray) else chunk.dictionary_encode() for chunk in chunks]
     return np.concatenate(
@@ -154,7 +154,7 @@ def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
-    """Codes in `keys`, -1 where absent or null."""
+    """Give codes in `keys`, -1 where a value is absent or null."""
     if isinstance(values, pa.DictionaryArray):
         table = category_codes(_strings(values.dictionary), keys)
         return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
@@ -163,7 +163,7 @@ def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.nda
 
 
 def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int) -> np.ndarray:
-    """Position in its list of the first hit of every row, -1 without one."""
+    """Give the position of the first hit in the list of every row, -1 without one."""
     place = np.full(rows, -1, dtype=np.int64)
     hits = np.flatnonzero(hit)[::-1]
     place[row[hits]] = hits - starts[row[hits]]
@@ -228,7 +228,7 @@ def read_products(run_dir: Path, backend: str) -> Evaluated:
 
 
 def _check_complete(run_dir: Path, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
-    """Every product of the split must be there, or the denominators would be wrong."""
+    """Make sure that every product of the split is there, or the denominators would be wrong."""
     manifest = run_dir / "split.parquet"
     if not manifest.is_file():
         return

@@ -42,7 +42,7 @@ _TEXT_KEYS = {("dataset", item.name) for item in dataclasses.fields(DatasetSetti
 
 
 def study_names() -> list[str]:
-    """Names of the studies that come with shelfbench."""
+    """List the studies that come with shelfbench."""
     return sorted(path.stem for path in STUDIES.glob("*.toml"))
 
 
@@ -100,7 +100,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _apply(tables: dict[str, Any], overrides: Sequence[Override], sections: Sequence[str]) -> None:
-    """Put overrides in the place of what a study says."""
+    """Replace what a study says by the overrides."""
     for keys, value in overrides:
         target, key = (tables, keys[0]) if len(keys) == 1 else (tables.setdefault(keys[0], {}), keys[1])
         if not isinstance(target, dict):
@@ -302,7 +302,7 @@ def setting(key: str, value: Any) -> Override:
 
 
 def _declared_sections() -> dict[str, type]:
-    """Sections of the installed backends and experiments; one that cannot be imported fails when it is asked for."""
+    """Collect the sections of installed plug-ins; one that cannot be imported fails only when it is used."""
     sections: dict[str, type] = {}
     loaders: list[tuple[str, Callable[[str], BackendSpec | ExperimentSpec]]] = [
         *((name, find) for name in available()),

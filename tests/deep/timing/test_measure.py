@@ -318,7 +318,7 @@ from shelfbench_deep.engines.native import compiled_epoch, wait
 def head():
     return keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(4)])
 keras.utils.set_random_seed(0)
-run = compiled_epoch(head(), keras.optimizers.SGD(0.3, momentum=0.9), images=64, dimensions=8, classes=4, batch=16)
+run = compiled_epoch(head(), keras.optimizers.SGD(0.1, momentum=0.9), images=64, dimensions=8, classes=4, batch=16)
 costs = [np.asarray(run()) for _ in range(200)]
 assert costs[0].shape == (4,), costs[0].shape
 print(costs[0].mean(), costs[-1].mean())
