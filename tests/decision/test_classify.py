@@ -137,7 +137,7 @@ WRONG = [
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "dataset.product_id=id"], "no column"),
     (["classify", "{decision}", "{tmp}/odd.parquet", "--set", "seed=1"], "classify has no setting"),
     (["classify", "{decision}", "{tmp}/p.png", "--format", "parquet"], "Parquet is not written to stdout"),
-    (["classify", "{decision}", "{tmp}/p.png", "--out", "{tmp}/out.xls"], "does not tell the format"),
+    (["classify", "{decision}", "{tmp}/p.png", "--out", "{tmp}/out.xls"], "does not determine the format"),
     (["classify", "{tmp}/nothing", "{tmp}/p.png"], "does not exist"),
     (["classify", "{tmp}/empty", "{tmp}/p.png"], "is missing"),
     (["decide", "{tmp}/empty", "hog-svm", "--out", "{tmp}/new"], "run directory"),
@@ -148,7 +148,7 @@ WRONG = [
     (["decide", "{run}", "hog-svm", "--confidence", "sure", "--out", "{tmp}/new"], "is not a number"),
     (["decide", "{run}", "hog-svm", "--confidence", "nan", "--out", "{tmp}/new"], "between 0 and 1"),
     (["decide", "{run}", "hog-svm", "--measure", "luck", "--out", "{tmp}/new"], "unknown measure"),
-    (["decide", "{run}", "hog-svm", "--onnx", "--out", "{tmp}/new"], "no network that ONNX can hold"),
+    (["decide", "{run}", "hog-svm", "--onnx", "--out", "{tmp}/new"], "no network that can be saved as ONNX"),
     (["decide", "{run}", "hog-svm"], "--out"),
 ]
 
@@ -227,11 +227,11 @@ def test_features_that_would_be_computed_otherwise_are_refused(done, tmp_path, c
     saved["features"]["images"]["pillow"] = "1.0"
     path.write_text(json.dumps(saved))
     assert main(["decide", str(run), "hog-svm", "--precision", "0.3", "--out", str(tmp_path / "new")]) == 0
-    assert "other software than in the run (images.pillow)" in capsys.readouterr().err
+    assert "software differs from that of the run (images.pillow)" in capsys.readouterr().err
     saved["features"]["settings"]["orientations"] = 12
     path.write_text(json.dumps(saved))
     assert main(["decide", str(run), "hog-svm", "--out", str(tmp_path / "other")]) == 2
-    assert "computed in another way now than in the run (settings.orientations)" in capsys.readouterr().err
+    assert "would now be computed differently than in the run (settings.orientations)" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 
@@ -246,4 +246,4 @@ def test_another_machine_that_computes_otherwise_is_noticed(tmp_path, capsys):
     edit(folder, change)
     (tmp_path / "p.png").write_bytes(png(striped("lying", 1)))
     _, said = classified(capsys, folder, tmp_path / "p.png")
-    assert "computes other numbers here" in said
+    assert "computes different numbers here" in said

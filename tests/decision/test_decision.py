@@ -104,7 +104,7 @@ def test_a_loaded_decision_is_the_same_and_can_be_copied(decision, tmp_path):
     }
     with pytest.raises(InputError, match="copied as it is"):
         loaded.save(tmp_path / "third", onnx=True)
-    with pytest.raises(InputError, match="no network that ONNX can hold"):
+    with pytest.raises(InputError, match="no network that can be saved as ONNX"):
         decision.save(tmp_path / "third", onnx=True)
     edit(first, lambda values: values.update(reason="another one"))
     with pytest.raises(InputError, match="has changed since it was loaded"):
@@ -241,6 +241,6 @@ def test_a_damaged_backend_json_is_named(done, tmp_path, change, message):
 
 def test_what_no_decision_can_hold_is_not_written(tmp_path):
     long = "x" * 10_001
-    with pytest.raises(InputError, match="no decision can hold hog-svm"):
+    with pytest.raises(InputError, match="hog-svm cannot be saved as a decision"):
         make_decision(tmp_path / "decision", reason=long)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A decision on disk: one folder with all that classifying needs, and nothing that executes code.
+"""A decision on disk: one folder with everything that classifying needs, and nothing that executes code.
 
 It may come from anyone, so loading it trusts nothing: see `load_model`.
 """
@@ -46,13 +46,13 @@ def write_decision(
     Parameters
     ----------
     out : Path
-        A folder that does not exist, is empty, or holds an earlier decision, which is replaced.
+        A folder that does not exist, is empty, or contains an earlier decision, which is replaced.
     ruling : Ruling
     spec : ModelSpec
     rests_on : RestsOn
     fill : callable
-        Writes the model's files into a folder, and gives what of ``decision.json`` is found on the way: ``probe`` and
-        ``onnx`` of `shelfbench.decision.record.ModelEntry`.
+        Writes the model's files into a folder, and returns the parts of ``decision.json`` found on the way: ``probe``
+        and ``onnx`` of `shelfbench.decision.record.ModelEntry`.
 
     Returns
     -------
@@ -62,15 +62,15 @@ def write_decision(
     Raises
     ------
     InputError
-        If something else is at `out`, or a value is one that `load_model` would refuse.
+        If something else is at `out`, or `load_model` would refuse a value.
     ValueError
-        If the backend wrote a file that no decision may hold.
+        If the backend wrote a file that a decision may not contain.
     """
     with _new_folder(out) as aside:
         found = fill(aside)
         hashes = {path.name: file_sha256(path) for path in sorted(aside.iterdir())}
         if strangers := set(hashes) - set(LIMITS):
-            raise ValueError(f"{spec.backend} wrote {', '.join(sorted(strangers))}, which no decision may hold")
+            raise ValueError(f"{spec.backend} wrote {', '.join(sorted(strangers))}, which a decision may not contain")
         record = decision_record(ruling, spec, found, rests_on, hashes)
         write_json(aside / DECISION, msgspec.to_builtins(record))
         digest = file_sha256(aside / DECISION)
@@ -108,7 +108,7 @@ def copy_decision(folder: Path, out: Path, files: Mapping[str, str]) -> str:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder to fill, which then takes the place of `out`; or leave all as it was."""
+    """Yield a folder to fill, which then replaces `out`; on failure, leave everything as it was."""
     check_place(out)
     aside = out.with_name(f".partial-{uuid.uuid4().hex[:12]}-{out.name}")
     with storage_errors(out):
@@ -127,7 +127,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 
 def check_place(out: Path) -> None:
-    """Refuse a place for a decision that holds something else.
+    """Refuse to write a decision where something else is.
 
     Parameters
     ----------
@@ -140,22 +140,22 @@ def check_place(out: Path) -> None:
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out} is not a folder", "name a new folder")
-    if Path.cwd().is_relative_to(out.resolve()):  # it would be replaced while someone is in it
-        raise InputError(f"{out} is the folder that you are in, or one above it", "name a new folder")
+    if Path.cwd().is_relative_to(out.resolve()):  # the current folder cannot be replaced
+        raise InputError(f"{out} is the current folder, or one above it", "name a new folder")
     if (out.resolve().parent / DECISION).exists():
-        raise InputError(f"{out} lies in a decision, which may hold nothing else", "name a new folder")
+        raise InputError(f"{out} is inside a decision, which may contain nothing else", "name a new folder")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     if names and (DECISION not in names or names - set(LIMITS)):
-        raise InputError(f"{out} holds something other than a decision", "name a new folder")
+        raise InputError(f"{out} contains something other than a decision", "name a new folder")
 
 
 def load_model(folder: Path, workers: int) -> Model:
     """Load a decision that anyone may have written.
 
-    Only files of known names are read, regular ones of bounded size; they are copied aside while they are hashed, and
-    nothing is used before the hashes are checked. Then JSON and headers of arrays are checked, and every value. The
-    backend comes from the installed packages alone, and its networks from a list; no code is in the folder, and none
-    would be run.
+    Only regular files with known names and bounded sizes are read; they are copied aside while they are hashed, and
+    nothing is used before the hashes are checked. Then JSON, headers of arrays and every value are checked. The backend
+    comes only from installed packages, and its networks from a list; the folder contains no code, and none would be
+    run.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def load_model(folder: Path, workers: int) -> Model:
     Raises
     ------
     InputError
-        If anything is not as `write_decision` writes it; file and remedy are named.
+        If anything is not as `write_decision` writes it; the message names the file and a remedy.
     """
     with tempfile.TemporaryDirectory(prefix="shelfbench-") as temporary:
         inside = Path(temporary)
@@ -180,12 +180,12 @@ def load_model(folder: Path, workers: int) -> Model:
     weights = folder / CLASSIFIER[1]
     count = len(record.categories)
     if scores.shape != (PROBES, count) or not np.allclose(np.logaddexp.reduce(scores, axis=1), 0, atol=1e-6):
-        refuse(weights, f"does not give log-probabilities of {count} categories")
+        refuse(weights, f"does not return log-probabilities of {count} categories")
     probes = record.model.probe
     apart = max(abs(float(row[known.code]) - known.log_probability) for row, known in zip(scores, probes, strict=True))
     warning = (
-        f"the model computes other numbers here than where the decision was made (log-probabilities differ by "
-        f"{apart:.2g}): what was certified there may not hold here"
+        f"the model computes different numbers here than where the decision was made (log-probabilities differ by "
+        f"{apart:.2g}): the certificate may not hold here"
     )
     return Model(
         ruling=record.ruling,
@@ -204,7 +204,7 @@ def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionReco
         if name not in hashes:
             refuse(folder / name, "is missing")
     if (inside / DIGEST).read_bytes() != f"{hashes[DECISION]}  {DECISION}\n".encode():
-        refuse(folder / DECISION, f"does not have the hash that {DIGEST} says")
+        refuse(folder / DECISION, f"does not have the hash given in {DIGEST}")
     values = strict_json((inside / DECISION).read_bytes(), folder / DECISION)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         refuse(folder / DECISION, f"is not a decision of format {FORMAT}")
@@ -214,7 +214,7 @@ def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionReco
         if name not in found:
             refuse(folder / name, "is missing")
         if record.files.get(name) != found[name]:
-            refuse(folder / name, f"does not have the hash that {DECISION} says")
+            refuse(folder / name, f"does not have the hash given in {DECISION}")
     for name in found:
         if name.endswith(".json"):
             strict_json((inside / name).read_bytes(), folder / name)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 REVIEW = "review"
-# The most bytes of a batch, encoded or decoded.
+# Largest batch in bytes, encoded or decoded.
 _BATCH_BYTES = 64 << 20
-# Seconds between two lines of progress.
+# Seconds between progress messages.
 _SAY_EVERY = 15.0
 
 
@@ -53,7 +53,7 @@ class Row:
     suggestion : str or None
         Key of the most likely category, accepted or not.
     reason : str or None
-        Why it goes to review; None if it is accepted, even into a category that is called `REVIEW`.
+        Why it goes to review; None if it is accepted, even into a category named `REVIEW`.
     """
 
     product: str
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """Whole products, their photos decoded; `owner` has the product of each readable photo."""
+    """Whole products, their photos decoded; `owner` is the product of each readable photo."""
 
     products: list[str]
     pixels: np.ndarray
@@ -93,7 +93,7 @@ def classify(
     Returns
     -------
     DataFrame
-        The fields of `Row`, one row per product; as it is read from the Parquet file that `classify_to` writes.
+        The fields of `Row`, one row per product, as in the Parquet file that `classify_to` writes.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def classify(
 
 
 def columns(settings: Mapping[str, object]) -> DatasetSettings:
-    """Take the names of columns from settings.
+    """Read the names of columns from settings.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
 
 
 def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[list[Row]]:
-    """Classify products as one stream, and log what decides and how far it is.
+    """Classify products as one stream, and log the decision and the progress.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, cons
 
 
 def schema() -> pa.Schema:
-    """Give the columns of `Row` as Arrow's types."""
+    """Return the columns of `Row` as Arrow types."""
     import pyarrow as pa
 
     return pa.schema(
@@ -170,9 +170,9 @@ def schema() -> pa.Schema:
 
 
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
-    """Classify a few products at a time; give their rows and how many photos they have."""
+    """Classify a few products at a time; yield their rows and their number of photos."""
     batch, pixels = model.features.batch, model.spec.pixels
-    # whole batches of the network, which pads the last one
+    # whole batches for the network, which pads the last one
     size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
     with closing(in_background(_batches(products, size, pixels, model.spec.fit, workers))) as batches:
         for part in batches:
@@ -204,7 +204,7 @@ def _decoded(products: list[Product], pixels: int, fit: str, pool: ThreadPoolExe
     readable = np.ones(len(encoded), bool)
     readable[list(reasons)] = False
     unreadable: dict[int, str] = {}
-    for photo, reason in reasons.items():  # the first photo's reason stays
+    for photo, reason in reasons.items():  # the first photo's reason is kept
         unreadable.setdefault(int(owner[photo]), reason)
     return _Batch(
         products=[product.key for product in products],
@@ -254,7 +254,7 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
 
 
 class _Progress:
-    """Counts the products that pass by, and logs the counts now and then."""
+    """Counts the products that pass by, and logs the counts from time to time."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -272,7 +272,7 @@ class _Progress:
                 self.say()
 
     def say(self) -> None:
-        """Log how far it is."""
+        """Log the progress."""
         self._said = time.perf_counter()
         seconds = self._said - self._started
         self._console.log(

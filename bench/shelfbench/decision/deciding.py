@@ -30,7 +30,7 @@ from shelfbench.study.read import build_section
 from shelfbench.verdict.metrics import Target
 from shelfbench.verdict.predictions import ProductRule
 
-# Settings of features that name software: another version computes almost the same.
+# Settings of features that name software: other versions compute almost the same.
 _SOFTWARE = ("pillow", "library", "engine", "engine_version", "keras_version")
 _ELSEWHERE = "run the study again in another directory"
 
@@ -69,7 +69,7 @@ def decide(
     confidence : float or str
         Probability, over the drawing of the labelled products, with which that share is kept.
     measure : {'probability', 'margin', 'entropy'}
-        Which number stands for the confidence in a product.
+        Which number serves as the confidence in a product.
     all_categories : bool
         Leave every category on, however weak it is.
 
@@ -81,7 +81,7 @@ def decide(
     ------
     InputError
         If the run lacks the backend, its model or its products, a value is not valid, or the backend's features would
-        be computed in another way now.
+        now be computed differently.
     """
     opened = open_run(Path(run) if isinstance(run, str) else run)
     if backend not in opened.backends:
@@ -98,7 +98,7 @@ def decide(
         ProductRule(saved.aggregation, saved.temperature),
     )
     built = _build(backend, saved, str(folder / MODEL))
-    # a network that was trained in the run lies beside its classifier
+    # a network trained in the run is stored next to its classifier
     trained = built.trainer is not None
     for name in (*CLASSIFIER, *(NETWORK if trained else ())):
         if not (folder / name).is_file():
@@ -144,24 +144,24 @@ def _build(name: str, saved: SavedModel, where: str) -> Backend:
 
 
 def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
-    """Make sure that photos become the features that the run used."""
+    """Make sure that photos yield the same features as in the run."""
     now = json.loads(json.dumps({"images": saved.images.describe(), "settings": features.describe()}))
     changed = differences({key: saved.features.get(key) for key in now}, now)
     if other := [key for key in changed if key.rpartition(".")[2] not in _SOFTWARE]:
         raise InputError(
-            f"{name}: features would be computed in another way now than in the run ({', '.join(other)})",
-            "restore what was there (weights, versions), or run the study again",
+            f"{name}: features would now be computed differently than in the run ({', '.join(other)})",
+            "restore the weights and versions of the run, or run the study again",
         )
     if changed:
         Console(quiet=True).warn(
-            f"{name}: other software than in the run ({', '.join(changed)}); confidences may differ a little"
+            f"{name}: software differs from that of the run ({', '.join(changed)}); confidences may differ slightly"
         )
 
 
 def _write(source: _Source, saving: Saving) -> str:
     """Write the folder of a decision."""
     if saving.onnx and source.backend.export_onnx is None:
-        raise InputError(f"{source.name} has no network that ONNX can hold", "save it without ONNX")
+        raise InputError(f"{source.name} has no network that can be saved as ONNX", "save it without ONNX")
     saving.console.log(f"writing {saving.out}")
     return write_decision(
         saving.out,
@@ -173,7 +173,7 @@ def _write(source: _Source, saving: Saving) -> str:
 
 
 def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
-    """Copy or write the model's files; give the probe."""
+    """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
     for name in (*CLASSIFIER, *(NETWORK if backend.trainer is not None else ())):
         try:
@@ -181,7 +181,7 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
         except FileNotFoundError:
             raise InputError(f"{source.folder / name} is missing", _ELSEWHERE) from None
     if backend.trainer is None and backend.save_features is not None:
-        saving.console.log("writing the network that the features come from")
+        saving.console.log("writing the network that computes the features")
         backend.save_features(aside)
     classifier = source.model.classifier
     if saving.onnx and backend.export_onnx is not None:
@@ -200,7 +200,7 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
 
 
 def _rests_on(source: _Source, command: str) -> RestsOn:
-    """Say which run, data and versions a decision rests on."""
+    """Describe the run, data and versions that a decision is based on."""
     record = source.run.record
     entry = record.backends.get(source.name)
     values = {

@@ -31,7 +31,7 @@ class Saving:
     ----------
     out : Path
     onnx : bool
-        Whether ``model.onnx`` is written too.
+        Whether to write ``model.onnx`` too.
     command : str
         For the record.
     console : Console
@@ -54,7 +54,7 @@ class Decision:
     model : Model
         Classifier, features and ruling.
     write : callable
-        Writes the folder of the decision, and gives the SHA-256 of its ``decision.json``.
+        Writes the folder of the decision, and returns the SHA-256 of its ``decision.json``.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Decision:
 
     @property
     def ruling(self) -> Ruling:
-        """Verdict, reason, remedy, threshold, categories that are off, and the evidence."""
+        """Verdict, reason, remedy, threshold, categories switched off, and the evidence."""
         return self.model.ruling
 
     @property
@@ -80,7 +80,7 @@ class Decision:
 
     @property
     def threshold(self) -> float | None:
-        """Products are accepted from this confidence on; a log-probability unless another measure was chosen.
+        """Least confidence at which a product is accepted; a log-probability unless another measure was chosen.
 
         None unless the verdict is PASS.
         """
@@ -104,11 +104,11 @@ class Decision:
         Parameters
         ----------
         path : str or path
-            A folder that does not exist, is empty, or holds an earlier decision, which is replaced.
+            A folder that does not exist, is empty, or contains an earlier decision, which is replaced.
         onnx : bool
             Write ``model.onnx`` too.
         command : str
-            What the record calls the command.
+            The command, as noted in the record.
         console : Console, optional
             Where progress is logged; silent by default.
 
@@ -120,7 +120,7 @@ class Decision:
         Raises
         ------
         InputError
-            If something else is at `path`, or the backend has no network that ONNX can hold.
+            If something else is at `path`, or the backend has no network that can be saved as ONNX.
         """
         return self.write(Saving(Path(path), onnx, command, console or Console(quiet=True)))
 
@@ -138,7 +138,7 @@ class Decision:
         paths : str, path, or sequence of them
             Images, folders of images, ``*.parquet`` or ``*.bson``; see `shelfbench.data.stream.products_of`.
         settings : mapping, optional
-            ``dataset.product_id`` and ``dataset.image``: names of columns, where they differ from these.
+            ``dataset.product_id`` and ``dataset.image``: names of columns, if they differ from these.
         console : Console, optional
             Where progress is logged; by default, only warnings are shown.
 
@@ -159,12 +159,12 @@ class Decision:
         return classify(self.model, [Path(path) for path in given], columns(settings or {}), console)
 
     def __repr__(self) -> str:
-        """Give backend, verdict and threshold."""
+        """Return backend, verdict and threshold in one line."""
         threshold = "None" if self.threshold is None else f"{self.threshold:.4f}"
         return f"<Decision {self.backend}: {self.verdict}, threshold {threshold}>"
 
     def __str__(self) -> str:
-        """Tell a person, in a few lines."""
+        """Return a summary of a few lines."""
         found = self.ruling
         lines = [f"{found.verdict}: {self.backend}", f"  {found.reason}"]
         if found.threshold is not None and found.measure == "probability":
@@ -177,9 +177,7 @@ class Decision:
         lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if not found.passed:
             if found.plain is not None:
-                lines.append(
-                    f"  at the threshold that keeps the precision on tune, which is not certified: {found.plain}"
-                )
+                lines.append(f"  at the threshold that keeps the precision on tune (not certified): {found.plain}")
             lines.append("  classify sends every product to review")
         return "\n".join(lines)
 
@@ -203,7 +201,7 @@ def load_decision(path: AnyPath, *, workers: int | None = None) -> Decision:
     Raises
     ------
     InputError
-        If anything is not as it was written; file and remedy are named.
+        If anything is not as it was written; the message names the file and a remedy.
     """
     folder = Path(path)
     model = load_model(folder, workers or cores())

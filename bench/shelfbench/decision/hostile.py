@@ -21,7 +21,7 @@ from shelfbench.base.storage import storage_errors
 REMEDY = "do not use it; make it again with shelfbench decide"
 # The deepest nesting of JSON.
 DEPTH = 24
-# The longest header of a safetensors file, in bytes; that of thousands of arrays takes less than a mebibyte.
+# The longest header of a safetensors file, in bytes; thousands of arrays take less than a mebibyte.
 _HEADER = 8 << 20
 T = TypeVar("T")
 _BYTES = {
@@ -50,16 +50,16 @@ def refuse(where: Path | str, problem: str) -> NoReturn:
 
 
 def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str, str]:
-    """Copy the files of a folder into one of our own, hashing what is copied.
+    """Copy the files of a folder into one of our own, hashing them on the way.
 
     Parameters
     ----------
     folder : Path
-        Not trusted: what is there may change while it is read.
+        Not trusted: its contents may change while they are read.
     into : Path
-        An empty folder of this process; all later reading is from here.
+        An empty folder of this process; everything is read from here later.
     limits : mapping of str to int
-        The names that may be there, and the most bytes of each.
+        The names allowed, and the largest size of each in bytes.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
     Raises
     ------
     InputError
-        If something else is there, or a file is a link, not a regular file, or too large.
+        If there is anything else, or a file is a link, not a regular file, or too large.
     RunError
         If there is no space for the copy.
     """
@@ -103,20 +103,20 @@ def _copy(source: Path, target: Path, limit: int) -> str:
         refuse(source, "is not a regular file")
     with open(handle, "rb") as opened:
         if found.st_size > limit:
-            refuse(source, f"has {found.st_size:,} bytes, more than the {limit:,} that it may have")
+            refuse(source, f"has {found.st_size:,} bytes, more than the {limit:,} allowed")
         with open(target, "xb") as copy:
             left = limit
             while block := opened.read(1 << 20):
                 left -= len(block)
                 if left < 0:
-                    refuse(source, f"has more than the {limit:,} bytes that it may have")
+                    refuse(source, f"has more than the {limit:,} bytes allowed")
                 state.update(block)
                 copy.write(block)
     return state.hexdigest()
 
 
 def strict_json(data: bytes, where: Path | str) -> Any:
-    """Read JSON of bounded depth, without duplicate keys, numbers that are not finite, or halves of characters.
+    """Read JSON of bounded depth, without duplicate keys, non-finite numbers, or halves of characters.
 
     Parameters
     ----------
@@ -159,9 +159,9 @@ def strict_json(data: bytes, where: Path | str) -> Any:
 
     try:
         values = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_float=number, parse_constant=constant)
-        if b"\\u" in data:  # escapes can write half a character, which no file or terminal can hold
+        if b"\\u" in data:  # an escape can denote half a character, which cannot be encoded in UTF-8
             json.dumps(values, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:  # UTF-8's errors and numbers too long are ValueErrors
+    except (ValueError, RecursionError) as error:  # invalid UTF-8 and overlong numbers raise ValueError
         refuse(where, f"is not valid JSON ({shown(str(error))})")
     return values
 
@@ -215,7 +215,7 @@ def check_safetensors(path: Path, where: Path | str) -> None:
         start = handle.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(_HEADER, size - 8):
-            refuse(where, "is not a safetensors file: its header is longer than it may be")
+            refuse(where, "is not a safetensors file: its header is longer than allowed")
         header = strict_json(handle.read(length), where)
     if not isinstance(header, dict):
         refuse(where, "is not a safetensors file: its header is not an object")
@@ -226,20 +226,20 @@ def check_safetensors(path: Path, where: Path | str) -> None:
     at = 0
     for begin, end in spans:
         if begin != at:
-            refuse(where, "holds arrays that overlap or leave gaps")
+            refuse(where, "contains arrays that overlap or leave gaps")
         at = end
     if at != size - 8 - length:
-        refuse(where, f"promises {at:,} bytes of arrays and holds {size - 8 - length:,}")
+        refuse(where, f"declares {at:,} bytes of arrays and contains {size - 8 - length:,}")
 
 
 def _span(name: str, entry: Any, where: Path | str) -> tuple[int, int]:
-    """Check the offsets of one array against its type and shape, and give them."""
+    """Check the offsets of one array against its type and shape, and return them."""
     label = shown(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         refuse(where, f"describes the array {label!r} in an unknown way")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in _BYTES:
-        refuse(where, f"has the array {label!r} of type {shown(str(kind))!r}")
+        refuse(where, f"declares the array {label!r} of type {shown(str(kind))!r}")
     if not _whole(shape) or len(shape) > 8 or not _whole(offsets) or len(offsets) != 2:
         refuse(where, f"gives the array {label!r} an invalid shape or invalid offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * _BYTES[kind]:
@@ -258,7 +258,7 @@ def shown(text: str, most: int = 60) -> str:
     ----------
     text : str
     most : int
-        Characters to keep.
+        Number of characters to keep.
 
     Returns
     -------

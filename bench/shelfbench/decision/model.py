@@ -16,13 +16,13 @@ from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor, find
 from shelfbench.study.read import build_section
 
-# The longest vector of features that a stranger may ask us to compute; no backend of ours exceeds it.
+# The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.
 MAX_DIMENSIONS = 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A classifier with the ruling on it, ready to classify.
+    """A classifier with its ruling, ready to classify.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Model:
     files : mapping of str to str
         SHA-256 of every file that it was read from, by name; empty for a model that is still in its run.
     warning : str
-        Says so where the model computes other numbers here than where the decision was made; else empty.
+        A warning if the model computes different numbers here than where the decision was made; otherwise empty.
     """
 
     ruling: Ruling
@@ -48,7 +48,7 @@ class Model:
 
 
 def probe_images(pixels: int) -> np.ndarray:
-    """Draw a few squares that are the same everywhere.
+    """Draw a few images that are the same on every machine.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def build_model(
     Raises
     ------
     InputError
-        If the files do not make the model that `spec` says; the file is named.
+        If the files do not make the model described by `spec`; the message names the file.
     """
     where = folder / DECISION
     try:
@@ -129,7 +129,7 @@ def build_model(
             raise
         message = error.message.replace(str(inside), str(folder))
         refuse(where, f"cannot be used ({shown(message, 300)})")
-    except Exception as error:  # whatever a library raises on values that it did not expect
+    except Exception as error:  # whatever a library raises on unexpected values
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         first = shown(first.replace(str(inside), str(folder)), 200)
         refuse(where, f"cannot be used ({type(error).__name__}: {first})")
@@ -137,7 +137,7 @@ def build_model(
 
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:
-    """Build the backend by its entry point; settings count only if the folder does not hold a network."""
+    """Build the backend from its entry point; settings apply only if the folder has no network."""
     offered = find(spec.backend.partition("@")[0])
     none = BackboneChoice(weights="none")
     backend = offered.build({name: kind() for name, kind in offered.sections.items()}, none, workers)

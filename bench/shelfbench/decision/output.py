@@ -20,7 +20,7 @@ from shelfbench.decision.bundle import load_model
 from shelfbench.decision.classifying import Row, answers, schema
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
-# Rows of a row group of Parquet.
+# Rows per row group in Parquet.
 _GROUP = 1 << 16
 
 
@@ -33,7 +33,7 @@ class Output:
     path : Path or None
         File to write, whole or not at all; None for stdout.
     kind : str or None
-        ``csv``, ``jsonl`` or ``parquet``; None takes the suffix of `path`, and CSV on stdout.
+        ``csv``, ``jsonl`` or ``parquet``; None means the suffix of `path`, or CSV on stdout.
     """
 
     path: Path | None = None
@@ -55,7 +55,7 @@ def classify_to(
     ----------
     output : Output
     folder : Path
-        What `shelfbench decide` wrote; whatever it holds, it is treated as hostile.
+        Written by `shelfbench decide`; treated as hostile, whatever it contains.
     paths : sequence of Path
         See `shelfbench.data.stream.products_of`.
     settings : DatasetSettings
@@ -67,7 +67,7 @@ def classify_to(
     Raises
     ------
     InputError
-        If the decision, a path or the output is not what it must be.
+        If the decision, a path or the output is not valid.
     """
     out = output.path
     kind = _kind(out, output.kind)
@@ -90,17 +90,17 @@ def _kind(out: Path | None, kind: str | None) -> str:
         return "csv"
     if out.suffix not in FORMATS:
         raise InputError(
-            f"{out}: the suffix {out.suffix!r} does not tell the format", "add --format csv, jsonl or parquet"
+            f"{out}: the suffix {out.suffix!r} does not determine the format", "add --format csv, jsonl or parquet"
         )
     return FORMATS[out.suffix]
 
 
 def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
-    """Refuse an output that would take the place of an input, be read as one, or spoil the decision."""
+    """Refuse an output that would replace an input, be read as one, or spoil the decision."""
     if out is None:
         if sys.stdout is None:
             raise InputError("stdout is closed", "name a file with --out")
-        # products are called as their files are, in any language
+        # products are named after their files, in any language
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
         return
@@ -108,12 +108,12 @@ def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
         raise InputError(f"{out} is not a regular file", "name a new one, or leave out --out to write to stdout")
     place = out.resolve()
     if place.parent == folder.resolve():
-        raise InputError(f"{out} lies in the decision, which may hold nothing else", "write it elsewhere")
+        raise InputError(f"{out} is inside the decision, which may contain nothing else", "write it elsewhere")
     if place in [path.resolve() for path in paths]:
         raise InputError(f"{out} is one of the inputs", "name another file with --out")
     for path in paths:
         if path.resolve() in place.parents and (place.suffix not in (".csv", ".jsonl") or place.name in METADATA):
-            raise InputError(f"{out} would be read as an input, since it lies in {path}", "write it elsewhere")
+            raise InputError(f"{out} would be read as an input, since it is in {path}", "write it elsewhere")
 
 
 def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:

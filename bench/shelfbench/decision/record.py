@@ -1,4 +1,4 @@
-"""What ``decision.json`` holds: a typed model, read strictly, and how a ruling becomes one and comes back.
+"""The contents of ``decision.json``: a typed model, read strictly, and conversion from and to a ruling.
 
 ``decision.json`` is an object of these keys, in this order: ``format`` (`FORMAT`), the fields of
 `shelfbench.decision.rule.Ruling`, ``model`` (`ModelEntry`), ``rests_on`` (`RestsOn`) and ``files`` (the SHA-256 of
@@ -26,7 +26,7 @@ CLASSIFIER = ("classifier.json", "weights.safetensors")
 NETWORK = ("network.json", "network.safetensors")
 ONNX = "model.onnx"
 _MIB = 1 << 20
-# Every file that a decision may hold, and the most bytes of each.
+# Every file that a decision may contain, and the largest size of each in bytes.
 LIMITS = {
     DECISION: 64 * _MIB,
     DIGEST: 256,
@@ -36,7 +36,7 @@ LIMITS = {
     "network.safetensors": 2048 * _MIB,
     ONNX: 2048 * _MIB,
 }
-# The largest square that a stranger may ask us to compute on; no backend of ours exceeds it.
+# The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
 MAX_SIDE = 1024
 PROBES = 4
 
@@ -47,7 +47,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """How the model of a decision is built, and what it is fed.
+    """How the model of a decision is built, and its input.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class ModelSpec:
     pixels : int
         Side of the square.
     sections : dict
-        Settings that features are computed with; empty where the folder holds the network.
+        Settings that features are computed with; empty if the folder contains the network.
     names : tuple of str
         Display names of the categories, in the order of their codes.
     """
@@ -103,14 +103,14 @@ class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the model makes of one probe image: the most likely category's code, and its log-probability."""
+    """The model's output for one probe image: the most likely category's code, and its log-probability."""
 
     code: Count
     log_probability: Annotated[float, Meta(le=1e-6)]
 
 
 class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``model.onnx`` takes and gives, for those who deploy it."""
+    """Inputs and outputs of ``model.onnx``, for those who deploy it."""
 
     file: Text
     input: Text
@@ -119,7 +119,7 @@ class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See `ModelSpec`; and what the model made of the probe images where the decision was made."""
+    """See `ModelSpec`; and the model's output for the probe images where the decision was made."""
 
     backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?\Z")]
     images: ImagesEntry
@@ -147,7 +147,7 @@ class SplitEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RestsOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The run, data and versions that a decision rests on, for people who ask later.
+    """The run, data and versions that a decision is based on, for later reference.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class RestsOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of ``decision.json``."""
+    """All of ``decision.json``."""
 
     format: Literal[1]
     verdict: Verdict
@@ -270,7 +270,7 @@ def _entry(evidence: Evidence) -> dict[str, Any]:
 
 
 def ruling_values(ruling: Ruling) -> dict[str, Any]:
-    """Give the part of ``decision.json`` that is the ruling, as JSON.
+    """Return the ruling's part of ``decision.json``, as JSON.
 
     Parameters
     ----------
@@ -296,14 +296,14 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
 def decision_record(
     ruling: Ruling, spec: ModelSpec, found: Mapping[str, Any], rests_on: RestsOn, files: Mapping[str, str]
 ) -> DecisionRecord:
-    """Make the whole of ``decision.json``.
+    """Make all of ``decision.json``.
 
     Parameters
     ----------
     ruling : Ruling
     spec : ModelSpec
     found : mapping
-        ``probe`` and, where there is a graph, ``onnx`` of `ModelEntry`.
+        ``probe`` and, if there is a graph, ``onnx`` of `ModelEntry`.
     rests_on : RestsOn
     files : mapping of str to str
         SHA-256 of every other file, by name.
@@ -315,7 +315,7 @@ def decision_record(
     Raises
     ------
     InputError
-        If `load_decision` would refuse it, like the name of a backend with a space in it.
+        If `load_decision` would refuse it, for example because of a space in a backend's name.
     """
     values = {
         "format": FORMAT,
@@ -334,4 +334,6 @@ def decision_record(
     try:
         return msgspec.convert(values, DecisionRecord)
     except msgspec.ValidationError as error:
-        raise InputError(f"no decision can hold {spec.backend} ({error})", "correct the run or its backend") from error
+        raise InputError(
+            f"{spec.backend} cannot be saved as a decision ({error})", "correct the run or its backend"
+        ) from error

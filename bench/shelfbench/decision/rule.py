@@ -1,4 +1,4 @@
-"""The ruling on a classifier: may it be deployed, from which confidence on, and for which categories?
+"""The ruling on a classifier: may it be deployed, above which confidence, and for which categories?
 
 Only `tune` chooses (the grid of thresholds, the categories to switch off) and only `certify` certifies; test results
 are shown for reference only (docs/papers.md, "Certifying a threshold").
@@ -22,7 +22,7 @@ from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
 from shelfbench.verdict.predictions import ProductRule
 
-# What users call each measure of `shelfbench.verdict.confidence`.
+# Users' names for each measure of `shelfbench.verdict.confidence`.
 MEASURES = {"probability": "confidence", "margin": "margin", "entropy": "entropy"}
 
 
@@ -60,7 +60,7 @@ class Requirement:
     level : float
         Probability, over the drawing of the labelled products, with which that share is kept.
     measure : str
-        A key of `MEASURES`: which number stands for the confidence in a product.
+        A key of `MEASURES`: which number serves as the confidence in a product.
     all_categories : bool
         Whether every category stays on, however weak it is.
     """
@@ -112,7 +112,7 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a threshold gives on the products of one role, when those of categories that are off are rejected.
+    """Results of a threshold on the products of one role, with products of switched-off categories rejected.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class Evidence:
 
     @property
     def precision(self) -> float | None:
-        """Share of the accepted products that are right; None where none is accepted."""
+        """Share of the accepted products that are right; None if none is accepted."""
         return self.correct / self.accepted if self.accepted else None
 
     @property
@@ -144,7 +144,7 @@ class Evidence:
         return self.accepted / self.products
 
     def __str__(self) -> str:
-        """Give precision and acceptance with their intervals, in one line."""
+        """Return precision and acceptance with their intervals, in one line."""
         precision = "none accepted" if self.precision is None else f"precision {self.precision:.3f}"
         return (
             f"on {self.role}: {precision} [{self.precision_low:.3f}, {self.precision_high:.3f}], "
@@ -167,16 +167,16 @@ class Ruling:
     level : float
         Probability, over the drawing of the labelled products, with which it is kept.
     measure : str
-        A key of `MEASURES`: which number stands for the confidence in a product.
+        A key of `MEASURES`: which number serves as the confidence in a product.
     threshold : float or None
-        Accept from this confidence on (a log-probability, a difference of two, or a negative entropy); None unless
+        Least confidence that is accepted (a log-probability, a difference of two, or a negative entropy); None unless
         certified.
     missing : int or None
-        About how many more labelled products would certify; None where more of them alone would not.
+        About how many more labelled products would certify it; None if more of them alone would not.
     aggregation : str
         How the scores of a product's photos become one.
     temperature : float
-        What log-probabilities are divided by after that.
+        Divisor of the log-probabilities after that.
     categories : tuple of str
         Keys, in the order of the classifier's codes.
     off : tuple of str
@@ -184,8 +184,8 @@ class Ruling:
     evidence : tuple of Evidence
         For tune, certify and test at the threshold; empty unless certified.
     plain : Evidence or None
-        On test, at the threshold that keeps the target on tune: not certified, so no promise. None without such a
-        threshold.
+        On test, at the threshold that keeps the target on tune: not certified, so not a promise. None if there is no
+        such threshold.
     """
 
     verdict: Verdict
@@ -260,7 +260,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     confidence = confidence_of(predictions, MEASURES[required.measure])
     parts = {role: _products_of(predictions, role, confidence) for role in ("tune", "certify", "test")}
     tune, sure = parts["tune"], parts["certify"]
-    # on tune alone: the threshold that would do there, and the categories that fall short of the target even so
+    # on tune alone: the threshold that would suffice there, and the categories that miss the target even so
     plain = acceptance(tune.confidence, tune.correct, wanted)
     off: list[str] = []
     if not required.all_categories:
@@ -300,11 +300,11 @@ class _Products:
     correct: np.ndarray
 
     def without(self, off: Sequence[str]) -> np.ndarray:
-        """Give the confidence, with the products predicted into a category that is off rejected."""
+        """Return the confidence, with products predicted into a switched-off category rejected."""
         return np.where(np.isin(self.predicted.astype(str), list(off)), -np.inf, self.confidence)
 
     def evidence(self, threshold: float, off: Sequence[str]) -> Evidence:
-        """Count what a threshold gives."""
+        """Count the results of a threshold."""
         accepted = self.without(off) >= threshold
         count, correct = int(accepted.sum()), int((accepted & self.correct).sum())
         low, high = exact_interval(np.array([correct, count]), np.array([count, len(accepted)]))
@@ -332,8 +332,8 @@ def _products_of(predictions: pa.Table, role: str, confidence: np.ndarray) -> _P
 
 
 def _explained(found: Certificate, off: int) -> tuple[Verdict, str, str]:
-    """Give the verdict, its reason, and what would change it."""
-    # all digits: 0.9999 is not 1, and nothing is promised with certainty
+    """Return the verdict, its reason, and what would change it."""
+    # all digits: 0.9999 is not 1, and nothing is certain
     target, level = f"{float(found.target):.9g}", repr(found.level)
     if found.certified:
         return (
@@ -348,7 +348,7 @@ def _explained(found: Certificate, off: int) -> tuple[Verdict, str, str]:
         return (
             Verdict.FAIL,
             f"no threshold that {found.total:,} labelled products can test reaches a precision of {target}: even the "
-            "upper bounds lie below it",
+            "upper bounds are below it",
             "a better classifier, or a lower required precision; more labels alone would not be enough",
         )
     if found.missing is None:

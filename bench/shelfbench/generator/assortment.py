@@ -1,4 +1,4 @@
-"""What the catalogue holds: its categories, their sizes, and each product's true category and its label."""
+"""The contents of the catalogue: its categories, their sizes, and each product's true category and label."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shelfbench.generator.sketch import Style
 from shelfbench.generator.taxonomy import BOOKS, DEPARTMENTS, Motif
 
 SMALLEST = 20
-"""Fewest products of a category, as far as there are enough: the paper's rule drops smaller ones (C, §3)."""
+"""Fewest products of a category, if there are enough: the paper's rule drops smaller ones (C, §3)."""
 
 HEAD, HEAD_SHARE = 0.2, 0.8
 """80% of the data in 20% of the categories (C, §1)."""
@@ -23,7 +23,8 @@ NEAR_MISTAKES = 0.8
 """Share of wrong labels that stay within the department."""
 
 HARD_FIRST = 0.35
-"""How far hard families move up in the random order of sizes, from 0 to 1: shops list most where much looks alike."""
+"""How far hard families move up in the random order of sizes, from 0 to 1: shops list most products in categories that
+look alike."""
 
 FIRST_ID = 1000010000
 
@@ -76,7 +77,7 @@ def draw_assortment(settings: GeneratorSettings) -> Assortment:
     Raises
     ------
     InputError
-        If the list of counts is bad, or asks for fewer products than it has categories.
+        If the list of counts is invalid, or fewer products are requested than it has categories.
     """
     rng = np.random.default_rng([settings.seed, 0])
     if settings.counts:
@@ -140,14 +141,14 @@ def _sizes(settings: GeneratorSettings, cast: list[_Role], rng: np.random.Genera
 
 
 def _falling(total: int, number: int, power: float) -> np.ndarray:
-    """Give sizes that fall with the rank and add up to `total`, none below `SMALLEST` if possible."""
+    """Return sizes that fall with the rank and add up to `total`, none below `SMALLEST` if possible."""
     floor = min(SMALLEST, total // number)
     weights = np.arange(1, number + 1, dtype=np.float64) ** -power
     return floor + _apportion(weights, total - floor * number)
 
 
 def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
-    """Give whole numbers in proportion to `weights` that add up to `total` (largest remainders)."""
+    """Return whole numbers in proportion to `weights` that add up to `total` (largest remainders)."""
     exact = weights / weights.sum() * total
     whole = np.floor(exact).astype(np.int64)
     short = total - int(whole.sum())
@@ -156,13 +157,13 @@ def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
 
 
 def _scaled(counts: np.ndarray, settings: GeneratorSettings) -> np.ndarray:
-    """Scale the listed counts to the products asked for; every category keeps at least one."""
+    """Scale the listed counts to the requested number of products; every category keeps at least one."""
     if settings.products == 0:
         return counts
     if settings.products < len(counts):
         raise InputError(
             f"generated.products = {settings.products} is fewer than the {len(counts)} categories of {settings.counts}",
-            "ask for more products, or for 0 to keep the counts as they are",
+            "request more products, or 0 to keep the counts as they are",
         )
     return 1 + _apportion(counts.astype(np.float64), settings.products - len(counts))
 
@@ -175,7 +176,7 @@ class _Draw:
     before: np.ndarray
 
     def other_than(self, place: int, rng: np.random.Generator) -> int:
-        """Draw one that is not `place`."""
+        """Draw a category other than `place`."""
         at = int(np.searchsorted(self.places, place))
         start, size = self.before[at], self.before[at + 1] - self.before[at]
         drawn = rng.integers(self.before[-1] - size)
@@ -188,7 +189,7 @@ def _mislabel(
 ) -> np.ndarray:
     """Give a share of the products another category's label, as people do: mostly a popular one close by.
 
-    No category of `SMALLEST` products or more falls below that number.
+    No category with at least `SMALLEST` products falls below that number.
     """
     labels = truth.copy()
     if len(categories) < 2:

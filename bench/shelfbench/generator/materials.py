@@ -1,4 +1,4 @@
-"""Light, texture and pattern: the surfaces of which all products are made.
+"""Light, texture and pattern: the surfaces that all products are made of.
 
 A surface is first a grey picture of how much light it reflects (``BASE`` is the plain colour, less is shade, more is
 highlight), then coloured through a palette. All of it is in 8 bits and in Pillow, for speed; each process makes the
@@ -45,7 +45,7 @@ class Paint:
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """Give the colour between `a` (share 0) and `b` (share 1)."""
+    """Return the colour between `a` (share 0) and `b` (share 1)."""
     return (
         round(a[0] + (b[0] - a[0]) * share),
         round(a[1] + (b[1] - a[1]) * share),
@@ -54,18 +54,18 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def darker(colour: Colour, share: float = 0.3) -> Colour:
-    """Give the colour in the shade."""
+    """Return the colour in the shade."""
     return mix(colour, (0, 0, 0), share)
 
 
 def lighter(colour: Colour, share: float = 0.3) -> Colour:
-    """Give the colour in the light."""
+    """Return the colour in the light."""
     return mix(colour, (255, 255, 255), share)
 
 
 @lru_cache(maxsize=4096)
 def palette(colour: Colour) -> bytes:
-    """Give 256 colours, from black through `colour` at ``BASE`` to nearly white."""
+    """Return 256 colours, from black through `colour` at ``BASE`` to nearly white."""
     light = np.arange(256, dtype=np.float32)[:, None]
     base = np.asarray(colour, dtype=np.float32)
     shade = base * (light / BASE) ** 1.15
@@ -79,7 +79,7 @@ def _grey(values: np.ndarray) -> Image.Image:
 
 @cache
 def shading(kind: str) -> Image.Image:
-    """Give a grey picture of how light falls on a shape (from the upper left), to be stretched over it."""
+    """Return a grey picture of how light falls on a shape (from the upper left), to be stretched over it."""
     y, x = np.mgrid[0:256, 0:256] / 255.0
     across = 2 * x - 1
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
@@ -115,7 +115,7 @@ def shading(kind: str) -> Image.Image:
 
 
 def _noise(rng: np.random.Generator, blur_x: float, blur_y: float, strength: float) -> np.ndarray:
-    """Give noise around 0 that tiles seamlessly, smoothed by a Gaussian in the frequency domain."""
+    """Return noise around 0 that tiles seamlessly, smoothed by a Gaussian in the frequency domain."""
     spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE)))
     fy = np.fft.fftfreq(TILE)[:, None]
     fx = np.fft.rfftfreq(TILE)[None, :]
@@ -125,7 +125,7 @@ def _noise(rng: np.random.Generator, blur_x: float, blur_y: float, strength: flo
 
 @cache
 def texture(kind: str) -> Image.Image:
-    """Give a grey tile of `TILE` pixels around 128: what a material adds to the light."""
+    """Return a grey tile of `TILE` pixels around 128: a material's texture, added to the light."""
     rng = np.random.default_rng([11, sum(kind.encode())])
     y, x = np.mgrid[0:TILE, 0:TILE]
     if kind == "wood":
@@ -176,7 +176,7 @@ PATTERNS = (
 
 @cache
 def pattern(kind: str) -> Image.Image:
-    """Give a mask of `TILE` pixels: where the second colour is printed."""
+    """Return a mask of `TILE` pixels: where the second colour is printed."""
     rng = np.random.default_rng([12, sum(kind.encode())])
     y, x = np.mgrid[0:TILE, 0:TILE]
     if kind == "stripes":

@@ -122,7 +122,7 @@ def _fading(strength: int) -> list[int]:
 
 
 def _shadow(photo: Image.Image, mask: Image.Image, at: tuple[int, int], pose: str, rng: np.random.Generator) -> None:
-    """Darken the ground below a standing product, or beside one that lies."""
+    """Darken the ground below a standing product, or next to one that is lying."""
     cast = Image.new("L", (photo.width // 4 + 1, photo.height // 4 + 1))
     blur, strength, slip, fall = (
         rng.uniform(1.5, 4),
@@ -205,7 +205,7 @@ def _surface(size: tuple[int, int], kind: str, rng: np.random.Generator) -> Imag
 
 
 def _light(photo: Image.Image, rng: np.random.Generator, neat: bool) -> Image.Image:
-    """Change exposure and colour cast, and sometimes let the light fall off; a neat photo keeps its white."""
+    """Change exposure and colour cast, sometimes with falling light; a neat photo keeps its white background."""
     if not neat:
         red, green, blue = rng.uniform(0.84, 1.08) * (1 + rng.uniform(-0.05, 0.05, 3))
         photo = photo.convert("RGB", (red, 0, 0, 0, 0, green, 0, 0, 0, 0, blue, 0))

@@ -40,7 +40,7 @@ class Scene:
     yaw : float
         Largest turn to either side, in degrees; the photo's `turn` says how much of it is used.
     pitch : float
-        How far from above it is seen, in degrees.
+        Angle from above, in degrees.
     """
 
     def __init__(self, sketch: Sketch, yaw: float = 38, pitch: float = 18) -> None:
@@ -60,7 +60,7 @@ class Scene:
         self._boxes.append(_Box((x[0], y[0], z[0]), (x[1], y[1], z[1]), paint))
 
     def place(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Give the position of a point in the sketch; only after `draw`."""
+        """Return the position of a point in the sketch; only after `draw`."""
         (a, b, c), (d, e, f) = self._rows
         right, up = self._shift
         return self._scale * (a * x + b * y + c * z) + right, up - self._scale * (d * x + e * y + f * z)

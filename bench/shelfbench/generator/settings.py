@@ -14,7 +14,7 @@ INT32_MAX = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
-    """Everything that decides a generated catalogue: the same settings give the same bytes.
+    """Everything that determines a generated catalogue: the same settings produce the same bytes.
 
     Attributes
     ----------
@@ -30,8 +30,8 @@ class GeneratorSettings:
     skew : bool
         80% of the products in 20% of the categories (C, §1); if off, all categories have the same size.
     counts : str
-        Path of a CSV without header, ``name,count``, that gives the number, the names (of the third level) and the
-        relative sizes of the categories; `categories` and `skew` are then ignored.
+        Path of a CSV without header, ``name,count``, with the number, the names (of the third level) and the relative
+        sizes of the categories; `categories` and `skew` are then ignored.
     label_noise : float
         Share of products that carry another category's label, in [0, 0.5].
     books : bool
@@ -43,7 +43,7 @@ class GeneratorSettings:
     quality : int
         JPEG quality, 1 to 95.
     max_photos : int
-        The most photos of a product, 1 to 4.
+        Maximum number of photos per product, 1 to 4.
     """
 
     seed: int = 0
@@ -100,7 +100,7 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
     Parameters
     ----------
     path : Path
-        CSV without header, in UTF-8, with two columns: name (in quotes if it holds a comma) and count.
+        CSV without header, in UTF-8, with two columns: name (in quotes if it contains a comma) and count.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
     Raises
     ------
     InputError
-        If the file cannot be read, is empty, or a line does not hold a name and a positive whole number.
+        If the file cannot be read, is empty, or a line is not a name and a positive whole number.
     """
     remedy = "each line must be NAME,COUNT with a positive whole number, and no header"
     found: list[tuple[str, int]] = []

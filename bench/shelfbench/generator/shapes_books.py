@@ -44,7 +44,7 @@ class Cover:
 
 
 def book(s: Sketch, cover: Cover) -> None:
-    """A book from the front, turned a little: pages or spine beside the cover."""
+    """A book from the front, turned a little: with pages or spine next to the cover."""
     height = s.between(76, 88)
     width = height * s.between(*cover.shape)
     x0, y0 = 50 - width / 2, 50 - height / 2

@@ -210,7 +210,7 @@ def drawers(s: Sketch) -> None:
 
 
 def sideboard(s: Sketch) -> None:
-    """A low, long cupboard, as also used for televisions."""
+    """A low, long cupboard, also used for televisions."""
     _case(s, (s.between(120, 175), s.between(42, 80), s.between(38, 45)), (s.count(1, 3), s.count(2, 4)), 0.6, 0.25)
 
 

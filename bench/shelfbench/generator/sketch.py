@@ -63,7 +63,7 @@ class Style:
 
 
 def _liked(share: float) -> float:
-    """Give a hue with the frequencies of a shop: many reds, browns and blues, some greens, few purples."""
+    """Return a hue with the frequencies of a shop: many reds, browns and blues, some greens, few purples."""
     return float(
         np.interp(
             share,
@@ -75,7 +75,7 @@ def _liked(share: float) -> float:
 
 @lru_cache(maxsize=64)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Give Pillow's own typeface, so that the fonts of the machine do not matter."""
+    """Return Pillow's own typeface, so that the machine's fonts do not matter."""
     return ImageFont.load_default(size)
 
 
@@ -115,7 +115,7 @@ class Sketch:
         self._on_image, self._on_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
         self._narrow = np.random.default_rng([13, style.variant]) if style.variant else None
 
-    # What is drawn at random, for the product
+    # Random choices, for the product
 
     def between(self, low: float, high: float) -> float:
         """Draw a number from `low` to `high`."""
@@ -302,7 +302,7 @@ class Sketch:
     def _stencil(
         self, x0: float, y0: float, x1: float, y1: float
     ) -> tuple[Image.Image, tuple[float, float, float, float]]:
-        """Give an empty mask that fits the box, and the box in the mask's own pixels."""
+        """Return an empty mask that fits the box, and the box in the mask's own pixels."""
         width, height = max(1.0, (x1 - x0) * self.unit), max(1.0, (y1 - y0) * self.unit)
         size = (min(2 * self.side, int(width) + 2), min(2 * self.side, int(height) + 2))
         return Image.new("L", size), (0.0, 0.0, width, height)

@@ -22,7 +22,7 @@ from shelfbench.generator.settings import INT32_MAX, GeneratorSettings
 from shelfbench.generator.sketch import Sketch
 
 VERSION = 1
-"""Increased whenever the same settings give other pictures."""
+"""Increased whenever the same settings produce different pictures."""
 
 CHUNK = 32
 """Products that a worker draws in one task."""
@@ -54,12 +54,12 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
     settings : GeneratorSettings
     console : Console
     workers : int
-        Processes that draw.
+        Number of processes that draw.
 
     Raises
     ------
     InputError
-        If the list of counts is bad, or the folder cannot be written to.
+        If the list of counts is invalid, or the folder cannot be written to.
     RunError
         If the disk is full.
     """
@@ -69,7 +69,7 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
         (directory / "generator.json").unlink(missing_ok=True)
     if len(assortment.truth) > INT32_MAX:
         raise InputError(
-            f"{len(assortment.truth)} products are more than the layout has numbers for", f"ask for at most {INT32_MAX}"
+            f"{len(assortment.truth)} products are more than the layout can number", f"request at most {INT32_MAX}"
         )
     write_whole(directory / "train.bson", lambda aside: _write_products(aside, assortment, settings, console, workers))
     write_text(
@@ -129,7 +129,7 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
 
 
 def _draw_in_worker(task: _Task, settings: GeneratorSettings) -> list[bytes]:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the waiting process, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the waiting process, which ends its workers
     return _draw(task, settings)
 
 
@@ -171,9 +171,9 @@ def document(product: int, category: int, pictures: list[bytes]) -> bytes:
     Parameters
     ----------
     product : int
-        A signed number of 32 bits.
+        A signed 32-bit number.
     category : int
-        Likewise.
+        A signed 32-bit number.
     pictures : list of bytes
 
     Returns

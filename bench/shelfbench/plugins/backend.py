@@ -210,8 +210,8 @@ class Backend:
         Writes what `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an existing
         folder; None where the settings are enough (`hog-svm`).
     load_features : callable or None
-        Returns the extractor that `save_features`, or `TrainedNetwork.save`, wrote into a folder; as careful as `load`. Where it
-        is given, neither it nor `load` may depend on the settings that the backend was built from.
+        Returns the extractor that `save_features`, or `TrainedNetwork.save`, wrote into a folder; as careful as `load`.
+        Where it is given, neither it nor `load` may depend on the settings that the backend was built from.
     export_onnx : callable or None
         ``export_onnx(features, classifier, path)`` writes both as one ONNX graph, from the input ``pixels`` (uint8,
         shape (n, pixels, pixels, 3)) to the output ``log_probabilities`` (float32, shape (n, classes)); None where
