@@ -94,4 +94,4 @@ def test_every_path_that_is_named_is_there():
     named = re.findall(r"`((?:bench|baselines|deep|docs|tests|results)/[\w./-]+)`", TEXT)
     assert named
     for path in named:
-        assert (ROOT / path).exists(), path
+        assert (ROOT / path).exists() or path == "results/local/", path  # which git ignores

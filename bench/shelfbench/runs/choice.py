@@ -63,7 +63,7 @@ class Choice:
         if not self.test["acceptance_90"]:
             return (
                 f"{self.name} accepts the most on {self.part} ({percent(self.chosen_at)} at a precision of at "
-                f"least 90%), but reaches that precision on no share of the test products, for {cost} of "
+                f"least 90%), but does not reach that precision on any share of the test products, for {cost} of "
                 f"computing."
             )
         return (
