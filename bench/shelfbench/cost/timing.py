@@ -71,14 +71,14 @@ class Timing:
     images : int
         Images that went through the stage.
     device, framework, precision : str
-        `device` is empty where features were computed by an earlier run.
+        `device` is empty if features were computed by an earlier run.
     backbone : str
         Feature extractor.
     pixels, batch : int
     warm_up : bool
         First epoch: contains the framework's compilation.
     data_wait : float
-        Seconds of it that the device waited for data; NaN where it is not measured.
+        Seconds of it that the device waited for data; NaN if not measured.
     cached : bool
         Whether results of an earlier computation were used.
     """
@@ -123,7 +123,7 @@ def timings_frame(rows: list[Timing]) -> pd.DataFrame:
 
 
 class Stopwatch:
-    """Wall time of a block, in `seconds` once it is left."""
+    """Wall time of a block, available as `seconds` when the block ends."""
 
     seconds = 0.0
 
