@@ -64,48 +64,32 @@ def results(session: nox.Session) -> None:
         session.error(f"name what to make after --: {', '.join(COMMITTED)}")
     install(session, "fetch")
     for name in session.posargs:
-        session.run("shelfbench", "run", *COMMITTED[name], "--out", str(Path("results", name)))
+        folder = Path("results", name)
+        (folder / "run.json").unlink(missing_ok=True)  # it binds the folder to the settings of then; git keeps it
+        session.run("shelfbench", "run", *COMMITTED[name], "--out", str(folder))
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after -- go to pytest."""
     install(session, "test")
-    run_tests(session)
+    if not session.env.get("SHELFBENCH_DATA"):
+        session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
+    # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
+    distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *distribution, *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, layers, docstrings and the rule of six."""
     install(session, "lint")
-    run_lint(session)
-
-
-@nox.session(default=False)
-def check(session: nox.Session) -> None:
-    """Lint and tests in one environment, which takes minutes to make: what ``.ci/run`` runs."""
-    install(session, "lint", "test")
-    run_lint(session)
-    run_tests(session)
-
-
-def run_lint(session: nox.Session) -> None:
-    """Run everything that reads the code without running it."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
     session.run("flake8", *DOCSTRINGS, *SOURCES)
     session.run("python", "tests/helpers/shape.py", *SOURCES, "tests", "noxfile.py")
-
-
-def run_tests(session: nox.Session) -> None:
-    """Run pytest on all cores."""
-    if not session.env.get("SHELFBENCH_DATA"):
-        session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
-    # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
-    distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
-    session.run("pytest", *distribution, *session.posargs)
 
 
 @nox.session

@@ -32,7 +32,7 @@ def _on_backbone(
     extractor = BottleneckExtractor(backbone, settings["bottleneck"])
     if finetuned:
         trainer = finetuning_trainer(backbone, settings["finetuning"], settings["training"], settings["bottleneck"])
-        features: dict[str, Any] = {"tuner": trainer}
+        features: dict[str, Any] = {"trainer": trainer}
     else:
         features = {"save_features": partial(save_bottleneck, extractor)}
     return Backend(
@@ -73,7 +73,7 @@ def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, w
         classifier=_no_head,
         load=OwnHead.load,
         settings={"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(training)},
-        tuner=full_trainer(network, chosen, training, own, settings["bottleneck"]),
+        trainer=full_trainer(network, chosen, training, own, settings["bottleneck"]),
         load_features=TrainedExtractor,
         export_onnx=export_onnx,
     )

@@ -97,7 +97,7 @@ def test_a_network_whose_training_cannot_be_told_is_not_given_a_time():
 
 
 class Telling:
-    """A tuner that tells what it costs."""
+    """A trainer that tells what it costs."""
 
     asked = 0
 
@@ -108,11 +108,11 @@ class Telling:
 
 def test_a_tuner_may_tell_what_it_costs_and_is_asked_once(image_folder, fresh_cache):
     trials = Trials(study=small_study(image_folder), catalogue=None, workers=1, again=False, console=QUIET)
-    tuner = Telling()
+    trainer = Telling()
     for _ in range(2):
-        found = trials._training(tuner, {"kind": "telling"}, 3)
+        found = trials._training(trainer, {"kind": "telling"}, 3)
         assert (found.per_image, found.epochs) == (pytest.approx(0.03 * 4 * 0.05), 4)
-    assert tuner.asked == 1
+    assert trainer.asked == 1
     assert math.isnan(trials._training(object(), {"kind": "silent"}, 3).per_image)
 
 

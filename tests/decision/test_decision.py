@@ -235,7 +235,7 @@ def test_a_damaged_backend_json_is_named(done, tmp_path, change, message):
     with pytest.raises(InputError, match=rf"backend\.json cannot be read .*{message}.*run the study again"):
         decide(run, "hog-svm")
     path.unlink()
-    with pytest.raises(InputError, match="this run.s models are not here"):
+    with pytest.raises(InputError, match="this run's models are not here"):
         decide(run, "hog-svm")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from shelfbench.base.console import Console
-from shelfbench.plugins.backend import TuningData
+from shelfbench.plugins.backend import TrainingImages
 
 PIXELS = 16
 
@@ -56,7 +56,7 @@ def toy_data(count=54, classes=3, broken=(), tune=12):
     images, labels = pictures(count, classes, broken)
     rows = np.arange(count)
     train, held = rows[:-tune], rows[-tune:]
-    return TuningData(
+    return TrainingImages(
         images=images,
         fit="pad",
         train=train,

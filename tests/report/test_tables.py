@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import Grid, duration, seconds, share
+from shelfbench.base.grid import Grid
 from shelfbench.report.aggregated import aggregation
 from shelfbench.report.build import build_report
 from shelfbench.report.certified import certified
@@ -366,39 +366,11 @@ def test_nothing_is_left_aside_and_a_second_report_is_the_same(small_run):
     assert not [path for path in first if ".partial" in path.name]
 
 
-def test_latex_escapes_what_it_must():
-    rows = (("a_b", "~^\\"), ("$5", "3–4 †"))
-    text = Grid(title="50% of A_B & C", headers=("#1", "{x}"), rows=rows, best=frozenset({(0, 0)})).latex()
-    assert r"50\% of A\_B \& C" in text
-    assert r"\textbf{a\_b} & \textasciitilde{}\textasciicircum{}\textbackslash{} \\" in text
-    assert r"\$5 & 3--4 $^{\dagger}$" in text
-    bare = re.sub(r"\\[{}]", "", text)
-    assert bare.count("{") == bare.count("}")
-
-
 def test_all_latex_is_free_of_bare_specials(finished_run):
     for path in (finished_run / "tables").glob("*.tex"):
         for line in path.read_text(encoding="utf-8").splitlines():
             plain = line.replace(r"$^{\dagger}$", "")
             assert not re.search(r"(?<!\\)[%#_$^~]", plain), line
-
-
-def test_markdown_keeps_cells_whole():
-    text = Grid(title="T", headers=("a",), rows=(("x|y <b> *z*\nw",),)).markdown()
-    assert "| x\\|y &lt;b&gt; \\*z\\* w |" in text
-
-
-def test_formats():
-    assert [share(value) for value in (0.8388, 1.0, 0.0, 0.9999, float("nan"), None)] == [
-        "0.839",
-        "1.000",
-        "0.000",
-        "1.000",
-        "–",
-        "–",
-    ]
-    assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
-    assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]
 
 
 def test_every_row_of_table_4_finds_its_claim():

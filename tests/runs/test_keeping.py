@@ -16,14 +16,14 @@ def part(**values):
     return SimpleNamespace(**values)
 
 
-def frame(tuned, history, cached=False):
+def frame(trained, history, cached=False):
     extractor = part(name="net", pixels=64, batch=32, framework="tensorflow", device="A GPU", describe=lambda: {})
     old = part(features=part(name="old", pixels=8, batch=1, framework="x", device="x"))
-    built = BuiltBackend(name="mine", spec=None, backend=old, store=None, tuned=tuned)
-    if tuned is None:
+    built = BuiltBackend(name="mine", spec=None, backend=old, store=None, trained=trained)
+    if trained is None:
         built.backend.features = extractor
     else:
-        tuned.features = extractor
+        trained.features = extractor
     readable = np.array([True] * 7 + [False] + [True] * 2)
     features = Features(
         matrix=np.zeros((10, 2), np.float32),
@@ -52,11 +52,11 @@ def test_every_stage_with_its_images_and_what_it_ran_on():
 
 
 def test_epochs_of_a_head_and_of_the_network_below_it():
-    tuned = part(
+    trained = part(
         device="A GPU", precision="mixed_bfloat16", framework="jax", batch=128, cached=False, seconds=10.0, images=50,
         history=HISTORY,
     )  # fmt: skip
-    rows = frame(tuned, HISTORY.drop(columns="data_wait"))
+    rows = frame(trained, HISTORY.drop(columns="data_wait"))
     assert rows.index.tolist() == ["tune", *["tune_epoch"] * 3, "extract", "fit", *["epoch"] * 3, "predict"]
     assert rows.loc["tune", "images"] == 150
     network, head = rows.loc["tune_epoch"], rows.loc["epoch"]

@@ -16,7 +16,7 @@ from shelfbench.data.material import gather
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.experiments import run_study
-from shelfbench.runs.building import tuning_data
+from shelfbench.runs.building import training_images
 from shelfbench.runs.profiles import ProfileSettings, cut
 from shelfbench.study.read import parse_setting, read_study
 
@@ -170,8 +170,8 @@ def test_a_cut_is_drawn_by_its_seed_and_train_apart_from_tune(whole):
     wider = cut(material, replace(chosen, products=41), 0)
     assert products_of(wider, "tune") == products_of(first, "tune")
     # what a network is trained on says that it is the same, or not
-    same, changed = (tuning_data(part, digests, "pad", 1) for part in (again, wider))
-    assert tuning_data(first, digests, "pad", 1).identity == same.identity != changed.identity
+    same, changed = (training_images(part, digests, "pad", 1) for part in (again, wider))
+    assert training_images(first, digests, "pad", 1).identity == same.identity != changed.identity
     assert same.classes == 4
     assert set(same.train_labels) == {0, 1, 2, 3}
 

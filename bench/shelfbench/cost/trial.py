@@ -2,7 +2,8 @@
 
 An extractor is given some of the dataset's own photos; a classifier is given random features of the right length and
 number of categories, in two sizes, between which its cost is assumed to grow linearly with the number of images. A
-tuner may state what training its network costs, by a method that `shelfbench.plugins.backend.Tuner` does not require:
+trainer may state what training its network costs, by a method that `shelfbench.plugins.backend.Trainer` does not
+require:
 
     ``trial(classes: int) -> dict``
 
@@ -29,7 +30,7 @@ from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
-from shelfbench.plugins.backend import Backend, Classifier, TrainingData, Tuner
+from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingData
 from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
 
@@ -115,7 +116,7 @@ class Trial:
         Equal for jobs that share features.
     dimensions : int
     training : NetworkTraining or None
-        None if no network is trained; its ``per_image`` is NaN if the tuner does not say.
+        None if no network is trained; its ``per_image`` is NaN if the trainer does not say.
     extraction : Extraction or None
         None if no features are computed, or if unknown.
     fitting : Fitting or None
@@ -178,26 +179,26 @@ class Trials:
                 fitting=None if job.unknown else NO_FITTING,
             )
         backend = job.backend()
-        told, tuner = backend.features.describe(), backend.tuner
-        trained = None if tuner is None else tuner.describe()
+        told, trainer = backend.features.describe(), backend.trainer
+        trained = None if trainer is None else trainer.describe()
         known: dict[str, Any] = {"name": job.name, "dimensions": backend.features.dimensions}
         known["features"] = fingerprint([told, trained])
-        if tuner is not None and job.ends_with_training:
+        if trainer is not None and job.ends_with_training:
             return Trial(
                 **known,
-                training=self._training(tuner, trained, sizes.classes),
+                training=self._training(trainer, trained, sizes.classes),
                 extraction=None,
                 fitting=NO_FITTING,
             )
         extraction = self._extracted(backend.features)
         key = ["fit", job.key, backend.settings, backend.features.dimensions, sizes.classes]
         fitting = self._kept(Fitting, key, lambda: self._fitting(backend, sizes))
-        training = None if tuner is None else self._training(tuner, trained, sizes.classes)
+        training = None if trainer is None else self._training(trainer, trained, sizes.classes)
         return Trial(**known, training=training, extraction=extraction, fitting=fitting)
 
-    def _training(self, tuner: Tuner, described: dict[str, Any] | None, classes: int) -> NetworkTraining:
-        """Ask a tuner that can say; NaN for one that cannot."""
-        trial = getattr(tuner, "trial", None)
+    def _training(self, trainer: Trainer, described: dict[str, Any] | None, classes: int) -> NetworkTraining:
+        """Ask a trainer that can say; NaN for one that cannot."""
+        trial = getattr(trainer, "trial", None)
         if trial is None:
             return NetworkTraining(math.nan)
         return self._kept(NetworkTraining, ["train", described, classes], lambda: _told(trial(classes)))

@@ -227,7 +227,7 @@ class Twins:
     ----------
     frame : DataFrame
         ``near_duplicates.parquet``: one row for every product of tune, certify or test and every earlier part (in the
-        order train, tune, certify, test) that holds a twin of it. Columns: product_id, split, role; twin_product_id,
+        order train, tune, certify, test) that contains a twin of it. Columns: product_id, split, role; twin_product_id,
         twin_split and twin_role of the closest twin there; kind (``exact`` for equal bytes, else ``near``); distance
         (levels of 255); label_differs (whether any of its twins there has another category).
     unreadable : int

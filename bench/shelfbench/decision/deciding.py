@@ -99,7 +99,7 @@ def decide(
     )
     built = _build(backend, saved, str(folder / MODEL))
     # a network trained in the run is stored next to its classifier
-    trained = built.tuner is not None
+    trained = built.trainer is not None
     for name in (*CLASSIFIER, *(NETWORK if trained else ())):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing", _ELSEWHERE)
@@ -175,12 +175,12 @@ def _write(source: _Source, saving: Saving) -> str:
 def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
     """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
-    for name in (*CLASSIFIER, *(NETWORK if backend.tuner is not None else ())):
+    for name in (*CLASSIFIER, *(NETWORK if backend.trainer is not None else ())):
         try:
             shutil.copyfile(source.folder / name, aside / name)
         except FileNotFoundError:
             raise InputError(f"{source.folder / name} is missing", _ELSEWHERE) from None
-    if backend.tuner is None and backend.save_features is not None:
+    if backend.trainer is None and backend.save_features is not None:
         saving.console.log("writing the network that computes the features")
         backend.save_features(aside)
     classifier = source.model.classifier

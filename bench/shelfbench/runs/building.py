@@ -11,7 +11,15 @@ import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import Backend, BackendSpec, TrainingData, Tuned, TuningData, find, split_name
+from shelfbench.plugins.backend import (
+    Backend,
+    BackendSpec,
+    TrainedNetwork,
+    TrainingData,
+    TrainingImages,
+    find,
+    split_name,
+)
 from shelfbench.runs.experiment import Experiment
 
 
@@ -26,7 +34,7 @@ class BuiltBackend:
     backend : Backend
     store : FeatureStore
         Features of the network before its training, if it is trained.
-    tuned : Tuned or None
+    trained : TrainedNetwork or None
         The network after it.
     """
 
@@ -34,7 +42,7 @@ class BuiltBackend:
     spec: BackendSpec
     backend: Backend
     store: FeatureStore
-    tuned: Tuned | None = None
+    trained: TrainedNetwork | None = None
 
 
 def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
@@ -109,7 +117,7 @@ def training_data(features: Features, material: Material) -> TrainingData:
     )
 
 
-def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int) -> TuningData:
+def training_images(material: Material, digests: np.ndarray, fit: str, workers: int) -> TrainingImages:
     """Gather the training data of networks: the images of train and `tune`.
 
     Parameters
@@ -124,7 +132,7 @@ def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int)
 
     Returns
     -------
-    TuningData
+    TrainingImages
     """
     train, tune = material.images_of("train"), material.images_of("tune")
     label = material.label[material.owner]
@@ -133,7 +141,7 @@ def tuning_data(material: Material, digests: np.ndarray, fit: str, workers: int)
         state.update(np.ascontiguousarray(digests[material.image[part]]).tobytes())
         state.update(np.ascontiguousarray(label[part]).tobytes())
         state.update(np.ascontiguousarray(material.owner[part]).tobytes())
-    return TuningData(
+    return TrainingImages(
         images=material.catalogue.images,
         fit=fit,
         train=material.image[train],

@@ -14,7 +14,7 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier, find, split_name
-from shelfbench.runs.building import BuiltBackend, build_backend, training_data, tuning_data
+from shelfbench.runs.building import BuiltBackend, build_backend, training_data, training_images
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
@@ -60,8 +60,8 @@ def run(experiment: Experiment) -> Photos | None:
         experiment.record.near_duplicates(twins.record())
     groups: dict[str, list[BuiltBackend]] = {}
     for backend in built:
-        tuner = backend.backend.tuner
-        key = str(backend.store.folder) if tuner is None else fingerprint(tuner.describe())
+        trainer = backend.backend.trainer
+        key = str(backend.store.folder) if trainer is None else fingerprint(trainer.describe())
         groups.setdefault(key, []).append(backend)
     for group in groups.values():
         _run_group(group, experiment)
@@ -117,16 +117,16 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
 def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBackend]:
     """Train the network that a group shares, if it has one to train."""
     study, console = experiment.study, experiment.console
-    tuner = group[0].backend.tuner
-    if tuner is None:
+    trainer = group[0].backend.trainer
+    if trainer is None:
         return group
     console.log(f"{group[0].name}: training the network")
-    data = tuning_data(experiment.material, experiment.digests, study.images.fit, experiment.workers)
-    tuned = tuner.tune(data, seed=study.seed, console=console)
-    store = FeatureStore(tuned.features, study.images, console, experiment.workers)
-    later = dataclasses.replace(tuned, cached=True)
+    data = training_images(experiment.material, experiment.digests, study.images.fit, experiment.workers)
+    trained = trainer.train(data, seed=study.seed, console=console)
+    store = FeatureStore(trained.features, study.images, console, experiment.workers)
+    later = dataclasses.replace(trained, cached=True)
     return [
-        dataclasses.replace(backend, store=store, tuned=later if number else tuned)
+        dataclasses.replace(backend, store=store, trained=later if number else trained)
         for number, backend in enumerate(group)
     ]
 
@@ -145,9 +145,9 @@ def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment
 
 def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experiment) -> dict[str, Any]:
     study, material, console, out = experiment.study, experiment.material, experiment.console, experiment.out
-    name, tuned = built.name, built.tuned
+    name, trained = built.name, built.trained
     console.log(f"{name}: fitting")
-    classifier = (tuned.classifier if tuned and tuned.classifier else built.backend.classifier)()
+    classifier = (trained.classifier if trained and trained.classifier else built.backend.classifier)()
     with Stopwatch() as fit:
         classifier.fit(training_data(features, material), seed=study.seed, console=console)
         rule = choose_rule(classifier, features, material, settings=study.verdict, seed=study.seed, console=console)
@@ -168,7 +168,7 @@ def _choices(built: BuiltBackend, classifier: Classifier, rule: ProductRule) -> 
     """The choices made on `tune`, for the record."""
     return {
         **classifier.chosen,
-        **({"tuning": built.tuned.chosen} if built.tuned else {}),
+        **({"tuning": built.trained.chosen} if built.trained else {}),
         "aggregation": rule.aggregation,
         "temperature": rule.temperature,
         "rule_products": rule.tune_products,

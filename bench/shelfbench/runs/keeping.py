@@ -21,7 +21,7 @@ from shelfbench.plugins.backend import (
     BackboneChoice,
     Classifier,
     FeatureExtractor,
-    Tuned,
+    TrainedNetwork,
     split_name,
 )
 from shelfbench.runs.building import BuiltBackend
@@ -108,8 +108,8 @@ def save_model(
         try:
             aside.mkdir(parents=True)
             classifier.save(aside)
-            if built.tuned is not None:
-                built.tuned.save(aside)
+            if built.trained is not None:
+                built.trained.save(aside)
             saved = SavedModel(
                 backend=built.name,
                 classes=material.classes.tolist(),
@@ -140,10 +140,10 @@ def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> N
     """
     if classifier.history is not None:
         write_parquet(out / "history" / f"{built.name}.parquet", classifier.history)
-    if built.tuned is not None:
+    if built.trained is not None:
         # a network trained end to end has only this history
-        suffix = "tuning.parquet" if built.tuned.classifier is None else "parquet"
-        write_parquet(out / "history" / f"{built.name}.{suffix}", built.tuned.history)
+        suffix = "tuning.parquet" if built.trained.classifier is None else "parquet"
+        write_parquet(out / "history" / f"{built.name}.{suffix}", built.trained.history)
 
 
 def backend_timings(
@@ -167,22 +167,22 @@ def backend_timings(
     list of Timing
     """
     train = int(features.readable[material.images_of("train")].sum())
-    rows = [] if built.tuned is None else tuning_timings(built.name, built.tuned)
-    extractor = built.backend.features if built.tuned is None else built.tuned.features
+    rows = [] if built.trained is None else network_timings(built.name, built.trained)
+    extractor = built.backend.features if built.trained is None else built.trained.features
     rows += feature_timings(built.name, extractor, features, len(material.image))
     fitting = fit_timings(built.name, extractor, classifier, fit, train)
     prediction = dataclasses.replace(fitting[0], stage="predict", seconds=predict, images=int(features.readable.sum()))
     return [*rows, *fitting, prediction]
 
 
-def tuning_timings(name: str, tuned: Tuned) -> list[Timing]:
+def network_timings(name: str, trained: TrainedNetwork) -> list[Timing]:
     """List how long the training of a network took, and each of its epochs.
 
     Parameters
     ----------
     name : str
         Of the backend or variant.
-    tuned : Tuned
+    trained : TrainedNetwork
 
     Returns
     -------
@@ -190,16 +190,16 @@ def tuning_timings(name: str, tuned: Tuned) -> list[Timing]:
     """
     common: dict[str, Any] = {
         "backend": name,
-        "backbone": tuned.features.name,
-        "pixels": tuned.features.pixels,
-        "device": tuned.device,
-        "precision": tuned.precision,
-        "framework": tuned.framework,
-        "batch": tuned.batch,
-        "cached": tuned.cached,
+        "backbone": trained.features.name,
+        "pixels": trained.features.pixels,
+        "device": trained.device,
+        "precision": trained.precision,
+        "framework": trained.framework,
+        "batch": trained.batch,
+        "cached": trained.cached,
     }
-    whole = Timing(stage="tune", seconds=tuned.seconds, images=tuned.images * len(tuned.history), **common)
-    return [whole, *_epochs("tune_epoch", tuned.history, tuned.images, common)]
+    whole = Timing(stage="tune", seconds=trained.seconds, images=trained.images * len(trained.history), **common)
+    return [whole, *_epochs("tune_epoch", trained.history, trained.images, common)]
 
 
 def feature_timings(name: str, extractor: FeatureExtractor, features: Features, images: int) -> list[Timing]:

@@ -23,10 +23,10 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import find, split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
-from shelfbench.runs.building import BuiltBackend, build_backend, training_data, tuning_data
+from shelfbench.runs.building import BuiltBackend, build_backend, training_data, training_images
 from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.keeping import feature_timings, fit_timings, tuning_timings
+from shelfbench.runs.keeping import feature_timings, fit_timings, network_timings
 from shelfbench.study.model import Study, Variant
 
 
@@ -181,10 +181,10 @@ class _Trainings:
         """Train one variant with one seed."""
         experiment = self.experiment
         material, extractor = self.material(variant), built.backend.features
-        if built.backend.tuner is not None:
-            images = tuning_data(material, experiment.digests, experiment.study.images.fit, experiment.workers)
-            tuned = built.backend.tuner.tune(images, seed=seed, console=experiment.console)
-            return _Trained(tuned.history, tuned.chosen, tuning_timings(name, tuned))
+        if built.backend.trainer is not None:
+            images = training_images(material, experiment.digests, experiment.study.images.fit, experiment.workers)
+            trained = built.backend.trainer.train(images, seed=seed, console=experiment.console)
+            return _Trained(trained.history, trained.chosen, network_timings(name, trained))
         features = self._extracted(variant, built.store, material)
         data = training_data(features, material)
         classifier = built.backend.classifier()

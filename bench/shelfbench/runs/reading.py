@@ -124,7 +124,7 @@ def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -
         if backbone := name.partition("@")[2]:
             feature = f"{feature} ({backbone})"
         short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
-        named[name] = BackendLabel(feature, classifier, tuned, short + (", tuned" if tuned == "yes" else ""))
+        named[name] = BackendLabel(feature, classifier, tuned, short + (", fine-tuned" if tuned == "yes" else ""))
     counts = [label.short for label in named.values()]
     return {
         name: label

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.ahead import Decoding, decoded_ahead
-from shelfbench.plugins.backend import BackboneChoice, TuningData
+from shelfbench.plugins.backend import BackboneChoice, TrainingImages
 
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
@@ -42,7 +42,7 @@ def finetuning_trainer(
     settings : FinetuningSettings
     training : TrainingSettings
     bottleneck : BottleneckSettings
-        What computes the features of the fine-tuned network.
+        Engine for the features of the fine-tuned network.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def finetuning_trainer(
     )
 
 
-def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TuningData, seed: int) -> Prepared:
+def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TrainingImages, seed: int) -> Prepared:
     from shelfbench_deep.engines.keras import keras
 
     blueprint = Blueprint(network=backbone.name, pixels=backbone.pixels, classes=data.classes, dropout=settings.dropout)
@@ -88,7 +88,7 @@ def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TuningData,
     return Prepared(model=model, blueprint=blueprint, recipe=recipe, rows=rows, own_head=False, chosen=chosen)
 
 
-def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TuningData, rows: np.ndarray) -> list[np.ndarray]:
+def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TrainingImages, rows: np.ndarray) -> list[np.ndarray]:
     """Fit a logistic regression to the features before fine-tuning, so that first updates do not spoil the backbone."""
     from sklearn.linear_model import LogisticRegression
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 from shelfbench.base.errors import InputError
-from shelfbench.plugins.backend import BackboneChoice, TuningData
+from shelfbench.plugins.backend import BackboneChoice, TrainingImages
 
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
@@ -37,7 +37,7 @@ def full_trainer(
     own : XceptionSettings or InceptionSettings
         The network's own.
     bottleneck : BottleneckSettings
-        What computes the features of the trained network.
+        Engine for the features of the trained network.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def _prepare(
     start: Backbone,
     settings: FullSettings,
     own: XceptionSettings | InceptionSettings,
-    data: TuningData,
+    data: TrainingImages,
     seed: int,
 ) -> Prepared:
     from shelfbench_deep.engines.keras import keras

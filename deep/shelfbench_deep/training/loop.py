@@ -15,7 +15,7 @@ import pandas as pd
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
 from shelfbench.data.ahead import Decoding, decoded_ahead
-from shelfbench.plugins.backend import TuningData
+from shelfbench.plugins.backend import TrainingImages
 
 from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.training.augment import AugmentSettings, augment
@@ -32,7 +32,7 @@ COLUMNS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr"
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What a training goes through.
+    """The course of a training.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Course:
     rate : callable
         Learning rate after a number of updates, for the history.
     preprocess : callable
-        From float32 RGB of 0 to 255 to what the network takes.
+        From float32 RGB of 0 to 255 to the network's input.
     augment : AugmentSettings
     class_weights : bool
         Whether an image counts as the inverse of its category's size.
@@ -75,7 +75,7 @@ class Course:
 
 @dataclass(kw_only=True)
 class _State:
-    """How far a training has come; a checkpoint holds all of it."""
+    """The progress of a training, all of which is in its checkpoint."""
 
     epoch: int = 1
     step: int = 0
@@ -95,9 +95,9 @@ class TrainingLoop:
     ----------
     model : keras.Model
         From preprocessed images to logits; compiled with one metric named ``accuracy``.
-    data : TuningData
+    data : TrainingImages
     rows : ndarray of int64
-        Images to learn from, as positions in ``data.train``.
+        Images to train on, as positions in ``data.train``.
     course : Course
     checkpoint : Checkpoint
     console : Console
@@ -105,13 +105,13 @@ class TrainingLoop:
     Raises
     ------
     RunError
-        If there are no images to learn from.
+        If there are no images to train on.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        data: TuningData,
+        data: TrainingImages,
         rows: np.ndarray,
         course: Course,
         checkpoint: Checkpoint,

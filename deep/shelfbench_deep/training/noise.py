@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from shelfbench.plugins.backend import TuningData
+from shelfbench.plugins.backend import TrainingImages
 
 
 class _Noise:
@@ -28,7 +28,7 @@ class _Noise:
         return len(self._encoded)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Give some of the images."""
+        """Return some of the images."""
         return [self._encoded[int(i)] for i in indices]
 
     def where(self, index: int) -> str:
@@ -36,14 +36,14 @@ class _Noise:
         return f"noise {index}"
 
     def identity(self) -> bytes | None:
-        """Give None: the images are not in a file."""
+        """Return None: the images are not in a file."""
         return None
 
 
-def noise(count: int, classes: int) -> TuningData:
+def noise(count: int, classes: int) -> TrainingImages:
     """Make images of noise with at least two products of each category."""
     rows, none = np.arange(count), np.empty(0, np.int64)
-    return TuningData(
+    return TrainingImages(
         images=_Noise(count),
         fit="pad",
         train=rows,

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.plugins.backend import BackboneChoice, TrainingData, TuningData, find
+from shelfbench.plugins.backend import BackboneChoice, TrainingData, TrainingImages, find
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.features.trained import TrainedExtractor, load_network
@@ -37,7 +37,7 @@ def data(count=60, tune=15, classes=3):
     images, labels = pictures(count, classes)
     rows = np.arange(count)
     train, held = rows[:-tune], rows[-tune:]
-    return TuningData(
+    return TrainingImages(
         images=images,
         fit="pad",
         train=train,
@@ -116,7 +116,7 @@ def finished(tmp_path_factory):
     trainer = finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHELFBENCH_CACHE", str(folder))
-        return trainer.tune(data(), seed=0, console=QUIET), folder
+        return trainer.train(data(), seed=0, console=QUIET), folder
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_fine_tuning_gives_a_backbone_whose_first_layers_are_the_old_ones(finish
 
 def test_a_finished_training_is_given_again_and_copied_whole(finished, cached, tmp_path):
     first, _ = finished
-    again = cached.tune(data(), seed=0, console=QUIET)
+    again = cached.train(data(), seed=0, console=QUIET)
     assert again.cached
     assert again.features.describe() == first.features.describe()
     pd.testing.assert_frame_equal(again.history, first.history)
@@ -160,7 +160,7 @@ def test_a_finished_training_is_given_again_and_copied_whole(finished, cached, t
 
 @pytest.mark.slow
 def test_another_seed_is_another_training(finished, cached):
-    other = cached.tune(data(), seed=1, console=QUIET)
+    other = cached.train(data(), seed=1, console=QUIET)
     assert not other.cached
     assert other.features.describe() != finished[0].features.describe()
 
@@ -169,7 +169,7 @@ def test_another_seed_is_another_training(finished, cached):
 def test_the_head_starts_fitted_or_random():
     still = dataclasses.replace(FINE, epochs=1, learning_rate=1e-6)
     fitted, random = (
-        finetuning_trainer(LITE, settings, TrainingSettings()).tune(data(), seed=0, console=QUIET)
+        finetuning_trainer(LITE, settings, TrainingSettings()).train(data(), seed=0, console=QUIET)
         for settings in (still, dataclasses.replace(still, head="random"))
     )
     assert fitted.history["val_accuracy"][0] > 0.6
@@ -181,7 +181,7 @@ def test_the_head_starts_fitted_or_random():
 def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_path):
     # Keras computed the logits below in float32; `auto` may be bfloat16 on this processor
     exact = BottleneckSettings(precision="float32")
-    trained = full(network, bottleneck=exact).tune(data(), seed=0, console=QUIET)
+    trained = full(network, bottleneck=exact).train(data(), seed=0, console=QUIET)
     images = np.random.default_rng(0).integers(
         0, 256, (3, trained.features.pixels, trained.features.pixels, 3), np.uint8
     )
@@ -211,16 +211,16 @@ def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_pa
 @pytest.mark.slow
 def test_a_longer_full_training_resumes_and_precision_is_noted():
     half = full(training=TrainingSettings(precision="mixed_bfloat16"))
-    trained = half.tune(data(), seed=0, console=QUIET)
+    trained = half.train(data(), seed=0, console=QUIET)
     assert trained.precision == "mixed_bfloat16"
     assert keras.config.dtype_policy().name == "float32"
-    longer = dataclasses.replace(half, epochs=2).tune(data(), seed=0, console=QUIET)
+    longer = dataclasses.replace(half, epochs=2).train(data(), seed=0, console=QUIET)
     assert len(longer.history) == 2
     pd.testing.assert_series_equal(longer.history["loss"][:1], trained.history["loss"])
 
 
 def test_damage_is_named(cached):
-    trained = cached.tune(data(), seed=0, console=QUIET)
+    trained = cached.train(data(), seed=0, console=QUIET)
     folder = trained.features.folder
     weights = folder / "network.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7] + b"damaged")
@@ -228,7 +228,7 @@ def test_damage_is_named(cached):
         TrainedExtractor(folder).extract(np.zeros((1, 32, 32, 3), np.uint8))
     (folder / "network.json").write_text("{")
     with pytest.raises(InputError, match="delete that folder"):
-        cached.tune(data(), seed=0, console=QUIET)
+        cached.train(data(), seed=0, console=QUIET)
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_weights_can_be_given_to_start_from(tmp_path):
         ema=0.0,
     )
     trainer = full_trainer("xception", settings, TrainingSettings(statistics=0.0), XceptionSettings())
-    trained = trainer.tune(data(24, 6), seed=0, console=QUIET)
+    trained = trainer.train(data(24, 6), seed=0, console=QUIET)
     arrays = load_file(trained.features.folder / "network.safetensors")
     kernels = [array for name, array in sorted(arrays.items()) if name.endswith("kernel")]
     expected = [keras.ops.convert_to_numpy(w) for w in given.weights if w.path.endswith("kernel")]
@@ -285,17 +285,17 @@ def test_all_eleven_are_built_from_their_entry_points():
         assert spec.columns["Fine-tuning"] == "yes"
         backend = spec.build({section: kind() for section, kind in spec.sections.items()}, LITE, 1)
         assert (
-            backend.tuner.describe()
+            backend.trainer.describe()
             == find("finetuned-svm")
             .build({section: kind() for section, kind in find("finetuned-svm").sections.items()}, LITE, 1)
-            .tuner.describe()
+            .trainer.describe()
         )
-        json.dumps(backend.tuner.describe())
+        json.dumps(backend.trainer.describe())
     for name in ("full-inception_v3", "full-xception"):
         spec = find(name)
         backend = spec.build({section: kind() for section, kind in spec.sections.items()}, LITE, 1)
         assert backend.features.pixels == 299
-        json.dumps(backend.tuner.describe())
+        json.dumps(backend.trainer.describe())
 
 
 def test_logs_for_tensorboard_on_request(finished):

@@ -1,0 +1,33 @@
+"""A table as text: Markdown and LaTeX keep cells whole, and numbers have one form."""
+
+import re
+
+from shelfbench.base.grid import Grid, duration, seconds, share
+
+
+def test_latex_escapes_what_it_must():
+    rows = (("a_b", "~^\\"), ("$5", "3–4 †"))
+    text = Grid(title="50% of A_B & C", headers=("#1", "{x}"), rows=rows, best=frozenset({(0, 0)})).latex()
+    assert r"50\% of A\_B \& C" in text
+    assert r"\textbf{a\_b} & \textasciitilde{}\textasciicircum{}\textbackslash{} \\" in text
+    assert r"\$5 & 3--4 $^{\dagger}$" in text
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+
+
+def test_markdown_keeps_cells_whole():
+    text = Grid(title="T", headers=("a",), rows=(("x|y <b> *z*\nw",),)).markdown()
+    assert "| x\\|y &lt;b&gt; \\*z\\* w |" in text
+
+
+def test_formats():
+    assert [share(value) for value in (0.8388, 1.0, 0.0, 0.9999, float("nan"), None)] == [
+        "0.839",
+        "1.000",
+        "0.000",
+        "1.000",
+        "–",
+        "–",
+    ]
+    assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
+    assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]
