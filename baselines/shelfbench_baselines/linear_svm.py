@@ -35,7 +35,8 @@ class SVMSettings:
     standardise : bool
         Scale each feature to mean 0 and deviation 1 first.
     intercept_scaling : float
-        The constant that stands for the intercept: the larger it is, the less the penalty restrains the intercept.
+        The constant feature whose weight is the intercept: the larger it is, the less the penalty restrains the
+        intercept.
     tol : float
         Relative, estimated distance of a category's objective from its optimum at which it has converged.
     max_iter : int

@@ -174,7 +174,7 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
     ):
         with pytest.raises((ValueError, TypeError, InputError)):
             Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
-    with pytest.raises(InputError, match="holds no readable network"):
+    with pytest.raises(InputError, match="contains no readable network"):
         TrainedExtractor(tmp_path)
 
 

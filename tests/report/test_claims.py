@@ -137,7 +137,7 @@ def test_tables_in_memory_give_what_the_written_ones_give(runs):
 
 
 def test_bad_folders_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no run"):
+    with pytest.raises(InputError, match="contains no run"):
         find_runs(tmp_path)
     (tmp_path / "run.json").write_text("[1")
     with pytest.raises(InputError, match=r"run\.json cannot be read"):

@@ -261,7 +261,7 @@ def test_the_tables_for_the_terminal_need_neither_pandas_nor_matplotlib():
 
 def test_a_directory_without_measurements_is_refused(tmp_path):
     (tmp_path / "run.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="holds no measurements"):
+    with pytest.raises(InputError, match="contains no measurements"):
         report(tmp_path, QUIET)
     (tmp_path / "device.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"device\.json cannot be read"):

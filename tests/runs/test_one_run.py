@@ -79,7 +79,7 @@ def command(*words):
         (["heads", "--dataset", "/nonexistent"], "/nonexistent does not exist"),
         (["multilabel", "--dataset", "{}", "--set", "dataset.labels=[]"], "read without labels"),
         (["multilabel", "--dataset", "{}", "--set", "weights=/nope"], "/nope"),
-        (["imagenet", "--data", "{}"], "holds no folder named by a synset"),
+        (["imagenet", "--data", "{}"], "contains no folder named after a synset"),
         (["imagenet", "--data", "{}", "--set", "weights=/nope"], "weights=/nope"),
     ],
 )
@@ -230,7 +230,7 @@ def roles_of(path):
 @pytest.mark.parametrize(
     ("role", "value", "message"),
     [
-        ("train", np.nan, "its scores of 1 of 72 images hold NaN"),
+        ("train", np.nan, "its scores of 1 of 72 images contain NaN"),
         (
             "test",
             np.array([5.0]),

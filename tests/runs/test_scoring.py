@@ -289,7 +289,7 @@ def test_a_category_without_any_probability_is_no_fault():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([np.nan, 0.0, -np.inf], "1 of 3 images hold NaN"),
+        ([np.nan, 0.0, -np.inf], "1 of 3 images contain NaN"),
         ([-np.inf] * 3, "1 of 3 images rule out every category"),
         ([0.0, 0.0, 0.0], r"1 of 3 images are not log-probabilities \(the log of a row's sum is 1.1"),
         ([np.inf, 0.0, 0.0], "1 of 3 images are not log-probabilities"),

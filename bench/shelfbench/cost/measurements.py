@@ -25,7 +25,7 @@ class Repeated:
     stage : str
         A key of `STAGES`.
     way : str
-        Where a batch comes from (``resident``: it lies in the device's memory; ``jpeg``: decoded ahead of the
+        Where a batch comes from (``resident``: it is in the device's memory; ``jpeg``: decoded ahead of the
         device), how the steps of a head run (``ordinary``: one call of the framework per batch; ``on device``: all in
         one compiled call), or what decodes (``threads``, ``processes``).
     images, steps : int
@@ -50,11 +50,11 @@ class Repeated:
     waited: tuple[float, ...] = ()
 
     def quantile(self, share: float) -> float:
-        """Give the seconds of a repetition: the median at 0.5, the quartiles at 0.25 and 0.75."""
+        """Return the seconds of a repetition: the median at 0.5, the quartiles at 0.25 and 0.75."""
         return float(np.quantile(self.seconds, share))
 
     def per_million(self, share: float = 0.5) -> float:
-        """Give the seconds for a million images."""
+        """Return the seconds for a million images."""
         return self.quantile(share) / self.images * MILLION
 
     @property
@@ -105,7 +105,7 @@ class Part:
     measured: tuple[Repeated, ...] = ()
 
     def way(self, name: str) -> Repeated | None:
-        """Give what was measured in one way, if it was."""
+        """Return the measurement made in one way, if there is one."""
         return next((found for found in self.measured if found.way == name), None)
 
 
@@ -146,7 +146,7 @@ class Measurements:
     parts: tuple[Part, ...] = ()
 
     def part(self, name: str) -> Part | None:
-        """Give one part, if it was measured or failed."""
+        """Return one part, if it was measured or failed."""
         return next((part for part in self.parts if part.name == name), None)
 
     def peak(self, precision: str) -> MatrixPeak | None:

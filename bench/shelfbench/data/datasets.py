@@ -276,7 +276,7 @@ def open_dataset(
     Raises
     ------
     InputError
-        If there is no such dataset or path, ``--data`` does not fit, or the catalogue cannot be read.
+        If there is no such dataset or path, ``--data`` does not apply, or the catalogue cannot be read.
     """
     datasets = named_datasets()
     if settings.name not in datasets:

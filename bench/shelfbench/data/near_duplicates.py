@@ -1,7 +1,7 @@
 """Products that have the same photo, or nearly the same, in different parts of the split.
 
 A photo is shrunk to 32 x 32 pixels and kept as the low frequencies of its cosine transform: 16 x 16 of the brightness
-and 8 x 8 of each colour difference. Whether each of the lowest 8 x 8 lies above their median gives the 64 bits of the
+and 8 x 8 of each colour difference. Whether each of the lowest 8 x 8 is above their median makes up the 64 bits of the
 usual perceptual hash (pHash), which only proposes pairs, because white photos of shoes share too many of its bits.
 Proposed pairs are verified on all 384 numbers, whose distance is that of the two shrunk photos (Parseval). Rotated,
 mirrored or cropped copies are not found.

@@ -193,7 +193,7 @@ def deciles_rows(backend: str, products: Evaluated) -> list[dict[str, Any]]:
 
 
 def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
-    """Give every threshold of a backend on one split, from the strictest to the loosest.
+    """Return every threshold of a backend on one split, from the strictest to the loosest.
 
     Parameters
     ----------

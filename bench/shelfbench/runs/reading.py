@@ -154,7 +154,7 @@ def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
-    """Give codes in `keys`, -1 where a value is absent or null."""
+    """Return codes in `keys`, -1 where a value is absent or null."""
     if isinstance(values, pa.DictionaryArray):
         table = category_codes(_strings(values.dictionary), keys)
         return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
@@ -163,7 +163,7 @@ def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.nda
 
 
 def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int) -> np.ndarray:
-    """Give the position of the first hit in the list of every row, -1 without one."""
+    """Return the position of the first hit in the list of every row, -1 without one."""
     place = np.full(rows, -1, dtype=np.int64)
     hits = np.flatnonzero(hit)[::-1]
     place[row[hits]] = hits - starts[row[hits]]

@@ -161,7 +161,7 @@ class VariantRecord(msgspec.Struct, kw_only=True):
 
 
 class StudyRecord(msgspec.Struct, kw_only=True):
-    """The settings of a study that a report reads; `RunRecord.study` holds all of them as JSON.
+    """The settings of a study that a report reads; `RunRecord.study` has all of them as JSON.
 
     Attributes
     ----------

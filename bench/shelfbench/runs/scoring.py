@@ -100,7 +100,7 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
     if not wrong.any():
         return scores
     for rows, what in (
-        (np.isnan(scores).any(axis=1), "hold NaN"),
+        (np.isnan(scores).any(axis=1), "contain NaN"),
         (np.isneginf(scores).all(axis=1), "rule out every category (all -inf)"),
     ):
         if np.any(rows):

@@ -136,7 +136,7 @@ class TwoLayer:
         ----------
         data : TrainingData
         seed : int
-            Of initial weights, dropout and the order of images. The same seed gives the same weights on a CPU with
+            Of initial weights, dropout and the order of images. The same seed produces the same weights on a CPU with
             the same number of threads (in NumPy each draws the dropout of its own units).
         console : Console
 

@@ -52,7 +52,7 @@ class Course:
         From float32 RGB of 0 to 255 to the network's input.
     augment : AugmentSettings
     class_weights : bool
-        Whether an image counts as the inverse of its category's size.
+        Whether an image's weight is the inverse of its category's size.
     checkpoint_minutes : float
         How often the state is saved within an epoch; it is always saved at the end.
     log : Path or None

@@ -228,8 +228,8 @@ def averaged(model: keras.Model) -> Iterator[None]:
     Keras (``use_ema=True``; the same on each engine) starts with averages of zeros, sets them to the weights at the end
     of the first update, and after each later one takes ``ema * average + (1 - ema) * weights``. There is no bias
     correction, and `train_on_batch` never writes them into the model (only `fit` does, at its end). They are variables
-    of the optimiser, so that a checkpoint holds them. Only trainable variables are averaged: the means and variances of
-    batch normalisation stay those of the training.
+    of the optimiser, so that a checkpoint contains them. Only trainable variables are averaged: the means and variances
+    of batch normalisation stay those of the training.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class TrainingSettings:
     colour : float
         Likewise.
     class_weights : bool
-        Whether an image counts as the inverse of its category's size; off, as in the papers.
+        Whether an image's weight is the inverse of its category's size; off, as in the papers.
     statistics : float
         Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of
         updates to follow the network, more than small catalogues have; use 0.99 for long trainings.
