@@ -70,7 +70,7 @@ def test_examples_can_be_parsed():
 
 
 def fails(capsys, code, *words):
-    """Run a command that must fail with one line on stderr and nothing on stdout; give that line."""
+    """Run a command that must fail with one line on stderr and nothing on stdout; return that line."""
     assert main(list(words)) == code
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if line.startswith("shelfbench: ")]

@@ -221,7 +221,7 @@ def test_folders_that_hold_no_catalogue(tmp_path, image_folder):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="contains no product images"):
         opened(tmp_path / "empty")
-    with pytest.raises(InputError, match="holds 24 images but no category"):
+    with pytest.raises(InputError, match="contains 24 images but no category"):
         opened(image_folder / "red")
     with pytest.raises(InputError, match="does not exist"):
         opened(tmp_path / "nowhere")

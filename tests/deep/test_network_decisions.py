@@ -43,7 +43,7 @@ TUNED = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetuned-svm"
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A cache that holds this catalogue alone."""
+    """A cache with this catalogue only."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("SHELFBENCH_CACHE", str(folder))

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with one run on products that are not the papers'."""
+    """A folder with one run on products other than the papers'."""
     folder = tmp_path_factory.mktemp("results")
     build_report(make_run(folder / "one", products=2000))
     return folder

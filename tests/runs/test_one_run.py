@@ -205,7 +205,7 @@ def test_a_run_that_is_killed_can_be_resumed(image_folder, tmp_path):
 
 
 def corrupt(monkeypatch, place, value):
-    """Let `hog-svm` give wrong scores for one image, not in the first call, which is on `tune`."""
+    """Make `hog-svm` return wrong scores for one image, but not in the first call, which is on `tune`."""
     right = LinearSVM.log_probabilities
     calls = []
 
