@@ -1,4 +1,4 @@
-"""What the documents say about the papers and about certifying is what the code has."""
+"""The documents agree with the code about the papers and about certifying."""
 
 import re
 from fractions import Fraction
@@ -24,7 +24,7 @@ PACKAGE = ROOT / "bench" / "shelfbench"
 
 
 def rows(text, columns):
-    """Rows of all tables with so many columns, without their heads."""
+    """Rows of all tables with this many columns, without their heads."""
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
     return [row for row in found if len(row) == columns]
 

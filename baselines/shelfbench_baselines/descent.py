@@ -33,7 +33,7 @@ LINE_TOLERANCE = 0.2
 NEWTON_AFTER = 40
 NEWTON_COST = 24
 NEWTON_CHEAP = 4
-# Numbers that the rows of a Newton step may hold: 256 MiB, or twice that in float64, per thread.
+# Numbers that the rows of a Newton step may contain: 256 MiB, or twice that in float64, per thread.
 NEWTON_NUMBERS = 2**26
 # In a problem of at most this many numbers, categories continue until the gradient proves that they have converged.
 SMALL = 2**20

@@ -52,7 +52,7 @@ class Device:
     exact: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
 
     def margins(self, problem: SquaredHinge) -> Callable[..., DeviceMargins]:
-        """Copy a problem's features to the device; return what makes the margins for `regularisation_path`."""
+        """Copy a problem's features to the device; return a factory of margins for `regularisation_path`."""
         return partial(DeviceMargins, self, [self.put(problem.features[part]) for part in problem.parts])
 
     def put(self, array: np.ndarray) -> Any:
@@ -119,7 +119,7 @@ def find_device(engine: str) -> Device | None:
 def margins_for(
     engine: str, problem: SquaredHinge, console: Console
 ) -> tuple[Callable[..., Margins | DeviceMargins], Device | None]:
-    """Choose what makes the margins for `regularisation_path`, and copy the features to the device.
+    """Choose the function that makes the margins for `regularisation_path`, and copy the features to the device.
 
     With ``auto``, NumPy takes over, with a warning, if the device has no room for the features, because another library
     of this process may have taken all its memory.
@@ -203,7 +203,7 @@ class DeviceMargins:
         self._slack = first * device.xp.ones_like(self._signs)
 
     def _sign(self, live: np.ndarray) -> None:
-        """Set the signs with which margins enter the slacks: -1 where a row is in a category, else 1."""
+        """Set the signs with which margins enter the slacks: -1 if a row is in a category, otherwise 1."""
         xp, names = self._device.xp, np.full(self._columns.width, -2)
         names[self._columns.at] = live
         own = self._labels[:, None] == self._device.put(names)[None, :]

@@ -27,7 +27,7 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
     * `tol` bounds how far each class's objective is above its optimum (relative and estimated); that of ``LinearSVC``
       bounds a gradient, with a different meaning for each of its solvers.
     * `max_iter` counts sweeps over the data. Nothing is random, so there is no ``random_state``.
-    * The data are held in float32 (sums that need it are float64). Standardise features that are far from zero.
+    * The data are kept in float32 (sums that need it are float64). Standardise features that are far from zero.
     * Sparse data and weights of samples or classes are not supported.
 
     Parameters
@@ -43,7 +43,7 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
     max_iter : int, default=1000
         Maximum number of sweeps.
     engine : {"auto", "numpy", "cupy", "torch", "jax"}, default="numpy"
-        What computes the sweeps; see `shelfbench_baselines.device.find_device`.
+        Library that computes the sweeps; see `shelfbench_baselines.device.find_device`.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the data are not finite in float32, `y` holds fewer than two classes, or a parameter is out of range.
+            If the data are not finite in float32, `y` has fewer than two classes, or a parameter is out of range.
         """
         for name in ("C", "tol", "intercept_scaling", "max_iter"):
             if not getattr(self, name) > 0:
@@ -116,7 +116,7 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         classes = len(self.classes_)
         if classes < 2:
-            raise ValueError(f"y must hold at least two classes, but it holds only one class: {self.classes_[0]!r}")
+            raise ValueError(f"y must have at least two classes, but it has only one class: {self.classes_[0]!r}")
         if classes == 2:  # one plane: the second class against the rest
             labels, classes = labels - 1, 1
         constant = float(self.intercept_scaling) if self.fit_intercept else 0.0

@@ -20,7 +20,7 @@ _OWN = threading.local()
 
 @dataclass(frozen=True, kw_only=True)
 class HogSettings:
-    """Section ``hog`` of a study. The papers give no values; the defaults are our own.
+    """Section ``hog`` of a study. The papers state no values; the defaults are our own.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class HogSettings:
         Side of a block, in cells. Blocks overlap, one starting at every cell, and are normalised by L2-Hys (clipped at
         0.2).
     engine : {"numpy", "skimage"}
-        What computes the features. ``skimage`` is `skimage.feature.hog`; ``numpy`` gives the same up to rounding, in
-        less time.
+        Implementation of the features. ``skimage`` is `skimage.feature.hog`; ``numpy`` computes the same up to
+        rounding, in less time.
 
     Raises
     ------

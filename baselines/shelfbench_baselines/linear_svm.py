@@ -35,14 +35,15 @@ class SVMSettings:
     standardise : bool
         Scale each feature to mean 0 and deviation 1 first.
     intercept_scaling : float
-        The constant that stands for the intercept: the larger it is, the less the penalty restrains the intercept.
+        The constant feature whose weight is the intercept: the larger it is, the less the penalty restrains the
+        intercept.
     tol : float
         Relative, estimated distance of a category's objective from its optimum at which it has converged.
     max_iter : int
         Maximum number of sweeps over the data at one C.
     engine : {"auto", "numpy", "cupy", "torch", "jax"}
-        What computes the sweeps: NumPy on the CPU, or another library on an accelerator. ``auto`` is the first library
-        that is installed and sees an accelerator (on Linux), or NumPy if none does.
+        Library that computes the sweeps: NumPy on the CPU, or another library on an accelerator. ``auto`` is the first
+        library that is installed and sees an accelerator (on Linux), or NumPy if none does.
 
     Raises
     ------
@@ -84,8 +85,8 @@ class LinearSVM:
     """One-vs-rest linear SVM with calibrated log-probabilities.
 
     It solves the problem of ``sklearn.svm.LinearSVC`` (see `shelfbench_baselines.squared_hinge`). Two things are chosen
-    on `tune`: C, by precision (the smaller of equals; the middle of the grid if `tune` is empty), and one temperature
-    T, by the likelihood of softmax(T * margins). A category without training images is never predicted.
+    on `tune`: C, by precision (in a tie, the smaller one; the middle of the grid if `tune` is empty), and one
+    temperature T, by the likelihood of softmax(T * margins). A category without training images is never predicted.
 
     Parameters
     ----------
@@ -264,7 +265,7 @@ class LinearSVM:
             svm._check_shapes()
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise InputError(
-                f"{folder} does not hold a linear SVM ({type(error).__name__}: {error})", "train it again"
+                f"{folder} does not contain a linear SVM ({type(error).__name__}: {error})", "train it again"
             ) from error
         return svm
 

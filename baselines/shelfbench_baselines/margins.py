@@ -1,4 +1,4 @@
-"""What the descent needs for every row and category: the slacks, and how a step along a direction changes them.
+"""The descent's data for every row and category: the slacks, and how a step along a direction changes them.
 
 This takes the memory of two float32 matrices, rows x categories of one block, padded to a multiple of `LANES`.
 """

@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Standardisation:
-    """What features are shifted and scaled by before the linear function.
+    """Shift and scale of the features before the linear function.
 
     Attributes
     ----------

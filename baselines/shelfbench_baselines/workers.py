@@ -1,6 +1,6 @@
 """Worker processes that read images from, and write features to, files that all of them map into memory.
 
-Threads do not help HOG in NumPy, which makes many short calls that wait for the interpreter's lock, and sending images
+Threads do not help HOG in NumPy, which makes many short calls that wait for the GIL, and sending images
 of a hundred kilobytes through pipes would cost the workers time. The calling process takes its share of the work, too.
 """
 
@@ -125,7 +125,7 @@ class Exchange:
         except BrokenExecutor:  # a worker was killed: the next call starts new ones
             self._pool = None
             raise
-        finally:  # even after an interrupt or an error: no worker may run on into the next call
+        finally:  # even after an interrupt or an error: no worker may still be running in the next call
             self._progress[:, 1] = 0
             wait([task for task in tasks if not task.cancel()])
         return found

@@ -11,8 +11,8 @@ Everything that the command ``shelfbench`` does can be done from Python with the
     decision.save("decision")
     shelfbench.load_decision("decision").classify("photos/")     # a pandas frame
 
-Importing the package loads nothing heavy: each name is loaded when it is first used. What is wrong raises `InputError`
-(a file, a setting, a name) or `RunError` (a run that failed on good input); both are a `ShelfbenchError`.
+Importing the package loads nothing heavy: each name is loaded when it is first used. Errors are `InputError` (a wrong
+file, setting or name) or `RunError` (a run that failed on good input); both derive from `ShelfbenchError`.
 """
 
 from __future__ import annotations
@@ -85,5 +85,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, whether they are loaded or not."""
+    """List the public names, loaded or not."""
     return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
-"""Running a study: the experiment that it names, from its start to its report.
+"""Running a study: the experiment that it names, from start to report.
 
-The two experiments that shelfbench itself brings are paired with their reports here, as `ExperimentSpec`: `comparison`,
-which a study without ``experiment`` runs, and `profiles`.
+The two experiments that shelfbench itself provides are paired with their reports here, as `ExperimentSpec`:
+`comparison`, which a study without ``experiment`` runs, and `profiles`.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ def run_study(
     ----------
     study : Study
     out : Path
-        The run directory. A start that fails leaves nothing in it; once the data have been read, only the same settings
-        may go on in it.
+        The run directory. A failed start leaves nothing in it; once the data have been read, only a run with the same
+        settings may resume in it.
     data : Path, optional
-        Where a named dataset is looked for first.
+        Where to look for a named dataset first.
     workers : int
         Processes or threads for decoding and classical features.
     console : Console, optional
     command : str
-        The command that makes this run again, for the record.
+        The command that repeats this run, for the record.
 
     Returns
     -------
     str
-        What the report says on the terminal: Table 4, for a comparison.
+        The report's text for the terminal: Table 4, for a comparison.
 
     Raises
     ------
     InputError
-        If the data or the settings are wrong, or `out` holds another run.
+        If the data or the settings are wrong, or `out` contains another run.
     ShelfbenchError
         If a job failed (a backend, a training ...), of the class of the first failure; the others are finished and
         reported first.
@@ -80,9 +80,9 @@ def run_study(
 
 
 def _check_place(out: Path, source: Path) -> None:
-    """Make sure that the run directory can be written, without making it."""
+    """Make sure that the run directory can be written, without creating it."""
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"the run directory {out} lies within the data {source}", "choose an --out outside of it")
+        raise InputError(f"the run directory {out} is inside the data {source}", "choose an --out outside of it")
     with storage_errors(out):
         place = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.lexists(folder))
         if not place.is_dir():
@@ -106,7 +106,7 @@ def _recorded(spec: ExperimentSpec, experiment: Experiment) -> str:
         try:
             record.finish("failed", str(error))
         except ShelfbenchError:
-            experiment.console.warn(f"{experiment.out / 'run.json'} could not be brought up to date")
+            experiment.console.warn(f"{experiment.out / 'run.json'} could not be updated")
         raise
 
 

@@ -40,12 +40,12 @@ def run(
 ) -> Run:
     """Run a study: from a catalogue to predictions, tables, figures and a page.
 
-    Repeat the call to resume an interrupted run: what is done is not done again.
+    Repeat the call to resume an interrupted run: finished work is not repeated.
 
     Parameters
     ----------
     study : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or what `load_study` gave.
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study from `load_study`.
     dataset : str or path, optional
         A named dataset, or the path of a ``*.bson``, Parquet files or a folder of images, instead of the study's.
     backends : sequence of str, optional
@@ -59,11 +59,11 @@ def run(
     workers : int, optional
         Processes or threads for decoding and classical features; by default, the cores of this machine.
     data : str or path, optional
-        Where a named dataset is looked for first.
+        Where to look for a named dataset first.
     quiet : bool
         Show neither logs nor progress bars; warnings are shown.
     command : str, optional
-        What the record calls the command; by default, this call.
+        The command, as noted in the record; by default, this call.
 
     Returns
     -------
@@ -72,9 +72,9 @@ def run(
     Raises
     ------
     InputError
-        If the study, the data or a setting is wrong, or `out` holds another run.
+        If the study, the data or a setting is wrong, or `out` contains another run.
     RunError
-        If a backend failed. The others are finished and reported first: `load_run` opens them.
+        If a backend failed. The others are finished and reported first; `load_run` opens the run.
 
     Examples
     --------
@@ -100,14 +100,14 @@ def run(
 
 
 def _call(study: str | Path | Study, given: Mapping[str, Any]) -> str:
-    """Write the call of `run` that makes a run again."""
+    """Return the call of `run` that repeats a run."""
     named = study if isinstance(study, (str, Path)) else study.name
     words = [repr(str(named)), *(f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None)]
     return f"shelfbench.run({', '.join(words)})"
 
 
 def _plain(value: Any) -> Any:
-    """Write paths as text, so that a record holds no ``PosixPath``."""
+    """Write paths as text, so that the record contains no ``PosixPath``."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Mapping):
@@ -123,12 +123,12 @@ def load_run(path: AnyPath, *, summary: str = "") -> Run:
     path : str or path
         The ``--out`` of a run.
     summary : str
-        What `Run.summary` is to say.
+        The text of `Run.summary`.
 
     Returns
     -------
     Run
-        Of an experiment, which leaves no predictions, it has the record, `Run.path` and `Run.timings`.
+        For an experiment, which leaves no predictions, only the record, `Run.path` and `Run.timings`.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def load_study(
     Parameters
     ----------
     study : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or a study to be changed.
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study to change.
     dataset : str or path, optional
         As in `run`.
     backends : sequence of str, optional
@@ -172,7 +172,7 @@ def load_study(
     Raises
     ------
     InputError
-        If it does not exist, or says something unknown or wrong; the key and the remedy are named.
+        If it does not exist, or contains something unknown or wrong; the message names the key and a remedy.
     """
     from shelfbench.study.read import read_study, setting
 
@@ -199,7 +199,7 @@ def plan(
     again: bool = False,
     quiet: bool = False,
 ) -> Plan:
-    """Say what a study will take before it runs: the time, memory and disk of every backend.
+    """Estimate what a study will take before it runs: the time, memory and disk of every backend.
 
     Parameters
     ----------
@@ -216,9 +216,9 @@ def plan(
     data : str or path, optional
         As in `run`.
     images : int, optional
-        Plan for so many images; by default, for those of the dataset.
+        Number of images to plan for; by default, those of the dataset.
     again : bool
-        Repeat the trial measurements that were made before on this machine.
+        Repeat trial measurements already made on this machine.
     quiet : bool
         Show neither logs nor progress bars.
 
@@ -252,7 +252,7 @@ def classify(
     Parameters
     ----------
     decision : Decision, str or path
-        What `decide` or `load_decision` gave, or the folder of a saved decision.
+        A decision from `decide` or `load_decision`, or the folder of a saved one.
     paths : str, path, or sequence of them
         Images, folders of images, ``*.parquet`` or ``*.bson``.
     settings : mapping of str to object, optional

@@ -27,7 +27,7 @@ _NUMBERS = {
     "images": "bottlenecks in an epoch",
     "photo": "side of the JPEG photos",
     "repetitions": "of everything",
-    "workers": "number that decode",
+    "workers": "number of decoders",
 }
 
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the command line by default.
+        Words after the command's name; by default those of the process.
 
     Returns
     -------

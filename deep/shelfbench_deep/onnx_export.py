@@ -47,12 +47,12 @@ def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) 
 
     if not isinstance(features, BottleneckExtractor) or not isinstance(classifier, LinearSVM | TwoLayer | OwnHead):
         raise InputError(
-            f"{type(classifier).__name__} on {features.name} is not a network that ONNX can hold", "omit --onnx"
+            f"{type(classifier).__name__} on {features.name} is not a network that can be saved as ONNX", "omit --onnx"
         )
     if features.engine.precision != "float32":
         Console().warn(
             f"{path.name} computes in float32, and the run's features were computed in {features.engine.precision}: "
-            "confidences differ a little from those that the threshold was chosen on (after a run with "
+            "confidences differ slightly from those that the threshold was chosen on (after a run with "
             "bottleneck.precision=float32 they are the same)"
         )
     pixels = keras.Input((features.pixels, features.pixels, 3), dtype="uint8", name=INPUT)

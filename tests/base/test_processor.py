@@ -1,4 +1,4 @@
-"""What is told of the processor, and the precision of bottlenecks that is chosen by it."""
+"""Facts about the processor, and the precision of bottlenecks chosen by them."""
 
 import pytest
 from shelfbench.base import processor
@@ -13,7 +13,7 @@ ZEN_3 = ("AuthenticAMD", "fpu avx avx2")
 
 @pytest.fixture
 def on(tmp_path, monkeypatch):
-    """Pretend to be on a processor."""
+    """Pretend to run on a certain processor."""
 
     def pretend(made_by, flags):
         text = f"processor\t: 0\nvendor_id\t: {made_by}\nmodel name\t: A\nflags\t\t: {flags}\n\n"

@@ -308,7 +308,7 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
         record.write_text(record.read_text().replace("max_iter", "iterations"))
     else:
         weights.write_bytes(weights.read_bytes()[:-40])
-    with pytest.raises(InputError, match="does not hold a linear SVM"):
+    with pytest.raises(InputError, match="does not contain a linear SVM"):
         LinearSVM.load(tmp_path)
 
 

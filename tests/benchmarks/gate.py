@@ -57,7 +57,7 @@ class FailsError(Exception):
 
 
 class Side:
-    """A process that holds a row ready, and times it.
+    """A process that keeps a row ready, and times it.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Side:
         return float(found[key])
 
     def seconds(self, times: int) -> float:
-        """Seconds of so many repetitions."""
+        """Seconds of a number of repetitions."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{times}\n")
         self._process.stdin.flush()
@@ -262,7 +262,7 @@ def base_commit() -> str:
 
 @contextmanager
 def checkout(revision: str) -> Iterator[Path]:
-    """A worktree of a commit beside the working tree, which is removed in the end."""
+    """A worktree of a commit next to the working tree, removed at the end."""
     folder = OUT / "base"
     if folder.exists():  # a gate that was stopped
         shutil.rmtree(folder)
@@ -313,7 +313,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     wanted = [row for row in ROWS if not options.row or any(text in row for text in options.row)]
     if not wanted:
-        parser.error(f"no row holds {options.row}; there are: {'; '.join(ROWS)}")
+        parser.error(f"no row contains {options.row}; there are: {'; '.join(ROWS)}")
     revision = options.base or base_commit()
     begun = time.monotonic()
     deadline = begun + 60 * options.minutes

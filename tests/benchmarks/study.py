@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.study WORK RECORD [PATIENCE]
 
-`WORK` is a scratch folder: the opponent's stages that it already holds are not run again. `RECORD` (JSON) is what
+`WORK` is a scratch folder: the opponent's stages that it already contains are not repeated. `RECORD` (JSON) is what
 `summary.py` reads. Needs ``SHELFBENCH_DATA``. After `PATIENCE` seconds the opponent is stopped, and what it took until
 then is the least that it takes.
 
@@ -100,7 +100,7 @@ def main(work: Path, record: Path, patience: float | None) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """What a file holds; nothing where it was not come to."""
+    """The contents of a file; empty if it was never written."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

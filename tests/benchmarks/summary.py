@@ -59,7 +59,7 @@ def frame_of(folder: Path) -> pd.DataFrame:
         for row in rows_of(folder)
     ]
     if not rows:
-        raise SystemExit(f"{folder / 'records'} holds no records: nox -s regress -- full")
+        raise SystemExit(f"{folder / 'records'} contains no records: nox -s regress -- full")
     return pd.DataFrame(rows)
 
 

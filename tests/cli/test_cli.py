@@ -70,7 +70,7 @@ def test_examples_can_be_parsed():
 
 
 def fails(capsys, code, *words):
-    """Run a command that must fail with one line on stderr and nothing on stdout; give that line."""
+    """Run a command that must fail with one line on stderr and nothing on stdout; return that line."""
     assert main(list(words)) == code
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if line.startswith("shelfbench: ")]
@@ -156,8 +156,8 @@ def wrong_inputs(tmp_path, image_folder):
         ),
         (["--dataset", "{}/nowhere"], "nowhere does not exist"),
         (["--dataset", "fashon"], "no dataset 'fashon'"),
-        (["--dataset", "fashion", "--data", "{}/empty"], "does not hold fashion"),
-        (["--dataset", "{}/empty"], "holds no product images"),
+        (["--dataset", "fashion", "--data", "{}/empty"], "does not contain fashion"),
+        (["--dataset", "{}/empty"], "contains no product images"),
         (["--dataset", "{}/single"], "only one category"),
         (["--dataset", "{}/broken"], "none of the"),
         (["--dataset", "{}/few"], "split.min_products"),

@@ -1,4 +1,4 @@
-"""The public face: what `import shelfbench` gives, that it loads nothing before it is used, and what a Run shows."""
+"""The public face: the names in `shelfbench`, loaded only when used, and what a Run shows."""
 
 import inspect
 import json

@@ -234,7 +234,7 @@ def test_the_experiment_timing_takes_at_least_its_repetitions(capsys):
     assert main(["plan", "timing", "--quiet", "--set", "timing.repetitions=3", "--set", "timing.seconds=4"]) == 0
     shown = capsys.readouterr().out
     assert next(line for line in shown.splitlines() if line.startswith("decode")).count("at least 12.0 s") == 1
-    assert "Loading and compiling, which this plan does not know, come on top" in shown
+    assert "Loading and compiling, which this plan does not know, are extra" in shown
 
 
 def test_imagenet_is_planned_without_its_photos_or_weights(fresh_cache):

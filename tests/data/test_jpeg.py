@@ -1,4 +1,4 @@
-"""The fast path for plain JPEGs gives what Pillow gives, and leaves everything odd or damaged to Pillow."""
+"""The fast path for plain JPEGs matches Pillow, and leaves everything odd or damaged to Pillow."""
 
 import io
 

@@ -219,9 +219,9 @@ def test_metadata_cannot_reach_outside(tmp_path, image_folder):
 
 def test_folders_that_hold_no_catalogue(tmp_path, image_folder):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no product images"):
+    with pytest.raises(InputError, match="contains no product images"):
         opened(tmp_path / "empty")
-    with pytest.raises(InputError, match="holds 24 images but no category"):
+    with pytest.raises(InputError, match="contains 24 images but no category"):
         opened(image_folder / "red")
     with pytest.raises(InputError, match="does not exist"):
         opened(tmp_path / "nowhere")
@@ -241,7 +241,7 @@ def test_an_unknown_folder_beside_split_folders_is_named(tmp_path, image_folder)
         shutil.copytree(image_folder, tmp_path / "split" / part)
     assert set(opened(tmp_path / "split").split) == {"train", "test"}
     shutil.copytree(image_folder, tmp_path / "split" / "extra")
-    with pytest.raises(InputError, match="holds split folders, but also extra"):
+    with pytest.raises(InputError, match="contains split folders, but also extra"):
         opened(tmp_path / "split")
 
 
@@ -277,7 +277,7 @@ def test_named_datasets_are_searched_for_in_order(tmp_path, monkeypatch, fresh_c
     assert find_named("fashion", None) == shards
     here = write_shards(tmp_path / "here")
     assert find_named("fashion", here) == here
-    with pytest.raises(InputError, match=r"--data .* does not hold fashion"):
+    with pytest.raises(InputError, match=r"--data .* does not contain fashion"):
         find_named("fashion", fresh_cache.parent)
     monkeypatch.delenv("SHELFBENCH_DATA")
     cached = fresh_cache / "datasets" / "fashion"

@@ -129,7 +129,7 @@ def test_measures_of_confidence(tmp_path, capsys, measure, threshold, accepted):
 
 WRONG = [
     (["classify", "{decision}", "{tmp}/nothing.png"], "does not exist"),
-    (["classify", "{decision}", "{tmp}/empty"], "holds no image"),
+    (["classify", "{decision}", "{tmp}/empty"], "contains no image"),
     (["classify", "{decision}", "{tmp}/text.parquet"], "not a readable Parquet file"),
     (["classify", "{decision}", "{tmp}/odd.parquet"], "no column 'image'"),
     (["classify", "{decision}", "{tmp}/latin.parquet"], "column 'product_id' contains text that is not UTF-8"),

@@ -1,4 +1,4 @@
-"""What `classify` reads and writes: layouts of products, names, formats, places."""
+"""Inputs and outputs of `classify`: layouts of products, names, formats, places."""
 
 import csv
 import os
@@ -137,7 +137,7 @@ def test_the_output_is_whole_or_not_there(tmp_path, capsys):
 
 
 def test_a_stream_does_not_gather(tmp_path):
-    """40 MiB of photos pass by in a few."""
+    """40 MiB of photos pass through a few MiB of memory."""
     rng = np.random.default_rng(0)
     with open(tmp_path / "big.bson", "wb") as handle:
         for number in range(400):
@@ -257,7 +257,7 @@ def test_a_name_that_no_format_holds_is_refused(tmp_path, capsys):
     try:
         Path(odd).write_bytes(png(striped("lying", 1)))
     except OSError:
-        pytest.skip("this file system takes UTF-8 alone")
+        pytest.skip("this file system accepts UTF-8 only")
     assert main(["classify", str(folder), odd, "--out", str(tmp_path / "out.csv"), "--quiet"]) == 2
     said = capsys.readouterr().err
     assert "is not UTF-8; rename it" in said

@@ -37,7 +37,7 @@ def decision(done):
 
 
 def contents(folder, command):
-    """Every file of a decision, without the command and the hash that it changes."""
+    """Every file of a decision, except the command and the hash that depends on it."""
     found = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "decision.sha256"}
     assert found["decision.json"].count(command.encode()) == 1
     found["decision.json"] = found["decision.json"].replace(command.encode(), b"")
@@ -129,7 +129,7 @@ def paths_of(values, path=()):
 
 
 def free(path):
-    """Whether any JSON may stand there: settings, whose own types judge them, and notes for people."""
+    """Whether any JSON is allowed there: settings, which their own types check, and notes for people."""
     return path[:2] in {("rests_on", "chosen"), ("rests_on", "features"), ("model", "sections")} and len(path) > 2
 
 
@@ -171,7 +171,7 @@ JSON = st.recursive(
 @given(data=st.data(), value=JSON)
 @settings(max_examples=60, deadline=None)
 def test_any_value_anywhere_is_read_or_refused(striped_decision, data, value):
-    """Nothing else is ever raised, and what is read can be written again."""
+    """Nothing else is ever raised, and anything that is read can be written again."""
     path = striped_decision / "decision.json"
     original = path.read_text()
     keys = data.draw(st.sampled_from(list(paths_of(json.loads(original)))))
@@ -235,7 +235,7 @@ def test_a_damaged_backend_json_is_named(done, tmp_path, change, message):
     with pytest.raises(InputError, match=rf"backend\.json cannot be read .*{message}.*run the study again"):
         decide(run, "hog-svm")
     path.unlink()
-    with pytest.raises(InputError, match="the models of this run are not here"):
+    with pytest.raises(InputError, match="this run's models are not here"):
         decide(run, "hog-svm")
 
 

@@ -1,4 +1,4 @@
-"""Decision folders that a stranger made: each is refused in one line, and nothing of it runs or writes."""
+"""Decision folders made by a stranger: each is refused in one line, and nothing in it runs or writes."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def sound(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory, sound):
-    """A decision of `bottleneck-svm` as far as one can be checked without Keras."""
+    """A decision of `bottleneck-svm`, as far as it can be checked without Keras."""
     folder = tmp_path_factory.mktemp("network") / "decision"
     shutil.copytree(sound, folder)
     arrays = load_file(folder / "weights.safetensors")
@@ -63,7 +63,7 @@ def network(tmp_path_factory, sound):
 
 
 def set_value(*path, value):
-    """Change one value of decision.json, and make its hash true again."""
+    """Change one value of decision.json, and make its hash match again."""
 
     def apply(folder, canary):
         def change(values):
@@ -97,7 +97,7 @@ def replace_text(old, new):
 
 
 def header(entries, data=b"", length=None):
-    """Weights with a header of one's own."""
+    """Weights with a custom header."""
 
     def apply(folder, canary):
         text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
@@ -109,7 +109,7 @@ def header(entries, data=b"", length=None):
 
 
 def arrays(change):
-    """Weights whose header is sound and whose values are not."""
+    """Weights whose header is sound but whose values are not."""
 
     def apply(folder, canary):
         found = load_file(folder / "weights.safetensors")
@@ -212,7 +212,7 @@ def missing(name):
 def gigantic(name, size):
     def apply(folder, canary):
         with open(folder / name, "wb") as handle:
-            handle.truncate(size)  # sparse: it takes no room on the disk
+            handle.truncate(size)  # sparse: it takes no space on the disk
 
     return apply
 
@@ -226,7 +226,7 @@ def span(begin, end, shape, dtype="F32"):
 
 
 CASES = {
-    "a pickle beside the files": ("sound", added("weights.pkl", pickled)),
+    "a pickle next to the files": ("sound", added("weights.pkl", pickled)),
     "a pickle as settings": ("sound", sealed("classifier.json", pickled)),
     "a pickle as weights": ("sound", sealed("weights.safetensors", pickled)),
     "a pickle as decision": ("sound", lambda folder, canary: raw_decision(pickled(canary))(folder, canary)),
@@ -344,7 +344,7 @@ def test_what_they_were_made_of_is_sound(sound, tmp_path, capsys):
 
 
 def test_a_folder_that_changes_while_it_is_read_is_read_once(sound, tmp_path, monkeypatch):
-    """What is checked is what is used: after the copy, the folder plays no part."""
+    """The copy that is checked is the copy that is used: afterwards, the folder plays no part."""
     import shelfbench.decision.bundle as bundle
 
     folder = tmp_path / "decision"

@@ -54,7 +54,7 @@ SIZES = {"train": 50, "tune": 2000, "certify": 2000, "test": 2000}
 
 
 def shuffled(table, role, seed=1):
-    """The same table with other truths in one role."""
+    """The same table with different truths in one role."""
     values = table.to_pandas()
     rows = values["role"] == role
     values.loc[rows, "category"] = values.loc[rows, "category"].sample(frac=1, random_state=seed).to_numpy()
@@ -145,7 +145,7 @@ def test_too_few_products_are_inconclusive_and_more_of_the_same_would_do():
         verdict = decide(pa.concat_tables([few, *[same] * (times - 1)]), KEYS, "0.9").verdict
         if 12 * times >= 12 + decision.missing:
             assert verdict == "PASS", times
-        elif 12 * times < (12 + decision.missing) / 2:  # the number is an estimate, and not too high by far
+        elif 12 * times < (12 + decision.missing) / 2:  # the number is an estimate, and not far too high
             assert verdict == "INCONCLUSIVE", times
 
 
@@ -163,7 +163,9 @@ def test_targets_and_levels_are_said_to_the_last_digit():
 
 
 def test_no_error_seen_is_not_called_a_precision_below_the_target():
-    table = products(SIZES, skill=1e9, seed=3)  # never wrong, and 0.999999 wants three million without an error
+    table = products(
+        SIZES, skill=1e9, seed=3
+    )  # never wrong, but 0.999999 takes three million products without an error
     decision = decide(table, KEYS, "0.999999")
     assert (decision.verdict, decision.missing) == ("INCONCLUSIVE", None)
     assert "observed precision" not in decision.reason

@@ -43,7 +43,7 @@ TUNED = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetuned-svm"
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A cache that holds this catalogue alone."""
+    """A cache with this catalogue only."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("SHELFBENCH_CACHE", str(folder))
@@ -174,7 +174,7 @@ def test_a_network_is_checked_before_it_is_built(tmp_path):
     ):
         with pytest.raises((ValueError, TypeError, InputError)):
             Blueprint(**{"network": "xception", "pixels": 71, "classes": 3, **wrong})
-    with pytest.raises(InputError, match="holds no readable network"):
+    with pytest.raises(InputError, match="contains no readable network"):
         TrainedExtractor(tmp_path)
 
 

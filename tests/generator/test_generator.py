@@ -238,7 +238,7 @@ def test_wrong_labels_are_as_many_as_asked_and_mostly_from_the_department(share)
 
 
 def test_wrong_labels_follow_the_sizes_of_the_other_categories(tmp_path):
-    """Within one department, a wrong label falls on another category in proportion to that one's size."""
+    """Within one department, a wrong label falls on another category in proportion to that category's size."""
     path = listed(tmp_path / "counts.csv", "A,30000\nB,6000\nC,2000\n")
     assortment = draw_assortment(GeneratorSettings(products=0, counts=path, departments=1, label_noise=0.3))
     table_ = np.zeros((3, 3))

@@ -1,4 +1,4 @@
-"""Small decisions for tests: stripes that HOG tells apart, and folders sealed anew after someone changed them."""
+"""Small decisions for tests: stripes that HOG tells apart, and folders sealed again after someone changed them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRIPES = {"lying": (0, 1), "standing": (1, 0), "slanting": (1, 1)}
 
 
 def striped(name: str, seed: int, pixels: int = 32) -> np.ndarray:
-    """One photo of a category: stripes of its direction, at another place for each seed."""
+    """One photo of a category: stripes of its direction, in a different place for each seed."""
     rng = np.random.default_rng(seed)
     across, down = STRIPES[name]
     row, column = np.mgrid[:pixels, :pixels]
@@ -83,7 +83,7 @@ def make_decision(folder: Path, **changes) -> Path:
 
 
 def seal(folder: Path) -> None:
-    """Make the hashes true again, as one who tampers would."""
+    """Make the hashes match again, as someone who tampers would."""
     path = folder / "decision.json"
     values = json.loads(path.read_text())
     others = [file for file in folder.iterdir() if file.name not in ("decision.json", "decision.sha256")]
@@ -93,7 +93,7 @@ def seal(folder: Path) -> None:
 
 
 def stamp(folder: Path) -> None:
-    """Make the hash of ``decision.json`` true again."""
+    """Make the hash of ``decision.json`` match again."""
     digest = hashlib.sha256((folder / "decision.json").read_bytes()).hexdigest()
     (folder / "decision.sha256").write_text(f"{digest}  decision.json\n")
 
@@ -137,7 +137,7 @@ COLUMNS = ["product", "category", "name", "confidence", "suggestion", "reason"]
 
 
 def classified(capsys, *words):
-    """Rows that classify prints, and what it says on stderr."""
+    """Run classify; return the rows that it prints, and its stderr."""
     capsys.readouterr()
     assert main(["classify", *map(str, words), "--workers", "1"]) == 0
     said = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A large run directory: predictions alone, of which the right share is right at every confidence."""
+"""A large run directory with predictions only, whose confidence is the probability of being right."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reads a table's Markdown, which shows that it is unambiguous."""
+"""Reading a table's Markdown, to show that it is unambiguous."""
 
 import re
 
@@ -6,7 +6,7 @@ from shelfbench.base.grid import _MARKDOWN, Grid
 
 
 def read_markdown(written):
-    """Read what `Grid.markdown` wrote; a ValueError if it is something else."""
+    """Read a table written by `Grid.markdown`; raise ValueError for anything else."""
     title, _, *rest = written.split("\n")
     lines = [line for line in rest if line]
     table = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]

@@ -1,4 +1,4 @@
-"""Shared by tests of networks: counting without memory, and weights that all matter."""
+"""Helpers for tests of networks: counting without memory, and weights that all matter."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def picture(color=(200, 30, 30), size=(24, 18), kind="JPEG", mode="RGB", **optio
 
 
 def noise_picture(seed: int, size=(24, 18), base=(128, 128, 128)) -> bytes:
-    """Encode an image of noise around a colour; each seed gives a different one."""
+    """Encode an image of noise around a colour; each seed makes a different one."""
     rng = np.random.default_rng(seed)
     pixels = np.clip(np.array(base) + rng.normal(0, 25, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
     buffer = io.BytesIO()

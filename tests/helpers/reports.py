@@ -1,4 +1,4 @@
-"""Parts of a report by themselves."""
+"""Single sections of a report."""
 
 from shelfbench.report.data import open_data
 from shelfbench.report.render import write_report
@@ -6,7 +6,7 @@ from shelfbench.report.section import SectionSpec
 
 
 def write_sections(run_dir, *makes, **settings):
-    """Write the sections that some functions make of a run; what they show, in their order.
+    """Write the sections that some functions make of a run; return their content, in order.
 
     `settings` are those of `shelfbench.report.data.open_data`.
     """

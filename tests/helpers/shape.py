@@ -1,8 +1,8 @@
-"""The rule of six: what lets a reader see a function, a call or a file at a glance.
+"""The rule of six, which lets a reader take in a function, a call or a file at a glance.
 
     python tests/helpers/shape.py bench baselines deep tests noxfile.py
 
-prints a line for each violation, and exits with 1 where there is one:
+prints a line for each violation, and exits with 1 if there is one:
 
 - no function takes more than six parameters, except the public ones of `FIXED`, whose signature users rely on, and
   tests, whose parameters are fixtures;
@@ -24,14 +24,14 @@ VARIADIC = {"struct.pack", "session.run"}
 
 
 def violations(source: str, path: Path) -> Iterator[str]:
-    """What a file does against the rules, one line each.
+    """Find a file's violations of the rules, one line each.
 
     Parameters
     ----------
     source : str
         Text of the file.
     path : Path
-        Where it stands, relative to the repository.
+        Its place, relative to the repository.
 
     Yields
     ------
@@ -56,7 +56,7 @@ def violations(source: str, path: Path) -> Iterator[str]:
 
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Names that a caller may give; neither ``self`` nor ``*args``."""
+    """Names that a caller may pass; neither ``self`` nor ``*args``."""
     listed = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
     return [one.arg for one in listed if one.arg not in ("self", "cls")]
 
@@ -75,7 +75,7 @@ def positional_fields(node: ast.ClassDef) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Check files, and folders with all they hold; print what is found."""
+    """Check files, and everything in folders; print what is found."""
     paths = [path for name in arguments for path in (sorted(Path(name).rglob("*.py")) or [Path(name)])]
     found = [line for path in paths for line in violations(path.read_text(encoding="utf-8"), path)]
     print(*found, sep="\n", end="\n" if found else "")

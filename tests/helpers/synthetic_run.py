@@ -1,4 +1,4 @@
-"""A run directory as a harness would leave it: five backends of known quality on drawn products."""
+"""A run directory as the harness would leave it: five backends of known quality on simulated products."""
 
 import json
 from dataclasses import dataclass

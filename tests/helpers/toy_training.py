@@ -154,7 +154,7 @@ def kill_and_resume(folder, kills, seed=0):
     Returns
     -------
     tuple of (str, list of (str, int))
-        Digest of the undisturbed training, and of every other with how often it was killed.
+        Digest of the undisturbed training, and of every other with the number of times it was killed.
     """
     folder, rng = Path(folder), random.Random(seed)
     whole = float("inf")
@@ -170,7 +170,7 @@ def kill_and_resume(folder, kills, seed=0):
         while True:
             (folder / "result").unlink(missing_ok=True)
             child = _child(folder, lambda at=checkpoint: _train(at))
-            # a training that was killed often is left alone, so that a slow machine finishes as well
+            # a training that was killed often is left alone, so that slow machines finish too
             deadline = time.perf_counter() + (rng.uniform(0.2, 1.0) if killed < 8 else 100.0) * whole
             while time.perf_counter() < deadline and os.waitpid(child, os.WNOHANG) == (0, 0):
                 time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""The wheel, as a stranger installs it: beside a package called ``bench``, and under a plug-in of their own."""
+"""The wheel, as a stranger installs it: next to a package called ``bench``, and with a plug-in of their own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pip(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A copy to build from: a build folder of the checkout may hold modules that are gone."""
+    """A copy to build from: a build folder of the checkout may contain deleted modules."""
     folder = tmp_path_factory.mktemp("sources")
     for name in SOURCES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -81,7 +81,7 @@ def wheel(sources, tmp_path_factory):
 
 
 def make_environment(folder: Path, wheel: Path, *options: str) -> Path:
-    """Make an environment that holds the wheel, and give its folder of executables."""
+    """Make an environment with the wheel, and return its folder of executables."""
     made = run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     assert made.returncode == 0, made.stderr
     binaries = folder / ("Scripts" if os.name == "nt" else "bin")

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with one run on products that are not the papers'."""
+    """A folder with one run on products other than the papers'."""
     folder = tmp_path_factory.mktemp("results")
     build_report(make_run(folder / "one", products=2000))
     return folder
@@ -137,7 +137,7 @@ def test_tables_in_memory_give_what_the_written_ones_give(runs):
 
 
 def test_bad_folders_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no run"):
+    with pytest.raises(InputError, match="contains no run"):
         find_runs(tmp_path)
     (tmp_path / "run.json").write_text("[1")
     with pytest.raises(InputError, match=r"run\.json cannot be read"):

@@ -167,7 +167,7 @@ def test_long_curves_are_thinned_to_100_lines_and_keep_their_end(tmp_path):
     ]
     assert len(lines) == 100 + 2
     assert lines[-1].startswith(f"| {len(open_run_keys(run))} |")
-    # one of the 130 has no product of its own, and yet products were put into it: they are of no kept category
+    # one of the 130 has no products of its own, yet products are predicted into it: they are in no kept category
     assert len(open_run_keys(run)) < 130
 
 
@@ -187,7 +187,7 @@ def test_worst_categories_are_the_most_surely_imprecise_of_the_chosen_backend(fi
     others = own[(own["accepted"] > 0) & ~own["key"].isin(worst["key"])]
     assert worst["high"].max() <= others["high"].min()
     assert worst["high"].is_monotonic_increasing
-    # none that is surely imprecise is left out for one that may be precise
+    # no clearly imprecise category is left out in favour of one that may be precise
     assert worst["below_target"].sum() == min(10, own["below_target"].sum())
 
 

@@ -30,7 +30,7 @@ def plain_acceptance(confidence, correct):
 
 @pytest.fixture(scope="module")
 def doubted(tmp_path_factory):
-    """A run of drawn products with twins, and a truth from which every tenth label differs."""
+    """A run of simulated products with twins, and a truth from which every tenth label differs."""
     path = make_run(tmp_path_factory.mktemp("doubted"), products=2500, categories=20)
     rng = np.random.default_rng(1)
     split = pd.read_parquet(path / "split.parquet")
@@ -51,7 +51,7 @@ def doubted(tmp_path_factory):
     )
     # near in train, exact in tune: one product, and exact
     twins = pd.concat([twins, twins.iloc[59:].assign(twin_split="validation", twin_role="tune", kind="exact")])
-    # of another part: not test's affair
+    # in another part: irrelevant to test
     other = split[split["role"] == "tune"].iloc[:5]
     twins = pd.concat(
         [twins, twins.iloc[:5].assign(product_id=other["product_id"].to_numpy(), split="validation", role="tune")]
@@ -153,7 +153,7 @@ def test_damaged_files_are_named(small_run):
 
 @pytest.fixture(scope="module")
 def generated_run(tmp_path_factory):
-    """A run on a generated catalogue of which a tenth is wrongly labelled."""
+    """A run on a generated catalogue with a tenth of the labels wrong."""
     settings = [
         "generated.products=700",
         "generated.categories=6",

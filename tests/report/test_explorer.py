@@ -1,4 +1,4 @@
-"""What the page's slider shows."""
+"""The page's slider."""
 
 from dataclasses import replace
 from fractions import Fraction

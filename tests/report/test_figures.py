@@ -1,4 +1,4 @@
-"""Figures: that they appear, say what they must, and are the same each time."""
+"""Figures: they appear, say what they must, and are the same each time."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""The page and the choice that it announces."""
+"""The page, and the choice of backend that it announces."""
 
 import base64
 import html.parser
@@ -56,7 +56,7 @@ OWN = [f"\n{(files('shelfbench.report') / name).read_text(encoding='utf-8')}" fo
 
 
 def scripts_of(run):
-    """What stands in the page's script elements: the data, then two scripts."""
+    """Contents of the page's script elements: the data, then two scripts."""
     return re.findall(r"<script[^>]*>(.*?)</script>", page_of(run), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows is what Python counted."""
+"""The page in a real browser: it shows what Python counted."""
 
 import os
 import shutil
@@ -18,24 +18,24 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium: that of the system, of $CHROMIUM, or playwright's own."""
+    """Chromium: the system's, that of $CHROMIUM, or playwright's own."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_api.sync_playwright() as playwright:
         try:
             # as root, as in containers, Chromium has no sandbox
             started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         except sync_api.Error as error:
-            pytest.skip(f"no Chromium to be started ({str(error).splitlines()[0]}); playwright install chromium")
+            pytest.skip(f"Chromium cannot be started ({str(error).splitlines()[0]}); playwright install chromium")
         yield started
         started.close()
 
 
 @pytest.fixture
 def page(browser, finished_run):
-    """The page, opened; errors of its scripts and requests beyond it fail the test."""
+    """The page, opened; script errors and outside requests fail the test."""
     faults = []
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
-    context.set_default_timeout(120_000)  # a loaded machine is not what is tested
+    context.set_default_timeout(120_000)  # the load of the machine is not what is tested
     opened = context.new_page()
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)

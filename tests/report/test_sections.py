@@ -1,4 +1,4 @@
-"""Sections: written once from memory, and set on the page in the order of their list."""
+"""Sections: written once from memory, and put on the page in the order of their list."""
 
 import base64
 import re

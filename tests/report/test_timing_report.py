@@ -87,7 +87,8 @@ def rows_of(devices, source):
 
 def test_the_papers_totals_follow_from_its_epochs_by_the_reading_of_a_million_images():
     full, heads = rows_of([], "paper, recomputed")
-    # 500 s give what is printed, to its last digit (27.7 cut, not rounded); 33,000 s give 9% more than is printed
+    # 500 s agree with the printed totals to the last digit (27.7 is cut, not rounded); 33,000 s make 9% more than
+    # printed
     assert math.floor(heads.seconds_20m10 / HOUR * 10) / 10 == 27.7
     assert f"{heads.seconds_20m50 / DAY:.1f}" == "5.8"
     assert f"{full.seconds_20m10 / DAY:.1f}" == "76.4"
@@ -248,7 +249,7 @@ def test_the_page_names_what_failed_and_shows_both_tables(tmp_path):
 
 
 def test_the_tables_for_the_terminal_need_neither_pandas_nor_matplotlib():
-    # a machine that is only measured may have neither
+    # a machine that only takes measurements may have neither
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['pandas', 'matplotlib', 'jinja2'])); "
         "from shelfbench.report.table3 import short_table; print(len(short_table([])))"
@@ -261,7 +262,7 @@ def test_the_tables_for_the_terminal_need_neither_pandas_nor_matplotlib():
 
 def test_a_directory_without_measurements_is_refused(tmp_path):
     (tmp_path / "run.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="holds no measurements"):
+    with pytest.raises(InputError, match="contains no measurements"):
         report(tmp_path, QUIET)
     (tmp_path / "device.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"device\.json cannot be read"):

@@ -162,7 +162,7 @@ def test_calibration_error_by_hand_before_and_after(trusted):
             )
             assert found.loc[("bottleneck-svm", part), f"error_{name}"] == pytest.approx(total / len(rows))
         assert found.loc[("bottleneck-svm", part), "products"] == len(rows)
-    # the draw of the photos makes every backend too little sure; a temperature mends most of it, on test too
+    # the photos as drawn make every backend underconfident; a temperature corrects most of that, on test too
     test = found.xs("test", level="part")
     assert (test["error_after"] < test["error_before"]).all()
     assert (test["temperature"] < 1).all()

@@ -196,7 +196,7 @@ def test_a_run_goes_on_in_its_directory(shop, tmp_path, capsys):
     before = (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns
     study = study_of(shop, "report.pictures=false", backends=BACKENDS[:2])
     run_study(study, out=out, console=Console(), command="shelfbench run test")
-    assert "hog-svm: done before" in capsys.readouterr().err
+    assert "hog-svm: already done" in capsys.readouterr().err
     assert (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns == before
     assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == set(BACKENDS[:2])
     assert set(pd.read_parquet(out / "timings.parquet")["backend"]) == set(BACKENDS[:2])
@@ -223,7 +223,7 @@ def test_one_run_at_a_time_in_a_directory(shop, tmp_path):
 
 
 def test_results_do_not_go_into_the_data(image_folder):
-    with pytest.raises(InputError, match="lies within the data"):
+    with pytest.raises(InputError, match="is inside the data"):
         run(image_folder, image_folder / "results", backends=BACKENDS[:1])
 
 

@@ -79,7 +79,7 @@ def command(*words):
         (["heads", "--dataset", "/nonexistent"], "/nonexistent does not exist"),
         (["multilabel", "--dataset", "{}", "--set", "dataset.labels=[]"], "read without labels"),
         (["multilabel", "--dataset", "{}", "--set", "weights=/nope"], "/nope"),
-        (["imagenet", "--data", "{}"], "holds no folder named by a synset"),
+        (["imagenet", "--data", "{}"], "contains no folder named after a synset"),
         (["imagenet", "--data", "{}", "--set", "weights=/nope"], "weights=/nope"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_run_that_is_killed_can_be_resumed(image_folder, tmp_path):
 
 
 def corrupt(monkeypatch, place, value):
-    """Let `hog-svm` give wrong scores for one image, not in the first call, which is on `tune`."""
+    """Make `hog-svm` return wrong scores for one image, but not in the first call, which is on `tune`."""
     right = LinearSVM.log_probabilities
     calls = []
 
@@ -230,7 +230,7 @@ def roles_of(path):
 @pytest.mark.parametrize(
     ("role", "value", "message"),
     [
-        ("train", np.nan, "its scores of 1 of 72 images hold NaN"),
+        ("train", np.nan, "its scores of 1 of 72 images contain NaN"),
         (
             "test",
             np.array([5.0]),

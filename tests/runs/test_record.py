@@ -157,7 +157,7 @@ def test_a_record_with_nulls_is_taken_up(tmp_path):
     with pytest.raises(InputError, match=r"run\.json is damaged; choose another --out, or delete the folder"):
         Recorder.open(write(tmp_path, {**values, "backends": {"a": 3}}), study, "a command")
     (tmp_path / "run.json").unlink()
-    with pytest.raises(InputError, match=r"holds predictions and no run\.json"):
+    with pytest.raises(InputError, match=r"contains predictions but no run\.json"):
         Recorder.open(tmp_path, study, "a command")
 
 

@@ -1,4 +1,4 @@
-"""Scoring in blocks gives what scoring at once gives; stages and memory are measured."""
+"""Scoring in blocks equals scoring at once; stages and memory are measured."""
 
 import time
 
@@ -64,7 +64,7 @@ class Photos:
 
 
 def shop(photos, classes=2):
-    """Products with so many photos each, categories in turn, split as the paper splits."""
+    """Products with these numbers of photos, categories in turn, split as the paper splits."""
     owner = np.repeat(np.arange(len(photos)), photos).astype(np.int32)
     cat = Catalogue(
         name="shop",
@@ -257,7 +257,7 @@ def test_stages_and_memory_are_measured():
 
 
 class Told:
-    """A classifier that gives scores as they are."""
+    """A classifier that returns scores as they are."""
 
     def __init__(self, scores):
         self.scores = scores
@@ -289,7 +289,7 @@ def test_a_category_without_any_probability_is_no_fault():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([np.nan, 0.0, -np.inf], "1 of 3 images hold NaN"),
+        ([np.nan, 0.0, -np.inf], "1 of 3 images contain NaN"),
         ([-np.inf] * 3, "1 of 3 images rule out every category"),
         ([0.0, 0.0, 0.0], r"1 of 3 images are not log-probabilities \(the log of a row's sum is 1.1"),
         ([np.inf, 0.0, 0.0], "1 of 3 images are not log-probabilities"),

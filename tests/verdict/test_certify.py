@@ -23,7 +23,7 @@ def draw(rng, products, shape=SHAPE):
 
 
 def true_precision(threshold):
-    """Of all products to come at or above a threshold, the share that is right."""
+    """Share of right products among all future products at or above a threshold."""
     return SHAPE / (SHAPE + 1) * (1 - threshold ** (SHAPE + 1)) / (1 - threshold**SHAPE)
 
 
@@ -150,7 +150,7 @@ def test_rejected_products_count_in_the_acceptance():
 def test_what_cannot_be_certified_says_what_would_change_it():
     confidence = np.linspace(1, 0, 50)
     grid = np.array([confidence[19]])
-    found = certify(confidence, np.ones(50, bool), grid)  # 20 of 20 right, and 29 of 29 would do
+    found = certify(confidence, np.ones(50, bool), grid)  # 20 of 20 right, and 29 of 29 would be enough
     assert 23 <= found.missing <= 26
     more = certify(np.repeat(confidence, 2)[: 50 + found.missing], np.ones(50 + found.missing, bool), grid)
     assert more.certified
@@ -293,7 +293,7 @@ def test_the_valid_thresholds_are_those_of_mapie():
 
 
 def test_a_few_sure_products_among_many_wrong_ones_are_not_hopeless():
-    # the 50 surest of 500 are all right, the rest every other time: the walk starts at 100, where 75 are right
+    # the 50 most confident of 500 are all right, the rest every other time: the walk starts at 100, where 75 are right
     confidence = np.linspace(1, 0, 500)
     correct = (np.arange(500) < 50) | (np.arange(500) % 2 == 0)
     found = certify(confidence, correct, coverage_grid(confidence))

@@ -1,4 +1,4 @@
-"""From images to products: aggregation, ranking, and what is kept of the scores."""
+"""From images to products: aggregation, ranking, and the scores that are kept."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ photos_of_products = st.lists(st.integers(1, 5), min_size=1, max_size=12)
 
 
 def plain(part, method):
-    """The scores of one product's photos, put together in probabilities, one category after the other."""
+    """Combine the scores of one product's photos as probabilities, one category after the other."""
     probability = np.exp(part)
     mean = probability.mean(axis=0)
     if method == "maximum":

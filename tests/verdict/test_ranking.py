@@ -20,12 +20,12 @@ def mean_average_precision(scores, targets, k=100, weights=None):
 
 
 def predicted(row, k):
-    """An image's k best classes, by the definition: highest score first, of equals the lower code."""
+    """An image's k best classes, by the definition: highest score first, ties by lower code."""
     return sorted(range(len(row)), key=lambda code: (-row[code], code))[:k]
 
 
 def brute_precision(scores, targets, code, k, number=float):
-    """Average precision of one class by walking down its ranking; None where no image carries it."""
+    """Average precision of one class by walking down its ranking; None if no image carries it."""
     positives = sum(bool(row[code]) for row in targets)
     if not positives:
         return None

@@ -1,4 +1,4 @@
-"""Replicates of one backend, drawn block by block: the distribution that drawing every product gives."""
+"""Replicates of one backend, drawn block by block: the same distribution as when every product is drawn."""
 
 import itertools
 
@@ -14,7 +14,7 @@ SMALL = {
     "mixed": ([-0.1, -0.2, -0.3, -0.4, -0.5], [1, 1, 0, 1, 0]),
     "ties": ([-0.1, -0.2, -0.2, -0.2, -0.5], [1, 0, 1, 1, 1]),
     "rejected": ([-0.1, -0.2, -0.3, -np.inf, -np.inf], [1, 0, 1, 0, 1]),
-    "the surest wrong": ([-0.1, -0.2, -0.3, -0.4, -0.5], [0, 1, 1, 1, 1]),
+    "the most confident one is wrong": ([-0.1, -0.2, -0.3, -0.4, -0.5], [0, 1, 1, 1, 1]),
     "one alone": ([-0.1], [1]),
 }
 

@@ -1,4 +1,4 @@
-"""Suspected wrong labels: the dense scores they rest on, and how many planted ones are found."""
+"""Suspected wrong labels: the dense scores they are based on, and how many planted ones are found."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from shelfbench.verdict.suspects import HeldOutScores, suspect_labels
 
 
 def stored(probabilities, starts, labels, best):
-    """Scores of which each image keeps its `best` categories."""
+    """Scores of the `best` categories of each image."""
     images, classes = probabilities.shape
     codes = np.argsort(-probabilities, axis=1)[:, :best]
     kept = np.take_along_axis(probabilities, codes, axis=1)
@@ -26,7 +26,7 @@ def stored(probabilities, starts, labels, best):
 
 
 def drawn(products=600, classes=12, noise=0.1, seed=0):
-    """Probabilities of a good model, one to three images a product, and labels of which a tenth is wrong."""
+    """Probabilities of a good model, one to three images a product, and labels, a tenth of them wrong."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, products)
     wrong = rng.random(products) < noise
@@ -45,7 +45,7 @@ def mean_by_product(probabilities, starts):
 
 @pytest.mark.parametrize("elements", [1 << 23, 40])
 def test_dense_scores_are_means_over_the_photos(monkeypatch, elements):
-    monkeypatch.setattr(suspects, "_ELEMENTS", elements)  # the smaller: a block holds a few products
+    monkeypatch.setattr(suspects, "_ELEMENTS", elements)  # small: a block has only a few products
     probabilities, starts, labels, _ = drawn(products=50)
     whole = stored(probabilities, starts, labels, probabilities.shape[1])
     dense = np.concatenate([block for _, block in whole.blocks()])

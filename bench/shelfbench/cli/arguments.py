@@ -18,12 +18,12 @@ class _Parser(argparse.ArgumentParser):
     """Reports errors in one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise an `InputError` for wrong use."""
+        """Raise an `InputError` for wrong usage."""
         raise InputError(message, f"see {self.prog} --help")
 
 
 def folder(text: str) -> Path:
-    """Read a path, in which ``~`` is the user's home."""
+    """Read a path, expanding ``~`` to the user's home."""
     if not text:
         raise InputError("an empty path", "name a folder")
     try:
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images"
     )
-    one.add_argument("--data", type=folder, metavar="DIR", help="folder that holds the named dataset")
+    one.add_argument("--data", type=folder, metavar="DIR", help="folder with the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")
     one.add_argument(
         "--out",
@@ -101,18 +101,18 @@ def parser() -> argparse.ArgumentParser:
     )
     one = verb(
         "plan",
-        "say what a study will take before it runs: time, memory and disk of every backend",
+        "estimate what a study will take before it runs: time, memory and disk of every backend",
         "shelfbench plan fashion --data ~/fashion",
     )
     one.add_argument("study", nargs="?", default="default", metavar="STUDY", help="as for run; default: default")
     one.add_argument("--dataset", metavar="NAME|PATH", help="as for run")
-    one.add_argument("--data", type=folder, metavar="DIR", help="folder that holds the named dataset")
+    one.add_argument("--data", type=folder, metavar="DIR", help="folder with the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="plan these instead (repeatable)")
     one.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
     )
     one.add_argument("--images", type=positive, metavar="N", help="plan for N images instead of the dataset's")
-    one.add_argument("--again", action="store_true", help="repeat measurements that were made before on this machine")
+    one.add_argument("--again", action="store_true", help="repeat measurements already made on this machine")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
     one = verb(
         "compare",
@@ -163,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes; default: cores")
     one = verb(
         "report",
-        "make tables, figures and the page of a run again",
+        "remake the tables, figures and page of a run",
         "shelfbench report results/default",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
@@ -187,11 +187,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="M",
         help="measure of confidence: probability, margin or entropy; default: probability",
     )
-    one.add_argument("--all-categories", action="store_true", help="leave every category on")
+    one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
     one = verb(
         "classify",
-        "put products into categories with a decision, or send them to review",
+        "classify products with a decision, or send them to review",
         "shelfbench classify decision photos/ --out categories.csv",
     )
     one.add_argument("decision", type=folder, metavar="DECISION", help="the folder written by decide")

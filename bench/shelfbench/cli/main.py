@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def plan(options: argparse.Namespace, console: Console) -> None:
-    """Say what a study will take before it runs."""
+    """Estimate what a study will take before it runs."""
     import shelfbench
 
     found = shelfbench.plan(
@@ -57,7 +57,7 @@ def plan(options: argparse.Namespace, console: Console) -> None:
 
 
 def report(options: argparse.Namespace, console: Console) -> None:
-    """Make tables, figures and the page of a run again."""
+    """Remake the tables, figures and page of a run."""
     from shelfbench.report.build import report_again
 
     print(report_again(options.directory, console))
@@ -101,7 +101,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
 
 
 def classify(options: argparse.Namespace, console: Console) -> None:
-    """Classify products by a decision."""
+    """Classify products with a decision."""
     from shelfbench.decision.classifying import columns
     from shelfbench.decision.output import Output, classify_to
 
@@ -160,7 +160,7 @@ def generate(options: argparse.Namespace, console: Console) -> None:
 
 
 def _settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read what ``--set`` gave; a later setting replaces an earlier one."""
+    """Read the settings given by ``--set``; a later one replaces an earlier one."""
     if not texts:
         return {}
     from shelfbench.study.read import parse_setting
@@ -169,7 +169,7 @@ def _settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """Give what the user typed, for the record."""
+    """Return the command as typed, for the record."""
     return shlex.join(["shelfbench", *options.arguments])
 
 

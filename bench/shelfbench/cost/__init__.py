@@ -1,1 +1,1 @@
-"""What things take: timing, plan, trial measurements."""
+"""Time, memory and disk: timing, plan, trial measurements."""

@@ -1,4 +1,4 @@
-"""What the experiment ``timing`` measured on a device, and the file that holds it; needs neither pandas nor Keras."""
+"""Measurements of the experiment ``timing`` on a device, and their file; needs neither pandas nor Keras."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _WHAT = "shelfbench timing"
 
 @dataclass(frozen=True, kw_only=True)
 class Repeated:
-    """A stage that was repeated, the device being waited for at both ends of every repetition.
+    """A stage that was repeated, synchronising with the device at both ends of every repetition.
 
     Attributes
     ----------
     stage : str
         A key of `STAGES`.
     way : str
-        Where a batch comes from (``resident``: it lies in the device's memory; ``jpeg``: decoded ahead of the
+        Where a batch comes from (``resident``: it is in the device's memory; ``jpeg``: decoded ahead of the
         device), how the steps of a head run (``ordinary``: one call of the framework per batch; ``on device``: all in
         one compiled call), or what decodes (``threads``, ``processes``).
     images, steps : int
         Of one repetition.
     first : float
-        Seconds of the first call, compilation included; 0 where an earlier way has compiled it.
+        Seconds of the first call, compilation included; 0 if an earlier way has compiled it.
     warm_up : float
-        Seconds of what ran between the first call and the first repetition.
+        Seconds between the first call and the first repetition.
     seconds : tuple of float
         Of each repetition.
     waited : tuple of float
-        Seconds of each that the device waited for data; empty where nothing is fed.
+        Seconds in each that the device waited for data; empty if nothing is fed.
     """
 
     stage: str
@@ -50,11 +50,11 @@ class Repeated:
     waited: tuple[float, ...] = ()
 
     def quantile(self, share: float) -> float:
-        """Give the seconds of a repetition: the median at 0.5, the quartiles at 0.25 and 0.75."""
+        """Return the seconds of a repetition: the median at 0.5, the quartiles at 0.25 and 0.75."""
         return float(np.quantile(self.seconds, share))
 
     def per_million(self, share: float = 0.5) -> float:
-        """Give the seconds for a million images."""
+        """Return the seconds for a million images."""
         return self.quantile(share) / self.images * MILLION
 
     @property
@@ -64,13 +64,13 @@ class Repeated:
 
     @property
     def waited_share(self) -> float:
-        """Share of the time that the device waited for data; NaN where nothing is fed."""
+        """Share of the time that the device waited for data; NaN if nothing is fed."""
         return sum(self.waited) / sum(self.seconds) if self.waited else float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One thing that the experiment ``timing`` measured, or failed to.
+    """One part that the experiment ``timing`` measured, or failed to measure.
 
     Attributes
     ----------
@@ -84,11 +84,11 @@ class Part:
     parameters : int
         Trainable ones.
     multiply_accumulates : int
-        Of one image's way forward.
+        Of one image's forward pass.
     memory_mib : float
         At its peak.
     memory_of : str
-        ``device``, or ``process`` where the framework does not tell.
+        ``device``, or ``process`` if the framework does not report it.
     measured : tuple of Repeated
     """
 
@@ -105,13 +105,13 @@ class Part:
     measured: tuple[Repeated, ...] = ()
 
     def way(self, name: str) -> Repeated | None:
-        """Give what was measured in one way, if it was."""
+        """Return the measurement made in one way, if there is one."""
         return next((found for found in self.measured if found.way == name), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixPeak:
-    """What the device makes of a large square matrix product, in FLOP/s: median and quartiles."""
+    """FLOP/s of the device on a large square matrix product: median and quartiles."""
 
     precision: str
     side: int
@@ -122,7 +122,7 @@ class MatrixPeak:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """All that was measured on one device: ``device.json``.
+    """All measurements on one device: ``device.json``.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Measurements:
     parts: tuple[Part, ...] = ()
 
     def part(self, name: str) -> Part | None:
-        """Give one part, if it was measured or failed."""
+        """Return one part, if it was measured or failed."""
         return next((part for part in self.parts if part.name == name), None)
 
     def peak(self, precision: str) -> MatrixPeak | None:
@@ -160,7 +160,7 @@ class Measurements:
 
 
 def read_measurements(path: Path) -> Measurements | None:
-    """Read what `Measurements.write` wrote.
+    """Read a file written by `Measurements.write`.
 
     Parameters
     ----------
@@ -184,6 +184,6 @@ def read_measurements(path: Path) -> Measurements | None:
         for repeated in (repeated for part in found.parts for repeated in part.measured):
             if repeated.stage not in STAGES or not repeated.seconds or repeated.images < 1:
                 raise ValueError("a stage without times")
-    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+    except (OSError, ValueError) as error:  # errors of msgspec are ValueErrors
         raise InputError(f"{path} cannot be read as measurements ({error})", "delete it and measure again") from None
     return found

@@ -1,4 +1,4 @@
-"""What a study will take, told before it runs: time, memory and disk of every backend, variant or network."""
+"""What a study will take, estimated before it runs: time, memory and disk of every backend, variant or network."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Estimate:
     name : str
         The backend, variant or network.
     trainings, epochs : int
-        How often it is trained, and the epochs of each training (0 where they are not known, or there are none).
+        How often it is trained, and the epochs of each training (0 if unknown, or if there are none).
     tune, extract, fit, predict : float
-        Seconds of training the network, of decoding and features (0 where an earlier job of the study has made them),
-        of fitting the classifier with all choices, of all log-probabilities; NaN where that is not known.
+        Seconds of training the network, of decoding and features (0 if an earlier job of the study has made them), of
+        fitting the classifier with all choices, of all log-probabilities; NaN if unknown.
     shared : str
-        The job whose features are used; empty where they are its own.
+        The job whose features are reused; empty if they are its own.
     memory_mib, disk_mib : float
-        NaN where that is not known.
+        NaN if unknown.
     least : float
-        Seconds that it takes at least, where the settings fix them; 0 elsewhere.
+        Minimum seconds, if the settings fix them; otherwise 0.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """All of it; NaN where a part is not known."""
+        """Total seconds; NaN if a part is unknown."""
         return self.least or self.tune + self.extract + self.fit + self.predict
 
 
@@ -83,7 +83,7 @@ class Plan:
         Of the data.
     tried : tuple of Tried
     problems : dict of str to str
-        Jobs of which nothing can be told, and why.
+        Jobs that cannot be estimated, and why.
     notes : tuple of str
     """
 
@@ -100,7 +100,7 @@ class Plan:
         Parameters
         ----------
         images : int
-            For so many images; 0 for those of the dataset.
+            Number of images; 0 for those of the dataset.
 
         Returns
         -------
@@ -118,8 +118,8 @@ class Plan:
     def table(self) -> pd.DataFrame:
         """The estimates as a frame, one row per job.
 
-        The columns are those of `Estimate`, and seconds; times are in seconds, memory and disk in MiB, and NaN stands
-        for what is not known.
+        The columns are those of `Estimate`, and seconds; times are in seconds, memory and disk in MiB, and NaN means
+        unknown.
         """
         import pandas as pd
 
@@ -127,13 +127,13 @@ class Plan:
         return pd.DataFrame(rows, columns=[*(item.name for item in fields(Estimate)), "seconds"])
 
     def __str__(self) -> str:
-        """Give tables for the terminal: the study as it is and, for a comparison, 20 million images."""
+        """Return tables for the terminal: the study as it is and, for a comparison, 20 million images."""
         grids = [_grid(self._title(), self.estimates(), self)]
         notes = []
         if self.sizes.images:
             notes.append(
-                "Times are for a machine with nothing else to do, and for features that no cache holds; †: features of "
-                "an earlier row. Peak memory holds the features of all images."
+                "Times are for an otherwise idle machine, and features that are not cached; †: reuses the features of "
+                "an earlier row. Peak memory includes the features of all images."
             )
         if not self.experiment:
             title = f"{_LARGE:,} images in {self.sizes.classes:,} categories, at the same rates"
@@ -145,7 +145,7 @@ class Plan:
         sizes = self.sizes
         if not sizes.images:
             return f"Study {self.study}: the experiment {self.experiment} needs no photos"
-        learnt = f", {sizes.train:,} of them to learn from," if sizes.train else ""
+        learnt = f", {sizes.train:,} of them for training," if sizes.train else ""
         return f"{sizes.images:,} images{learnt} in {sizes.classes:,} categories"
 
     def _repr_html_(self) -> str:
@@ -160,7 +160,7 @@ def _estimate(tried: Tried, owner: str, sizes: Sizes) -> Estimate:
     only_trained = job.ends_with_training and training is not None
     features = 0.0 if extraction is None else sizes.images * trial.dimensions * 4 / _MIB
     scored = not job.ends_with_training
-    disk = features if own else 0.0  # nothing but features, where nothing is scored
+    disk = features if own else 0.0  # only features, if nothing is scored
     if fitting is not None and scored:
         disk += fitting.model_mib + _SCORES * sizes.held_out / _MIB
     return Estimate(

@@ -1,4 +1,4 @@
-"""Planning a study: its jobs, photos to try them on, and what the trials found."""
+"""Planning a study: its jobs, photos to try them on, and the results of the trials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shelfbench.plugins.experiment import find_experiment
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.study.model import Study
 
-# Categories of a dataset that is not at hand, where the study does not say (C31).
+# Categories of a dataset that is not available, if the study does not say (C31).
 _CATEGORIES = 1000
 _NO_PHOTOS = Sizes(images=0, train=0, tune=0, held_out=0, classes=0)
 
@@ -29,19 +29,19 @@ _NO_PHOTOS = Sizes(images=0, train=0, tune=0, held_out=0, classes=0)
 def plan_study(
     study: Study, data: Path | None, workers: int, console: Console, *, images: int = 0, again: bool = False
 ) -> Plan:
-    """Try every job of a study for a moment, and work out what all of it will take.
+    """Try every job of a study briefly, and work out what the whole study will take.
 
     Parameters
     ----------
     study : Study
     data : Path or None
-        Where a named dataset is looked for first.
+        Where to look for a named dataset first.
     workers : int
     console : Console
     images : int
-        Plan for so many images; 0 for those of the dataset.
+        Number of images to plan for; 0 for those of the dataset.
     again : bool
-        Repeat trials that were made before on this machine.
+        Repeat trials already made on this machine.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def _planned(study: Study, workers: int) -> PlannedJobs:
 class _Photos:
     """Photos to try jobs on, and the sizes to plan for.
 
-    `material` is None where the photos only stand in for data that are not here.
+    `material` is None if the photos only stand in for data that are not here.
     """
 
     catalogue: Catalogue
@@ -150,7 +150,7 @@ def _photos(
         catalogue = _stand_in(workers, console)
         return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
     catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
-    # which images are equal takes reading all of them, and changes the sizes little
+    # finding equal images means reading all of them, and changes the sizes little
     distinct = np.zeros((len(catalogue.images), 2), np.int64)
     distinct[:, 0] = np.arange(len(distinct))
     material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))

@@ -49,7 +49,7 @@ MILLION = 1_000_000
 
 
 def projected(seconds_per_million: float, passes: float, images: int) -> float:
-    """Give the seconds of so many passes over a catalogue (C, Table 3, whose epoch is read as a million images)."""
+    """Return the seconds of some passes over a catalogue (C, Table 3, whose epoch is read as a million images)."""
     return seconds_per_million * images / MILLION * passes
 
 
@@ -71,14 +71,14 @@ class Timing:
     images : int
         Images that went through the stage.
     device, framework, precision : str
-        `device` is empty where features were computed by an earlier run.
+        `device` is empty if features were computed by an earlier run.
     backbone : str
         Feature extractor.
     pixels, batch : int
     warm_up : bool
         First epoch: contains the framework's compilation.
     data_wait : float
-        Seconds of it that the device waited for data; NaN where it is not measured.
+        Seconds of it that the device waited for data; NaN if not measured.
     cached : bool
         Whether results of an earlier computation were used.
     """
@@ -100,7 +100,7 @@ class Timing:
 
 
 def timings_frame(rows: list[Timing]) -> pd.DataFrame:
-    """Give rows as the table that ``timings.parquet`` holds."""
+    """Return rows as the table in ``timings.parquet``."""
     import pandas as pd
 
     columns = [
@@ -123,7 +123,7 @@ def timings_frame(rows: list[Timing]) -> pd.DataFrame:
 
 
 class Stopwatch:
-    """Wall time of a block, in `seconds` once it is left."""
+    """Wall time of a block, available as `seconds` when the block ends."""
 
     seconds = 0.0
 
@@ -176,7 +176,7 @@ class PeakMemory:
 
 
 def _memory() -> int:
-    """Give the memory of this machine, in bytes."""
+    """Return the memory of this machine, in bytes."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     import psutil
@@ -213,7 +213,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the installed packages that results rest on."""
+    """Return the versions of the installed packages that results depend on."""
     found = {}
     for name in PACKAGES:
         try:

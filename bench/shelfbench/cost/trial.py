@@ -1,13 +1,14 @@
-"""Short trials of backends, of which nothing is known but `shelfbench.plugins.backend`.
+"""Short trials of backends, which need only the interface in `shelfbench.plugins.backend`.
 
 An extractor is given some of the dataset's own photos; a classifier is given random features of the right length and
-number of categories, in two sizes, between which its cost is taken to grow with the number of images. A trainer may say
-what training its network costs, by a method that `shelfbench.plugins.backend.Trainer` does not require:
+number of categories, in two sizes, between which its cost is assumed to grow linearly with the number of images. A
+trainer may state what training its network costs, by a method that `shelfbench.plugins.backend.Trainer` does not
+require:
 
     ``trial(classes: int) -> dict``
 
-with ``seconds_per_image`` of training and, where they are not 1, the ``epochs`` and the ``share`` of the training
-images that an epoch goes through. Without that method, the cost of training the network is not known.
+with ``seconds_per_image`` of training and, if they are not 1, the ``epochs`` and the ``share`` of the training images
+used per epoch. Without that method, the cost of training the network is unknown.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ _MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many images of a study do what.
+    """Numbers of images of a study, by use.
 
     Attributes
     ----------
     images, train, tune, held_out : int
-        All; those to learn from; those to choose on; those of validation and test.
+        All; those for training; those for choices; those of validation and test.
     classes : int
     """
 
@@ -58,14 +59,14 @@ class Sizes:
     classes: int
 
     def scaled(self, images: int) -> Sizes:
-        """Keep the shares for another number of images."""
+        """Scale to another number of images, keeping the shares."""
         train, tune, held = (round(part / self.images * images) for part in (self.train, self.tune, self.held_out))
         return Sizes(images=images, train=max(1, train), tune=tune, held_out=held, classes=self.classes)
 
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """What training a network costs: seconds of all of it per training image of the study, and its epochs."""
+    """Cost of training a network: total seconds per training image of the study, and its epochs."""
 
     per_image: float
     epochs: int = 0
@@ -73,7 +74,7 @@ class NetworkTraining:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What features cost: seconds before the first image, seconds per image with its decoding, peak memory in MiB."""
+    """Cost of features: seconds before the first image, seconds per image with its decoding, peak memory in MiB."""
 
     first: float
     per_image: float
@@ -82,12 +83,12 @@ class Extraction:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """What a classifier costs.
+    """Cost of a classifier.
 
     Attributes
     ----------
     base, per_image : float
-        Seconds of fitting: whatever the number of training images, and per training image.
+        Seconds of fitting: independent of the number of training images, and per training image.
     predict : float
         Seconds of one image's log-probabilities.
     mib, model_mib : float
@@ -106,7 +107,7 @@ NO_FITTING = Fitting(base=0.0, per_image=0.0, predict=0.0, mib=0.0, model_mib=0.
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is known of a job.
+    """What is known about a job.
 
     Attributes
     ----------
@@ -115,11 +116,11 @@ class Trial:
         Equal for jobs that share features.
     dimensions : int
     training : NetworkTraining or None
-        None where no network is trained; its ``per_image`` is NaN where the trainer does not say.
+        None if no network is trained; its ``per_image`` is NaN if the trainer does not say.
     extraction : Extraction or None
-        None where no features are taken, or it is not known.
+        None if no features are computed, or if unknown.
     fitting : Fitting or None
-        None where it is not known.
+        None if unknown.
     """
 
     name: str
@@ -142,17 +143,17 @@ class Trials:
 
     @cached_property
     def _here(self) -> list[Any]:
-        """What a trial holds for."""
+        """What a trial is valid for."""
         return [_VERSION, machine(), versions(), self.workers]
 
     def of(self, job: PlannedJob, sizes: Sizes) -> Trial:
-        """Measure a job, or take what was measured before.
+        """Measure a job, or reuse an earlier measurement.
 
         Parameters
         ----------
         job : PlannedJob
         sizes : Sizes
-            Its own, where it uses a part of the catalogue.
+            Its own, if it uses a part of the catalogue.
 
         Returns
         -------
@@ -203,13 +204,13 @@ class Trials:
         return self._kept(NetworkTraining, ["train", described, classes], lambda: _told(trial(classes)))
 
     def _kept(self, kind: type[_Found], key: list[Any], measure: Callable[[], _Found]) -> _Found:
-        """Give what was found before on this machine, or find it."""
+        """Return an earlier result from this machine, or measure."""
         path = cache_dir() / "plans" / f"{fingerprint([self._here, key])}.json"
         if not self.again:
             try:
                 return kind(**json.loads(path.read_text(encoding="utf-8"))["found"])
             except (OSError, ValueError, KeyError, TypeError):
-                pass  # it is not there, or damaged: measure
+                pass  # missing or damaged: measure
         found = measure()
         write_json(path, {"machine": machine(), "key": key, "found": asdict(found)})
         return found
@@ -219,7 +220,7 @@ class Trials:
         return self._kept(Extraction, key, lambda: self._extraction(extractor))
 
     def _extraction(self, extractor: FeatureExtractor) -> Extraction:
-        """Take features of some of the photos, as a run does, until that takes a second."""
+        """Compute features of some of the photos, as a run does, until that takes a second."""
         rng = np.random.default_rng(0)
         images = self.catalogue.images
         order = rng.permutation(len(images))
@@ -244,7 +245,7 @@ class Trials:
         """Fit random features of doubling numbers of images, until that takes a second."""
         try:
             classifier = backend.classifier()
-        except RuntimeError:  # the head of a network that is trained end to end comes with it
+        except RuntimeError:  # the head of a network trained end to end is part of it
             return NO_FITTING
         count, seconds, counts = min(sizes.train, 128), [], []
         with PeakMemory().watch() as memory:

@@ -26,7 +26,7 @@ def in_background(items: Generator[T, None, None], count: int = 2) -> Generator[
     items : generator
         Consumed, and closed, in another thread.
     count : int
-        How many items may be ready before they are asked for.
+        How many items may be ready before they are requested.
 
     Yields
     ------
@@ -107,15 +107,15 @@ def decoded_ahead(
         Positions in `images`.
     decoding : Decoding
     then : callable
-        Called in the background as ``then(batch, pixels, reasons)``, in the order of `batches`: `pixels` holds the
+        Called in the background as ``then(batch, pixels, reasons)``, in the order of `batches`: `pixels` are the
         readable images, `reasons` says why each of the others is unreadable, by position in the batch.
     ahead : int
-        How many batches may be ready before they are asked for.
+        How many batches may be ready before they are requested.
 
     Returns
     -------
     generator
-        What `then` returns for each batch. It raises whatever reading or `then` raises.
+        The result of `then` for each batch. It raises whatever reading or `then` raises.
     """
 
     def decoded() -> Generator[T, None, None]:

@@ -24,13 +24,13 @@ class ImageBytes(Protocol):
         """Return the number of images."""
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read the encoded bytes of some images; fastest where `indices` ascend."""
+        """Read the encoded bytes of some images; fastest if `indices` ascend."""
 
     def where(self, index: int) -> str:
         """Name the file and the record of one image, for messages."""
 
     def identity(self) -> bytes | None:
-        """Hash the position of every image in `files`, in order; None where it says nothing about the content."""
+        """Hash the position of every image in `files`, in order; None if it says nothing about the content."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Catalogue:
         """Check what every reader must guarantee."""
         if len(self.product_id) == 0:
             raise InputError(
-                f"{self.name} holds no product with an image and a category", "check the path and the columns"
+                f"{self.name} has no product with an image and a category", "check the path and the columns"
             )
         if len(self.images) != len(self.image_product):
             raise ValueError("images and image_product differ in length")

@@ -32,15 +32,15 @@ class NamedDataset:
     method : {'generate', 'huggingface', 'kaggle'}
         How it is fetched.
     repository, revision : str
-        Where from.
+        Its origin on the hub.
     patterns : tuple of str
         Files to fetch.
     files : tuple of str
-        A folder holds the dataset if a file in it matches each of these patterns.
+        A folder contains the dataset if a file in it matches each of these patterns.
     products : int
-        How many the whole dataset holds; 0 where that depends on settings.
+        Number of products in the whole dataset; 0 if that depends on settings.
     category, product_id : str
-        Names of its columns, where they differ from the defaults.
+        Names of its columns, if they differ from the defaults.
     levels : tuple of str
         The same for the columns of levels.
     """
@@ -62,7 +62,7 @@ class NamedDataset:
     levels: tuple[str, ...] = ()
 
     def is_in(self, folder: Path) -> bool:
-        """Tell whether a folder holds it."""
+        """Tell whether a folder contains it."""
         return folder.is_dir() and all(any(folder.glob(pattern)) for pattern in self.files)
 
 
@@ -84,25 +84,25 @@ def find_named(name: str, data: Path | None) -> Path | None:
     name : str
         Name of a declared dataset.
     data : Path or None
-        ``--data``; where it is given, nothing else is searched.
+        ``--data``; if it is given, nothing else is searched.
 
     Returns
     -------
     Path or None
-        The folder that holds it, if any does.
+        The folder that contains it, if any does.
 
     Raises
     ------
     InputError
-        If ``--data`` is given and does not hold the dataset.
+        If ``--data`` is given and does not contain the dataset.
     """
     dataset = named_datasets()[name]
     if data is not None:
         for folder in (data, data / name, data / "data"):
             if dataset.is_in(folder):
                 return folder
-        problem = "does not exist" if not data.exists() else f"does not hold {name} ({', '.join(dataset.files)})"
-        raise InputError(f"--data {data} {problem}", "correct the path, or leave --data out to look elsewhere")
+        problem = "does not exist" if not data.exists() else f"does not contain {name} ({', '.join(dataset.files)})"
+        raise InputError(f"--data {data} {problem}", "correct the path, or omit --data to look elsewhere")
     shared = os.environ.get("SHELFBENCH_DATA")
     candidates = [Path(shared).expanduser() / name] if shared else []
     for folder in [*candidates, cache_dir() / "datasets" / name, cache_dir() / "datasets" / name / "data"]:
@@ -130,7 +130,7 @@ def fetch(name: str, console: Console) -> Path:
     Returns
     -------
     Path
-        The folder that holds it.
+        The folder that contains it.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
         bson = sorted(path.glob("*.bson"))
         if len(bson) > 1:
             raise InputError(
-                f"{path} holds several BSON files ({', '.join(file.name for file in bson)})", "name one of them"
+                f"{path} contains several BSON files ({', '.join(file.name for file in bson)})", "name one of them"
             )
         if bson:
             return read_bson(bson[0], name, settings.truncated, console)
@@ -246,7 +246,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             return read_parquet(shards, name, settings)
         return read_folder(path, name, settings)
     except PermissionError as error:
-        raise InputError(f"no permission to read {error.filename}", "change its rights") from None
+        raise InputError(f"no permission to read {error.filename}", "change its permissions") from None
 
 
 def open_dataset(
@@ -276,7 +276,7 @@ def open_dataset(
     Raises
     ------
     InputError
-        If there is no such dataset or path, ``--data`` does not fit, or the catalogue cannot be read.
+        If there is no such dataset or path, ``--data`` does not apply, or the catalogue cannot be read.
     """
     datasets = named_datasets()
     if settings.name not in datasets:
@@ -309,7 +309,5 @@ def open_dataset(
     }
     catalogue = open_path(folder, named.name, dataclasses.replace(settings, **changed), console)
     if named.products and len(catalogue.product_id) + catalogue.unlabelled != named.products:
-        console.warn(
-            f"{folder} holds {len(catalogue.product_id):,} products; the whole of {named.name} holds {named.products:,}"
-        )
+        console.warn(f"{folder} has {len(catalogue.product_id):,} products; all of {named.name} has {named.products:,}")
     return catalogue, named

@@ -1,8 +1,9 @@
 """The feature store: features are computed once per image, preprocessing, network and weights, and verified when read.
 
-The cache has one folder per key, which holds everything that changes features apart from the image. In it lie segments,
-which appear whole or not at all: the content hashes of their images, the features, and why some images have none. A row
-is found by the hash of the encoded bytes, so any dataset, split or study that meets the same image finds its features.
+The cache has one folder per key, which contains everything that changes features apart from the image. The folder
+consists of segments, which appear whole or not at all: the content hashes of their images, the features, and why some
+images have none. A row is found by the hash of the encoded bytes, so any dataset, split or study that uses the same
+image finds its features.
 
 It is written by hand because general caches (joblib's, say) store one entry per call, not per image, and neither resume
 within a call nor verify what they read.
@@ -33,7 +34,7 @@ from shelfbench.data.images import ImageSettings
 # Images per segment: the most that an interruption can cost.
 SEGMENT_IMAGES = 2048
 STORE_VERSION = 1
-# What reading a damaged array or JSON file may raise.
+# Errors that reading a damaged array or JSON file may raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -179,7 +180,7 @@ class FeatureStore:
         return found
 
     def _load(self, segment: _Segment) -> np.ndarray | None:
-        """Read and verify a segment; remove it and return None if it does not hold what was written."""
+        """Read and verify a segment; remove it and return None if its contents have changed."""
         try:
             rows = np.load(segment.path, allow_pickle=False)
             if zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum and len(rows) == len(segment.digests):

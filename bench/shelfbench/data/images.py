@@ -47,7 +47,7 @@ class ImageSettings:
             "background": 255,
             "resample": "bicubic",
             "version": IMAGES_VERSION,
-            "pillow": PIL.__version__,  # decoders change with it, and so does what they refuse
+            "pillow": PIL.__version__,  # decoders change with it, and so do the files they refuse
             "engine": engine(),
         }
 
@@ -121,7 +121,7 @@ def open_image(data: bytes) -> Image.Image:
         raise UnreadableImage("empty or missing file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the user need not know of oddities that Pillow repairs itself
+            warnings.simplefilter("ignore")  # users need not know about oddities that Pillow repairs itself
             image = Image.open(io.BytesIO(data), formats=_formats())
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
@@ -188,7 +188,7 @@ def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
 
 
 def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode many images in threads (decoders release the interpreter's lock).
+    """Decode many images in threads (decoders release the GIL).
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def decode_plain(data: bytes) -> np.ndarray | None:
     Parameters
     ----------
     data : bytes
-        A file whose size `plain_size` tells.
+        A file accepted by `plain_size`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What every backend of a run works on: the products of the split, in the order of their roles, and their images."""
+"""The data of every backend of a run: the products of the split, in the order of their roles, and their images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Material:
     position : ndarray of int32, shape (images,)
         Ordinal of each image within its product.
     classes : ndarray of object, shape (classes,)
-        Keys of the categories that train holds, in the order of their codes.
+        Keys of the categories in train, in the order of their codes.
     label : ndarray of int64, shape (products,)
         Code into `classes`; -1 for a category that train lacks.
     """
@@ -59,7 +59,7 @@ class Material:
         Returns
         -------
         slice
-            Of `image`; empty where no product has this role.
+            Of `image`; empty if no product has this role.
         """
         codes = self.frame["role"].to_numpy()
         rows = np.flatnonzero(codes == role)
@@ -70,7 +70,7 @@ class Material:
         )
 
     def unreadable(self, reasons: Mapping[int, str]) -> list[dict[str, str]]:
-        """Name unreadable images for ``run.json``.
+        """List unreadable images for ``run.json``.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
     Returns
     -------
     dict
-        The keys of `shelfbench.runs.record.DatasetRecord` but for the unreadable images, which are not known yet.
+        The keys of `shelfbench.runs.record.DatasetRecord` except the unreadable images, which are not known yet.
     """
     catalogue, split = material.catalogue, material.split
     kept = set(material.frame["category"])

@@ -1,7 +1,7 @@
 """Products that have the same photo, or nearly the same, in different parts of the split.
 
 A photo is shrunk to 32 x 32 pixels and kept as the low frequencies of its cosine transform: 16 x 16 of the brightness
-and 8 x 8 of each colour difference. Whether each of the lowest 8 x 8 lies above their median gives the 64 bits of the
+and 8 x 8 of each colour difference. Whether each of the lowest 8 x 8 is above their median makes up the 64 bits of the
 usual perceptual hash (pHash), which only proposes pairs, because white photos of shoes share too many of its bits.
 Proposed pairs are verified on all 384 numbers, whose distance is that of the two shrunk photos (Parseval). Rotated,
 mirrored or cropped copies are not found.
@@ -227,7 +227,7 @@ class Twins:
     ----------
     frame : DataFrame
         ``near_duplicates.parquet``: one row for every product of tune, certify or test and every earlier part (in the
-        order train, tune, certify, test) that holds a twin of it. Columns: product_id, split, role; twin_product_id,
+        order train, tune, certify, test) that contains a twin of it. Columns: product_id, split, role; twin_product_id,
         twin_split and twin_role of the closest twin there; kind (``exact`` for equal bytes, else ``near``); distance
         (levels of 255); label_differs (whether any of its twins there has another category).
     unreadable : int

@@ -1,4 +1,4 @@
-"""Products to classify, one after the other: photos without labels, from any layout that holds them."""
+"""Products to classify, one after the other: photos without labels, in any layout."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
         that column, each row is one. A product without an id is named by its path within the folder, or by file and
         row; with the full path if there are several `paths`.
     settings : DatasetSettings
-        Names of the columns ``image`` and ``product_id``, where they differ from these.
+        Names of the columns ``image`` and ``product_id``, if they differ from these.
     console : Console
 
     Yields
@@ -72,7 +72,7 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
         try:
             yield from _products(path, len(paths) > 1, settings, console)
         except PermissionError as error:
-            raise InputError(f"no permission to read {error.filename or path}", "change its rights") from None
+            raise InputError(f"no permission to read {error.filename or path}", "change its permissions") from None
 
 
 def _products(path: Path, several: bool, settings: DatasetSettings, console: Console) -> Iterator[Product]:
@@ -97,7 +97,7 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
     else:
         found, others = files_below(path)
         if not found:
-            raise InputError(f"{path} holds no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
+            raise InputError(f"{path} contains no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
         if others:
             console.warn(f"{path}: {skipped(others)}")
         for file in found:

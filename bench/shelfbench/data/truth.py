@@ -9,7 +9,7 @@ from shelfbench.data.catalogue import Catalogue
 
 
 def read_truth(catalogue: Catalogue, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Read the true categories that `shelfbench generate` keeps beside the photos; training must never see them.
+    """Read the true categories that `shelfbench generate` keeps next to the photos; training must never see them.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def _backend(spec: ModelSpec, workers: int) -> Backend:
     if not spec.sections:
         return backend
     if backend.load_features or set(spec.sections) - set(offered.sections):
-        raise InputError("it holds settings that the backend does not need")
+        raise InputError("it contains settings that the backend does not need")
     sections = {
         name: build_section(kind, spec.sections.get(name, {}), name, DECISION)
         for name, kind in offered.sections.items()

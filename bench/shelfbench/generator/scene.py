@@ -11,7 +11,7 @@ from shelfbench.generator.materials import Paint, darker, lighter
 from shelfbench.generator.sketch import Sketch
 
 # The six faces of a box: four corners, numbered 4 i + 2 j + k for the ends i, j, k of x, y, z; the axis perpendicular
-# to the face, the side of that axis on which it lies, and its name.
+# to the face, the side of that axis it is on, and its name.
 _FACES = (
     ((2, 6, 7, 3), 1, 1, "top"),
     ((0, 4, 5, 1), 1, -1, "under"),

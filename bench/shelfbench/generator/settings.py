@@ -105,7 +105,7 @@ def read_counts(path: Path) -> list[tuple[str, int]]:
     Returns
     -------
     list of (str, int)
-        In the order of the file. A name that appears twice stands for two categories.
+        In the order of the file. A name that appears twice means two categories.
 
     Raises
     ------

@@ -87,7 +87,7 @@ class Sketch:
     side : int
         Side of the square sketch in pixels (twice what the photo will show).
     rng : numpy.random.Generator
-        Generator of the product; the same state gives the same product.
+        Generator of the product; the same state produces the same product.
     style : Style
         Style of its category.
     turn : float

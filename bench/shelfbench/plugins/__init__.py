@@ -1,1 +1,1 @@
-"""What a backend or an experiment is, how one is found, and what every backend must pass."""
+"""What a backend or an experiment is, how it is found, and the checks that every backend must pass."""

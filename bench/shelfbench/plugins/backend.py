@@ -1,13 +1,13 @@
-"""What a backend is, and how one is found.
+"""What a backend is, and how it is found.
 
-A backend is features × classifier: HOG × linear SVM, bottleneck × 2NN, and so on. A package offers one by an entry
+A backend is features × classifier: HOG × linear SVM, bottleneck × 2NN, and so on. A package offers one through an entry
 point of the group ``shelfbench.backends``, whose object is a `BackendSpec`::
 
     # pyproject.toml
     [project.entry-points."shelfbench.backends"]
     mean-colour = "mypackage.mean_colour:mean_colour"
 
-`shelfbench.plugins.template` is a whole backend in one short file, to copy. `shelfbench.plugins.conformance` holds the
+`shelfbench.plugins.template` is a whole backend in one short file, to copy. `shelfbench.plugins.conformance` has the
 checks that every backend must pass: run them in your own tests.
 """
 
@@ -34,7 +34,7 @@ GROUP = "shelfbench.backends"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a classifier is fitted on.
+    """The data that a classifier is fitted on.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class TrainingData:
     classes : int
         Number of categories (at least 1); a code may be absent from `labels`.
     tune_features, tune_labels : ndarray
-        The same of `tune`, the half of validation on which choices are made; the label -1 marks a category that train
+        The same for `tune`, the half of validation on which choices are made; the label -1 marks a category that train
         lacks. May be empty.
     """
 
@@ -61,16 +61,16 @@ class Classifier(Protocol):
     Attributes
     ----------
     chosen : dict
-        What was chosen on `tune`, as JSON: C, temperature, the best epoch ...
+        The choices made on `tune`, as JSON: C, temperature, the best epoch ...
     history : DataFrame or None
-        One row per epoch where it is fitted in epochs, with the columns of ``history/BACKEND.parquet``: epoch, step,
+        One row per epoch if it is fitted in epochs, with the columns of ``history/BACKEND.parquet``: epoch, step,
         loss, accuracy, val_loss, val_accuracy, lr, seconds.
     framework : str
         The library that computes, for the record (``numpy``, ``tensorflow``).
     device : str
         Where it computes, for the record: ``cpu`` or the accelerator's name; empty until it is fitted.
     batch : int
-        Images per update; 0 where all are used at once.
+        Images per update; 0 if all are used at once.
     """
 
     framework: str
@@ -80,12 +80,13 @@ class Classifier(Protocol):
     history: pd.DataFrame | None
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Fit the classifier; the same data and seed give the same classifier."""
+        """Fit the classifier; the same data and seed produce the same classifier."""
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Score images: log-probabilities, float64, shape (n, classes); the probabilities of a row sum to 1.
 
-        Scores that hold NaN, rule out every category of an image (all -inf), or are not normalised fail the backend.
+        A backend fails if its scores contain NaN, rule out every category of an image (all -inf), or are not
+        normalised.
         """
 
     def save(self, folder: Path) -> None:
@@ -94,7 +95,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingImages:
-    """What a network is trained on: images, not features.
+    """The data that a network is trained on: images, not features.
 
     Attributes
     ----------
@@ -136,18 +137,18 @@ class TrainedNetwork:
     features : FeatureExtractor
         The trained network up to its pooled features.
     classifier : callable or None
-        Gives the network's own head as a `Classifier` that is already fitted; None where the backend's classifier
-        is to be fitted on the features.
+        Returns the network's own head as a `Classifier` that is already fitted; None if the backend's classifier is to
+        be fitted on the features.
     history : DataFrame
         The columns of ``history/BACKEND.parquet``, and ``data_wait``: seconds of an epoch that the device waited for
         images.
     chosen : dict
-        What was chosen on `tune`, and what was trained, as JSON.
+        The choices made on `tune`, and what was trained, as JSON.
     images, batch : int
         Images per epoch, and per update.
     device, framework, precision : str
     seconds : float
-        What the training took when it was done.
+        Duration of the training when it was done.
     cached : bool
         Whether it was done in an earlier run, or for an earlier backend of this one.
     save : callable
@@ -178,7 +179,7 @@ class Trainer(Protocol):
         """
 
     def train(self, data: TrainingImages, *, seed: int, console: Console) -> TrainedNetwork:
-        """Train the network, resume an interrupted training, or return one that is done."""
+        """Train the network, resume an interrupted training, or return a finished one."""
 
 
 @dataclass(frozen=True)
@@ -203,19 +204,19 @@ class Backend:
         Returns the classifier that `Classifier.save` wrote into a folder, reads nothing else, and refuses a folder that
         was tampered with (`InputError`).
     settings : dict
-        What it was built from, for the record, as JSON.
+        The settings it was built from, for the record, as JSON.
     trainer : Trainer or None
         Trains the network first; `features` is then the network before its training.
     save_features : callable or None
-        Writes what `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an existing
-        folder; None where the settings are enough (`hog-svm`).
+        Writes the files that `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an
+        existing folder; None if the settings are enough (`hog-svm`).
     load_features : callable or None
         Returns the extractor that `save_features`, or `TrainedNetwork.save`, wrote into a folder; as careful as `load`.
-        Where it is given, neither it nor `load` may depend on the settings that the backend was built from.
+        If it is given, neither it nor `load` may depend on the settings that the backend was built from.
     export_onnx : callable or None
         ``export_onnx(features, classifier, path)`` writes both as one ONNX graph, from the input ``pixels`` (uint8,
-        shape (n, pixels, pixels, 3)) to the output ``log_probabilities`` (float32, shape (n, classes)); None where
-        there is no network.
+        shape (n, pixels, pixels, 3)) to the output ``log_probabilities`` (float32, shape (n, classes)); None if there
+        is no network.
     """
 
     features: FeatureExtractor
@@ -230,7 +231,7 @@ class Backend:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendSpec:
-    """What an entry point of the group ``shelfbench.backends`` holds.
+    """The object of an entry point of the group ``shelfbench.backends``.
 
     Attributes
     ----------
@@ -243,7 +244,7 @@ class BackendSpec:
         Sections of a study that it reads, each a frozen dataclass with defaults. A key that the dataclass lacks is
         refused; its ``__post_init__`` raises `InputError` for a bad value.
     columns : mapping of str to str
-        How Table 4 of the paper names it: ``Feature``, ``Classifier``, ``Fine-tuning``.
+        Its name in Table 4 of the paper: ``Feature``, ``Classifier``, ``Fine-tuning``.
     uses_backbone : bool
         Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense.
     """
@@ -281,7 +282,7 @@ def find(name: str) -> BackendSpec:
     Raises
     ------
     InputError
-        If no installed package offers it, or what it offers is not a `BackendSpec`.
+        If no installed package offers it, or the object offered is not a `BackendSpec`.
     """
     points = available()
     if name not in points:
@@ -299,7 +300,7 @@ def find(name: str) -> BackendSpec:
 
 
 def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
-    """Take ``NAME@BACKBONE`` apart.
+    """Split ``NAME@BACKBONE``.
 
     Parameters
     ----------
@@ -310,7 +311,7 @@ def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
     Returns
     -------
     tuple of str and BackboneChoice
-        The entry point's name, and the backbone to build it with (the study's own where none is named).
+        The entry point's name, and the backbone to build it with (the study's own if none is named).
 
     Raises
     ------

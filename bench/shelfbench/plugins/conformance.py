@@ -1,13 +1,13 @@
 """The checks that every backend must pass: run them on yours.
 
-In the tests of a package that brings a backend::
+In the tests of a package that offers a backend::
 
     import pytest
     from shelfbench.plugins.backend import BackboneChoice
     from shelfbench.plugins.conformance import CHECKS
     from mypackage.mean_colour import ColourSettings, mean_colour
 
-    def build():  # small settings: every check builds the backend anew, and most of them fit it
+    def build():  # small settings: every check builds a new backend, and most of them fit it
         return mean_colour.build({"mean_colour": ColourSettings()}, BackboneChoice(), 1)
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -15,7 +15,7 @@ In the tests of a package that brings a backend::
         check(build)
 
 Each check takes a function that returns a freshly built `Backend`, and raises `ConformanceError`, which says what is
-wrong, where the backend falls short.
+wrong, if the backend falls short.
 """
 
 from __future__ import annotations
@@ -77,17 +77,17 @@ def _fitted(build: Build, data: TrainingData, seed: int = 0) -> Classifier:
 def _check_scores(scores: np.ndarray, rows: int, classes: int) -> None:
     _require(scores.shape == (rows, classes), f"log_probabilities has shape {scores.shape}, not {(rows, classes)}")
     _require(scores.dtype == np.float64, f"log_probabilities is {scores.dtype}, not float64")
-    _require(not np.isnan(scores).any(), "log_probabilities holds NaN")
+    _require(not np.isnan(scores).any(), "log_probabilities contains NaN")
     total = np.logaddexp.reduce(scores, axis=1) if rows else np.zeros(0)
     _require(bool(np.all(np.abs(total) < 1e-6)), "the probabilities of a row do not sum to 1")
 
 
 def features_have_the_promised_shape(build: Build) -> None:
-    """Any number of images, even none, gives finite features: float32, shape (n, dimensions)."""
+    """Any number of images, even none, has finite features: float32, shape (n, dimensions)."""
     extractor = build().features
     for count in (0, 1, 3):
         values = extractor.extract(_images(extractor.pixels, count))
-        _require(values.shape == (count, extractor.dimensions), f"{count} images give features of shape {values.shape}")
+        _require(values.shape == (count, extractor.dimensions), f"{count} images have features of shape {values.shape}")
         _require(values.dtype == np.float32, f"features are {values.dtype}, not float32")
         _require(bool(np.isfinite(values).all()), "features are not finite")
 
@@ -104,7 +104,7 @@ def features_do_not_depend_on_the_batch(build: Build) -> None:
 
 
 def features_are_described(build: Build) -> None:
-    """`describe` gives JSON, equal for two extractors with the same settings."""
+    """`describe` returns JSON, equal for two extractors with the same settings."""
     first, second = build().features.describe(), build().features.describe()
     _require(
         json.loads(json.dumps(first)) == json.loads(json.dumps(second)), "describe differs between two equal extractors"
@@ -112,18 +112,18 @@ def features_are_described(build: Build) -> None:
 
 
 def an_extractor_can_be_pickled_for_workers(build: Build) -> None:
-    """An extractor that has not been used yet can be pickled, and its copy gives the same features."""
+    """An extractor that has not been used yet can be pickled, and its copy computes the same features."""
     extractor = build().features
     copy = pickle.loads(pickle.dumps(extractor))
     images = _images(extractor.pixels, 2)
     _require(
         bool(np.allclose(extractor.extract(images), copy.extract(images), rtol=1e-4, atol=1e-4)),
-        "a pickled extractor gives other features",
+        "a pickled extractor computes different features",
     )
 
 
 def scores_are_log_probabilities(build: Build) -> None:
-    """Scores are float64, one column per category, without NaN, and sum to 1; no images give an empty table."""
+    """Scores are float64, one column per category, without NaN, and sum to 1; no images make an empty table."""
     data = _data()
     classifier = _fitted(build, data)
     _check_scores(classifier.log_probabilities(data.features[:7]), 7, 3)
@@ -141,7 +141,7 @@ def columns_follow_the_codes(build: Build) -> None:
 
 
 def a_seed_decides_everything(build: Build) -> None:
-    """The same data and seed give the same scores."""
+    """The same data and seed produce the same scores."""
     data = _data()
     first = _fitted(build, data, seed=3).log_probabilities(data.tune_features)
     second = _fitted(build, data, seed=3).log_probabilities(data.tune_features)
@@ -175,7 +175,7 @@ def a_category_may_lack_images(build: Build) -> None:
 
 
 def tune_may_be_empty_or_unknown(build: Build) -> None:
-    """`tune` may be empty, or hold only categories that train lacks (-1)."""
+    """`tune` may be empty, or contain only categories that train lacks (-1)."""
     data = _data()
     for features, labels in (
         (data.tune_features[:0], data.tune_labels[:0]),
@@ -186,7 +186,7 @@ def tune_may_be_empty_or_unknown(build: Build) -> None:
 
 
 def a_saved_model_predicts_the_same(build: Build) -> None:
-    """A saved and loaded model gives the same scores; its files are JSON and safetensors only."""
+    """A saved and loaded model produces the same scores; its files are JSON and safetensors only."""
     data = _data()
     classifier = _fitted(build, data)
     with tempfile.TemporaryDirectory() as folder:
@@ -196,12 +196,12 @@ def a_saved_model_predicts_the_same(build: Build) -> None:
         loaded = build().load(Path(folder))
         _require(
             bool(np.array_equal(classifier.log_probabilities(data.features), loaded.log_probabilities(data.features))),
-            "a loaded model gives other scores",
+            "a loaded model produces different scores",
         )
 
 
 def saved_features_are_the_same(build: Build) -> None:
-    """Where an extractor can be saved, it is loaded from JSON and safetensors only, and gives the same features."""
+    """An extractor that can be saved is loaded from JSON and safetensors only, and computes the same features."""
     backend = build()
     if backend.save_features is None:
         return
@@ -210,12 +210,12 @@ def saved_features_are_the_same(build: Build) -> None:
         backend.save_features(Path(folder))
         names = sorted(path.name for path in Path(folder).iterdir())
         _require(names == ["network.json", "network.safetensors"], f"save_features wrote {names}")
-        _require(backend.load_features is not None, "there is save_features and no load_features")
+        _require(backend.load_features is not None, "there is save_features but no load_features")
         assert backend.load_features is not None
         loaded = backend.load_features(Path(folder))
         same = bool(np.array_equal(backend.features.extract(images), loaded.extract(images)))
     sizes = [(extractor.pixels, extractor.dimensions) for extractor in (backend.features, loaded)]
-    _require(same and sizes[0] == sizes[1], "a loaded extractor gives other features")
+    _require(same and sizes[0] == sizes[1], "a loaded extractor computes different features")
 
 
 def what_was_chosen_is_on_record(build: Build) -> None:

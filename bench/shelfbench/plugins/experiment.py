@@ -1,4 +1,4 @@
-"""What an experiment is, and how one is found.
+"""What an experiment is, and how it is found.
 
 Every study runs an experiment: the comparison of backends on a catalogue, unless its file says
 ``experiment = "NAME"``, an entry point of the group ``shelfbench.experiments`` (training profiles, timings, the
@@ -33,7 +33,7 @@ GROUP = "shelfbench.experiments"
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentSpec:
-    """What an entry point of the group ``shelfbench.experiments`` holds.
+    """The object of an entry point of the group ``shelfbench.experiments``.
 
     Attributes
     ----------
@@ -41,17 +41,17 @@ class ExperimentSpec:
         One line.
     run : callable
         ``run(experiment)`` takes a `shelfbench.runs.experiment.Experiment`, goes through its jobs and leaves their
-        results in the run directory; repeated in the same directory, it resumes. It may return what only it has at hand
-        and its report shows (photos of the catalogue).
+        results in the run directory; repeated in the same directory, it resumes. It may return data for its report that
+        only it has (photos of the catalogue).
     report : callable
-        ``report(directory, console)`` makes tables and figures from the directory alone and gives the text that
-        the terminal shows. What `run` returned, other than None, is a third argument.
+        ``report(directory, console)`` makes tables and figures from the directory alone and returns the text for the
+        terminal. Anything that `run` returned, other than None, is a third argument.
     jobs : str
-        What its jobs are called in messages, in the plural: ``backends``.
+        The name of its jobs in messages, in the plural: ``backends``.
     sections : mapping of str to type
         Sections of a study that it reads (see `shelfbench.plugins.backend.BackendSpec`).
     plan : callable or None
-        ``plan(study, workers)`` gives a `shelfbench.plugins.planned.PlannedJobs`, without opening any data; None where
+        ``plan(study, workers)`` returns a `shelfbench.plugins.planned.PlannedJobs`, without opening any data; None if
         nothing can be said before it runs.
     """
 
@@ -88,7 +88,7 @@ def find_experiment(name: str) -> ExperimentSpec:
     Raises
     ------
     InputError
-        If no installed package offers it, or what it offers is not an `ExperimentSpec`.
+        If no installed package offers it, or the object offered is not an `ExperimentSpec`.
     """
     points = experiments()
     if name not in points:

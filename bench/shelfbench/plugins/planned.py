@@ -1,4 +1,4 @@
-"""What an experiment says of its jobs before it runs, for ``shelfbench plan``."""
+"""The jobs of an experiment, described before it runs, for ``shelfbench plan``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shelfbench.plugins.backend import BackboneChoice, Backend, find, split_name
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedJob:
-    """A job of a study, as far as it can be told before it runs.
+    """A job of a study, as far as it is known before it runs.
 
     Attributes
     ----------
@@ -24,19 +24,19 @@ class PlannedJob:
     backend : callable or None
         Builds the backend that a trial measures.
     features : callable or None
-        Builds the extractor that a trial measures, where the job has no backend but takes features.
+        Builds the extractor that a trial measures, if the job has no backend but uses features.
     trainings : int
         How often its network, or else its classifier, is trained: once per seed.
     epochs : int
         Of each training, at most; 0 where only its trainer can say, or there are none.
     ends_with_training : bool
-        Whether nothing is scored: a network is then trained and no features are taken from it.
+        Whether nothing is scored: a network is then trained and no features are computed with it.
     cut : callable or None
-        Gives the part of the data that it uses; None for all.
+        Returns the part of the data that it uses; None for all.
     seconds : float or None
-        What it takes at least, where that is fixed by the settings and nothing needs to be tried.
+        Minimum duration, if the settings fix it and nothing needs to be tried.
     unknown : str
-        What no trial can tell; empty where a trial tells everything.
+        What no trial can measure; empty if a trial measures everything.
     """
 
     name: str
@@ -59,7 +59,7 @@ class PlannedJob:
         Parameters
         ----------
         backend : str
-            Its name, which is the job's too unless `more` gives another.
+            Its name, which is also the job's unless `more` names another.
         sections : mapping of str to dataclass instance
             The settings that it is built from.
         backbone : BackboneChoice
@@ -84,7 +84,7 @@ class PlannedJobs:
     ----------
     jobs : tuple of PlannedJob
     images : int
-        Images of the data, where the experiment opens data of its own; 0 for those of the study's dataset.
+        Images of the data, if the experiment opens data of its own; 0 for those of the study's dataset.
     classes : int
         Categories of such data.
     needs_data : bool

@@ -29,7 +29,7 @@ class ColourSettings:
     Attributes
     ----------
     cells : int
-        A photo is cut into so many rows and columns of squares.
+        Number of rows and of columns of squares that a photo is cut into.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class MeanColours:
     """
 
     name = "mean-colour"
-    batch = 256  # photos that are given at once
+    batch = 256  # photos passed at once
     framework = "numpy"
     device = "cpu"
 
@@ -89,7 +89,7 @@ class NearestMean:
         self.chosen: dict[str, Any] = {}
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Take the mean of each category; choose on `tune` how much a distance counts."""
+        """Compute the mean of each category; choose on `tune` how much a distance counts."""
         counts = np.bincount(data.labels, minlength=data.classes)
         sums = np.zeros((data.classes, data.features.shape[1]))
         np.add.at(sums, data.labels, data.features)

@@ -134,7 +134,7 @@ def drawing(name: str) -> Drawing:
     Parameters
     ----------
     name : str
-        Of the figure, as studies give it.
+        The figure's name in studies.
 
     Returns
     -------

@@ -21,7 +21,7 @@ _EXTREMES = 10
 
 
 def departments(data: RunData) -> Section | None:
-    """Errors by department, of the chosen backend; the CSV holds all backends."""
+    """Errors by department, of the chosen backend; the CSV covers all backends."""
     return _of_every_backend(data, "departments", _departments, _departments_grid)
 
 

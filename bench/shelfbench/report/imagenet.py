@@ -118,7 +118,7 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If the directory does not hold such a run, or none of its networks has finished.
+        If the directory does not contain such a run, or none of its networks has finished.
     """
     record = read_record(run_dir, NetworkEntry)
     networks = {entry.network: entry for entry in done(run_dir, record, "network").values() if entry.network}

@@ -209,7 +209,7 @@ def find_runs(directory: Path) -> list[RunTables]:
     found = [directory] if single else sorted(path.parent for path in directory.glob(f"*/{RECORD}"))
     if not found:
         raise InputError(
-            f"{directory} holds no run (no {RECORD})", "name a run directory, or a folder of run directories"
+            f"{directory} contains no run (no {RECORD})", "name a run directory, or a folder of run directories"
         )
 
     def rank(run: RunTables) -> tuple[int, int, int, str]:

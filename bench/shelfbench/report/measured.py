@@ -44,7 +44,7 @@ def read_devices(directory: Path) -> list[Measurements]:
     devices = [measured for measured in found if measured is not None]
     if not devices:
         raise InputError(
-            f"{directory} holds no measurements", "run shelfbench run timing, or python -m shelfbench_deep.measure"
+            f"{directory} contains no measurements", "run shelfbench run timing, or python -m shelfbench_deep.measure"
         )
     return devices
 

@@ -180,7 +180,8 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If the directory does not hold such a run, none of its heads has finished, or a history is missing or damaged.
+        If the directory does not contain such a run, none of its heads has finished, or a history is missing or
+        damaged.
     """
     record = read_record(run_dir, HeadEntry)
     heads = done(run_dir, record, "head")

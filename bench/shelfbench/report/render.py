@@ -213,7 +213,7 @@ def _written_figure(path: Path, figure: NamedFigure) -> bytes | None:
     suffix = ".png" if figure.kind == "photos" else ".svg"
     if figure.draw is None:
         # The only things a report reads back are photos (Figure 1, and the thumbnails of Figure 6 in
-        # `shelfbench.report.photos`): they can be made only by a run that has its data at hand. A report remade from
+        # `shelfbench.report.photos`): they can be made only by a run that has access to its data. A report remade from
         # the run directory alone shows the photos that the run left.
         kept = path.with_name(path.name + suffix)
         return kept.read_bytes() if kept.is_file() else None

@@ -41,7 +41,7 @@ def suspects(data: RunData) -> Section | None:
     Returns
     -------
     Section or None
-        The CSV holds the first 1,000, the most suspect first. None if no backend was chosen, or none of its scores are
+        The CSV lists the first 1,000, the most suspect first. None if no backend was chosen, or none of its scores are
         kept.
 
     Raises

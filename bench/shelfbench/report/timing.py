@@ -105,7 +105,7 @@ def report(run_dir: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If it holds no measurements, one is damaged, or the run named for precisions cannot be read.
+        If it contains no measurements, one is damaged, or the run named for precisions cannot be read.
     """
     devices = read_devices(run_dir)
     record = read_record(run_dir, Entry) if (run_dir / RECORD).exists() else None

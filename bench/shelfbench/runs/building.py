@@ -1,4 +1,4 @@
-"""Backends, built from their settings, and what they learn from."""
+"""Backends, built from their settings, and their training data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BuiltBackend:
     spec : BackendSpec
     backend : Backend
     store : FeatureStore
-        Of the network before its training, where it has one.
+        Features of the network before its training, if it is trained.
     trained : TrainedNetwork or None
         The network after it.
     """
@@ -51,7 +51,7 @@ def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment
     Parameters
     ----------
     name : str
-        With ``@BACKBONE`` where it is not the study's own.
+        With ``@BACKBONE`` if that is not the study's own.
     sections : mapping of str to dataclass instance
         Of the study, or of a variant.
     experiment : Experiment
@@ -83,7 +83,7 @@ def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarr
     Returns
     -------
     rows : ndarray of float32, shape (readable images, dimensions)
-        Their features; a view where all can be read.
+        Their features; a view if all can be read.
     readable : ndarray of bool, shape (images of the slice,)
     """
     readable = features.readable[part]
@@ -92,7 +92,7 @@ def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarr
 
 
 def training_data(features: Features, material: Material) -> TrainingData:
-    """Gather what a classifier learns from: features and labels of the readable images of train and `tune`.
+    """Gather a classifier's training data: features and labels of the readable images of train and `tune`.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def training_data(features: Features, material: Material) -> TrainingData:
 
 
 def training_images(material: Material, digests: np.ndarray, fit: str, workers: int) -> TrainingImages:
-    """Gather what networks are trained on: the images of train and `tune`.
+    """Gather the training data of networks: the images of train and `tune`.
 
     Parameters
     ----------

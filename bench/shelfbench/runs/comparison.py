@@ -25,7 +25,7 @@ from shelfbench.verdict.predictions import ProductRule
 
 
 def run(experiment: Experiment) -> Photos | None:
-    """Fit, score and keep every backend of a study that is not done yet.
+    """Fit, score and keep every backend of a study that has not finished yet.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def run(experiment: Experiment) -> Photos | None:
     Returns
     -------
     Photos or None
-        For the report; None where the study shows no pictures.
+        For the report; None if the study shows no pictures.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _check_kept(out: Path, name: str) -> None:
 
 
 def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
-    """Run the backends that share features, and the training of the network below them where there is one."""
+    """Run the backends that share features, and the training of the network below them, if any."""
     jobs, console, images = experiment.jobs, experiment.console, len(experiment.material.image)
     with PeakMemory().watch() as extracting:
         found = jobs.attempt([backend.name for backend in group], partial(_features, group, experiment))
@@ -98,7 +98,7 @@ def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
 
 
 def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[BuiltBackend], Features]:
-    """Train the network of a group, where it has one to train, and compute its features."""
+    """Train the network of a group, if it has one to train, and compute its features."""
     material = experiment.material
     trained = _trained(group, experiment)
     features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
@@ -115,7 +115,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
 
 
 def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBackend]:
-    """Train the network that a group shares, where it has one to train."""
+    """Train the network that a group shares, if it has one to train."""
     study, console = experiment.study, experiment.console
     trainer = group[0].backend.trainer
     if trainer is None:
@@ -132,7 +132,7 @@ def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBac
 
 
 def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment, before: float) -> BackendEntry:
-    """Fit, score and keep one backend; `before` is the peak of memory (MiB) of what was done for it already."""
+    """Fit, score and keep one backend; `before` is the peak memory (MiB) of the work already done for it."""
     with PeakMemory().watch() as memory:
         chosen = _fit_and_keep(built, features, experiment)
     return BackendEntry(
@@ -159,13 +159,13 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     write_histories(built, classifier, out)
     timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
     experiment.record.time(name, timings_frame(timings))
-    # last: a backend is done once its predictions are there
+    # last: a backend is done once its predictions exist
     write_parquet(out / "predictions" / f"{name}.parquet", scored.predictions)
     return _choices(built, classifier, rule)
 
 
 def _choices(built: BuiltBackend, classifier: Classifier, rule: ProductRule) -> dict[str, Any]:
-    """What was chosen on `tune`, for the record."""
+    """The choices made on `tune`, for the record."""
     return {
         **classifier.chosen,
         **({"tuning": built.trained.chosen} if built.trained else {}),

@@ -1,4 +1,4 @@
-"""A run directory that has been opened: its record, and frames of what it holds."""
+"""A run directory that has been opened: its record, and frames of its contents."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Run:
-    """A run that has been opened; `shelfbench.run` and `shelfbench.load_run` give one.
+    """A run that has been opened, as returned by `shelfbench.run` and `shelfbench.load_run`.
 
-    Its frames are computed from the predictions when they are first asked for, and kept: copy one before you change it.
+    Its frames are computed from the predictions on first use, and kept: copy one before you change it.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Run:
     record : RunRecord
         ``run.json``.
     backends : tuple of str
-        Those with predictions, in the order of the record; none for an experiment that leaves no predictions.
+        Those with predictions, in the order of the record; empty for an experiment that leaves no predictions.
     summary : str
         What ``shelfbench run`` printed; empty for a run that was opened later.
     """
@@ -85,12 +85,12 @@ class Run:
         return self.record.dataset.category_names
 
     def department(self, key: str) -> str:
-        """Give the first level of a category's place in the taxonomy; the category itself where it has none."""
+        """Return the first taxonomy level of a category, or the category itself if it has none."""
         return self.record.dataset.category_level1.get(key) or self.categories.get(key, key)
 
     @cached_property
     def labels(self) -> dict[str, BackendLabel]:
-        """How tables and figures name each backend."""
+        """The name of each backend in tables and figures."""
         return label_backends(self.record, self.backends)
 
     @cached_property
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def targets(self) -> tuple[Fraction, ...]:
-        """Required precisions of the study's report, 0.9 always among them, ascending."""
+        """Required precisions of the study's report, always including 0.9, ascending."""
         asked = self.record.settings.report.targets
         return tuple(sorted({exact_target(target) for target in (REQUIRED, *map(str, asked))}))
 
@@ -123,13 +123,13 @@ class Run:
         Returns
         -------
         Evaluated
-            Nobody may change it.
+            Not to be changed.
 
         Raises
         ------
         InputError
-            If the run has no such backend, or its file is damaged, lacks a column or a product of the split, or holds
-            a NaN confidence.
+            If the run has no such backend, or its file is damaged, lacks a column or a product of the split, or
+            contains a NaN confidence.
         """
         if backend not in self._products:
             self._products[backend] = read_products(self.path, self._known(backend))
@@ -155,7 +155,7 @@ class Run:
         Raises
         ------
         InputError
-            If a file of the run is damaged (it is named).
+            If a file of the run is damaged; the message names it.
         """
         key = (self.backends, tuple(targets))
         if key not in self._evaluations:
@@ -174,7 +174,7 @@ class Run:
             for backend in self.backends:
                 products, cost = self.products(backend), self.costs[backend]
                 images = read_images(self.path, backend, products.keys)
-                with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap releases the interpreter's lock
+                with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap releases the GIL
                     rows = pool.map(partial(table4_row, backend, products), SPLITS)
                     metrics += metrics_rows(backend, products, images, targets, counts)
                     deciles += deciles_rows(backend, products)
@@ -210,7 +210,7 @@ class Run:
     def deciles(self) -> pd.DataFrame:
         """Precision by decile of category size.
 
-        The columns are backend, split, decile (1 holds the smallest categories), categories, smallest and largest
+        The columns are backend, split, decile (1 is for the smallest categories), categories, smallest and largest
         (products in train), products and precision.
         """
         return self.evaluate(self.targets).deciles
@@ -219,9 +219,9 @@ class Run:
     def certified(self) -> pd.DataFrame:
         """What can be promised, one row per backend and required precision.
 
-        The columns are those of ``certified.csv``: backend, measure, target, level; for the thresholds called plain
-        (fitted on test), tuned (fixed on tune) and certified, what each accepts and how precise it is there, with exact
-        95% intervals in _low and _high; and why, where nothing is certified.
+        The columns are those of ``certified.csv``: backend, measure, target, level; for each of the thresholds plain
+        (fitted on test), tuned (fixed on tune) and certified, its acceptance and precision, with exact 95% intervals in
+        _low and _high; and why, if nothing is certified.
         """
         self._check_predictions()
         rows = []
@@ -236,11 +236,14 @@ class Run:
 
     @property
     def split(self) -> pd.DataFrame:
-        """Where every product went: product_id, category, split (train, validation, test), role (or tune, certify)."""
+        """The split and role of every product, with the columns product_id, category, split and role.
+
+        A split is train, validation or test; the roles are train, tune, certify and test.
+        """
         return self._frame(self.path / "split.parquet")
 
     def predictions(self, backend: str) -> pd.DataFrame:
-        """Give a backend's predictions, one row per product.
+        """Return a backend's predictions, one row per product.
 
         Parameters
         ----------
@@ -260,7 +263,7 @@ class Run:
         return self._frame(self.file("predictions", self._known(backend)))
 
     def scores(self, backend: str) -> pd.DataFrame:
-        """Give a backend's scores, one row per image of validation and test.
+        """Return a backend's scores, one row per image of validation and test.
 
         Parameters
         ----------
@@ -280,7 +283,7 @@ class Run:
         return self._frame(self.file("scores", self._known(backend)))
 
     def curve(self, backend: str, split: str = "test") -> pd.DataFrame:
-        """Give what every threshold of a backend accepts, and how precise it is.
+        """Return the acceptance and precision of every threshold of a backend.
 
         Parameters
         ----------
@@ -304,7 +307,7 @@ class Run:
 
     @cached_property
     def verdict(self) -> Choice | None:
-        """The backend to use, chosen on validation; None where there are no validation products to choose on."""
+        """The backend to use, chosen on validation; None if there are no validation products to choose on."""
         return choose(self.table4, self.metrics, self.record)
 
     def _check_predictions(self) -> None:
@@ -328,7 +331,7 @@ class Run:
             return pq.read_table(path).to_pandas()
 
     def __repr__(self) -> str:
-        """Give the path and the backends."""
+        """Return the path and the backends in one line."""
         return f"<Run {self.path}: {', '.join(self.backends) or 'no predictions'}>"
 
     def _repr_html_(self) -> str:
@@ -348,7 +351,7 @@ def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
     ----------
     run_dir : Path or Run
     experiments : bool
-        Open the run of an experiment too, which has no predictions.
+        Also open the run of an experiment, which has no predictions.
 
     Returns
     -------
@@ -366,6 +369,8 @@ def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
     found = {file.stem for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in record.backends.items() if entry.failed}
     if not found and not (experiments and record.experiment):
-        raise InputError(f"{run_dir} has no predictions", "run the study: kept results are tables without predictions")
+        raise InputError(
+            f"{run_dir} has no predictions", "run the study again: kept results are tables without predictions"
+        )
     ordered = [name for name in record.backends if name in found] + sorted(found - set(record.backends))
     return Run(path=run_dir, record=record, backends=tuple(ordered))

@@ -1,4 +1,4 @@
-"""What a run's record keeps of each of its jobs, by experiment; see `shelfbench.runs.record`."""
+"""The record of each job of a run, by experiment; see `shelfbench.runs.record`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
     @property
     def done(self) -> bool:
-        """Whether its results are there."""
+        """Whether its results exist."""
         return self.status == "done"
 
     @property
@@ -38,12 +38,12 @@ class BackendEntry(Entry, kw_only=True):
     Attributes
     ----------
     columns : dict of str to str
-        How Table 4 names it: ``Feature``, ``Classifier``, ``Fine-tuning``.
+        Its name in Table 4: ``Feature``, ``Classifier``, ``Fine-tuning``.
     chosen : dict
-        What was chosen on `tune`: the classifier's own choices, ``tuning`` (of the network's training),
+        The choices made on `tune`: the classifier's own choices, ``tuning`` (of the network's training),
         ``aggregation``, ``temperature`` and ``rule_products``.
     settings : dict
-        What the backend was built from.
+        The settings that the backend was built from.
     peak_rss_mib : float or None
         Peak resident memory while it ran.
     """
@@ -120,7 +120,7 @@ class HeadEntry(Entry, kw_only=True):
     images : dict of str to int
         By role.
     labels, unseen_labels : int
-        Labels that were learnt, and those that train lacks.
+        Labels that were learnt, and labels missing from train.
     labels_per_image : float
         Of test.
     """

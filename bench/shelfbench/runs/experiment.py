@@ -1,19 +1,19 @@
-"""What every experiment shares: its study, the data, opened once, and the jobs it goes through.
+"""What every experiment shares: its study, the data, opened once, and its jobs.
 
 An experiment goes through its jobs (the backends of a comparison, the trainings of ``profiles`` ...) in four steps::
 
     def run(experiment):
         jobs = experiment.jobs
-        waiting = [name for name in names if jobs.add(name)]  # skips what is done
+        waiting = [name for name in names if jobs.add(name)]  # skips finished jobs
         built = {name: jobs.attempt([name], partial(build, name)) for name in waiting}
         jobs.require()  # wrong settings end here, before anything is read or written
         material = experiment.material  # reads the data
         experiment.begin()  # from here on, the run directory is written
         for name in waiting:
             if built[name] is not None:
-                jobs.run(name, partial(work, built[name]))  # gives the entry of the record
+                jobs.run(name, partial(work, built[name]))  # returns the entry of the record
 
-A job that fails does so alone; `shelfbench.experiments.run_study` reports the others and raises at the end.
+A job that fails does not stop the others; `shelfbench.experiments.run_study` reports them and raises at the end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Jobs:
-    """The jobs of a run: what is done is skipped, and what fails fails alone.
+    """The jobs of a run: finished ones are skipped, and a failure does not stop the others.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Jobs:
     names : list of str
         All jobs of the run, in order.
     failures : dict of str to ShelfbenchError
-        What failed, in the order in which it did.
+        Failed jobs, in order of failure.
     """
 
     def __init__(self, recorder: Recorder, console: Console, kind: str) -> None:
@@ -73,9 +73,9 @@ class Jobs:
         ----------
         name : str
         files : sequence of Path
-            What it leaves behind; it counts as done only while they are there.
+            The files it leaves behind; it counts as done only while they exist.
         notes : mapping, optional
-            What the record says of it from the start.
+            Entries of the record known from the start.
 
         Returns
         -------
@@ -84,13 +84,13 @@ class Jobs:
         """
         self.names.append(name)
         if self._recorder.is_done(name, files):
-            self._console.log(f"{name}: done before")
+            self._console.log(f"{name}: already done")
             return False
         self._recorder.pending(name, notes or {})
         return True
 
     def attempt(self, names: Sequence[str], work: Callable[[], T]) -> T | None:
-        """Do something for some jobs; if it fails, these jobs fail and no others.
+        """Do some work for some jobs; if it fails, only these jobs fail.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Jobs:
         Returns
         -------
         T or None
-            What `work` gives; None where it failed.
+            The result of `work`; None if it failed.
         """
         try:
             return work()
@@ -121,26 +121,26 @@ class Jobs:
         ----------
         name : str
         work : callable
-            Gives what the record keeps of the job.
+            Returns the job's entry for the record.
         """
         entry = self.attempt([name], work)
         if entry is not None:
             self._recorder.finished(name, entry)
 
     def note(self, name: str, work: Callable[[], Entry]) -> None:
-        """Add a job that something else has done already, and note how it ended.
+        """Add a job that was done elsewhere, and note how it ended.
 
         Parameters
         ----------
         name : str
         work : callable
-            Gives what the record keeps of the job, or raises why it failed.
+            Returns the job's entry for the record, or raises the reason of its failure.
         """
         self.names.append(name)
         self.run(name, work)
 
     def require(self) -> None:
-        """Make sure that something is left to do, or to report.
+        """Make sure that there is something left to do or to report.
 
         Raises
         ------
@@ -151,12 +151,12 @@ class Jobs:
             raise error
 
     def error(self) -> ShelfbenchError | None:
-        """Say what failed, in one error of the first failure's class; None where nothing did.
+        """Return all failures as one error of the first failure's class, or None.
 
         Returns
         -------
         ShelfbenchError or None
-            The first failure itself where all failed for the same reason.
+            The first failure itself if all failed for the same reason.
         """
         if not self.failures:
             return None
@@ -168,7 +168,7 @@ class Jobs:
         return type(first)(f"{summary}; the others are in {self._recorder.out}" if others else summary, first.remedy)
 
     def reason(self) -> str:
-        """Every failure with its reason, for the record; empty where nothing failed."""
+        """Every failure with its reason, for the record; empty if nothing failed."""
         return "; ".join(f"{name}: {error}" for name, error in self.failures.items())
 
 
@@ -180,7 +180,7 @@ class Experiment:
     ----------
     study : Study
     data : Path or None
-        Where a named dataset is looked for first.
+        Where to look for a named dataset first.
     out : Path
         The run directory, locked for this run; it may not exist before `begin`.
     workers : int
@@ -236,7 +236,7 @@ class Experiment:
         Raises
         ------
         InputError
-            If the results in the directory rest on other data.
+            If the results in the directory are based on other data.
         """
         material, digests, named = self._opened
         self.record.begin(dataset_record(material, named, digests), material.split_record())

@@ -1,6 +1,6 @@
-"""Frames computed from what a run directory holds: Table 4, metrics, deciles, certified thresholds, curves.
+"""Frames computed from a run directory: Table 4, metrics, deciles, certified thresholds, curves.
 
-The report writes them as CSV, and `shelfbench.Run` gives them to Python.
+The report writes them as CSV, and `shelfbench.Run` offers them in Python.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty where the split is empty.
+        Empty if the split is empty.
     """
     part = products.where(products.split == split)
     if not len(part.truth):
@@ -84,7 +84,7 @@ def metrics_rows(
     backend : str
     products : Evaluated
     images : Evaluated or None
-        None where no scores are kept: there are no metrics per image then.
+        None if no scores are kept; then there are no metrics per image.
     targets : sequence of Fraction
         Required precisions.
     image_counts : mapping of str to int
@@ -145,7 +145,7 @@ def _values(summary: Summary) -> dict[str, float]:
 
 
 def _at_tuned_thresholds(chooser: Evaluated, test: Evaluated, targets: Sequence[Fraction]) -> dict[str, float]:
-    """Apply thresholds fixed before the test to it: the share accepted and the precision reached."""
+    """Apply thresholds fixed beforehand to test: the share accepted and the precision reached."""
     values: dict[str, float] = {}
     if not len(chooser.truth):
         return values
@@ -193,7 +193,7 @@ def deciles_rows(backend: str, products: Evaluated) -> list[dict[str, Any]]:
 
 
 def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
-    """Give every threshold of a backend on one split, from the strictest to the loosest.
+    """Return every threshold of a backend on one split, from the strictest to the loosest.
 
     Parameters
     ----------
@@ -203,9 +203,9 @@ def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        With the columns threshold (accept where confidence >= threshold), accepted and correct (products),
-        precision (correct of accepted) and acceptance (accepted of all products, rejected ones included); empty where
-        the split is empty.
+        With the columns threshold (accept where confidence >= threshold), accepted and correct (products), precision
+        (correct of accepted) and acceptance (accepted of all products, rejected ones included); empty if the split is
+        empty.
     """
     part = products.where(products.split == split)
     if not len(part.truth):

@@ -1,4 +1,4 @@
-"""What a run keeps of a backend besides its predictions: the model, its histories, and how long each stage took."""
+"""Everything a run keeps of a backend besides predictions: the model, its histories, and how long each stage took."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL = "backend.json"
 
 
 class SavedModel(msgspec.Struct, kw_only=True):
-    """What ``models/BACKEND/backend.json`` holds: how photos become features, and their scores those of a product.
+    """The contents of ``models/BACKEND/backend.json``: from photos to features, and from their scores to a product's.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class SavedModel(msgspec.Struct, kw_only=True):
     images : ImageSettings
     backbone : BackboneChoice
     features : dict
-        Key of the feature store: everything that decides the features (``images``, ``settings``).
+        Key of the feature store: everything that determines the features (``images``, ``settings``).
     aggregation : str
     temperature : float
     sections : dict of str to dict
@@ -81,15 +81,15 @@ def read_model(folder: Path) -> SavedModel:
     try:
         return msgspec.json.decode(path.read_bytes(), type=SavedModel)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing", "run the study again: the models of this run are not here") from None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:  # settings say InputError
-        raise InputError(f"{path} cannot be read ({error})", "run the study again in another directory") from error
+        raise InputError(f"{path} is missing", "run the study again: this run's models are not here") from None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:  # settings raise InputError
+        raise InputError(f"{path} cannot be read ({error})", "run the study again in a new directory") from error
 
 
 def save_model(
     built: BuiltBackend, classifier: Classifier, rule: ProductRule, *, material: Material, study: Study, out: Path
 ) -> None:
-    """Write ``models/BACKEND``, whole or not at all: everything that is needed to classify products by it.
+    """Write ``models/BACKEND``, whole or not at all: everything needed to classify products with it.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def save_model(
 
 
 def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> None:
-    """Write how the classifier learnt, and the network below it, epoch by epoch; nothing for one without epochs.
+    """Write how the classifier and the network below it learnt, epoch by epoch; nothing if there are no epochs.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> N
     if classifier.history is not None:
         write_parquet(out / "history" / f"{built.name}.parquet", classifier.history)
     if built.trained is not None:
-        # a network trained end to end has this history alone
+        # a network trained end to end has only this history
         suffix = "tuning.parquet" if built.trained.classifier is None else "parquet"
         write_parquet(out / "history" / f"{built.name}.{suffix}", built.trained.history)
 
@@ -212,7 +212,7 @@ def feature_timings(name: str, extractor: FeatureExtractor, features: Features, 
     extractor : FeatureExtractor
     features : Features
     images : int
-        All of them, those that cannot be read included.
+        Number of images, including unreadable ones.
 
     Returns
     -------
@@ -248,7 +248,7 @@ def fit_timings(
     classifier : Classifier
     seconds : float
     images : int
-        That can be read.
+        Number of readable images.
 
     Returns
     -------

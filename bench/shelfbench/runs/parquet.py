@@ -1,4 +1,4 @@
-"""The Parquet tables of a run: predictions of products, scores of images, and what every aggregation gives."""
+"""The Parquet tables of a run: predictions of products, scores of images, and results of every aggregation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def predictions_table(frame: pd.DataFrame) -> pa.Table:
 def aggregations_table(
     frame: pd.DataFrame, images: np.ndarray, correct: np.ndarray, confidence: np.ndarray
 ) -> pa.Table:
-    """Make ``aggregations/BACKEND.parquet``: what every aggregation gives for the products of tune and test.
+    """Make ``aggregations/BACKEND.parquet``: results of every aggregation for the products of tune and test.
 
     Parameters
     ----------

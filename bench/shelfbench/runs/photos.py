@@ -33,7 +33,7 @@ class Photos:
         Parameters
         ----------
         count : int
-            So many at most; those that cannot be read are passed over.
+            Maximum number; unreadable ones are skipped.
 
         Returns
         -------
@@ -64,14 +64,14 @@ class Photos:
         Returns
         -------
         Image or None
-            Its first photo that can be read.
+            Its first readable photo.
         """
         material = self.material
         [row] = np.flatnonzero(material.frame["product_id"].to_numpy() == product)
         return self._first(material.image[slice(*np.searchsorted(material.owner, [row, row + 1]))].tolist())
 
     def _first(self, images: Sequence[int]) -> Image.Image | None:
-        """The first of some images of the catalogue that can be read."""
+        """The first readable one of some images of the catalogue."""
         for image in images:
             try:
                 return open_image(self.material.catalogue.images.read([image])[0])

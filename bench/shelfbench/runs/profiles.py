@@ -41,16 +41,16 @@ class ProfileSettings:
     products : int
         Number of products to train on, drawn with the study's seed so that each category keeps its share; 0 for all.
     tune_products : int
-        Likewise of `tune`, on which the profiles are measured.
+        The same for `tune`, on which the profiles are measured.
     categories : int
-        Keep so many categories, those with the most training products; 0 for all.
+        Number of categories to keep, those with the most training products; 0 for all.
     note : str
         What the figures can and cannot show, for the page.
 
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -90,13 +90,13 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
     Returns
     -------
     Material
-        Products of the roles train and tune alone; `classes` are the kept categories and `label` codes into them, -1
-        for a category that train lacks. `split` is still that of the whole catalogue.
+        Only products of the roles train and tune; `classes` are the kept categories and `label` codes into them, -1 for
+        a category that train lacks. `split` is still that of the whole catalogue.
 
     Raises
     ------
     InputError
-        If there are fewer products or categories than the settings ask for.
+        If there are fewer products or categories than the settings request.
     """
     role, label = material.frame["role"].to_numpy(), material.label
     train, tune = np.flatnonzero(role == "train"), np.flatnonzero(role == "tune")
@@ -104,8 +104,8 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
     if settings.categories:
         if settings.categories > len(classes):
             raise InputError(
-                f"profiles.categories={settings.categories}, but train holds {len(classes)} categories",
-                f"ask for at most {len(classes)}",
+                f"profiles.categories={settings.categories}, but train has {len(classes)} categories",
+                f"request at most {len(classes)}",
             )
         sizes = np.bincount(label[train], minlength=len(classes))
         classes = np.sort(np.argsort(-sizes, kind="stable")[: settings.categories])
@@ -136,12 +136,12 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
 def _draw(
     rows: np.ndarray, labels: np.ndarray, *, wanted: int, name: str, least: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw rows: `least` of each label first, then of each its share by largest remainders."""
+    """Draw rows: first `least` of each label, then each label's share by largest remainders."""
     strata, counts = np.unique(labels, return_counts=True)
     if not least * len(strata) <= wanted <= len(rows):
         raise InputError(
             f"profiles.{name}={wanted}, but there are {len(rows)} in {len(strata)} categories",
-            f"ask for {max(1, least * len(strata))} to {len(rows)}, or 0 for all",
+            f"request {max(1, least * len(strata))} to {len(rows)}, or 0 for all",
         )
     weights, rest = counts - least, wanted - least * len(strata)
     share, remainder = np.divmod(weights * rest, max(1, int(weights.sum())))
@@ -154,7 +154,7 @@ def _draw(
 
 @dataclass(frozen=True)
 class _Trained:
-    """A training that is done."""
+    """A finished training."""
 
     history: pd.DataFrame
     chosen: dict[str, Any]
@@ -170,7 +170,7 @@ class _Trainings:
         self._features: dict[tuple[Path, ProfileSettings], Features] = {}
 
     def material(self, variant: Variant) -> Material:
-        """What a variant is trained on."""
+        """The data that a variant is trained on."""
         key = _drawing(variant)
         if key not in self._cuts:
             settings = variant.sections["profiles"]
@@ -230,7 +230,7 @@ def run(experiment: Experiment) -> None:
     Raises
     ------
     InputError
-        If the study has no variants, the name of a figure cannot be a file's, or no backend can be built.
+        If the study has no variants, a figure's name is not valid for a file, or no backend can be built.
     """
     study, jobs, out = experiment.study, experiment.jobs, experiment.out
     if not study.variants:
@@ -270,7 +270,7 @@ def run(experiment: Experiment) -> None:
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:
-    """Say what a study of profiles will train, for ``shelfbench plan``.
+    """List what a study of profiles will train, for ``shelfbench plan``.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def _train_and_keep(trainings: _Trainings, variant: Variant, built: BuiltBackend
 
 
 def _in_turns(variants: Sequence[Variant]) -> list[tuple[Variant, int]]:
-    """Every variant with each of its seeds, the first seeds of all before any second one."""
+    """Every variant with each of its seeds, all first seeds before any second one."""
     seeds = {variant.name: variant.sections["profiles"].seeds for variant in variants}
     turns = range(max(map(len, seeds.values())))
     return [

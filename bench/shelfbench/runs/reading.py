@@ -26,7 +26,7 @@ COST_STAGES = ("tune", "extract", "fit", "predict")
 
 @dataclass(frozen=True)
 class BackendLabel:
-    """How Table 4 and the figures name a backend."""
+    """The name of a backend in Table 4 and the figures."""
 
     feature: str
     classifier: str
@@ -47,12 +47,12 @@ class Evaluated:
     confidence : ndarray of float64, shape (n,)
         Log-probability; -inf where rejected.
     rank : ndarray of int64, shape (n,)
-        Place of the true category among those stored, -1 where it is not one of them.
+        Place of the true category among those stored; -1 if it is not one of them.
     keys : tuple of str
         The true categories, sorted.
     product_id : ndarray of int64 or str, shape (n,)
     measures : mapping of str to ndarray of float64, shape (n,)
-        The measures of confidence that the file holds (`shelfbench.verdict.confidence`); empty for images.
+        The measures of confidence in the file (`shelfbench.verdict.confidence`); empty for images.
     raw_confidence : ndarray of float64, shape (n,), or None
         The log-probability before calibration, -inf where rejected; None for images and files of earlier versions.
     """
@@ -73,8 +73,8 @@ class Evaluated:
         return replace(self, confidence=self.measures[name])
 
     def where(self, mask: np.ndarray) -> Evaluated:
-        """Keep the rows that a mask selects."""
-        rows = np.flatnonzero(mask)  # once: indexing by a mask would search it again for every array
+        """Keep the rows selected by a mask."""
+        rows = np.flatnonzero(mask)  # once: indexing with the mask would search it again for every array
         return Evaluated(
             split=self.split[rows],
             role=self.role[rows],
@@ -96,7 +96,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of all stages together; NaN where nothing was timed."""
+    """Seconds of all stages together; NaN if nothing was timed."""
 
     seconds: float
     cached: bool
@@ -115,7 +115,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
-    """Name the backends as Table 4 does; where two would have the same name, the full name tells them apart."""
+    """Name the backends as in Table 4; if two would have the same name, the full name tells them apart."""
     named = {}
     for name in backends:
         columns = record.backends[name].columns if name in record.backends else {}
@@ -154,7 +154,7 @@ def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
-    """Give codes in `keys`, -1 where a value is absent or null."""
+    """Return codes in `keys`, -1 where a value is absent or null."""
     if isinstance(values, pa.DictionaryArray):
         table = category_codes(_strings(values.dictionary), keys)
         return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
@@ -163,7 +163,7 @@ def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.nda
 
 
 def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int) -> np.ndarray:
-    """Give the position of the first hit in the list of every row, -1 without one."""
+    """Return the position of the first hit in the list of every row, -1 without one."""
     place = np.full(rows, -1, dtype=np.int64)
     hits = np.flatnonzero(hit)[::-1]
     place[row[hits]] = hits - starts[row[hits]]
@@ -185,7 +185,7 @@ def read_products(run_dir: Path, backend: str) -> Evaluated:
     Raises
     ------
     InputError
-        If the file is damaged, lacks a column or a product of the split, or holds a NaN confidence.
+        If the file is damaged, lacks a column or a product of the split, or contains a NaN confidence.
     """
     path = run_dir / "predictions" / f"{backend}.parquet"
     with reading(path):
@@ -204,11 +204,11 @@ def read_products(run_dir: Path, backend: str) -> Evaluated:
     if np.isnan(confidence).any():
         raise InputError(
             f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
-            "the backend gave no probability; run it again",
+            "the backend returned no probability; run it again",
         )
-    rising = bool(np.all(ids[1:] > ids[:-1]))  # as a run writes them
+    rising = bool(np.all(ids[1:] > ids[:-1]))  # the order in which a run writes them
     if not rising and len(np.unique(ids)) != len(ids):
-        raise InputError(f"{path} holds a product twice", DELETE)
+        raise InputError(f"{path} contains a product twice", DELETE)
     _check_complete(run_dir, path, ids, split)
     confidence = np.where(rejected, -np.inf, confidence)
     known = [name for name, found in MEASURES.items() if found.column in table.column_names]
@@ -235,7 +235,7 @@ def _check_complete(run_dir: Path, path: Path, ids: np.ndarray, split: np.ndarra
     with reading(manifest):
         table = pq.read_table(manifest, columns=["product_id", "split"])
         wanted_ids, wanted = table["product_id"].to_numpy(), _few_strings(table["split"])
-    if np.array_equal(ids, wanted_ids) and np.array_equal(split, wanted):  # as a run writes them
+    if np.array_equal(ids, wanted_ids) and np.array_equal(split, wanted):  # the order in which a run writes them
         return
     for name in SPLITS:
         missing = np.setdiff1d(wanted_ids[wanted == name], ids[split == name])
@@ -260,12 +260,12 @@ def read_images(run_dir: Path, backend: str, keys: tuple[str, ...]) -> Evaluated
     Returns
     -------
     Evaluated or None
-        None where no scores are kept.
+        None if no scores are kept.
 
     Raises
     ------
     InputError
-        If the file is damaged, or holds a NaN.
+        If the file is damaged, or contains a NaN.
     """
     path = run_dir / "scores" / f"{backend}.parquet"
     if not path.is_file():
@@ -279,7 +279,7 @@ def read_images(run_dir: Path, backend: str, keys: tuple[str, ...]) -> Evaluated
         return None
     ids, split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
     if np.isnan(confidence).any():
-        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} hold a NaN", DELETE)
+        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} contain a NaN", DELETE)
     return Evaluated(
         split=split,
         role=split,
@@ -304,10 +304,10 @@ def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]
     confidence, predicted, rank = np.full(rows, -np.inf), np.full(rows, -1), np.full(rows, -1)
     filled = np.flatnonzero(lengths)
     if len(filled):
-        # whoever wrote the file need not have sorted it: the best is sought, and the truth's rank is counted
+        # the file need not be sorted: the best category is searched for, and the true one's rank is counted
         confidence[filled] = np.maximum.reduceat(scores, starts[filled])
         best = _first_place(row, scores == confidence[row], starts, rows)
-        sure = np.flatnonzero(best >= 0)  # a NaN has no place; the caller refuses it
+        sure = np.flatnonzero(best >= 0)  # a NaN has no rank; the caller refuses it
         predicted[sure] = codes[starts[sure] + best[sure]]
         place = _first_place(row, codes == truth[row], starts, rows)
         known = np.flatnonzero(place >= 0)
@@ -351,7 +351,7 @@ def read_history(run_dir: Path, backends: tuple[str, ...], stage: str = "") -> d
     run_dir : Path
     backends : tuple of str
     stage : str
-        ``tuning`` for that of the fine-tuned network below a backend; empty for its own.
+        ``tuning`` for the history of the fine-tuned network below a backend; empty for the backend's own.
 
     Returns
     -------

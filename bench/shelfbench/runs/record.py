@@ -1,9 +1,10 @@
-"""The record of a run, ``run.json``, as typed values: what ran, on what, and how each job of it ended.
+"""The record of a run, ``run.json``, as typed values: what ran, on what data, and how each job ended.
 
 ``read_record`` is the only reader of that file. It is tolerant: keys that an older version did not write have their
-defaults, unknown keys are ignored, and ``null`` counts as missing. What has the wrong type is refused by its path.
+defaults, unknown keys are ignored, and ``null`` counts as missing. A value of the wrong type is refused, and the
+message names its path.
 
-The jobs of a run stand under ``backends``: the backends of a comparison, or what another experiment went through. Each
+The jobs of a run are under ``backends``: the backends of a comparison, or the jobs of another experiment. Each
 experiment has an entry of its own kind (`shelfbench.runs.entries`)::
 
     record = read_record(Path("results/fashion"))  # RunRecord[BackendEntry]
@@ -11,7 +12,7 @@ experiment has an entry of its own kind (`shelfbench.runs.entries`)::
 
     record = read_record(Path("results/xception"), TrainingEntry)  # RunRecord[TrainingEntry]
 
-How a running experiment writes the file is `shelfbench.runs.recorder`'s affair.
+`shelfbench.runs.recorder` writes the file while an experiment runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _AS_THEY_ARE = ("study", "chosen", "settings")  # null means something in these
 
 
 class Excluded(msgspec.Struct, kw_only=True):
-    """What the rule of the split left out, and why."""
+    """Categories and products that the split's rule left out, and why."""
 
     products: int = 0
     categories: int = 0
@@ -64,7 +65,7 @@ class DatasetRecord(msgspec.Struct, kw_only=True):
         Products without a category.
     notes : list of str
     duplicates : dict
-        What `shelfbench.data.split` found of images with equal bytes.
+        Findings of `shelfbench.data.split` about images with equal bytes.
     unreadable_images : int or None
     unreadable : list of UnreadableImage
     """
@@ -89,7 +90,7 @@ class DatasetRecord(msgspec.Struct, kw_only=True):
 
 
 class PartRecord(msgspec.Struct, kw_only=True):
-    """Size of a part of the split; None where it is not on record."""
+    """Size of a part of the split; None if it is not on record."""
 
     products: int | None = None
     images: int | None = None
@@ -121,7 +122,7 @@ class SplitRecord(msgspec.Struct, kw_only=True):
     rule : str
     train, validation, test : PartRecord
     near_duplicates : NearDuplicates or None
-        None where they were not looked for.
+        None if they were not searched for.
     """
 
     hash: str = ""
@@ -160,7 +161,7 @@ class VariantRecord(msgspec.Struct, kw_only=True):
 
 
 class StudyRecord(msgspec.Struct, kw_only=True):
-    """The settings of a study that a report reads; `RunRecord.study` holds all of them as JSON.
+    """The settings of a study that a report reads; `RunRecord.study` has all of them as JSON.
 
     Attributes
     ----------
@@ -186,16 +187,16 @@ E = TypeVar("E", bound=Entry)
 
 
 class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
-    """What ``run.json`` holds.
+    """The contents of ``run.json``.
 
     Attributes
     ----------
     shelfbench : str
         Version that wrote it.
     command : str
-        The command that makes this run again.
+        The command that repeats this run.
     study : dict
-        Every setting, as JSON; `settings` gives the few that a report reads as typed values.
+        Every setting, as JSON; `settings` returns the few that a report reads as typed values.
     results_hash : str
         Hash of all settings that can change a prediction.
     seed : int or None
@@ -251,7 +252,7 @@ def read_record(directory: Path, entry: type[E] = BackendEntry) -> RunRecord[E]:
     directory : Path
         A run directory.
     entry : type of Entry
-        What the jobs of its experiment are noted as.
+        The type of its experiment's entries.
 
     Returns
     -------
@@ -266,7 +267,7 @@ def read_record(directory: Path, entry: type[E] = BackendEntry) -> RunRecord[E]:
 
 
 def read_json(directory: Path) -> dict[str, Any]:
-    """Read ``run.json`` as it is, unknown keys included: for whoever goes on writing it.
+    """Read ``run.json`` as it is, including unknown keys, for code that continues writing it.
 
     Parameters
     ----------
@@ -280,7 +281,7 @@ def read_json(directory: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no such file, or it does not hold a JSON object.
+        If there is no such file, or it is not a JSON object.
     """
     path = directory / RECORD
     try:
@@ -292,17 +293,17 @@ def read_json(directory: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path} cannot be read ({str(error)[:160]})", AGAIN) from None
     if not isinstance(values, dict):
-        raise InputError(f"{path} is not the record of a run (it holds no object)", AGAIN)
+        raise InputError(f"{path} is not the record of a run (it is not an object)", AGAIN)
     return values
 
 
 def as_json(value: msgspec.Struct) -> dict[str, Any]:
-    """Turn a record into what `write_json` takes; every field is there, in its order.
+    """Turn a record into input for `write_json`, with every field in order.
 
     Parameters
     ----------
     value : msgspec.Struct
-        May hold NumPy's numbers.
+        May contain NumPy numbers.
 
     Returns
     -------
@@ -312,10 +313,10 @@ def as_json(value: msgspec.Struct) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | int:
-    """Turn a NumPy number into Python's own."""
+    """Turn a NumPy number into a Python number."""
     if hasattr(value, "item"):
         return value.item()
-    raise NotImplementedError(f"{type(value).__name__} does not go into JSON")
+    raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _typed(values: dict[str, Any], kind: Any, where: str) -> Any:
@@ -326,7 +327,7 @@ def _typed(values: dict[str, Any], kind: Any, where: str) -> Any:
 
 
 def _present(value: Any) -> Any:
-    """Leave out what is null, so that it has its default; what is shown as it is stays whole."""
+    """Drop null values, so that defaults apply; objects that are shown as they are stay complete."""
     if not isinstance(value, dict):
         return value
     return {key: inner if key in _AS_THEY_ARE else _present(inner) for key, inner in value.items() if inner is not None}

@@ -1,8 +1,8 @@
 """The record of a run while it runs: ``run.json`` and ``timings.parquet``, written whole after every step.
 
-A run directory is bound to its settings from the moment it has a ``run.json``: only the same settings may go on in it.
-The file is first written when a run has read its data (`Recorder.begin`); until then everything is kept in memory, so
-that a start that fails leaves nothing behind. What a file holds is described in `shelfbench.runs.record`.
+A run directory is bound to its settings from the moment it has a ``run.json``: only a run with the same settings may
+resume in it. The file is first written when a run has read its data (`Recorder.begin`); until then everything is kept
+in memory, so that a failed start leaves nothing behind. `shelfbench.runs.record` describes the contents of the file.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Recorder:
     out : Path
         The run directory, which need not exist.
     values : dict
-        What ``run.json`` is to hold.
+        The contents of ``run.json``.
 
     Attributes
     ----------
     out : Path
     values : dict
-        As given, brought up to date by every note.
+        As given, updated by every note.
     """
 
     def __init__(self, out: Path, values: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Recorder:
 
     @classmethod
     def open(cls, out: Path, study: Study, command: str) -> Recorder:
-        """Take up the record of a directory: resume the run in it, or prepare a new one. Writes nothing yet.
+        """Open the record of a directory: resume the run in it, or prepare a new one. Nothing is written yet.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Recorder:
             The run directory, locked for this run.
         study : Study
         command : str
-            The command that makes this run again.
+            The command that repeats this run.
 
         Returns
         -------
@@ -103,14 +103,14 @@ class Recorder:
             "machine": machine(),
             "versions": versions(),
         }
-        values = json.loads(json.dumps(values))  # as it will be read again: tuples are lists
+        values = json.loads(json.dumps(values))  # as it will be read back: tuples become lists
         previous = _previous(out, values)
         values |= {
             "started": previous.get("started") or _now(),
             "finished": "",
             "status": "running",
             "reason": "",
-            # kept until the data have been read again and found the same: the results rest on them
+            # kept until the data have been read again and found unchanged: the results depend on them
             "dataset": previous.get("dataset") or {},
             "split": previous.get("split") or {},
             "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
@@ -129,12 +129,12 @@ class Recorder:
         dataset : dict
             Describes the data, with their ``hash``; empty for an experiment without data.
         split : dict
-            Describes the split, with its ``hash``; empty likewise.
+            Describes the split, with its ``hash``; empty for an experiment without data.
 
         Raises
         ------
         InputError
-            If the results in this directory rest on other data.
+            If the results in this directory are based on other data.
         """
         for name, new in (("dataset", dataset), ("split", split)):
             if self.values[name].get("hash", new.get("hash")) != new.get("hash"):
@@ -147,7 +147,7 @@ class Recorder:
         self._write()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:
-        """Name the images that cannot be read.
+        """Record the images that cannot be read.
 
         Parameters
         ----------
@@ -169,13 +169,13 @@ class Recorder:
         self._write()
 
     def is_done(self, name: str, files: Sequence[Path] = ()) -> bool:
-        """Tell whether a job is done and its results are still there.
+        """Tell whether a job is done and its results still exist.
 
         Parameters
         ----------
         name : str
         files : sequence of Path
-            What it leaves behind.
+            The files it leaves behind.
 
         Returns
         -------
@@ -185,11 +185,11 @@ class Recorder:
 
     @property
     def done(self) -> list[str]:
-        """Names of the jobs that are done, those of earlier commands in this directory included."""
+        """Names of finished jobs, including those of earlier commands in this directory."""
         return [name for name in self.values["backends"] if self.is_done(name)]
 
     def pending(self, name: str, notes: Mapping[str, Any]) -> None:
-        """Note a job that is still to be done, and what is known of it beforehand."""
+        """Note a job that is still to be done, with anything known beforehand."""
         self._note(name, {"status": "pending", "reason": "", **notes})
 
     def finished(self, name: str, entry: Entry) -> None:
@@ -206,7 +206,7 @@ class Recorder:
         self._write()
 
     def time(self, name: str, rows: pd.DataFrame) -> None:
-        """Write the timings of a job, in place of its earlier ones.
+        """Write the timings of a job, replacing its earlier ones.
 
         Parameters
         ----------
@@ -234,11 +234,11 @@ class Recorder:
 
 
 def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Give the record of the run in a directory, empty where nothing rests on it; refuse one with other settings."""
+    """Return the record of the run in a directory, empty if there are no results; refuse one with other settings."""
     predictions = any((out / "predictions").glob("*.parquet"))
     if not (out / RECORD).exists():
         if predictions:
-            raise InputError(f"{out} holds predictions and no {RECORD}", "choose another --out")
+            raise InputError(f"{out} contains predictions but no {RECORD}", "choose another --out")
         return {}
     try:
         previous = read_json(out)
@@ -251,6 +251,8 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
             for name in differences(previous.get("study"), values["study"])
             if name not in ("title", "name", "backends") and not name.startswith("report")
         ]
-        raise InputError(f"{out} holds a run with other settings ({', '.join(differ) or 'of its backends'})", ELSEWHERE)
+        raise InputError(
+            f"{out} contains a run with other settings ({', '.join(differ) or 'of its backends'})", ELSEWHERE
+        )
     done = any(entry.done for entry in record.backends.values())
     return previous if predictions or (values["study"].get("experiment") and done) else {}

@@ -1,6 +1,6 @@
 """Scores of all images and predictions of all products of one backend, a few thousand images at a time.
 
-First the products of `tune` are scored, to choose how the scores of a product's photos are combined and at which
+First the products of `tune` are scored, to choose how the scores of a product's photos are combined, and the
 temperature; then all products are scored.
 """
 
@@ -33,7 +33,7 @@ from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
 from shelfbench.verdict.temperature import fit_temperature, log_normaliser
 
 PREDICT_IMAGES = 8192
-# Scores (images x categories) of `tune` that are held at once: 256 MiB. If there are more, products are drawn.
+# Scores (images x categories) of `tune` held in memory at once: 256 MiB. If there are more, products are sampled.
 CHOOSING_SCORES = 1 << 25
 # How far the log of a row's summed probabilities may be from 0: it shifts a confidence by a tenth of a percent at most,
 # and a softmax in float32 over thousands of categories stays a hundred times closer.
@@ -63,7 +63,7 @@ class Scored:
 
 
 def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
-    """Cut images into blocks of about `PREDICT_IMAGES` that hold whole products."""
+    """Cut images into blocks of about `PREDICT_IMAGES`, keeping products whole."""
     bounds = np.searchsorted(owner, np.arange(products + 1))
     first = 0
     while first < products:
@@ -73,7 +73,7 @@ def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
 
 
 def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int) -> np.ndarray:
-    """Score some images, and make sure that what comes are log-probabilities.
+    """Score some images, and make sure that the results are log-probabilities.
 
     Parameters
     ----------
@@ -89,18 +89,18 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
     Raises
     ------
     RunError
-        If they have another shape, hold NaN, rule out every category of an image, or are not normalised.
+        If they have the wrong shape, contain NaN, rule out every category of an image, or are not normalised.
     """
     scores = classifier.log_probabilities(features)
     if scores.shape != (len(features), classes):
         raise RunError(f"its scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
-    with np.errstate(invalid="ignore"):  # of rows of -inf
+    with np.errstate(invalid="ignore"):  # from rows of -inf
         total = log_normaliser(scores, 1.0)
-    wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # of a NaN too
+    wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # true for NaN too
     if not wrong.any():
         return scores
     for rows, what in (
-        (np.isnan(scores).any(axis=1), "hold NaN"),
+        (np.isnan(scores).any(axis=1), "contain NaN"),
         (np.isneginf(scores).all(axis=1), "rule out every category (all -inf)"),
     ):
         if np.any(rows):
@@ -132,21 +132,21 @@ def choose_rule(
     material : Material
     settings : VerdictSettings
     seed : int
-        Draws the products where `tune` is too large to hold all its scores.
+        Draws the products if the scores of all of `tune` would not fit in memory.
     console : Console
-        Says so if products are drawn.
+        Informed if products are drawn.
 
     Returns
     -------
     ProductRule
         The aggregation with the largest acceptance at 0.9, by confidence before any temperature (in a tie, the first of
-        mean, log_mean, maximum, vote), and the temperature that makes its scores most likely. Where `tune` has no
-        readable image: the mean, and 1.
+        mean, log_mean, maximum, vote), and the temperature that makes its scores most likely. If `tune` has no readable
+        image: the mean, and 1.
 
     Raises
     ------
     RunError
-        If the classifier does not give log-probabilities.
+        If the classifier does not return log-probabilities.
     """
     fixed = "" if settings.aggregation == "choose" else settings.aggregation
     rule = ProductRule(fixed or AGGREGATIONS[0])
@@ -235,7 +235,7 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
     Raises
     ------
     RunError
-        If the classifier does not give log-probabilities.
+        If the classifier does not return log-probabilities.
     """
     frame, owner = material.frame, material.owner
     held_out = (frame["split"] != "train").to_numpy()
@@ -264,7 +264,7 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
         bar.update(part.stop - part.start)
     rejected = columns["predicted"] == ""
     reason = np.full(len(frame), None, object)
-    for row, why in sorted(features.reasons.items(), reverse=True):  # the first image's reason stays
+    for row, why in sorted(features.reasons.items(), reverse=True):  # the first image's reason is kept
         if rejected[owner[row]]:
             reason[owner[row]] = f"no readable image: {why}"
     images = np.bincount(owner, minlength=len(frame))

@@ -1,1 +1,1 @@
-"""A study: pure data, and how it is read from TOML and plug-ins."""
+"""A study as pure data, and reading it from TOML and plug-ins."""

@@ -1,4 +1,4 @@
-"""What a study is, as data: its settings, the backends that it compares, and the record that a run keeps of it."""
+"""A study as data: its settings, the backends that it compares, and its entry in a run's record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReportSettings:
     pictures : bool
         Whether figures and the page may show photos of the products.
     targets : tuple of float
-        Precisions at which the table of metrics gives the acceptance; Table 4's 0.9 is always among them.
+        Precisions at which the table of metrics shows the acceptance; Table 4's 0.9 is always included.
     near_duplicates : {'auto', 'report', 'off'}
         Whether to look for products with nearly the same photo in different parts of the split. This reads every image
         once more, so 'auto' does it for up to 300,000 images. No prediction depends on it.
@@ -49,7 +49,7 @@ class ReportSettings:
             raise InputError(f"report.near_duplicates is {self.near_duplicates!r}", "choose auto, report or off")
 
     def seeks_near_duplicates(self, images: int) -> bool:
-        """Whether to look for near-duplicates among so many images."""
+        """Whether to look for near-duplicates among this many images."""
         return self.near_duplicates == "report" or (self.near_duplicates == "auto" and images <= 300_000)
 
 
@@ -90,14 +90,14 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A validated study; `shelfbench.study.read.read_study` gives one.
+    """A validated study, as returned by `shelfbench.study.read.read_study`.
 
     Attributes
     ----------
     name, title : str
     seed : int
     backends : tuple of str
-        Names, each with ``@BACKBONE`` where it is not the study's own.
+        Names, each with ``@BACKBONE`` if that is not the study's own.
     backbone : BackboneChoice
         The study's own.
     dataset, generated, split, images, verdict, report
@@ -107,9 +107,9 @@ class Study:
     used : tuple of str
         Those of `sections` that this study's backends, variants and experiment read, sorted.
     experiment : str
-        What runs instead of the comparison (see `shelfbench.plugins.experiment`); empty for the comparison.
+        Experiment to run instead of the comparison (see `shelfbench.plugins.experiment`); empty for the comparison.
     variants : tuple of Variant
-        What the experiment compares.
+        Variants that the experiment compares.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Study:
     variants: tuple[Variant, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """Everything set, as JSON, except sections that nothing in this study reads."""
+        """All settings, as JSON, except sections that nothing in this study reads."""
         result: dict[str, Any] = {
             "name": self.name,
             "title": self.title,
@@ -172,7 +172,7 @@ class Study:
         return fingerprint({**record, **{name: dataclasses.asdict(values) for name, values in self.sections.items()}})
 
     def tables(self) -> dict[str, Any]:
-        """Everything set, as the tables of a TOML file that reads as this study."""
+        """All settings, as the tables of a TOML file that describes this study."""
         result: dict[str, Any] = {
             "title": self.title,
             "seed": self.seed,

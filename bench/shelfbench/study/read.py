@@ -52,7 +52,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
     Parameters
     ----------
     source : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or a study to be changed.
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study to change.
     overrides : sequence of (path, value)
         Settings that replace the file's, in order (see `parse_setting` and `setting`).
 
@@ -63,7 +63,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
     Raises
     ------
     InputError
-        If it does not exist, is not TOML, or says something unknown; the key and the remedy are named.
+        If it does not exist, is not TOML, or contains something unknown; the message names the key and a remedy.
     """
     if isinstance(source, Study):
         name, label, tables = source.name, f"study {source.name}", source.tables()
@@ -93,7 +93,7 @@ def _study_path(source: str | Path) -> Path:
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # TOML's and UTF-8's errors are ValueErrors, as is a number too long
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors, as is an overlong number's
         raise InputError(f"{path} is not TOML: {str(error)[:200]}", "correct it") from None
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
@@ -115,7 +115,7 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     """Build a study from tables whose keys are known."""
     backends = _value(tables.get("backends", []), _STRINGS, f"{label}: backends")
     experiment = _value(tables.get("experiment", ""), str, f"{label}: experiment")
-    if experiment == "comparison":  # what runs when a study names none
+    if experiment == "comparison":  # the experiment of a study that names none
         experiment = ""
     if not experiment and not backends:
         raise InputError(f"{label} names no backend", 'add backends = ["hog-svm", ...] or --backend NAME')
@@ -200,13 +200,13 @@ def build_section(kind: type, table: Any, section: str, source: str) -> Any:
     Parameters
     ----------
     kind : type
-        A dataclass with defaults, whose annotations say what each value must be.
+        A dataclass with defaults, whose annotations define the type of each value.
     table : dict
-        What the study says.
+        The section in the study.
     section : str
         Its name.
     source : str
-        Where the table stands, for messages.
+        Where the table comes from, for messages.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def build_section(kind: type, table: Any, section: str, source: str) -> Any:
 
 
 def _value(value: Any, kind: Any, where: str) -> Any:
-    """Check a value against its type; a single value is a list of one where a list is wanted."""
+    """Check a value against its type; a single value counts as a list of one if a list is expected."""
     if typing.get_origin(kind) is tuple and not isinstance(value, (list, tuple)):
         value = [value]
     try:
@@ -250,7 +250,7 @@ def parse_setting(text: str) -> Override:
     Parameters
     ----------
     text : str
-        The value is read as TOML, or taken as plain text where it is not TOML.
+        The value is read as TOML, or taken as plain text if it is not TOML.
 
     Returns
     -------
@@ -317,7 +317,7 @@ def _declared_sections() -> dict[str, type]:
             if section in SECTIONS or section in ROOT_KEYS or sections.get(section, kind) is not kind:
                 raise InputError(
                     f"{name!r} declares the section {section!r}, which is taken",
-                    "rename it in the package that brings it",
+                    "rename it in the package that declares it",
                 )
             sections[section] = kind
     return sections

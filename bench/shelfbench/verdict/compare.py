@@ -145,10 +145,10 @@ def compare(
     target : float, str or Fraction
         Required precision.
     resamples : int, optional
-        How many resamples to draw; by default 2,000, or more where there are so many pairs that no p value could
+        How many resamples to draw; by default 2,000, or more if there are so many pairs that no p value could
         pass Holm's strictest step (`enough_resamples`).
     level : float
-        Share of the resamples that lie between the two ends of an interval.
+        Share of the resamples between the two ends of an interval.
     seed : int
         The same seed and products give the same numbers, whatever the order of the rows.
 

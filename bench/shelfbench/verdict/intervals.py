@@ -64,7 +64,7 @@ def bootstrap_intervals(
     resamples : int
         How many resamples to draw.
     level : float
-        Share of the resamples that lie between the two ends.
+        Share of the resamples between the two ends.
     seed : int
         The same seed and products give the same intervals, whatever the order of the rows.
 

@@ -1,7 +1,7 @@
 """Rankings: mean average precision of the best 100 (X, §4.1 and Table 2), and the place of the true class.
 
 X evaluates on FastEval14k, 14,000 images with 36.5 labels each, by the "mean average precision for top 100
-predictions (MAP@100)", in which each class is weighted by how common it is. X gives no formula; ours is:
+predictions (MAP@100)", in which each class is weighted by how common it is. X states no formula; ours is:
 
 - An image predicts its `k` classes with the highest scores; of equal scores, the lower code comes first.
 - A class ranks the images that predict it by their score for it; of equal scores, the earlier image comes first.

@@ -134,7 +134,7 @@ def suspect_labels(scores: HeldOutScores) -> Suspects:
     Returns
     -------
     Suspects
-        Empty where there is no product or only one category.
+        Empty if there are no products or only one category.
     """
     from cleanlab.experimental.label_issues_batched import LabelInspector
 

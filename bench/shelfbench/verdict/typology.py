@@ -32,7 +32,7 @@ class Groups:
 
     @property
     def right(self) -> np.ndarray:
-        """Share of right products, float64, shape (groups,); NaN where there is no product."""
+        """Share of right products, float64, shape (groups,); NaN if there are no products."""
         return np.where(self.products > 0, (self.products - self.errors) / np.maximum(self.products, 1), np.nan)
 
 

@@ -1,7 +1,7 @@
 """Keras, loaded quietly.
 
-Every module of this package takes it from here (``from shelfbench_deep.engines.keras import keras``), so that what
-TensorFlow's libraries write to stderr while they load never reaches the user.
+Every module of this package takes it from here (``from shelfbench_deep.engines.keras import keras``), so that the
+messages of TensorFlow's libraries while they load never reach the user.
 """
 
 from __future__ import annotations
@@ -43,6 +43,6 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with _muted():
     import keras
 
-# A user's keras.json may say otherwise, and features are stored under the name of float32.
+# A user's keras.json may say otherwise, but features are stored under the name of float32.
 keras.config.set_floatx("float32")
 keras.config.set_dtype_policy("float32")

@@ -1,4 +1,4 @@
-"""All that needs an engine by its own name: TensorFlow, JAX and PyTorch are imported in this file only.
+"""Everything that needs a particular engine: TensorFlow, JAX and PyTorch are imported in this file only.
 
 The rest of the package speaks Keras 3. Every engine is optional: only the one that Keras runs on is imported.
 
@@ -42,7 +42,7 @@ def jit_compile() -> bool | str:
 
 
 def accelerator() -> str:
-    """Name of the accelerator that computes; empty where a CPU does."""
+    """Name of the accelerator that computes; empty if a CPU does."""
     if engine() == "jax":
         import jax
 
@@ -161,7 +161,7 @@ def distributed(count: int, jit: str = "auto") -> Iterator[int]:
 
 @cache
 def _mirrored(chosen: tuple[str, ...]) -> Any:
-    """Give one strategy to all trainings of a process: each numbers its reductions afresh, and two would clash."""
+    """Return one strategy for all trainings of a process: each numbers its reductions from 0, and two would clash."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(chosen)
@@ -236,7 +236,7 @@ def put(array: np.ndarray) -> Any:
 
 
 def device_memory() -> float | None:
-    """Peak MiB in use on the device since this process began; None where the engine does not tell."""
+    """Peak MiB in use on the device since this process began; None if the engine does not report it."""
     if engine() == "jax":
         import jax
 
@@ -258,7 +258,7 @@ def compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer, los
     Returns
     -------
     callable or None
-        ``step(inputs, labels)`` updates and gives the cost; None on engines other than JAX.
+        ``step(inputs, labels)`` updates and returns the cost; None on engines other than JAX.
     """
     if engine() != "jax":
         return None
@@ -276,7 +276,7 @@ def compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer, los
 
 
 def compiled_forward(model: keras.Model) -> Step | None:
-    """Compile a step without training; ``step(inputs, anything)`` gives the outputs. None on engines other than JAX."""
+    """Compile a step without training; ``step(inputs, anything)`` returns the outputs. JAX only, otherwise None."""
     if engine() != "jax":
         return None
     import jax
@@ -298,7 +298,7 @@ def compiled_epoch(
     classes: int,
     batch: int,
 ) -> Callable[[], Any] | None:
-    """Compile a whole epoch of training on random features that lie on the device into one call.
+    """Compile a whole epoch of training on random features in the device's memory into one call.
 
     Parameters
     ----------
@@ -314,7 +314,7 @@ def compiled_epoch(
     Returns
     -------
     callable or None
-        Runs an epoch and gives a value to `wait` for; None on engines other than JAX.
+        Runs an epoch and returns a value to `wait` for; None on engines other than JAX.
     """
     if engine() != "jax":
         return None

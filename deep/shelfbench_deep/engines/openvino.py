@@ -61,8 +61,8 @@ class CompiledNetwork:
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
             compiled = ov.Core().compile_model(converted, "CPU", hints)
             count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            # our own requests and no callbacks: OpenVINO's threads would need the interpreter's lock for those, and a
-            # network that is being deleted waits for these threads while it holds the lock
+            # our own requests and no callbacks: OpenVINO's threads would need the GIL for those, and a network that is
+            # being deleted waits for these threads while it holds the GIL
             self._requests = [compiled.create_infer_request() for _ in range(count)]
         except Exception as error:  # OpenVINO has no class of errors of its own
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -26,7 +26,7 @@ class Framework:
 
 
 def framework() -> Framework:
-    """Find out what computes by Keras' own rule: ``KERAS_BACKEND``, else its ``keras.json``, else TensorFlow."""
+    """Find the engine by Keras' own rule: ``KERAS_BACKEND``, else its ``keras.json``, else TensorFlow."""
     if "keras" in sys.modules:
         engine = str(sys.modules["keras"].backend.backend())
     else:

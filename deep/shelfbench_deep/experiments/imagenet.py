@@ -51,7 +51,7 @@ class ImagenetSettings:
     Raises
     ------
     InputError
-        If a network is not of Table 1, or named twice.
+        If a network is not in Table 1, or named twice.
     """
 
     networks: tuple[str, ...] = tuple(NETWORKS_WITH_TOP)
@@ -72,7 +72,7 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
     ----------
     settings : DatasetSettings
         Its `name` is a folder, or ``imagenet``, which is looked for in `data`, or else in ``$SHELFBENCH_DATA/imagenet``
-        and the user's cache; each may hold the synset folders itself, or below ``val`` or ``validation``.
+        and the user's cache; each may contain the synset folders itself, or in ``val`` or ``validation``.
     data : Path or None
         ``--data``.
 
@@ -99,7 +99,7 @@ def find_validation(settings: DatasetSettings, data: Path | None) -> Path:
                 return folder
     named = settings.name != "imagenet" or data is not None
     raise InputError(
-        f"{places[0]} holds no folder named by a synset" if named else "ImageNet's validation set is not here",
+        f"{places[0]} contains no folder named after a synset" if named else "ImageNet's validation set is not here",
         _NEEDS,
     )
 
@@ -111,7 +111,7 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
     ----------
     folder : Path
     rehearsal : bool
-        Whether fewer than 1,000 classes will do.
+        Whether fewer than 1,000 classes are enough.
 
     Returns
     -------
@@ -120,17 +120,17 @@ def open_validation(folder: Path, rehearsal: bool) -> Catalogue:
     Raises
     ------
     InputError
-        If a folder is not named by a synset, or there are not 1,000 with images.
+        If a folder is not named after a synset, or there are not 1,000 with images.
     """
     catalogue = read_folder(folder, "imagenet", DatasetSettings(name="imagenet"))
     keys = [category.key for category in catalogue.categories]
     if strangers := [key for key in keys if not _SYNSET.fullmatch(key)]:
         raise InputError(
-            f"{folder} holds the folder {strangers[0]!r}, which is not a synset", "leave only folders like n01440764"
+            f"{folder} contains the folder {strangers[0]!r}, which is not a synset", "leave only folders like n01440764"
         )
     if len(keys) > CLASSES or (len(keys) < CLASSES and not rehearsal):
         raise InputError(
-            f"{folder} holds images in {len(keys):,} folders, but the networks know 1,000 classes",
+            f"{folder} has images in {len(keys):,} folders, but the networks know 1,000 classes",
             "sort the whole validation set into its 1,000 folders, or rehearse with --set weights=none",
         )
     return catalogue
@@ -146,7 +146,7 @@ def run(experiment: Experiment) -> None:
     Raises
     ------
     InputError
-        If the data are not at hand, or not as needed, or no network can be built.
+        If the data are missing or unsuitable, or no network can be built.
     """
     study, jobs, console = experiment.study, experiment.jobs, experiment.console
     weights = study.backbone.weights
@@ -159,7 +159,7 @@ def run(experiment: Experiment) -> None:
     jobs.require()
     folder = find_validation(study.dataset, experiment.data)
     if experiment.out.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"the run directory {experiment.out} lies within the data", "choose an --out outside of it")
+        raise InputError(f"the run directory {experiment.out} is inside the data", "choose an --out outside of it")
     catalogue = open_validation(folder, weights == "none")
     if weights == "none":
         console.warn(
@@ -227,7 +227,7 @@ def report(directory: Path, console: Console) -> str:
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:
-    """Say what the study will do, for ``shelfbench plan``: one pass of each network over all images.
+    """Describe what the study will do, for ``shelfbench plan``: one pass of each network over all images.
 
     Parameters
     ----------

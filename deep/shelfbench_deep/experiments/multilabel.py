@@ -29,7 +29,7 @@ from shelfbench_deep.training.recipes import RECIPES
 
 @dataclass(frozen=True)
 class Task:
-    """Which labels there are to learn.
+    """The labels to learn.
 
     Attributes
     ----------
@@ -181,7 +181,8 @@ def report(directory: Path, console: Console) -> str:
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:
-    """Say what the study will do, for ``shelfbench plan``: the features of each backbone; the heads cannot be tried.
+    """Describe what the study will do, for ``shelfbench plan``: the features of each backbone; the heads cannot be
+    tried.
 
     Parameters
     ----------

@@ -47,14 +47,14 @@ class MultilabelSettings:
     learning_rate : float
         Before the first update.
     ema : float
-        Share of itself that the average of the weights keeps at an update; 0 for no average. X gives no value. Its
+        Share of itself that the average of the weights keeps at an update; 0 for no average. X states no value. Its
         networks train for 30 million updates; with a hundred updates per epoch, 0.99 forgets the start within a few
         epochs.
 
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     backbones: tuple[str, ...] = ()

@@ -47,8 +47,8 @@ class TopFive:
     """The five best classes of a network with its top, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Images come as squares of `pixels`, to which the short side of the photo is resized (bicubic); the network sees the
-    central square of `crop`. A row of "features" holds the five codes and their log-probabilities, so that the feature
-    store keeps what an interrupted run has computed.
+    central square of `crop`. A row of "features" consists of the five codes and their log-probabilities, so that the
+    feature store keeps what an interrupted run has computed.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class TopFive:
         return result
 
     def model(self) -> keras.Model:
-        """Give the network with its top; built once.
+        """Return the network with its top; built once.
 
         Returns
         -------

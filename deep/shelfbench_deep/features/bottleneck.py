@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shelfbench_deep.engines.openvino import CompiledNetwork
 
 
-# Images per call of OpenVINO. Fewer are slower from JPEG; these hold some hundred MiB of pixels ready.
+# Images per call of OpenVINO. Fewer are slower from JPEG; these keep some hundred MiB of pixels ready.
 _AT_ONCE = 256
 
 
@@ -29,7 +29,7 @@ class BottleneckExtractor:
     choice : BackboneChoice
         Network, weights and input size.
     settings : BottleneckSettings
-        What computes the features, and in which precision.
+        Engine and precision of the features.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class BottleneckExtractor:
         return dict(self._description)
 
     def _computing(self) -> dict[str, Any]:
-        """Describe what changes the features about the engine."""
+        """Describe whatever in the engine changes the features."""
         return {**({"batch": self.batch} if self.engine.name == "keras" else {}), **self.engine.describe()}
 
     def extract(self, images: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ class BottleneckExtractor:
         return self._preprocess(images)
 
     def model(self) -> keras.Model:
-        """Give the network, from preprocessed images to features; built at the first call."""
+        """Return the network, from preprocessed images to features; built at the first call."""
         if self._model is None:
             from shelfbench_deep.engines.native import device_name, jit_compile
 

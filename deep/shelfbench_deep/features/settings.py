@@ -1,4 +1,4 @@
-"""What computes the bottlenecks, and in which precision: the user's choice, settled for this machine."""
+"""Engine and precision of the bottlenecks: the user's choice, settled for this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes, settled for a machine: part of the key of features, and of the record of a network.
+    """The engine, settled for a machine: part of the key of features, and of the record of a network.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Engine:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for what is not an engine: a record may come from anyone."""
+        """Raise `ValueError` unless this is an engine: a record may come from anyone."""
         pairs = [("keras", "float32"), ("openvino", "float32"), ("openvino", "bfloat16")]
         if (self.name, self.precision) not in pairs:
             raise ValueError(f"there is no engine {str(self.name)[:40]!r} in {str(self.precision)[:40]!r}")
@@ -64,7 +64,7 @@ class BottleneckSettings:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     engine: str = "auto"
@@ -95,11 +95,11 @@ class BottleneckSettings:
 
 
 def available_engine(recorded: Engine) -> Engine:
-    """Give the engine that computed features before or, with a warning, Keras if that is not available."""
+    """Return the engine that computed features before or, with a warning, Keras if that is not available."""
     if recorded.name == "openvino" and (reason := why_not_openvino()):
         _warn(
             f"features that OpenVINO computed in {recorded.precision} are now computed by Keras in float32, and "
-            f"differ a little: {reason}"
+            f"differ slightly: {reason}"
         )
         return Engine()
     return recorded

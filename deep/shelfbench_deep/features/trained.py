@@ -35,7 +35,8 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine
     blueprint : Blueprint
     model : keras.Model
     engine : Engine
-        What computed the features that the classifier beside the network was fitted on, and is to compute them again.
+        The engine that computed the features that the classifier next to the network was fitted on, and that is to
+        compute them again.
     """
     from safetensors.numpy import save_file
 
@@ -60,7 +61,7 @@ def save_bottleneck(extractor: BottleneckExtractor, folder: Path) -> None:
 
 
 def copy_network(source: Path, folder: Path, engine: Engine) -> None:
-    """Copy what `write_network` wrote, for features that another engine computes."""
+    """Copy the files of `write_network`, for features that another engine computes."""
     shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
     write_json(folder / RECORD, {**read_network(source)[1], "engine": asdict(engine)})
 
@@ -92,7 +93,7 @@ def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
 
 
 def _engine_of(record: dict[str, Any]) -> Engine:
-    """Give the engine of a record; records of earlier versions belong to Keras."""
+    """Return the engine of a record; records of earlier versions belong to Keras."""
     return Engine(**record.get("engine", {}))
 
 
@@ -102,7 +103,7 @@ def load_network(folder: Path) -> keras.Model:
     Parameters
     ----------
     folder : Path
-        Holds what `write_network` wrote.
+        A folder written by `write_network`.
 
     Returns
     -------
@@ -136,7 +137,7 @@ def unreadable(folder: Path, error: Exception) -> InputError:
     """Make the message for a folder whose network or head cannot be read."""
     reason = str(error).splitlines()[0] if str(error) else "no message"
     return InputError(
-        f"{folder} holds no readable network ({type(error).__name__}: {reason})",
+        f"{folder} contains no readable network ({type(error).__name__}: {reason})",
         "delete that folder and run the study again",
     )
 
@@ -147,14 +148,14 @@ class TrainedExtractor(BottleneckExtractor):
     Parameters
     ----------
     folder : Path
-        Holds what `write_network` wrote.
+        A folder written by `write_network`.
     engine : Engine, optional
-        What computes. By default the engine of the folder's record or, with a warning, Keras if that is not available.
+        The engine to use. By default, that of the folder's record or, with a warning, Keras if it is not available.
 
     Raises
     ------
     InputError
-        If the folder holds no readable network.
+        If the folder contains no readable network.
     """
 
     def __init__(self, folder: Path, engine: Engine | None = None) -> None:

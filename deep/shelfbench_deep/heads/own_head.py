@@ -52,7 +52,7 @@ class OwnHead:
 
     @classmethod
     def load(cls, folder: Path) -> OwnHead:
-        """Read what `save` wrote.
+        """Read a classifier written by `save`.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of features that may be larger than the memory."""
+"""Mean and standard deviation of features that may not fit in memory."""
 
 from __future__ import annotations
 

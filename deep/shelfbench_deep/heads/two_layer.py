@@ -32,7 +32,7 @@ _ROWS = 512
 # Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of updates
 # to forget its start, more than a small catalogue has.
 _STATISTICS = 0.9
-# Goes through the rows of the given steps; gives the mean cost and accuracy.
+# Goes through the rows of the given steps; returns the mean cost and accuracy.
 Train = Callable[[TrainingData, np.ndarray, Bar], tuple[float, float]]
 _WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
 
@@ -127,7 +127,7 @@ class TwoLayer:
         self._mean = self._scale = np.zeros(0, np.float32)
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Train, and keep the epoch with the best precision on `tune` (among equals, the lowest cost).
+        """Train, and keep the epoch with the best precision on `tune` (in a tie, the lowest cost).
 
         A `tune` label of -1 always counts as wrong and does not enter the cost; without `tune` images the last epoch
         is kept.
@@ -136,7 +136,7 @@ class TwoLayer:
         ----------
         data : TrainingData
         seed : int
-            Of initial weights, dropout and the order of images. The same seed gives the same weights on a CPU with
+            Of initial weights, dropout and the order of images. The same seed produces the same weights on a CPU with
             the same number of threads (in NumPy each draws the dropout of its own units).
         console : Console
 
@@ -233,7 +233,7 @@ class TwoLayer:
         return (features - self._mean) / self._scale
 
     def network(self) -> keras.Model:
-        """Give the network, from standardised features to logits."""
+        """Return the network, from standardised features to logits."""
         if self._model is None:
             raise RuntimeError("fit or load the 2NN first")
         return self._model
@@ -260,7 +260,7 @@ class TwoLayer:
 
     @classmethod
     def load(cls, folder: Path) -> TwoLayer:
-        """Read what `save` wrote.
+        """Read a 2NN written by `save`.
 
         Parameters
         ----------
@@ -295,7 +295,7 @@ class TwoLayer:
             classifier.chosen = record["chosen"]
         except Exception as error:  # safetensors and Keras raise all sorts of errors
             raise InputError(
-                f"{folder} holds no readable 2NN ({type(error).__name__}: {error})",
+                f"{folder} contains no readable 2NN ({type(error).__name__}: {error})",
                 "run the study again to train it again",
             ) from error
         classifier._model = model

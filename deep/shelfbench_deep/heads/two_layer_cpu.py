@@ -62,7 +62,7 @@ class Weights:
 
 
 class _Affine:
-    """What follows a matrix product for some of its units: batch normalisation, or the bias; times `gain`."""
+    """The operation after a matrix product for some of its units: batch normalisation, or the bias; times `gain`."""
 
     def __init__(self, weights: Weights, name: str, units: slice, statistics: float, gain: float = 1.0) -> None:
         self._weights, self._name, self._units = weights, name, units
@@ -152,7 +152,7 @@ class _Units:
         self._second.backward(self._step, self._product2, steps[:, self.units])
 
     def back_first(self, features: np.ndarray, inputs: np.ndarray, steps: np.ndarray) -> None:
-        """Train the weights that lead out of these units of the first layer, and into them."""
+        """Train the weights out of and into these units of the first layer."""
         np.matmul(steps, self._weights.arrays["hidden2/kernel"][self.units].T, out=self._step)
         own = inputs[:, self.units]
         self._weights.add_product("hidden2/kernel", (self.units, slice(None)), own, steps)
@@ -210,7 +210,7 @@ class CPUTraining:
         Parameters
         ----------
         take : callable
-            Gives rows of the features, standardised: float32, shape (batch, d). Called in another thread.
+            Returns rows of the features, standardised: float32, shape (batch, d). Called in another thread.
         labels : ndarray of int, shape (n,)
         order : ndarray of int, shape (steps, batch)
             Rows of each step.
@@ -222,7 +222,7 @@ class CPUTraining:
         loss : float
             Mean over the steps, of the network before each, with dropout on.
         accuracy : float
-            Likewise.
+            Mean accuracy over the steps, likewise.
         """
         width = len(self.weights.arrays["hidden2/kernel"])
         space = tuple(np.empty((order.shape[1], width), np.float32) for _ in range(2))
@@ -244,7 +244,7 @@ class CPUTraining:
     def _step(
         self, pool: Executor, features: np.ndarray, labels: np.ndarray, inputs: np.ndarray, steps: np.ndarray
     ) -> tuple[float, float]:
-        """Update once; give the cost and the share of correct predictions before the update."""
+        """Update once; return the cost and the share of correct predictions before the update."""
         self._each(pool, lambda units: units.first(features, inputs))
         shares = self._each(pool, lambda units: units.second(inputs))
         step, cost, right = self._output(shares, labels)

@@ -13,7 +13,7 @@ class TwoLayerSettings:
     """Section ``two_layer`` of a study.
 
     Batch, learning rate and its decay are the paper's (C22 to C24, the exponent of the decay read as negative). The
-    paper gives no momentum, dropout rate, activation or number of epochs. Momentum, dropout, batch normalisation and
+    paper states no momentum, dropout rate, activation or number of epochs. Momentum, dropout, batch normalisation and
     the lack of standardising are the best of a few that were tried on the `tune` half of ``fashion``.
 
     Attributes
@@ -41,13 +41,13 @@ class TwoLayerSettings:
     standardise : bool
         Whether to scale each feature to mean 0 and standard deviation 1 over the training images first.
     engine : {"auto", "numpy", "keras"}
-        What trains: NumPy, on the CPU (`shelfbench_deep.heads.two_layer_cpu`), or Keras, wherever its engine computes.
-        ``auto`` is NumPy unless there is an accelerator. Both do the same, but draw different dropouts.
+        The engine that trains: NumPy, on the CPU (`shelfbench_deep.heads.two_layer_cpu`), or Keras, wherever its engine
+        computes. ``auto`` is NumPy unless there is an accelerator. Both do the same, but draw different dropout masks.
 
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     epochs: int = 20

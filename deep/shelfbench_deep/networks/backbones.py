@@ -40,7 +40,7 @@ def _caffe(images: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What is fixed about a backbone.
+    """The fixed properties of a backbone.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Network:
     batch : int
         Number of images at once that keeps memory within bounds on a CPU.
     preprocess : callable
-        From float32 RGB of 0 to 255 to what the network was trained on.
+        From float32 RGB of 0 to 255 to the input that the network was trained on.
     preprocessing : str
         The same in words, for the record.
     file, folder, md5 : str
@@ -163,11 +163,11 @@ class Backbone:
 
     @property
     def network(self) -> Network:
-        """What is fixed about the network."""
+        """The fixed properties of the network."""
         return NETWORKS[self.name]
 
     def describe(self) -> dict[str, Any]:
-        """Describe what decides the features: network, size, preprocessing and the hash of the weights (JSON).
+        """Describe what determines the features: network, size, preprocessing and the hash of the weights (JSON).
 
         Reads the weights (and fetches them if need be) without building the network.
         """
@@ -318,7 +318,7 @@ def fetch_weights(title: str, network: Network, path: Path, otherwise: str) -> N
     from shelfbench_deep.engines.keras import keras
 
     try:
-        # Keras shows progress on stdout, which is for results.
+        # Keras shows progress on stdout, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr):
             keras.utils.get_file(
                 network.file,

@@ -1,4 +1,4 @@
-"""How a trained network is built again, before it gets its weights."""
+"""How a trained network is rebuilt, before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Blueprint:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for what cannot be built: a record may come from anyone."""
+        """Raise `ValueError` if it cannot be built: a record may come from anyone."""
         if not isinstance(self.network, str) or self.network not in NETWORKS:
             raise ValueError(f"unknown network {str(self.network)[:40]!r}")
         bounds = {"pixels": (NETWORKS[self.network].least, MAX_SIDE), "classes": (0, MAX_CLASSES)}
@@ -59,7 +59,7 @@ class Blueprint:
             self._own()
 
     def _own(self) -> XceptionSettings | InceptionSettings:
-        """Give `settings` as the dataclass that checks them."""
+        """Return `settings` as the dataclass that checks them."""
         from shelfbench_deep.networks.inception import InceptionSettings
         from shelfbench_deep.networks.xception import XceptionSettings
 
@@ -110,7 +110,7 @@ class Blueprint:
 
     @property
     def preprocess(self) -> Callable[[np.ndarray], np.ndarray]:
-        """From float32 RGB of 0 to 255 to what the network takes."""
+        """Turn float32 RGB of 0 to 255 into the network's input."""
         return NETWORKS[self.network].preprocess
 
 

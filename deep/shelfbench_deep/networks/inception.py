@@ -41,7 +41,7 @@ class InceptionSettings:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     width: float = 1.0

@@ -1,6 +1,6 @@
 """Weights from a PyTorch checkpoint, read without PyTorch and without executing what is pickled in it.
 
-A ``.pth`` file is a pickle beside raw arrays, in one of two layouts: a zip archive (PyTorch 1.6 and later), or the
+A ``.pth`` file is a pickle next to raw arrays, in one of two layouts: a zip archive (PyTorch 1.6 and later), or the
 older row of pickles followed by the arrays. The pickle may name any function for the reader to call. The unpickler here
 knows a handful of inert stand-ins and refuses every other name.
 """
@@ -40,7 +40,7 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
     Parameters
     ----------
     path : Path
-        A ``.pth`` or ``.pt`` file holding one flat mapping of names to tensors.
+        A ``.pth`` or ``.pt`` file with one flat mapping of names to tensors.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def _read_zip(handle: IO[bytes]) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(handle) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
-            raise InputError("a zip archive, but not a PyTorch checkpoint: it does not hold exactly one data.pkl")
+            raise InputError("a zip archive, but not a PyTorch checkpoint: it does not contain exactly one data.pkl")
         root = names[0].removesuffix("data.pkl")
         big = f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder").strip() == b"big"
         order: Literal["<", ">"] = ">" if big else "<"

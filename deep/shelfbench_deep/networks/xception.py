@@ -72,7 +72,7 @@ class XceptionSettings:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     width: float = 1.0

@@ -1,1 +1,1 @@
-"""What networks cost on this device."""
+"""The cost of networks on this device."""

@@ -1,6 +1,6 @@
-"""One part of the timings in a process of its own: both ends, the one that asks and the one that answers.
+"""One part of the timings in a process of its own: both the parent's and the child's end.
 
-A part that fails, for want of memory say, then fails alone, and every peak of memory is the part's own.
+A part that fails, for example for lack of memory, does not stop the others, and every peak of memory is the part's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure_in_child(part: str, settings: TimingSettings, processes: bool = Fals
     Returns
     -------
     dict
-        ``status`` and what `shelfbench_deep.timing.parts.measure_part` gives, or a ``reason``.
+        ``status`` and the result of `shelfbench_deep.timing.parts.measure_part`, or a ``reason``.
     """
     with tempfile.TemporaryDirectory() as folder:
         answer, errors = Path(folder) / "answer.json", Path(folder) / "stderr"
@@ -78,7 +78,7 @@ def _main() -> None:
         from shelfbench_deep.timing.parts import measure_part
 
         answer = {"status": "done", **measure_part(options.part, TimingSettings(**values), options.processes)}
-    except Exception as error:  # engines raise all sorts of errors, which concern this part only
+    except Exception as error:  # engines raise all sorts of errors, which affect this part only
         first = (str(error).strip().splitlines() or [""])[0]
         answer = {"status": "failed", "reason": f"{type(error).__name__}: {first}"[:300]}
     write_json(options.answer, answer)

@@ -39,7 +39,7 @@ def _entry(part: Part) -> Entry:
 
 
 def _rows(measured: Measurements) -> Iterator[Timing]:
-    """One row a repetition; before them, marked as warm-up, the first call with its compilation."""
+    """One row per repetition; before them, marked as warm-up, the first call with its compilation."""
     for part in measured.parts:
         for found in part.measured:
             first = [(0, found.first, found.images // found.steps)] if found.first else []
@@ -63,7 +63,7 @@ def _rows(measured: Measurements) -> Iterator[Timing]:
 
 
 def planned(study: Study, workers: int) -> PlannedJobs:
-    """Say what the study will do, for ``shelfbench plan``: its settings fix how long each part is repeated.
+    """Describe what the study will do, for ``shelfbench plan``: its settings fix how long each part is repeated.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def planned(study: Study, workers: int) -> PlannedJobs:
     note = (
         "This experiment is a measurement itself: each part is repeated "
         f"{settings.repetitions} times for about {settings.seconds:g} s in each of its ways. Loading and compiling, "
-        "which this plan does not know, come on top."
+        "which this plan does not know, are extra."
     )
     return PlannedJobs(jobs=jobs, needs_data=False, notes=(note,))
 

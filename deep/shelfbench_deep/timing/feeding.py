@@ -21,7 +21,7 @@ BUFFERED = 6
 
 @contextmanager
 def _on_device(decoder: Decoder) -> Iterator[Callable[[], Any]]:
-    """Copy batches to the device ahead of the steps; gives a function that waits for the next one."""
+    """Copy batches to the device ahead of the steps; yield a function that waits for the next one."""
     from shelfbench_deep.engines.native import put
 
     ready: queue.Queue[Any] = queue.Queue(maxsize=2)
@@ -68,7 +68,7 @@ def fed_from_jpeg(
     stage : str
         A key of `shelfbench.cost.timing.STAGES`.
     step : callable
-        ``step(images, labels)`` gives a value to wait for.
+        ``step(images, labels)`` returns a value to wait for.
     decoder : Decoder
     labels : array
         The same for every step; on the device.
@@ -94,7 +94,7 @@ def fed_from_jpeg(
             images = take()
             arrived = time.perf_counter()
             if number > 1:
-                # two steps under way keep a device busy; more would only hold on to batches
+                # two steps in flight keep a device busy; more would only occupy batches
                 ends[number - 2].result()
             ends.append(watching.submit(finish, step(images, labels)))
             arrivals.append(arrived)

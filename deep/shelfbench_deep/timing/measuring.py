@@ -19,9 +19,9 @@ from shelfbench_deep.timing.settings import TimingSettings
 
 
 def measure(settings: TimingSettings, folder: Path, name: str, console: Console) -> tuple[Measurements, Path]:
-    """Measure everything that a file of measurements does not hold yet.
+    """Measure everything that a file of measurements lacks.
 
-    The file is written after every part. A part that fails fails alone.
+    The file is written after every part. A part that fails does not stop the others.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def measure(settings: TimingSettings, folder: Path, name: str, console: Console)
     Raises
     ------
     InputError
-        If the file holds measurements with other settings or versions.
+        If the file has measurements with other settings or versions.
     RunError
         If not even the device can be identified.
     """
@@ -66,7 +66,7 @@ def measure(settings: TimingSettings, folder: Path, name: str, console: Console)
     for part in chosen.names():
         done = dataclasses.replace(fresh, parts=tuple(parts))
         if done.part(part) is not None:
-            console.log(f"{part}: measured before")
+            console.log(f"{part}: already measured")
             continue
         console.log(part)
         values = measure_in_child(part, chosen, processes=_faster_in_processes(done))
@@ -83,7 +83,7 @@ def measure(settings: TimingSettings, folder: Path, name: str, console: Console)
 
 
 def _finished(path: Path, fresh: Measurements) -> list[Part]:
-    """Parts that a file holds already, if it was measured in the same way."""
+    """Parts that are already in a file, if it was measured in the same way."""
     earlier = read_measurements(path) if path.exists() else None
     if earlier is None:
         return []

@@ -1,4 +1,4 @@
-"""Steps as a device runs them best, and what is to be known of the device.
+"""Steps as a device runs them best, and facts about the device.
 
 On JAX a step is one compiled call (see `shelfbench_deep.engines.native`); on the other engines it is Keras' own.
 """
@@ -30,7 +30,7 @@ class Device:
     Attributes
     ----------
     name : str
-        The engine's name for an accelerator; of a CPU, the processor's name.
+        The engine's name for an accelerator; for a CPU, the processor's name.
     kind : {'gpu', 'cpu'}
         Every accelerator counts as ``gpu``.
     engine : str
@@ -48,7 +48,7 @@ def device() -> Device:
 
 
 def peak_memory() -> tuple[float, str]:
-    """Peak MiB in use since this process began: of the ``device`` if the engine tells, else of the ``process``."""
+    """Peak MiB in use since this process began: of the ``device`` if the engine reports it, else of the ``process``."""
     if (on_device := device_memory()) is not None:
         return on_device, "device"
     if os.name == "posix":
@@ -72,7 +72,7 @@ def training_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> 
     Returns
     -------
     callable
-        ``step(inputs, labels)`` updates and gives a value to `wait` for. On JAX the weights then live in the step and
+        ``step(inputs, labels)`` updates and returns a value to `wait` for. On JAX the weights then live in the step and
         no longer in `model`.
     """
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -83,7 +83,7 @@ def training_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> 
 
 
 def forward_step(model: keras.Model) -> Step:
-    """Make a step without training: ``step(inputs, anything)`` gives the outputs."""
+    """Make a step without training: ``step(inputs, anything)`` returns the outputs."""
     if (step := compiled_forward(model)) is not None:
         return step
     model.compile(jit_compile=jit_compile())

@@ -1,4 +1,4 @@
-"""What each part of the timings measures; every part runs in a process of its own (`shelfbench_deep.timing.child`)."""
+"""Measuring each part of the timings; every part runs in a process of its own (`shelfbench_deep.timing.child`)."""
 
 from __future__ import annotations
 

@@ -40,14 +40,14 @@ class TimingSettings:
     seconds : float
         Approximate length of one repetition.
     workers : int
-        Number that decode; 0: one per core.
+        Number of decoders; 0: one per core.
     precision_from : str
-        A run directory whose Table 4 gives the precision of backbones; empty for none.
+        A run directory to take the precision of backbones from (Table 4); empty for none.
 
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     networks: tuple[str, ...] = ("inception_v3", "xception", "vgg16", "resnet152", "efficientnet_lite0")

@@ -31,9 +31,9 @@ def photos(count: int, side: int, seed: int = 0) -> list[bytes]:
     Parameters
     ----------
     count : int
-        How many; all differ.
+        Number of photos; all differ.
     side : int
-        How large.
+        Side of a photo, in pixels.
     seed : int
 
     Returns
@@ -97,7 +97,7 @@ class Decoder:
         self._shape = (_AHEAD + 1, batch, pixels, pixels, 3)
 
     def batches(self) -> Generator[np.ndarray, None, None]:
-        """Give batches of uint8, shape (batch, pixels, pixels, 3), each valid until the next is requested.
+        """Yield batches of uint8, shape (batch, pixels, pixels, 3), each valid until the next is requested.
 
         Closing the iterator ends the workers.
         """
@@ -108,7 +108,7 @@ class Decoder:
             try:
                 number = 0
                 while True:
-                    # the slot that was given last is still in use
+                    # the slot yielded last is still in use
                     while len(pending) < slots - 1:
                         slot = number % slots
                         pending.append((slot, self._submit(pool, buffers, slot, number * batch)))

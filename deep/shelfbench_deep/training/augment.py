@@ -29,7 +29,7 @@ class AugmentSettings:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     flip: bool = False

@@ -25,7 +25,7 @@ class Checkpoint:
     ----------
     path : Path
     identity : str
-        Hash of everything that decides the training; a checkpoint of another training is not used.
+        Hash of everything that determines the training; a checkpoint of another training is not used.
     """
 
     path: Path
@@ -96,7 +96,7 @@ class Checkpoint:
 
 
 def variables(model: keras.Model) -> list[Any]:
-    """Weights and the seeds of dropout: everything that a step reads and the optimiser does not hold."""
+    """Weights and the seeds of dropout: everything that a step reads apart from the optimiser's variables."""
     metrics = {id(variable) for variable in model.metrics_variables}
     seen: dict[int, Any] = {}
     for variable in model.variables:
@@ -106,7 +106,7 @@ def variables(model: keras.Model) -> list[Any]:
 
 
 def _copy(variable: Any) -> np.ndarray:
-    """Copy a variable's value into an array, in a type that files know."""
+    """Copy a variable's value into an array, in a type that can be stored."""
     from shelfbench_deep.engines.keras import keras
 
     value = np.array(keras.ops.convert_to_numpy(variable))

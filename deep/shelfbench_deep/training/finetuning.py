@@ -42,7 +42,7 @@ def finetuning_trainer(
     settings : FinetuningSettings
     training : TrainingSettings
     bottleneck : BottleneckSettings
-        What computes the features of the fine-tuned network.
+        Engine for the features of the fine-tuned network.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TrainingImages,
     kernel = np.zeros((features.shape[1], data.classes))
     bias = np.full(data.classes, min(-10.0, float(np.min(fitted.intercept_))))
     coefficients, intercept = fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:  # scikit-learn gives one row for two classes
+    if len(fitted.classes_) == 2:  # scikit-learn has one row for two classes
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
     kernel[:, fitted.classes_] = (coefficients / scale).T

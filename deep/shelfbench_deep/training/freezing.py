@@ -28,7 +28,7 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
     model : keras.Model
         The network without its top; its layers in order.
     share : float
-        Of the layers; 0 freezes none.
+        Share of the layers; 0 freezes none.
     where : {"module", "literal"}
         At the end of the module that is nearest to the share (Inception V3 ``mixed4``, Xception ``add_4``), or at the
         share of the layers as counted, which cuts through parallel branches.

@@ -37,7 +37,7 @@ def full_trainer(
     own : XceptionSettings or InceptionSettings
         The network's own.
     bottleneck : BottleneckSettings
-        What computes the features of the trained network.
+        Engine for the features of the trained network.
 
     Returns
     -------

@@ -32,7 +32,7 @@ COLUMNS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr"
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What a training goes through.
+    """The course of a training.
 
     Attributes
     ----------
@@ -49,10 +49,10 @@ class Course:
     rate : callable
         Learning rate after a number of updates, for the history.
     preprocess : callable
-        From float32 RGB of 0 to 255 to what the network takes.
+        From float32 RGB of 0 to 255 to the network's input.
     augment : AugmentSettings
     class_weights : bool
-        Whether an image counts as the inverse of its category's size.
+        Whether an image's weight is the inverse of its category's size.
     checkpoint_minutes : float
         How often the state is saved within an epoch; it is always saved at the end.
     log : Path or None
@@ -75,7 +75,7 @@ class Course:
 
 @dataclass(kw_only=True)
 class _State:
-    """How far a training has come; a checkpoint holds all of it."""
+    """The progress of a training, all of which is in its checkpoint."""
 
     epoch: int = 1
     step: int = 0
@@ -97,7 +97,7 @@ class TrainingLoop:
         From preprocessed images to logits; compiled with one metric named ``accuracy``.
     data : TrainingImages
     rows : ndarray of int64
-        Images to learn from, as positions in ``data.train``.
+        Images to train on, as positions in ``data.train``.
     course : Course
     checkpoint : Checkpoint
     console : Console
@@ -105,7 +105,7 @@ class TrainingLoop:
     Raises
     ------
     RunError
-        If there are no images to learn from.
+        If there are no images to train on.
     """
 
     def __init__(

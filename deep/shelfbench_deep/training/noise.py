@@ -28,7 +28,7 @@ class _Noise:
         return len(self._encoded)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Give some of the images."""
+        """Return some of the images."""
         return [self._encoded[int(i)] for i in indices]
 
     def where(self, index: int) -> str:
@@ -36,7 +36,7 @@ class _Noise:
         return f"noise {index}"
 
     def identity(self) -> bytes | None:
-        """Give None: the images are not in a file."""
+        """Return None: the images are not in a file."""
         return None
 
 

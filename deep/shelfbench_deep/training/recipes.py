@@ -50,18 +50,18 @@ class Recipe:
         X07 prints 3,000,000 samples, which makes the rate vanish (2e-18) within the paper's 30M updates, if these have
         32 images; ``updates`` is the other reading, with 10 decays in all.
     momentum : float
-        C gives none.
+        C states none.
     rho : float
-        Of RMSprop. X does not give it: 0.9 is what Inception V3 was trained with, and Keras' default as well.
+        Of RMSprop. X does not state it: 0.9 was used for Inception V3, and is Keras' default as well.
     epsilon : float
-        Of RMSprop. X does not give it: this is Keras' default, under the root. (Inception V3's authors used 1.0.)
+        Of RMSprop. X does not state it: this is Keras' default, under the root. (Inception V3's authors used 1.0.)
     ema : float
         Share of itself that the average of the weights keeps at an update (Polyak averaging, see `averaged`); 0 for no
-        average. X gives no rate; 0.9999 is that of Inception V3's published training code. An average with such a
+        average. X states no rate; 0.9999 is that of Inception V3's published training code. An average with such a
         long memory is only useful after tens of thousands of updates: after t of them, the weights after the first one
         still make up ``ema ** (t - 1)`` of it.
     batch : int
-        Images per update; 32, per device, is our choice for X, which does not give it.
+        Images per update; 32, per device, is our choice for X, which does not state it.
     weight_decay : float or None
         L2 rate for `set_weight_decay`; None for the network's own (`decay_for`).
     dropout : float
@@ -72,7 +72,7 @@ class Recipe:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     name: str
@@ -228,8 +228,8 @@ def averaged(model: keras.Model) -> Iterator[None]:
     Keras (``use_ema=True``; the same on each engine) starts with averages of zeros, sets them to the weights at the end
     of the first update, and after each later one takes ``ema * average + (1 - ema) * weights``. There is no bias
     correction, and `train_on_batch` never writes them into the model (only `fit` does, at its end). They are variables
-    of the optimiser, so that a checkpoint holds them. Only trainable variables are averaged: the means and variances of
-    batch normalisation stay those of the training.
+    of the optimiser, so that a checkpoint contains them. Only trainable variables are averaged: the means and variances
+    of batch normalisation stay those of the training.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class TrainingSettings:
     checkpoint_minutes : float
         How often the state is saved within an epoch.
     tensorboard : bool
-        Whether to write logs for TensorBoard, into the cache beside the checkpoint.
+        Whether to write logs for TensorBoard, into the cache next to the checkpoint.
     flip : bool
         Augmentation (see `shelfbench_deep.training.augment`); off, as neither paper mentions any.
     crop : float
@@ -58,7 +58,7 @@ class TrainingSettings:
     colour : float
         Likewise.
     class_weights : bool
-        Whether an image counts as the inverse of its category's size; off, as in the papers.
+        Whether an image's weight is the inverse of its category's size; off, as in the papers.
     statistics : float
         Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of
         updates to follow the network, more than small catalogues have; use 0.99 for long trainings.
@@ -66,7 +66,7 @@ class TrainingSettings:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     precision: str = "float32"
@@ -92,7 +92,7 @@ class TrainingSettings:
         AugmentSettings(self.flip, self.crop, self.colour)
 
     def results(self) -> dict[str, Any]:
-        """Give the settings that can change the trained network (JSON)."""
+        """Return the settings that can change the trained network (JSON)."""
         values = dataclasses.asdict(self)
         del values["checkpoint_minutes"], values["tensorboard"]
         return values
@@ -126,14 +126,14 @@ class FinetuningSettings:
     decay : float
         The rate after t updates is ``learning_rate / (1 + decay * t)`` (C25 to C27, the exponent read as negative).
     momentum : float
-        The paper does not give it for this stage.
+        The paper does not state it for this stage.
     dropout : float
-        The paper does not give it for this stage.
+        The paper does not state it for this stage.
 
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     share: float = 0.05
@@ -205,7 +205,7 @@ class FullSettings:
     Raises
     ------
     InputError
-        If a value is not possible.
+        If a value is not valid.
     """
 
     recipe: str = "x-imagenet"
@@ -241,7 +241,7 @@ class FullSettings:
         return (self.xception_epochs if network == "xception" else self.inception_v3_epochs) or self.epochs
 
     def recipe_of(self, network: str) -> Recipe:
-        """Give the recipe for a network, with what this section replaces; its weight decay is a number."""
+        """Return the recipe for a network, with this section's changes; its weight decay is a number."""
         recipe = RECIPES[self.recipe]
         return dataclasses.replace(
             recipe,

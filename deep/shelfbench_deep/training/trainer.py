@@ -1,6 +1,6 @@
 """Training one network to the end, kept in the user's cache with its checkpoints.
 
-`shelfbench_deep.training.finetuning` and `shelfbench_deep.training.full` say which network, and what it learns from.
+`shelfbench_deep.training.finetuning` and `shelfbench_deep.training.full` define which network, and its training data.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from shelfbench_deep.training.settings import TrainingSettings
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
 
-# Raised when the same settings would train another network.
+# Increased whenever the same settings would train another network.
 VERSION = 1
 # Names in the user's cache; trainings of earlier versions are found under them.
 _FOLDER, _RECORD, _HISTORY = "tuned", "tuned.json", "history.parquet"
@@ -48,7 +48,7 @@ _FOLDER, _RECORD, _HISTORY = "tuned", "tuned.json", "history.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A network ready to be compiled, and what it learns from.
+    """A network ready to be compiled, and its training data.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Prepared:
     blueprint : Blueprint
     recipe : Recipe
     rows : ndarray of int64
-        Images to learn from, as positions in ``data.train``.
+        Images to train on, as positions in ``data.train``.
     own_head : bool
         Whether its own layer of logits classifies; otherwise its features go to another classifier.
     chosen : dict
@@ -82,15 +82,15 @@ class NetworkTrainer:
     name : str
         For folders, logs and messages.
     design : dict
-        Everything that decides the training apart from its length, data and seed (JSON).
+        Everything that determines the training apart from its length, data and seed (JSON).
     epochs : int
         A longer training resumes from the end of a shorter one.
     patience : int
     training : TrainingSettings
     prepare : callable
-        ``prepare(data, seed)`` gives the `Prepared` network.
+        ``prepare(data, seed)`` returns the `Prepared` network.
     bottleneck : BottleneckSettings
-        What computes the features of the trained network.
+        Engine for the features of the trained network.
     """
 
     name: str
@@ -102,7 +102,7 @@ class NetworkTrainer:
     bottleneck: BottleneckSettings
 
     def describe(self) -> dict[str, Any]:
-        """Describe everything that decides the result apart from data and seed (JSON)."""
+        """Describe everything that determines the result apart from data and seed (JSON)."""
         return {
             "version": VERSION,
             "plan": self.design,
@@ -113,7 +113,7 @@ class NetworkTrainer:
         }
 
     def train(self, data: TrainingImages, *, seed: int, console: Console) -> TrainedNetwork:
-        """Train, or resume a training that was interrupted, or give one that is finished.
+        """Train, resume an interrupted training, or return a finished one.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class NetworkTrainer:
         Raises
         ------
         RunError
-            If there is nothing to learn from, or the cost becomes infinite.
+            If there is nothing to train on, or the cost becomes infinite.
         InputError
             If another process is training the same network now.
         """
@@ -155,7 +155,7 @@ class NetworkTrainer:
         Returns
         -------
         dict
-            ``seconds_per_image``, ``epochs``, and the ``share`` of the training images that is learnt from.
+            ``seconds_per_image``, ``epochs``, and the ``share`` of the training images that is used.
         """
         from shelfbench_deep.engines.native import distributed
 
@@ -173,7 +173,7 @@ class NetworkTrainer:
         return {"seconds_per_image": float(np.median(seconds[1:])) / batch, "epochs": self.epochs, "share": share}
 
     def _compile(self, prepared: Prepared, devices: int) -> tuple[int, int]:
-        """Compile a network for a number of devices; give its batch, and the updates in an epoch."""
+        """Compile a network for a number of devices; return its batch, and the updates in an epoch."""
         from shelfbench_deep.engines.keras import keras
         from shelfbench_deep.engines.native import jit_compile
 

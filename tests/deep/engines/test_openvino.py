@@ -71,7 +71,7 @@ def test_a_network_on_disk_is_computed_as_it_was(small, tmp_path, monkeypatch, c
     np.testing.assert_allclose(TrainedExtractor(copied).extract(given), small.extract(given), atol=1e-4)
     monkeypatch.setattr(bottleneck_settings, "openvino_version", lambda: None)
     assert TrainedExtractor(tmp_path).engine == Engine()
-    assert "differ a little: openvino is not installed" in capsys.readouterr().err
+    assert "differ slightly: openvino is not installed" in capsys.readouterr().err
     record = json.loads((tmp_path / "network.json").read_text())
     for wrong in ({"name": "cuda"}, {"name": "keras", "precision": "bfloat16"}, {"path": "x"}, []):
         (tmp_path / "network.json").write_text(json.dumps({**record, "engine": wrong}))

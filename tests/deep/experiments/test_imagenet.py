@@ -146,7 +146,7 @@ def test_a_rehearsal_gives_table_1_and_goes_on(validation, extractor, tmp_path, 
     ("place", "more", "message"),
     [
         ("val", [], r"images in 3 folders, but the networks know 1,000 classes"),
-        ("none", [], r"holds no folder named by a synset; give the folder .* with --data DIR"),
+        ("none", [], r"contains no folder named after a synset; give the folder .* with --data DIR"),
         ("val", ["weights=none", "imagenet.networks=['alexnet']"], "names 'alexnet'"),
         ("val", ["weights=some.h5"], "weights=some.h5 with the study imagenet"),
         ("val", ["weights=none", "pixels=70"], "xception cannot take images of 70 pixels"),

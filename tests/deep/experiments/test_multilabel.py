@@ -110,7 +110,7 @@ def test_cross_entropy_is_its_definition():
 
 @pytest.fixture(scope="module")
 def problem():
-    """Labels that a linear rule gives to noise; three of them, one rare."""
+    """Labels assigned to noise by a linear rule; three of them, one rare."""
     rng = np.random.default_rng(0)
     rule = rng.normal(size=(16, 3))
 

@@ -153,7 +153,7 @@ TINY = {
 
 
 def answers(failing=()):
-    """A stand-in for the processes of parts, which records what each was asked for."""
+    """A stand-in for the processes of parts, which records what each was asked to do."""
 
     asked = []
 

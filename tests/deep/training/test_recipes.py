@@ -208,7 +208,7 @@ def test_averages_equal_their_definition(name, batches):
 
 
 def test_evaluating_averages_leaves_the_training_as_it_was(batches):
-    """Weights, averages and velocities bit for bit, though JAX gives the buffers away at each step."""
+    """Weights, averages and velocities bit for bit, though JAX donates the buffers at each step."""
     recipe = replace(RECIPES["x-imagenet"], ema=0.9)
     disturbed, undisturbed = compiled(recipe), compiled(recipe)
     for images, labels in batches:

@@ -111,7 +111,7 @@ def test_frozen_layers_stay_and_the_others_move(batch_norm):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished fine-tuning, with logs, and the cache that holds it."""
+    """A finished fine-tuning, with logs, and the cache that contains it."""
     folder = tmp_path_factory.mktemp("finished")
     trainer = finetuning_trainer(LITE, FINE, TrainingSettings(tensorboard=True))
     with pytest.MonkeyPatch.context() as patch:

@@ -28,7 +28,7 @@ def _value_end(view: mmap.mmap, kind: int, at: int) -> int:
         return at + _int32(view, at)[0]
     if kind == 0x05:
         return at + 5 + _int32(view, at)[0]
-    raise BadDocument(f"an element of BSON type 0x{kind:02x}, which no Cdiscount file holds")
+    raise BadDocument(f"an element of BSON type 0x{kind:02x}, which no Cdiscount file contains")
 
 
 def _elements(view: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, bytes, int, int]]:

@@ -1,4 +1,4 @@
-"""The index of a Cdiscount BSON file: where every picture lies, found without reading the pictures.
+"""The index of a Cdiscount BSON file: where every picture is, found without reading the pictures.
 
 Kaggle's documents all have one layout, so the bytes around the pictures are gathered and compared for thousands of
 documents at once. A document that differs from that layout in a single byte is read by

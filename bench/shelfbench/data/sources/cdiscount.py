@@ -184,7 +184,7 @@ def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
                         "use Kaggle's category_names.csv",
                     ) from None
     except FileNotFoundError:
-        raise InputError(f"{path} is missing", "put Kaggle's category_names.csv beside the BSON file") from None
+        raise InputError(f"{path} is missing", "put Kaggle's category_names.csv next to the BSON file") from None
     except (csv.Error, IsADirectoryError) as error:
         raise InputError(f"{path} cannot be read ({error})", "use Kaggle's category_names.csv") from None
     except UnicodeDecodeError as error:
@@ -200,7 +200,7 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     Parameters
     ----------
     path : Path
-        A ``*.bson`` file with ``category_names.csv`` beside it.
+        A ``*.bson`` file with ``category_names.csv`` next to it.
     name : str
         Name of the dataset, for messages.
     truncated : {'refuse', 'accept'}

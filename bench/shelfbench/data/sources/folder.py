@@ -97,7 +97,7 @@ def split_folders(root: Path) -> dict[Path, str]:
         return {}
     if strangers:
         raise InputError(
-            f"{root} holds split folders, but also {', '.join(strangers[:5])}",
+            f"{root} contains split folders, but also {', '.join(strangers[:5])}",
             "move the others elsewhere, or rename the categories train, validation and test",
         )
     return {path: str(split) for path, split in names.items()}
@@ -132,7 +132,7 @@ def read_table(path: Path) -> pd.DataFrame:
             else pd.read_parquet(path)
         )
     except PermissionError:
-        raise InputError(f"no permission to read {path}", "change its rights") from None
+        raise InputError(f"no permission to read {path}", "change its permissions") from None
     except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
         raise InputError(
             f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})", "correct the table"
@@ -204,7 +204,7 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
     Raises
     ------
     InputError
-        If the folder holds no images in such a layout.
+        If the folder contains no images in such a layout.
     """
     splits = split_folders(root)
     notes: list[str] = []
@@ -235,15 +235,16 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
         if others:
             notes.append(skipped(others))
     if table is None and settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
-        raise InputError(f"{root} is a folder of categories, which has no columns", "leave out the dataset.* settings")
+        raise InputError(f"{root} is a folder of categories, which has no columns", "omit the dataset.* settings")
     if rows.empty:
         loose, _ = files_below(root)
         hint = (
-            "put each image into a folder named by its category, or list them in metadata.csv"
+            "put each image into a folder named after its category, or list them in metadata.csv"
             if loose
             else "give a *.bson file, Parquet files, or a folder with one subfolder per category"
         )
         raise InputError(
-            f"{root} holds {len(loose)} images but no category" if loose else f"{root} holds no product images", hint
+            f"{root} contains {len(loose)} images but no category" if loose else f"{root} contains no product images",
+            hint,
         )
     return catalogue_from_rows(name, rows, lambda numbers, where: FileImages(root, where), notes=notes)

@@ -91,7 +91,7 @@ def holds_bytes(kind: Any) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class where it has none."""
+    """Return the first line of an error's message, or its class if it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -136,7 +136,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
             if settings.image not in schema.names:
                 raise InputError(
                     f"{file} has no column {settings.image!r} (it has {', '.join(schema.names)})",
-                    "name the column that holds the images with --set dataset.image=COLUMN",
+                    "name the column of images with --set dataset.image=COLUMN",
                 )
             twice = [column for column in {*columns.values(), settings.image} if schema.names.count(column) > 1]
             if twice:
@@ -150,7 +150,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
             frame = pq.read_table(file, columns=sorted(set(columns.values()))).to_pandas()
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, PermissionError):
-                raise InputError(f"no permission to read {file}", "change its rights") from None
+                raise InputError(f"no permission to read {file}", "change its permissions") from None
             raise InputError(
                 f"{file} is not a readable Parquet file ({first_line(error)})", "fetch the file again"
             ) from None

@@ -35,12 +35,12 @@ class DatasetSettings:
     name : str
         A named dataset or a path.
     category, product_id, split, image : str
-        Names of columns, where they differ from these. A column that is named here must exist.
+        Names of columns, if they differ from these. A column named here must exist.
     levels : tuple of str
-        Columns that hold the levels above the category, from the top down; default ``level1``, ``level2``, ...
+        Columns with the levels above the category, from the top down; default ``level1``, ``level2``, ...
     labels : tuple of str
-        Columns whose values together are a product's labels, each a ``column=value``. A cell may hold a list; an empty
-        cell gives no label.
+        Columns whose values together are a product's labels, each a ``column=value``. A cell may contain a list; an
+        empty cell means no label.
     truncated : {'refuse', 'accept'}
         Whether the products before an unreadable tail of a BSON file may be used.
     """
@@ -185,12 +185,12 @@ def catalogue_from_rows(
     row_numbers = np.flatnonzero(labelled.to_numpy())
     rows = rows[labelled].reset_index(drop=True)
     if rows.empty:
-        raise InputError(f"{name} holds no image with a category", "check the path and the columns")
+        raise InputError(f"{name} contains no image with a category", "check the path and the columns")
     identifiers = rows["product_id"] if "product_id" in rows else rows["where"]
     if identifiers.isna().any():
         raise InputError(
             f"{rows['where'][int(np.flatnonzero(identifiers.isna())[0])]} has no product_id",
-            "fill it in, or leave the column out where each image is a product",
+            "fill it in, or omit the column if each image is a product",
         )
     if identifiers.dtype != np.int64:
         identifiers = _keys(identifiers, "product_id", rows["where"])
