@@ -65,7 +65,7 @@ def results(session: nox.Session) -> None:
     install(session, "fetch")
     for name in session.posargs:
         folder = Path("results", name)
-        (folder / "run.json").unlink(missing_ok=True)  # it binds the folder to the settings of then; git keeps it
+        (folder / "run.json").unlink(missing_ok=True)  # it binds the folder to its old settings; git keeps it
         session.run("shelfbench", "run", *COMMITTED[name], "--out", str(folder))
 
 

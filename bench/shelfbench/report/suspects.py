@@ -198,8 +198,8 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
         notes=(
             f"{count(found)} of {count(products)} products of validation and test, found by confident learning "
             f"(cleanlab) in the scores of {data.name(data.chosen)}; the least probable label first. Probabilities: "
-            "mean over a product's images, before calibration; the rest outside an image's 100 best categories is "
-            "spread evenly over the others.",
+            "mean over a product's images, before calibration; the probability left outside an image's 100 best "
+            "categories is spread evenly over the others.",
             "These are for a person to check; nothing is chosen based on them. Removing or relabelling products of the "
             "certify half or of test because the model suspects them would void every certificate and flatter every "
             "measurement: check all labels of such a part, or none.",
