@@ -11,7 +11,6 @@ import shelfbench.study.read
 from shelfbench.cli.main import main
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench_baselines.linear_svm import LinearSVM
-
 from tests.helpers.sources import ROOT
 
 PACKAGES = {"bench": "shelfbench", "baselines": "shelfbench_baselines", "deep": "shelfbench_deep"}

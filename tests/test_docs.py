@@ -5,9 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from shelfbench.report.claims import load_claims
 from shelfbench.verdict.certify import products_to_certify
-
 from tests.helpers.sources import ROOT
 
 PAPERS = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")

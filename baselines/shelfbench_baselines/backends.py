@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec
-
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings

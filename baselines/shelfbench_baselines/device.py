@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import has_accelerator
-
 from shelfbench_baselines.margins import Columns, Margins
 from shelfbench_baselines.squared_hinge import SquaredHinge
 

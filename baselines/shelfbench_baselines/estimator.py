@@ -6,13 +6,13 @@ import warnings
 from typing import Any
 
 import numpy as np
-from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
 from shelfbench_baselines.descent import regularisation_path
 from shelfbench_baselines.device import check_engine, margins_for
 from shelfbench_baselines.squared_hinge import SquaredHinge

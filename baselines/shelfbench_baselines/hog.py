@@ -8,8 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from shelfbench.base.errors import InputError, RunError
 
+from shelfbench.base.errors import InputError, RunError
 from shelfbench_baselines.gradients import Histograms
 from shelfbench_baselines.workers import CHUNK, Exchange
 

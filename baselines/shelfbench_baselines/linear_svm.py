@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
-
 from shelfbench_baselines.descent import regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
 from shelfbench_baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks

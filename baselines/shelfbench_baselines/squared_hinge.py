@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+
 from shelfbench.base.errors import RunError
 
 # Rows per matrix product: enough for BLAS, and few enough for the work on the product to stay in cache.

@@ -10,7 +10,6 @@ from typing import Any
 from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
-
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import ShelfbenchError
-
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import PRECISIONS, TimingSettings
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_whole
 from shelfbench.plugins.backend import Classifier, FeatureExtractor
 from shelfbench_baselines.linear_svm import LinearSVM
-
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer

@@ -1,6 +1,7 @@
 """Facts about the processor, and the precision of bottlenecks chosen by them."""
 
 import pytest
+
 from shelfbench.base import processor
 from shelfbench_deep.features.settings import BottleneckSettings
 

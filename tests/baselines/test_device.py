@@ -3,6 +3,7 @@
 import array_api_strict
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, TrainingData

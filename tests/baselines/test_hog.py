@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from skimage.feature import hog
+
 from shelfbench.base.errors import InputError, RunError
 from shelfbench_baselines.gradients import Histograms
 from shelfbench_baselines.hog import HogExtractor, HogSettings
-from skimage.feature import hog
 
 
 def pictures(count, pixels, seed=0):

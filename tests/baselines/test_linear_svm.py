@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 import shelfbench_baselines.linear_svm as module
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError

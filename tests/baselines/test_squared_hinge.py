@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-import shelfbench_baselines.descent as descent
-import shelfbench_baselines.squared_hinge as module
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelfbench.base.errors import RunError
-from shelfbench_baselines.squared_hinge import SquaredHinge
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
+
+import shelfbench_baselines.descent as descent
+import shelfbench_baselines.squared_hinge as module
+from shelfbench.base.errors import RunError
+from shelfbench_baselines.squared_hinge import SquaredHinge
 
 
 def correlated(count, dimensions, classes, seed=0, apart=0.6):

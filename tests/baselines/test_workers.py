@@ -9,6 +9,7 @@ from concurrent.futures import BrokenExecutor
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.workers import CHUNK, Exchange
 

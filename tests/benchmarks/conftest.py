@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shelfbench.base.storage import cache_dir
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from shelfbench.base.storage import cache_dir
 from tests.benchmarks.pairs import Race, Row
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+
 from shelfbench.base.storage import write_json
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.keras import keras

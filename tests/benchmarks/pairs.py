@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
 from shelfbench.cost.timing import PeakMemory
 
 # An opponent that takes longer than this many seconds is run once, without a warm-up.

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from shelfbench.base.storage import write_json
 
 SIDE, RUNS = 3000, 40

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+
 from shelfbench.base.storage import file_sha256, write_json
 from shelfbench.cost.timing import PeakMemory
-
 from tests.benchmarks.pairs import Row
 from tests.benchmarks.plain_script import cpu_seconds
 

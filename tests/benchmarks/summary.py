@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
 from shelfbench.base.grid import Grid
 from shelfbench.report.render import save_figure, write_forms
 from shelfbench.report.style import STYLE

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from shelfbench.verdict.intervals import bootstrap_intervals
 from shelfbench.verdict.metrics import acceptance, acceptance_curve
-
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.images import ImageSettings
@@ -10,7 +11,6 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
-
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

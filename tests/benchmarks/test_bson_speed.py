@@ -3,9 +3,9 @@
 import bson
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.data.sources.bson_index import scan
-
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
+
 from shelfbench.data.images import decode_batch
 from shelfbench.data.jpeg import engine
-
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from shelfbench_deep.engines.keras import keras
 
+from shelfbench_deep.engines.keras import keras
 from tests.benchmarks import engines
 
 # Least and most of the distance from float32, as a share of the norm.

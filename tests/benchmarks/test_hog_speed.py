@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from shelfbench_baselines.hog import HogExtractor, HogSettings
 from skimage.feature import hog
 
+from shelfbench_baselines.hog import HogExtractor, HogSettings
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

@@ -1,9 +1,9 @@
 """Tables, figures and page of a run from its predictions alone: a time to keep, without an opponent."""
 
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.report.build import build_report
-
 from tests.benchmarks.pairs import Row
 from tests.helpers.large_run import make_large_run
 

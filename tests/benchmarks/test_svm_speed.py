@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from shelfbench_baselines.descent import regularisation_path
-from shelfbench_baselines.linear_svm import SVMSettings
-from shelfbench_baselines.squared_hinge import SquaredHinge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from shelfbench_baselines.descent import regularisation_path
+from shelfbench_baselines.linear_svm import SVMSettings
+from shelfbench_baselines.squared_hinge import SquaredHinge
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.plugins.backend import TrainingData
 from shelfbench_deep.engines.keras import keras
@@ -11,7 +12,6 @@ from shelfbench_deep.engines.native import device_name
 from shelfbench_deep.heads.two_layer import TwoLayer, two_layer
 from shelfbench_deep.heads.two_layer_cpu import CPUTraining
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
-
 from tests.benchmarks import inputs
 from tests.benchmarks.pairs import Row
 

@@ -10,9 +10,9 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.main import main
-
 from tests.helpers.photos import noise_picture
 
 SMALL = [

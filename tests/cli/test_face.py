@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 import shelfbench
 from shelfbench.cli.main import main
-
 from tests.helpers.photos import noise_picture
 from tests.helpers.synthetic_run import make_run
 

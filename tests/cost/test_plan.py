@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+
 import shelfbench
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources import bson_index

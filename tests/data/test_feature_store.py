@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.data.catalogue import Catalogue, Category
 from shelfbench.data.feature_store import FeatureStore, digest, image_digests
 from shelfbench.data.images import ImageSettings
-
 from tests.helpers.photos import InMemoryImages, noise_picture
 
 QUIET = Console(quiet=True)
@@ -184,6 +184,7 @@ def test_digests_are_hashes_of_the_content_in_order(tmp_path, fresh_cache, image
 def test_a_different_image_column_has_different_digests(tmp_path, fresh_cache):
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     from shelfbench.data.datasets import open_path
     from shelfbench.data.sources.tables import DatasetSettings
 
@@ -203,6 +204,7 @@ def test_a_different_image_column_has_different_digests(tmp_path, fresh_cache):
 def test_damaged_digests_are_computed_again(tmp_path, fresh_cache, damage):
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     from shelfbench.data.datasets import open_path
     from shelfbench.data.sources.tables import DatasetSettings
 
@@ -220,6 +222,7 @@ def test_damaged_digests_are_computed_again(tmp_path, fresh_cache, damage):
 def test_stored_digests_depend_on_the_order_of_the_images(tmp_path, fresh_cache):
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     from shelfbench.data.datasets import open_path
     from shelfbench.data.sources.tables import DatasetSettings
 

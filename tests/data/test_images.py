@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
-from shelfbench.data.images import UnreadableImage, decode, decode_batch, open_image
 
+from shelfbench.data.images import UnreadableImage, decode, decode_batch, open_image
 from tests.helpers.photos import noise_picture, picture
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
+
 from shelfbench.data import images
 from shelfbench.data.images import ImageSettings, UnreadableImage, decode, open_image
 from shelfbench.data.jpeg import decode_plain, engine, plain_size
-
 from tests.helpers.photos import picture
 
 pytestmark = pytest.mark.skipif(engine() == "pillow", reason="simplejpeg or cykooz.resizer is not installed")

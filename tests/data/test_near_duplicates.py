@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import Catalogue, Category, chunks
@@ -27,7 +28,6 @@ from shelfbench.data.near_duplicates import (
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.generator import GeneratorSettings
-
 from tests.helpers.photos import InMemoryImages, noise_picture
 
 QUIET = Console(quiet=True)

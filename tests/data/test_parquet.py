@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from shelfbench.base.errors import InputError
 
+from shelfbench.base.errors import InputError
 from tests.helpers.catalogues import opened, write_shards
 from tests.helpers.photos import noise_picture
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, Category
 from shelfbench.data.split import SplitSettings, make_split, paper_counts, split_hash

@@ -8,12 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import columns
 from shelfbench.decision.rule import Requirement, Verdict
-
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, make_shop, png, run_shop, striped
 
 

@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import products_of
-
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, png, striped
 
 QUIET = Console(quiet=True)

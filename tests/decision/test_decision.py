@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.decision.deciding import decide
@@ -17,7 +18,6 @@ from shelfbench.decision.record import DecisionRecord, ruling_values
 from shelfbench.decision.rule import MEASURES, Ruling, Verdict
 from shelfbench.runs.directory import open_run
 from shelfbench.verdict.settings import AGGREGATIONS
-
 from tests.helpers.decisions import COLUMNS, edit, make_decision, make_shop, run_shop
 
 

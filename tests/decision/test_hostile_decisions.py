@@ -13,8 +13,8 @@ import zipfile
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from shelfbench.cli.main import main
 
+from shelfbench.cli.main import main
 from tests.helpers.decisions import edit, make_decision, png, seal, stamp, striped
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench.decision.record import ruling_values
 from shelfbench.decision.rule import Requirement, judge

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.plugins.backend import BackboneChoice, TrainingData, find
 from shelfbench_baselines.linear_svm import LinearSVM

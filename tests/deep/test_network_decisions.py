@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main

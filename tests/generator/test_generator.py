@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.generator import GeneratorSettings, generate

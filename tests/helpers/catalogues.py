@@ -3,10 +3,10 @@
 import bson
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from shelfbench.base.console import Console
 from shelfbench.data.datasets import open_path
 from shelfbench.data.sources.tables import DatasetSettings
-
 from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
 from shelfbench.decision.bundle import write_decision

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from shelfbench.runs.parquet import aggregations_table
 from shelfbench.runs.scoring import compare_aggregations
 from shelfbench.verdict.predictions import aggregate

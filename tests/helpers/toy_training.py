@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.plugins.backend import TrainingImages
 

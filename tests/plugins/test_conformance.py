@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, find
 from shelfbench.plugins.conformance import CHECKS, ConformanceError, saved_features_are_the_same

@@ -1,9 +1,9 @@
 """Run directories to report on."""
 
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.report.build import build_report
-
 from tests.helpers.synthetic_run import make_run
 
 

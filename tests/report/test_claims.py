@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.build import build_report
@@ -21,7 +22,6 @@ from shelfbench.report.ledger import (
     judge,
     write_claims,
 )
-
 from tests.helpers.synthetic_run import make_run
 
 ROOT = Path(__file__).parents[2]

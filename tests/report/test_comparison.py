@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
 from shelfbench.report.build import build_report
@@ -24,7 +25,6 @@ from shelfbench.report.photos import surest_photos
 from shelfbench.runs.directory import open_run
 from shelfbench.verdict.compare import holm, mcnemar_p
 from shelfbench.verdict.metrics import acceptance
-
 from tests.helpers.reports import write_sections
 from tests.helpers.synthetic_run import BACKENDS
 

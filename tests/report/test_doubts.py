@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.experiments import run_study
@@ -15,7 +16,6 @@ from shelfbench.report.suspects import suspects
 from shelfbench.runs.directory import open_run
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench.verdict.metrics import acceptance
-
 from tests.helpers.reports import write_sections
 from tests.helpers.synthetic_run import BACKENDS, make_run
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.report.data import Picture
 from shelfbench.report.figures import figure1, pareto_front
 from shelfbench.report.style import marks
 from shelfbench.runs.directory import open_run
 from shelfbench.verdict.metrics import acceptance, acceptance_curve
-
 from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)

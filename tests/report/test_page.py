@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
 from shelfbench.report.build import build_report, report_again
 from shelfbench.runs.choice import choose
 from shelfbench.runs.record import RunRecord
-
 from tests.helpers.markdown import read_markdown
 from tests.helpers.synthetic_run import make_run
 

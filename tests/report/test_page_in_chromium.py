@@ -5,11 +5,11 @@ import shutil
 
 import pandas as pd
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.report.build import build_report
 from shelfbench.report.explorer import TARGETS, explorer_data
 from shelfbench.runs.directory import open_run
-
 from tests.helpers.large_run import make_large_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.curves import Profile, drawing, figure_names

@@ -8,6 +8,7 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+
 from shelfbench.base.grid import Grid
 from shelfbench.report.build import SECTIONS
 from shelfbench.report.render import fill, write_page, write_report

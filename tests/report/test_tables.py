@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
@@ -25,7 +26,6 @@ from shelfbench.report.tables import metrics
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS
 from shelfbench.runs.reading import read_images
-
 from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import span
@@ -18,7 +19,6 @@ from shelfbench.report.backbones import backbone_rows, precisions_of
 from shelfbench.report.claims import load_claims
 from shelfbench.report.table3 import table3_grid, table3x_grid, training_costs
 from shelfbench.report.timing import report
-
 from tests.helpers.sources import PYTHONPATH
 
 QUIET = Console(quiet=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.aggregated import aggregation, aggregation_rows
@@ -20,7 +21,6 @@ from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS
-
 from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)

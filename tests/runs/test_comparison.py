@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_dataset
@@ -18,7 +19,6 @@ from shelfbench.data.split import make_split
 from shelfbench.experiments import run_study
 from shelfbench.runs.photos import Photos
 from shelfbench.study.read import parse_setting, read_study
-
 from tests.helpers.photos import noise_picture
 
 BACKENDS = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512"]

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+
 from shelfbench.cost.timing import timings_frame
 from shelfbench.data.feature_store import Features
 from shelfbench.runs.building import BuiltBackend

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_path
@@ -19,7 +20,6 @@ from shelfbench.experiments import run_study
 from shelfbench.runs.building import training_images
 from shelfbench.runs.profiles import ProfileSettings, cut
 from shelfbench.study.read import parse_setting, read_study
-
 from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench.data.images import ImageSettings
 from shelfbench.plugins.backend import BackboneChoice

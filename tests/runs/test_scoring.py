@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions

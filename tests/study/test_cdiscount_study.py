@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.experiments import run_study
 from shelfbench.generator import GeneratorSettings, generate

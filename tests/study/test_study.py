@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench.study.read import build_section, parse_setting, read_study, setting, study_names
 

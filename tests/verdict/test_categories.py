@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+
 from shelfbench.verdict import categories as module
 from shelfbench.verdict.categories import category_precision, cumulate, halves, rank_categories, weak_categories
 from shelfbench.verdict.intervals import exact_interval

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapie import risk_control as control
 from scipy.stats import binom, binomtest
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.certify import binomial_tail, certified_thresholds, certify, coverage_grid, products_to_certify
 from shelfbench.verdict.intervals import exact_interval

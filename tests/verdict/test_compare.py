@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict import resampling
 from shelfbench.verdict.compare import (

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.confidence import MEASURES, measure
 from shelfbench.verdict.metrics import acceptance

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.intervals import bootstrap_intervals
 from shelfbench.verdict.metrics import (
@@ -19,7 +21,6 @@ from shelfbench.verdict.metrics import (
     top_k,
 )
 from shelfbench.verdict.summary import precision_by_decile, summarise
-from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 TARGETS = ("0.5", "0.7", "0.9", "0.95", "1", Fraction(1, 3), Fraction(2, 3))
 

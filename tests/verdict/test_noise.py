@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.noise import against_truth, ceiling, measured_precision, true_precision
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.predictions import aggregate, best_categories, image_scores, product_rows, rejected_rows
 from shelfbench.verdict.settings import AGGREGATIONS

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
+from sklearn.metrics import average_precision_score
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, average_precisions, best_per_image, rank_of, weighted_mean
-from sklearn.metrics import average_precision_score
 
 
 def mean_average_precision(scores, targets, k=100, weights=None):

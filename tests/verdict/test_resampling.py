@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict import resampling
 from shelfbench.verdict.metrics import acceptance

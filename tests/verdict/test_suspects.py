@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cleanlab.count import num_label_issues
 from cleanlab.filter import find_label_issues
+
 from shelfbench.verdict import suspects
 from shelfbench.verdict.suspects import HeldOutScores, suspect_labels
 

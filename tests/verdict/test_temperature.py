@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from scipy.stats import entropy as scipy_entropy
+
 from shelfbench.verdict import temperature as module
 from shelfbench.verdict.temperature import BOUNDS, entropy, fit_temperature, log_normaliser, reliability
 

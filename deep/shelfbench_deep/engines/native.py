@@ -17,8 +17,8 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from shelfbench.base.errors import InputError
 
+from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.keras import keras
 
 Step = Callable[[Any, Any], Any]

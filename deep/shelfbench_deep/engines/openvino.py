@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from shelfbench.base.errors import RunError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint
@@ -27,7 +28,6 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
-
 from shelfbench_deep.experiments.top_five import CLASSES, NETWORKS_WITH_TOP, TOP, TopFive
 
 IMAGES = 50_000  # of the validation set

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_parquet
@@ -20,7 +21,6 @@ from shelfbench.runs.building import readable_rows
 from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
-
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.verdict.ranking import Best, average_precisions, best_per_image, weighted_mean
-
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.ranking import best_per_image
-
 from shelfbench_deep.engines.versions import framework, keras_home
 from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.networks.backbones import NETWORKS, RANDOM_SEED, Network, fetch_weights

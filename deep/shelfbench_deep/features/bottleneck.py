@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from shelfbench.plugins.backend import BackboneChoice
 
+from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 

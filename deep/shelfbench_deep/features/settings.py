@@ -9,7 +9,6 @@ from typing import Any
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faster
-
 from shelfbench_deep.engines.versions import Framework, framework, openvino_version
 
 ENGINES = ("auto", "keras", "openvino")

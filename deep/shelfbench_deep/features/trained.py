@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_json, write_whole
-
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import ON_KERAS, Engine, available_engine
 from shelfbench_deep.networks.backbones import NETWORKS, hash_of_arrays

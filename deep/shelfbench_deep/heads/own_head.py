@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from shelfbench.base.console import Console
 from shelfbench.base.storage import write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
-
 from shelfbench_deep.features.trained import unreadable
 from shelfbench_deep.heads.softmax import log_softmax
 

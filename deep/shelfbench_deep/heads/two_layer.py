@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
-
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.heads.standardising import check_finite, identity, moments

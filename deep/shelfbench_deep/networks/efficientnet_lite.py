@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from shelfbench.base.errors import InputError
 
+from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.keras import keras
 
 layers = keras.layers

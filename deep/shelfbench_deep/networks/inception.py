@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError
-
 from shelfbench_deep.networks.xception import FC_UNITS, check_flag, check_numbers, numbered, top
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
+
 from shelfbench.base.errors import InputError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.storage import write_json
-
 from shelfbench_deep.timing.settings import TimingSettings
 
 

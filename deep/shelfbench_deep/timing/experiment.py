@@ -17,7 +17,6 @@ from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
-
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import TimingSettings
 

@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from shelfbench.cost.measurements import Repeated
-
 from shelfbench_deep.timing.settings import TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder
 

@@ -13,7 +13,6 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import storage_errors
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated, read_measurements
 from shelfbench.cost.timing import machine, versions
-
 from shelfbench_deep.timing.child import measure_in_child
 from shelfbench_deep.timing.settings import TimingSettings
 

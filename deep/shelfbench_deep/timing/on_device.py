@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 
 from shelfbench.cost.timing import machine
-
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.native import (
     Step,

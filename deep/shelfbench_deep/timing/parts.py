@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from shelfbench.cost.measurements import MatrixPeak, Repeated
 
+from shelfbench.cost.measurements import MatrixPeak, Repeated
 from shelfbench_deep.timing.feeding import BUFFERED, fed_from_jpeg
 from shelfbench_deep.timing.settings import TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder, photos

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from shelfbench.base.errors import InputError
 from shelfbench.cost.timing import machine
-
 from shelfbench_deep.networks.backbones import NETWORKS
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")

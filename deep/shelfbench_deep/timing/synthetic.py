@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+
 from shelfbench.data.images import decode
 
 # Batches that are decoded ahead: enough to make up for an uneven worker, few enough for the memory.

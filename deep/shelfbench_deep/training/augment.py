@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from shelfbench.base.errors import InputError
 
 # One column of random numbers per decision, so that turning one on does not change what is drawn for the others.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from shelfbench.base.console import Console
 from shelfbench.base.storage import write_whole
 

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import BackboneChoice, TrainingImages
-
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint, features_of

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from functools import partial
 
 import numpy as np
+
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, TrainingImages
-
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import TrainingImages
-
 from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.training.augment import AugmentSettings, augment
 from shelfbench_deep.training.checkpoint import Checkpoint

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from shelfbench.base.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from shelfbench.base.errors import InputError
-
 from shelfbench_deep.training.augment import AugmentSettings
 from shelfbench_deep.training.recipes import RECIPES, Recipe
 

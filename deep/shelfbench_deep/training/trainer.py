@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_parquet
 from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
-
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
 from shelfbench_deep.features.trained import TrainedExtractor, copy_network, write_network

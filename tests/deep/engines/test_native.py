@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 import shelfbench_deep
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.native import accelerator, device_memory, device_name, devices, engine

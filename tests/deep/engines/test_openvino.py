@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features import settings as bottleneck_settings

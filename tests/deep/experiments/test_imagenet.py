@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.cli.main import main
 from shelfbench.data.images import decode

@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
+
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.cli.main import main
 from shelfbench.data.feature_store import image_digests
@@ -17,8 +19,6 @@ from shelfbench_deep.experiments.multilabel_head import (
     multilabel_head,
     score,
 )
-from sklearn.metrics import average_precision_score
-
 from tests.helpers.catalogues import QUIET, opened, write_shards
 
 

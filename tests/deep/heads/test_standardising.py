@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import RunError
 from shelfbench_deep.heads.standardising import check_finite, identity, moments
 

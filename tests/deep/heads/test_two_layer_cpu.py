@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
+
 from shelfbench.base.console import Console
 from shelfbench.plugins.backend import TrainingData
 from shelfbench_deep.heads.two_layer import TwoLayer
 from shelfbench_deep.heads.two_layer_cpu import CPUTraining, Weights
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
-from threadpoolctl import threadpool_limits
 
 
 @pytest.fixture(scope="module")

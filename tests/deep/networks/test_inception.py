@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.heads.two_layer import TwoLayerSettings, two_layer
 from shelfbench_deep.networks.inception import InceptionSettings, inception_v3
-
 from tests.helpers.networks import counts, randomise, shapes_only
 
 layers = keras.layers

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.networks.backbones import _packaged
 from shelfbench_deep.networks.torch_weights import read_torch_weights

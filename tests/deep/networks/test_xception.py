@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.networks.xception import XceptionSettings, count_parameters, equal_parameters, xception
-
 from tests.helpers.networks import counts, randomise, shapes_only
 
 layers = keras.layers

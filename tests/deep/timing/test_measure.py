@@ -8,6 +8,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated, read_measurements
@@ -18,7 +19,6 @@ from shelfbench_deep.timing.feeding import fed_from_jpeg
 from shelfbench_deep.timing.measuring import measure, slug
 from shelfbench_deep.timing.settings import TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder, photos
-
 from tests.helpers.sources import PYTHONPATH
 
 QUIET = Console(quiet=True)

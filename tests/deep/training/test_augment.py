@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.training.augment import AugmentSettings, augment
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.training.recipes import class_weights, loss

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.data.datasets import open_dataset
 from shelfbench.data.feature_store import image_digests

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.native import devices, distributed
@@ -19,7 +20,6 @@ from shelfbench_deep.training.checkpoint import Checkpoint
 from shelfbench_deep.training.loop import Course, TrainingLoop
 from shelfbench_deep.training.parallel import precision, predict, synchronise, train_step
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
-
 from tests.helpers.sources import PYTHONPATH
 from tests.helpers.toy_training import PIXELS, toy_data
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from shelfbench.base.console import Console
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.native import jit_compile
@@ -20,7 +21,6 @@ from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.training.checkpoint import Checkpoint
 from shelfbench_deep.training.parallel import precision, predict, train_step
 from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
-
 from tests.helpers.networks import randomise
 from tests.helpers.sources import PYTHONPATH
 

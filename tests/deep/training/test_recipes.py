@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.native import jit_compile

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+
 from shelfbench.base.errors import InputError
 from shelfbench_deep.training.scalars import ScalarLog
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, TrainingData, TrainingImages, find
@@ -21,7 +22,6 @@ from shelfbench_deep.training.finetuning import finetuning_trainer
 from shelfbench_deep.training.freezing import boundary, freeze
 from shelfbench_deep.training.full import full_trainer
 from shelfbench_deep.training.settings import FinetuningSettings, FullSettings, TrainingSettings
-
 from tests.helpers.toy_training import pictures
 
 QUIET = Console(quiet=True)

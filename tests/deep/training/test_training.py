@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench_deep.training.finetuning import stratified_share
-
 from tests.helpers.sources import PYTHONPATH
 from tests.helpers.toy_training import digest, toy_data, toy_model, toy_training
 
