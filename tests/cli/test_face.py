@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import shelfbench
@@ -191,3 +193,47 @@ def test_signatures_are_those_that_others_rely_on():
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in list(parameters.values())[1:])
     frames = {"table4", "metrics", "timings", "split", "predictions", "scores", "curve", "certified", "verdict"}
     assert frames <= set(dir(shelfbench.Run))
+
+
+def test_frames_leave_out_a_backend_with_a_damaged_file_and_say_so_once(tmp_path, capsys):
+    whole = shelfbench.load_run(make_run(tmp_path / "run", products=900, categories=9))
+    before = {name: getattr(whole, name) for name in ("table4", "metrics", "certified")}
+    (tmp_path / "run" / "predictions" / "hog-svm.parquet").write_bytes(b"damaged")
+    run = shelfbench.load_run(tmp_path / "run")
+    for name, frame in before.items():
+        others = frame[frame["backend"] != "hog-svm"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(getattr(run, name), others)
+    assert run.verdict == whole.verdict
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: hog-svm is left out: ")
+    assert "predictions/hog-svm.parquet cannot be read" in warning
+    with pytest.raises(shelfbench.InputError, match=r"hog-svm\.parquet cannot be read"):
+        run.curve("hog-svm")
+    for path in (tmp_path / "run" / "predictions").glob("*.parquet"):
+        path.write_bytes(b"damaged")
+    with pytest.raises(shelfbench.InputError, match=r"hog-svm\.parquet cannot be read"):
+        shelfbench.load_run(tmp_path / "run").table4  # noqa: B018
+
+
+def _strings(table):
+    return pa.table({name: ["x"] * table.num_rows for name in table.column_names})
+
+
+def _twice(table):
+    return pa.concat_tables([table, table])
+
+
+def _sure(table):
+    return table.set_column(table.column_names.index("confidence"), "confidence", [np.full(table.num_rows, 7.5)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(_strings, "cannot be read"), (_twice, "contains a product twice"), (_sure, "a log-probability is at most 0")],
+)
+def test_predictions_that_are_parquet_but_wrong_are_refused_by_every_reader(tmp_path, change, message):
+    path = make_run(tmp_path / "run", products=900, categories=9) / "predictions" / "hog-svm.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    run = shelfbench.load_run(tmp_path / "run")
+    with pytest.raises(shelfbench.InputError, match=rf"hog-svm\.parquet.*{message}"):
+        run.curve("hog-svm")

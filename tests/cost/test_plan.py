@@ -124,16 +124,29 @@ def test_a_second_plan_measures_nothing_and_again_does(image_folder, fresh_cache
     assert len(kept) == 2
 
     def refuse(*_):
-        raise AssertionError("measured")
+        raise KeyboardInterrupt("measured")  # every other error is that of a job
 
     with monkeypatch.context() as patched:
         patched.setattr(Trials, "_extraction", refuse)
         patched.setattr(Trials, "_fitting", refuse)
         assert plan_study(study, None, 1, QUIET).estimates() == first.estimates()
-        with pytest.raises(AssertionError, match="measured"):
+        with pytest.raises(KeyboardInterrupt, match="measured"):
             plan_study(study, None, 1, QUIET, again=True)
     kept[0].write_text("{", encoding="utf-8")  # damaged: found anew
     assert len(plan_study(study, None, 1, QUIET).tried) == 1
+
+
+def test_a_plug_in_that_breaks_is_a_problem_of_its_own_job(image_folder, fresh_cache, monkeypatch):
+    def broken(*_):
+        raise ValueError("boom\nand more")
+
+    monkeypatch.delenv("SHELFBENCH_DEBUG", raising=False)
+    monkeypatch.setattr(Trials, "_fitting", broken)
+    study = small_study(image_folder)
+    found = plan_study(study, None, 1, QUIET)
+    assert dict.fromkeys(
+        study.backends, "unexpected ValueError: boom; this is a bug: SHELFBENCH_DEBUG=1 shows where"
+    ) == (found.problems)
 
 
 def test_images_scale_the_dataset(image_folder):

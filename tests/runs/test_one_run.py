@@ -21,6 +21,7 @@ from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import gather
 from shelfbench.data.split import make_split
 from shelfbench.experiments import run_study
+from shelfbench.runs import comparison
 from shelfbench.runs.directory import open_run
 from shelfbench.study.read import parse_setting, read_study
 from shelfbench_baselines.linear_svm import LinearSVM
@@ -231,11 +232,11 @@ def roles_of(path):
 @pytest.mark.parametrize(
     ("role", "value", "message"),
     [
-        ("train", np.nan, "its scores of 1 of 72 images contain NaN"),
+        ("train", np.nan, "the scores of 1 of 72 images contain NaN"),
         (
             "test",
             np.array([5.0]),
-            "its scores of 1 of 72 images are not log-probabilities (the log of a row's sum is 5",
+            "the scores of 1 of 72 images are not log-probabilities (the log of a row's sum is 5",
         ),
     ],
     ids=["nan", "raw"],
@@ -257,7 +258,53 @@ def test_wrong_scores_cost_their_backend_alone(image_folder, monkeypatch, capsys
     assert values["backends"]["bottleneck-2nn-512"]["status"] == "done"
     assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == {"bottleneck-2nn-512"}
     page = (out / "report.html").read_text()
-    assert "its scores of 1 of 72 images" in page
+    assert "the scores of 1 of 72 images" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scores: scores.tolist(), "the scores are not an array of floating-point numbers, but of list"),
+        (lambda scores: scores.astype(object), "the scores are not an array of floating-point numbers, but of object"),
+        (lambda scores: scores.nope, "unexpected AttributeError: 'numpy.ndarray' object has no attribute 'nope'"),
+    ],
+    ids=["list", "object", "raises"],
+)
+def test_a_plug_in_that_breaks_costs_its_backend_alone(image_folder, monkeypatch, change, message):
+    out, scores = image_folder.parent / "run", LinearSVM.log_probabilities
+    monkeypatch.delenv("SHELFBENCH_DEBUG", raising=False)
+    monkeypatch.setattr(LinearSVM, "log_probabilities", lambda self, features: change(scores(self, features)))
+    with pytest.raises(RunError) as caught:
+        run_study(study_of(image_folder), out=out)
+    assert str(caught.value).startswith(f"1 of 2 backends failed (hog-svm: {message}")
+    assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == {"bottleneck-2nn-512"}
+
+
+def test_the_only_backend_that_fails_is_named(image_folder, monkeypatch):
+    monkeypatch.setattr(LinearSVM, "log_probabilities", lambda self, features: None)
+    with pytest.raises(RunError, match=r"^hog-svm: the scores are not an array"):
+        run_study(study_of(image_folder, backends=BACKENDS[:1]), out=image_folder.parent / "run")
+
+
+def test_a_record_that_is_not_json_costs_its_backend_alone(image_folder, monkeypatch):
+    out, choices = image_folder.parent / "run", comparison._choices
+
+    def choose_nan(built, *args):
+        return choices(built, *args) | ({"C": float("nan")} if built.name == "hog-svm" else {})
+
+    monkeypatch.setattr(comparison, "_choices", choose_nan)
+    with pytest.raises(RunError, match=r"hog-svm: .*run\.json is not JSON"):
+        run_study(study_of(image_folder), out=out)
+    assert record(out)["status"] == "failed"
+    assert open_run(out).backends == ("bottleneck-2nn-512",)
+
+
+def test_damaged_timings_are_named(image_folder, tmp_path):
+    out = tmp_path / "run"
+    run_study(study_of(image_folder, backends=BACKENDS[:1]), out=out)
+    (out / "timings.parquet").write_bytes(b"PAR1 damaged")
+    with pytest.raises(InputError, match=r"timings\.parquet cannot be read .* delete it and run the study again"):
+        run_study(study_of(image_folder), out=out)
 
 
 def test_damaged_predictions_cost_their_backend_alone(image_folder, tmp_path):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.errors import ShelfbenchError, explain
 from shelfbench.cli.arguments import parser
 
 if TYPE_CHECKING:
@@ -213,29 +213,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()
         return int(code or 0)
-    except ShelfbenchError as error:
-        return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         again = "resumes the run" if words[:1] == ["run"] else "starts again"
         return _say(f"stopped; the same command {again}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
-        return _say(str(RunError("out of memory", "use fewer products or categories, or a machine with more")), 1)
-    except OSError as error:
-        if error.filename is None:
-            return _bug(error)
-        return _say(f"{error.filename}: {error.strerror}; correct the path", 2)
     except Exception as error:
-        return _bug(error)
-
-
-def _bug(error: Exception) -> int:
-    if os.environ.get("SHELFBENCH_DEBUG"):
-        raise error
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    return _say(f"unexpected {type(error).__name__}: {reason}; this is a bug: SHELFBENCH_DEBUG=1 shows where", 1)
+        said = explain(error)
+        return _say(str(said), said.exit_code)
 
 
 def _say(message: str, code: int) -> int:

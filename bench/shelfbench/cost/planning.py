@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.base.errors import FOREIGN, InputError, explain
 from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.trial import Sizes, Trial, Trials
 from shelfbench.data.catalogue import DIGEST, Catalogue
@@ -71,10 +71,8 @@ def plan_study(
         try:
             sizes = photos.sizes_of(job)
             found.append(Tried(job, trials.of(job, sizes), sizes))
-        except ShelfbenchError as error:
-            problems[job.name] = str(error)
-        except MemoryError:
-            problems[job.name] = "out of memory"
+        except Exception as error:  # a plug-in may raise anything; the other jobs are planned
+            problems[job.name] = str(explain(error, FOREIGN))
     return Plan(
         study=study.name,
         experiment=study.experiment,

@@ -91,6 +91,7 @@ def decide(
     required = Requirement.of(precision, confidence, measure, all_categories)
     folder = opened.path / "models" / backend
     saved = read_model(folder)
+    opened.products(backend)  # refuses a file that lacks a product, or repeats one
     ruling = judge(
         _predictions(opened.file("predictions", backend), measure),
         saved.classes,

@@ -225,7 +225,7 @@ def compare_text(
             raise InputError(f"{run_dir} has no backend {name!r}", f"it has {', '.join(run.backends)}")
     if len(backends) == 2 and backends[0] == backends[1]:
         raise InputError(f"{backends[0]} is named twice", "name two backends")
-    chosen = tuple(backends) if len(backends) == 2 else run.backends
+    chosen = tuple(backends) if len(backends) == 2 else run.sound
     products = {name: held_out(run.products(name)) for name in chosen}
     found = compare_backends(products, target, resamples=resamples, seed=seed)
     names, drawn = run.labels, resamples or enough_resamples(len(found))

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import pyarrow.parquet as pq
 from PIL import Image
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
 from shelfbench.runs.choice import Choice
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.reading import Evaluated, reading
+from shelfbench.runs.reading import Evaluated
 from shelfbench.runs.record import RunRecord, read_record
 
 Found = TypeVar("Found")
@@ -115,16 +113,6 @@ def held_out(products: Evaluated) -> Evaluated:
     return products.where((products.role == "tune") | (products.split == "test"))
 
 
-def _check(run: Run, backend: str) -> None:
-    """Read a backend's products, and the footers of its other files, which damage seldom spares."""
-    run.products(backend)
-    for name in (f"scores/{backend}", f"aggregations/{backend}", f"history/{backend}", f"history/{backend}.tuning"):
-        path = run.path / f"{name}.parquet"
-        if path.is_file():
-            with reading(path):
-                pq.read_metadata(path)
-
-
 def open_data(
     run_dir: Path | Run,
     *,
@@ -156,17 +144,11 @@ def open_data(
     """
     run = open_run(run_dir)
     record: RunRecord[BackendEntry] = read_record(run.path)
-    damaged: dict[str, InputError] = {}
-    for name in run.backends:
-        try:
-            _check(run, name)
-        except InputError as error:
-            damaged[name] = error
-    if len(damaged) == len(run.backends):
-        raise damaged[run.backends[0]]
-    for name, reason in damaged.items():
+    if len(run.damaged) == len(run.backends):
+        raise run.damaged[run.backends[0]]
+    for name, reason in run.damaged.items():
         (console or Console()).warn(f"the report leaves out {name}: {reason}")
         entry = record.backends.setdefault(name, BackendEntry())
         entry.status, entry.reason = "damaged", reason.message.replace(f"{run.path}/", "")
-    sound = replace(run, backends=tuple(name for name in run.backends if name not in damaged))
+    sound = replace(run, backends=tuple(name for name in run.backends if name not in run.damaged))
     return RunData(run=sound, record=record, pictures=pictures or (), photograph=photograph)

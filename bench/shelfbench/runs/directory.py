@@ -109,6 +109,31 @@ class Run:
         """Probability with which a certified threshold keeps its precision."""
         return self.record.settings.verdict.confidence_level
 
+    @cached_property
+    def damaged(self) -> dict[str, InputError]:
+        """Backends with a damaged file, and what is wrong with it; of files that are only looked at, the footer."""
+        found = {}
+        for backend in self.backends:
+            try:
+                self.products(backend)
+                kept = [self.file(folder, backend) for folder in ("scores", "aggregations", "history")]
+                for path in filter(Path.is_file, [*kept, self.file("history", f"{backend}.tuning")]):
+                    with reading(path):
+                        pq.read_metadata(path)
+            except InputError as error:
+                found[backend] = error
+        return found
+
+    @cached_property
+    def sound(self) -> tuple[str, ...]:
+        """Backends without a damaged file, which the frames cover; warns of the others, and raises if none is left."""
+        self._check_predictions()
+        if len(self.damaged) == len(self.backends):
+            raise self.damaged[self.backends[0]]
+        for name, error in self.damaged.items():
+            Console().warn(f"{name} is left out: {error}")
+        return tuple(name for name in self.backends if name not in self.damaged)
+
     def file(self, folder: str, backend: str) -> Path:
         """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
         return self.path / folder / f"{backend}.parquet"
@@ -157,21 +182,20 @@ class Run:
         InputError
             If a file of the run is damaged; the message names it.
         """
-        key = (self.backends, tuple(targets))
+        key = (self.sound, tuple(targets))
         if key not in self._evaluations:
             self._evaluations[key] = self._evaluate(tuple(targets), console or Console(quiet=True))
         return self._evaluations[key]
 
     def _evaluate(self, targets: tuple[Fraction, ...], console: Console) -> Evaluation:
-        self._check_predictions()
         sizes = self.record.split
         counts = {"train": sizes.train.images or 0, "validation": sizes.validation.images or 0}
         counts["test"] = sizes.test.images or 0
         cells: list[dict[str, Any]] = []
         metrics: list[dict[str, Any]] = []
         deciles: list[dict[str, Any]] = []
-        with console.progress(len(self.backends) * len(SPLITS), "intervals", "splits") as bar:
-            for backend in self.backends:
+        with console.progress(len(self.sound) * len(SPLITS), "intervals", "splits") as bar:
+            for backend in self.sound:
                 products, cost = self.products(backend), self.costs[backend]
                 images = read_images(self.path, backend, products.keys)
                 with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap releases the GIL
@@ -223,9 +247,8 @@ class Run:
         (fitted on test), tuned (fixed on tune) and certified, its acceptance and precision, with exact 95% intervals in
         _low and _high; and why, if nothing is certified.
         """
-        self._check_predictions()
         rows = []
-        for backend in self.backends:
+        for backend in self.sound:
             rows += certified_rows(backend, self.products(backend), self.targets, self.confidence_level, [DEFAULT])
         return pd.DataFrame(rows)
 

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.errors import FOREIGN, ShelfbenchError, explain
 from shelfbench.base.storage import write_parquet
 from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.feature_store import image_digests
@@ -104,10 +104,8 @@ class Jobs:
         """
         try:
             return work()
-        except ShelfbenchError as found:
-            error = found
-        except MemoryError:
-            error = RunError("out of memory", "use fewer categories or products, or a machine with more")
+        except Exception as found:  # a plug-in may raise anything; the other jobs go on
+            error = explain(found, FOREIGN)
         for name in names:
             self._console.log(f"{name}: failed ({error})")
             self._recorder.failed(name, str(error))
@@ -123,9 +121,7 @@ class Jobs:
         work : callable
             Returns the job's entry for the record.
         """
-        entry = self.attempt([name], work)
-        if entry is not None:
-            self._recorder.finished(name, entry)
+        self.attempt([name], lambda: self._recorder.finished(name, work()))
 
     def note(self, name: str, work: Callable[[], Entry]) -> None:
         """Add a job that was done elsewhere, and note how it ended.
@@ -156,14 +152,14 @@ class Jobs:
         Returns
         -------
         ShelfbenchError or None
-            The first failure itself if all failed for the same reason.
+            The first failure's own message if all failed for the same reason.
         """
         if not self.failures:
             return None
         (name, first), *_ = self.failures.items()
         others = self._recorder.done
         if not others and len({str(error) for error in self.failures.values()}) == 1:
-            return first
+            return first if len(self.failures) > 1 else type(first)(f"{name}: {first.message}", first.remedy)
         summary = f"{len(self.failures)} of {len(self.names)} {self._kind} failed ({name}: {first.message})"
         return type(first)(f"{summary}; the others are in {self._recorder.out}" if others else summary, first.remedy)
 

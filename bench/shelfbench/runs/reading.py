@@ -21,6 +21,7 @@ from shelfbench.verdict.confidence import MEASURES, measure
 SPLITS = ("train", "validation", "test")
 DELETE = f"delete it and {AGAIN}"
 _MEASURED = sorted({found.column for found in MEASURES.values()} - {"confidence"})
+_CERTAIN = 1e-2  # a log-probability is at most 0, but for rounding
 COST_STAGES = ("tune", "extract", "fit", "predict")
 
 
@@ -109,7 +110,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing", AGAIN) from error
-    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # a column of another type fails in whatever is done with it first
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
@@ -201,18 +203,26 @@ def read_products(run_dir: Path, backend: str) -> Evaluated:
         row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
         rank = _first_place(row, category_codes(lists.flatten(), keys) == truth[row], starts, len(ids))
         split, role = _few_strings(table["split"]), _few_strings(table["role"].cast(pa.string()).fill_null(""))
+        raw = table["raw_confidence"].to_numpy().astype(np.float64) if "raw_confidence" in further else None
     if np.isnan(confidence).any():
         raise InputError(
             f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
             "the backend returned no probability; run it again",
         )
+    if len(confidence) and confidence.max() > _CERTAIN:
+        raise InputError(
+            f"{path}: the confidence of product {ids[confidence.argmax()]} is {confidence.max():.3g}; a "
+            "log-probability is at most 0",
+            DELETE,
+        )
+    with reading(path):
+        known = [name for name, found in MEASURES.items() if found.column in table.column_names]
+        measures = {name: measure(table, name, str(path)) for name in known}
     rising = bool(np.all(ids[1:] > ids[:-1]))  # the order in which a run writes them
     if not rising and len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} contains a product twice", DELETE)
     _check_complete(run_dir, path, ids, split)
     confidence = np.where(rejected, -np.inf, confidence)
-    known = [name for name, found in MEASURES.items() if found.column in table.column_names]
-    raw = table["raw_confidence"].to_numpy() if "raw_confidence" in further else None
     return Evaluated(
         split=split,
         role=role,
@@ -222,8 +232,8 @@ def read_products(run_dir: Path, backend: str) -> Evaluated:
         rank=np.where(confidence > -np.inf, rank, -1),
         keys=tuple(keys.to_pylist()),
         product_id=ids,
-        measures={name: measure(table, name, str(path)) for name in known},
-        raw_confidence=None if raw is None else np.where(rejected, -np.inf, raw.astype(np.float64)),
+        measures=measures,
+        raw_confidence=None if raw is None else np.where(rejected, -np.inf, raw),
     )
 
 
@@ -332,14 +342,14 @@ def read_costs(run_dir: Path, backends: tuple[str, ...]) -> dict[str, Cost]:
         return {name: Cost(float("nan"), False) for name in backends}
     with reading(path):
         timings = pq.read_table(path, columns=["backend", "stage", "seconds", "cached"]).to_pandas()
-    timings = timings[timings["stage"].isin(COST_STAGES)]
-    costs = {}
-    for name in backends:
-        rows = timings[timings["backend"] == name]
-        costs[name] = Cost(
-            float(rows["seconds"].sum()) if len(rows) else float("nan"),
-            bool(rows["cached"].fillna(False).astype(bool).any()),
-        )
+        timings = timings[timings["stage"].isin(COST_STAGES)]
+        costs = {}
+        for name in backends:
+            rows = timings[timings["backend"] == name]
+            costs[name] = Cost(
+                float(rows["seconds"].sum()) if len(rows) else float("nan"),
+                bool(rows["cached"].fillna(False).astype(bool).any()),
+            )
     return costs
 
 

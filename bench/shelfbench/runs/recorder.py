@@ -15,11 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_json, write_parquet
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import machine, versions
 from shelfbench.runs.entries import Entry
+from shelfbench.runs.reading import reading
 from shelfbench.runs.record import RECORD, as_json, read_json, read_record
 from shelfbench.study.model import Study
 
@@ -193,9 +194,24 @@ class Recorder:
         self._note(name, {"status": "pending", "reason": "", **notes})
 
     def finished(self, name: str, entry: Entry) -> None:
-        """Note a job as done."""
+        """Note a job as done.
+
+        Parameters
+        ----------
+        name : str
+        entry : Entry
+
+        Raises
+        ------
+        RunError
+            If it holds what does not go into JSON.
+        """
         entry.status, entry.reason = "done", ""
-        self._note(name, as_json(entry))
+        try:
+            values = json.loads(json.dumps(as_json(entry), allow_nan=False))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise RunError(f"what it notes in {RECORD} is not JSON ({error})", "give plain numbers and text") from None
+        self._note(name, values)
 
     def failed(self, name: str, reason: str) -> None:
         """Note a job as failed, and why."""
@@ -216,7 +232,8 @@ class Recorder:
         """
         path = self.out / "timings.parquet"
         if path.exists():
-            earlier = pd.read_parquet(path)
+            with reading(path):
+                earlier = pd.read_parquet(path)[rows.columns]
             earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_done)]
             rows = pd.concat([earlier, rows], ignore_index=True) if len(earlier) else rows
         write_parquet(path, rows)

@@ -92,8 +92,11 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
         If they have the wrong shape, contain NaN, rule out every category of an image, or are not normalised.
     """
     scores = classifier.log_probabilities(features)
+    if not isinstance(scores, np.ndarray) or not np.issubdtype(scores.dtype, np.floating):
+        kind = getattr(scores, "dtype", type(scores).__name__)
+        raise RunError(f"the scores are not an array of floating-point numbers, but of {kind}", _CONFORM)
     if scores.shape != (len(features), classes):
-        raise RunError(f"its scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
+        raise RunError(f"the scores have the shape {scores.shape}, not {(len(features), classes)}", _CONFORM)
     with np.errstate(invalid="ignore"):  # from rows of -inf
         total = log_normaliser(scores, 1.0)
     wrong: np.ndarray = np.logical_not(np.abs(total) <= NORMALISED)  # true for NaN too
@@ -104,11 +107,11 @@ def log_probabilities(classifier: Classifier, features: np.ndarray, classes: int
         (np.isneginf(scores).all(axis=1), "rule out every category (all -inf)"),
     ):
         if np.any(rows):
-            raise RunError(f"its scores of {np.count_nonzero(rows)} of {len(scores)} images {what}", _CONFORM)
+            raise RunError(f"the scores of {np.count_nonzero(rows)} of {len(scores)} images {what}", _CONFORM)
     worst = float(total[wrong][np.abs(total[wrong]).argmax()])
     count = f"{np.count_nonzero(wrong)} of {len(scores)} images"
     raise RunError(
-        f"its scores of {count} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)", _CONFORM
+        f"the scores of {count} are not log-probabilities (the log of a row's sum is {worst:.3g}, not 0)", _CONFORM
     )
 
 
