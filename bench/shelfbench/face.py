@@ -6,12 +6,13 @@ Their keywords are those of the command line. Heavy modules are loaded by the fu
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.given import given_count, given_path, given_settings
 from shelfbench.base.processor import cores
 
 if TYPE_CHECKING:
@@ -85,14 +86,14 @@ def run(
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
-    place = Path("results") / chosen.name if out is None else Path(out)
+    place = Path("results") / chosen.name if out is None else given_path(out, "out")
     console = Console(quiet)
     console.log(f"study {chosen.name}: {chosen.title}")
     text = run_study(
         chosen,
         out=place,
-        data=None if data is None else Path(data),
-        workers=workers or cores(),
+        data=None if data is None else given_path(data, "data"),
+        workers=cores() if workers is None else given_count(workers, "workers"),
         console=console,
         command=command or _call(study, given),
     )
@@ -139,7 +140,7 @@ def load_run(path: AnyPath, *, summary: str = "") -> Run:
 
     from shelfbench.runs.directory import open_run
 
-    return dataclasses.replace(open_run(Path(path), experiments=True), summary=summary)
+    return dataclasses.replace(open_run(given_path(path, "path"), experiments=True), summary=summary)
 
 
 def load_study(
@@ -176,12 +177,14 @@ def load_study(
     """
     from shelfbench.study.read import read_study, setting
 
-    overrides = [setting(key, value) for key, value in (settings or {}).items()]
+    overrides = [setting(key, value) for key, value in given_settings(settings).items()]
     if dataset is not None:
-        name = os.fspath(dataset)
+        name = str(dataset) if dataset == "" else os.fspath(given_path(dataset, "dataset"))
         overrides.append((["dataset", "name"], name.rstrip("/") or name))
+    if isinstance(backends, str) or (backends is not None and not isinstance(backends, Iterable)):
+        backends = [backends]
     if backends is not None:
-        overrides.append((["backends"], [backends] if isinstance(backends, str) else list(backends)))
+        overrides.append((["backends"], list(backends)))
     if seed is not None:
         overrides.append((["seed"], seed))
     return read_study(study, overrides)
@@ -235,8 +238,10 @@ def plan(
     from shelfbench.cost.planning import plan_study
 
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
-    place = None if data is None else Path(data)
-    return plan_study(chosen, place, workers or cores(), Console(quiet), images=images or 0, again=again)
+    place = None if data is None else given_path(data, "data")
+    count = cores() if workers is None else given_count(workers, "workers")
+    number = 0 if images is None else given_count(images, "images")
+    return plan_study(chosen, place, count, Console(quiet), images=number, again=again)
 
 
 def classify(
@@ -313,11 +318,11 @@ def generate(
     from shelfbench.generator import generate as write_catalogue
     from shelfbench.study.read import build_section
 
-    table = {key.removeprefix("generated."): value for key, value in (settings or {}).items()}
+    table = {str(key).removeprefix("generated."): value for key, value in given_settings(settings).items()}
     made = build_section(GeneratorSettings, table, "generated", "generate")
-    target = Path(directory)
+    target = given_path(directory, "directory")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is not an empty folder", "name a new one")
     with storage_errors(target):
-        write_catalogue(target, made, Console(quiet), workers or cores())
+        write_catalogue(target, made, Console(quiet), cores() if workers is None else given_count(workers, "workers"))
     return target

@@ -237,3 +237,29 @@ def test_predictions_that_are_parquet_but_wrong_are_refused_by_every_reader(tmp_
     run = shelfbench.load_run(tmp_path / "run")
     with pytest.raises(shelfbench.InputError, match=rf"hog-svm\.parquet.*{message}"):
         run.curve("hog-svm")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: shelfbench.run(5), "study is 5; give the path"),
+        (lambda: shelfbench.run("default", dataset=["a"]), r"dataset is \['a'\]; give the path"),
+        (lambda: shelfbench.run("default", backends=5), r"backends is \[5\]; give texts"),
+        (lambda: shelfbench.run("default", out=""), "out is ''; give the path"),
+        (lambda: shelfbench.run("default", out="a\0b"), "out is .*; give the path"),
+        (lambda: shelfbench.run("default", out="a" * 300), "out 'a+' ... has a name of more than 255 bytes"),
+        (lambda: shelfbench.run("default", workers=-1), "workers is -1; give a whole number of at least 1"),
+        (lambda: shelfbench.run("default", workers="2"), "workers is '2'; give a whole number"),
+        (lambda: shelfbench.run("default", settings=["a=1"]), "settings is .*; write for example"),
+        (lambda: shelfbench.plan("default", images=-5), "images is -5; give a whole number"),
+        (lambda: shelfbench.load_run(None), "path is None; give the path"),
+        (lambda: shelfbench.decide(5, "hog-svm"), "run is 5; give the path"),
+        (lambda: shelfbench.load_decision(b"x"), "path is b'x'; give the path"),
+        (lambda: shelfbench.generate("new", settings={5: 1}), "unknown key generated.5"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_named_and_nothing_is_written(tmp_path, monkeypatch, call, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(shelfbench.InputError, match=message):
+        call()
+    assert not list(tmp_path.iterdir())

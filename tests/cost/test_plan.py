@@ -144,9 +144,8 @@ def test_a_plug_in_that_breaks_is_a_problem_of_its_own_job(image_folder, fresh_c
     monkeypatch.setattr(Trials, "_fitting", broken)
     study = small_study(image_folder)
     found = plan_study(study, None, 1, QUIET)
-    assert dict.fromkeys(
-        study.backends, "unexpected ValueError: boom; this is a bug: SHELFBENCH_DEBUG=1 shows where"
-    ) == (found.problems)
+    said = "unexpected ValueError: boom; correct the plug-in, or report the bug: SHELFBENCH_DEBUG=1 shows where"
+    assert found.problems == dict.fromkeys(study.backends, said)
 
 
 def test_images_scale_the_dataset(image_folder):

@@ -126,7 +126,7 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     known = {"dataset.product_id": "product_id", "dataset.image": "image"}
     for name in settings:
         if name not in known:
-            raise InputError(f"classify has no setting {name[:40]!r}", f"set {' or '.join(known)}")
+            raise InputError(f"classify has no setting {str(name)[:40]!r}", f"set {' or '.join(known)}")
     table = {known[name]: str(value) for name, value in settings.items()}
     return build_section(DatasetSettings, table, "dataset", "classify")
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.given import given_path
 from shelfbench.base.processor import cores
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
@@ -83,7 +84,7 @@ def decide(
         If the run lacks the backend, its model or its products, a value is not valid, or the backend's features would
         now be computed differently.
     """
-    opened = open_run(Path(run) if isinstance(run, str) else run)
+    opened = open_run(run if isinstance(run, Run) else given_path(run, "run"))
     if backend not in opened.backends:
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.given import given_count, given_path, given_settings
 from shelfbench.base.processor import cores
 from shelfbench.decision.bundle import copy_decision, load_model
 from shelfbench.decision.classifying import classify, columns
@@ -122,7 +123,7 @@ class Decision:
         InputError
             If something else is at `path`, or the backend has no network that can be saved as ONNX.
         """
-        return self.write(Saving(Path(path), onnx, command, console or Console(quiet=True)))
+        return self.write(Saving(given_path(path, "path"), onnx, command, console or Console(quiet=True)))
 
     def classify(
         self,
@@ -155,8 +156,9 @@ class Decision:
         InputError
             If a path does not exist or what is there cannot be read.
         """
-        given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-        return classify(self.model, [Path(path) for path in given], columns(settings or {}), console)
+        several = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes)) else [paths]
+        given = [given_path(path, "a path") for path in several]
+        return classify(self.model, given, columns(given_settings(settings)), console)
 
     def __repr__(self) -> str:
         """Return backend, verdict and threshold in one line."""
@@ -203,8 +205,8 @@ def load_decision(path: AnyPath, *, workers: int | None = None) -> Decision:
     InputError
         If anything is not as it was written; the message names the file and a remedy.
     """
-    folder = Path(path)
-    model = load_model(folder, workers or cores())
+    folder = given_path(path, "path")
+    model = load_model(folder, cores() if workers is None else given_count(workers, "workers"))
 
     def write(saving: Saving) -> str:
         if saving.onnx:

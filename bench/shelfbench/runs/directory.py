@@ -156,8 +156,8 @@ class Run:
             If the run has no such backend, or its file is damaged, lacks a column or a product of the split, or
             contains a NaN confidence.
         """
-        if backend not in self._products:
-            self._products[backend] = read_products(self.path, self._known(backend))
+        if self._known(backend) not in self._products:
+            self._products[backend] = read_products(self.path, backend)
         return self._products[backend]
 
     def history(self, stage: str = "") -> dict[str, pd.DataFrame]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.base.given import given_path
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, available, find, split_name
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
@@ -80,6 +81,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
 
 
 def _study_path(source: str | Path) -> Path:
+    given_path(source or "no name", "study")
     path = STUDIES / f"{source}.toml"
     if not path.exists() or str(source).endswith(".toml"):
         path = Path(source).expanduser()
