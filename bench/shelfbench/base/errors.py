@@ -63,7 +63,12 @@ def explain(error: Exception, remedy: str = "this is a bug") -> ShelfbenchError:
     Returns
     -------
     ShelfbenchError
-        The error itself where it is one. With ``SHELFBENCH_DEBUG`` set, what is a bug is raised instead.
+        The error itself where it is one.
+
+    Raises
+    ------
+    Exception
+        `error`, if nobody foresaw it and ``SHELFBENCH_DEBUG`` is set.
     """
     if isinstance(error, ShelfbenchError):
         return error

@@ -81,7 +81,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
 
 
 def _study_path(source: str | Path) -> Path:
-    given_path(source or "no name", "study")
+    given_path("no name" if source == "" else source, "study")
     path = STUDIES / f"{source}.toml"
     if not path.exists() or str(source).endswith(".toml"):
         path = Path(source).expanduser()
