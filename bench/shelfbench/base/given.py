@@ -36,7 +36,9 @@ def given_path(value: Any, name: str) -> Path:
         raise InputError(f"{name} is {value!r}", "give the path of a file or folder")
     path = Path(text)
     if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
-        raise InputError(f"{name} {text[:40]!r} ... has a name of more than {_LONGEST} bytes", "give a shorter one")
+        raise InputError(
+            f"{name} {text[:40]!r} ... contains a name too long (more than {_LONGEST} bytes)", "shorten it"
+        )
     return path
 
 
