@@ -219,3 +219,11 @@ def test_setting_leaves_predictions_alone():
     assert not off.report.seeks_near_duplicates(10)
     with pytest.raises(InputError, match=r"report\.near_duplicates is 'yes'; choose auto, report or off"):
         read_study("default", [parse_setting("report.near_duplicates=yes")])
+
+
+def test_truth_that_repeats_a_product_is_refused(small_run):
+    split = pd.read_parquet(small_run / "split.parquet")
+    twice = pd.concat([split, split])
+    twice[["product_id"]].assign(true_category=twice["category"]).to_parquet(small_run / "truth.parquet")
+    with pytest.raises(InputError, match=r"truth\.parquet contains a product twice"):
+        write_sections(small_run, label_noise)

@@ -128,6 +128,8 @@ def read_truth(run: Run) -> pd.Series | None:
         return None
     with reading(path):
         frame = pq.read_table(path, columns=["product_id", "true_category"]).to_pandas()
+    if frame["product_id"].duplicated().any():
+        raise InputError(f"{path} contains a product twice", DELETE)
     return frame.set_index("product_id")["true_category"]
 
 
