@@ -131,8 +131,8 @@ def _choose_categories(
     if settings.categories:
         if settings.categories > len(kept):
             raise InputError(
-                f"{catalogue.name}: split.categories={settings.categories}, but only {len(kept)} categories have at "
-                f"least {floor} products",
+                f"{catalogue.name}: split.categories={settings.categories}, but the number of categories with at least "
+                f"{floor} products is {len(kept)}",
                 f"ask for at most {len(kept)}, or lower split.min_products",
             )
         kept = np.sort(rng.choice(kept, settings.categories, replace=False))

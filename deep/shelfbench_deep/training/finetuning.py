@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -110,7 +111,10 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TrainingImages,
         raise RunError("fine-tuning needs readable images of at least two categories", "check the split")
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-6] = 1
-    fitted = LogisticRegression(C=_HEAD_C, max_iter=200).fit((features - mean) / scale, codes)
+    with warnings.catch_warnings():
+        # a small share of many categories has few photos of each: scikit-learn suspects a regression
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+        fitted = LogisticRegression(C=_HEAD_C, max_iter=200).fit((features - mean) / scale, codes)
     kernel = np.zeros((features.shape[1], data.classes))
     bias = np.full(data.classes, min(-10.0, float(np.min(fitted.intercept_))))
     coefficients, intercept = fitted.coef_, fitted.intercept_
