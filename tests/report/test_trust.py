@@ -214,7 +214,7 @@ def test_the_verdict_tells_what_is_promised(finished_run):
     found.loc[row.name, ["certified", "more_labels"]] = [False, 7.0]
     assert choice.promise(found) == (
         "No threshold can be promised to keep a precision of 90% yet: "
-        "certifying it takes about 7 more labelled products."
+        "the half of validation kept for certifying needs about 7 more products."
     )
     found.loc[row.name, ["more_labels", "why"]] = [np.nan, "not certifiable: nothing was tested"]
     assert choice.promise(found) == "No threshold can be promised to keep a precision of 90%: nothing was tested."

@@ -109,7 +109,8 @@ class Choice:
         if not row["certified"]:
             doubt = "No threshold can be promised to keep a precision of 90%"
             if not np.isnan(row["more_labels"]):
-                return f"{doubt} yet: certifying it takes about {row['more_labels']:,.0f} more labelled products."
+                more = f"{row['more_labels']:,.0f}"
+                return f"{doubt} yet: the half of validation kept for certifying needs about {more} more products."
             return f"{doubt}: {str(row['why']).removeprefix('not certifiable: ')}."
         return (
             f"Certified: with {100 * row['level']:.9g}% probability its precision on future products is at least 90% "
