@@ -88,7 +88,7 @@ def run(
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
     console = Console(quiet)
-    console.log(f"study {chosen.name}: {chosen.title}")
+    console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
     text = run_study(
         chosen,
         out=place,

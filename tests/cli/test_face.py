@@ -88,9 +88,11 @@ def small(tmp_path_factory):
 def test_a_run_from_python_is_that_of_the_command_line(tmp_path, small, capsys):
     run, options = small
     words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    words += ["--dataset", str(options["dataset"]), "--backend", "hog-svm", "--workers", "1", "--seed", "3", "--quiet"]
+    words += ["--dataset", str(options["dataset"]), "--backend", "hog-svm", "--workers", "1", "--seed", "3"]
     assert main(["run", "default", "--out", str(tmp_path / "words"), *words]) == 0
-    assert "HOG" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "HOG" in printed.out
+    assert f"study default on {options['dataset']}" in printed.err
     assert "HOG" in run.summary
     other = shelfbench.load_run(tmp_path / "words")
     pd.testing.assert_frame_equal(run.predictions("hog-svm"), other.predictions("hog-svm"))

@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         default="default",
         metavar="STUDY",
-        help="default, fashion, fashion-full, cdiscount ... (README), or the path of a TOML file; default: default",
+        help="default, fashion, cdiscount ... (docs/studies.md), or the path of a TOML file; default: default",
     )
     one.add_argument(
         "--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images"
