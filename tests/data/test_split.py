@@ -107,7 +107,7 @@ def test_categories_are_drawn_among_those_with_enough_products():
     drawn = {tuple(sorted(set(split_of(cat, seed, categories=2).frame(cat)["category"]))) for seed in range(40)}
     assert len(drawn) > 5
     assert {name for pair in drawn for name in pair} == {"c0", "c1", "c3", "c4", "c5"}
-    with pytest.raises(InputError, match="5 categories have at least 20"):
+    with pytest.raises(InputError, match="categories with at least 20 products is 5"):
         split_of(cat, categories=6)
 
 
