@@ -274,7 +274,7 @@ def findings(directory: Path, tables: Mapping[str, pd.DataFrame] | None = None) 
     Raises
     ------
     InputError
-        If there is no run, or a file of one is damaged.
+        If no run is found, or a file of one is damaged.
     """
     runs = find_runs(directory) if tables is None else [RunTables(directory, tables)]
     return [judge(claim, runs) for claim in load_claims().values()]
@@ -336,7 +336,7 @@ def write_claims(directory: Path, console: Console) -> str:
     Raises
     ------
     InputError
-        If there is no run, or a file of one is damaged.
+        If no run is found, or a file of one is damaged.
     """
     found = findings(directory)
     grid = claims_grid(found)

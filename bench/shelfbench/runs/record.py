@@ -316,7 +316,7 @@ def _number(value: Any) -> float | int:
     """Turn a NumPy number into a Python number."""
     if hasattr(value, "item"):
         return value.item()
-    raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _typed(values: dict[str, Any], kind: Any, where: str) -> Any:

@@ -209,7 +209,7 @@ class Recorder:
         entry.status, entry.reason = "done", ""
         try:
             values = json.loads(json.dumps(as_json(entry), allow_nan=False))
-        except (TypeError, ValueError, NotImplementedError) as error:
+        except (TypeError, ValueError) as error:
             raise RunError(f"what it notes in {RECORD} is not JSON ({error})", "give plain numbers and text") from None
         self._note(name, values)
 
