@@ -15,6 +15,28 @@ from shelfbench.base.errors import InputError
 DIGEST = np.dtype("V16")
 
 
+class Absent(bytes):
+    """The empty bytes of an image that cannot be had, with the reason.
+
+    Attributes
+    ----------
+    reason : str
+        In a few words: ``the file does not exist``.
+    """
+
+    reason: str
+
+    def __new__(cls, reason: str) -> Absent:
+        """Make empty bytes with a reason."""
+        made = super().__new__(cls)
+        made.reason = reason
+        return made
+
+    def __reduce__(self) -> tuple[type[Absent], tuple[str]]:
+        """Keep the reason between processes."""
+        return Absent, (self.reason,)
+
+
 class ImageBytes(Protocol):
     """Encoded images by number. Must be picklable and open its files on the first read in each process."""
 
@@ -24,7 +46,7 @@ class ImageBytes(Protocol):
         """Return the number of images."""
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read the encoded bytes of some images; fastest if `indices` ascend."""
+        """Read the encoded bytes of some images, `Absent` for one that cannot be had; fastest if `indices` ascend."""
 
     def where(self, index: int) -> str:
         """Name the file and the record of one image, for messages."""

@@ -232,7 +232,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             if path.suffix == ".bson":
                 return read_bson(path, name, settings.truncated, console)
             if path.suffix == ".parquet":
-                return read_parquet([path], name, settings)
+                return read_parquet([path], name, settings, console)
             raise InputError(f"{path} is not a catalogue", "give a *.bson or *.parquet file, or a folder")
         bson = sorted(path.glob("*.bson"))
         if len(bson) > 1:
@@ -243,8 +243,8 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             return read_bson(bson[0], name, settings.truncated, console)
         shards = [file for file in _parquet_files(path) if file.name != "metadata.parquet"]
         if shards:
-            return read_parquet(shards, name, settings)
-        return read_folder(path, name, settings)
+            return read_parquet(shards, name, settings, console)
+        return read_folder(path, name, settings, console)
     except PermissionError as error:
         raise InputError(f"no permission to read {error.filename}", "change its permissions") from None
 

@@ -15,8 +15,9 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import gather_products
 from shelfbench.data.sources.cdiscount import read_products
-from shelfbench.data.sources.folder import METADATA, files_below, find_metadata, metadata_names, read_table, skipped
+from shelfbench.data.sources.files import files_below, skipped
 from shelfbench.data.sources.parquet import ParquetImages, first_line, holds_bytes
+from shelfbench.data.sources.table_files import METADATA, find_metadata, metadata_names, read_table
 from shelfbench.data.sources.tables import DatasetSettings, as_key
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
-from shelfbench.data.sources.folder import METADATA
+from shelfbench.data.sources.table_files import METADATA
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.bundle import load_model
 from shelfbench.decision.classifying import Row, answers, schema

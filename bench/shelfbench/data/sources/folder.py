@@ -2,86 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.sources.tables import SPLIT_NAMES, DatasetSettings, catalogue_from_rows, wanted_columns
-
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
-METADATA = ("metadata.csv", "metadata.parquet")
-
-
-class FileImages:
-    """Images in files of their own."""
-
-    def __init__(self, root: Path, names: np.ndarray) -> None:
-        self.files: tuple[Path, ...] = (root,)
-        self._root, self._names = root, names
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._names)
-
-    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read files; empty bytes for one that cannot be opened."""
-        result = []
-        for name in self._names[indices]:
-            try:
-                result.append((self._root / name).read_bytes())
-            except OSError:
-                result.append(b"")
-        return result
-
-    def where(self, index: int) -> str:
-        """Name the file, relative to the folder."""
-        return str(self._names[index])
-
-    def identity(self) -> None:
-        """Return None, because a folder does not show whether its files changed."""
-        return None
-
-
-def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the image files below a folder and the other files, both in the order of the folders."""
-    found: list[Path] = []
-    others: list[Path] = []
-    seen = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(where)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in (where, *names):
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise InputError(f"{folder.parent}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
-        for name in sorted(names):
-            path = Path(where) / name
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
-                found.append(path)
-            else:
-                others.append(path)
-    return found, others
-
-
-def skipped(others: Sequence[Path]) -> str:
-    """Say which files were skipped because they are not images; the first few by name."""
-    if len(others) == 1:
-        return f"skipped 1 file that is not an image: {others[0].name}"
-    names = ", ".join(path.name for path in others[:3])
-    return f"skipped {len(others):,} files that are not images: {names}{', ...' if len(others) > 3 else ''}"
+from shelfbench.data.sources.files import files_below, skipped
+from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.split_words import SPLIT_NAMES
+from shelfbench.data.sources.table_files import find_metadata, metadata_names, read_table
+from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -103,79 +36,6 @@ def split_folders(root: Path) -> dict[Path, str]:
     return {path: str(split) for path, split in names.items()}
 
 
-def find_metadata(folder: Path) -> Path | None:
-    """Return the metadata table of a Hugging Face ImageFolder, if there is one."""
-    return next((folder / name for name in METADATA if (folder / name).is_file()), None)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read ``metadata.csv`` or ``metadata.parquet``.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    DataFrame
-        Cells of a CSV file are text.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read or has no column ``file_name``.
-    """
-    try:
-        table = (
-            pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-            if path.suffix == ".csv"
-            else pd.read_parquet(path)
-        )
-    except PermissionError:
-        raise InputError(f"no permission to read {path}", "change its permissions") from None
-    except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
-        raise InputError(
-            f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})", "correct the table"
-        ) from None
-    if "file_name" not in table.columns:
-        raise InputError(
-            f"{path} has no column 'file_name' (it has {', '.join(map(str, table.columns))})",
-            "name the images in a column file_name",
-        )
-    return table
-
-
-def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
-    """Return the path of each row's image, relative to `root`.
-
-    Parameters
-    ----------
-    table : DataFrame
-        With a column ``file_name``, relative to the table's folder.
-    path : Path
-        File of the table.
-    root : Path
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    InputError
-        If a row has no name, or its path leads out of `root`.
-    """
-    names = []
-    for line, name in enumerate(table["file_name"], 2):
-        if pd.isna(name) or "\0" in str(name):
-            raise InputError(f"{path}, line {line}: no file_name", "correct the table")
-        target = Path(os.path.normpath(path.parent.absolute() / str(name)))
-        if not target.resolve().is_relative_to(root.resolve()) or not target.is_relative_to(root.absolute()):
-            raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
-        names.append(str(target.relative_to(root.absolute())))
-    return names
-
-
 def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
     table = read_table(path)
     columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
@@ -184,7 +44,7 @@ def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.Data
     return rows
 
 
-def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
+def read_folder(root: Path, name: str, settings: DatasetSettings, console: Console | None = None) -> Catalogue:
     """Read a catalogue from a folder of image files.
 
     Parameters
@@ -196,6 +56,7 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns of the metadata.
+    console : Console, optional
 
     Returns
     -------
@@ -247,4 +108,6 @@ def read_folder(root: Path, name: str, settings: DatasetSettings) -> Catalogue:
             f"{root} contains {len(loose)} images but no category" if loose else f"{root} contains no product images",
             hint,
         )
-    return catalogue_from_rows(name, rows, lambda numbers, where: FileImages(root, where), notes=notes)
+    return catalogue_from_rows(
+        name, rows, lambda numbers, where: images_named(root, where, settings, console), notes=notes
+    )

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.sources.tables import SPLIT_NAMES, DatasetSettings, catalogue_from_rows, wanted_columns
+from shelfbench.data.sources.split_words import SPLIT_NAMES
+from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
 
 _SPLIT_OF_FILE = re.compile(r"^(train|validation|valid|val|dev|test)\b[-_.0-9a-z]*\.parquet$", re.IGNORECASE)
 
@@ -104,7 +106,9 @@ def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> dict[str, 
         return {}
 
 
-def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) -> Catalogue:
+def read_parquet(
+    files: Sequence[Path], name: str, settings: DatasetSettings, console: Console | None = None
+) -> Catalogue:
     """Read a catalogue from Parquet files.
 
     Parameters
@@ -115,6 +119,7 @@ def read_parquet(files: Sequence[Path], name: str, settings: DatasetSettings) ->
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns.
+    console : Console, optional
 
     Returns
     -------

@@ -10,20 +10,12 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
+from shelfbench.data.sources.split_words import SPLIT_NAMES
 
 # In `wanted_columns`, the role of a column of labels is this and the column's name.
 LABEL = "label:"
 
 ImagesOf = Callable[[np.ndarray, np.ndarray], ImageBytes]
-
-SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +26,7 @@ class DatasetSettings:
     ----------
     name : str
         A named dataset or a path.
-    category, product_id, split, image : str
+    category, product_id, split, image, file_name : str
         Names of columns, if they differ from these. A column named here must exist.
     levels : tuple of str
         Columns with the levels above the category, from the top down; default ``level1``, ``level2``, ...
@@ -50,6 +42,7 @@ class DatasetSettings:
     product_id: str = "product_id"
     split: str = "split"
     image: str = "image"
+    file_name: str = "file_name"
     levels: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     truncated: str = "refuse"
@@ -58,7 +51,7 @@ class DatasetSettings:
         """Validate the settings."""
         if self.truncated not in ("refuse", "accept"):
             raise InputError(f"dataset.truncated is {self.truncated!r}", "choose refuse or accept")
-        for name in ("name", "category", "product_id", "split", "image"):
+        for name in ("name", "category", "product_id", "split", "image", "file_name"):
             if not getattr(self, name):
                 raise InputError(
                     f"dataset.{name} is empty", "name a column" if name != "name" else "name a dataset or a path"
