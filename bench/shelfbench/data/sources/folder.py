@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import Catalogue
+from shelfbench.data.catalogue import Catalogue, ImageBytes
 from shelfbench.data.sources.files import files_below, skipped
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import SPLIT_NAMES
@@ -108,6 +109,9 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
             f"{root} contains {len(loose)} images but no category" if loose else f"{root} contains no product images",
             hint,
         )
-    return catalogue_from_rows(
-        name, rows, lambda numbers, where: images_named(root, where, settings, console), notes=notes
-    )
+    quiet = console or Console(quiet=True)
+
+    def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
+        return images_named(root, where, settings, quiet)
+
+    return catalogue_from_rows(name, rows, images_of, notes=notes)
