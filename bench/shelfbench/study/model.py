@@ -142,8 +142,9 @@ class Study:
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
-        if not self.dataset.labels:
-            del result["dataset"]["labels"]  # only experiments with several labels per product have them
+        for name in ("labels", "file_name", "folders"):  # these came later: without them, a study is what it was
+            if getattr(self.dataset, name) == getattr(DatasetSettings, name):
+                del result["dataset"][name]
         for section in self.used:
             result[section] = dataclasses.asdict(self.sections[section])
         if self.experiment:
