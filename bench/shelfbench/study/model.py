@@ -142,9 +142,9 @@ class Study:
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
-        for name in ("labels", "file_name", "folders"):  # these came later: without them, a study is what it was
-            if getattr(self.dataset, name) == getattr(DatasetSettings, name):
-                del result["dataset"][name]
+        for later in ("labels", "file_name", "folders"):  # earlier records lack these: a run without them is the same run
+            if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
+                del result["dataset"][later]
         for section in self.used:
             result[section] = dataclasses.asdict(self.sections[section])
         if self.experiment:
