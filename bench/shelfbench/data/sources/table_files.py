@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.links import is_link
+from shelfbench.data.sources.tables import DatasetSettings, wanted_columns
 
-METADATA = ("metadata.csv", "metadata.parquet")
+# Suffixes of files that are tables; Parquet may also hold the photos themselves.
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".xlsx", ".parquet")
+# Names of the table that comes with a folder of images.
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "metadata.tsv", "metadata.xlsx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedImages:
+    """Rows of a table that names images.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        ``where``, the file of each row's image relative to the root, or its URL; and columns by role, as
+        `catalogue_from_rows` takes them.
+    notes : tuple of str
+        What was unsure about reading the table.
+    """
+
+    rows: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def find_metadata(folder: Path) -> Path | None:
@@ -87,3 +109,30 @@ def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
             raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
         names.append(str(target.relative_to(root.absolute())))
     return names
+
+
+def named_images(path: Path, root: Path, settings: DatasetSettings) -> NamedImages:
+    """Read a table that names images.
+
+    Parameters
+    ----------
+    path : Path
+    root : Path
+        Folder that the names in ``where`` are relative to; contains the table.
+    settings : DatasetSettings
+        Names of the columns.
+
+    Returns
+    -------
+    NamedImages
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, lacks a column, or names files that are not below `root`.
+    """
+    table = read_table(path)
+    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
+    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
+    rows["where"] = metadata_names(table, path, root)
+    return NamedImages(rows=rows, notes=())
