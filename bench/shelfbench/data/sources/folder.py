@@ -14,8 +14,8 @@ from shelfbench.data.catalogue import Catalogue, ImageBytes
 from shelfbench.data.sources.files import files_below, skipped
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import SPLIT_NAMES
-from shelfbench.data.sources.table_files import find_metadata, metadata_names, read_table
-from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
+from shelfbench.data.sources.table_files import find_metadata, named_images
+from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -35,14 +35,6 @@ def split_folders(root: Path) -> dict[Path, str]:
             "move the others elsewhere, or rename the categories train, validation and test",
         )
     return {path: str(split) for path, split in names.items()}
-
-
-def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
-    table = read_table(path)
-    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
-    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
-    rows["where"] = metadata_names(table, path, root)
-    return rows
 
 
 def read_folder(root: Path, name: str, settings: DatasetSettings, console: Console | None = None) -> Catalogue:
@@ -72,7 +64,9 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
     notes: list[str] = []
     table = find_metadata(root)
     if table:
-        rows = _read_metadata(table, settings, root)
+        named = named_images(table, root, settings)
+        rows = named.rows
+        notes += named.notes
     elif splits and any(find_metadata(folder) for folder in splits):
         frames = []
         for folder, split in splits.items():
@@ -80,7 +74,9 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
                 raise InputError(
                     f"{folder} has no metadata.csv, but another split folder has one", "add it, or remove the other"
                 )
-            frames.append(_read_metadata(table, settings, root).assign(split=split))
+            named = named_images(table, root, settings)
+            frames.append(named.rows.assign(split=split))
+            notes += named.notes
         rows = pd.concat(frames, ignore_index=True)
     else:
         frames = []
