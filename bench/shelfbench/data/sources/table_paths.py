@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.links import is_link
 
-# A place that is not on this disk: http://, s3:// and so on. A letter and a colon is a drive of Windows.
-ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 # A name that needs more than to be put behind the table's folder.
 _ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
 # In a folder with fewer names than this, each file is looked up by itself; else the folder is listed.
@@ -116,7 +115,7 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     Parameters
     ----------
     names : ndarray of object, shape (rows,)
-        Text, or None for an empty cell. Places on other machines (``https://...``) are left as they are.
+        Text, or None for an empty cell. Links (``https://...``) are left as they are.
     at : callable
         Names the record of a row, for messages.
     table : Path
@@ -142,9 +141,10 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     result = np.empty(len(names), object)
     local: list[int] = []
     for row, name in enumerate(names.tolist()):
+        name = str(name) if isinstance(name, int) else name
         if not isinstance(name, str) or "\0" in name or not name.strip():
             raise InputError(f"{at(row)}: no file_name", "correct the table")
-        if ELSEWHERE.match(name.lstrip()):
+        if is_link(name):
             result[row] = name.strip()
             continue
         local.append(row)
