@@ -86,8 +86,7 @@ def test_a_table_of_any_form_opens(shop, encoding):
     catalogue = opened(shop)
     assert keys(catalogue) == ["Café", "Été", "Café", "Été", "a;b", "a;b"]
     assert all(catalogue.images.read(range(6)))
-    assert [note for note in catalogue.notes if "'Café'" in note] == list(catalogue.notes)
-    assert len(catalogue.notes) == (encoding == "cp1252")
+    assert ["'Café'" in note for note in catalogue.notes] == [True] * (encoding == "cp1252")
 
 
 def test_headers_in_any_case_and_columns_by_their_settings(shop):
@@ -163,7 +162,6 @@ def test_names_with_backslashes_other_case_and_other_form(shop):
     catalogue = opened(shop)
     assert catalogue.product_id.tolist() == ["images/p0.png", "images/p1.png", "images/café.png", "back\\slash.png"]
     assert catalogue.images.read([2, 3]) == [b"1", b"2"]
-    assert len(catalogue.notes) == 1
     assert "2 file names differ" in catalogue.notes[0]
 
 
