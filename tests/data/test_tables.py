@@ -40,7 +40,7 @@ def keys(catalogue):
     return [catalogue.categories[code].key for code in catalogue.product_category]
 
 
-# in Windows-1252 all of these exist, and none of the texts is a number of bytes that is UTF-8 by accident
+# in Windows-1252 no text of these is UTF-8 by accident, as 'é€€' would be
 CELLS = st.text(st.sampled_from("aZ7 .,;|\t\"'\n\réß€-"), min_size=1, max_size=12).filter(lambda cell: cell.strip())
 
 

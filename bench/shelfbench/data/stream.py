@@ -17,7 +17,8 @@ from shelfbench.data.catalogue import gather_products
 from shelfbench.data.sources.cdiscount import read_products
 from shelfbench.data.sources.files import files_below, skipped
 from shelfbench.data.sources.labels import as_key
-from shelfbench.data.sources.parquet import ParquetImages, first_line, holds_bytes
+from shelfbench.data.sources.parquet import ParquetImages, first_line
+from shelfbench.data.sources.parquet_columns import holds_bytes
 from shelfbench.data.sources.table_files import METADATA, find_metadata, named_images
 from shelfbench.data.sources.tables import DatasetSettings
 
