@@ -26,6 +26,7 @@ _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PNG_NEXT = re.compile(rb"PLTE|tRNS|IDAT|IEND")
 _WEBP_PIXELS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
 _JP2_PIXELS = {b"jP  ", b"ftyp", b"jp2h", b"jp2c"}
+_JP2_BOXES = _JP2_PIXELS | {b"xml ", b"uuid", b"uinf", b"jp2i"}
 # Size, compression, colours, strips and tiles, tables of JPEG, and YCbCr.
 _TIFF_PIXELS = {
     *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325),
@@ -72,7 +73,7 @@ def _jpeg_resumes(data: bytes, at: int) -> int:
         # tables of the picture must not be skipped: decoders would take others
         if not found or 0xDB not in found or 0xC4 not in found:
             continue
-        thumbnail = data.rfind(b"\xff\xd8\xff", at, place)
+        thumbnail = data.rfind(b"\xff\xd8\xff", at, place + 1)
         if thumbnail < 0 or data.rfind(b"\xff\xd9", thumbnail, place) >= 0:
             return place
     raise _Unknown
@@ -97,12 +98,18 @@ def _jpeg(data: bytes) -> Iterator[_Piece]:
         if skipped and (odd or _jpeg_header(data, end) is None):
             end = _jpeg_resumes(data, at)
         content = data[at:end]
-        # both say how colours are stored
-        if not skipped or (kind == 0xEE and content[4:9] == b"Adobe") or (kind == 0xE0 and content[4:9] == b"JFIF\0"):
-            yield _Piece(content)
-        else:
+        if skipped and not _tells_colours(kind, content):
             yield _Piece(content, content[4:])
+        else:
+            yield _Piece(content)
         at = end
+
+
+def _tells_colours(kind: int, segment: bytes) -> bool:
+    """Tell whether decoders need an application segment to know how colours are stored."""
+    return (kind == 0xE0 and segment[4:9] == b"JFIF\0" and len(segment) >= 18) or (
+        kind == 0xEE and segment[4:9] == b"Adobe" and len(segment) >= 16
+    )
 
 
 def _png(data: bytes) -> Iterator[_Piece]:
@@ -174,8 +181,9 @@ def _gif(data: bytes) -> Iterator[_Piece]:
         if data[at + 1] == 0xF9:
             yield _Piece(data[at:end])
         else:
-            if data[end : end + 1] not in (b"!", b","):  # lengths are wrong: the next frame has a control of its own
-                found = re.compile(rb"\x00(?=!\xf9\x04....\x00[,!])", re.DOTALL).search(data, at + 2)
+            if data[end : end + 1] not in (b"!", b","):  # lengths are wrong: look for the first frame
+                frame = rb"\x00(?=!\xf9\x04....\x00[,!]|,\x00{4}" + re.escape(data[6:10]) + rb")"
+                found = re.compile(frame, re.DOTALL).search(data, at + 2)
                 if found is None:
                     raise _Unknown
                 end = found.end()
@@ -195,7 +203,7 @@ def _jp2(data: bytes) -> Iterator[_Piece]:
         if name in _JP2_PIXELS and size >= 8:
             yield _Piece(data[at:end])
         else:
-            if size < 8 or not data[end + 4 : end + 8].isascii():
+            if size < 8 or data[end + 4 : end + 8] not in _JP2_BOXES:
                 end = data.find(b"jp2c", at) - 4
                 if end < 0:
                     raise _Unknown
@@ -230,7 +238,7 @@ def _tiff(data: bytes) -> Iterator[_Piece]:
 
 
 def _cutter(data: bytes) -> Callable[[bytes], Iterator[_Piece]] | None:
-    if data[:3] == b"\xff\xd8\xff":
+    if data[:2] == b"\xff\xd8":
         return _jpeg
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _png
@@ -283,7 +291,7 @@ def out_of_step(data: bytes) -> bool:
     bool
         False for other formats, whose decoders refuse such a file.
     """
-    return data[:3] == b"\xff\xd8\xff" and _jpeg_header(data, 2) is None
+    return data[:2] == b"\xff\xd8" and _jpeg_header(data, 2) is None
 
 
 def orientation(data: bytes) -> int:
