@@ -14,7 +14,7 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import Catalogue
+from shelfbench.data.catalogue import Absent, Catalogue
 from shelfbench.data.sources.split_words import SPLIT_NAMES
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
 
@@ -55,7 +55,7 @@ class ParquetImages:
         return self._held[2]
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read images; empty bytes for a null."""
+        """Read images; `Absent` for a null."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -70,7 +70,10 @@ class ParquetImages:
             group = int(np.searchsorted(starts, row, side="right")) - 1
             structs = self._group(file, group)
             field = structs.field("bytes") if isinstance(structs, pa.StructArray) else structs
-            result.append(field[row - int(starts[group])].as_py() or b"")
+            value = field[row - int(starts[group])].as_py()
+            result.append(
+                value or Absent("null in the Parquet file" if value is None else "no bytes in the Parquet file")
+            )
         return result
 
     def where(self, index: int) -> str:
