@@ -115,6 +115,11 @@ class Material:
                 "images": int(images[rows].sum()),
                 "categories": int(self.frame["category"][rows].nunique()),
             }
+        untrained = self.frame[self.label < 0]
+        record["untrained"] = {
+            "categories": int(untrained["category"].nunique()),
+            **{name: int((untrained["split"] == name).sum()) for name in SPLITS[1:]},
+        }
         return record
 
 

@@ -14,6 +14,7 @@ from shelfbench.report.render import fill, pairs_html
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
 from shelfbench.report.words import flat, status
+from shelfbench.runs.data_line import data_line
 from shelfbench.runs.record import DatasetRecord
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
@@ -40,7 +41,12 @@ def header(data: RunData) -> Markup:
         promise=promise,
         numbers=_numbers(data, choice.test) if choice and choice.test else [],
         warnings=[
-            f"{name}: {status(entry)}" for name, entry in data.record.backends.items() if name not in data.run.backends
+            *filter(None, [data_line(data.record.dataset, data.record.split)]),
+            *(
+                f"{name}: {status(entry)}"
+                for name, entry in data.record.backends.items()
+                if name not in data.run.backends
+            ),
         ],
     )
 

@@ -103,7 +103,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     trained = _trained(group, experiment)
     features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
-    experiment.record.unreadable(unreadable)
+    experiment.unreadable(unreadable)
     train = material.images_of("train")
     if not features.readable[train].any():
         raise InputError(

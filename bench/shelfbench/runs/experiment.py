@@ -19,11 +19,12 @@ A job that fails does not stop the others; `shelfbench.experiments.run_study` re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from shelfbench.base.console import Console
@@ -33,7 +34,9 @@ from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.split import make_split
+from shelfbench.runs.data_line import data_line
 from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import DatasetRecord, SplitRecord
 from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
 
@@ -194,6 +197,7 @@ class Experiment:
     console: Console
     record: Recorder
     jobs: Jobs
+    _said: set[str] = field(default_factory=set, repr=False)
 
     @cached_property
     def digests(self) -> np.ndarray:
@@ -239,3 +243,20 @@ class Experiment:
         material, digests, named = self._opened
         self.record.begin(dataset_record(material, named, digests), material.split_record())
         write_parquet(self.out / "split.parquet", material.frame)
+
+    def unreadable(self, records: list[dict[str, str]]) -> None:
+        """Note the images that cannot be read, and say once how much of the data cannot be used.
+
+        Parameters
+        ----------
+        records : list of dict
+            ``record`` (where it is) and ``reason`` of each.
+        """
+        self.record.unreadable(records)
+        values = self.record.values
+        line = data_line(
+            msgspec.convert(values["dataset"], DatasetRecord), msgspec.convert(values["split"], SplitRecord)
+        )
+        if line and line not in self._said:
+            self._said.add(line)
+            self.console.warn(line)
