@@ -27,9 +27,10 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
 from shelfbench.data.ahead import Decoding, decoded_ahead
-from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
+from shelfbench.data.catalogue import DIGEST, Absent, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings
+from shelfbench.data.sources.places import bring_all
 
 # Images per segment: the most that an interruption can cost.
 SEGMENT_IMAGES = 2048
@@ -61,6 +62,7 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
                 return _load_digests(kept, len(images))
             except _DAMAGED as error:
                 console.warn(f"{kept} is damaged ({error}); hashing the images again")
+    bring_all(images)
     result = np.empty(len(images), DIGEST)
     with console.progress(len(images), "hashing images") as bar:
         for part in chunks(np.arange(len(images)), 1024):
@@ -285,6 +287,7 @@ class FeatureStore:
         readable_wanted[list(unreadable)] = False
         readable = readable_wanted[inverse]
         reasons = {int(i): unreadable[int(inverse[i])] for i in np.flatnonzero(~readable)}
+        _tell_apart(reasons, catalogue.images, np.asarray(indices), digests)
         if len(wanted) == len(indices):  # no duplicates: reorder the rows without a second copy
             _permute_rows(matrix, inverse)
         else:
@@ -311,6 +314,16 @@ class FeatureStore:
             failures.update(segment.failures)
             seconds += segment.seconds * float(useful.mean())
         return seconds
+
+
+def _tell_apart(reasons: dict[int, str], images: ImageBytes, indices: np.ndarray, digests: np.ndarray) -> None:
+    """Give each image that is absent its own reason: the store has one for all, because all are empty."""
+    empty = np.frombuffer(digest(b""), DIGEST)[0]
+    absent = np.array([row for row in reasons if digests[indices[row]] == empty], np.int64)
+    for part in chunks(absent, 1024):
+        for row, data in zip(part.tolist(), images.read(indices[part]), strict=True):
+            if isinstance(data, Absent):
+                reasons[row] = data.reason
 
 
 def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:

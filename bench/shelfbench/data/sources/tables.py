@@ -35,6 +35,8 @@ class DatasetSettings:
         empty cell means no label.
     truncated : {'refuse', 'accept'}
         Whether the products before an unreadable tail of a BSON file may be used.
+    retry : bool
+        Whether links that failed in an earlier run are tried again.
     """
 
     name: str = "generated"
@@ -46,6 +48,7 @@ class DatasetSettings:
     levels: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     truncated: str = "refuse"
+    retry: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
