@@ -18,7 +18,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.base.storage import cache_dir, write_whole
 from shelfbench.data.catalogue import Absent
-from shelfbench.data.sources.web import LinkError
+from shelfbench.data.sources.web import Limits, LinkError
 
 # After this many links of a server that has never answered, its others are not tried in this process.
 SILENT = 24
@@ -101,9 +101,9 @@ class LinkedImages:
     ----------
     links : sequence of str
     client : Client
+    limits : Limits
+        How many links are fetched at the same time.
     console : Console
-    at_once, per_host : int
-        How many links are fetched at the same time, from all servers and from each.
     retry : bool
         Try once more what is kept as failed.
     """
@@ -112,16 +112,15 @@ class LinkedImages:
         self,
         links: Sequence[str] | np.ndarray,
         client: Client,
+        limits: Limits,
         console: Console,
-        at_once: int = 32,
-        per_host: int = 8,
         retry: bool = False,
     ) -> None:
         self.files: tuple[Path, ...] = ()
         # one buffer of text, which takes a third of the memory of as many strings
         self._links = pa.array(links, pa.large_string())
         self._client, self._console, self._retry = client, console, retry
-        self._at_once, self._per_host = at_once, per_host
+        self._at_once, self._per_host = limits.at_once, limits.per_host
         self._folder = cache_dir() / "downloads"
         self._tried: set[str] = set()
         self._silent: Counter[str] = Counter()

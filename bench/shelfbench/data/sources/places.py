@@ -110,11 +110,7 @@ def images_named(
             parts.append(FileImages(root, mine))
         else:
             client = WebClient(limits) if number == 1 else StoreClient(limits.largest)
-            parts.append(
-                LinkedImages(
-                    mine, client, console, at_once=limits.at_once, per_host=limits.per_host, retry=settings.retry
-                )
-            )
+            parts.append(LinkedImages(mine, client, limits, console, retry=settings.retry))
     if len(parts) == 1:
         return parts[0]
     return MixedImages(parts, np.unique(part, return_inverse=True)[1].astype(np.int8))
