@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.sources.split_words import SPLIT_NAMES
+from shelfbench.data.sources.split_words import split_within
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
-
-_SPLIT_OF_FILE = re.compile(r"^(train|validation|valid|val|dev|test)\b[-_.0-9a-z]*\.parquet$", re.IGNORECASE)
 
 
 class ParquetImages:
@@ -26,6 +24,7 @@ class ParquetImages:
 
     def __init__(self, files: tuple[Path, ...], column: str, file: np.ndarray, row: np.ndarray) -> None:
         self.files = files
+        self._names = names_of(files)
         self._column, self._file, self._row = column, file, row
         self._open: dict[int, tuple[Any, np.ndarray]] = {}
         self._held: tuple[int, int, Any] | None = None
@@ -75,11 +74,17 @@ class ParquetImages:
 
     def where(self, index: int) -> str:
         """Name the file and row."""
-        return f"{self.files[int(self._file[index])].name}, row {self._row[index]}"
+        return f"{self._names[int(self._file[index])]}, row {self._row[index]}"
 
     def identity(self) -> bytes:
         """Hash column, files and rows."""
         return hashlib.sha256(self._column.encode() + b"\0" + self._file.tobytes() + self._row.tobytes()).digest()
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Name each file in as few words as tell it from the others: relative to the folder that holds them all."""
+    common = os.path.commonpath([file.parent for file in files])
+    return [os.path.relpath(file, common) for file in files]
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -107,19 +112,26 @@ def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> dict[str, 
 
 
 def read_parquet(
-    files: Sequence[Path], name: str, settings: DatasetSettings, console: Console | None = None
+    files: Sequence[Path],
+    name: str,
+    settings: DatasetSettings,
+    console: Console | None = None,
+    splits: Sequence[str] = (),
 ) -> Catalogue:
     """Read a catalogue from Parquet files.
 
     Parameters
     ----------
     files : sequence of Path
-        The shards, in order. Shards named ``train-...``, ``validation-...`` and ``test-...`` come with a split.
+        The shards, in order.
     name : str
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns.
     console : Console, optional
+    splits : sequence of str, optional
+        The part of the split that each shard holds. By default, shards named ``train-...``, ``validation-...`` and
+        ``test-...`` come with a split.
 
     Returns
     -------
@@ -134,6 +146,7 @@ def read_parquet(
     import pyarrow.parquet as pq
 
     frames, display = [], {}
+    names = names_of(files)
     for number, file in enumerate(files):
         try:
             schema = pq.read_schema(file)
@@ -162,9 +175,9 @@ def read_parquet(
         display.update(_class_names(schema.metadata, columns["category"]))
         frame = pd.DataFrame({role: frame[column] for role, column in columns.items()})
         frame["file"], frame["row"] = number, np.arange(len(frame))
-        frame["where"] = [f"{file.name}, row {row}" for row in range(len(frame))]
-        if "split" not in columns and (match := _SPLIT_OF_FILE.match(file.name)):
-            frame["split"] = SPLIT_NAMES[match.group(1).lower()]
+        frame["where"] = [f"{names[number]}, row {row}" for row in range(len(frame))]
+        if "split" not in columns and (part := splits[number] if splits else split_within(file.stem)):
+            frame["split"] = part
         frames.append(frame)
     rows = pd.concat(frames, ignore_index=True)
     if "split" in rows and rows["split"].isna().all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,9 @@ class DatasetSettings:
     labels : tuple of str
         Columns whose values together are a product's labels, each a ``column=value``. A cell may contain a list; an
         empty cell means no label.
+    folders : str
+        What the folders in which the photos of a folder lie mean, from the top down, such as ``category``,
+        ``level1/category`` or ``split/category/product_id``; ``-`` for one that means nothing. Empty to find out.
     truncated : {'refuse', 'accept'}
         Whether the products before an unreadable tail of a BSON file may be used.
     retry : bool
@@ -47,6 +51,7 @@ class DatasetSettings:
     file_name: str = "file_name"
     levels: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    folders: str = ""
     truncated: str = "refuse"
     retry: bool = False
 
@@ -54,6 +59,14 @@ class DatasetSettings:
         """Validate the settings."""
         if self.truncated not in ("refuse", "accept"):
             raise InputError(f"dataset.truncated is {self.truncated!r}", "choose refuse or accept")
+        roles = self.folders.split("/") if self.folders else ["category"]
+        used = [role for role in roles if role != "-"]
+        known = re.compile(r"category|product_id|split|level[1-9]")
+        if len(set(used)) < len(used) or "category" not in used or not all(known.fullmatch(role) for role in used):
+            raise InputError(
+                f"dataset.folders is {self.folders!r}",
+                "write what each folder means, such as category, level1/category or split/category/product_id",
+            )
         for name in ("name", "category", "product_id", "split", "image", "file_name"):
             if not getattr(self, name):
                 raise InputError(
