@@ -161,7 +161,7 @@ def test_imagenets_validation_is_test_if_the_study_says_so():
     assert "its validation part as test" in split.rule
     with_test = np.array((["train"] * 30 + ["validation"] * 10 + ["test"] * 9) * 2, object)
     for refused in (catalogue([49, 49], split=with_test), catalogue([49, 49])):
-        with pytest.raises(InputError, match="omit split.rule"):
+        with pytest.raises(InputError, match=r"omit split\.rule"):
             split_of(refused, rule="val-is-test")
 
 

@@ -21,6 +21,7 @@ from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.shards import names_photos
 from shelfbench.data.sources.table_catalogue import TABLE_SUFFIXES, read_table_file
 from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
 
@@ -212,6 +213,11 @@ def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Con
     return read_parquet([path], name, settings, console)
 
 
+def _open_tar(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Open one shard of a WebDataset."""
+    return read_webdataset([path], name, settings, console)
+
+
 Reader = Callable[[Path, str, DatasetSettings, Console], Catalogue]
 
 # Readers of single files by suffix, in small letters.
@@ -219,6 +225,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(TABLE_SUFFIXES, read_table_file),
     ".bson": _open_bson,
     ".parquet": _open_parquet,
+    ".tar": _open_tar,
 }
 
 # Readers of what lies elsewhere, by how its name begins: ``hf:``, ``s3://``.

@@ -33,10 +33,10 @@ class Layout:
 
     Attributes
     ----------
-    kind : {'bson', 'parquet', 'tables', 'folders'}
+    kind : {'bson', 'parquet', 'tar', 'tables', 'folders'}
     contents : Contents
     files : tuple of Path
-        The BSON file, the Parquet shards or the tables.
+        The BSON file, the shards (Parquet or tar) or the tables.
     splits : tuple of str
         The part of the split that each of `files` holds; empty if their folders name none.
     nesting : Nesting or None
@@ -45,7 +45,7 @@ class Layout:
         What was found on the way and is not certain.
     """
 
-    kind: Literal["bson", "parquet", "tables", "folders"]
+    kind: Literal["bson", "parquet", "tar", "tables", "folders"]
     contents: Contents
     files: tuple[Path, ...] = ()
     splits: tuple[str, ...] = ()
@@ -90,6 +90,8 @@ def find_layout(root: Path, settings: DatasetSettings) -> Layout:
         )
     if tables:
         return _tables(held, tables)
+    if not held.count() and (tars := held.files(lambda name: name.lower().endswith(".tar"))):
+        return Layout(kind="tar", contents=held, files=as_paths(root, tars), splits=splits_of_shards(root, tars))
     _loose_tables(held)
     return Layout(kind="folders", contents=held, nesting=nesting_of(held))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,8 @@ def members(path: Path, view: mmap.mmap) -> Iterator[Member]:
         If it is not a tar archive, or is truncated; the message names the offset of the first bad header.
     """
     at, size = 0, len(view)
-    slow: tarfile.TarFile | None = None
-    try:
+    with ExitStack() as stack:
+        slow: tarfile.TarFile | None = None
         while at < size:
             head = view[at : at + _BLOCK]
             if not head.strip(b"\0"):
@@ -83,8 +84,8 @@ def members(path: Path, view: mmap.mmap) -> Iterator[Member]:
                         at += _BLOCK + _blocks(length)
                         continue
                 if slow is None:
-                    slow = tarfile.TarFile(fileobj=open(path, "rb"))  # noqa: SIM115 - closed below
-                slow.fileobj.seek(at)  # type: ignore[union-attr]
+                    slow = tarfile.TarFile(fileobj=stack.enter_context(open(path, "rb")))
+                slow.fileobj.seek(at)
                 info = tarfile.TarInfo.fromtarfile(slow)
             except (tarfile.HeaderError, tarfile.TarError, ValueError, OSError) as error:
                 raise InputError(
@@ -94,10 +95,9 @@ def members(path: Path, view: mmap.mmap) -> Iterator[Member]:
             member = Member(info.name, info.offset_data, info.size)
             if info.isreg():
                 yield _checked(path, member, size)
-            at = info.offset_data + (_blocks(info.size) if info.isreg() or info.type not in tarfile.SUPPORTED_TYPES else 0)
-    finally:
-        if slow is not None:
-            slow.fileobj.close()  # type: ignore[union-attr]
+            at = info.offset_data + (
+                _blocks(info.size) if info.isreg() or info.type not in tarfile.SUPPORTED_TYPES else 0
+            )
 
 
 def _checked(path: Path, member: Member, size: int) -> Member:
