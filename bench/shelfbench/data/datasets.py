@@ -22,6 +22,7 @@ from shelfbench.data.sources.shards import names_photos
 from shelfbench.data.sources.table_catalogue import read_table_file
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES
 from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
 
@@ -213,6 +214,11 @@ def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Con
     return read_parquet([path], name, settings, console)
 
 
+def _open_tar(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Open one shard of a WebDataset."""
+    return read_webdataset([path], name, settings, console)
+
+
 Reader = Callable[[Path, str, DatasetSettings, Console], Catalogue]
 
 # Readers of single files by suffix, in small letters.
@@ -220,6 +226,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(TABLE_SUFFIXES, read_table_file),
     ".bson": _open_bson,
     ".parquet": _open_parquet,
+    ".tar": _open_tar,
 }
 
 # Readers of what lies elsewhere, by how its name begins: ``hf:``, ``s3://``.

@@ -166,6 +166,7 @@ class Study:
                 }
                 for variant in self.variants
             }
+        del result["dataset"]["retry"]  # it is about a moment; what it brings shows in the hash of the data
         return result
 
     def results_hash(self) -> str:
