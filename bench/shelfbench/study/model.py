@@ -142,7 +142,11 @@ class Study:
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
-        for later in ("labels", "file_name"):  # earlier records lack these: a run without them is the same run
+        for later in (
+            "labels",
+            "file_name",
+            "folders",
+        ):  # earlier records lack these: a run without them is the same run
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
         for section in self.used:
