@@ -15,7 +15,7 @@ from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
 from shelfbench.report.words import flat, status
 from shelfbench.runs.data_line import data_line
-from shelfbench.runs.record import DatasetRecord
+from shelfbench.runs.record import DatasetRecord, RunRecord
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
 
@@ -85,12 +85,21 @@ def the_data(data: RunData) -> Section:
             if known
             else None,
         ),
+        ("Size of the images", sizes_text(data.record)),
         ("Without a category", dataset.unlabelled),
         ("Unreadable images", dataset.unreadable_images),
         ("Duplicate images", flat(dataset.duplicates)),
         ("Notes", "; ".join(dataset.notes)),
     ]
     return Section(title="The data", grids=(sizes_table(split),), html=pairs_html(rows))
+
+
+def sizes_text(record: RunRecord[Any]) -> str:
+    """Say at which size each network sees the photos, and why; empty if no network's size is on record."""
+    if record.sizes:
+        return "; ".join(f"{name} at {size.pixels} px: {size.reason}" for name, size in record.sizes.items())
+    pixels = record.study.get("pixels")
+    return f"{pixels} px for networks, as the study fixes it" if isinstance(pixels, int) else ""
 
 
 def _sizes(dataset: DatasetRecord) -> str:

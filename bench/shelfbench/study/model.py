@@ -110,6 +110,8 @@ class Study:
         Experiment to run instead of the comparison (see `shelfbench.plugins.experiment`); empty for the comparison.
     variants : tuple of Variant
         Variants that the experiment compares.
+    on_backbone : bool
+        Whether a backend or a variant sits on a backbone, so that the size of its images matters.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Study:
     used: tuple[str, ...] = ()
     experiment: str = ""
     variants: tuple[Variant, ...] = ()
+    on_backbone: bool = False
 
     def record(self) -> dict[str, Any]:
         """All settings, as JSON, except sections that nothing in this study reads."""
@@ -137,7 +140,7 @@ class Study:
             "backends": list(self.backends),
             "backbone": self.backbone.name,
             "weights": self.backbone.weights,
-            "pixels": self.backbone.pixels,
+            "pixels": "auto" if self.backbone.pixels is None and self.on_backbone else self.backbone.pixels,
         }
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
