@@ -214,6 +214,8 @@ class Experiment:
         digests = image_digests(catalogue, console)
         split = make_split(catalogue, study.split, study.seed, digests)
         material = gather(catalogue, split)
+        for note in material.notes():
+            console.warn(note)
         left_out = (
             f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
             f"{split.excluded_reason}"
