@@ -81,7 +81,7 @@ class Choice:
         if not np.isnan(self.tuned_acceptance):
             short = ", short of 90%" if self.tuned_precision < 0.9 else ""
             text += (
-                " Table 4 sets each threshold on the very products it measures, as the paper does; the "
+                " The tables of test set each threshold on the very products that they measure; the "
                 f"one fixed on {self.part} takes {percent(self.tuned_acceptance)} of the test products and "
                 f"is right on {percent(self.tuned_precision)} of them{short}."
             )
