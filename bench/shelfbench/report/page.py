@@ -7,6 +7,7 @@ import json
 from markupsafe import Markup
 
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent
+from shelfbench.data.material import BY_PATH
 from shelfbench.report.data import THIS_RUN, RunData
 from shelfbench.report.ledger import claims_grid, findings
 from shelfbench.report.render import fill, pairs_html
@@ -78,7 +79,7 @@ def the_data(data: RunData) -> Section:
     known = excluded.products or excluded.categories or excluded.reason
     rows: list[tuple[str, object]] = [
         ("Data set", dataset.title or dataset.name),
-        ("Source", dataset.source),
+        ("Source", dataset.source + (f": {dataset.name}" if dataset.source == BY_PATH else "")),
         ("Licence", dataset.licence),
         ("Content hash", dataset.hash),
         ("In all", _sizes(dataset)),
@@ -97,7 +98,7 @@ def the_data(data: RunData) -> Section:
         ("Duplicate images", flat(dataset.duplicates)),
         ("Notes", "; ".join(dataset.notes)),
     ]
-    return Section(title="The data", grids=(sizes_table(split),), html=pairs_html(rows))
+    return Section(title="The data", grids=(sizes_table(split, papers=data.papers),), html=pairs_html(rows))
 
 
 def sizes_text(record: RunRecord[Any]) -> str:
@@ -128,8 +129,10 @@ def unreadable(data: RunData) -> Section | None:
     return Section(title="The data", grids=(NamedTable(name="", grid=grid),))
 
 
-def claims(data: RunData) -> Section:
-    """The papers' numbers next to those of this report's tables."""
+def claims(data: RunData) -> Section | None:
+    """The papers' numbers next to those of this report's tables; None where the papers do not matter."""
+    if not data.papers:
+        return None
     grid = claims_grid(findings(data.run.path, data.tables))
     return Section(title="Every number", grids=(NamedTable(name="", grid=grid),))
 
@@ -173,7 +176,7 @@ def this_run(data: RunData) -> Section:
     ]
     return Section(
         title=THIS_RUN,
-        grids=(machine_table(record.machine), NamedTable(name="", grid=backends)),
+        grids=(machine_table(record.machine, papers=data.papers), NamedTable(name="", grid=backends)),
         html=pairs_html(rows),
     )
 

@@ -163,6 +163,7 @@ class Machine(msgspec.Struct, kw_only=True):
 
 class _ReportSection(msgspec.Struct, kw_only=True):
     targets: list[float] = []
+    papers: bool | None = None
 
 
 class _VerdictSection(msgspec.Struct, kw_only=True):
@@ -187,7 +188,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets`` and ``verdict.confidence_level``.
+        ``report.targets``, ``report.papers`` and ``verdict.confidence_level``.
     variants : dict of str to VariantRecord
     """
 

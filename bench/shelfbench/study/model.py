@@ -31,11 +31,14 @@ class ReportSettings:
     near_duplicates : {'auto', 'report', 'off'}
         Whether to look for products with nearly the same photo in different parts of the split. This reads every image
         once more, so 'auto' does it for up to 300,000 images. No prediction depends on it.
+    papers : bool
+        Whether the page sets the two papers' numbers beside the run's, as the studies that reproduce them do.
     """
 
     pictures: bool = True
     targets: tuple[float, ...] = (0.9,)
     near_duplicates: str = "auto"
+    papers: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
