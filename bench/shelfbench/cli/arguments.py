@@ -49,8 +49,10 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"shelfbench {__version__}")
-    quiet = _Parser(add_help=False)
-    quiet.add_argument("--quiet", action="store_true", help="no logs and no progress bars")
+    telling = _Parser(add_help=False)
+    either = telling.add_mutually_exclusive_group()
+    either.add_argument("--quiet", action="store_true", help="no logs and no progress")
+    either.add_argument("--verbose", action="store_true", help="also the time of each stage, and the files it uses")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
 
     def verb(name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -59,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary,
             epilog=f"example: {example}",
-            parents=[quiet],
+            parents=[telling],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
