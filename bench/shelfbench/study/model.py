@@ -142,8 +142,9 @@ class Study:
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
-        if not self.dataset.labels:
-            del result["dataset"]["labels"]  # only experiments with several labels per product have them
+        for later in ("labels", "file_name"):  # earlier records lack these: a run without them is the same run
+            if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
+                del result["dataset"][later]
         for section in self.used:
             result[section] = dataclasses.asdict(self.sections[section])
         if self.experiment:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.links import is_link
 
 METADATA = ("metadata.csv", "metadata.parquet")
 
@@ -55,7 +56,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
-    """Return the path of each row's image, relative to `root`.
+    """Return the path of each row's image, relative to `root`; a link (``https://...``) stays as it is.
 
     Parameters
     ----------
@@ -78,6 +79,9 @@ def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
     for line, name in enumerate(table["file_name"], 2):
         if pd.isna(name) or "\0" in str(name):
             raise InputError(f"{path}, line {line}: no file_name", "correct the table")
+        if is_link(name):
+            names.append(str(name).strip())
+            continue
         target = Path(os.path.normpath(path.parent.absolute() / str(name)))
         if not target.resolve().is_relative_to(root.resolve()) or not target.is_relative_to(root.absolute()):
             raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
