@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import ShelfbenchError, explain
+from shelfbench.base.errors import InputError, ShelfbenchError, explain
 from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
 
@@ -215,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(words)
         options.arguments = words
+        if options.verb is None:
+            raise InputError("name a verb, such as: shelfbench run --dataset PATH", "all verbs: shelfbench --help")
         from shelfbench.base.console import Console
 
         if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not stop the command
