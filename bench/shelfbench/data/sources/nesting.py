@@ -79,11 +79,9 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
     levels, more = _levels(held, tops, roles)
     roles += levels
     notes += more
-    if not parts and "split" not in roles:
-        notes += _empty(held, base)
-    else:
-        for top in tops:
-            notes += _empty(held, top)
+    around = [base[:depth] for depth in range(len(base) + 1)]
+    for top in dict.fromkeys([*around, *tops]):
+        notes += _empty(held, top)
     return Nesting(tuple(roles), tuple(notes))
 
 
@@ -91,9 +89,13 @@ def _unwrapped(held: Contents, parts: Parts) -> Parts:
     """Follow folders that contain one folder and no photo, down to the one that contains several or photos."""
     while not held.images.get(parts):
         children = held.children(parts)
-        if len(children) != 1 or held.images.get((*parts, children[0])):
+        if len(children) != 1:
             break
-        parts = (*parts, children[0])
+        below = (*parts, children[0])
+        # a folder with photos is a category, unless that would be the only one
+        if held.images.get(below) and len(held.children(below)) < 2:
+            break
+        parts = below
     return parts
 
 
@@ -200,6 +202,8 @@ def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tupl
     twice = sorted({name for name in inner if inner.count(name) > len(tops)})
     same = f", and several of them contain the same folders ({shown(twice, 3)})" if twice else ""
     choices = ["/".join([*roles, *more]) for more in (["category"], ["level1", "category"], ["category", "product_id"])]
+    if twice:  # parts of one catalogue, perhaps
+        choices[1] += " or " + "/".join([*roles, "-", "category"])
     raise _question(
         held,
         f"photos lie in folders within folders ({path_of((*first, second))}){same}: {first[-1]} or {second} may be "

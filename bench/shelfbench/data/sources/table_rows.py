@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ from shelfbench.data.sources.contents import Contents, shown
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of
 
 
-def found_elsewhere(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Find photos whose paths leave out a folder.
+def on_disk(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Hold the paths of a table against the files that are there.
 
     Parameters
     ----------
@@ -26,39 +28,80 @@ def found_elsewhere(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd
     Returns
     -------
     DataFrame
-        With the folder before each path, if no path leads to a photo without it and all do with it.
+        A path that differs from a file's only in capitals or in how accents are composed is the file's. If no path
+        leads to a photo, and all do with one folder before them, they have it.
     list of str
         Notes.
 
     Raises
     ------
     InputError
-        If no path leads to a file, and one folder before all of them does not mend it.
+        If no path leads to a photo, and one folder before all of them does not mend it.
     """
     there = set(held.paths())
-    named = rows["where"].tolist()
-    if any(name in there or "://" in name for name in named):
+    missing = [
+        row
+        for row, name in enumerate(rows["where"])
+        if name not in there and "://" not in name and not os.path.exists(held.root / name)
+    ]
+    if not missing:
         return rows, []
-    if any(os.path.exists(held.root / name) for name in named):
-        return rows, []
+    rows, spelled = _spelled_otherwise(rows, missing, there)
+    missing = [row for row in missing if row not in spelled]
+    notes = []
+    if capitals := [row for row, name in spelled.items() if _composed(name) != _composed(rows["where"][row])]:
+        notes.append(
+            f"{len(capitals):,} of {len(rows):,} names in {table.name} differ from their files in capitals, such as "
+            f"{spelled[capitals[0]]}"
+        )
+    if len(missing) == len(rows):
+        return _in_one_folder(rows, held, table)
+    if missing:
+        notes.append(
+            f"{len(missing):,} of the {len(rows):,} photos that {table.name} names are not there: "
+            f"{shown([rows['where'][row] for row in missing[:4]], 3)}"
+        )
+    return rows, notes
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _spelled_otherwise(rows: pd.DataFrame, missing: list[int], there: set[str]) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Give paths the spelling of the one file that they can mean; also return what they were, by row."""
+    files: dict[str, list[str]] = {}
+    for path in there:
+        files.setdefault(_composed(path).casefold(), []).append(path)
+    where, spelled = rows["where"].tolist(), {}
+    for row in missing:
+        found = files.get(_composed(where[row]).casefold(), [])
+        same = [path for path in found if _composed(path) == _composed(where[row])] or found
+        if len(same) == 1:
+            spelled[row], where[row] = where[row], same[0]
+    return rows.assign(where=where), spelled
+
+
+def _in_one_folder(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Put the one folder before all paths that leads to all photos."""
     base = os.path.relpath(table.parent, held.root)
-    below = [os.path.relpath(name, base) for name in named]
-    wanted = set(below)
-    folders = {path[: -len(name)] for path in there for name in _ends(path) if name in wanted and path != name}
-    whole = [folder for folder in sorted(folders) if all(folder + name in there for name in below)]
-    first = rows["where"][0]
+    below = [os.path.relpath(name, base) for name in rows["where"]]
+    wanted, counts = set(below), Counter[str]()
+    for path in held.paths():
+        counts.update(path[: -len(end)] for end in _ends(path) if end in wanted)
+    distinct = len(wanted)
+    whole = sorted(folder for folder, count in counts.items() if count == distinct)
     if len(whole) == 1:
         at = os.path.relpath(whole[0], base)
         note = f"{table.name} names the photos without their folder {at}{os.sep}, where all of them are"
         return rows.assign(where=[whole[0] + name for name in below]), [note]
-    problem = f"none of the {len(named):,} photos that {table} names is there (the first is {first})"
+    problem = f"none of the {len(rows):,} photos that {table} names is there (the first is {rows['where'][0]})"
     if whole:
         raise InputError(
             f"{problem}; they are in several folders: {shown(whole)}", "write the folder in the column of files"
         )
-    if folders:
-        best = max(sorted(folders), key=lambda folder: sum(folder + name in there for name in below))
-        count = sum(best + name in there for name in below)
+    if counts:
+        best, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
         raise InputError(
             f"{problem}; {count:,} of them are in {best}: {best} is missing in the column of files",
             "write the whole path of each photo from the folder of the table",
@@ -72,13 +115,34 @@ def _ends(path: str) -> list[str]:
     return [os.sep.join(parts[start:]) for start in range(1, len(parts))]
 
 
-def split_by_folder(rows: pd.DataFrame, table: Path) -> tuple[pd.DataFrame, list[str]]:
+def folders_of(rows: pd.DataFrame, table: Path, root: Path) -> pd.Series:
+    """Return the folders of each row's photo below those of its table; those of a link count as none.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``where``, relative to the root.
+    table : Path
+    root : Path
+
+    Returns
+    -------
+    Series of str
+    """
+    base = os.path.relpath(table.parent, root)
+    found = rows["where"].map(lambda name: "" if "://" in name else os.path.dirname(name))
+    return found.map({folder: os.path.relpath(folder or ".", base) for folder in found.unique()})
+
+
+def split_by_folder(rows: pd.DataFrame, folders: pd.Series, table: Path) -> tuple[pd.DataFrame, list[str]]:
     """Take the split from the folders in a table's paths, if they are named after its parts.
 
     Parameters
     ----------
     rows : DataFrame
         With ``where`` and ``category``, and ``split`` if the table has such a column.
+    folders : Series of str
+        Those of each row's photo.
     table : Path
         For messages.
 
@@ -94,9 +158,7 @@ def split_by_folder(rows: pd.DataFrame, table: Path) -> tuple[pd.DataFrame, list
     InputError
         If some paths lie in such folders and others do not, or if the column contradicts them.
     """
-    folders = rows["where"].map(os.path.dirname)
-    said = {folder: _part(folder) for folder in folders.unique() if "://" not in folder}
-    parts = folders.map(said)
+    parts = folders.map({folder: _part(folder) for folder in folders.unique()})
     if len(set(parts.dropna())) < 2 or _is_category(rows, folders):
         return rows, []
     if "split" in rows:
@@ -131,3 +193,30 @@ def _is_category(rows: pd.DataFrame, folders: pd.Series) -> bool:
     named = folders.map(lambda folder: {part.lower() for part in folder.split(os.sep) if split_of(part)})
     same = [str(key).strip().lower() in words for key, words in zip(rows["category"], named, strict=True) if words]
     return bool(same) and all(same)
+
+
+def other_folders(rows: pd.DataFrame, table: Path) -> list[str]:
+    """Tell of photos that lie in the folder of another category than the table says.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``where`` and ``category``.
+    table : Path
+
+    Returns
+    -------
+    list of str
+        A note, if the folders are named after categories and not all agree.
+    """
+    folder = rows["where"].map(lambda name: os.path.basename(os.path.dirname(name)))
+    keys = rows["category"].astype(str).str.strip()
+    comparable = folder.isin(set(keys)) & rows["category"].notna()
+    agrees = folder[comparable] == keys[comparable]
+    if not comparable.any() or agrees.mean() < 0.5 or agrees.all():
+        return []
+    first = agrees.index[~agrees][0]
+    return [
+        f"{table.name} says another category than the folder for {int((~agrees).sum()):,} of {len(rows):,} photos "
+        f"(such as {rows['where'][first]}: {keys[first]}); the table's is read"
+    ]
