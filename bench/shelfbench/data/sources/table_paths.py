@@ -22,6 +22,10 @@ FEW = 32
 SEARCHED = 2_000_000
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 def spelled(name: str) -> str:
     """Return the form in which file names are compared if none is spelled exactly so."""
     return unicodedata.normalize("NFC", "/".join(part.strip() for part in name.split("/"))).casefold()
@@ -161,10 +165,22 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     present, out = files.look(result[rows].tolist())
     notes: list[str] = []
     if not out and not present.all():
-        notes, out = _mended(result, rows[~present], None if present.any() else start, files)
-        if not present.any() and not notes:
-            raise _nothing_found(names[rows], result[rows].tolist(), table, files)
-        out = np.flatnonzero(~present)[out].tolist()
+        gone = rows[~present]
+        if present.any():
+            notes = _respelled(result, gone, table, files)
+        else:
+            notes = _respelled(result, gone, table, files) or _in_other_folders(result, gone, start, table, files)
+            if not notes:
+                raise _nothing_found(names[rows], result[rows].tolist(), table, files)
+        present, out = files.look(result[rows].tolist())
+        missing = rows[~present]
+        if len(missing):
+            few = "1 photo" if len(missing) == 1 else f"{len(missing):,} photos"
+            notes.append(
+                f"{few} of the {len(rows):,} that {table.name} names {'is' if len(missing) == 1 else 'are'} not there: "
+                + ", ".join(result[missing[:3]])
+                + (", ..." if len(missing) > 3 else "")
+            )
     for number in out[:1]:
         raise _outside(names[rows[number]], at(int(rows[number])), root)
     if os.sep != "/":
@@ -189,35 +205,37 @@ def _outside(name: str, where: str, root: Path) -> InputError:
     )
 
 
-def _mended(result: np.ndarray, rows: np.ndarray, start: str | None, files: _Files) -> tuple[list[str], list[int]]:
-    """Put in the files that names can only mean; return what was done, and which of `rows` lead out of the root.
-
-    With `start`, the table's folder, no file at all was found, and the folder may have been left out.
-    """
-    notes = []
+def _respelled(result: np.ndarray, rows: np.ndarray, table: Path, files: _Files) -> list[str]:
+    """Put in the files whose spelling differs from a name's only in capitals, Unicode form or blanks."""
     names: list[str] = result[rows].tolist()
     alike = files.alike(names, anywhere=False)
-    changed = [(name, found[0]) for name in names if len(found := alike[spelled(name)]) == 1]
-    if changed:
-        few = "1 file name differs" if len(changed) == 1 else f"{len(changed):,} file names differ"
-        notes.append(
-            f"{few} from the files only in capital letters, Unicode form or blanks, such as {changed[0][0]!r}, "
-            f"which was taken as {changed[0][1]!r}"
-        )
-    elif start is None:
-        return [], []
-    else:
-        names = [name.removeprefix(start) for name in names]
-        alike = files.alike(names, start, anywhere=True)
-        if any(len(alike[spelled(name)]) != 1 for name in names):
-            return [], []
-        folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
-        said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
-        notes.append(f"the table names files without their folder; each was found in exactly one place, in {said}")
+    changed: list[tuple[str, str]] = []
     for row, name in zip(rows, names, strict=True):
-        if len(found := alike[spelled(name)]) == 1:
+        found = alike[spelled(name)]
+        found = [path for path in found if _composed(path) == _composed(name)] or found
+        if len(found) == 1:
             result[row] = found[0]
-    return notes, files.look(result[rows].tolist())[1]
+            changed.append((name, found[0]))
+    if not changed:
+        return []
+    few = "1 name" if len(changed) == 1 else f"{len(changed):,} names"
+    return [
+        f"{few} in {table.name} differ{'s' * (len(changed) == 1)} from the file only in capitals, Unicode form or "
+        f"blanks, such as {changed[0][0]!r}, which was taken as {changed[0][1]!r}"
+    ]
+
+
+def _in_other_folders(result: np.ndarray, rows: np.ndarray, start: str, table: Path, files: _Files) -> list[str]:
+    """Put in the files whose folder was left out, if every name is the end of exactly one file's path."""
+    names = [name.removeprefix(start) for name in result[rows]]
+    alike = files.alike(names, start, anywhere=True)
+    if any(len(alike[spelled(name)]) != 1 for name in names):
+        return []
+    for row, name in zip(rows, names, strict=True):
+        result[row] = alike[spelled(name)][0]
+    folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
+    said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
+    return [f"{table.name} names the photos without their folder; each was found in exactly one place, in {said}"]
 
 
 def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Files) -> InputError:
