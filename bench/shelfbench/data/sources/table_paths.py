@@ -20,6 +20,7 @@ _ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
 FEW = 32
 # Files and folders that are looked at for one that is not where the table says.
 SEARCHED = 2_000_000
+_OUTSIDE = "its path leads out of the folder"
 
 
 def spelled(name: str) -> str:
@@ -104,7 +105,9 @@ class _Files:
         return wanted
 
 
-def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path) -> tuple[np.ndarray, list[str]]:
+def located(
+    names: np.ndarray, at: Callable[[int], str], table: Path, root: Path, refused: dict[int, str] | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Find the files that a table names.
 
     A name is taken as it is written, if there is such a file. Otherwise backslashes separate folders; then a single
@@ -122,6 +125,9 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
         File of the table.
     root : Path
         Folder of the catalogue, which contains the table.
+    refused : dict of int to str, optional
+        Takes the reason of each row that names no file below `root`, whose name is then empty; without it, such a row
+        is an error, and so is a table none of whose files exists.
 
     Returns
     -------
@@ -143,18 +149,24 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     for row, name in enumerate(names.tolist()):
         name = str(name) if isinstance(name, int) else name
         if not isinstance(name, str) or "\0" in name or not name.strip():
-            raise InputError(f"{at(row)}: no file_name", "correct the table")
+            if refused is None:
+                raise InputError(f"{at(row)}: no file_name", "correct the table")
+            refused[row], result[row] = "the table names no file", ""
+            continue
         if is_link(name):
             result[row] = name.strip()
             continue
-        local.append(row)
         if _ODD.search(name):
             name = _tidied(name, base, root)
             if name is None:
-                raise _outside(names[row], at(row), root)
+                if refused is None:
+                    raise _outside(names[row], at(row), root)
+                refused[row], result[row] = _OUTSIDE, ""
+                continue
             result[row] = name
         else:
             result[row] = start + name if start else name
+        local.append(row)
     if not local:
         return result, []
     rows = np.array(local)
@@ -162,11 +174,13 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     notes: list[str] = []
     if not out and not present.all():
         notes, out = _mended(result, rows[~present], None if present.any() else start, files)
-        if not present.any() and not notes:
+        if not present.any() and not notes and refused is None:
             raise _nothing_found(names[rows], result[rows].tolist(), table, files)
         out = np.flatnonzero(~present)[out].tolist()
-    for number in out[:1]:
-        raise _outside(names[rows[number]], at(int(rows[number])), root)
+    for number in out:
+        if refused is None:
+            raise _outside(names[rows[number]], at(int(rows[number])), root)
+        refused[int(rows[number])], result[rows[number]] = _OUTSIDE, ""
     if os.sep != "/":
         result[rows] = [name.replace("/", os.sep) for name in result[rows]]
     return result, notes
