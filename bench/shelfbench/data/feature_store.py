@@ -30,6 +30,7 @@ from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
+from shelfbench.data.sources.places import bring_all
 
 # Images per segment: the most that an interruption can cost.
 SEGMENT_IMAGES = 2048
@@ -64,6 +65,7 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
                 return _load_digests(kept, len(images))
             except _DAMAGED as error:
                 console.warn(f"{kept} is damaged ({error}); hashing the images again")
+    bring_all(images)
     result = np.empty(len(images), DIGEST)
     with console.progress(len(images), "hashing images") as bar:
         for part in chunks(np.arange(len(images)), 1024):
@@ -224,7 +226,7 @@ class FeatureStore:
             Decoding(extractor.pixels, self._images.fit, self._workers),
             then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
         )
-        with self._console.progress(len(missing), f"{extractor.name}: features") as bar, closing(decoded):
+        with self._console.progress(len(missing), f"features of {extractor.name}") as bar, closing(decoded):
             for part in parts:
                 started = time.perf_counter()
                 rows = np.zeros((len(part), extractor.dimensions), np.float32)

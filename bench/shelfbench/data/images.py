@@ -213,6 +213,35 @@ def _unidentified(data: bytes) -> str:
     return f"{kind.name}, not a photo"
 
 
+def photo_size(data: bytes) -> tuple[int, int]:
+    """Read the width and height of an image from its header.
+
+    Parameters
+    ----------
+    data : bytes
+        An encoded image, of which nothing is decoded.
+
+    Returns
+    -------
+    tuple of int
+        Width and height, in pixels, before any rotation.
+
+    Raises
+    ------
+    UnreadableImage
+        If the bytes do not begin like an image.
+    """
+    if size := plain_size(data):
+        return size
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+                return image.size
+    except Exception as error:  # decoders raise all kinds of errors on a damaged header
+        raise UnreadableImage(str(error)) from None
+
+
 def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
     """Do the work of `open_image` and `_square` for a JPEG that `shelfbench.data.jpeg` takes; None for any other."""
     if engine() == "pillow" or (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:

@@ -103,7 +103,7 @@ def record_section(record: RunRecord[E]) -> Section:
         inside += [fill("note", text="This command repeats the run:"), fill("code", text=record.command)]
     dataset = record.dataset
     inside += [
-        table_html(machine_table(record.machine).grid),
+        table_html(machine_table(record.machine, papers=record.settings.report.papers is not False).grid),
         pairs_html(
             [
                 ("Dataset", dataset.title),

@@ -143,6 +143,13 @@ class SplitRecord(msgspec.Struct, kw_only=True):
     near_duplicates: NearDuplicates | None = None
 
 
+class SizeRecord(msgspec.Struct, kw_only=True):
+    """The size that was chosen for a network's images (``pixels = "auto"``), and why."""
+
+    pixels: int = 0
+    reason: str = ""
+
+
 class Machine(msgspec.Struct, kw_only=True):
     """The machine of a run (see `shelfbench.cost.timing.machine`)."""
 
@@ -156,6 +163,7 @@ class Machine(msgspec.Struct, kw_only=True):
 
 class _ReportSection(msgspec.Struct, kw_only=True):
     targets: list[float] = []
+    papers: bool | None = None
 
 
 class _VerdictSection(msgspec.Struct, kw_only=True):
@@ -180,7 +188,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets`` and ``verdict.confidence_level``.
+        ``report.targets``, ``report.papers`` and ``verdict.confidence_level``.
     variants : dict of str to VariantRecord
     """
 
@@ -218,6 +226,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         ``running``, ``complete``, ``failed`` or ``interrupted``, and why it failed.
     dataset : DatasetRecord
     split : SplitRecord
+    sizes : dict of str to SizeRecord
+        By network; empty if the study fixes the size.
     backends : dict of str to Entry
         The jobs of the run by name, in the order of the study.
     """
@@ -235,6 +245,7 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     reason: str = ""
     dataset: DatasetRecord = msgspec.field(default_factory=DatasetRecord)
     split: SplitRecord = msgspec.field(default_factory=SplitRecord)
+    sizes: dict[str, SizeRecord] = {}
     backends: dict[str, E] = {}
 
     @property
