@@ -1,4 +1,4 @@
-"""classify gives a row for every product, whatever is wrong with its photo, and a wrong photo does not stop the others."""
+"""classify gives a row for every product, whatever is wrong with its photo."""
 
 import csv
 import os
@@ -136,7 +136,7 @@ def test_photos_are_chosen_by_content_and_the_others_are_named(tmp_path):
     names = ["test/hats/c.jpg", "train/hats/b.JP2", "train/shoes/a.jpg", "train/shoes/without_suffix"]
     assert [product.key for product in found] == names
     assert console.lines == [f"{root}: skipped 1 file that is not an image: notes.txt"]
-    assert [product.key for product in products(root, root / "test")][0] == str(root / "test/hats/c.jpg")
+    assert {product.key for product in products(root, root / "test")} == {str(root / name) for name in names}
 
 
 def test_what_a_table_leaves_out_is_told(tmp_path):
@@ -179,13 +179,7 @@ def test_text_is_a_table_only_with_a_column_of_files(tmp_path):
     assert products(tmp_path / "photo.csv")[0].photos == (PHOTO,)
 
 
-NAMES = st.lists(
-    st.sampled_from(
-        ["good.png", "gone.png", "empty.png", "folder.png", "link.png", "text.png", "", "../outside.png", "./x"]
-    ),
-    min_size=1,
-    max_size=60,
-)
+NAMES = st.lists(st.sampled_from(["good.png", "text.png", "./x", *WRONG]), min_size=1, max_size=60)
 
 
 @pytest.fixture(scope="module")
