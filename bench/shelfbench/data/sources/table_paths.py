@@ -20,6 +20,7 @@ _ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
 FEW = 32
 # Files and folders that are looked at for one that is not where the table says.
 SEARCHED = 2_000_000
+_OUTSIDE = "its path leads out of the folder"
 
 
 def _composed(name: str) -> str:
@@ -108,7 +109,9 @@ class _Files:
         return wanted
 
 
-def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path) -> tuple[np.ndarray, list[str]]:
+def located(
+    names: np.ndarray, at: Callable[[int], str], table: Path, root: Path, refused: dict[int, str] | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Find the files that a table names.
 
     A name is taken as it is written, if there is such a file. Otherwise backslashes separate folders; then a single
@@ -126,6 +129,9 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
         File of the table.
     root : Path
         Folder of the catalogue, which contains the table.
+    refused : dict of int to str, optional
+        Takes the reason of each row that names no file below `root`, whose name is then empty; without it, such a row
+        is an error, and so is a table none of whose files exists.
 
     Returns
     -------
@@ -147,42 +153,45 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     for row, name in enumerate(names.tolist()):
         name = str(name) if isinstance(name, int) else name
         if not isinstance(name, str) or "\0" in name or not name.strip():
-            raise InputError(f"{at(row)}: no file_name", "correct the table")
+            if refused is None:
+                raise InputError(f"{at(row)}: no file_name", "correct the table")
+            refused[row], result[row] = "the table names no file", ""
+            continue
         if is_link(name):
             result[row] = name.strip()
             continue
-        local.append(row)
         if _ODD.search(name):
             name = _tidied(name, base, root)
             if name is None:
-                raise _outside(names[row], at(row), root)
+                if refused is None:
+                    raise _outside(names[row], at(row), root)
+                refused[row], result[row] = _OUTSIDE, ""
+                continue
             result[row] = name
         else:
             result[row] = start + name if start else name
+        local.append(row)
     if not local:
         return result, []
     rows = np.array(local)
     present, out = files.look(result[rows].tolist())
     notes: list[str] = []
-    if not out and not present.all():
+    if out and refused is None:
+        raise _outside(names[rows[out[0]]], at(int(rows[out[0]])), root)
+    present[out] = True  # these are refused below
+    if not present.all():
         gone = rows[~present]
-        if present.any():
-            notes = _respelled(result, gone, table, files)
-        else:
-            notes = _respelled(result, gone, table, files) or _in_other_folders(result, gone, start, table, files)
-            if not notes:
+        notes = _respelled(result, gone, table, files)
+        if not notes and len(gone) == len(rows):
+            notes = _in_other_folders(result, gone, start, table, files)
+            if not notes and refused is None:
                 raise _nothing_found(names[rows], result[rows].tolist(), table, files)
         present, out = files.look(result[rows].tolist())
-        missing = rows[~present]
-        if len(missing):
-            few = "1 photo" if len(missing) == 1 else f"{len(missing):,} photos"
-            notes.append(
-                f"{few} of the {len(rows):,} that {table.name} names {'is' if len(missing) == 1 else 'are'} not there: "
-                + ", ".join(result[missing[:3]])
-                + (", ..." if len(missing) > 3 else "")
-            )
-    for number in out[:1]:
-        raise _outside(names[rows[number]], at(int(rows[number])), root)
+        notes += _still_missing(result[rows[~present]], len(rows), table) if refused is None else []
+    for number in out:
+        if refused is None:
+            raise _outside(names[rows[number]], at(int(rows[number])), root)
+        refused[int(rows[number])], result[rows[number]] = _OUTSIDE, ""
     if os.sep != "/":
         result[rows] = [name.replace("/", os.sep) for name in result[rows]]
     return result, notes
@@ -236,6 +245,15 @@ def _in_other_folders(result: np.ndarray, rows: np.ndarray, start: str, table: P
     folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
     said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
     return [f"{table.name} names the photos without their folder; each was found in exactly one place, in {said}"]
+
+
+def _still_missing(names: np.ndarray, count: int, table: Path) -> list[str]:
+    """Say which photos are not where the table says."""
+    if not len(names):
+        return []
+    few = "1 photo" if len(names) == 1 else f"{len(names):,} photos"
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"{few} of the {count:,} that {table.name} names {'is' if len(names) == 1 else 'are'} not there: {listed}"]
 
 
 def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Files) -> InputError:
