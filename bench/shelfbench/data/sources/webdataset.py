@@ -63,7 +63,9 @@ class TarImages:
     where : ndarray of object, shape (images,)
         Archive and member of each photo.
     file : ndarray of int32, shape (images,)
-    offset, length : ndarray of int64, shape (images,)
+    offset : ndarray of int64, shape (images,)
+        In bytes.
+    length : ndarray of int64, shape (images,)
         In bytes.
     """
 
