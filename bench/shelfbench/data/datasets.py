@@ -18,7 +18,8 @@ from shelfbench.data.sources.elsewhere import brought_here, is_elsewhere
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.shards import names_photos
-from shelfbench.data.sources.table_catalogue import TABLE_SUFFIXES, read_table_file
+from shelfbench.data.sources.table_catalogue import read_table_file
+from shelfbench.data.sources.table_files import TABLE_SUFFIXES
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings

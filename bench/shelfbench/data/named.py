@@ -70,6 +70,26 @@ def named_datasets() -> dict[str, NamedDataset]:
     return datasets
 
 
+def title_of(name: str) -> str:
+    """Return the title of a dataset: what its declaration says, or the name of its file or folder.
+
+    Parameters
+    ----------
+    name : str
+        A named dataset, a path or another address.
+
+    Returns
+    -------
+    str
+    """
+    if named := named_datasets().get(name):
+        return named.title
+    path = Path(name)
+    if not path.name or path.name == "..":  # ".", "/" or a path that ends in ".."
+        path = path.resolve()
+    return (path.stem if path.is_file() else path.name) or name
+
+
 def find_named(name: str, data: Path | None) -> Path | None:
     """Look for a named dataset in ``--data``, in ``$SHELFBENCH_DATA/NAME`` and in the cache.
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shelfbench.data.sources.files import files_below
+from shelfbench.data.sources.table_files import METADATA, TABLE_SUFFIXES
 
 # Folders below a folder, by name: ("train", "shoes").
 Parts = tuple[str, ...]
 
 # What systems and programs leave behind, in small letters.
 LITTER = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found")
-TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".parquet")
 
 
 def is_litter(folder: str) -> bool:
@@ -82,13 +82,13 @@ class Contents:
 
 def is_metadata(name: str) -> bool:
     """Whether a file of this name is the table of the images beside it."""
-    stem, suffix = os.path.splitext(name.lower())
-    return stem == "metadata" and suffix in TABLES
+    return name.lower() in METADATA
 
 
 def is_table(name: str) -> bool:
-    """Whether a file of this name may be a table of images, by its suffix."""
-    return os.path.splitext(name.lower())[1] in TABLES and not name.lower().startswith("category_names.")
+    """Whether a file of this name may be a table of images, by its suffix; a ``*.txt`` mostly is not."""
+    suffix = os.path.splitext(name.lower())[1]
+    return suffix in TABLE_SUFFIXES and suffix not in (".txt", ".json") and name.lower() != "category_names.csv"
 
 
 def contents_of(root: Path) -> Contents:

@@ -64,25 +64,21 @@ def brought_here(name: str, console: Console) -> Path:
     return _by_web(name, home, console) if scheme_of(name) in WEB else _by_store(name, home, console)
 
 
-def link_of(root: Path, name: str) -> str:
-    """Return the link behind a path of a table that was copied here without its photos; empty for any other table.
+def link_of(origin: str, name: str) -> str:
+    """Return the link of a photo from its path in a table that was copied here.
 
     Parameters
     ----------
-    root : Path
-        Folder of the table.
+    origin : str
+        Where the table came from (see `origin_of`).
     name : str
-        Path of a photo, relative to it.
+        Path relative to it, separated by ``/``.
 
     Returns
     -------
     str
     """
-    origin = origin_of(root)
-    posix = PurePosixPath(*Path(name).parts).as_posix()
-    if not origin:
-        return ""
-    return urljoin(origin, quote(posix)) if scheme_of(origin) in WEB else origin + posix
+    return urljoin(origin, quote(name)) if scheme_of(origin) in WEB else origin + name
 
 
 def origin_of(root: Path) -> str:

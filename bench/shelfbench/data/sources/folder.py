@@ -19,7 +19,7 @@ from shelfbench.data.sources.layout import Layout, find_layout
 from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of, split_within
-from shelfbench.data.sources.table_catalogue import rows_of_table
+from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.table_rows import found_elsewhere, split_by_folder
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 from shelfbench.data.sources.webdataset import read_webdataset
@@ -110,13 +110,13 @@ def _meaning(parts: Parts, roles: Sequence[str], root: Path) -> dict[str, str]:
 def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str]]:
     """Read the tables of a folder, and hold them against the photos that are there."""
     held = layout.contents
-    frames = [rows_of_table(path, held.root, settings) for path in layout.files]
-    rows = pd.concat(frames, ignore_index=True)
+    tables = [named_images(path, held.root, settings) for path in layout.files]
+    rows = pd.concat([table.rows for table in tables], ignore_index=True)
     if layout.splits:
-        split = pd.Series(np.repeat(np.array(layout.splits, object), [len(frame) for frame in frames]))
+        split = pd.Series(np.repeat(np.array(layout.splits, object), [len(table.rows) for table in tables]))
         _same_split(rows, split)
         rows["split"] = split
-    notes = list(layout.notes)
+    notes = [*layout.notes, *(note for table in tables for note in table.notes)]
     rows, more = found_elsewhere(rows, held, layout.files[0])
     notes += more
     if not layout.splits:
@@ -125,13 +125,9 @@ def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataF
     named = set(rows["where"])
     left_out = [path for path in held.paths() if path not in named]
     if left_out:
-        tables = layout.files[0].name if len(layout.files) == 1 else "the tables"
-        notes.append(
-            f"{tables} leaves out {len(left_out):,} of the {held.count():,} photos that are there: {shown(left_out, 3)}"
-            if len(layout.files) == 1
-            else f"the tables leave out {len(left_out):,} of the {held.count():,} photos that are there: "
-            f"{shown(left_out, 3)}"
-        )
+        leaves = f"{layout.files[0].name} leaves" if len(layout.files) == 1 else "the tables leave"
+        count, there = f"{len(left_out):,}", f"{held.count():,}"
+        notes.append(f"{leaves} out {count} of the {there} photos that are there: {shown(left_out, 3)}")
     return rows, notes
 
 

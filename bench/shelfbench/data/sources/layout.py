@@ -24,6 +24,7 @@ from shelfbench.data.sources.contents import (
 from shelfbench.data.sources.nesting import Nesting, nesting_of
 from shelfbench.data.sources.shards import embeds_photos, names_photos, splits_of_shards
 from shelfbench.data.sources.split_words import split_of, split_within
+from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.tables import DatasetSettings
 
 
@@ -92,8 +93,7 @@ def find_layout(root: Path, settings: DatasetSettings) -> Layout:
         return _tables(held, tables)
     if not held.count() and (tars := held.files(lambda name: name.lower().endswith(".tar"))):
         return Layout(kind="tar", contents=held, files=as_paths(root, tars), splits=splits_of_shards(root, tars))
-    _loose_tables(held)
-    return Layout(kind="folders", contents=held, nesting=nesting_of(held))
+    return _folders(held, settings)
 
 
 def _one_kind(
@@ -166,15 +166,33 @@ def _tables(held: Contents, tables: list[Parts]) -> Layout:
     return Layout(kind="tables", contents=held, files=paths, notes=tuple(notes))
 
 
-def _loose_tables(held: Contents) -> None:
-    """Stop at a table that may be what says the photos' categories, if folders may say them too."""
-    loose = held.files(is_table)
-    photos = held.count()
+def _folders(held: Contents, settings: DatasetSettings) -> Layout:
+    """Read folders as categories, unless a table that is not called metadata may be what says them."""
+    loose = [parts for parts in held.files(is_table) if not held.images.get(parts[:-1]) or len(parts) == 1]
+    problem = None
+    try:
+        nesting = nesting_of(held)
+    except InputError as error:
+        problem = error
     if not loose:
-        return
-    name = path_of(loose[0])
-    if not photos or any(not parts for parts in held.images) or len(held.images) < 2:
+        if problem:
+            raise problem
+        return Layout(kind="folders", contents=held, nesting=nesting)
+    table = held.root.joinpath(*loose[0])
+    if problem or nesting.categories(held) < 2:
         raise InputError(
-            f"{held.root} contains no metadata.csv" + (f" and no folders of categories, but {name}"),
-            f"if {name} names the photos, give it by itself: --dataset {held.root / name}",
+            f"{held.root} contains no folders of categories and no metadata.csv, but {shown(map(path_of, loose), 3)}",
+            f"if {loose[0][-1]} names the photos and their categories, give it by itself: --dataset {table}",
+        ) from problem
+    for parts in loose[:5]:
+        table = held.root.joinpath(*parts)
+        try:
+            rows = named_images(table, table.parent, settings).rows
+        except InputError:
+            continue  # a table of something else, which is named among the files that are skipped
+        raise InputError(
+            f"{held.root} contains folders of categories, but also {path_of(parts)}, which says the category of "
+            f"{len(rows):,} photos",
+            f"give the table by itself (--dataset {table}), or move it elsewhere",
         )
+    return Layout(kind="folders", contents=held, nesting=nesting)

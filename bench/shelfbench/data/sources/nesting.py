@@ -28,6 +28,11 @@ class Nesting:
     roles: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    def categories(self, held: Contents) -> int:
+        """Count the categories of photos that lie in such folders."""
+        at = self.roles.index("category")
+        return len({parts[at] for parts in held.images if len(parts) > at})
+
 
 def nesting_of(held: Contents, folders: str = "") -> Nesting:
     """Find out what the folders of photos mean.

@@ -10,10 +10,9 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.data.catalogue import ImageBytes
 from shelfbench.data.sources.cloud import StoreClient
-from shelfbench.data.sources.elsewhere import link_of, origin_of
 from shelfbench.data.sources.files import FileImages
 from shelfbench.data.sources.linked import LinkedImages
-from shelfbench.data.sources.links import WEB, is_link, schemes_of
+from shelfbench.data.sources.links import WEB, schemes_of
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.web import Limits, WebClient
 
@@ -100,8 +99,6 @@ def images_named(
     InputError
         If a link is of a kind that is not followed.
     """
-    if origin_of(root):  # the table was copied from elsewhere, and its photos were not
-        names = np.array([name if is_link(name) else link_of(root, str(name)) for name in names.tolist()], object)
     schemes = schemes_of(names)
     web = np.isin(schemes, WEB)
     part = np.where(schemes == "", 0, np.where(web, 1, 2)).astype(np.int8)

@@ -1,49 +1,17 @@
-"""Tables that name images, wherever they lie: a table given by itself, and what its rows say."""
+"""A table given by itself, whose rows name the photos."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.data.catalogue import Catalogue, ImageBytes
 from shelfbench.data.sources.places import images_named
-from shelfbench.data.sources.table_files import metadata_names, read_table
-from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
-
-# Suffixes of files that are tables; Parquet may also hold the photos themselves.
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".xlsx", ".parquet")
-
-
-def rows_of_table(path: Path, root: Path, settings: DatasetSettings) -> pd.DataFrame:
-    """Read the rows of a table that names images.
-
-    Parameters
-    ----------
-    path : Path
-        File of the table.
-    root : Path
-        Folder that the names in ``where`` are relative to.
-    settings : DatasetSettings
-        Names of the columns.
-
-    Returns
-    -------
-    DataFrame
-        ``where``, the path of each row's image below `root`; and the columns that `catalogue_from_rows` takes.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read or lacks a column.
-    """
-    table = read_table(path)
-    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
-    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
-    rows["where"] = metadata_names(table, path, root)
-    return rows
+from shelfbench.data.sources.table_files import named_images
+from shelfbench.data.sources.table_rows import split_by_folder
+from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 
 
 def read_table_file(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
@@ -70,9 +38,10 @@ def read_table_file(path: Path, name: str, settings: DatasetSettings, console: C
         If the table cannot be read or lacks a column.
     """
     root = path.parent
-    rows = rows_of_table(path, root, settings)
+    named = named_images(path, root, settings)
+    rows, notes = split_by_folder(named.rows, path)
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
         return images_named(root, where, settings, console)
 
-    return catalogue_from_rows(name, rows, images_of)
+    return catalogue_from_rows(name, rows, images_of, notes=(*named.notes, *notes))
