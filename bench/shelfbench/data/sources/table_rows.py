@@ -94,7 +94,7 @@ def split_by_folder(rows: pd.DataFrame, table: Path) -> tuple[pd.DataFrame, list
     InputError
         If some paths lie in such folders and others do not, or if the column contradicts them.
     """
-    folders = rows["where"].map(os.path.dirname)
+    folders = rows["where"].map(lambda name: name.rpartition(os.sep)[0])
     said = {folder: _part(folder) for folder in folders.unique() if "://" not in folder}
     parts = folders.map(said)
     if len(set(parts.dropna())) < 2 or _is_category(rows, folders):
