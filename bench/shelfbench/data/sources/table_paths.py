@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.elsewhere import link_of, origin_of
 from shelfbench.data.sources.links import is_link
 
 # A name that needs more than to be put behind the table's folder.
@@ -149,6 +150,7 @@ def located(
     start = "" if below == "." else below + "/"
     files = _Files(root)
     result = np.empty(len(names), object)
+    origin = origin_of(root)
     local: list[int] = []
     for row, name in enumerate(names.tolist()):
         name = str(name) if isinstance(name, int) else name
@@ -170,7 +172,10 @@ def located(
             result[row] = name
         else:
             result[row] = start + name if start else name
-        local.append(row)
+        if origin:  # the table was copied from there, and its photos were not
+            result[row] = link_of(origin, result[row])
+        else:
+            local.append(row)
     if not local:
         return result, []
     rows = np.array(local)
