@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,8 @@ from shelfbench.data.sources.contents import Contents, shown
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of
 
 
-def on_disk(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Hold the paths of a table against the files that are there.
+def missing(rows: pd.DataFrame, held: Contents, table: Path) -> list[str]:
+    """Tell of photos that a table names and that are not there.
 
     Parameters
     ----------
@@ -27,92 +25,19 @@ def on_disk(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFra
 
     Returns
     -------
-    DataFrame
-        A path that differs from a file's only in capitals or in how accents are composed is the file's. If no path
-        leads to a photo, and all do with one folder before them, they have it.
     list of str
-        Notes.
-
-    Raises
-    ------
-    InputError
-        If no path leads to a photo, and one folder before all of them does not mend it.
+        A note, if there are such.
     """
     there = set(held.paths())
-    missing = [
-        row
-        for row, name in enumerate(rows["where"])
-        if name not in there and "://" not in name and not os.path.exists(held.root / name)
+    gone = [
+        name
+        for name in rows["where"]
+        if name not in there and "://" not in name and not os.path.lexists(held.root / name)
     ]
-    if not missing:
-        return rows, []
-    rows, spelled = _spelled_otherwise(rows, missing, there)
-    missing = [row for row in missing if row not in spelled]
-    notes = []
-    if capitals := [row for row, name in spelled.items() if _composed(name) != _composed(rows["where"][row])]:
-        notes.append(
-            f"{len(capitals):,} of {len(rows):,} names in {table.name} differ from their files in capitals, such as "
-            f"{spelled[capitals[0]]}"
-        )
-    if len(missing) == len(rows):
-        return _in_one_folder(rows, held, table)
-    if missing:
-        notes.append(
-            f"{len(missing):,} of the {len(rows):,} photos that {table.name} names are not there: "
-            f"{shown([rows['where'][row] for row in missing[:4]], 3)}"
-        )
-    return rows, notes
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-def _spelled_otherwise(rows: pd.DataFrame, missing: list[int], there: set[str]) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Give paths the spelling of the one file that they can mean; also return what they were, by row."""
-    files: dict[str, list[str]] = {}
-    for path in there:
-        files.setdefault(_composed(path).casefold(), []).append(path)
-    where, spelled = rows["where"].tolist(), {}
-    for row in missing:
-        found = files.get(_composed(where[row]).casefold(), [])
-        same = [path for path in found if _composed(path) == _composed(where[row])] or found
-        if len(same) == 1:
-            spelled[row], where[row] = where[row], same[0]
-    return rows.assign(where=where), spelled
-
-
-def _in_one_folder(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Put the one folder before all paths that leads to all photos."""
-    base = os.path.relpath(table.parent, held.root)
-    below = [os.path.relpath(name, base) for name in rows["where"]]
-    wanted, counts = set(below), Counter[str]()
-    for path in held.paths():
-        counts.update(path[: -len(end)] for end in _ends(path) if end in wanted)
-    distinct = len(wanted)
-    whole = sorted(folder for folder, count in counts.items() if count == distinct)
-    if len(whole) == 1:
-        at = os.path.relpath(whole[0], base)
-        note = f"{table.name} names the photos without their folder {at}{os.sep}, where all of them are"
-        return rows.assign(where=[whole[0] + name for name in below]), [note]
-    problem = f"none of the {len(rows):,} photos that {table} names is there (the first is {rows['where'][0]})"
-    if whole:
-        raise InputError(
-            f"{problem}; they are in several folders: {shown(whole)}", "write the folder in the column of files"
-        )
-    if counts:
-        best, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
-        raise InputError(
-            f"{problem}; {count:,} of them are in {best}: {best} is missing in the column of files",
-            "write the whole path of each photo from the folder of the table",
-        )
-    raise InputError(problem, "correct the column of files, or put the photos there")
-
-
-def _ends(path: str) -> list[str]:
-    """Return a path's last part, last two parts and so on."""
-    parts = path.split(os.sep)
-    return [os.sep.join(parts[start:]) for start in range(1, len(parts))]
+    if not gone:
+        return []
+    are = "are" if len(gone) > 1 else "is"
+    return [f"{len(gone):,} of the {len(rows):,} photos that {table.name} names {are} not there: {shown(gone, 3)}"]
 
 
 def folders_of(rows: pd.DataFrame, table: Path, root: Path) -> pd.Series:
