@@ -38,7 +38,7 @@ def fault(seed, root):
         return f"read as {sorted({key[:2] for key in found})}, but there are two readings", True
     wanted = reading(drawn.photos)
     if found != wanted:
-        less, more = list((wanted - found).items())[:2], list((found - wanted).items())[:2]
+        less, more = ([key[:2] for key in rest][:3] for rest in (wanted - found, found - wanted))
         return f"{sum(wanted.values())} products, {sum(found.values())} read; not read: {less}; instead: {more}", True
     return "", True
 

@@ -31,10 +31,10 @@ SUSPICIOUS = ("train", "test", "training shoes", "test tubes", "valid 2000", "de
 WRAPPERS = ("shop", "data", "photos", "images", "2024", "export (1)", "train", "default")
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", "._photo.jpg", ".hidden/photo.jpg", ".ipynb_checkpoints/photo.jpg")
 MORE_LITTER = ("__MACOSX/shoes/photo.jpg", "README.md", "notes.txt", "LICENSE", "archive.zip", "__MACOSX/._shoes")
-KINDS = ("csv", "parquet")
-DELIMITERS = (",",)
-ENCODINGS = ("utf-8", "utf-8-sig")
-UNUSUAL = 0
+KINDS = ("csv", "csv", "csv", "tsv", "jsonl", "parquet")
+DELIMITERS = (",", ",", ";", "\t", "|")
+ENCODINGS = ("utf-8", "utf-8", "utf-8-sig", "utf-16", "cp1252")
+UNUSUAL = 0.12
 
 
 @cache
@@ -75,7 +75,7 @@ def reading(photos: list[Photo]) -> Counter:
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Drawn:
     """A layout that is being drawn.
 
@@ -112,12 +112,12 @@ class Drawn:
     def data(self) -> bytes:
         """Draw a photo that no other file has; few are not photos at all."""
         made = photo(len(self.files) + 1000 * self.random.randrange(3))
-        return made if self.random.random() < 0.98 else b"not a photo " + made[-3:]
+        return made if self.random.random() < 0.98 else made[:20] + made[-3:]
 
     def name(self) -> str:
         """Draw the name of a photo, which may stand in several folders."""
         stem = self.random.choice(("p", "IMG_", "photo ", "é", "x.y", "00")) + str(len(self.photos) % 7)
-        return f"{stem}-{len(self.photos)}{self.random.choice(('.jpg', '.JPG', '.png', '.jpeg', '.webp', '.jpg'))}"
+        return f"{stem}-{len(self.photos)}{self.random.choice(('.jpg', '.JPG', '.png', '.jpeg', '.webp', ''))}"
 
     def add(self, folder: str, category: str, **more: str) -> Photo:
         """Put one photo into a folder."""
@@ -372,7 +372,7 @@ def drawn_layout(seed: int) -> Drawn:
     -------
     Drawn
     """
-    drawn = Drawn(random.Random(seed))
+    drawn = Drawn(random=random.Random(seed))
     form = drawn.random.choice(FORMS)
     drawn.story.append(form.__name__)
     form(drawn)

@@ -138,10 +138,12 @@ def _named(path: Path, held: Contents, settings: DatasetSettings) -> NamedImages
         return named_images(path, held.root, settings)
     except InputError as error:
         try:
-            roles = nesting_of(held).roles
+            nesting = nesting_of(held)
         except InputError:
             raise error from None
-        remedy = f"{error.remedy}; if the folders are the categories: --set dataset.folders={'/'.join(roles)}"
+        if nesting.categories(held) < 2:
+            raise
+        remedy = f"{error.remedy}; if the folders are the categories: --set dataset.folders={'/'.join(nesting.roles)}"
         raise InputError(error.message, remedy) from None
 
 
