@@ -206,7 +206,7 @@ class _Trainings:
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        experiment.record.unreadable(material.unreadable(features.reasons))
+        experiment.unreadable(material.unreadable(features.reasons))
         if not features.readable[material.images_of("train")].any():
             raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
         self._features = {key: features}  # one at a time: they may be gigabytes

@@ -112,6 +112,14 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
     images_not_compared: int = 0
 
 
+class Untrained(msgspec.Struct, kw_only=True):
+    """Categories without a training product, and the held-out products that cannot be right because of it."""
+
+    categories: int = 0
+    validation: int = 0
+    test: int = 0
+
+
 class SplitRecord(msgspec.Struct, kw_only=True):
     """The split of a run.
 
@@ -121,6 +129,7 @@ class SplitRecord(msgspec.Struct, kw_only=True):
         Empty until the data have been opened.
     rule : str
     train, validation, test : PartRecord
+    untrained : Untrained
     near_duplicates : NearDuplicates or None
         None if they were not searched for.
     """
@@ -130,6 +139,7 @@ class SplitRecord(msgspec.Struct, kw_only=True):
     train: PartRecord = msgspec.field(default_factory=PartRecord)
     validation: PartRecord = msgspec.field(default_factory=PartRecord)
     test: PartRecord = msgspec.field(default_factory=PartRecord)
+    untrained: Untrained = msgspec.field(default_factory=Untrained)
     near_duplicates: NearDuplicates | None = None
 
 
@@ -153,6 +163,7 @@ class Machine(msgspec.Struct, kw_only=True):
 
 class _ReportSection(msgspec.Struct, kw_only=True):
     targets: list[float] = []
+    papers: bool | None = None
 
 
 class _VerdictSection(msgspec.Struct, kw_only=True):
@@ -177,7 +188,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets`` and ``verdict.confidence_level``.
+        ``report.targets``, ``report.papers`` and ``verdict.confidence_level``.
     variants : dict of str to VariantRecord
     """
 

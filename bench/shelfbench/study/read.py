@@ -75,7 +75,11 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
         name, label = path.stem, str(path) if path.parent != STUDIES else f"study {path.stem}"
         tables = _parse(path)
     known = {**SECTIONS, **_declared_sections()}
+    before = _dataset_of(tables)
     _apply(tables, overrides, list(known))
+    if _dataset_of(tables) != before and not any(keys == ["report", "papers"] for keys, _ in overrides):
+        # what a study says about the papers' numbers, it says about the data that it names
+        _apply(tables, [(["report", "papers"], False)], list(known))
     for key in tables:
         if key not in known and key not in ROOT_KEYS:
             raise InputError(f"{label}: unknown key {key!r}", _suggest(key, [*ROOT_KEYS, *known]))
@@ -101,6 +105,11 @@ def _parse(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {str(error)[:200]}", "correct it") from None
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
+
+
+def _dataset_of(tables: Mapping[str, Any]) -> Any:
+    section = tables.get("dataset")
+    return section.get("name") if isinstance(section, Mapping) else None
 
 
 def _apply(tables: dict[str, Any], overrides: Sequence[Override], sections: Sequence[str]) -> None:

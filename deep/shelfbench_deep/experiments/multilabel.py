@@ -145,7 +145,7 @@ def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str,
     """Features and labels of train, tune and test."""
     material = experiment.material
     features = store.features(material.catalogue, material.image, experiment.digests)
-    experiment.record.unreadable(material.unreadable(features.reasons))
+    experiment.unreadable(material.unreadable(features.reasons))
     parts = {role: _part(features, material.images_of(role), task) for role in ("train", "tune", "test")}
     if not len(parts["train"].features):
         raise InputError(f"none of the training images of {material.catalogue.name} can be read", "check the files")

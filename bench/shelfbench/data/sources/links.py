@@ -1,0 +1,64 @@
+"""Names that are links: which they are, and which of them are followed."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+
+WEB = ("http", "https")
+# Stores of objects that fsspec knows. What a table says is not trusted: no scheme that reads this machine belongs here.
+STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "memory")
+# "C:\photos" is not a link; "file:/x" without its slashes is not one either, and not a file that exists
+_LINK = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+def scheme_of(name: object) -> str:
+    """Return the scheme of a link, in lower case; empty for a path.
+
+    Parameters
+    ----------
+    name : object
+        A cell of a table, or a path.
+
+    Returns
+    -------
+    str
+        ``https``, ``s3`` and so on.
+    """
+    match = _LINK.match(name) if isinstance(name, str) else None
+    return match.group(1).lower() if match else ""
+
+
+def is_link(name: object) -> bool:
+    """Tell whether a name is a link (``https://...``, ``s3://...``) and not a path."""
+    return bool(scheme_of(name))
+
+
+def schemes_of(names: np.ndarray) -> np.ndarray:
+    """Return the scheme of each name of a table.
+
+    Parameters
+    ----------
+    names : ndarray of object, shape (images,)
+
+    Returns
+    -------
+    ndarray of object, shape (images,)
+        Empty for a path.
+
+    Raises
+    ------
+    InputError
+        If a link is of a kind that is not followed, such as ``file://``.
+    """
+    schemes = np.array([scheme_of(name) for name in names.tolist()], object)
+    for scheme in sorted(set(schemes.tolist()) - {"", *WEB, *STORES}):
+        row = int(np.flatnonzero(schemes == scheme)[0])
+        raise InputError(
+            f"{str(names[row])[:200]!r} is a link of the kind {scheme}://, which is not followed in a table",
+            f"use http:// or https://, {', '.join(f'{store}://' for store in STORES[:4])}, or paths",
+        )
+    return schemes
