@@ -1,8 +1,8 @@
 """What the size of the images brings: 128 pixels against ``pixels = "auto"``, and HOG at several sizes.
 
-``python tests/benchmarks/photo_sizes.py FILE.csv`` draws catalogues of photos of 300, 500 and 800 pixels, runs them with
-three seeds each, writes a row for each run and backend, and prints medians and ranges. About half an hour on two cores.
-It measures precision and acceptance, and no time, so the machine may be busy. A file that is already there is continued.
+``python tests/benchmarks/photo_sizes.py FILE.csv`` draws catalogues of photos of 300, 500 and 800 pixels, runs them
+with three seeds each, writes a row for each run and backend, and prints medians and ranges. About half an hour on two
+cores. It measures precision and acceptance, and no time, so the machine may be busy. A file that is there is continued.
 """
 
 import csv
