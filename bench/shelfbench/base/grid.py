@@ -30,6 +30,7 @@ _LATEX = str.maketrans(
         "|": r"\textbar{}",
         "–": "--",
         "†": r"$^{\dagger}$",
+        "‡": r"$^{\ddagger}$",
         "≥": r"$\geq$",
         "×": r"$\times$",
         "§": r"\S{}",
