@@ -259,7 +259,8 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     del record["study"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
-    assert "\n\nNo threshold can be promised yet. What would change it for Bottlenecks" in text
+    assert "\n\nNo threshold can be promised yet: the " in text
+    assert "\n\nWhat would change it: about " in text
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)
