@@ -27,7 +27,7 @@ AnyPath = str | os.PathLike[str]
 
 
 def run(
-    study: str | Path | Study,
+    study: str | Path | Study | None = None,
     *,
     dataset: AnyPath | None = None,
     backends: Sequence[str] | None = None,
@@ -37,6 +37,7 @@ def run(
     workers: int | None = None,
     data: AnyPath | None = None,
     quiet: bool = False,
+    verbose: bool = False,
     command: str | None = None,
 ) -> Run:
     """Run a study: from a catalogue to predictions, tables, figures and a page.
@@ -45,8 +46,9 @@ def run(
 
     Parameters
     ----------
-    study : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or a study from `load_study`.
+    study : str, Path or Study, optional
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study from `load_study`. By
+        default ``own`` if there is a dataset, and ``default`` otherwise.
     dataset : str or path, optional
         A named dataset, or the path of a ``*.bson``, Parquet files or a folder of images, instead of the study's.
     backends : sequence of str, optional
@@ -62,7 +64,9 @@ def run(
     data : str or path, optional
         Where to look for a named dataset first.
     quiet : bool
-        Show neither logs nor progress bars; warnings are shown.
+        Show neither logs nor progress; warnings are shown.
+    verbose : bool
+        Also say how long each stage took, and which files and caches are used.
     command : str, optional
         The command, as noted in the record; by default, this call.
 
@@ -87,7 +91,7 @@ def run(
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
-    console = Console(quiet)
+    console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
     text = run_study(
         chosen,
@@ -100,10 +104,10 @@ def run(
     return load_run(place, summary=text)
 
 
-def _call(study: str | Path | Study, given: Mapping[str, Any]) -> str:
+def _call(study: str | Path | Study | None, given: Mapping[str, Any]) -> str:
     """Return the call of `run` that repeats a run."""
-    named = study if isinstance(study, (str, Path)) else study.name
-    words = [repr(str(named)), *(f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None)]
+    named = [] if study is None else [repr(str(study if isinstance(study, (str, Path)) else study.name))]
+    words = [*named, *(f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None)]
     return f"shelfbench.run({', '.join(words)})"
 
 
@@ -144,7 +148,7 @@ def load_run(path: AnyPath, *, summary: str = "") -> Run:
 
 
 def load_study(
-    study: str | Path | Study,
+    study: str | Path | Study | None = None,
     *,
     dataset: AnyPath | None = None,
     backends: Sequence[str] | None = None,
@@ -155,8 +159,9 @@ def load_study(
 
     Parameters
     ----------
-    study : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or a study to change.
+    study : str, Path or Study, optional
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study to change; by default as in
+        `run`.
     dataset : str or path, optional
         As in `run`.
     backends : sequence of str, optional
@@ -173,14 +178,23 @@ def load_study(
     Raises
     ------
     InputError
-        If it does not exist, or contains something unknown or wrong; the message names the key and a remedy.
+        If it does not exist, or contains something unknown or wrong; the message names the key and a remedy. Also if
+        the study is ``own`` and there is no dataset.
     """
-    from shelfbench.study.read import read_study, setting
+    from shelfbench.data.datasets import title_of
+    from shelfbench.study.read import OWN, read_study, setting
 
     overrides = [setting(key, value) for key, value in given_settings(settings).items()]
     if dataset is not None:
         name = str(dataset) if dataset == "" else os.fspath(given_path(dataset, "dataset"))
         overrides.append((["dataset", "name"], name.rstrip("/") or name))
+    named = next((str(value) for keys, value in reversed(overrides) if keys == ["dataset", "name"]), None)
+    if study is None:
+        study = "default" if named is None else OWN
+    if study == OWN:
+        if named is None:
+            raise InputError(f"the study {OWN} has no photos of its own", "give them with --dataset PATH")
+        overrides.insert(0, (["title"], title_of(named)))
     if isinstance(backends, str) or (backends is not None and not isinstance(backends, Iterable)):
         backends = [backends]
     if backends is not None:
@@ -191,7 +205,7 @@ def load_study(
 
 
 def plan(
-    study: str | Path | Study,
+    study: str | Path | Study | None = None,
     *,
     dataset: AnyPath | None = None,
     backends: Sequence[str] | None = None,
@@ -201,12 +215,13 @@ def plan(
     images: int | None = None,
     again: bool = False,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> Plan:
     """Estimate what a study will take before it runs: the time, memory and disk of every backend.
 
     Parameters
     ----------
-    study : str, Path or Study
+    study : str, Path or Study, optional
         As in `run`.
     dataset : str or path, optional
         As in `run`.
@@ -223,7 +238,9 @@ def plan(
     again : bool
         Repeat trial measurements already made on this machine.
     quiet : bool
-        Show neither logs nor progress bars.
+        Show neither logs nor progress; warnings are shown.
+    verbose : bool
+        As in `run`.
 
     Returns
     -------
@@ -241,7 +258,7 @@ def plan(
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")
     number = 0 if images is None else given_count(images, "images")
-    return plan_study(chosen, place, count, Console(quiet), images=number, again=again)
+    return plan_study(chosen, place, count, Console(quiet, verbose), images=number, again=again)
 
 
 def classify(
@@ -289,6 +306,7 @@ def generate(
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> Path:
     """Write a generated catalogue, in Kaggle's BSON layout.
 
@@ -301,7 +319,9 @@ def generate(
     workers : int, optional
         Processes; by default, the cores of this machine.
     quiet : bool
-        Show neither logs nor progress bars.
+        Show neither logs nor progress; warnings are shown.
+    verbose : bool
+        As in `run`.
 
     Returns
     -------
@@ -324,5 +344,6 @@ def generate(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is not an empty folder", "name a new one")
     with storage_errors(target):
-        write_catalogue(target, made, Console(quiet), cores() if workers is None else given_count(workers, "workers"))
+        count = cores() if workers is None else given_count(workers, "workers")
+        write_catalogue(target, made, Console(quiet, verbose), count)
     return target

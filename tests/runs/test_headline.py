@@ -100,7 +100,7 @@ def test_too_few_products_promise_nothing_and_say_what_would():
     [all_] = re.findall(r"about ([\d,]+) at this split", found.next)
     assert f"about {more:,} more labelled products for certification, " in found.next
     assert more * ratio <= int(all_.replace(",", "")) <= more * ratio * 1.2
-    assert "it is not certified, so this is no promise" in found.details[0]
+    assert "it is not certified, so this is not a promise" in found.details[0]
     assert not promises(str(found))
 
 
@@ -184,8 +184,8 @@ def test_a_choice_within_noise_is_part_of_the_headline():
     found, _ = said(products([9000, 1000], [0.96, 0.96]), rivals=(rival,))
     assert found.verdict.endswith("(certified with 95% probability); Y is as good within noise.")
     assert found.details[0] == (
-        "X was chosen by 1 product of 1,000 on the tuning half of validation: Y is as good within noise, at 2.4 times "
-        "the computing."
+        "X was chosen by a lead of 1 product of 1,000 on the tuning half of validation: Y is as good within noise, at "
+        "2.4 times the cost."
     )
     assert (
         ", and 95.0% with Y; that was fitted on test itself, so it is not a promise, and it played no part in the"

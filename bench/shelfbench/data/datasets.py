@@ -22,6 +22,7 @@ from shelfbench.data.sources.shards import names_photos
 from shelfbench.data.sources.table_catalogue import read_table_file
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES
 from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
 
@@ -78,6 +79,26 @@ def named_datasets() -> dict[str, NamedDataset]:
         values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in table.items()}
         datasets[name] = NamedDataset(name=name, **values)
     return datasets
+
+
+def title_of(name: str) -> str:
+    """Return the title of a dataset: what its declaration says, or the name of its file or folder.
+
+    Parameters
+    ----------
+    name : str
+        A named dataset, a path or another address.
+
+    Returns
+    -------
+    str
+    """
+    if named := named_datasets().get(name):
+        return named.title
+    path = Path(name)
+    if not path.name or path.name == "..":  # ".", "/" or a path that ends in ".."
+        path = path.resolve()
+    return (path.stem if path.is_file() else path.name) or name
 
 
 def find_named(name: str, data: Path | None) -> Path | None:
@@ -213,6 +234,11 @@ def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Con
     return read_parquet([path], name, settings, console)
 
 
+def _open_tar(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Open one shard of a WebDataset."""
+    return read_webdataset([path], name, settings, console)
+
+
 Reader = Callable[[Path, str, DatasetSettings, Console], Catalogue]
 
 # Readers of single files by suffix, in small letters.
@@ -220,6 +246,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(TABLE_SUFFIXES, read_table_file),
     ".bson": _open_bson,
     ".parquet": _open_parquet,
+    ".tar": _open_tar,
 }
 
 # Readers of what lies elsewhere, by how its name begins: ``hf:``, ``s3://``.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from markupsafe import Markup
 
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent
+from shelfbench.data.material import BY_PATH
 from shelfbench.report.data import THIS_RUN, RunData
 from shelfbench.report.ledger import claims_grid, findings
 from shelfbench.report.render import fill, pairs_html
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
 from shelfbench.report.words import flat, status
-from shelfbench.runs.record import DatasetRecord
+from shelfbench.runs.data_line import data_line
+from shelfbench.runs.record import DatasetRecord, RunRecord
 from shelfbench.verdict.metrics import REQUIRED
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
@@ -37,7 +40,12 @@ def header(data: RunData) -> Markup:
         lines=found.details,
         numbers=_numbers(data),
         warnings=[
-            f"{name}: {status(entry)}" for name, entry in data.record.backends.items() if name not in data.run.backends
+            *filter(None, [data_line(data.record.dataset, data.record.split)]),
+            *(
+                f"{name}: {status(entry)}"
+                for name, entry in data.record.backends.items()
+                if name not in data.run.backends
+            ),
         ],
     )
 
@@ -76,7 +84,7 @@ def the_data(data: RunData) -> Section:
     known = excluded.products or excluded.categories or excluded.reason
     rows: list[tuple[str, object]] = [
         ("Data set", dataset.title or dataset.name),
-        ("Source", dataset.source),
+        ("Source", dataset.source + (f": {dataset.name}" if dataset.source == BY_PATH else "")),
         ("Licence", dataset.licence),
         ("Content hash", dataset.hash),
         ("In all", _sizes(dataset)),
@@ -89,12 +97,21 @@ def the_data(data: RunData) -> Section:
             if known
             else None,
         ),
+        ("Size of the images", sizes_text(data.record)),
         ("Without a category", dataset.unlabelled),
         ("Unreadable images", dataset.unreadable_images),
         ("Duplicate images", flat(dataset.duplicates)),
         ("Notes", "; ".join(dataset.notes)),
     ]
-    return Section(title="The data", grids=(sizes_table(split),), html=pairs_html(rows))
+    return Section(title="The data", grids=(sizes_table(split, papers=data.papers),), html=pairs_html(rows))
+
+
+def sizes_text(record: RunRecord[Any]) -> str:
+    """Say at which size each network sees the photos, and why; empty if no network's size is on record."""
+    if record.sizes:
+        return "; ".join(f"{name} at {size.pixels} px: {size.reason}" for name, size in record.sizes.items())
+    pixels = record.study.get("pixels")
+    return f"{pixels} px for networks, as the study fixes it" if isinstance(pixels, int) else ""
 
 
 def _sizes(dataset: DatasetRecord) -> str:
@@ -117,8 +134,10 @@ def unreadable(data: RunData) -> Section | None:
     return Section(title="The data", grids=(NamedTable(name="", grid=grid),))
 
 
-def claims(data: RunData) -> Section:
-    """The papers' numbers next to those of this report's tables."""
+def claims(data: RunData) -> Section | None:
+    """The papers' numbers next to those of this report's tables; None where the papers do not matter."""
+    if not data.papers:
+        return None
     grid = claims_grid(findings(data.run.path, data.tables))
     return Section(title="Every number", grids=(NamedTable(name="", grid=grid),))
 
@@ -162,7 +181,7 @@ def this_run(data: RunData) -> Section:
     ]
     return Section(
         title=THIS_RUN,
-        grids=(machine_table(record.machine), NamedTable(name="", grid=backends)),
+        grids=(machine_table(record.machine, papers=data.papers), NamedTable(name="", grid=backends)),
         html=pairs_html(rows),
     )
 

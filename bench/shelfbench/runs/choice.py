@@ -97,8 +97,8 @@ class Choice:
             text = f"{self.name} was chosen in a tie, {why}: {first.name} accepts exactly as much on {self.part}{at}"
         else:
             text = (
-                f"{self.name} was chosen by {self._behind(first)} on {self.part}: {first.name} is as good within "
-                f"noise{at}"
+                f"{self.name} was chosen by a lead of {self._behind(first)} on {self.part}: {first.name} is as good "
+                f"within noise{at}"
             )
         if others:
             text += f"; as good within noise {'is' if len(others) == 1 else 'are'} "
@@ -118,8 +118,8 @@ class Choice:
         if not np.isfinite(ratio):
             return ""
         if abs(ratio - 1) < _SAME_COST:
-            return "about the same computing"
-        return f"{ratio:.1f} times the computing" if ratio > 1 else f"{ratio:.0%} of the computing"
+            return "about the same cost"
+        return f"{ratio:.1f} times the cost" if ratio > 1 else f"{ratio:.0%} of the cost"
 
 
 def listed(names: Sequence[str]) -> str:

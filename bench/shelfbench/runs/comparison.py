@@ -14,7 +14,7 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier, find, split_name
-from shelfbench.runs.building import BuiltBackend, build_backend, training_data, training_images
+from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
@@ -52,10 +52,13 @@ def run(experiment: Experiment) -> Photos | None:
     jobs.require()
     material = experiment.material
     experiment.begin()
+    found = (jobs.attempt([backend.name], partial(suited, backend, study.sections, experiment)) for backend in built)
+    built = [backend for backend in found if backend is not None]
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         write_parquet(experiment.out / "truth.parquet", truth)
     if study.report.seeks_near_duplicates(len(material.image)):
-        twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
+        with experiment.console.stage("near-duplicates"):
+            twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
         write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
     groups: dict[str, list[BuiltBackend]] = {}
@@ -101,9 +104,10 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     """Train the network of a group, if it has one to train, and compute its features."""
     material = experiment.material
     trained = _trained(group, experiment)
+    experiment.console.detail(f"features are kept in {trained[0].store.folder}")
     features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
-    experiment.record.unreadable(unreadable)
+    experiment.unreadable(unreadable)
     train = material.images_of("train")
     if not features.readable[train].any():
         raise InputError(
@@ -122,7 +126,8 @@ def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBac
         return group
     console.log(f"{group[0].name}: training the network")
     data = training_images(experiment.material, experiment.digests, study.images.fit, experiment.workers)
-    trained = trainer.train(data, seed=study.seed, console=console)
+    with console.stage(f"{group[0].name}: training the network"):
+        trained = trainer.train(data, seed=study.seed, console=console)
     store = FeatureStore(trained.features, study.images, console, experiment.workers)
     later = dataclasses.replace(trained, cached=True)
     return [
@@ -149,9 +154,10 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     console.log(f"{name}: fitting")
     classifier = (trained.classifier if trained and trained.classifier else built.backend.classifier)()
     with Stopwatch() as fit:
-        classifier.fit(training_data(features, material), seed=study.seed, console=console)
+        with console.stage(f"{name}: fitting"):
+            classifier.fit(training_data(features, material), seed=study.seed, console=console)
         rule = choose_rule(classifier, features, material, settings=study.verdict, seed=study.seed, console=console)
-    with Stopwatch() as predict, console.progress(len(material.image), f"{name}: scores") as bar:
+    with Stopwatch() as predict, console.progress(len(material.image), f"scores of {name}") as bar:
         scored = score(classifier, features, material, rule, bar)
     save_model(built, classifier, rule, material=material, study=study, out=out)
     write_parquet(out / "scores" / f"{name}.parquet", scored.scores)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.data.material import BY_PATH
 from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.frames import (
@@ -42,6 +43,7 @@ from shelfbench.runs.reading import (
     reading,
 )
 from shelfbench.runs.record import RunRecord, read_record
+from shelfbench.study.read import study_names
 from shelfbench.verdict.confidence import DEFAULT
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
@@ -104,6 +106,14 @@ class Run:
         """Required precisions of the study's report, always including 0.9, ascending."""
         asked = self.record.settings.report.targets
         return tuple(sorted({exact_target(target) for target in (REQUIRED, *map(str, asked))}))
+
+    @property
+    def papers(self) -> bool:
+        """Whether the page sets the papers' numbers beside the run's."""
+        said = self.record.settings.report.papers
+        if said is None:  # a record from before the setting: our own studies did, on the data that they name
+            return self.record.settings.name in study_names() and self.record.dataset.source != BY_PATH
+        return said
 
     @property
     def confidence_level(self) -> float:

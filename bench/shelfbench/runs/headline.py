@@ -156,7 +156,7 @@ def _tuned(choice: Choice) -> list[str]:
     return [
         f"On {choice.part}, {choice.name} accepts {percent(choice.chosen_at)} at 90% precision. The threshold fixed "
         f"there takes {percent(choice.tuned_acceptance)} of the test products {right}".rstrip()
-        + "; it is not certified, so this is no promise."
+        + "; it is not certified, so this is not a promise."
     ]
 
 

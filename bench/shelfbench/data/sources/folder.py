@@ -22,6 +22,7 @@ from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of, split_wit
 from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.table_rows import found_elsewhere, split_by_folder
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
+from shelfbench.data.sources.webdataset import read_webdataset
 
 
 def read_folder(root: Path, name: str, settings: DatasetSettings, console: Console | None = None) -> Catalogue:
@@ -52,6 +53,8 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
         return read_bson(layout.files[0], name, settings.truncated, quiet)
     if layout.kind == "parquet":
         return read_parquet(layout.files, name, settings, quiet, layout.splits)
+    if layout.kind == "tar":
+        return read_webdataset(layout.files, name, settings, quiet, layout.splits)
     rows, notes = _rows_of_tables(layout, settings) if layout.kind == "tables" else _rows_of_folders(layout, settings)
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:

@@ -34,10 +34,10 @@ class Layout:
 
     Attributes
     ----------
-    kind : {'bson', 'parquet', 'tables', 'folders'}
+    kind : {'bson', 'parquet', 'tar', 'tables', 'folders'}
     contents : Contents
     files : tuple of Path
-        The BSON file, the Parquet shards or the tables.
+        The BSON file, the shards (Parquet or tar) or the tables.
     splits : tuple of str
         The part of the split that each of `files` holds; empty if their folders name none.
     nesting : Nesting or None
@@ -46,7 +46,7 @@ class Layout:
         What was found on the way and is not certain.
     """
 
-    kind: Literal["bson", "parquet", "tables", "folders"]
+    kind: Literal["bson", "parquet", "tar", "tables", "folders"]
     contents: Contents
     files: tuple[Path, ...] = ()
     splits: tuple[str, ...] = ()
@@ -91,6 +91,8 @@ def find_layout(root: Path, settings: DatasetSettings) -> Layout:
         )
     if tables:
         return _tables(held, tables)
+    if not held.count() and (tars := held.files(lambda name: name.lower().endswith(".tar"))):
+        return Layout(kind="tar", contents=held, files=as_paths(root, tars), splits=splits_of_shards(root, tars))
     return _folders(held, settings)
 
 

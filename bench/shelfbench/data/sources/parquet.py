@@ -74,7 +74,10 @@ class ParquetImages:
             group = int(np.searchsorted(starts, row, side="right")) - 1
             structs = self._group(file, group)
             field = structs.field("bytes") if isinstance(structs, pa.StructArray) else structs
-            result.append(field[row - int(starts[group])].as_py() or Absent("the row has no photo"))
+            value = field[row - int(starts[group])].as_py()
+            result.append(
+                value or Absent("null in the Parquet file" if value is None else "no bytes in the Parquet file")
+            )
         return result
 
     def where(self, index: int) -> str:

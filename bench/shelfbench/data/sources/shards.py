@@ -1,4 +1,4 @@
-"""Parquet files in a folder: which of them are shards with photos, and which part of a split each holds."""
+"""Shards in a folder: which Parquet files hold photos, and which part of a split each shard holds."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def splits_of_shards(root: Path, shards: Sequence[Parts]) -> tuple[str, ...]:
     if "" in folders:
         lies = next(parts for parts, rest in zip(shards, below, strict=True) if len(rest) == 1)
         raise InputError(
-            f"{root} contains Parquet files in a folder ({path_of(common)}: {lies[-1]}) and in folders below it "
+            f"{root} contains shards in a folder ({path_of(common)}: {lies[-1]}) and in folders below it "
             f"({shown(name for name in folders if name)}), which may be two catalogues",
             "name the folder or the file that is meant",
         )
@@ -88,7 +88,7 @@ def splits_of_shards(root: Path, shards: Sequence[Parts]) -> tuple[str, ...]:
     if not all(splits.values()):
         first = os.path.join(str(root), *common, folders[0])
         raise InputError(
-            f"{root} contains Parquet files in the folders {shown(folders)}, which may be several catalogues "
+            f"{root} contains shards in the folders {shown(folders)}, which may be several catalogues "
             "or configurations",
             f"name one of them, such as {first}; folders that are parts of a split are called train, validation, test",
         )

@@ -41,6 +41,8 @@ class DatasetSettings:
         ``level1/category`` or ``split/category/product_id``; ``-`` for one that means nothing. Empty to find out.
     truncated : {'refuse', 'accept'}
         Whether the products before an unreadable tail of a BSON file may be used.
+    retry : bool
+        Whether links that failed in an earlier run are tried again.
     """
 
     name: str = "generated"
@@ -53,6 +55,7 @@ class DatasetSettings:
     labels: tuple[str, ...] = ()
     folders: str = ""
     truncated: str = "refuse"
+    retry: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
