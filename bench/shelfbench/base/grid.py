@@ -34,6 +34,7 @@ _LATEX = str.maketrans(
         "|": r"\textbar{}",
         "–": "--",
         "†": r"$^{\dagger}$",
+        "‡": r"$^{\ddagger}$",
         "≥": r"$\geq$",
         "×": r"$\times$",
         "§": r"\S{}",
