@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from shelfbench.base.spreadsheet import inert
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
@@ -28,6 +30,7 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        "`": "{`}",
         "–": "--",
         "†": r"$^{\dagger}$",
         "≥": r"$\geq$",
@@ -75,10 +78,14 @@ class Grid:
             text += line(
                 [
                     f"**{_markdown(cell)}**" if (number, column) in self.best else _markdown(cell)
-                    for column, cell in enumerate(row)
+                    for column, cell in enumerate(self._inert(row))
                 ]
             )
         return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
+
+    def _inert(self, row: tuple[str, ...]) -> list[str]:
+        """Cells that no spreadsheet runs; in columns of numbers all that is written is ours."""
+        return [cell if column in self.numeric else inert(cell) for column, cell in enumerate(row)]
 
     def text(self) -> str:
         """Columns of plain text for a terminal."""
@@ -137,8 +144,9 @@ def _table() -> Template:
 
 
 def latex_escape(text: str) -> str:
-    """Make text safe for LaTeX, where an empty line would end a cell."""
-    return _one_line(text).translate(_LATEX)
+    """Make text safe for LaTeX, where an empty line would end a cell, and [ or * after a row would be its option."""
+    line = _one_line(text)
+    return ("{}" if line.lstrip().startswith(("[", "*")) else "") + line.translate(_LATEX)
 
 
 _MARKDOWN = (
@@ -150,6 +158,11 @@ _MARKDOWN = (
     ("*", "\\*"),
     ("_", "\\_"),
     ("`", "\\`"),
+    ("~", "\\~"),
+    ("$", "\\$"),
+    # a link, or an image that would be fetched from elsewhere
+    ("](", "]\\("),
+    ("][", "]\\["),
 )
 
 
@@ -159,8 +172,13 @@ def _markdown(text: str) -> str:
     return _one_line(text)
 
 
+_BREAKS = re.compile("[\r\n\v\f\x1c-\x1f\x85\u2028\u2029]+")
+_CONTROLS = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+
+
 def _one_line(text: str) -> str:
-    return re.sub(r"[\r\n]+", " ", text)
+    """Turn line breaks of all kinds into blanks, and other control characters, which few formats may have, into �."""
+    return _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text))
 
 
 def share(value: float | None, digits: int = 3) -> str:

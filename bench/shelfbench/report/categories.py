@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from shelfbench.base.grid import Grid, count, interval, share
+from shelfbench.base.grid import MISSING, Grid, count, interval, share
 from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.section import NamedFigure, NamedTable, Section
@@ -278,7 +278,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
 
 
 def _points(gain: float) -> str:
-    return f"{100 * gain:+.1f}"
+    return MISSING if np.isnan(gain) else f"{100 * gain + 0.0:+.1f}".replace("-0.0", "+0.0")
 
 
 def _precision_frame(one: _Judged, keys: tuple[str, ...], display: Mapping[str, str]) -> pd.DataFrame:
