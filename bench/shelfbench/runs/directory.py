@@ -29,6 +29,7 @@ from shelfbench.runs.frames import (
     metrics_rows,
     table4_row,
 )
+from shelfbench.runs.headline import Headline, headline
 from shelfbench.runs.reading import (
     SPLITS,
     BackendLabel,
@@ -341,7 +342,12 @@ class Run:
     @cached_property
     def verdict(self) -> Choice | None:
         """The backend to use, chosen on validation; None if there are no validation products to choose on."""
-        return choose(self.table4, self.metrics, self.record)
+        return choose(self.table4, self.metrics, self.record, self.products)
+
+    @cached_property
+    def headline(self) -> Headline:
+        """What can be promised, in sentences, as at the top of the page; ``print(run.headline)`` shows all of them."""
+        return headline(self.verdict, self.certified, self.record.split.test.products or 0)
 
     def _check_predictions(self) -> None:
         if not self.backends:
@@ -372,8 +378,7 @@ class Run:
         if not self.backends:
             return f"<p><b>{html.escape(str(self.path))}</b></p><pre>{html.escape(self.summary)}</pre>"
         table = self.table4.to_html(index=False, float_format="{:.3f}".format, escape=True, border=0)
-        sentences = [] if self.verdict is None else [self.verdict.sentence(), self.verdict.promise(self.certified)]
-        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
+        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in str(self.headline).split("\n\n"))
         return f"<p><b>{html.escape(str(self.path))}</b></p>{table}{text}"
 
 
