@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec
+from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, as_record
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
@@ -19,7 +18,7 @@ def _build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) 
         features=HogExtractor(hog, workers),
         classifier=lambda: LinearSVM(svm),
         load=LinearSVM.load,
-        settings={"hog": asdict(hog), "svm": asdict(svm)},
+        settings={"hog": as_record(hog), "svm": as_record(svm)},
     )
 
 

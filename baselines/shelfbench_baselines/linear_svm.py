@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_json, write_whole
-from shelfbench.plugins.backend import TrainingData
-from shelfbench_baselines.descent import regularisation_path
+from shelfbench.plugins.backend import EARLIER, TrainingData, as_record
+from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
+from shelfbench_baselines.grid_search import LEAST_C, MOST_C, Search
 from shelfbench_baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
 
 # Margin of a category without training images: below any real margin, but finite in every table.
@@ -32,6 +33,9 @@ class SVMSettings:
     ----------
     C : tuple of float
         Weights of the loss to choose from on `tune` (a number or a list; sorted).
+    extend : bool
+        If the best C is the first or the last of them, go on beyond it by the grid's own factor while `tune` improves
+        (see `shelfbench_baselines.grid_search`).
     standardise : bool
         Scale each feature to mean 0 and deviation 1 first.
     intercept_scaling : float
@@ -52,6 +56,7 @@ class SVMSettings:
     """
 
     C: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    extend: bool = field(default=False, metadata={EARLIER: False})
     standardise: bool = True
     intercept_scaling: float = 1.0
     tol: float = 1e-4
@@ -63,11 +68,12 @@ class SVMSettings:
         values = list(given) if isinstance(given, (list, tuple)) else [given]
         if not values or not all(_positive(value) for value in values):
             raise InputError(f"svm.C is {given!r}", "give one or more positive numbers, such as [1e-4, 1e-3]")
-        if not all(1e-12 <= value <= 1e6 for value in values):
+        if not all(LEAST_C <= value <= MOST_C for value in values):
             raise InputError(f"svm.C is {given!r}", "give numbers from 1e-12 to 1e6")
         object.__setattr__(self, "C", tuple(sorted({float(value) for value in values})))
-        if not isinstance(self.standardise, bool):
-            raise InputError(f"svm.standardise is {self.standardise!r}", "give true or false")
+        for name in ("standardise", "extend"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"svm.{name} is {getattr(self, name)!r}", "give true or false")
         for name in ("intercept_scaling", "tol"):
             if not _positive(getattr(self, name)):
                 raise InputError(f"svm.{name} is {getattr(self, name)!r}", "give a positive number")
@@ -85,8 +91,9 @@ class LinearSVM:
     """One-vs-rest linear SVM with calibrated log-probabilities.
 
     It solves the problem of ``sklearn.svm.LinearSVC`` (see `shelfbench_baselines.squared_hinge`). Two things are chosen
-    on `tune`: C, by precision (in a tie, the smaller one; the middle of the grid if `tune` is empty), and one
-    temperature T, by the likelihood of softmax(T * margins). A category without training images is never predicted.
+    on `tune`: C, by precision (in a tie, the smaller one; the middle of the grid if `tune` is empty; beyond the grid,
+    only a better one), and one temperature T, by the likelihood of softmax(T * margins). A category without training
+    images is never predicted.
 
     Parameters
     ----------
@@ -95,7 +102,8 @@ class LinearSVM:
     Attributes
     ----------
     chosen : dict
-        ``C``, ``margin_temperature`` and ``tune_precision`` (by C).
+        ``C``, ``margin_temperature``, ``tune_precision`` (by each C that was tried) and, if the chosen C is the first
+        or the last of these, ``edge``: ``smallest`` or ``largest``.
     history : None
         There are no epochs.
     """
@@ -131,6 +139,7 @@ class LinearSVM:
         tune, tune_labels = np.asarray(data.tune_features, dtype=np.float32), np.asarray(data.tune_labels)
         grid = self.settings.C if len(tune_labels) else (self.settings.C[(len(self.settings.C) - 1) // 2],)
         precision: dict[str, float] = {}
+        edge = ""
         if data.classes == 1:
             width = features.shape[1]
             self._take(np.zeros((width + 1, 1)), Standardisation(np.zeros(width), np.ones(width)), labels)
@@ -147,24 +156,42 @@ class LinearSVM:
                 path = regularisation_path(
                     problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
                 )
-            best = None
-            for C, solution in zip(grid, path, strict=True):
+
+            def judge(C: float, solution: Solution) -> float:
                 if solution.gap.max() > 10 * settings.tol:
                     console.warn(
                         f"the linear SVM at C={C:g} stopped after {solution.sweeps.max()} sweeps, an estimated "
                         f"{solution.gap.max():.1e} above the optimum; raise svm.max_iter"
                     )
                 self._take(solution.weights, problem.standardisation, labels)
-                if len(tune_labels):
-                    precision[repr(C)] = float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels))
-                if best is None or precision[repr(C)] > precision[repr(best[0])]:
-                    best = (C, solution.weights)
-            assert best is not None
-            best_C, weights = best
-            self._take(weights, problem.standardisation, labels)
+                return float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels)) if len(tune_labels) else 0.0
+
+            def solve(C: float) -> Solution:
+                with console.progress(data.classes, f"linear SVM at C={C:g}", "categories") as bar:
+                    [found] = regularisation_path(
+                        problem, [C], settings.tol, settings.max_iter, done=bar.update, margins=margins
+                    )
+                return found
+
+            search = Search(judge)
+            for C, solution in zip(grid, path, strict=True):
+                search.add(C, solution)
+            if settings.extend:
+                search.extend(solve)
+            best_C = search.best
+            self._take(search.weights, problem.standardisation, labels)
+            if len(tune_labels):
+                precision = {repr(C): search.precision[C] for C in sorted(search.precision)}
+                edge = search.edge()
+                if edge:
+                    console.warn(search.warning(settings.extend))
         known = np.isin(tune_labels, labels)  # a category without training images says nothing about the temperature
-        self.temperature = _temperature(self._margins(tune[known]), tune_labels[known])
+        low, high = TEMPERATURES  # beyond the grid, margins are smaller or larger than it makes them
+        bounds = (low * min(1.0, grid[-1] / best_C), high * max(1.0, grid[0] / best_C))
+        self.temperature = _temperature(self._margins(tune[known]), tune_labels[known], bounds)
         self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
+        if edge:
+            self.chosen["edge"] = edge
 
     def _take(self, weights: np.ndarray, standardisation: Standardisation, labels: np.ndarray) -> None:
         self.coef = np.ascontiguousarray(weights[:-1].T, dtype=np.float32)
@@ -229,7 +256,7 @@ class LinearSVM:
         write_whole(folder / "weights.safetensors", lambda path: save_file(tensors, path))
         write_json(
             folder / "classifier.json",
-            {"classifier": "linear_svm", "settings": asdict(self.settings), "chosen": self.chosen},
+            {"classifier": "linear_svm", "settings": as_record(self.settings), "chosen": self.chosen},
         )
 
     @classmethod
@@ -291,7 +318,7 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _temperature(margins: np.ndarray, labels: np.ndarray) -> float:
+def _temperature(margins: np.ndarray, labels: np.ndarray, within: tuple[float, float] = TEMPERATURES) -> float:
     """Find the T that makes softmax(T * margins) most likely (convex in T); 1 without data."""
     from scipy.optimize import minimize_scalar
 
@@ -308,5 +335,5 @@ def _temperature(margins: np.ndarray, labels: np.ndarray) -> float:
             total += float((np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - t * own[rows]).sum())
         return total / len(labels)
 
-    bounds = tuple(math.log(value) for value in TEMPERATURES)
+    bounds = tuple(math.log(value) for value in within)
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))

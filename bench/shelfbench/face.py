@@ -37,6 +37,7 @@ def run(
     workers: int | None = None,
     data: AnyPath | None = None,
     quiet: bool = False,
+    verbose: bool = False,
     command: str | None = None,
 ) -> Run:
     """Run a study: from a catalogue to predictions, tables, figures and a page.
@@ -63,7 +64,9 @@ def run(
     data : str or path, optional
         Where to look for a named dataset first.
     quiet : bool
-        Show neither logs nor progress bars; warnings are shown.
+        Show neither logs nor progress; warnings are shown.
+    verbose : bool
+        Also say how long each stage took, and which files and caches are used.
     command : str, optional
         The command, as noted in the record; by default, this call.
 
@@ -88,7 +91,7 @@ def run(
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
-    console = Console(quiet)
+    console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
     text = run_study(
         chosen,
@@ -212,6 +215,7 @@ def plan(
     images: int | None = None,
     again: bool = False,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> Plan:
     """Estimate what a study will take before it runs: the time, memory and disk of every backend.
 
@@ -234,7 +238,9 @@ def plan(
     again : bool
         Repeat trial measurements already made on this machine.
     quiet : bool
-        Show neither logs nor progress bars.
+        Show neither logs nor progress; warnings are shown.
+    verbose : bool
+        As in `run`.
 
     Returns
     -------
@@ -252,7 +258,7 @@ def plan(
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")
     number = 0 if images is None else given_count(images, "images")
-    return plan_study(chosen, place, count, Console(quiet), images=number, again=again)
+    return plan_study(chosen, place, count, Console(quiet, verbose), images=number, again=again)
 
 
 def classify(
@@ -300,6 +306,7 @@ def generate(
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> Path:
     """Write a generated catalogue, in Kaggle's BSON layout.
 
@@ -312,7 +319,9 @@ def generate(
     workers : int, optional
         Processes; by default, the cores of this machine.
     quiet : bool
-        Show neither logs nor progress bars.
+        Show neither logs nor progress; warnings are shown.
+    verbose : bool
+        As in `run`.
 
     Returns
     -------
@@ -335,5 +344,6 @@ def generate(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is not an empty folder", "name a new one")
     with storage_errors(target):
-        write_catalogue(target, made, Console(quiet), cores() if workers is None else given_count(workers, "workers"))
+        count = cores() if workers is None else given_count(workers, "workers")
+        write_catalogue(target, made, Console(quiet, verbose), count)
     return target

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec
+from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, as_record
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -45,7 +45,7 @@ def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice,
     classifier = {
         "classifier": partial(LinearSVM, chosen),
         "load": LinearSVM.load,
-        "settings": {"backbone": asdict(backbone), "svm": asdict(chosen)},
+        "settings": {"backbone": asdict(backbone), "svm": as_record(chosen)},
     }
     return _on_backbone(finetuned, settings, backbone, classifier)
 

@@ -69,6 +69,17 @@ def test_examples_can_be_parsed():
         assert parser().parse_args(words).verb == name
 
 
+def test_without_a_verb_one_line_says_how_to_begin(capsys):
+    assert "shelfbench run --dataset PATH" in fails(capsys, 2)
+    assert "not allowed with" in fails(capsys, 2, "run", "--quiet", "--verbose")
+
+
+def test_an_error_holds_no_control_characters(capsys):
+    name = "no\x1b[2J\nwhere\u202e"
+    line = fails(capsys, 2, "report", name)
+    assert "\\x1b[2J\\nwhere\\u202e" in line
+
+
 def fails(capsys, code, *words):
     """Run a command that must fail with one line on stderr and nothing on stdout; return that line."""
     assert main(list(words)) == code
@@ -82,7 +93,7 @@ def fails(capsys, code, *words):
 
 
 def test_wrong_words(capsys):
-    assert "VERB" in fails(capsys, 2)
+    assert "name a verb" in fails(capsys, 2)
     assert "invalid choice: 'walk'" in fails(capsys, 2, "walk")
     assert "--nope" in fails(capsys, 2, "run", "--nope")
     assert "--seed" in fails(capsys, 2, "run", "--seed", "x")

@@ -15,7 +15,8 @@ from tests.helpers.synthetic_run import make_run
 
 QUIET = Console(quiet=True)
 PAPERS = re.compile(
-    r"paper|\bC, |Eq\. ?\d|\bof C\b|Li et al|Chollet|Cdiscount|\bbooks\b|\b8K\b|§|Table \d|Figure \d|stars? are",
+    r"paper|\bC, |Eq\. ?\d|\bof C\b|Li et al|Chollet|Cdiscount|\bbooks\b|\b8K\b|claims? \(|§|Table \d|Figure \d"
+    r"|\bstars? are",
     re.IGNORECASE,
 )
 

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from shelfbench.base.screen import NOTE, folded, longest_word, padded, printable, screen_width, width_of
 from shelfbench.base.spreadsheet import inert
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 MISSING = "–"
+_NUMBER = 36  # characters at most; longer cells of numeric columns are sentences
+# Of lines where nothing limits them.
+NO_LIMIT = 1 << 30
 
 _LATEX = str.maketrans(
     {
@@ -87,18 +91,52 @@ class Grid:
         """Cells that no spreadsheet runs; in columns of numbers all that is written is ours."""
         return [cell if column in self.numeric else inert(cell) for column, cell in enumerate(row)]
 
-    def text(self) -> str:
-        """Columns of plain text for a terminal."""
-        widths = [max(map(len, column)) for column in zip(self.headers, *self.rows, strict=True)]
+    def text(self, width: int | None = None) -> str:
+        """Columns of plain text; a star marks the best cells.
 
-        def line(cells: tuple[str, ...]) -> str:
-            return "  ".join(
-                cell.rjust(width) if column in self.numeric else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        Parameters
+        ----------
+        width : int, optional
+            Columns of the screen. By default those of the terminal; if stdout is not a terminal, lines are as long as
+            they need to be. In a table that is too wide, cells fold; if their longest words do not fit side by side,
+            each row becomes a list. No name is ever cut.
+
+        Returns
+        -------
+        str
+            Without control characters except line feeds between its lines.
+        """
+        width = screen_width() if width is None else width
+        starred = {column for _, column in self.best}
+        heads = [printable(head) for head in self.headers]
+        rows = [
+            [
+                printable(cell) + ("*" if (number, column) in self.best else " ") * (column in starred)
+                for column, cell in enumerate(row)
+            ]
+            for number, row in enumerate(self.rows)
+        ]
+        gaps = [1 if column in starred else 2 for column in range(len(heads) - 1)]  # a star is nearly a blank
+        widths = _fitted([heads, *rows], (width or NO_LIMIT) - sum(gaps))
+        title = folded(printable(self.title), width or NO_LIMIT) if self.title else []
+        notes = [line for note in self.notes for line in folded(printable(note), min(width or NOTE, NOTE))]
+        if widths is None:
+            return "\n".join([*title, *_listed(heads, rows, width or NO_LIMIT), *notes])
+        rule = "─" * (sum(widths) + sum(gaps))
+        lines = [self._lines(row, widths, gaps) for row in [heads, *rows]]
+        body = [line for row in lines[1:] for line in row]
+        return "\n".join([*title, *lines[0], rule, *body, rule, *notes])
+
+    def _lines(self, cells: list[str], widths: list[int], gaps: list[int]) -> list[str]:
+        """Lay out a row, on several lines if a cell is folded."""
+        parts = [folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+        return [
+            "".join(
+                padded(part[number] if number < len(part) else "", widths[column], column in self.numeric) + " " * gap
+                for column, (part, gap) in enumerate(zip(parts, [*gaps, 0], strict=True))
             ).rstrip()
-
-        rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-        return "\n".join([self.title, line(self.headers), rule, *map(line, self.rows), rule, *self.notes])
+            for number in range(max(map(len, parts), default=0))
+        ]
 
     def latex(self) -> str:
         """A `table` environment that needs no package; the best cells are bold."""
@@ -126,7 +164,45 @@ class Grid:
 
     def html(self) -> str:
         """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
-        return _table().render(grid=self)
+        return _table().render(grid=self, together=_together)
+
+
+def _fitted(rows: list[list[str]], limit: int) -> list[int] | None:
+    """Find the width of each column; None if not even the longest words fit side by side."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(width_of, column)) for column in columns]
+    over = sum(widths) - limit
+    least = [max(2, *map(longest_word, column)) for column in columns]
+    while over > 0:  # the widest column that can still fold gives way
+        widest = max(
+            (column for column in range(len(widths)) if widths[column] > least[column]),
+            key=lambda column: widths[column],
+            default=None,
+        )
+        if widest is None:
+            return None
+        widths[widest] -= 1
+        over -= 1
+    return widths
+
+
+def _listed(heads: list[str], rows: list[list[str]], width: int) -> list[str]:
+    """Lay out each row as a list of its columns, for a screen that is too narrow for columns."""
+    rule = "─" * min(width, 20)
+    lines = [rule]
+    for row in rows:
+        for head, cell in zip(heads, row, strict=True):
+            first, *others = folded(f"{head}: {cell}".rstrip(), width)
+            lines += [first, *(line for other in others for line in folded(other, width))]
+        lines.append(rule)
+    return lines
+
+
+def _together(text: str) -> str:
+    """Keep a number's parts on one line of the page; an interval may go to the next: 0.839 [0.829, 0.849]."""
+    if len(text) > _NUMBER:
+        return text
+    return re.sub("\u00a0(?=[[(])", " ", text.replace(" ", "\u00a0"))
 
 
 @cache

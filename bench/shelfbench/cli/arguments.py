@@ -9,6 +9,7 @@ from typing import NoReturn
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.base.version import __version__
+from shelfbench.cli.completion import SHELLS, PrintCompletion
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
 without a person while staying at least 90% right, and what does that cost?"""
@@ -45,13 +46,22 @@ def parser() -> argparse.ArgumentParser:
         prog="shelfbench",
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: shelfbench run default",
+        epilog="example: shelfbench run --dataset PATH --out results/mine",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"shelfbench {__version__}")
-    quiet = _Parser(add_help=False)
-    quiet.add_argument("--quiet", action="store_true", help="no logs and no progress bars")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    top.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f"print the completion script for {', '.join(SHELLS[:-1])} or {SHELLS[-1]} (docs/studies.md)",
+    )
+    telling = _Parser(add_help=False)
+    either = telling.add_mutually_exclusive_group()
+    either.add_argument("--quiet", action="store_true", help="no logs and no progress")
+    either.add_argument("--verbose", action="store_true", help="also the time of each stage, and the files it uses")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
 
     def verb(name: str, summary: str, example: str) -> argparse.ArgumentParser:
         made = verbs.add_parser(
@@ -59,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary,
             epilog=f"example: {example}",
-            parents=[quiet],
+            parents=[telling],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -68,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     one = verb(
         "run",
         "run a study: from a catalogue to tables, figures and a page; prints Table 4",
-        "shelfbench run fashion --data ~/fashion --backend bottleneck-svm --out results/try",
+        "shelfbench run --dataset photos/ --backend hog-svm --backend bottleneck-2nn-2048 --out results/mine",
     )
     one.add_argument(
         "study",
@@ -78,7 +88,10 @@ def parser() -> argparse.ArgumentParser:
         "default: own with --dataset, otherwise default",
     )
     one.add_argument(
-        "--dataset", metavar="NAME|PATH", help="a named dataset, a *.bson, Parquet files, or a folder of images"
+        "--dataset",
+        metavar="NAME|PATH",
+        help="a named dataset; a folder of images, with subfolders or a table of names; a table (*.csv, *.tsv, *.xlsx, "
+        "*.jsonl, *.parquet) with paths or URLs; Parquet files, *.tar or *.bson with images; hf:ORG/NAME, s3://, gs://",
     )
     one.add_argument("--data", type=folder, metavar="DIR", help="folder with the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="run these instead of the study's (repeatable)")
@@ -102,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     one = verb(
         "plan",
         "estimate what a study will take before it runs: time, memory and disk of every backend",
-        "shelfbench plan fashion --data ~/fashion",
+        "shelfbench plan --dataset photos/",
     )
     one.add_argument("study", nargs="?", metavar="STUDY", help="as for run")
     one.add_argument("--dataset", metavar="NAME|PATH", help="as for run")
@@ -117,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     one = verb(
         "compare",
         "compare two backends of a run, product by product; without names, all of them",
-        "shelfbench compare results/default bottleneck-2nn-2048 bottleneck-svm",
+        "shelfbench compare results/mine bottleneck-2nn-2048 bottleneck-svm",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one.add_argument("first", nargs="?", metavar="A", help="a backend of the run")
@@ -164,13 +177,13 @@ def parser() -> argparse.ArgumentParser:
     one = verb(
         "report",
         "remake the tables, figures and page of a run",
-        "shelfbench report results/default",
+        "shelfbench report results/mine",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one = verb(
         "decide",
         "decide whether a backend may be deployed: PASS (exit 0), FAIL (3) or INCONCLUSIVE (4); writes a folder",
-        "shelfbench decide results/fashion bottleneck-2nn-4096 --precision 0.9 --confidence 0.95 --out decision",
+        "shelfbench decide results/mine bottleneck-2nn-4096 --precision 0.9 --confidence 0.95 --out decision",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one.add_argument("backend", metavar="BACKEND", help="one of its backends")

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import ShelfbenchError, explain
+from shelfbench.base.errors import InputError, ShelfbenchError, explain
+from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def run(options: argparse.Namespace, console: Console) -> None:
         workers=options.workers,
         data=options.data,
         quiet=options.quiet,
+        verbose=options.verbose,
         command=_command(options),
     )
-    print(found.summary)
+    show(found.summary)
     page = found.path / "report.html"
     console.log(f"results: {page if page.is_file() else found.path}")
 
@@ -52,15 +54,16 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         images=options.images,
         again=options.again,
         quiet=options.quiet,
+        verbose=options.verbose,
     )
-    print(found)
+    show(str(found))
 
 
 def report(options: argparse.Namespace, console: Console) -> None:
     """Remake the tables, figures and page of a run."""
     from shelfbench.report.build import report_again
 
-    print(report_again(options.directory, console))
+    show(report_again(options.directory, console))
     console.log(f"results: {options.directory}")
 
 
@@ -69,7 +72,7 @@ def compare(options: argparse.Namespace, console: Console) -> None:
     from shelfbench.report.comparison import compare_text
 
     named = [name for name in (options.first, options.second) if name is not None]
-    print(
+    show(
         compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
     )
 
@@ -78,7 +81,7 @@ def claims(options: argparse.Namespace, console: Console) -> None:
     """Compare the papers' numbers with what runs measured."""
     from shelfbench.report.ledger import write_claims
 
-    print(write_claims(options.directory, console))
+    show(write_claims(options.directory, console))
 
 
 def decide(options: argparse.Namespace, console: Console) -> int:
@@ -96,7 +99,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
         all_categories=options.all_categories,
     )
     digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
-    print(f"{decision}\ndecision: {options.out} (sha256 of decision.json {digest})")
+    show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
     return decision.verdict.exit_code
 
 
@@ -126,7 +129,7 @@ def datasets(options: argparse.Namespace, console: Console) -> None:
             if dataset.method == "generate"
             else (f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
         )
-        print(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
+        show(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
 
 
 def backends(options: argparse.Namespace, console: Console) -> None:
@@ -140,14 +143,14 @@ def backends(options: argparse.Namespace, console: Console) -> None:
             summary = find(name).summary
         except ShelfbenchError as error:
             summary = f"not usable: {error.message}"
-        print(f"{name:{width}}  {summary}")
+        show(f"{name:{width}}  {printable(summary)}")
 
 
 def fetch(options: argparse.Namespace, console: Console) -> None:
     """Download a named dataset."""
     from shelfbench.data.datasets import fetch as fetch_dataset
 
-    print(fetch_dataset(options.name, console))
+    show(printable(str(fetch_dataset(options.name, console))))
 
 
 def generate(options: argparse.Namespace, console: Console) -> None:
@@ -156,7 +159,14 @@ def generate(options: argparse.Namespace, console: Console) -> None:
 
     given = {name: getattr(options, name) for name in ("products", "counts", "seed")}
     settings = _settings(options.set) | {name: value for name, value in given.items() if value is not None}
-    print(shelfbench.generate(options.directory, settings=settings, workers=options.workers, quiet=options.quiet))
+    made = shelfbench.generate(
+        options.directory,
+        settings=settings,
+        workers=options.workers,
+        quiet=options.quiet,
+        verbose=options.verbose,
+    )
+    show(printable(str(made)))
 
 
 def _settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -205,11 +215,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(words)
         options.arguments = words
+        if options.verb is None:
+            raise InputError("name a verb, such as: shelfbench run --dataset PATH", "all verbs: shelfbench --help")
         from shelfbench.base.console import Console
 
         if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not stop the command
             sys.stdout.reconfigure(errors="backslashreplace")
-        code = VERBS[options.verb](options, Console(options.quiet))
+        code = VERBS[options.verb](options, Console(options.quiet, options.verbose))
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()
         return int(code or 0)
@@ -225,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print("shelfbench: " + " ".join(message.split()), file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"shelfbench: {printable(message)}", file=sys.stderr)
     return code
 
 

@@ -226,7 +226,7 @@ class FeatureStore:
             Decoding(extractor.pixels, self._images.fit, self._workers),
             then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
         )
-        with self._console.progress(len(missing), f"{extractor.name}: features") as bar, closing(decoded):
+        with self._console.progress(len(missing), f"features of {extractor.name}") as bar, closing(decoded):
             for part in parts:
                 started = time.perf_counter()
                 rows = np.zeros((len(part), extractor.dimensions), np.float32)

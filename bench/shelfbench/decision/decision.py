@@ -14,6 +14,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_count, given_path, given_settings
 from shelfbench.base.processor import cores
+from shelfbench.base.screen import printable
 from shelfbench.decision.bundle import copy_decision, load_model
 from shelfbench.decision.classifying import classify, columns
 from shelfbench.decision.model import Model
@@ -175,7 +176,7 @@ class Decision:
         if found.remedy:
             lines.append(f"  what would change it: {found.remedy}")
         if found.off:
-            shown = ", ".join(found.off[:10]) + (" ..." if len(found.off) > 10 else "")
+            shown = ", ".join(map(printable, found.off[:10])) + (" ..." if len(found.off) > 10 else "")
             lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
         lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if mix := found.mix:

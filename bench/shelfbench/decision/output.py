@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.screen import on_screen
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
 from shelfbench.data.sources.table_files import METADATA
@@ -76,7 +77,7 @@ def classify_to(
     rows = answers(load_model(folder, workers), paths, settings, console)
     if out is None:
         with storage_errors(Path("stdout")):
-            _WRITERS[kind](rows, sys.stdout)
+            _WRITERS[kind](rows, on_screen(sys.stdout))
             sys.stdout.flush()
     else:
         write_whole(out, lambda aside: _write(kind, rows, aside))

@@ -14,7 +14,7 @@ checks that every backend must pass: run them in your own tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "shelfbench.backends"
+# In the metadata of a setting's field: the value that stands for what was done before the setting existed.
+EARLIER = "earlier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +264,27 @@ class BackendSpec:
     sections: Mapping[str, type] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     uses_backbone: bool = False
+
+
+def as_record(settings: Any) -> dict[str, Any]:
+    """Return a section's settings as JSON, without those that are what they were before they existed.
+
+    So a setting that is added changes neither the record nor the hash of a run that does not use it.
+
+    Parameters
+    ----------
+    settings : dataclass instance
+
+    Returns
+    -------
+    dict
+    """
+    unchanged = {
+        item.name
+        for item in fields(settings)
+        if EARLIER in item.metadata and item.metadata[EARLIER] == getattr(settings, item.name)
+    }
+    return {name: value for name, value in asdict(settings).items() if name not in unchanged}
 
 
 def available() -> dict[str, EntryPoint]:

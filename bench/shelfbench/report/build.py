@@ -101,7 +101,8 @@ def build_report(
     data = open_data(run_dir, pictures=pictures, photograph=photograph, console=console)
     data.run.evaluate(data.run.targets, console)
     pieces = write_report(data.run.path, SECTIONS, data, tables=data.tables, console=console)
-    write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
+    with console.stage("page"):
+        write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
     return f"{render_table4(data)}\n\n{data.run.headline}"
 
 

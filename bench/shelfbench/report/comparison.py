@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, share
+from shelfbench.base.screen import printable
 from shelfbench.report.data import BETTER, RunData, held_out
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import open_run
@@ -230,9 +229,7 @@ def compare_text(
     found = compare_backends(products, target, resamples=resamples, seed=seed)
     names, drawn = run.labels, resamples or enough_resamples(len(found))
     if len(found) > 1:
-        grid = matrix_grid(found, names, target, drawn)
-        notes = (line for note in grid.notes for line in textwrap.wrap(note, 110))
-        return dataclasses.replace(grid, notes=tuple(notes)).text()
+        return matrix_grid(found, names, target, drawn).text()
     return _in_words(found[0], names, target, drawn)
 
 
@@ -246,12 +243,12 @@ def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, 
     for title, test in (("right", pair.correct), ("accepted and right", pair.accepted)):
         rows.append((f"{title}: only this one", f"{test.first:,}", f"{test.second:,}", MISSING, p_value(test.p)))
     grid = Grid(
-        title=f"A: {names[pair.first].short} ({pair.first})\nB: {names[pair.second].short} ({pair.second})",
+        title="",
         headers=(f"{pair.products:,} test products", "A", "B", "A − B [95%]", "p"),
         rows=tuple(rows),
         numeric=frozenset({1, 2, 3, 4}),
         notes=(
-            f"p: exact McNemar test; for acceptance, bootstrap ({resamples:,} resamples of the products, the same for",
+            f"p: exact McNemar test; for acceptance, bootstrap ({resamples:,} resamples of the products, the same for "
             "both, each with its own best threshold). Not adjusted, since only one pair was compared.",
             "Acceptance: plain, its threshold set on these test products. Accepted: by the threshold fixed on tune.",
         ),
@@ -260,7 +257,11 @@ def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, 
         _sentence("is right on", "of all test products", pair.precision, pair.correct.p),
         _sentence("can accept", f"of them at a precision of {target}", pair.acceptance, pair.acceptance.p),
     ]
-    return "\n".join([*sentences, "", grid.text()])
+    sides = [
+        f"{side}: {printable(f'{names[name].short} ({name})')}"
+        for side, name in (("A", pair.first), ("B", pair.second))
+    ]
+    return "\n".join([*sentences, "", *sides, grid.text()])
 
 
 def _sentence(verb: str, of_what: str, moved: Difference, p: float) -> str:

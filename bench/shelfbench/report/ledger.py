@@ -366,9 +366,9 @@ def write_claims(directory: Path, console: Console) -> str:
         rows=tuple(
             (
                 one.claim.id,
-                _cut(one.claim.printed, 34),
-                _cut(one.recomputed or MISSING, 34),
-                _cut(one.measured or MISSING, 44),
+                one.claim.printed,
+                one.recomputed or MISSING,
+                one.measured or MISSING,
                 one.status,
             )
             for one in found
@@ -376,7 +376,3 @@ def write_claims(directory: Path, console: Console) -> str:
         notes=grid.notes,
     )
     return short.text()
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,15 @@ from shelfbench.report.data import RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.entries import BackendEntry
 
-_WIDTH = 110
+_SHORT = {
+    "Fine-tuning": "Tuned",
+    "Train prec.": "Train",
+    "Val. prec.": "Val",
+    "Val. acc. at 0.9": "Acc.",
+    "Test prec.": "Test, 95% interval",
+    "Test acc. at 0.9": "Acc., 95% interval",
+    "Seconds": "Sec.",
+}
 _CACHED_NOTE = "†: with features that an earlier backend or run had computed; the seconds include what they cost then."
 
 
@@ -151,7 +159,7 @@ def _left_out(table: pd.DataFrame, entries: Mapping[str, BackendEntry]) -> list[
 
 
 def render_table4(data: RunData) -> str:
-    """Lay out Table 4 for the terminal, at most 110 columns wide; the best of each column has a star.
+    """Lay out Table 4 for the terminal, in short words; the best of each column has a star.
 
     Parameters
     ----------
@@ -163,39 +171,6 @@ def render_table4(data: RunData) -> str:
     """
     table = data.run.table4
     grid = table4_grid(data)
-    heads = (
-        "Feature",
-        "Classifier",
-        "Tuned",
-        "Train",
-        "Val",
-        "Acc.",
-        "Test, 95% interval",
-        "Acc., 95% interval",
-        "Sec.",
-        *(("Paper",) if data.papers else ()),
-    )
-    starred = range(4, 9)  # the star has a column of its own, so that digits stay aligned
-    body = [
-        [
-            _narrow(cell, column) + ("*" if (number, column) in grid.best else " ") * (column in starred)
-            for column, cell in enumerate(row)
-        ]
-        for number, row in enumerate(grid.rows)
-    ]
-    widths = [max(len(line[column]) for line in [heads, *body]) for column in range(len(heads))]
-    gaps = ["" if column == 0 else " " if column - 1 in starred else "  " for column in range(len(heads))]
-    for column in (0, 1):  # names are shortened if the table would be too wide
-        over = sum(widths) + sum(map(len, gaps)) - _WIDTH
-        widths[column] = max(8, widths[column] - max(over, 0))
-
-    def line(cells: Sequence[str]) -> str:
-        fitted = [
-            _cut(cell, width).rjust(width) if column >= 3 else _cut(cell, width).ljust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "".join(gap + cell for gap, cell in zip(gaps, fitted, strict=True)).rstrip()
-
     title = data.record.dataset.title or data.record.dataset.name
     foot = [
         "* best of its column.  Acc.: plain acceptance, the largest share of products at a precision of at least 0.9.",
@@ -205,11 +180,15 @@ def render_table4(data: RunData) -> str:
     if table["cached"].astype(bool).any():
         foot.append("c: with features computed by an earlier backend or run, at what they cost then (cached).")
     foot += _left_out(table, data.record.backends)
-    rule = "─" * (sum(widths) + sum(map(len, gaps)))
     top = f"{data.compared} · {title}" if title else data.compared
-    return "\n".join(
-        [_cut(top, _WIDTH), line(heads), rule, *map(line, body), rule, *(_cut(note, _WIDTH) for note in foot)]
-    )
+    return Grid(
+        title=top,
+        headers=tuple(_SHORT.get(head, head) for head in grid.headers),
+        rows=tuple(tuple(map(_narrow, row, range(len(row)))) for row in grid.rows),
+        numeric=grid.numeric,
+        notes=tuple(foot),
+        best=grid.best,
+    ).text()
 
 
 def _narrow(cell: str, column: int) -> str:
@@ -217,7 +196,3 @@ def _narrow(cell: str, column: int) -> str:
     if column in (6, 7):
         return cell.replace(" [", " ").replace(", ", "–").removesuffix("]")
     return cell.replace(" / ", "/").replace("†", "c") if column > 7 else cell
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -57,7 +57,8 @@ def run(experiment: Experiment) -> Photos | None:
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         write_parquet(experiment.out / "truth.parquet", truth)
     if study.report.seeks_near_duplicates(len(material.image)):
-        twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
+        with experiment.console.stage("near-duplicates"):
+            twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
         write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
     groups: dict[str, list[BuiltBackend]] = {}
@@ -103,6 +104,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     """Train the network of a group, if it has one to train, and compute its features."""
     material = experiment.material
     trained = _trained(group, experiment)
+    experiment.console.detail(f"features are kept in {trained[0].store.folder}")
     features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
     experiment.unreadable(unreadable)
@@ -124,7 +126,8 @@ def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBac
         return group
     console.log(f"{group[0].name}: training the network")
     data = training_images(experiment.material, experiment.digests, study.images.fit, experiment.workers)
-    trained = trainer.train(data, seed=study.seed, console=console)
+    with console.stage(f"{group[0].name}: training the network"):
+        trained = trainer.train(data, seed=study.seed, console=console)
     store = FeatureStore(trained.features, study.images, console, experiment.workers)
     later = dataclasses.replace(trained, cached=True)
     return [
@@ -151,9 +154,10 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     console.log(f"{name}: fitting")
     classifier = (trained.classifier if trained and trained.classifier else built.backend.classifier)()
     with Stopwatch() as fit:
-        classifier.fit(training_data(features, material), seed=study.seed, console=console)
+        with console.stage(f"{name}: fitting"):
+            classifier.fit(training_data(features, material), seed=study.seed, console=console)
         rule = choose_rule(classifier, features, material, settings=study.verdict, seed=study.seed, console=console)
-    with Stopwatch() as predict, console.progress(len(material.image), f"{name}: scores") as bar:
+    with Stopwatch() as predict, console.progress(len(material.image), f"scores of {name}") as bar:
         scored = score(classifier, features, material, rule, bar)
     save_model(built, classifier, rule, material=material, study=study, out=out)
     write_parquet(out / "scores" / f"{name}.parquet", scored.scores)

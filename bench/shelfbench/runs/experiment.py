@@ -30,7 +30,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, ShelfbenchError, explain
-from shelfbench.base.storage import write_parquet
+from shelfbench.base.storage import cache_dir, write_parquet
 from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
@@ -240,12 +240,15 @@ class Experiment:
     @cached_property
     def _opened(self) -> tuple[Material, np.ndarray, NamedDataset | None]:
         study, console = self.study, self.console
-        catalogue, named = open_dataset(study.dataset, study.generated, self.data, self.workers, console)
+        console.detail(f"dataset {study.dataset.name}; caches in {cache_dir()}; run directory {self.out}")
+        with console.stage("opening the data"):
+            catalogue, named = open_dataset(study.dataset, study.generated, self.data, self.workers, console)
         for note in catalogue.notes:
             console.warn(note)
         digests = image_digests(catalogue, console)
-        split = make_split(catalogue, study.split, study.seed, digests)
-        material = gather(catalogue, split)
+        with console.stage("splitting"):
+            split = make_split(catalogue, study.split, study.seed, digests)
+            material = gather(catalogue, split)
         for note in material.notes():
             console.warn(note)
         left_out = (

@@ -13,7 +13,7 @@ from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings
 from shelfbench.generator import GeneratorSettings
-from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.backend import BackboneChoice, as_record
 from shelfbench.verdict.metrics import exact_target
 from shelfbench.verdict.settings import VerdictSettings
 
@@ -156,7 +156,7 @@ class Study:
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
         for section in self.used:
-            result[section] = dataclasses.asdict(self.sections[section])
+            result[section] = as_record(self.sections[section])
         if self.experiment:
             result["experiment"] = self.experiment
             result["variants"] = {
@@ -165,7 +165,7 @@ class Study:
                     "figures": list(variant.figures),
                     "backend": variant.backend,
                     **{
-                        name: dataclasses.asdict(values)
+                        name: as_record(values)
                         for name, values in variant.sections.items()
                         if values != self.sections[name]
                     },
@@ -181,7 +181,7 @@ class Study:
             key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")
         }
         record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
-        return fingerprint({**record, **{name: dataclasses.asdict(values) for name, values in self.sections.items()}})
+        return fingerprint({**record, **{name: as_record(values) for name, values in self.sections.items()}})
 
     def tables(self) -> dict[str, Any]:
         """All settings, as the tables of a TOML file that describes this study."""

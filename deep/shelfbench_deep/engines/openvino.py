@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +60,8 @@ class CompiledNetwork:
         self._dimensions, self._shape = dimensions, (REQUEST, pixels, pixels, 3)
         try:
             graph = traced(lambda images: model(preprocess(images), training=False), self._shape)
-            converted = ov.convert_model(graph)
+            with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
+                converted = ov.convert_model(graph)
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
             compiled = ov.Core().compile_model(converted, "CPU", hints)
             count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")

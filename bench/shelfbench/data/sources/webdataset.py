@@ -24,8 +24,9 @@ from shelfbench.base.storage import cache_dir, fingerprint, write_parquet
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
+from shelfbench.data.sources.labels import as_key
 from shelfbench.data.sources.split_words import split_within
-from shelfbench.data.sources.tables import LABEL, DatasetSettings, as_key, catalogue_from_rows, wanted_columns
+from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, wanted_columns
 from shelfbench.data.sources.tar_index import Member, members
 
 INDEX_VERSION = 1
