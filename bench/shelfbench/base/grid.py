@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MISSING = "–"
+_ROOM = 1090  # pixels of a table on a page that is 1,280 wide
 _NUMBER = 36  # characters at most; longer cells of numeric columns are sentences
 # Of lines where nothing limits them.
 NO_LIMIT = 1 << 30
@@ -162,9 +163,22 @@ class Grid:
         lines += [rf"\par\smallskip{{\footnotesize {latex_escape(note)}}}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
+    def _crowded(self) -> bool:
+        """Whether the page must set the table in smaller letters: at full size, what cannot fold is too wide for it."""
+        least = 0.0
+        for column, head in enumerate(self.headers):
+            cells = [row[column] for row in self.rows]
+            longest = max(map(len, cells), default=0)
+            pieces = [
+                piece for cell in cells for piece in (_together(cell) if column in self.numeric else cell).split(" ")
+            ]
+            word = max(map(len, [*pieces, *head.split()]), default=0)
+            least += 16 + (256 if longest > 48 else min(8.0 * word, 160) if column not in self.numeric else 8.0 * word)
+        return least > _ROOM
+
     def html(self) -> str:
         """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
-        return _table().render(grid=self, together=_together)
+        return _table().render(grid=self, together=_together, crowded=self._crowded())
 
 
 def _fitted(rows: list[list[str]], limit: int) -> list[int] | None:
@@ -202,7 +216,7 @@ def _together(text: str) -> str:
     """Keep a number's parts on one line of the page; an interval may go to the next: 0.839 [0.829, 0.849]."""
     if len(text) > _NUMBER:
         return text
-    return re.sub("\u00a0(?=[[(])", " ", text.replace(" ", "\u00a0"))
+    return re.sub("\u00a0(?=[\\[(])", " ", text.replace(" ", "\u00a0"))
 
 
 @cache

@@ -240,7 +240,9 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             f"{count(int(row['kept_categories']))} of {count(int(row['categories']))}",
             share(row["kept_products"] / row["products"]),
             *(
-                f"{share(row[f'{key}_all'])} → {share(row[f'{key}_kept'])} ({_points(row[f'{key}_gain'])})"
+                MISSING
+                if np.isnan(row[f"{key}_all"]) and np.isnan(row[f"{key}_kept"])
+                else f"{share(row[f'{key}_all'])} → {share(row[f'{key}_kept'])} ({_points(row[f'{key}_gain'])})"
                 for key in keys
             ),
         )
