@@ -27,7 +27,7 @@ AnyPath = str | os.PathLike[str]
 
 
 def run(
-    study: str | Path | Study,
+    study: str | Path | Study | None = None,
     *,
     dataset: AnyPath | None = None,
     backends: Sequence[str] | None = None,
@@ -46,8 +46,9 @@ def run(
 
     Parameters
     ----------
-    study : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or a study from `load_study`.
+    study : str, Path or Study, optional
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study from `load_study`. By
+        default ``own`` if there is a dataset, and ``default`` otherwise.
     dataset : str or path, optional
         A named dataset, or the path of a ``*.bson``, Parquet files or a folder of images, instead of the study's.
     backends : sequence of str, optional
@@ -103,10 +104,10 @@ def run(
     return load_run(place, summary=text)
 
 
-def _call(study: str | Path | Study, given: Mapping[str, Any]) -> str:
+def _call(study: str | Path | Study | None, given: Mapping[str, Any]) -> str:
     """Return the call of `run` that repeats a run."""
-    named = study if isinstance(study, (str, Path)) else study.name
-    words = [repr(str(named)), *(f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None)]
+    named = [] if study is None else [repr(str(study if isinstance(study, (str, Path)) else study.name))]
+    words = [*named, *(f"{key}={_plain(value)!r}" for key, value in given.items() if value is not None)]
     return f"shelfbench.run({', '.join(words)})"
 
 
@@ -147,7 +148,7 @@ def load_run(path: AnyPath, *, summary: str = "") -> Run:
 
 
 def load_study(
-    study: str | Path | Study,
+    study: str | Path | Study | None = None,
     *,
     dataset: AnyPath | None = None,
     backends: Sequence[str] | None = None,
@@ -158,8 +159,9 @@ def load_study(
 
     Parameters
     ----------
-    study : str, Path or Study
-        The name of a study that comes with shelfbench, the path of a TOML file, or a study to change.
+    study : str, Path or Study, optional
+        The name of a study that comes with shelfbench, the path of a TOML file, or a study to change; by default as in
+        `run`.
     dataset : str or path, optional
         As in `run`.
     backends : sequence of str, optional
@@ -176,14 +178,23 @@ def load_study(
     Raises
     ------
     InputError
-        If it does not exist, or contains something unknown or wrong; the message names the key and a remedy.
+        If it does not exist, or contains something unknown or wrong; the message names the key and a remedy. Also if
+        the study is ``own`` and there is no dataset.
     """
-    from shelfbench.study.read import read_study, setting
+    from shelfbench.data.datasets import title_of
+    from shelfbench.study.read import OWN, read_study, setting
 
     overrides = [setting(key, value) for key, value in given_settings(settings).items()]
     if dataset is not None:
         name = str(dataset) if dataset == "" else os.fspath(given_path(dataset, "dataset"))
         overrides.append((["dataset", "name"], name.rstrip("/") or name))
+    named = next((str(value) for keys, value in reversed(overrides) if keys == ["dataset", "name"]), None)
+    if study is None:
+        study = "default" if named is None else OWN
+    if study == OWN:
+        if named is None:
+            raise InputError(f"the study {OWN} has no photos of its own", "give them with --dataset PATH")
+        overrides.insert(0, (["title"], title_of(named)))
     if isinstance(backends, str) or (backends is not None and not isinstance(backends, Iterable)):
         backends = [backends]
     if backends is not None:
@@ -194,7 +205,7 @@ def load_study(
 
 
 def plan(
-    study: str | Path | Study,
+    study: str | Path | Study | None = None,
     *,
     dataset: AnyPath | None = None,
     backends: Sequence[str] | None = None,
@@ -210,7 +221,7 @@ def plan(
 
     Parameters
     ----------
-    study : str, Path or Study
+    study : str, Path or Study, optional
         As in `run`.
     dataset : str or path, optional
         As in `run`.

@@ -245,7 +245,6 @@ def test_predictions_that_are_parquet_but_wrong_are_refused_by_every_reader(tmp_
     ("call", "message"),
     [
         (lambda: shelfbench.run(5), "study is 5; give the path"),
-        (lambda: shelfbench.run(None), "study is None; give the path"),
         (lambda: shelfbench.run("default", dataset=["a"]), r"dataset is \['a'\]; give the path"),
         (lambda: shelfbench.run("default", backends=5), r"backends is \[5\]; give texts"),
         (lambda: shelfbench.run("default", out=""), "out is ''; give the path"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shelfbench.base.console import Console
-from shelfbench.data.catalogue import Catalogue, Category
+from shelfbench.data.catalogue import Absent, Catalogue, Category
 from shelfbench.data.feature_store import FeatureStore, digest, image_digests
 from shelfbench.data.images import ImageSettings
 from tests.helpers.photos import InMemoryImages, noise_picture
@@ -113,10 +113,43 @@ def test_unreadable_images_are_reported_now_and_later(tmp_path):
     for _ in range(2):
         features = computed(catalogue(data), Means(), tmp_path)
         assert features.readable.tolist() == [True, False, True, False]
-        assert features.reasons == {1: "not in a known image format", 3: "empty or missing file"}
+        assert features.reasons == {1: "not in a known image format", 3: "the file is empty"}
         assert (features.matrix[[1, 3]] == 0).all()
     only = computed(catalogue([b"junk", b"more junk"]), Means(), tmp_path)
     assert not only.readable.any()
+
+
+def test_each_absent_image_has_its_own_reason_and_one_that_appears_is_read(tmp_path):
+    gone, locked = Absent("the file does not exist"), Absent("no permission to read")
+    data = [gone, noise_picture(0), locked, b"", gone]
+    for _ in range(2):
+        features = computed(catalogue(data), Means(), tmp_path)
+        assert features.reasons == {0: gone.reason, 2: locked.reason, 3: "the file is empty", 4: gone.reason}
+        assert features.readable.tolist() == [False, True, False, False, False]
+    nothing = computed(catalogue([locked, gone]), Means(), tmp_path)
+    assert nothing.reasons == {0: locked.reason, 1: gone.reason}
+    data[0] = noise_picture(1)
+    later = computed(catalogue(data), Means(), tmp_path)
+    assert later.readable.tolist() == [True, True, False, False, False]
+    assert np.array_equal(later.matrix[:2], computed(catalogue(data[:2]), Means(), tmp_path / "x").matrix)
+
+
+def test_what_an_older_version_refused_is_tried_again_and_nothing_else(tmp_path):
+    data = [noise_picture(0), b"junk", noise_picture(1)]
+    right = computed(catalogue(data), Means(), tmp_path)
+    [folder] = tmp_path.iterdir()
+    [record] = [path for path in folder.glob("*.json") if path.name != "key.json"]
+    values = json.loads(record.read_text())
+    del values["reading"]  # as version 0.1 wrote it
+    values["failures"] = dict.fromkeys(values["failures"], "as version 0.1 said")
+    values["failures"][digest(data[2]).hex()] = "not a TIFF file"
+    record.write_text(json.dumps(values))
+    for tried in (1, 0):
+        extractor = Means()
+        again = computed(catalogue(data), extractor, tmp_path)
+        assert extractor.seen == tried
+        assert np.array_equal(again.matrix, right.matrix)
+        assert again.reasons == {1: "not in a known image format"}
 
 
 @pytest.mark.parametrize("damage", ["features", "digests", "json", "list", "flip", "empty"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shelfbench.data.catalogue import Absent
 from shelfbench.data.images import UnreadableImage, decode, decode_batch, open_image
 from tests.helpers.photos import noise_picture, picture
 
@@ -59,7 +60,7 @@ def test_sixteen_bit_transparency_and_wide_integers():
 
 
 def test_no_other_program_is_started():
-    with pytest.raises(UnreadableImage, match="not in a known image format"):
+    with pytest.raises(UnreadableImage, match="PostScript, not a photo"):
         decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", 8)
 
 
@@ -136,7 +137,8 @@ NOISE = encoded(Image.effect_noise((60, 40), 60).convert("RGB"), "JPEG")
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "empty or missing"),
+        (b"", "the file is empty"),
+        (Absent("no permission to read"), "no permission to read"),
         (b"hello, this is not an image", "not in a known image format"),
         (NOISE[: len(NOISE) // 2], "truncated"),
         (noise_picture(0)[:200], "truncated|broken|EOF|read"),
@@ -174,4 +176,4 @@ def test_a_batch_keeps_its_order_and_says_why_images_are_unreadable():
     assert np.array_equal(pixels, np.stack([decode(data, 20) for data in good]))
     assert sorted(reasons) == [1, 3]
     assert nothing.shape == (0, 20, 20, 3)
-    assert why == {0: "empty or missing file"}
+    assert why == {0: "the file is empty"}

@@ -77,7 +77,10 @@ def test_parquet_missing_categories_and_class_labels(tmp_path):
         tmp_path / "p", category=[0, 1, None, 1, 0, 1, 0, 1], metadata={"huggingface": json.dumps(names)}
     )
     catalogue = opened(folder)
-    assert [(category.key, category.name) for category in catalogue.categories] == [("0", "Shoes"), ("1", "Bags")]
+    assert [(category.key, category.name) for category in catalogue.categories] == [
+        ("Bags", "Bags"),
+        ("Shoes", "Shoes"),
+    ]
     assert catalogue.unlabelled == 2
     assert catalogue.images.read([2]) == [noise_picture(3)]
 

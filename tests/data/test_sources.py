@@ -188,7 +188,7 @@ def test_image_folder_with_and_without_splits(tmp_path, image_folder):
         (split / "train" / "red" / note).write_text("not an image")
     catalogue = opened(split)
     assert pd.Series(catalogue.split).value_counts().to_dict() == {"train": 20, "test": 10, "validation": 6}
-    assert catalogue.notes == ("skipped 4 files that are not images: and.txt, more.txt, notes.txt, ...",)
+    assert catalogue.notes == ("skipped 4 files that are not images: and.txt, more.txt, notes.txt, ... (4 .txt)",)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

@@ -145,6 +145,26 @@ def test_a_split_without_validation_takes_an_eighth_of_train():
         split_of(catalogue([9, 9], split=np.array(["train"] * 9 + ["validation"] * 9, object)))
 
 
+def test_imagenets_validation_is_test_if_the_study_says_so():
+    brought = np.array((["train"] * 40 + ["validation"] * 9) * 2, object)
+    cat = catalogue([49, 49], split=brought)
+    with pytest.raises(InputError, match=r"split\.rule=val-is-test"):
+        split_of(cat)
+    split = split_of(cat, rule="val-is-test")
+    frame = split.frame(cat)
+    assert (frame["split"] == "test").tolist() == (brought == "validation").tolist()
+    assert frame.groupby(["category", "split"]).size().to_dict() == {
+        (category, part): count
+        for category in ("c0", "c1")
+        for part, count in (("train", 35), ("validation", 5), ("test", 9))
+    }
+    assert "its validation part as test" in split.rule
+    with_test = np.array((["train"] * 30 + ["validation"] * 10 + ["test"] * 9) * 2, object)
+    for refused in (catalogue([49, 49], split=with_test), catalogue([49, 49])):
+        with pytest.raises(InputError, match=r"omit split\.rule"):
+            split_of(refused, rule="val-is-test")
+
+
 def shared_digests(cat, pairs):
     digests = np.arange(len(cat.images)).astype("V16")
     for a, b in pairs:

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import math
+import re
 import shutil
+from decimal import Decimal
 from typing import get_args, get_type_hints
 
 import pandas as pd
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.decision.deciding import decide
-from shelfbench.decision.decision import load_decision
+from shelfbench.decision.decision import load_decision, probability
 from shelfbench.decision.record import DecisionRecord, ruling_values
 from shelfbench.decision.rule import MEASURES, Ruling, Verdict
 from shelfbench.runs.directory import open_run
@@ -118,6 +121,39 @@ def test_names_of_a_decision_are_those_of_the_verdict():
     assert get_args(hints["aggregation"]) == AGGREGATIONS
     fields = [field.name for field in dataclasses.fields(Ruling)]
     assert list(DecisionRecord.__struct_fields__) == ["format", *fields, "model", "rests_on", "files"]
+
+
+def test_a_decision_of_an_earlier_version_is_read_and_says_less(decision, tmp_path):
+    decision.save(tmp_path / "decision")
+    assert "catalogue's own mix of categories: precision " in str(decision)
+    edit(tmp_path / "decision", lambda values: values.pop("mix"))
+    loaded = load_decision(tmp_path / "decision")
+    assert loaded.ruling == dataclasses.replace(decision.ruling, mix=None)
+    assert "own mix" not in str(loaded)
+
+
+@given(st.floats(-30, 0) | st.floats(-1e-3, 0) | st.just(-5e-324))
+def test_a_probability_is_written_so_that_it_can_be_read_and_not_above_itself(logarithm):
+    text = probability(logarithm)
+    assert re.fullmatch(r"0\.\d{4,12}|1", text)
+    assert (text == "1") == (logarithm == 0)
+    assert float(text) <= math.exp(logarithm) + 5.1e-5
+    if logarithm > -1e-4:
+        gap = -math.expm1(logarithm)
+        assert gap <= 1 - Decimal(text) <= Decimal(max(1.11 * gap, gap + 1.01e-12))
+
+
+def test_a_confidence_of_nearly_1_is_not_written_as_1(tmp_path):
+    said = str(load_decision(make_decision(tmp_path / "decision", threshold=math.log1p(-3.2e-6))))
+    assert "accepts products with a confidence of at least 0.9999968\n" in f"{said}\n"
+
+
+@pytest.mark.parametrize(("verdict", "words"), [("FAIL", "another backend"), ("INCONCLUSIVE", "label more products")])
+def test_what_did_not_pass_says_what_to_do_next(tmp_path, verdict, words):
+    folder = make_decision(tmp_path / "decision", verdict=Verdict(verdict), threshold=None, remedy="this and that")
+    said = str(load_decision(folder))
+    assert "what would change it: this and that" in said
+    assert re.search(rf"what to do next: .*{words}", said)
 
 
 def paths_of(values, path=()):

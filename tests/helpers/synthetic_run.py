@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shelfbench.data.material import BY_PATH
 from shelfbench.runs.parquet import aggregations_table
 from shelfbench.runs.scoring import compare_aggregations
 from shelfbench.verdict.predictions import aggregate
@@ -42,11 +43,18 @@ def _log_softmax(logits):
 
 
 def make_run(
-    path: Path, *, products: int = 6000, categories: int = 60, seed: int = 0, names: dict[str, str] | None = None
+    path: Path,
+    *,
+    products: int = 6000,
+    categories: int = 60,
+    seed: int = 0,
+    names: dict[str, str] | None = None,
+    own: bool = False,
 ) -> Path:
     """Write a whole run directory with five backends.
 
-    `names` replaces display names by key; every category's key is ``c00``, ``c01`` ...
+    `names` replaces display names by key; every category's key is ``c00``, ``c01`` ... An `own` run is one of a shop's
+    own photos: its study is not one of the papers', and its categories have no levels.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.zipf(1.5, categories * 4)[:categories].clip(2, 60) + 2
@@ -130,7 +138,7 @@ def make_run(
         "command": "shelfbench run default --seed 0",
         "seed": 0,
         "status": "complete",
-        "study": {"dataset": {"name": "generated"}},
+        "study": {"name": "default", "dataset": {"name": "generated"}},
         "started": "2026-01-01T10:00:00+00:00",
         "finished": "2026-01-01T10:08:12+00:00",
         "machine": {
@@ -180,6 +188,12 @@ def make_run(
             for name, (feature, classifier, *_) in BACKENDS.items()
         },
     }
+    if own:
+        record["command"] = "shelfbench run --dataset photos/shop --out results/mine"
+        record["study"] = {"name": "own", "dataset": {"name": "photos/shop"}, "report": {"papers": False}}
+        record["dataset"] |= {"name": "photos/shop", "title": "shop", "source": BY_PATH, "licence": "not known"}
+        record["dataset"] |= {"levels": [], "category_level1": {}}
+        record["split"]["rule"] = "by product"
     (path / "run.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     return path
 

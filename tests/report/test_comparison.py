@@ -205,14 +205,15 @@ def test_departments_hold_every_product_and_error_once(finished_run):
             assert row["share_of_products"] == pytest.approx(mine.mean())
 
 
-def test_without_departments_categories_stand_for_themselves(small_run):
+def test_a_category_without_a_department_stands_for_itself(small_run):
     path = small_run / "run.json"
     record = json.loads(path.read_text(encoding="utf-8"))
-    del record["dataset"]["category_level1"]
+    keys = set(predictions(small_run, "hog-svm")["category"])
+    record["dataset"]["category_level1"] = {min(keys): "Alone"}
     path.write_text(json.dumps(record), encoding="utf-8")
     trust_tables(small_run)
     own = table(small_run, "departments").query("backend == 'hog-svm'")
-    assert set(own["department"]) == {f"Category {key}" for key in predictions(small_run, "hog-svm")["category"]}
+    assert set(own["department"]) == {"Alone", *(f"Category {key}" for key in keys - {min(keys)})}
 
 
 def test_confusions_and_extremes_equal_a_plain_count(finished_run):

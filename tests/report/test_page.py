@@ -20,7 +20,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
 from shelfbench.report.build import build_report, report_again
-from shelfbench.runs.choice import choose
+from shelfbench.runs.directory import open_run
 from shelfbench.runs.record import RunRecord
 from tests.helpers.markdown import read_markdown
 from tests.helpers.synthetic_run import make_run
@@ -152,11 +152,22 @@ def test_the_verdict_comes_first_and_agrees_with_table_4(finished_run):
     table = pd.read_csv(finished_run / "tables" / "table4.csv").query("split == 'test'").set_index("backend")
     row = table.loc["bottleneck-2nn-4096"]
     assert page.index('class="verdict"') < page.index("<table")
-    assert verdict_of(finished_run).startswith("Bottlenecks + 2NN-4096")
-    verdict = verdict_of(finished_run)
-    assert f"{100 * row['acceptance_90']:.1f}% of the test" in verdict
-    assert f"{100 * row['acceptance_90_low']:.1f}% to {100 * row['acceptance_90_high']:.1f}%" in verdict
-    assert "13.5 minutes" in verdict
+    found = open_run(finished_run).certified.query("backend == 'bottleneck-2nn-4096' and target == 0.9").iloc[0]
+    promised = f"takes {found['certified_acceptance']:.0%} of the products at 90% precision (certified with 95%"
+    assert verdict_of(finished_run).startswith(f"Bottlenecks + 2NN-4096 {promised}")
+    [plain] = re.findall(r"<p>(On test, the best threshold would have taken .*?)</p>", page)
+    assert f"taken {100 * row['acceptance_90']:.1f}% of the products" in plain
+    assert f"{100 * row['acceptance_90_low']:.1f}% to {100 * row['acceptance_90_high']:.1f}%" in plain
+    assert "fitted on test itself, so it is not a promise" in plain
+    assert "13.5 minutes" in plain
+
+
+def test_the_terminal_ends_with_the_sentences_of_the_page(finished_run):
+    text, page = build_report(finished_run, None, QUIET), page_of(finished_run)
+    said = text.split("\n\n")[1:]
+    assert len(said) >= 4
+    for sentence in said:
+        assert f">{escape(sentence)}</p>" in page
 
 
 def test_the_record_and_the_command_are_on_the_page(finished_run):
@@ -212,56 +223,6 @@ def test_no_backend_that_reaches_the_precision_is_said_plainly(small_run):
     text = build_report(small_run, None, QUIET)
     assert "No backend reaches a precision of 90%" in verdict_of(small_run)
     assert "No backend reaches a precision of 90%" in text
-
-
-def frames(rows):
-    """Table 4 and metrics of backends given as (name, acceptance on tune, on test, seconds)."""
-    table = pd.DataFrame(
-        [
-            {
-                "backend": name,
-                "split": "test",
-                "precision": 0.7,
-                "precision_low": 0.6,
-                "precision_high": 0.8,
-                "acceptance_90": test,
-                "acceptance_90_low": test,
-                "acceptance_90_high": test,
-                "seconds": seconds,
-                "cached": False,
-            }
-            for name, _, test, seconds in rows
-        ]
-    )
-    metrics = pd.DataFrame(
-        [
-            {"backend": name, "split": split, "level": "product", "metric": "acceptance_90", "value": value}
-            for name, tune, test, _ in rows
-            for split, value in (("tune", tune), ("validation", test), ("test", test))
-        ]
-    )
-    return table, metrics
-
-
-def test_the_choice_is_made_on_tune_and_never_on_test():
-    choice = choose(*frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)]), RunRecord())
-    assert (choice.backend, choice.basis, choice.chosen_at) == ("b", "tune", 0.6)
-    assert "40.0% of the test products" in choice.sentence()
-
-
-def test_equal_acceptance_goes_to_the_cheaper_backend():
-    assert choose(*frames([("a", 0.5, 0.5, 90.0), ("b", 0.5, 0.5, 10.0)]), RunRecord()).backend == "b"
-
-
-def test_without_tune_validation_decides_and_without_both_nothing_does():
-    table, metrics = frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)])
-    assert choose(table, metrics[metrics["split"] != "tune"], RunRecord()).backend == "a"
-    assert choose(table, metrics[metrics["split"] == "test"], RunRecord()) is None
-
-
-def test_a_choice_that_fails_on_test_says_so():
-    choice = choose(*frames([("a", 0.5, 0.0, 10.0)]), RunRecord())
-    assert "does not reach that precision on any share of the test products" in choice.sentence()
 
 
 def test_nothing_that_a_report_wrote_is_read_back(small_run):

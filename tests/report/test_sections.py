@@ -117,7 +117,10 @@ def test_everything_that_a_template_is_given_is_escaped(tmp_path):
     assert page.count("<script>") == 1
     assert "alert('x')" not in page
     for name, values in {
-        "thumbnails": {"photos": [dict.fromkeys(("data", "category", "predicted", "probability", "product"), EVIL)]},
+        "thumbnails": {
+            "heading": EVIL,
+            "photos": [dict.fromkeys(("data", "category", "predicted", "probability", "product"), EVIL)],
+        },
         "pairs": {"rows": [(EVIL, EVIL)]},
         "code": {"text": EVIL},
         "verdict": {

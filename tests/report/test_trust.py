@@ -16,7 +16,6 @@ from shelfbench.report.build import build_report
 from shelfbench.report.calibrated import calibration, reliability_diagram
 from shelfbench.report.certified import certified, measures
 from shelfbench.report.data import open_data
-from shelfbench.runs.choice import choose
 from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
@@ -118,14 +117,15 @@ def test_what_cannot_be_certified_says_so_and_shows_no_number(small_run):
     for row in found.to_dict("records"):
         if row["certified"]:
             continue
-        assert row["why"].startswith("not certifiable: ")
+        assert row["why"].startswith("not certifiable")
+        assert "What would change it: " in row["why"] or "allows no error" in row["why"]
         for key in ("certified_threshold", "certified_acceptance", "certified_acceptance_test"):
             assert np.isnan(row[key])
         if not np.isnan(row["more_labels"]):
-            assert f"about {int(row['more_labels']):,} more labelled products would do" in row["why"]
+            assert f"about {int(row['more_labels']):,} more labelled products for certification, about " in row["why"]
     assert not found.query("target == 1")["certified"].any()
     text = (small_run / "tables" / "certified.md").read_text(encoding="utf-8")
-    assert "more labelled products would do" in text
+    assert "more labelled products for certification" in text
     for words in ("Plain acc., test", "Tuned acc., test", "Certified acc., certify", "Oracle acc., test"):
         assert words in text
 
@@ -204,23 +204,6 @@ def test_the_chosen_aggregation_is_as_precise_as_the_predictions(trusted, backen
     assert sum(row["products"] * row["precision"] for row in parts) == pytest.approx(right(known).sum())
 
 
-def test_the_verdict_tells_what_is_promised(finished_run):
-    choice = choose(table(finished_run, "table4"), table(finished_run, "metrics"), open_run(finished_run).record)
-    found = open_run(finished_run).certified
-    row = found[(found["backend"] == choice.backend) & (found["target"] == 0.9)].iloc[0]
-    text = choice.promise(found)
-    assert f"{100 * row['certified_acceptance']:.1f}%" in text
-    found = found.copy()
-    found.loc[row.name, ["certified", "more_labels"]] = [False, 7.0]
-    assert choice.promise(found) == (
-        "No threshold can be promised to keep a precision of 90% yet: "
-        "the half of validation kept for certifying needs about 7 more products."
-    )
-    found.loc[row.name, ["more_labels", "why"]] = [np.nan, "not certifiable: nothing was tested"]
-    assert choice.promise(found) == "No threshold can be promised to keep a precision of 90%: nothing was tested."
-    assert choice.promise(None) == ""
-
-
 def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     for path in (small_run / "predictions").iterdir():
         rewrite(path, lambda found: found.drop_columns(["entropy", "raw_confidence"]))
@@ -232,7 +215,7 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     del record["study"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
-    assert text.splitlines()[-1].startswith(("Certified: ", "No threshold can be promised to keep a precision of 90%"))
+    assert "\n\nNo threshold can be promised yet. What would change it for Bottlenecks" in text
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)
@@ -279,7 +262,7 @@ def test_what_was_asked_for_is_not_rounded_to_certainty(tmp_path):
     assert "| 1.000 |" not in {f"| {line.split(' | ')[1]} |" for line in written.splitlines() if line.startswith("| ")}
     assert "Probability: 0.9999. " in written
     found = open_run(run).certified
-    choice = choose(table(run, "table4"), table(run, "metrics"), open_run(run).record)
-    assert found.query("backend == @choice.backend and target == 0.9")["certified"].all()
-    assert "with 99.99% probability" in choice.promise(found)
+    chosen = found[(found["backend"] == open_run(run).verdict.backend) & (found["target"] == 0.9)]
+    assert chosen["certified"].all()
+    assert "(certified with 99.99% probability)" in open_run(run).headline.verdict
     assert "probability of 99.99%" in (run / "report.html").read_text()

@@ -134,6 +134,7 @@ def test_every_product_is_in_the_predictions_and_the_broken_are_rejected(done, s
     broken = [item["record"] for item in values["dataset"]["unreadable"]]
     assert values["dataset"]["unreadable_images"] == len(broken) == 3 * (1 + 2 + 3) + 3 * 2
     assert all(name.endswith(".png") for name in broken)
+    assert "24 photos could not be read: 24 " in (out / "report.html").read_text(encoding="utf-8")
     for name in BACKENDS:
         predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")
         assert predictions.index.sort_values().equals(manifest.index.sort_values())

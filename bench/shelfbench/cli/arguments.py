@@ -83,9 +83,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "study",
         nargs="?",
-        default="default",
         metavar="STUDY",
-        help="default, fashion, cdiscount ... (docs/studies.md), or the path of a TOML file; default: default",
+        help="default, fashion, cdiscount ... (docs/studies.md), or the path of a TOML file; "
+        "default: own with --dataset, otherwise default",
     )
     one.add_argument(
         "--dataset",
@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         "estimate what a study will take before it runs: time, memory and disk of every backend",
         "shelfbench plan --dataset photos/",
     )
-    one.add_argument("study", nargs="?", default="default", metavar="STUDY", help="as for run; default: default")
+    one.add_argument("study", nargs="?", metavar="STUDY", help="as for run")
     one.add_argument("--dataset", metavar="NAME|PATH", help="as for run")
     one.add_argument("--data", type=folder, metavar="DIR", help="folder with the named dataset")
     one.add_argument("--backend", action="append", metavar="NAME", help="plan these instead (repeatable)")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from shelfbench.cost.trial import Sizes, Trial, Trials
 from shelfbench.data.catalogue import DIGEST, Catalogue
 from shelfbench.data.datasets import find_named, named_datasets, open_dataset
 from shelfbench.data.material import Material, gather
+from shelfbench.data.photo_size import ChosenSize, PhotoSize, choose_size, measure
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.generator import GeneratorSettings
@@ -66,11 +68,12 @@ def plan_study(
     photos = _photos(study, planned, data, workers=workers, images=images, console=console)
     trials = Trials(study=study, catalogue=photos.catalogue, workers=workers, again=again, console=console)
     found, problems = [], {}
+    chosen: dict[str, ChosenSize] = {}
     for job in planned.jobs:
         console.log(f"{job.name}: trial")
         try:
-            sizes = photos.sizes_of(job)
-            found.append(Tried(job, trials.of(job, sizes), sizes))
+            sizes, suited = photos.sizes_of(job), _suited(job, photos, chosen)
+            found.append(Tried(job, trials.of(suited, sizes), sizes))
         except Exception as error:  # a plug-in may raise anything; the other jobs are planned
             problems[job.name] = str(explain(error, FOREIGN))
     return Plan(
@@ -79,8 +82,25 @@ def plan_study(
         sizes=photos.sizes,
         tried=tuple(found),
         problems=problems,
-        notes=(*photos.notes, *_notes(planned)),
+        notes=(
+            *photos.notes,
+            *(f"{name} at {size.pixels} px: {size.reason}." for name, size in chosen.items()),
+            *_notes(planned),
+        ),
     )
+
+
+def _suited(job: PlannedJob, photos: _Photos, chosen: dict[str, ChosenSize]) -> PlannedJob:
+    """Let a job see its images at the size that suits the photos, if the study leaves the size to them."""
+    if job.resized is None:
+        return job
+    extractor = job.backend().features if job.backend else job.features() if job.features else None
+    if extractor is None:
+        return job
+    if extractor.name not in chosen:
+        chosen[extractor.name] = choose_size(photos.photo_size, extractor.pixels)
+    built = partial(job.resized, chosen[extractor.name].pixels)
+    return replace(job, backend=built) if job.backend else replace(job, features=built)
 
 
 def _no_trial(job: PlannedJob) -> Trial:
@@ -109,13 +129,14 @@ def _planned(study: Study, workers: int) -> PlannedJobs:
 class _Photos:
     """Photos to try jobs on, and the sizes to plan for.
 
-    `material` is None if the photos only stand in for data that are not here.
+    `material` and `photo_size` are None if the photos only stand in for data that are not here.
     """
 
     catalogue: Catalogue
     material: Material | None
     sizes: Sizes
     images: int
+    photo_size: PhotoSize | None
     notes: tuple[str, ...] = ()
 
     def sizes_of(self, job: PlannedJob) -> Sizes:
@@ -136,7 +157,7 @@ def _photos(
         count = images or planned.images
         sizes = Sizes(images=count, train=0, tune=0, held_out=0, classes=planned.classes)
         note = f"The trial's photos are generated, not those of {name}."
-        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
+        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, photo_size=None, notes=(note,))
     if named and named.method != "generate" and find_named(name, data) is None:
         if not images:
             raise InputError(
@@ -146,14 +167,15 @@ def _photos(
         sizes = Sizes(images=100, train=80, tune=5, held_out=20, classes=classes).scaled(images)
         note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
         catalogue = _stand_in(workers, console)
-        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
+        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, photo_size=None, notes=(note,))
     catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
     # finding equal images means reading all of them, and changes the sizes little
     distinct = np.zeros((len(catalogue.images), 2), np.int64)
     distinct[:, 0] = np.arange(len(distinct))
     material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
     sizes = _counted(material).scaled(images) if images else _counted(material)
-    return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images)
+    measured = measure(catalogue.images, study.images.fit)
+    return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images, photo_size=measured)
 
 
 def _stand_in(workers: int, console: Console) -> Catalogue:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.cdiscount import read_bson
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.parquet import read_parquet
+from shelfbench.data.sources.shards import names_photos
+from shelfbench.data.sources.table_catalogue import read_table_file
+from shelfbench.data.sources.table_files import TABLE_SUFFIXES
 from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
 
@@ -74,6 +79,26 @@ def named_datasets() -> dict[str, NamedDataset]:
         values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in table.items()}
         datasets[name] = NamedDataset(name=name, **values)
     return datasets
+
+
+def title_of(name: str) -> str:
+    """Return the title of a dataset: what its declaration says, or the name of its file or folder.
+
+    Parameters
+    ----------
+    name : str
+        A named dataset, a path or another address.
+
+    Returns
+    -------
+    str
+    """
+    if named := named_datasets().get(name):
+        return named.title
+    path = Path(name)
+    if not path.name or path.name == "..":  # ".", "/" or a path that ends in ".."
+        path = path.resolve()
+    return (path.stem if path.is_file() else path.name) or name
 
 
 def find_named(name: str, data: Path | None) -> Path | None:
@@ -198,8 +223,34 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
     return folder
 
 
-def _parquet_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+def _open_bson(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    return read_bson(path, name, settings.truncated, console)
+
+
+def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Open one Parquet file, which holds photos or names them."""
+    if names_photos(path, settings):
+        return read_table_file(path, name, settings, console)
+    return read_parquet([path], name, settings, console)
+
+
+def _open_tar(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Open one shard of a WebDataset."""
+    return read_webdataset([path], name, settings, console)
+
+
+Reader = Callable[[Path, str, DatasetSettings, Console], Catalogue]
+
+# Readers of single files by suffix, in small letters.
+READERS: dict[str, Reader] = {
+    **dict.fromkeys(TABLE_SUFFIXES, read_table_file),
+    ".bson": _open_bson,
+    ".parquet": _open_parquet,
+    ".tar": _open_tar,
+}
+
+# Readers of what lies elsewhere, by how its name begins: ``hf:``, ``s3://``.
+ELSEWHERE: dict[str, Callable[[str, DatasetSettings, Console], Catalogue]] = {}
 
 
 def open_path(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
@@ -208,7 +259,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
     Parameters
     ----------
     path : Path
-        A ``*.bson`` or Parquet file, or a folder of Parquet shards, of one BSON file, or of images.
+        A file with a suffix among `READERS`, or a folder in one of the layouts of `shelfbench.data.sources.layout`.
     name : str
         Name for messages and the record.
     settings : DatasetSettings
@@ -228,23 +279,13 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             raise InputError(
                 f"{path} does not exist", "correct the path, or list the named datasets with: shelfbench datasets"
             )
-        if not path.is_dir():
-            if path.suffix == ".bson":
-                return read_bson(path, name, settings.truncated, console)
-            if path.suffix == ".parquet":
-                return read_parquet([path], name, settings, console)
-            raise InputError(f"{path} is not a catalogue", "give a *.bson or *.parquet file, or a folder")
-        bson = sorted(path.glob("*.bson"))
-        if len(bson) > 1:
+        if path.is_dir():
+            return read_folder(path, name, settings, console)
+        if (reader := READERS.get(path.suffix.lower())) is None:
             raise InputError(
-                f"{path} contains several BSON files ({', '.join(file.name for file in bson)})", "name one of them"
+                f"{path} is not a catalogue", f"give a folder, or a file that ends in {', '.join(sorted(READERS))}"
             )
-        if bson:
-            return read_bson(bson[0], name, settings.truncated, console)
-        shards = [file for file in _parquet_files(path) if file.name != "metadata.parquet"]
-        if shards:
-            return read_parquet(shards, name, settings, console)
-        return read_folder(path, name, settings, console)
+        return reader(path, name, settings, console)
     except PermissionError as error:
         raise InputError(f"no permission to read {error.filename}", "change its permissions") from None
 
@@ -280,6 +321,9 @@ def open_dataset(
     """
     datasets = named_datasets()
     if settings.name not in datasets:
+        for start, reader in ELSEWHERE.items():
+            if settings.name.startswith(start):
+                return reader(settings.name, settings, console), None
         try:
             path = Path(settings.name).expanduser()
         except RuntimeError as error:

@@ -16,7 +16,7 @@ import uuid
 import zipfile
 import zlib
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,15 @@ from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_e
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
-from shelfbench.data.images import ImageSettings
+from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
+from shelfbench.data.sources.places import bring_all
 
 # Images per segment: the most that an interruption can cost.
 SEGMENT_IMAGES = 2048
 STORE_VERSION = 1
+# Of what is refused: an image that an older version or another set of decoders could not read is tried again.
+READING_VERSION = 2
+_EMPTY = np.frombuffer(digest(b""), DIGEST)[0]
 # Errors that reading a damaged array or JSON file may raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -60,6 +64,7 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
                 return _load_digests(kept, len(images))
             except _DAMAGED as error:
                 console.warn(f"{kept} is damaged ({error}); hashing the images again")
+    bring_all(images)
     result = np.empty(len(images), DIGEST)
     with console.progress(len(images), "hashing images") as bar:
         for part in chunks(np.arange(len(images)), 1024):
@@ -125,6 +130,7 @@ class _Segment:
     seconds: float
     checksum: int
     failures: dict[str, str] = field(default_factory=dict)
+    reading: str = ""
 
 
 class FeatureStore:
@@ -172,6 +178,7 @@ class FeatureStore:
                 if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:
                     raise ValueError("incomplete")
                 kept = {name: record[name] for name in ("seconds", "checksum", "failures")}
+                kept["reading"] = record.get("reading", "")
                 found.append(_Segment(path=path, digests=digests, **kept))
             except _DAMAGED as error:
                 self._console.warn(f"the features in {meta} are damaged ({error}); computing them again")
@@ -201,6 +208,7 @@ class FeatureStore:
                 "seconds": seconds,
                 "images": len(digests),
                 "failures": failures,
+                "reading": _reading(),
                 "checksum": zlib.crc32(rows.data),
                 "digests_checksum": zlib.crc32(np.ascontiguousarray(digests).data),
             },
@@ -262,6 +270,10 @@ class FeatureStore:
         if not (self.folder / "key.json").exists():
             with storage_errors(self.folder):
                 write_json(self.folder / "key.json", self.key)
+        indices = np.asarray(indices)
+        absent = np.flatnonzero(digests[indices] == _EMPTY)
+        if len(absent):
+            return self._around(absent, catalogue, indices, digests)
         wanted, first, inverse = np.unique(digests[indices], return_index=True, return_inverse=True)
         matrix = np.zeros((len(wanted), self._extractor.dimensions), np.float32)
         have = np.zeros(len(wanted), bool)
@@ -297,19 +309,42 @@ class FeatureStore:
             cached=computed < len(wanted),
         )
 
+    def _around(self, absent: np.ndarray, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
+        """Return features of images of which some have no bytes: each of those has a reason of its own."""
+        present = np.setdiff1d(np.arange(len(indices)), absent)
+        found = self.features(catalogue, indices[present], digests)
+        matrix = np.zeros((len(indices), self._extractor.dimensions), np.float32)
+        matrix[present] = found.matrix
+        readable = np.zeros(len(indices), bool)
+        readable[present] = found.readable
+        reasons = {int(present[row]): reason for row, reason in found.reasons.items()}
+        for part in chunks(absent, 1024):
+            for row, data in zip(part.tolist(), catalogue.images.read(indices[part]), strict=True):
+                reasons[row] = why_absent(data)
+        return replace(found, matrix=matrix, readable=readable, reasons=reasons)
+
     def _fill(self, wanted: np.ndarray, matrix: np.ndarray, have: np.ndarray, failures: dict[str, str]) -> float:
         """Copy rows of the store into `matrix` where `have` is not yet set; return the seconds those rows once took."""
         seconds = 0.0
-        for segment in self._segments():
+        for segment in self._segments() if len(wanted) else ():
             position = np.minimum(np.searchsorted(wanted, segment.digests), len(wanted) - 1)
             useful = (wanted[position] == segment.digests) & ~have[position]
+            if segment.failures and segment.reading != _reading():
+                refused = {bytes.fromhex(name) for name in segment.failures}
+                useful &= [value.tobytes() not in refused for value in segment.digests]
             if not useful.any() or (rows := self._load(segment)) is None:
                 continue
             matrix[position[useful]] = rows[useful]
             have[position[useful]] = True
-            failures.update(segment.failures)
+            if segment.reading == _reading():
+                failures.update(segment.failures)
             seconds += segment.seconds * float(useful.mean())
         return seconds
+
+
+def _reading() -> str:
+    """Name what decides which images are refused."""
+    return f"{READING_VERSION} {heif_decoder()}"
 
 
 def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:

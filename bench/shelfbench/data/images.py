@@ -7,19 +7,35 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import PIL
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import Absent
 from shelfbench.data.jpeg import decode_plain, engine, plain_size, resized
+from shelfbench.data.metadata import orientation, out_of_step, without_metadata
+from shelfbench.data.signatures import HEIC, kind_of
 
 # A header of a few bytes may declare any size; images of more pixels than this are not decoded.
 MAX_PIXELS = 100_000_000
 # Larger photos are rare, and Pillow needs less memory at once for them.
 MAX_PLAIN = 16_000_000
 IMAGES_VERSION = 1
+# What to do about photos of phones.
+NEEDS_HEIF = "HEIC needs pillow-heif: python -m pip install 'shelfbench[heic]'"
+_ORIENTATION = 0x112
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "PPM", "ICO", "TGA", "DIB", "PCX")
 
 
@@ -56,9 +72,33 @@ class UnreadableImage(Exception):
     """The bytes cannot be decoded to an image; the message says why in a few words."""
 
 
-def _formats() -> list[str]:
+class _TooLarge(UnreadableImage):
+    """The pixels are too many, whatever the metadata."""
+
+
+@cache
+def heif_decoder() -> str:
+    """Let Pillow read HEIC, if the optional package is installed, and name the package; empty without it."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return ""
+    pillow_heif.register_heif_opener()
+    return f"pillow-heif {pillow_heif.__version__}"
+
+
+def why_absent(data: bytes) -> str:
+    """Say why an image has no bytes; `data` is what reading it returned."""
+    if data:
+        return "it was missing when the run began"
+    return data.reason if isinstance(data, Absent) else "the file is empty"
+
+
+def _formats(data: bytes) -> list[str]:
     """List the photo formats that the installed Pillow reads, without those that would start another program."""
     Image.init()
+    if data[4:8] == b"ftyp" and (kind := kind_of(data)) is not None and kind.name == HEIC:
+        return ["HEIF"] if heif_decoder() else []
     return [name for name in FORMATS if name in Image.OPEN]
 
 
@@ -101,7 +141,8 @@ def open_image(data: bytes) -> Image.Image:
     """Decode bytes to an upright RGB image.
 
     Takes the first frame of an animation, applies the EXIF orientation, puts transparency on white, and converts CMYK,
-    grey, palette and 16-bit images. The file's name does not matter.
+    grey, palette and 16-bit images. The file's name does not matter. Damaged or oversized metadata (Exif, text, colour
+    profiles ...) is skipped, except for the orientation in it, which is read by itself.
 
     Parameters
     ----------
@@ -118,27 +159,87 @@ def open_image(data: bytes) -> Image.Image:
         If the bytes are empty, truncated, not an image, or declare more than 100 million pixels.
     """
     if not data:
-        raise UnreadableImage("empty or missing file")
+        raise UnreadableImage(why_absent(data))
+    bare = without_metadata(data) if out_of_step(data) else None
+    try:
+        return _opened(data) if bare is None else _opened(bare, data)
+    except _TooLarge:
+        raise
+    except UnreadableImage:
+        other = without_metadata(data) if bare is None else data
+        if other is None:
+            raise
+    return _opened(other, data if bare is None else None)
+
+
+def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
+    """Decode bytes; those without their metadata come with the original, which has the orientation."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # users need not know about oddities that Pillow repairs itself
-            image = Image.open(io.BytesIO(data), formats=_formats())
+            image = Image.open(io.BytesIO(data), formats=_formats(data))
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+                raise _TooLarge(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            upright = ImageOps.exif_transpose(image)
+            # Pillow has turned a TIFF already
+            if original is not None or (image.format != "TIFF" and _ORIENTATION not in image.getexif()):
+                turn = orientation(data if original is None else original)
+                upright = upright.transpose(_TURNED[turn]) if turn in _TURNED else upright
+            return _to_rgb(upright)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage("not in a known image format") from None
+        raise UnreadableImage(_unidentified(data)) from None
     except Image.DecompressionBombError:
-        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+        raise _TooLarge(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except MemoryError:
-        raise UnreadableImage("too large for memory") from None
+        raise _TooLarge("too large for memory") from None
     except Exception as error:  # decoders raise all kinds of errors on a damaged stream
         raise UnreadableImage(
             str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         ) from None
+
+
+def _unidentified(data: bytes) -> str:
+    """Say what bytes are that Pillow takes for no image."""
+    kind = kind_of(data)
+    if kind is None:
+        return "only zero bytes" if not data.strip(b"\0") else "not in a known image format"
+    if kind.name == HEIC and not heif_decoder():
+        return NEEDS_HEIF
+    if kind.photo:
+        return f"{kind.name}, {kind.advice}" if kind.advice else f"a damaged {kind.name} image"
+    return f"{kind.name}, not a photo"
+
+
+def photo_size(data: bytes) -> tuple[int, int]:
+    """Read the width and height of an image from its header.
+
+    Parameters
+    ----------
+    data : bytes
+        An encoded image, of which nothing is decoded.
+
+    Returns
+    -------
+    tuple of int
+        Width and height, in pixels, before any rotation.
+
+    Raises
+    ------
+    UnreadableImage
+        If the bytes do not begin like an image.
+    """
+    if size := plain_size(data):
+        return size
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+                return image.size
+    except Exception as error:  # decoders raise all kinds of errors on a damaged header
+        raise UnreadableImage(str(error)) from None
 
 
 def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ import pandas as pd
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset
 from shelfbench.data.split import ROLES, SPLITS, Split, split_hash
+
+BY_PATH = "given by path"
+"""The source, on record, of a catalogue that is not a named dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,25 @@ class Material:
         where = self.catalogue.images.where
         return [{"record": where(int(self.image[row])), "reason": reason} for row, reason in sorted(reasons.items())]
 
+    def notes(self) -> tuple[str, ...]:
+        """Tell of categories that train lacks, whose products no backend can get right."""
+        split = self.frame["split"].to_numpy()
+        untrained = self.label < 0
+        if not untrained.any():
+            return ()
+        keys = sorted(self.frame["category"][untrained].unique())
+        named = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
+        counts = [
+            f"{count:,} product{'s' * (count > 1)} of {part}"
+            for part in SPLITS[1:]
+            if (count := int((untrained & (split == part)).sum()))
+        ]
+        one = len(keys) == 1
+        return (
+            f"{len(keys):,} categor{'y has' if one else 'ies have'} no product in train ({named}): "
+            f"{' and '.join(counts)} cannot be right",
+        )
+
     def split_record(self) -> dict[str, Any]:
         """Describe the split for ``run.json``."""
         record: dict[str, Any] = {"hash": split_hash(self.frame), "rule": self.split.rule}
@@ -96,6 +119,11 @@ class Material:
                 "images": int(images[rows].sum()),
                 "categories": int(self.frame["category"][rows].nunique()),
             }
+        untrained = self.frame[self.label < 0]
+        record["untrained"] = {
+            "categories": int(untrained["category"].nunique()),
+            **{name: int((untrained["split"] == name).sum()) for name in SPLITS[1:]},
+        }
         return record
 
 
@@ -160,6 +188,26 @@ def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
     return state.hexdigest()
 
 
+def title_of(place: str) -> str:
+    """Name a catalogue after its folder or file, as a page's title shows it.
+
+    Parameters
+    ----------
+    place : str
+        A path, or another place (``hf:ORG/NAME``, ``s3://BUCKET/FOLDER``).
+
+    Returns
+    -------
+    str
+        The last part of the place.
+    """
+    scheme, colon, rest = place.partition(":")
+    if colon and len(scheme) > 1 and scheme.isalnum():
+        last = rest.rstrip("/").rpartition("/")[2]
+        return last or place
+    return Path(place).name if Path(place).name not in ("", "..") else Path(place).resolve().name or place
+
+
 def dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:
     """Describe the catalogue, and which part of it is used, for ``run.json``.
 
@@ -181,8 +229,8 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
     depth = max((len(category.levels) for category in categories), default=0)
     return {
         "name": catalogue.name,
-        "title": named.title if named else catalogue.name,
-        "source": (named.homepage or named.about) if named else "given by path",
+        "title": named.title if named else title_of(catalogue.name),
+        "source": (named.homepage or named.about) if named else BY_PATH,
         "licence": named.licence if named else "not known",
         "hash": dataset_hash(catalogue, digests),
         "products": len(catalogue.product_id),
@@ -197,6 +245,6 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
             "reason": split.excluded_reason,
         },
         "unlabelled": catalogue.unlabelled,
-        "notes": list(catalogue.notes),
+        "notes": [*catalogue.notes, *material.notes()],
         "duplicates": split.duplicates,
     }

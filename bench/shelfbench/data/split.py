@@ -14,6 +14,7 @@ from shelfbench.data.catalogue import Catalogue, digest
 SPLITS = ("train", "validation", "test")
 ROLES = ("train", "tune", "certify", "test")
 TRAIN, VALIDATION, TEST = 0, 1, 2
+VAL_IS_TEST = "val-is-test"
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class SplitSettings:
 
     Attributes
     ----------
-    rule : {'auto', 'paper'}
-        'auto' keeps a split that comes with the data; 'paper' always draws the paper's.
+    rule : {'auto', 'paper', 'val-is-test'}
+        'auto' keeps a split that comes with the data; 'paper' always draws the paper's; 'val-is-test' keeps one of
+        train and validation (ImageNet's) and takes its validation for test.
     min_products : int
         Categories with fewer products are excluded (20 in the paper), unless the split comes with the data.
     categories : int
@@ -40,8 +42,8 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        if self.rule not in ("auto", "paper"):
-            raise InputError(f"split.rule is {self.rule!r}", "choose auto or paper")
+        if self.rule not in ("auto", "paper", VAL_IS_TEST):
+            raise InputError(f"split.rule is {self.rule!r}", f"choose auto, paper or {VAL_IS_TEST}")
         if self.duplicates not in ("keep", "drop", "group"):
             raise InputError(f"split.duplicates is {self.duplicates!r}", "choose keep, drop or group")
         if self.min_products < 1:
@@ -150,18 +152,31 @@ def _draw(categories: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return split
 
 
-def _brought(catalogue: Catalogue, product: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def _brought(
+    catalogue: Catalogue, product: np.ndarray, wanted: str, rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
     """Keep the split that comes with the data; if it has no validation part, draw one from train."""
     assert catalogue.split is not None
     split = np.select([catalogue.split[product] == name for name in SPLITS], [TRAIN, VALIDATION, TEST]).astype(np.int8)
     present = set(np.unique(split).tolist())
+    rule = "as it comes with the data"
+    if wanted == VAL_IS_TEST:
+        if TEST in present:
+            raise InputError(f"{catalogue.name} comes with a test part of its own", f"omit split.rule={VAL_IS_TEST}")
+        split[split == VALIDATION] = TEST
+        present = set(np.unique(split).tolist())
+        rule += ", its validation part as test"
     if TRAIN not in present or TEST not in present:
         lacks = "train" if TRAIN not in present else "test"
+        choice = (
+            f"; to take its validation part for test, as is usual for ImageNet: --set split.rule={VAL_IS_TEST}"
+            if lacks == "test" and VALIDATION in present
+            else ""
+        )
         raise InputError(
             f"{catalogue.name} comes with a split without a {lacks} part",
-            "add it, or draw the paper's split with --set split.rule=paper",
+            f"add it, or draw the paper's split with --set split.rule=paper{choice}",
         )
-    rule = "as it comes with the data"
     if VALIDATION not in present:
         categories = catalogue.product_category[product]
         for code in np.unique(categories):
@@ -268,7 +283,11 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
         If fewer than two categories have enough products, or the split that comes with the data is incomplete.
     """
     rng = np.random.default_rng([seed, 0x5F11])
-    brought = catalogue.split is not None and settings.rule == "auto"
+    if catalogue.split is None and settings.rule == VAL_IS_TEST:
+        raise InputError(
+            f"{catalogue.name} comes without a split, so it has no validation part", f"omit split.rule={VAL_IS_TEST}"
+        )
+    brought = catalogue.split is not None and settings.rule != "paper"
     floor = 1 if brought else settings.min_products
     kept = _choose_categories(catalogue, settings, floor, rng)
     if len(kept) < 2:
@@ -286,7 +305,7 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     product = np.flatnonzero(np.isin(catalogue.product_category, kept))
     categories = catalogue.product_category[product]
     if brought:
-        split, rule = _brought(catalogue, product, rng)
+        split, rule = _brought(catalogue, product, settings.rule, rng)
     else:
         split, rule = (
             _draw(categories, rng),

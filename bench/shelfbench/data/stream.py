@@ -16,9 +16,11 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import gather_products
 from shelfbench.data.sources.cdiscount import read_products
 from shelfbench.data.sources.files import files_below, skipped
-from shelfbench.data.sources.parquet import ParquetImages, first_line, holds_bytes
-from shelfbench.data.sources.table_files import METADATA, find_metadata, metadata_names, read_table
-from shelfbench.data.sources.tables import DatasetSettings, as_key
+from shelfbench.data.sources.labels import as_key
+from shelfbench.data.sources.parquet import ParquetImages, first_line
+from shelfbench.data.sources.parquet_columns import holds_bytes
+from shelfbench.data.sources.table_files import METADATA, find_metadata, named_images
+from shelfbench.data.sources.tables import DatasetSettings
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,11 @@ def _from_bson(path: Path) -> Iterator[Product]:
 
 def _from_metadata(table: Path, given: Path, below: Path, settings: DatasetSettings) -> Iterator[Product]:
     """Read a table's products; one without an id is named `given / below / file_name`, to differ from other tables'."""
-    rows, root = read_table(table), table.parent
-    names = metadata_names(rows, table, root)
+    root = table.parent
+    rows = named_images(table, root, settings, labelled=False).rows
+    names = rows["where"].tolist()
     paths = [str(given / below / name) for name in names]
-    column = _column(settings, list(rows.columns), table)
-    keys = _keys(rows[column].tolist(), paths, table) if column else np.array(paths, object)
+    keys = _keys(rows["product_id"].tolist(), paths, table) if "product_id" in rows else np.array(paths, object)
     for key, photos in _gathered(keys):
         yield Product(key, tuple(_read(root / names[row]) for row in photos))
 

@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from shelfbench.base.errors import InputError
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
+from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
 FORMAT = 1
@@ -90,6 +91,21 @@ class EvidenceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     acceptance_high: Share
     precision: Share | None
     acceptance: Share
+
+
+class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.verdict.mix.Mix`."""
+
+    precision: Share
+    precision_low: Share
+    precision_high: Share
+    acceptance: Share
+    acceptance_low: Share
+    acceptance_high: Share
+    small: Count
+    small_of_test: Share
+    small_of_catalogue: Share
+    unseen: Share
 
 
 class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +217,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     off: tuple[Text, ...]
     evidence: tuple[EvidenceEntry, ...]
     plain: EvidenceEntry | None
+    mix: MixEntry | None = None  # decisions of earlier versions lack it
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -246,6 +263,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             off=self.off,
             evidence=tuple(map(_evidence, self.evidence)),
             plain=_evidence(self.plain) if self.plain else None,
+            mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
         )
 
     @property
@@ -290,6 +308,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "off": list(ruling.off),
         "evidence": [_entry(part) for part in ruling.evidence],
         "plain": _entry(ruling.plain) if ruling.plain else None,
+        "mix": asdict(ruling.mix) if ruling.mix else None,
     }
 
 

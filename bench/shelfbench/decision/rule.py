@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
+from shelfbench.runs.promise import lacking, shortfall
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
 from shelfbench.verdict.confidence import measure as confidence_of
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
+from shelfbench.verdict.mix import Mix, weigh_back
 from shelfbench.verdict.predictions import ProductRule
 
 # Users' names for each measure of `shelfbench.verdict.confidence`.
@@ -172,7 +174,8 @@ class Ruling:
         Least confidence that is accepted (a log-probability, a difference of two, or a negative entropy); None unless
         certified.
     missing : int or None
-        About how many more labelled products would certify it; None if more of them alone would not.
+        About how many more products to certify on would do; None if more of them alone would not, or if there are too
+        few to tell.
     aggregation : str
         How the scores of a product's photos become one.
     temperature : float
@@ -186,6 +189,9 @@ class Ruling:
     plain : Evidence or None
         On test, at the threshold that keeps the target on tune: not certified, so not a promise. None if there is no
         such threshold.
+    mix : Mix or None
+        The threshold on test, weighted back to the catalogue's own mix of categories. None unless certified, and for
+        decisions of earlier versions.
     """
 
     verdict: Verdict
@@ -202,6 +208,15 @@ class Ruling:
     off: tuple[str, ...]
     evidence: tuple[Evidence, ...] = ()
     plain: Evidence | None = None
+    mix: Mix | None = None
+
+    @property
+    def doubt(self) -> str:
+        """Sentences on a certified threshold whose precision on test is below the target; empty otherwise."""
+        found = next((part for part in self.evidence if part.role == "test"), None)
+        if found is None or found.precision is None:
+            return ""
+        return shortfall(float(self.target), (found.precision, found.precision_high), self.mix)
 
     @property
     def passed(self) -> bool:
@@ -270,7 +285,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         off = found.tolist()
     grid = coverage_grid(tune.without(off))
     certificate = certify(sure.without(off), sure.correct, grid, wanted, level)
-    verdict, reason, remedy = _explained(certificate, len(off))
+    verdict, reason, remedy = _explained(certificate, len(off), len(predictions))
     threshold = certificate.threshold if certificate.certified else None
     return Ruling(
         verdict=verdict,
@@ -287,7 +302,15 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         off=tuple(off),
         evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),
         plain=parts["test"].evidence(plain.threshold, ()) if plain.accepted else None,
+        mix=None if threshold is None else _at_the_mix(predictions, parts["test"], threshold, off),
     )
+
+
+def _at_the_mix(predictions: pa.Table, test: _Products, threshold: float, off: Sequence[str]) -> Mix | None:
+    """Weight the results on test back to the mix of all products."""
+    keys, codes = np.unique(predictions["category"].to_numpy().astype(str), return_inverse=True)
+    truth = codes[predictions["role"].to_numpy() == test.role]
+    return weigh_back(truth, test.without(off) >= threshold, test.correct, np.bincount(codes, minlength=len(keys)))
 
 
 @dataclass(frozen=True)
@@ -331,7 +354,7 @@ def _products_of(predictions: pa.Table, role: str, confidence: np.ndarray) -> _P
     return _Products(role, confidence[rows], predicted, (predicted == truth) & (confidence[rows] > -np.inf))
 
 
-def _explained(found: Certificate, off: int) -> tuple[Verdict, str, str]:
+def _explained(found: Certificate, off: int, labelled: int) -> tuple[Verdict, str, str]:
     """Return the verdict, its reason, and what would change it."""
     # all digits: 0.9999 is not 1, and nothing is certain
     target, level = f"{float(found.target):.9g}", repr(found.level)
@@ -344,23 +367,16 @@ def _explained(found: Certificate, off: int) -> tuple[Verdict, str, str]:
             + (f"; {off} {'category' if off == 1 else 'categories'} switched off" if off else ""),
             "",
         )
+    remedy = lacking(found, labelled)
     if found.hopeless:
         return (
             Verdict.FAIL,
             f"no threshold that {found.total:,} labelled products can test reaches a precision of {target}: even the "
             "upper bounds are below it",
-            "a better classifier, or a lower required precision; more labels alone would not be enough",
-        )
-    if found.missing is None:
-        return (
-            Verdict.INCONCLUSIVE,
-            f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it "
-            "out; they do not show how many more would be enough",
-            "a better classifier, or a lower required precision",
+            remedy,
         )
     return (
         Verdict.INCONCLUSIVE,
-        f"{found.total:,} labelled products are too few to certify {target} with probability {level}",
-        f"about {found.missing:,} more labelled products to certify on, if their precision stays as observed; or a "
-        "better classifier, or a lower required precision",
+        f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it out",
+        remedy,
     )

@@ -186,7 +186,15 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class BackboneChoice:
-    """The study's backbone: the root keys ``backbone``, ``weights`` and ``pixels`` of a study."""
+    """The study's backbone: the root keys ``backbone``, ``weights`` and ``pixels`` of a study.
+
+    Attributes
+    ----------
+    name, weights : str
+    pixels : int or None
+        Side of the images. None (``pixels = "auto"``) is the size that the network was made for; a run that has opened
+        its photos then builds the backend again, with the size that suits them.
+    """
 
     name: str = "efficientnet_lite0"
     weights: str = "imagenet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,8 @@ class PlannedJob:
         Builds the backend that a trial measures.
     features : callable or None
         Builds the extractor that a trial measures, if the job has no backend but uses features.
+    resized : callable or None
+        ``resized(pixels)`` builds what `backend` or `features` builds, for images of another size; None if it is fixed.
     trainings : int
         How often its network, or else its classifier, is trained: once per seed.
     epochs : int
@@ -43,6 +45,7 @@ class PlannedJob:
     key: str = ""
     backend: Callable[[], Backend] | None = None
     features: Callable[[], FeatureExtractor] | None = None
+    resized: Callable[[int], Any] | None = None
     trainings: int = 1
     epochs: int = 0
     ends_with_training: bool = False
@@ -73,7 +76,17 @@ class PlannedJob:
         PlannedJob
         """
         base, own = split_name(backend, backbone)
-        return cls(key=base, backend=partial(find(base).build, sections, own, workers), **{"name": backend, **more})
+        spec = find(base)
+
+        def resized(pixels: int) -> Backend:
+            return spec.build(sections, replace(own, pixels=pixels), workers)
+
+        return cls(
+            key=base,
+            backend=partial(spec.build, sections, own, workers),
+            resized=resized if spec.uses_backbone and own.pixels is None else None,
+            **{"name": backend, **more},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

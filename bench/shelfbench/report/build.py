@@ -103,10 +103,7 @@ def build_report(
     pieces = write_report(data.run.path, SECTIONS, data, tables=data.tables, console=console)
     with console.stage("page"):
         write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
-    text = render_table4(data)
-    if data.choice is None:
-        return text
-    return "\n\n".join(filter(None, [text, data.choice.sentence(), data.choice.promise(data.run.certified)]))
+    return f"{render_table4(data)}\n\n{data.run.headline}"
 
 
 def report_again(run_dir: Path, console: Console) -> str:

@@ -121,9 +121,11 @@ def figure7(data: RunData) -> Section | None:
     figure = NamedFigure(
         name="figure7",
         draw=lambda: _figure7(data, {name: one.curve for name, one in found.items()}),
-        caption="Figure 7. Precision (left) and acceptance at a precision of 0.9 (right), cumulative over the "
-        "predicted categories, best first: ranked on one half of tune, with thresholds from its other half, both "
-        "measured on test.",
+        caption=data.numbered(
+            "Figure 7",
+            "Precision (left) and acceptance at a precision of 0.9 (right), cumulative over the predicted categories, "
+            "best first: ranked on one half of tune, with thresholds from its other half, both measured on test.",
+        ),
     )
     return Section(title=ERRORS, figures=(figure,))
 
@@ -245,6 +247,15 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         for row in frame.to_dict("records")
     )
     claims = load_claims()
+    both = (
+        "C does not say which products its acceptance is a share of, so both are given."
+        if data.papers
+        else "Acceptance: as a share of all test products, and of those in the kept categories."
+    )
+    paper = (
+        f"The paper gains {claims['C41'].printed} of precision and {claims['C42'].printed} of acceptance; "
+        f"{paper_note()}."
+    )
     return Grid(
         title=f"Gain from keeping only the best {_KEPT:.0%} of the predicted categories, test products",
         headers=(
@@ -259,10 +270,9 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         rows=rows,
         numeric=frozenset(range(1, 7)),
         notes=(
-            "All categories → the best of them (gain in points). C does not say which products its acceptance is a "
-            f"share of, so both are given. {_HOW} Precision met: of the accepted products.",
-            f"The paper gains {claims['C41'].printed} of precision and {claims['C42'].printed} of acceptance; "
-            f"{paper_note()}.",
+            f"All categories → the best of them (gain in points). {both} {_HOW} Precision met: of the accepted "
+            "products.",
+            *((paper,) if data.papers else ()),
         ),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, asked, interval, share
+from shelfbench.report.claims import oracle_note
 from shelfbench.report.data import PROMISED, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import certified_rows
@@ -75,11 +76,11 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         numeric=frozenset(range(1, 9)),
         notes=(
             "Plain: the threshold is fitted on the very test products that it is measured on. Tuned: fixed on the "
-            "tune half of validation, then applied to test. Oracle: Eq. 5 of C read literally, which no threshold "
-            "reaches. Acc.: share of all products; prec.: precision of the accepted products.",
+            f"tune half of validation, then applied to test. {oracle_note(data.papers)} Acc.: share of all products; "
+            "prec.: precision of the accepted products.",
             f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
             "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
-            "validation; the paper's split gives test a larger share of the small categories. Intervals: exact "
+            "validation; the split gives test a larger share of the small categories. Intervals: exact "
             "(Clopper-Pearson), 95%. Labelled products: those of certify.",
         ),
     )

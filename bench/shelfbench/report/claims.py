@@ -79,6 +79,12 @@ def paper_note(paper: str = "C") -> str:
     return str(_declared()["papers"][paper]["note"])
 
 
+def oracle_note(papers: bool) -> str:
+    """Say what the oracle is: Eq. 5 of C, where the papers matter."""
+    what = "Eq. 5 of C read literally" if papers else "the largest share of any kind that is precise enough"
+    return f"Oracle: {what}, which no threshold reaches."
+
+
 def table4_claim(feature: str, classifier: str, fine_tuning: str) -> Claim | None:
     """Find the row of C's Table 4 that corresponds to a backend.
 

@@ -99,6 +99,20 @@ class RunData:
         return (self.choice and self.choice.backend) or self.run.backends[0]
 
     @property
+    def papers(self) -> bool:
+        """Whether the papers' numbers stand beside the run's."""
+        return self.run.papers
+
+    @property
+    def compared(self) -> str:
+        """The heading over the table and the curves of all backends: Table 4 of C, where the papers matter."""
+        return "Table 4" if self.papers else "How the backends compare"
+
+    def numbered(self, number: str, words: str) -> str:
+        """Put a table's or figure's number in the papers before its words, where the papers matter."""
+        return f"{number}. {words}" if self.papers else words
+
+    @property
     def seed(self) -> int:
         """The seed of everything that is drawn at random."""
         return self.record.seed or 0

@@ -21,7 +21,9 @@ _EXTREMES = 10
 
 
 def departments(data: RunData) -> Section | None:
-    """Errors by department, of the chosen backend; the CSV covers all backends."""
+    """Errors by department, of the chosen backend; the CSV covers all backends. None if there are no departments."""
+    if not data.record.dataset.category_level1:
+        return None
     return _of_every_backend(data, "departments", _departments, _departments_grid)
 
 
@@ -54,7 +56,7 @@ def _of_every_backend(
     data: RunData,
     name: str,
     count_up: Callable[[RunData, Evaluated], pd.DataFrame],
-    grid: Callable[[pd.DataFrame, str], Grid],
+    grid: Callable[[RunData, pd.DataFrame], Grid],
 ) -> Section | None:
     found = data.once(tests)
     if not found:
@@ -64,7 +66,7 @@ def _of_every_backend(
     ]
     whole = pd.concat(parts, ignore_index=True)
     whole = whole[["backend", "chosen", *whole.columns.drop(["backend", "chosen"])]]
-    shown = grid(whole[whole["chosen"]], data.name(data.chosen))
+    shown = grid(data, whole[whole["chosen"]])
     return Section(title=ERRORS, grids=(NamedTable(name=name, grid=shown, frame=whole),))
 
 
@@ -94,11 +96,12 @@ def _departments(data: RunData, test: Evaluated) -> pd.DataFrame:
     return frame.sort_values(["errors", "department"], ascending=[False, True], ignore_index=True)
 
 
-def _departments_grid(frame: pd.DataFrame, name: str) -> Grid:
+def _departments_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     more = len(frame) - _SHOWN
     claim = load_claims()["C43"]
+    books = f"In the paper {claim.printed} of the errors come from books, on other data ({claim.data})."
     return Grid(
-        title=f"Errors by department (level 1 of the true category): {name}, test products",
+        title=f"Errors by department (level 1 of the true category): {data.name(data.chosen)}, test products",
         headers=("Department", "Products", "Share of products", "Errors", "Share of errors", "Right [95%]"),
         rows=tuple(
             (
@@ -113,8 +116,8 @@ def _departments_grid(frame: pd.DataFrame, name: str) -> Grid:
         ),
         numeric=frozenset(range(1, 6)),
         notes=(
-            "Every test product counts; a rejected one is an error. A category without a department counts as its own. "
-            f"In the paper {claim.printed} of the errors come from books, on other data ({claim.data}).",
+            "Every test product counts; a rejected one is an error. A category without a department counts as its own."
+            + (f" {books}" if data.papers else ""),
             *((f"{more} more are in departments.csv.",) if more > 0 else ()),
         ),
     )
@@ -148,9 +151,9 @@ def _confusions(data: RunData, test: Evaluated) -> pd.DataFrame:
     )
 
 
-def _confusions_grid(frame: pd.DataFrame, name: str) -> Grid:
+def _confusions_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     return Grid(
-        title=f"Most confused pairs: {name}, test products",
+        title=f"Most confused pairs: {data.name(data.chosen)}, test products",
         headers=("True category", "Predicted", "Products", "Share of errors", "Share of its category"),
         rows=tuple(
             (
@@ -190,9 +193,9 @@ def _extremes(data: RunData, test: Evaluated) -> pd.DataFrame:
     return pd.concat([best.assign(end="best"), worst.assign(end="worst")], ignore_index=True)
 
 
-def _extremes_grid(frame: pd.DataFrame, name: str) -> Grid:
+def _extremes_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     return Grid(
-        title=f"Best and worst true categories: {name}, test products",
+        title=f"Best and worst true categories: {data.name(data.chosen)}, test products",
         headers=("End", "Category", "Products", "Errors", "Recall [95%]"),
         rows=tuple(
             (

@@ -16,6 +16,7 @@ from shelfbench.report.render import fill, pairs_html, table_html, write_page, w
 from shelfbench.report.section import Data, Section, SectionSpec
 from shelfbench.report.tables import machine_table
 from shelfbench.report.words import flat, status
+from shelfbench.runs.data_line import data_line
 from shelfbench.runs.record import AGAIN, Entry, RunRecord
 
 E = TypeVar("E", bound=Entry)
@@ -79,7 +80,8 @@ def write_experiment(
     title = record.settings.title or run_dir.name
     undone = [f"{name}: {status(entry)}" for name, entry in record.backends.items() if not entry.done]
     verdict, *rest = lines or ("",)
-    head = fill("header", title=title, verdict=verdict, lines=rest, warnings=undone)
+    left_out = filter(None, [data_line(record.dataset, record.split)])
+    head = fill("header", title=title, verdict=verdict, lines=rest, warnings=[*left_out, *undone])
     write_page(run_dir, title, pieces, header=head, console=console)
 
 
@@ -101,7 +103,7 @@ def record_section(record: RunRecord[E]) -> Section:
         inside += [fill("note", text="This command repeats the run:"), fill("code", text=record.command)]
     dataset = record.dataset
     inside += [
-        table_html(machine_table(record.machine).grid),
+        table_html(machine_table(record.machine, papers=record.settings.report.papers is not False).grid),
         pairs_html(
             [
                 ("Dataset", dataset.title),

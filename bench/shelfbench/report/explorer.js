@@ -62,9 +62,9 @@
       path += index === 0 ? `M${x(from)} ${y(a)}H${x(p)}` : `V${y(a)}H${x(p)}`;
     });
     draw("path", { class: "curve c" + (number % COLOURS), d: path, "stroke-dasharray": DASHES[number % DASHES.length] });
-    shown.add(new Option(one.label, String(number)));
+    if (shown) shown.add(new Option(one.label, String(number)));
   });
-  shown.value = String(data.chosen);
+  if (shown) shown.value = String(data.chosen);
   const line = draw("path", { class: "cursor", d: "" });
   const dots = data.backends.map((_, number) => draw("circle", { class: "dot c" + (number % COLOURS), r: 5 }));
 
@@ -96,6 +96,7 @@
       cell(row, accepted ? percent(1 - errors / accepted) : "–", "n");
       cell(row, whole(data.total - accepted), "n");
     }
+    if (!shown) return; // the categories have no departments
     const chosen = data.backends[Number(shown.value)].modes[mode];
     bars.replaceChildren();
     const list = document.createElement("table");
@@ -123,7 +124,7 @@
     bars.append(list);
   };
   slider.addEventListener("input", show);
-  shown.addEventListener("change", show);
+  if (shown) shown.addEventListener("change", show);
   for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", show);
   show();
 })();

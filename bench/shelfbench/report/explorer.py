@@ -151,14 +151,14 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None if there are no test products.
+        None if there are no test products. Without levels of categories there are no departments.
     """
-    level = run.confidence_level
+    level, levels = run.confidence_level, bool(run.record.dataset.category_level1)
     entries: list[dict[str, Any]] = []
     total, sizes, parts = 0, [0], [""]
     for backend in run.backends:
         products = run.products(backend)
-        kept, code = largest_departments(products, run)
+        kept, code = largest_departments(products, run) if levels else ([""], np.zeros(len(products.truth), np.int64))
         chosen = products.split == "test"
         test = products.where(chosen)
         if not len(test.truth):
@@ -181,10 +181,10 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
     return {
         "targets": list(TARGETS),
         "total": total,
-        "departments": parts,
+        "departments": parts if levels else [],
         "sizes": sizes,
         "modes": {
-            "plain": "Plain: set on the test products themselves, as the paper does",
+            "plain": "Plain: set on the test products themselves" + (", as the paper does" if run.papers else ""),
             "tuned": "Tuned: fixed on the tune half of validation, then applied to test",
             "certified": f"Certified: keeps the precision with a probability of {100 * level:.9g}%",
         },

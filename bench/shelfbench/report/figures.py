@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.data import Picture, RunData
 from shelfbench.report.section import NamedFigure, Section
 from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, marks, plain
-from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
+from shelfbench.verdict.metrics import REQUIRED, AcceptanceCurve, accept_on_curve, acceptance_curve, exact_target
 
 _POINTS = 600  # corners of a curve that a figure can show
 _EPOCHS = 8  # marks of one training in Figure 2
@@ -32,19 +32,25 @@ def figure1(data: RunData) -> Section:
     figure = NamedFigure(
         name="figure1",
         draw=(lambda: _gallery(pictures)) if pictures else None,
-        caption="Figure 1. Random products.",
+        caption=data.numbered("Figure 1", "Random products."),
         kind="photos",
     )
     return Section(title="The data", figures=(figure,))
 
 
-def figure2(data: RunData) -> Section:
-    """Learning rate against updates (C, Fig. 2)."""
+def figure2(data: RunData) -> Section | None:
+    """Learning rate against updates (C, Fig. 2); None if nothing was trained by updates and no paper matters."""
+    trained = _trained(data)
+    if not trained and not data.papers:
+        return None
+    lines = (
+        " Lines: the paper's recipes (Eq. 3), read with negative exponents, since the printed 7·10^5 and 10^4 would "
+        "end training at once. Marks: what was used here."
+    )
     figure = NamedFigure(
         name="figure2",
-        draw=lambda: _learning_rates(data),
-        caption="Figure 2. Learning rate against updates. Lines: the paper's recipes (Eq. 3), read with negative "
-        "exponents, since the printed 7·10^5 and 10^4 would end training at once. Marks: what was used here.",
+        draw=lambda: _learning_rates(trained, papers=data.papers),
+        caption=data.numbered("Figure 2", f"Learning rate against updates.{lines if data.papers else ''}"),
     )
     return Section(title="Training", figures=(figure,))
 
@@ -54,10 +60,13 @@ def figure5(data: RunData) -> Section:
     figure = NamedFigure(
         name="figure5",
         draw=lambda: _acceptance_against_precision(data),
-        caption="Figure 5. Plain acceptance as a function of the required precision, on test. The stars are the two "
-        f"points stated in the paper; {paper_note()}.",
+        caption=data.numbered(
+            "Figure 5",
+            "Plain acceptance as a function of the required precision, on test."
+            + (f" The stars are the two points stated in the paper; {paper_note()}." if data.papers else ""),
+        ),
     )
-    return Section(title="Table 4", figures=(figure,))
+    return Section(title=data.compared, figures=(figure,))
 
 
 def cost(data: RunData) -> Section | None:
@@ -99,22 +108,28 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _learning_rates(data: RunData) -> Figure:
-    """Learning rate against updates: Eq. 3 for both recipes, and what our training used (C, Fig. 2)."""
-    figure = Figure(figsize=(10.2, 4.2), layout="constrained")
-    axes = figure.subplots()
-    recipes: dict[str, dict[str, Any]] = {}
-    for claim in load_claims().values():
-        if "recipe" in claim.value:
-            recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
+def _trained(data: RunData) -> dict[str, pd.DataFrame]:
+    """The learning rate of every training by update, by what was trained."""
     names = data.run.labels
     histories = {names[name].short: history for name, history in data.run.history().items()}
     # backends on one fine-tuned network share its training
     histories |= {
         f"{names[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
     }
-    histories = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
-    last = max([200_000, *(int(history["step"].max()) for history in histories.values() if len(history))])
+    kept = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
+    return {label: history for label, history in kept.items() if len(history)}
+
+
+def _learning_rates(histories: Mapping[str, pd.DataFrame], *, papers: bool) -> Figure:
+    """Learning rate against updates: Eq. 3 for the paper's recipes, and what our training used (C, Fig. 2)."""
+    figure = Figure(figsize=(10.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    recipes: dict[str, dict[str, Any]] = {}
+    for claim in load_claims().values() if papers else ():
+        if "recipe" in claim.value:
+            recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
+    least = 200_000 if papers else 10
+    last = max([least, *(int(history["step"].max()) for history in histories.values())])
     updates = np.geomspace(1, last, 400)
     for number, (name, recipe) in enumerate(recipes.items()):
         rate = recipe["initial"] / (1 + recipe["decay"] * updates)
@@ -128,21 +143,21 @@ def _learning_rates(data: RunData) -> Figure:
             f"batch {recipe['batch']} (C, Eq. 3)",
         )
     for number, (label, history) in enumerate(histories.items()):
-        if history.empty:
-            continue
         shown = history.iloc[np.unique(np.geomspace(1, len(history), _EPOCHS).round().astype(int)) - 1]
         # trainings that share a recipe overlap: larger markers around smaller ones
         axes.plot(
             shown["step"],
             shown["lr"],
-            linestyle="none",
+            linestyle="none" if papers else LINES[number % len(LINES)],
+            linewidth=1,
+            color=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number % len(MARKERS)],
             markersize=13 - 3.5 * (number % 4),
             markerfacecolor="none",
             markeredgecolor=INK,
             markeredgewidth=0.9,
             zorder=3,
-            label=f"{label}, used here",
+            label=f"{label}, used here" if papers else label,
         )
     axes.set(
         xscale="log",
@@ -167,7 +182,7 @@ def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve per backend (C, Fig. 5)."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained")
     axes = figure.subplots()
-    required = load_claims()["C30"].value["precision"]
+    required = float(exact_target(REQUIRED))
     lowest, drawn = 0.55, []
     for number, backend in enumerate(data.run.backends):
         products = data.run.products(backend)
@@ -206,7 +221,8 @@ def _acceptance_against_precision(data: RunData) -> Figure:
         raise InputError(f"{data.run.path} has no test products", "a split needs a test part")
     axes.axvline(required, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.text(required - 0.006, 0.015, f"required: {required:g}", rotation=90, ha="right", va="bottom", fontsize=8.5)
-    _paper_points(axes)
+    if data.papers:
+        _paper_points(axes)
     axes.set(
         xlim=(max(0.0, lowest), 1.0),
         ylim=(0, 1.02),

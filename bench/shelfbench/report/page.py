@@ -8,13 +8,16 @@ from typing import Any
 from markupsafe import Markup
 
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent
+from shelfbench.data.material import BY_PATH
 from shelfbench.report.data import THIS_RUN, RunData
 from shelfbench.report.ledger import claims_grid, findings
 from shelfbench.report.render import fill, pairs_html
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
 from shelfbench.report.words import flat, status
-from shelfbench.runs.record import DatasetRecord
+from shelfbench.runs.data_line import data_line
+from shelfbench.runs.record import DatasetRecord, RunRecord
+from shelfbench.verdict.metrics import REQUIRED
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json
 
@@ -25,38 +28,49 @@ def title_of(data: RunData) -> str:
 
 
 def header(data: RunData) -> Markup:
-    """The verdict, the numbers behind it, and the backends missing from the report."""
-    choice = data.choice
-    if choice is None:
-        verdict, lines, promise = "No backend can be chosen: the split has no validation products.", [], ""
-    else:
-        verdict, lines, promise = choice.sentence(), [choice.reservation()], choice.promise(data.run.certified)
+    """What can be promised, the numbers behind it, and the backends missing from the report."""
+    found = data.run.headline
     number = len(data.run.backends)
     return fill(
         "verdict",
         title=f"{title_of(data)} · {number} backend{'s' * (number != 1)}",
-        verdict=verdict,
-        lines=lines,
-        promise=promise,
-        numbers=_numbers(data, choice.test) if choice and choice.test else [],
+        verdict=found.verdict,
+        doubts=found.warnings,
+        lines=found.details,
+        numbers=_numbers(data),
         warnings=[
-            f"{name}: {status(entry)}" for name, entry in data.record.backends.items() if name not in data.run.backends
+            *filter(None, [data_line(data.record.dataset, data.record.split)]),
+            *(
+                f"{name}: {status(entry)}"
+                for name, entry in data.record.backends.items()
+                if name not in data.run.backends
+            ),
         ],
     )
 
 
-def _numbers(data: RunData, test: dict[str, Any]) -> list[tuple[str, str]]:
-    split = data.record.split
+def _numbers(data: RunData) -> list[tuple[str, str]]:
+    """The few numbers that a manager reads first; what is promised before what was only measured."""
+    choice, frame = data.choice, data.run.certified
+    if choice is None or not choice.test:
+        return []
+    test, split = choice.test, data.record.split
+    rows = frame[(frame["backend"] == choice.backend) & (frame["target"] == float(REQUIRED)) & frame["certified"]]
     train, validation, tested = (count(part.products) for part in (split.train, split.validation, split.test))
-    return [
-        (
-            percent(test["acceptance_90"]),
-            "of test products accepted at a precision of at least 90% (plain: the best threshold on test itself)",
-        ),
-        (percent(test["precision"]), "precision when every test product is accepted"),
-        (duration(test["seconds"]), "to extract, fit and predict" + (", features reused" if test["cached"] else "")),
-        (tested, f"test products; {train} to train, {validation} to validate"),
-    ]
+    if len(rows):
+        row = rows.iloc[0]
+        first = [
+            (percent(row["certified_acceptance"]), "of the products taken without a person (certified)"),
+            (percent(row["certified_precision_test"]), "of those taken are right on test, at the certified threshold"),
+        ]
+    else:
+        first = [
+            ("none", "certified yet"),
+            (percent(test["precision"]), "precision when every test product is accepted"),
+        ]
+    cost = "to extract, fit and predict" + (", features reused" if test["cached"] else "")
+    sizes = f"test products; {train} to train, {validation} to validate"
+    return [*first, (duration(test["seconds"]), cost), (tested, sizes)]
 
 
 def the_data(data: RunData) -> Section:
@@ -66,7 +80,7 @@ def the_data(data: RunData) -> Section:
     known = excluded.products or excluded.categories or excluded.reason
     rows: list[tuple[str, object]] = [
         ("Data set", dataset.title or dataset.name),
-        ("Source", dataset.source),
+        ("Source", dataset.source + (f": {dataset.name}" if dataset.source == BY_PATH else "")),
         ("Licence", dataset.licence),
         ("Content hash", dataset.hash),
         ("In all", _sizes(dataset)),
@@ -79,12 +93,21 @@ def the_data(data: RunData) -> Section:
             if known
             else None,
         ),
+        ("Size of the images", sizes_text(data.record)),
         ("Without a category", dataset.unlabelled),
         ("Unreadable images", dataset.unreadable_images),
         ("Duplicate images", flat(dataset.duplicates)),
         ("Notes", "; ".join(dataset.notes)),
     ]
-    return Section(title="The data", grids=(sizes_table(split),), html=pairs_html(rows))
+    return Section(title="The data", grids=(sizes_table(split, papers=data.papers),), html=pairs_html(rows))
+
+
+def sizes_text(record: RunRecord[Any]) -> str:
+    """Say at which size each network sees the photos, and why; empty if no network's size is on record."""
+    if record.sizes:
+        return "; ".join(f"{name} at {size.pixels} px: {size.reason}" for name, size in record.sizes.items())
+    pixels = record.study.get("pixels")
+    return f"{pixels} px for networks, as the study fixes it" if isinstance(pixels, int) else ""
 
 
 def _sizes(dataset: DatasetRecord) -> str:
@@ -107,8 +130,10 @@ def unreadable(data: RunData) -> Section | None:
     return Section(title="The data", grids=(NamedTable(name="", grid=grid),))
 
 
-def claims(data: RunData) -> Section:
-    """The papers' numbers next to those of this report's tables."""
+def claims(data: RunData) -> Section | None:
+    """The papers' numbers next to those of this report's tables; None where the papers do not matter."""
+    if not data.papers:
+        return None
     grid = claims_grid(findings(data.run.path, data.tables))
     return Section(title="Every number", grids=(NamedTable(name="", grid=grid),))
 
@@ -152,7 +177,7 @@ def this_run(data: RunData) -> Section:
     ]
     return Section(
         title=THIS_RUN,
-        grids=(machine_table(record.machine), NamedTable(name="", grid=backends)),
+        grids=(machine_table(record.machine, papers=data.papers), NamedTable(name="", grid=backends)),
         html=pairs_html(rows),
     )
 

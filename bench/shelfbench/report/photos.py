@@ -59,7 +59,7 @@ def surest_photos(data: RunData) -> Section | None:
         figures = (NamedFigure(name="figure6", draw=lambda: _figure6(taken), on_page=False),)
     else:
         photos = _kept(folder)
-    return Section(title=ERRORS, html=_thumbnails(folder, photos), figures=figures) if photos else None
+    return Section(title=ERRORS, html=_thumbnails(data, folder, photos), figures=figures) if photos else None
 
 
 def _take(data: RunData) -> list[tuple[Image.Image, dict[str, Any]]]:
@@ -104,7 +104,7 @@ def _kept(folder: Path) -> list[_Photo]:
         raise _damaged(folder, error) from error
 
 
-def _thumbnails(folder: Path, photos: list[_Photo]) -> Markup:
+def _thumbnails(data: RunData, folder: Path, photos: list[_Photo]) -> Markup:
     try:
         shown = [
             {
@@ -118,7 +118,7 @@ def _thumbnails(folder: Path, photos: list[_Photo]) -> Markup:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
-    return fill("thumbnails", photos=shown)
+    return fill("thumbnails", heading=data.numbered("Figure 6", "Most confident errors"), photos=shown)
 
 
 def _damaged(folder: Path, error: Exception) -> InputError:

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, interval, seconds, share
-from shelfbench.report.claims import paper_note, table4_claim
+from shelfbench.report.claims import Claim, paper_note, table4_claim
 from shelfbench.report.data import RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.reading import BackendLabel
 
 _SHORT = {
     "Fine-tuning": "Tuned",
@@ -29,8 +28,8 @@ _CACHED_NOTE = "†: with features that an earlier backend or run had computed; 
 
 def table4(data: RunData) -> Section:
     """Table 4, the first thing that readers look at."""
-    grid = table4_grid(data.run.table4, data.run.labels, data.record.backends)
-    return Section(title="Table 4", grids=(NamedTable(name="table4", grid=grid, frame=data.run.table4),))
+    grid = table4_grid(data)
+    return Section(title=data.compared, grids=(NamedTable(name="table4", grid=grid, frame=data.run.table4),))
 
 
 def _by_backend(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
@@ -79,22 +78,19 @@ def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], se
     return list(by_backend), columns, best
 
 
-def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries: Mapping[str, BackendEntry]) -> Grid:
-    """Lay out Table 4 as in the paper, with the paper's own numbers next to ours.
+def table4_grid(data: RunData) -> Grid:
+    """Lay out Table 4 as in the paper, with the paper's own numbers next to ours where the papers matter.
 
     Parameters
     ----------
-    table : DataFrame
-        `Run.table4`.
-    names : mapping of str to BackendLabel
-        `Run.labels`.
-    entries : mapping of str to BackendEntry
-        All backends of the record; those missing from the table are listed below it.
+    data : RunData
+        Backends that are missing from `Run.table4` are listed below the table.
 
     Returns
     -------
     Grid
     """
+    table, names, papers = data.run.table4, data.run.labels, data.papers
     by_backend = _by_backend(table)
     backends, numbers, best = _numbers(table)
     rows, cached = [], False
@@ -116,7 +112,7 @@ def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries:
                 if test
                 else MISSING,
                 seconds(numbers["seconds"][row], reused),
-                f"{share(claim.value['train'])} / {share(claim.value['validation'])}" if claim else MISSING,
+                *((_of_paper(claim),) if papers else ()),
             )
         )
     places = {"validation": 4, "validation_90": 5, "test": 6, "test_90": 7, "seconds": 8}
@@ -124,11 +120,12 @@ def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries:
         "Acceptance: plain, the largest share of all products that a threshold on confidence, set on these very "
         "products, accepts at a precision of at least 0.9; it is not a certified promise. Intervals: 95%, bootstrap by "
         "product, with the threshold set again each time. Bold: best of the column.",
-        f"Paper: train / validation precision of Table 4 of C; {paper_note()}.",
     ]
+    if papers:
+        notes.append(f"Paper: train / validation precision of Table 4 of C; {paper_note()}.")
     notes += [_CACHED_NOTE] if cached else []
     return Grid(
-        title="Table 4. Precision, and acceptance at a precision of 0.9",
+        title=data.numbered("Table 4", "Precision, and acceptance at a precision of 0.9"),
         headers=(
             "Feature",
             "Classifier",
@@ -139,13 +136,17 @@ def table4_grid(table: pd.DataFrame, names: Mapping[str, BackendLabel], entries:
             "Test prec.",
             "Test acc. at 0.9",
             "Seconds",
-            "Paper",
+            *(("Paper",) if papers else ()),
         ),
         rows=tuple(rows),
-        numeric=frozenset(range(3, 10)),
-        notes=(*notes, *_left_out(table, entries)),
+        numeric=frozenset(range(3, 10 if papers else 9)),
+        notes=(*notes, *_left_out(table, data.record.backends)),
         best=frozenset((row, places[name]) for row, name in best),
     )
+
+
+def _of_paper(claim: Claim | None) -> str:
+    return f"{share(claim.value['train'])} / {share(claim.value['validation'])}" if claim else MISSING
 
 
 def _left_out(table: pd.DataFrame, entries: Mapping[str, BackendEntry]) -> list[str]:
@@ -169,16 +170,17 @@ def render_table4(data: RunData) -> str:
     str
     """
     table = data.run.table4
-    grid = table4_grid(table, data.run.labels, data.record.backends)
+    grid = table4_grid(data)
     title = data.record.dataset.title or data.record.dataset.name
     foot = [
         "* best of its column.  Acc.: plain acceptance, the largest share of products at a precision of at least 0.9.",
-        "Paper: Table 4 of C, train/validation; it comes from other data (Cdiscount, 1,000 categories).",
     ]
+    if data.papers:
+        foot.append("Paper: Table 4 of C, train/validation; it comes from other data (Cdiscount, 1,000 categories).")
     if table["cached"].astype(bool).any():
         foot.append("c: with features computed by an earlier backend or run, at what they cost then (cached).")
     foot += _left_out(table, data.record.backends)
-    top = f"Table 4 · {title}" if title else "Table 4"
+    top = f"{data.compared} · {title}" if title else data.compared
     return Grid(
         title=top,
         headers=tuple(_SHORT.get(head, head) for head in grid.headers),

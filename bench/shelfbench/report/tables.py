@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, count, share
-from shelfbench.report.claims import load_claims
+from shelfbench.report.claims import load_claims, oracle_note
 from shelfbench.report.data import ERRORS, NUMBERS, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import suffix
@@ -19,8 +19,10 @@ from shelfbench.runs.record import Machine, SplitRecord
 _SIZES = ("products", "images", "categories")
 
 
-def sizes_table(split: SplitRecord) -> NamedTable:
-    """Table 1: sizes of the splits, next to the paper's."""
+def sizes_table(split: SplitRecord, *, papers: bool) -> NamedTable:
+    """Table 1: sizes of the splits, next to the paper's where the papers matter."""
+    if not papers:
+        return _own_sizes(split)
     paper = {claim.value["split"]: claim.value for claim in load_claims().values() if "images" in claim.value}
     found = [
         {
@@ -49,32 +51,40 @@ def sizes_table(split: SplitRecord) -> NamedTable:
     return NamedTable(name="table1", grid=grid, frame=pd.DataFrame(found).astype(dict.fromkeys(_SIZES, "Int64")))
 
 
-def machine_table(machine: Machine) -> NamedTable:
-    """Table 2: the machine, next to the paper's."""
+def _own_sizes(split: SplitRecord) -> NamedTable:
+    found = [{"split": name, **{key: getattr(getattr(split, name), key) for key in _SIZES}} for name in SPLITS]
+    grid = Grid(
+        title="Sizes of the data",
+        headers=("Name", "Products", "Images", "Categories"),
+        rows=tuple((str(row["split"]).capitalize(), *(count(row[key]) for key in _SIZES)) for row in found),
+        numeric=frozenset(range(1, 4)),
+    )
+    return NamedTable(name="table1", grid=grid, frame=pd.DataFrame(found).astype(dict.fromkeys(_SIZES, "Int64")))
+
+
+def machine_table(machine: Machine, *, papers: bool = True) -> NamedTable:
+    """Table 2: the machine, next to the paper's where the papers matter."""
     paper = {claim.value["part"]: claim.value for claim in load_claims().values() if "part" in claim.value}
     memory = f"{machine.memory_gib:.1f} GiB" if machine.memory_gib else None
     ours = {
         "cpu": (machine.cpu or None, machine.cores, memory),
         "gpu": (", ".join(machine.gpus) or "none", None, None),
     }
+    keys = ("model", "cores", "memory")
     rows = [
         {
             "part": part.upper(),
-            "model": model,
-            "cores": cores,
-            "memory": size,
-            "paper_model": paper[part]["model"],
-            "paper_cores": paper[part]["cores"],
-            "paper_memory": paper[part]["memory"],
+            **dict(zip(keys, values, strict=True)),
+            **({f"paper_{key}": paper[part][key] for key in keys} if papers else {}),
         }
-        for part, (model, cores, size) in ours.items()
+        for part, values in ours.items()
     ]
     system = ", Python ".join(filter(None, (machine.system, machine.python)))
     grid = Grid(
-        title="Table 2. The machine",
-        headers=("Part", "Model", "Cores", "Memory", "Paper: model", "Paper: cores", "Paper: memory"),
+        title="Table 2. The machine" if papers else "The machine",
+        headers=("Part", *map(str.capitalize, keys), *(f"Paper: {key}" for key in keys if papers)),
         rows=tuple(tuple(MISSING if cell is None else str(cell) for cell in row.values()) for row in rows),
-        numeric=frozenset({2, 3, 5, 6}),
+        numeric=frozenset({2, 3, 5, 6} if papers else {2, 3}),
         notes=(f"System: {system}.",) if system else (),
     )
     return NamedTable(name="table2", grid=grid, frame=pd.DataFrame(rows, dtype=object))
@@ -120,8 +130,8 @@ def metrics_grid(data: RunData, frame: pd.DataFrame, targets: Sequence[Fraction]
         numeric=frozenset(range(3, 5 + len(keys))),
         notes=(
             "tune: the half of validation on which choices are made. Balanced: mean recall over categories. Acc.: "
-            "plain acceptance, its threshold set on the very rows that it is measured on. Oracle: Eq. 5 of C read "
-            "literally, which no threshold reaches. Rejected rows count as wrong.",
+            f"plain acceptance, its threshold set on the very rows that it is measured on. {oracle_note(data.papers)} "
+            "Rejected rows count as wrong.",
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
+    BackboneChoice,
     Backend,
     BackendSpec,
     TrainedNetwork,
@@ -32,6 +33,8 @@ class BuiltBackend:
     name : str
     spec : BackendSpec
     backend : Backend
+    backbone : BackboneChoice
+        The backbone that it was built with.
     store : FeatureStore
         Features of the network before its training, if it is trained.
     trained : TrainedNetwork or None
@@ -41,6 +44,7 @@ class BuiltBackend:
     name: str
     spec: BackendSpec
     backend: Backend
+    backbone: BackboneChoice
     store: FeatureStore
     trained: TrainedNetwork | None = None
 
@@ -66,10 +70,37 @@ def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment
         If the settings are wrong, or its weights cannot be read.
     """
     base, backbone = split_name(name, experiment.study.backbone)
-    spec = find(base)
+    return _built(name, find(base), sections, backbone, experiment)
+
+
+def _built(
+    name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
+) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
     store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
-    return BuiltBackend(name=name, spec=spec, backend=backend, store=store)
+    return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
+
+
+def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
+    """Build a backend again for images of the size that suits the photos, if the study leaves the size to them.
+
+    Parameters
+    ----------
+    built : BuiltBackend
+    sections : mapping of str to dataclass instance
+        Those that it was built from.
+    experiment : Experiment
+        Its photos are opened.
+
+    Returns
+    -------
+    BuiltBackend
+        The same one if its size is fixed.
+    """
+    if not built.spec.uses_backbone or built.backbone.pixels is not None:
+        return built
+    backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))
+    return _built(built.name, built.spec, sections, backbone, experiment)
 
 
 def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.grid import duration, percent
+from shelfbench.base.grid import percent
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.reading import label_backends
+from shelfbench.runs.reading import Evaluated, label_backends
 from shelfbench.runs.record import RunRecord
+from shelfbench.verdict.metrics import REQUIRED
+from shelfbench.verdict.resampling import replicates
+
+_RESAMPLES = 1000
+_SAME_COST = 0.1  # costs that differ by less than this share are the same for a reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another backend that is as good as the chosen one within noise.
+
+    Attributes
+    ----------
+    backend, name : str
+        As in `Choice`.
+    acceptance : float
+        Its acceptance where the choice was made.
+    seconds : float
+        Its cost.
+    test : float
+        Its plain acceptance on test; NaN if the split has no test.
+    """
+
+    backend: str
+    name: str
+    acceptance: float
+    seconds: float
+    test: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,102 +55,94 @@ class Choice:
         Its name in tables and figures.
     basis : str
         The part of the data on which it was chosen: ``tune`` or ``validation``.
+    products : int
+        Products of that part; 0 if unknown.
     chosen_at : float
         Its acceptance there.
+    seconds : float
+        Its cost.
     test : dict
         Its row of Table 4 for test; empty if the split has no test.
     tuned_acceptance, tuned_precision : float
         Share of test products taken, and precision met, by the threshold fixed on `basis`; NaN if unknown.
+    rivals : tuple of Rival
+        Backends as good as this one within noise, the best first: the 95% interval of the difference in acceptance,
+        over resamples of the products of `basis`, does not exclude 0.
     """
 
     backend: str | None
-    name: str
+    name: str = ""
     basis: str
-    chosen_at: float
+    products: int = 0
+    chosen_at: float = 0.0
+    seconds: float = float("nan")
     test: dict[str, Any]
-    tuned_acceptance: float
-    tuned_precision: float
+    tuned_acceptance: float = float("nan")
+    tuned_precision: float = float("nan")
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def part(self) -> str:
         """The part of the data on which it was chosen, in words."""
         return "the tuning half of validation" if self.basis == "tune" else "validation"
 
-    def sentence(self) -> str:
-        """The verdict in one sentence."""
-        if self.backend is None:
-            return (
-                "No backend reaches a precision of 90% on any share of the validation products: "
-                "none can work without a person."
-            )
-        if not self.test:
-            return (
-                f"{self.name} takes the largest share of the validation products at a precision of at "
-                f"least 90%: {percent(self.chosen_at)}; there is no test part to measure it on."
-            )
-        cost = duration(float(self.test["seconds"]))
-        if not self.test["acceptance_90"]:
-            return (
-                f"{self.name} accepts the most on {self.part} ({percent(self.chosen_at)} at a precision of at "
-                f"least 90%), but does not reach that precision on any share of the test products, for {cost} of "
-                f"computing."
-            )
-        return (
-            f"{self.name}, which accepts the most on {self.part}, takes {percent(self.test['acceptance_90'])} of the "
-            f"test products without a person at a precision of at least 90% (95% interval "
-            f"{percent(self.test['acceptance_90_low'])} to {percent(self.test['acceptance_90_high'])}), "
-            f"for {cost} of computing."
-        )
-
-    def reservation(self) -> str:
-        """What the choice is based on, and how a threshold fixed beforehand would have performed."""
-        if self.backend is None:
+    def noise(self) -> str:
+        """Say which backends are as good within noise, by how little this one was chosen, and what each costs."""
+        if not self.rivals:
             return ""
-        text = f"Chosen on {self.part} (acceptance {percent(self.chosen_at)} there); test results played no part."
-        if not np.isnan(self.tuned_acceptance):
-            short = ", short of 90%" if self.tuned_precision < 0.9 else ""
+        first, others = self.rivals[0], self.rivals[1:]
+        cost = self._cost(first)
+        if first.acceptance == self.chosen_at:
+            why = "for its lower cost" if self.seconds < first.seconds else "since it comes first in the study"
+            text = f"On {self.part}, {first.name} accepts exactly as much: the choice was made {why}"
+            text += f" ({first.name} takes {cost})" if cost else ""
+        else:
+            text = f"It was chosen by {self._behind(first)} on {self.part}: {first.name} is as good within noise"
+            text += f", for {cost}" if cost else ""
+        if others:
+            also = "as good within noise " * (first.acceptance == self.chosen_at)
             text += (
-                " Table 4 sets each threshold on the very products it measures, as the paper does; the "
-                f"one fixed on {self.part} takes {percent(self.tuned_acceptance)} of the test products and "
-                f"is right on {percent(self.tuned_precision)} of them{short}."
+                f"; {also or 'so '}{'is' if len(others) == 1 else 'are'} {_listed([other.name for other in others])}"
             )
-        return text
+        return f"{text}."
 
-    def promise(self, certified: pd.DataFrame | None) -> str:
-        """Say what is certified for it at 0.9.
-
-        Parameters
-        ----------
-        certified : DataFrame or None
-            `Run.certified`.
-
-        Returns
-        -------
-        str
-            Empty if nothing was tested.
-        """
-        if self.backend is None or certified is None:
+    def noise_on_test(self) -> str:
+        """Say what the plain acceptance of the closest rival is on test, which decided nothing."""
+        if not self.rivals or not self.test or np.isnan(self.rivals[0].test):
             return ""
-        found = certified[(certified["backend"] == self.backend) & (certified["target"] == 0.9)].to_dict("records")
-        if not found:
-            return ""
-        row = found[0]
-        if not row["certified"]:
-            doubt = "No threshold can be promised to keep a precision of 90%"
-            if not np.isnan(row["more_labels"]):
-                more = f"{row['more_labels']:,.0f}"
-                return f"{doubt} yet: the half of validation kept for certifying needs about {more} more products."
-            return f"{doubt}: {str(row['why']).removeprefix('not certifiable: ')}."
+        first = self.rivals[0]
         return (
-            f"Certified: with {100 * row['level']:.9g}% probability its precision on future products is at least 90% "
-            f"when it takes {percent(row['certified_acceptance'])} of them (95% interval "
-            f"{percent(row['certified_acceptance_low'])} to {percent(row['certified_acceptance_high'])}); on test "
-            f"that threshold takes {percent(row['certified_acceptance_test'])} and is right on "
-            f"{percent(row['certified_precision_test'])} of those."
+            f"On test, which played no part in the choice, the best thresholds accept "
+            f"{percent(self.test['acceptance_90'])} with {self.name} and {percent(first.test)} with {first.name}."
         )
 
+    def _behind(self, rival: Rival) -> str:
+        """By how much the rival is behind, in products if they are known."""
+        behind = self.chosen_at - rival.acceptance
+        if not self.products:
+            return f"{100 * behind:.1f} points"
+        count = max(round(behind * self.products), 1)
+        return f"{count:,} product{'s' * (count != 1)} of {self.products:,}"
 
-def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: RunRecord[BackendEntry]) -> Choice | None:
+    def _cost(self, rival: Rival) -> str:
+        ratio = rival.seconds / self.seconds if self.seconds > 0 else np.nan
+        if not np.isfinite(ratio):
+            return ""
+        if abs(ratio - 1) < _SAME_COST:
+            return "about the same computing"
+        return f"{ratio:.1f} times the computing" if ratio > 1 else f"{ratio:.0%} of the computing"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def choose(
+    table: pd.DataFrame,
+    metrics: pd.DataFrame,
+    record: RunRecord[BackendEntry],
+    products: Callable[[str], Evaluated] | None = None,
+) -> Choice | None:
     """Choose a backend by its acceptance on validation; ties go to the cheaper one.
 
     Parameters
@@ -132,37 +153,69 @@ def choose(table: pd.DataFrame, metrics: pd.DataFrame, record: RunRecord[Backend
         `Run.metrics`.
     record : RunRecord
         ``run.json``.
+    products : callable, optional
+        `Run.products`, to see which backends are as good within noise; without it, only ties are.
 
     Returns
     -------
     Choice or None
         None if there are no validation products to choose on.
     """
-    products = metrics[metrics["level"] == "product"]
-    at = products[products["metric"] == "acceptance_90"]
+    own = metrics[metrics["level"] == "product"]
+    at = own[own["metric"] == "acceptance_90"]
     basis = "tune" if (at["split"] == "tune").any() else "validation"
     candidates = at[at["split"] == basis].merge(
         table.groupby("backend", as_index=False)["seconds"].first(), on="backend"
     )
     if candidates.empty:
         return None
-    best = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable").iloc[0]
+    ordered = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable")
+    best = ordered.iloc[0]
     if best["value"] == 0:
-        nan = float("nan")
-        return Choice(
-            backend=None, name="", basis=basis, chosen_at=0.0, test={}, tuned_acceptance=nan, tuned_precision=nan
-        )
+        return Choice(backend=None, basis=basis, test={})
     backend = str(best["backend"])
     test = table[(table["backend"] == backend) & (table["split"] == "test")].to_dict("records")
-    own = products[(products["backend"] == backend) & (products["split"] == "test")]
-    values = own.set_index("metric")["value"]
-    name = label_backends(record, tuple(dict.fromkeys(table["backend"])))[backend].short
+    values = own[(own["backend"] == backend) & (own["split"] == "test")].set_index("metric")["value"]
+    labels = label_backends(record, tuple(dict.fromkeys(table["backend"])))
+    accepted_on_test = at[at["split"] == "test"].set_index("backend")["value"]
+    close, count = _within_noise(ordered, basis, products)
     return Choice(
         backend=backend,
-        name=name,
+        name=labels[backend].short,
         basis=basis,
+        products=count,
         chosen_at=float(best["value"]),
+        seconds=float(best["seconds"]),
         test={str(key): value for key, value in test[0].items()} if test else {},
         tuned_acceptance=float(values.get("tuned_acceptance_90", np.nan)),
         tuned_precision=float(values.get("tuned_precision_90", np.nan)),
+        rivals=tuple(
+            Rival(
+                backend=str(row["backend"]),
+                name=labels[str(row["backend"])].short,
+                acceptance=float(row["value"]),
+                seconds=float(row["seconds"]),
+                test=float(accepted_on_test.get(row["backend"], np.nan)),
+            )
+            for row in ordered.iloc[1:][close].to_dict("records")
+        ),
     )
+
+
+def _within_noise(
+    ordered: pd.DataFrame, basis: str, products: Callable[[str], Evaluated] | None
+) -> tuple[np.ndarray, int]:
+    """Tell which backends after the first are as good within noise, and on how many products."""
+    tied = (ordered["value"].iloc[1:] == ordered["value"].iloc[0]).to_numpy()
+    if products is None or len(ordered) < 2:
+        return tied, 0
+    confidence, correct = [], []
+    for backend in ordered["backend"]:
+        found = products(backend)
+        part = found.where((found.role if basis == "tune" else found.split) == basis)
+        order = np.argsort(part.product_id, kind="stable")  # the same product in every column
+        confidence.append(part.confidence[order])
+        correct.append(part.correct[order])
+    drawn = replicates(np.stack(confidence), np.stack(correct), REQUIRED, resamples=_RESAMPLES).acceptance
+    low = np.quantile(drawn[0] - drawn[1:], 0.025, axis=1)
+    return tied | (low <= 0), len(confidence[0])

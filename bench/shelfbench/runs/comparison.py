@@ -14,7 +14,7 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier, find, split_name
-from shelfbench.runs.building import BuiltBackend, build_backend, training_data, training_images
+from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
@@ -52,6 +52,8 @@ def run(experiment: Experiment) -> Photos | None:
     jobs.require()
     material = experiment.material
     experiment.begin()
+    found = (jobs.attempt([backend.name], partial(suited, backend, study.sections, experiment)) for backend in built)
+    built = [backend for backend in found if backend is not None]
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         write_parquet(experiment.out / "truth.parquet", truth)
     if study.report.seeks_near_duplicates(len(material.image)):
@@ -105,7 +107,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     experiment.console.detail(f"features are kept in {trained[0].store.folder}")
     features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
-    experiment.record.unreadable(unreadable)
+    experiment.unreadable(unreadable)
     train = material.images_of("train")
     if not features.readable[train].any():
         raise InputError(

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.data.material import BY_PATH
 from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
@@ -29,6 +30,7 @@ from shelfbench.runs.frames import (
     metrics_rows,
     table4_row,
 )
+from shelfbench.runs.headline import Headline, headline
 from shelfbench.runs.reading import (
     SPLITS,
     BackendLabel,
@@ -42,6 +44,7 @@ from shelfbench.runs.reading import (
     reading,
 )
 from shelfbench.runs.record import RunRecord, read_record
+from shelfbench.study.read import study_names
 from shelfbench.verdict.confidence import DEFAULT
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
@@ -104,6 +107,14 @@ class Run:
         """Required precisions of the study's report, always including 0.9, ascending."""
         asked = self.record.settings.report.targets
         return tuple(sorted({exact_target(target) for target in (REQUIRED, *map(str, asked))}))
+
+    @property
+    def papers(self) -> bool:
+        """Whether the page sets the papers' numbers beside the run's."""
+        said = self.record.settings.report.papers
+        if said is None:  # a record from before the setting: our own studies did, on the data that they name
+            return self.record.settings.name in study_names() and self.record.dataset.source != BY_PATH
+        return said
 
     @property
     def confidence_level(self) -> float:
@@ -332,7 +343,12 @@ class Run:
     @cached_property
     def verdict(self) -> Choice | None:
         """The backend to use, chosen on validation; None if there are no validation products to choose on."""
-        return choose(self.table4, self.metrics, self.record)
+        return choose(self.table4, self.metrics, self.record, self.products)
+
+    @cached_property
+    def headline(self) -> Headline:
+        """What can be promised, in sentences, as at the top of the page; ``print(run.headline)`` shows all of them."""
+        return headline(self.verdict, self.certified, self.record.split.test.products or 0)
 
     def _check_predictions(self) -> None:
         if not self.backends:
@@ -363,8 +379,7 @@ class Run:
         if not self.backends:
             return f"<p><b>{html.escape(str(self.path))}</b></p><pre>{html.escape(self.summary)}</pre>"
         table = self.table4.to_html(index=False, float_format="{:.3f}".format, escape=True, border=0)
-        sentences = [] if self.verdict is None else [self.verdict.sentence(), self.verdict.promise(self.certified)]
-        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
+        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in str(self.headline).split("\n\n"))
         return f"<p><b>{html.escape(str(self.path))}</b></p>{table}{text}"
 
 

@@ -9,6 +9,7 @@ An experiment goes through its jobs (the backends of a comparison, the trainings
         jobs.require()  # wrong settings end here, before anything is read or written
         material = experiment.material  # reads the data
         experiment.begin()  # from here on, the run directory is written
+        # pixels = "auto": networks whose size is left to the photos are now built again (runs.building.suited)
         for name in waiting:
             if built[name] is not None:
                 jobs.run(name, partial(work, built[name]))  # returns the entry of the record
@@ -19,21 +20,26 @@ A job that fails does not stop the others; `shelfbench.experiments.run_study` re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, ShelfbenchError, explain
 from shelfbench.base.storage import cache_dir, write_parquet
 from shelfbench.data.datasets import NamedDataset, open_dataset
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import Material, dataset_record, gather
+from shelfbench.data.photo_size import PhotoSize, choose_size, measure
 from shelfbench.data.split import make_split
+from shelfbench.runs.data_line import data_line
 from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import DatasetRecord, SplitRecord
 from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
 
@@ -194,6 +200,7 @@ class Experiment:
     console: Console
     record: Recorder
     jobs: Jobs
+    _said: set[str] = field(default_factory=set, repr=False)
 
     @cached_property
     def digests(self) -> np.ndarray:
@@ -204,6 +211,31 @@ class Experiment:
     def material(self) -> Material:
         """The catalogue, split."""
         return self._opened[0]
+
+    @cached_property
+    def photo_size(self) -> PhotoSize:
+        """How large the photos of the catalogue are."""
+        return measure(self.material.catalogue.images, self.study.images.fit)
+
+    def pixels_for(self, extractor: FeatureExtractor) -> int:
+        """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+            At the size that its network was made for.
+
+        Returns
+        -------
+        int
+            Side of the images, in pixels.
+        """
+        chosen = self.record.size(extractor.name)
+        if chosen is None:
+            chosen = choose_size(self.photo_size, extractor.pixels)
+            self.record.note_size(extractor.name, chosen)
+            self.console.log(f"{extractor.name} at {chosen.pixels} px: {chosen.reason}")
+        return chosen.pixels
 
     @cached_property
     def _opened(self) -> tuple[Material, np.ndarray, NamedDataset | None]:
@@ -217,6 +249,8 @@ class Experiment:
         with console.stage("splitting"):
             split = make_split(catalogue, study.split, study.seed, digests)
             material = gather(catalogue, split)
+        for note in material.notes():
+            console.warn(note)
         left_out = (
             f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
             f"{split.excluded_reason}"
@@ -240,3 +274,20 @@ class Experiment:
         material, digests, named = self._opened
         self.record.begin(dataset_record(material, named, digests), material.split_record())
         write_parquet(self.out / "split.parquet", material.frame)
+
+    def unreadable(self, records: list[dict[str, str]]) -> None:
+        """Note the images that cannot be read, and say once how much of the data cannot be used.
+
+        Parameters
+        ----------
+        records : list of dict
+            ``record`` (where it is) and ``reason`` of each.
+        """
+        self.record.unreadable(records)
+        values = self.record.values
+        line = data_line(
+            msgspec.convert(values["dataset"], DatasetRecord), msgspec.convert(values["split"], SplitRecord)
+        )
+        if line and line not in self._said:
+            self._said.add(line)
+            self.console.warn(line)

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shelfbench.runs.promise import lacking, mix_columns
 from shelfbench.runs.reading import SPLITS, Evaluated
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
-from shelfbench.verdict.intervals import bootstrap_intervals, exact_interval
+from shelfbench.verdict.intervals import Interval, bootstrap_intervals, exact_interval
 from shelfbench.verdict.metrics import REQUIRED, acceptance, acceptance_curve, oracle_bound
+from shelfbench.verdict.mix import Mix, weigh_back
 from shelfbench.verdict.summary import Summary, precision_by_decile, summarise
 
 TABLE4_COLUMNS = (
@@ -31,6 +33,7 @@ TABLE4_COLUMNS = (
     "cached",
 )
 METRICS_COLUMNS = ("backend", "split", "level", "metric", "value")
+_BOOTSTRAP = 10  # hits, and misses, from which on resampling the products tells how far off a share can be
 DECILES_COLUMNS = ("backend", "split", "decile", "categories", "smallest", "largest", "products", "precision")
 
 
@@ -53,16 +56,29 @@ def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
         return {}
     summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=(REQUIRED,))
     ends = bootstrap_intervals(part.confidence, part.correct, REQUIRED)
+    precision = _not_too_narrow(ends.precision, summary.correct, summary.total)
+    share = _not_too_narrow(ends.acceptance, summary.acceptances[0].accepted, summary.total)
     return {
         "backend": backend,
         "split": split,
         "precision": summary.precision,
-        "precision_low": ends.precision.low,
-        "precision_high": ends.precision.high,
+        "precision_low": precision.low,
+        "precision_high": precision.high,
         "acceptance_90": summary.acceptances[0].acceptance,
-        "acceptance_90_low": ends.acceptance.low,
-        "acceptance_90_high": ends.acceptance.high,
+        "acceptance_90_low": share.low,
+        "acceptance_90_high": share.high,
     }
+
+
+def _not_too_narrow(drawn: Interval, hits: int, total: int) -> Interval:
+    """Widen a bootstrap interval to the exact one of a share, where nearly all or nearly none are hits.
+
+    Resamples of 30 products that are all right are all right too: the interval would be a point.
+    """
+    if min(hits, total - hits) >= _BOOTSTRAP:
+        return drawn
+    low, high = map(float, exact_interval(hits, total))
+    return Interval(min(low, drawn.low), max(high, drawn.high))
 
 
 def suffix(target: Fraction) -> str:
@@ -243,6 +259,7 @@ def certified_rows(
         With the columns of ``certified.csv``.
     """
     parts = {role: products.where(products.role == role) for role in ("tune", "certify", "test")}
+    sizes = np.bincount(products.truth, minlength=len(products.keys))
     rows = []
     for measure in measures:
         if measure not in products.measures:
@@ -252,7 +269,10 @@ def certified_rows(
             row = {"backend": backend, "measure": measure, "target": float(target), "level": level}
             row |= {f"{role}_products": len(part.truth) for role, part in parts.items()}
             row |= _plain(tune, test, target)
-            row |= _certified(_certificate(tune, labelled, target, level), test)
+            found = _certificate(tune, labelled, target, level)
+            row |= _certified(found, test)
+            row |= {"more_labels": _more(found), "why": _why(found, len(products.truth), target)}
+            row |= mix_columns(_at_the_mix(found, test, sizes))
             rows.append(row)
     return rows
 
@@ -318,11 +338,14 @@ def _certified(found: Certificate | None, test: Evaluated) -> dict[str, Any]:
             "certified_acceptance_low": found.acceptance_low,
             "certified_acceptance_high": found.acceptance_high,
         }
-    return (
-        row
-        | _on_test("certified", row["certified_threshold"], test)
-        | {"more_labels": _more(found), "why": _why(found)}
-    )
+    return row | _on_test("certified", row["certified_threshold"], test)
+
+
+def _at_the_mix(found: Certificate | None, test: Evaluated, sizes: np.ndarray) -> Mix | None:
+    """Weight the certified threshold's results on test back to the mix of the whole catalogue."""
+    if found is None or not found.certified or not len(test.truth):
+        return None
+    return weigh_back(test.truth, test.confidence >= found.threshold, test.correct, sizes)
 
 
 def _more(found: Certificate | None) -> float:
@@ -330,14 +353,12 @@ def _more(found: Certificate | None) -> float:
     return float(found.missing) if found is not None and found.missing is not None else np.nan
 
 
-def _why(found: Certificate | None) -> str:
+def _why(found: Certificate | None, labelled: int, target: Fraction) -> str:
     """Say why nothing is certified, and what would change that; empty where something is."""
     if found is None:
-        return "not certifiable: there are no products to certify on, or the target allows no error"
+        reason = "the target allows no error" if target == 1 else "there are no products to certify on"
+        return f"not certifiable: {reason}"
     if found.certified:
         return ""
-    if found.missing is not None:
-        return f"not certifiable: about {found.missing:,} more labelled products would do"
-    if found.hopeless:
-        return "not certifiable: the precision is below the target at every threshold that can be tested"
-    return "not certifiable: the labelled products do not tell how many more would do"
+    reason = ": the precision is below the target at every threshold that can be tested" if found.hopeless else " yet"
+    return f"not certifiable{reason}. What would change it: {lacking(found, labelled)}"

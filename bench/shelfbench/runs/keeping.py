@@ -22,7 +22,6 @@ from shelfbench.plugins.backend import (
     Classifier,
     FeatureExtractor,
     TrainedNetwork,
-    split_name,
 )
 from shelfbench.runs.building import BuiltBackend
 from shelfbench.runs.record import as_json
@@ -114,7 +113,7 @@ def save_model(
                 backend=built.name,
                 classes=material.classes.tolist(),
                 images=study.images,
-                backbone=split_name(built.name, study.backbone)[1],
+                backbone=built.backbone,
                 features=built.store.key,
                 aggregation=rule.aggregation,
                 temperature=rule.temperature,

@@ -23,7 +23,7 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import find, split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
-from shelfbench.runs.building import BuiltBackend, build_backend, training_data, training_images
+from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import feature_timings, fit_timings, network_timings
@@ -206,7 +206,7 @@ class _Trainings:
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        experiment.record.unreadable(material.unreadable(features.reasons))
+        experiment.unreadable(material.unreadable(features.reasons))
         if not features.readable[material.images_of("train")].any():
             raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
         self._features = {key: features}  # one at a time: they may be gigabytes
@@ -261,6 +261,10 @@ def run(experiment: Experiment) -> None:
         )
     jobs.require()
     experiment.begin()
+    for variant in study.variants:
+        if (backend := built[variant.name]) is not None:
+            names = [name for name, (owner, _) in waiting.items() if owner is variant]
+            built[variant.name] = jobs.attempt(names, partial(suited, backend, variant.sections, experiment))
     trainings = _Trainings(experiment)
     for name, (variant, seed) in waiting.items():
         backend = built[variant.name]

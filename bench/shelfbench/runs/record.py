@@ -112,6 +112,14 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
     images_not_compared: int = 0
 
 
+class Untrained(msgspec.Struct, kw_only=True):
+    """Categories without a training product, and the held-out products that cannot be right because of it."""
+
+    categories: int = 0
+    validation: int = 0
+    test: int = 0
+
+
 class SplitRecord(msgspec.Struct, kw_only=True):
     """The split of a run.
 
@@ -121,6 +129,7 @@ class SplitRecord(msgspec.Struct, kw_only=True):
         Empty until the data have been opened.
     rule : str
     train, validation, test : PartRecord
+    untrained : Untrained
     near_duplicates : NearDuplicates or None
         None if they were not searched for.
     """
@@ -130,7 +139,15 @@ class SplitRecord(msgspec.Struct, kw_only=True):
     train: PartRecord = msgspec.field(default_factory=PartRecord)
     validation: PartRecord = msgspec.field(default_factory=PartRecord)
     test: PartRecord = msgspec.field(default_factory=PartRecord)
+    untrained: Untrained = msgspec.field(default_factory=Untrained)
     near_duplicates: NearDuplicates | None = None
+
+
+class SizeRecord(msgspec.Struct, kw_only=True):
+    """The size that was chosen for a network's images (``pixels = "auto"``), and why."""
+
+    pixels: int = 0
+    reason: str = ""
 
 
 class Machine(msgspec.Struct, kw_only=True):
@@ -146,6 +163,7 @@ class Machine(msgspec.Struct, kw_only=True):
 
 class _ReportSection(msgspec.Struct, kw_only=True):
     targets: list[float] = []
+    papers: bool | None = None
 
 
 class _VerdictSection(msgspec.Struct, kw_only=True):
@@ -170,7 +188,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets`` and ``verdict.confidence_level``.
+        ``report.targets``, ``report.papers`` and ``verdict.confidence_level``.
     variants : dict of str to VariantRecord
     """
 
@@ -208,6 +226,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         ``running``, ``complete``, ``failed`` or ``interrupted``, and why it failed.
     dataset : DatasetRecord
     split : SplitRecord
+    sizes : dict of str to SizeRecord
+        By network; empty if the study fixes the size.
     backends : dict of str to Entry
         The jobs of the run by name, in the order of the study.
     """
@@ -225,6 +245,7 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     reason: str = ""
     dataset: DatasetRecord = msgspec.field(default_factory=DatasetRecord)
     split: SplitRecord = msgspec.field(default_factory=SplitRecord)
+    sizes: dict[str, SizeRecord] = {}
     backends: dict[str, E] = {}
 
     @property

@@ -7,6 +7,7 @@ in memory, so that a failed start leaves nothing behind. `shelfbench.runs.record
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_json, write_parquet
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import machine, versions
+from shelfbench.data.photo_size import ChosenSize
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.reading import reading
 from shelfbench.runs.record import RECORD, as_json, read_json, read_record
@@ -116,6 +118,8 @@ class Recorder:
             "split": previous.get("split") or {},
             "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
         }
+        if previous.get("sizes"):
+            values["sizes"] = previous["sizes"]
         return cls(out, values)
 
     def _write(self) -> None:
@@ -145,6 +149,33 @@ class Recorder:
             dataset = {**dataset, "unreadable_images": len(unreadable), "unreadable": unreadable}
         self.values["dataset"], self.values["split"] = dataset, split
         self._begun = True
+        self._write()
+
+    def size(self, name: str) -> ChosenSize | None:
+        """Return the size that was chosen for a network's images in this directory; None if none was.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+
+        Returns
+        -------
+        ChosenSize or None
+        """
+        found = self.values.get("sizes", {}).get(name) or {}
+        return ChosenSize(found["pixels"], found.get("reason", "")) if found.get("pixels") else None
+
+    def note_size(self, name: str, chosen: ChosenSize) -> None:
+        """Note the size that was chosen for a network's images, and why.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+        chosen : ChosenSize
+        """
+        self.values.setdefault("sizes", {})[name] = dataclasses.asdict(chosen)
         self._write()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:

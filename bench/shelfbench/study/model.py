@@ -31,11 +31,14 @@ class ReportSettings:
     near_duplicates : {'auto', 'report', 'off'}
         Whether to look for products with nearly the same photo in different parts of the split. This reads every image
         once more, so 'auto' does it for up to 300,000 images. No prediction depends on it.
+    papers : bool
+        Whether the page sets the two papers' numbers beside the run's, as the studies that reproduce them do.
     """
 
     pictures: bool = True
     targets: tuple[float, ...] = (0.9,)
     near_duplicates: str = "auto"
+    papers: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -110,6 +113,8 @@ class Study:
         Experiment to run instead of the comparison (see `shelfbench.plugins.experiment`); empty for the comparison.
     variants : tuple of Variant
         Variants that the experiment compares.
+    on_backbone : bool
+        Whether a backend or a variant sits on a backbone, so that the size of its images matters.
     """
 
     name: str
@@ -127,6 +132,7 @@ class Study:
     used: tuple[str, ...] = ()
     experiment: str = ""
     variants: tuple[Variant, ...] = ()
+    on_backbone: bool = False
 
     def record(self) -> dict[str, Any]:
         """All settings, as JSON, except sections that nothing in this study reads."""
@@ -137,12 +143,16 @@ class Study:
             "backends": list(self.backends),
             "backbone": self.backbone.name,
             "weights": self.backbone.weights,
-            "pixels": self.backbone.pixels,
+            "pixels": "auto" if self.backbone.pixels is None and self.on_backbone else self.backbone.pixels,
         }
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
                 result[section] = dataclasses.asdict(getattr(self, section))
-        for later in ("labels", "file_name"):  # earlier records lack these: a run without them is the same run
+        for later in (
+            "labels",
+            "file_name",
+            "folders",
+        ):  # earlier records lack these: a run without them is the same run
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
         for section in self.used:
@@ -162,6 +172,7 @@ class Study:
                 }
                 for variant in self.variants
             }
+        del result["dataset"]["retry"]  # it is about a moment; what it brings shows in the hash of the data
         return result
 
     def results_hash(self) -> str:

@@ -21,6 +21,8 @@ from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_expe
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 
 STUDIES = Path(__file__).parent
+OWN = "own"
+"""The study of a dataset for which none is named."""
 
 Override = tuple[list[str], Any]
 """A setting's path (``["split", "min_products"]``, or one root key) and its value."""
@@ -73,7 +75,11 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
         name, label = path.stem, str(path) if path.parent != STUDIES else f"study {path.stem}"
         tables = _parse(path)
     known = {**SECTIONS, **_declared_sections()}
+    before = _dataset_of(tables)
     _apply(tables, overrides, list(known))
+    if _dataset_of(tables) != before and not any(keys == ["report", "papers"] for keys, _ in overrides):
+        # what a study says about the papers' numbers, it says about the data that it names
+        _apply(tables, [(["report", "papers"], False)], list(known))
     for key in tables:
         if key not in known and key not in ROOT_KEYS:
             raise InputError(f"{label}: unknown key {key!r}", _suggest(key, [*ROOT_KEYS, *known]))
@@ -101,6 +107,11 @@ def _parse(path: Path) -> dict[str, Any]:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
 
 
+def _dataset_of(tables: Mapping[str, Any]) -> Any:
+    section = tables.get("dataset")
+    return section.get("name") if isinstance(section, Mapping) else None
+
+
 def _apply(tables: dict[str, Any], overrides: Sequence[Override], sections: Sequence[str]) -> None:
     """Replace what a study says by the overrides."""
     for keys, value in overrides:
@@ -124,18 +135,19 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     if len(set(backends)) != len(backends):
         raise InputError(f"{label} names a backend twice", "name each once")
     used = set(find_experiment(experiment).sections) if experiment else set()
-    pixels = tables.get("pixels")
     backbone = BackboneChoice(
         _value(tables.get("backbone", "efficientnet_lite0"), str, f"{label}: backbone"),
         _value(tables.get("weights", "imagenet"), str, f"{label}: weights"),
-        None if pixels is None else _value(pixels, int, f"{label}: pixels"),
+        _pixels(tables.get("pixels", "auto"), label),
     )
     seed = _value(tables.get("seed", 0), int, f"{label}: seed")
     if not 0 <= seed < 2**32:
         raise InputError(f"{label}: seed is {seed}", "give a whole number from 0 to 4294967295")
+    on_backbone = False
     for backend in backends:
         base, _ = split_name(backend, backbone)
         spec = find(base)
+        on_backbone |= spec.uses_backbone
         if "@" in backend and not spec.uses_backbone:
             raise InputError(f"backend {backend!r}: {base} uses no backbone", f"write {base}")
         used |= set(spec.sections)
@@ -143,7 +155,9 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     sections = {section: built[section] for section in known if section not in SECTIONS}
     variants = _variants(tables.get("variants", {}), sections, backbone, label)
     for variant in variants:
-        used |= set(find(split_name(variant.backend, backbone)[0]).sections)
+        spec = find(split_name(variant.backend, backbone)[0])
+        on_backbone |= spec.uses_backbone
+        used |= set(spec.sections)
     return Study(
         name=name,
         title=_value(tables.get("title", name), str, f"{label}: title"),
@@ -155,7 +169,18 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
         used=tuple(sorted(used)),
         experiment=experiment,
         variants=variants,
+        on_backbone=on_backbone,
     )
+
+
+def _pixels(value: Any, label: str) -> int | None:
+    """Read the size of the images; None leaves it to the photos."""
+    if value == "auto":
+        return None
+    try:
+        return int(_value(value, int, f"{label}: pixels"))
+    except InputError as error:
+        raise InputError(error.message, 'give a whole number, or "auto" for the size of the photos') from None
 
 
 def _variants(tables: Any, sections: Mapping[str, Any], backbone: BackboneChoice, label: str) -> tuple[Variant, ...]:

@@ -18,6 +18,10 @@ from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, exact_target
 
 START = 100
+# With fewer products, the estimate of how many more it takes is not made. With 145, the walk starts at 29 accepted
+# products, the fewest that certify 0.9 with 95% probability. In 150 trials each on four populations, as many more
+# products as estimated from 100 were enough in 39 to 49% of the trials; as estimated from 145, in 51 to 94%.
+ESTIMABLE = 145
 # How many error counts are searched for the last failing test. Beyond them (precisions a hair above the target, more
 # products than anybody has), the answer may be slightly too large.
 _LOOKED_BACK = 1000
@@ -51,8 +55,8 @@ class Certificate:
         Its upper end.
     missing : int or None
         About how many more labelled products would be enough if the rates stay as they are: with that many, the walk
-        would pass its first threshold, which would then be stricter. 0 if certified; None if hopeless, or if a thousand
-        times as many would not be enough.
+        would pass its first threshold, which would then be stricter. 0 if certified; None if hopeless, if a thousand
+        times as many would not be enough, or if there are fewer than `ESTIMABLE` to estimate it from.
     hopeless : bool
         Whether it is not certified and, at every threshold of the walk, even the upper bound of the precision is below
         the target. False if the walk had no threshold at all, since nothing was observed then, or if a threshold too
@@ -173,7 +177,7 @@ def certify(
         # more products would let the walk start at a stricter threshold, where few have been seen so far
         hopeless = below and not _passes(accepted - hits, accepted, wanted, level).any()
         missing = None
-        if not hopeless:
+        if not hopeless and len(confidence) >= ESTIMABLE:
             missing = _missing(accepted, hits, len(confidence), wanted, level=level, start=start)
         return Certificate(
             target=wanted,

@@ -181,7 +181,7 @@ def _measure(extractor: TopFive, catalogue: Catalogue, digests: np.ndarray, expe
     store = FeatureStore(extractor, ImageSettings(fit="crop"), experiment.console, experiment.workers)
     found = store.features(catalogue, np.arange(len(catalogue.images)), digests)
     images = catalogue.images
-    experiment.record.unreadable(
+    experiment.unreadable(
         [{"record": images.where(row), "reason": reason} for row, reason in sorted(found.reasons.items())]
     )
     code = np.where(found.readable[:, None], found.matrix[:, :TOP].astype(np.int32), -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -105,7 +105,9 @@ def run(experiment: Experiment) -> None:
     jobs.require()
     task = task_of(experiment.material)
     experiment.begin()
-    for group in groups:
+    for built in groups:
+        if (group := jobs.attempt([*built.heads], partial(_suited, built, experiment))) is None:
+            continue
         parts = jobs.attempt([*group.heads], partial(_parts, group.store, task, experiment))
         if parts is None:
             continue
@@ -118,25 +120,32 @@ def run(experiment: Experiment) -> None:
 class _Group:
     """Heads on the same backbone: hidden units by name, 0 for none."""
 
-    backbone: str
-    pixels: int
+    extractor: BottleneckExtractor
     store: FeatureStore
     heads: dict[str, int]
 
 
-def _build(backbone: str, heads: dict[str, int], experiment: Experiment) -> _Group:
+def _build(backbone: str, heads: dict[str, int], experiment: Experiment, pixels: int | None = None) -> _Group:
     study = experiment.study
-    choice = BackboneChoice(backbone, study.backbone.weights, study.backbone.pixels)
+    choice = BackboneChoice(backbone, study.backbone.weights, pixels or study.backbone.pixels)
     extractor = BottleneckExtractor(choice, study.sections["bottleneck"])
     store = FeatureStore(extractor, study.images, experiment.console, experiment.workers)
-    return _Group(backbone, extractor.pixels, store, heads)
+    return _Group(extractor, store, heads)
+
+
+def _suited(group: _Group, experiment: Experiment) -> _Group:
+    """Let the backbone see the photos at the size that suits them, if the study leaves the size to them."""
+    if experiment.study.backbone.pixels is not None:
+        return group
+    pixels = experiment.pixels_for(group.extractor)
+    return _build(group.extractor.name, group.heads, experiment, pixels)
 
 
 def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str, LabelledImages]:
     """Features and labels of train, tune and test."""
     material = experiment.material
     features = store.features(material.catalogue, material.image, experiment.digests)
-    experiment.record.unreadable(material.unreadable(features.reasons))
+    experiment.unreadable(material.unreadable(features.reasons))
     parts = {role: _part(features, material.images_of(role), task) for role in ("train", "tune", "test")}
     if not len(parts["train"].features):
         raise InputError(f"none of the training images of {material.catalogue.name} can be read", "check the files")
@@ -147,15 +156,15 @@ def _fit(name: str, group: _Group, parts: dict[str, LabelledImages], task: Task,
     """Train a head, score it and keep its history."""
     study, units = experiment.study, group.heads[name]
     started = time.perf_counter()
-    head = MultilabelHead(units, study.sections["multilabel"], RECIPES["x-jft"].decay_for(group.backbone))
+    head = MultilabelHead(units, study.sections["multilabel"], RECIPES["x-jft"].decay_for(group.extractor.name))
     head.fit(parts["train"], parts["tune"], task.shares, seed=study.seed, console=experiment.console)
     seconds = time.perf_counter() - started
     scores = {role: score(head.logits(part.features), part, task.shares) for role, part in parts.items()}
     assert head.history is not None
     write_parquet(experiment.out / "history" / f"{name}.parquet", head.history)
     return HeadEntry(
-        backbone=group.backbone,
-        pixels=group.pixels,
+        backbone=group.extractor.name,
+        pixels=group.extractor.pixels,
         fully_connected="yes" if units else "no",
         scores=scores,
         chosen=head.chosen,
@@ -197,10 +206,15 @@ def planned(study: Study, workers: int) -> PlannedJobs:
     jobs = []
     for name in settings.backbones or (study.backbone.name,):
         choice = BackboneChoice(name, study.backbone.weights, study.backbone.pixels)
+
+        def resized(pixels: int, choice: BackboneChoice = choice) -> BottleneckExtractor:
+            return BottleneckExtractor(replace(choice, pixels=pixels), study.sections["bottleneck"])
+
         jobs.append(
             PlannedJob(
                 name=name,
                 features=partial(BottleneckExtractor, choice, study.sections["bottleneck"]),
+                resized=resized if choice.pixels is None else None,
                 trainings=2,
                 epochs=settings.epochs,
                 ends_with_training=True,

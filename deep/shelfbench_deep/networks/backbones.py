@@ -49,7 +49,7 @@ class Network:
     dimensions : int
         Length of the pooled features.
     pixels : int
-        Side of the images by default.
+        Side of the images that it was made for.
     least : int
         The smallest side that it takes.
     batch : int
@@ -86,7 +86,7 @@ NETWORKS = {
     "efficientnet_lite0": Network(
         application="",
         dimensions=1280,
-        pixels=128,
+        pixels=224,
         least=32,
         batch=64,
         preprocess=_lite,
@@ -95,7 +95,7 @@ NETWORKS = {
     "inception_v3": Network(
         application="InceptionV3",
         dimensions=2048,
-        pixels=180,
+        pixels=299,
         least=75,
         batch=32,
         preprocess=_symmetric,
@@ -107,7 +107,7 @@ NETWORKS = {
     "xception": Network(
         application="Xception",
         dimensions=2048,
-        pixels=180,
+        pixels=299,
         least=71,
         batch=32,
         preprocess=_symmetric,

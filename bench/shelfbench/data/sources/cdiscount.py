@@ -20,13 +20,14 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_whole
-from shelfbench.data.catalogue import Catalogue, Category
+from shelfbench.data.catalogue import Absent, Catalogue, Category
 from shelfbench.data.sources.bson_document import BadDocument, document_end, product
 from shelfbench.data.sources.bson_index import release, scan
 
 INDEX_VERSION = 1
 # Bytes of pictures read through a memory map before its pages are released.
 RELEASE_BYTES = 1 << 24
+EMPTY = "an empty picture in the BSON file"
 
 
 def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
@@ -60,7 +61,7 @@ def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
                 raise InputError(
                     f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
                 ) from None
-            yield identifier, tuple(view[start : start + length] for start, length in pictures)
+            yield identifier, tuple(view[start : start + length] or Absent(EMPTY) for start, length in pictures)
             at = end
             if at - released > RELEASE_BYTES:
                 release(view)
@@ -138,7 +139,7 @@ class BSONImages:
                 self._view = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         view = self._view
         pictures = [
-            view[start : start + length]
+            view[start : start + length] or Absent(EMPTY)
             for start, length in zip(self._offsets[indices].tolist(), self._lengths[indices].tolist(), strict=True)
         ]
         self._read += sum(map(len, pictures))

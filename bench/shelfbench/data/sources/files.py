@@ -1,16 +1,32 @@
-"""Files with one image each: which files below a folder are images, and their bytes."""
+"""Files with one photo each: which files below a folder are photos, by their content, and their bytes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import stat
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.catalogue import Absent
+from shelfbench.data.signatures import HEAD, kind_of
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
+# Files with these count as photos without a look into them.
+SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".tga", ".pcx"),
+        *(".heic", ".heif", ".hif", ".jxl"),
+    }
+)
+# What file managers leave behind.
+LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
+# More than any photo whose pixels would be decoded.
+MOST_BYTES = 1 << 31
+_NAMED = 3
 
 
 class FileImages:
@@ -18,21 +34,15 @@ class FileImages:
 
     def __init__(self, root: Path, names: np.ndarray) -> None:
         self.files: tuple[Path, ...] = (root,)
-        self._root, self._names = root, names
+        self._root, self._names = str(root), names
 
     def __len__(self) -> int:
         """Return the number of files."""
         return len(self._names)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read files; empty bytes for one that cannot be opened."""
-        result = []
-        for name in self._names[indices]:
-            try:
-                result.append((self._root / name).read_bytes())
-            except OSError:
-                result.append(b"")
-        return result
+        """Read files; `Absent` for one that cannot be opened."""
+        return [read_file(os.path.join(self._root, name)) for name in self._names[indices]]
 
     def where(self, index: int) -> str:
         """Name the file, relative to the folder."""
@@ -43,37 +53,154 @@ class FileImages:
         return None
 
 
+def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
+    """Read a photo.
+
+    Parameters
+    ----------
+    path : str or Path
+    most : int
+        Larger files, in bytes, are not read.
+
+    Returns
+    -------
+    bytes
+        `Absent`, with the reason, if there is nothing to read.
+    """
+    try:
+        # a pipe must not be waited for
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return Absent("a link to a file that does not exist" if os.path.islink(path) else "the file does not exist")
+    except PermissionError:
+        return Absent("a folder, not a photo" if os.path.isdir(path) else "no permission to read the file")
+    except ValueError:
+        return Absent("its name is not the name of a file")
+    except OSError as error:
+        return Absent(f"the file cannot be opened ({error.strerror or error})")
+    try:
+        with open(handle, "rb", buffering=0) as file:
+            status = os.fstat(handle)
+            if stat.S_ISDIR(status.st_mode):
+                return Absent("a folder, not a photo")
+            if not stat.S_ISREG(status.st_mode):
+                return Absent("a pipe or a device, not a photo")
+            if status.st_size > most:
+                return Absent(f"larger than {most >> 30} GiB")
+            return file.read() or Absent("the file is empty")
+    except IsADirectoryError:  # opening a folder by its number fails before it is looked at
+        os.close(handle)
+        return Absent("a folder, not a photo")
+    except OSError as error:
+        return Absent(f"the file cannot be read ({error.strerror or error})")
+
+
+def hidden(name: str) -> bool:
+    """Tell whether a file or folder is passed over in silence: hidden, or left behind by a file manager."""
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
+
+
+def is_photo(path: str | Path) -> bool:
+    """Tell whether a file is a photo, readable or not: by its suffix, or else by its first bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bool
+    """
+    if os.path.splitext(path)[1].lower() in SUFFIXES:
+        return True
+    try:
+        with open(path, "rb", buffering=0) as file:
+            kind = kind_of(file.read(HEAD))
+    except (OSError, ValueError):
+        return False
+    return kind is not None and kind.photo
+
+
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the image files below a folder and the other files, both in the order of the folders."""
-    found: list[Path] = []
+    """List the photos below a folder and its other files.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    photos : list of Path
+        In the order of the folders, and by name within each. Links are followed; a folder that contains itself is
+        listed once.
+    others : list of Path
+        In the same order, without hidden files and those that file managers leave behind.
+
+    Raises
+    ------
+    InputError
+        If a name is not UTF-8.
+    """
+    photos: list[Path] = []
     others: list[Path] = []
-    seen = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(where)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in (where, *names):
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise InputError(f"{folder.parent}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
-        for name in sorted(names):
-            path = Path(where) / name
-            if name.startswith("."):
+    seen: set[tuple[int, int]] = set()
+    waiting = [str(folder)]
+    while waiting:
+        where = waiting.pop()
+        try:
+            status = os.stat(where)
+            if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
                 continue
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
-                found.append(path)
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(where) as entries:
+                listed = sorted(entries, key=_name)
+        except PermissionError:
+            raise
+        except OSError:  # it vanished
+            continue
+        _check_names(folder, where, listed)
+        below, at = [], Path(where)
+        for entry in listed:
+            name = entry.name
+            if name[0] == "." or name.lower() in LEFT_BEHIND:
+                continue
+            if entry.is_dir():
+                below.append(entry.path)
+            elif _taken(entry):
+                photos.append(at / name)
             else:
-                others.append(path)
-    return found, others
+                others.append(at / name)
+        waiting.extend(reversed(below))
+    return photos, others
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _check_names(folder: Path, where: str, entries: Iterable[os.DirEntry[str]]) -> None:
+    for name in (os.path.basename(where), *(entry.name for entry in entries)):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{folder.parent}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
+
+
+def _taken(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry that is not a folder is a photo; a link to nothing is one by its suffix."""
+    if not entry.is_file() and not (entry.is_symlink() and not os.path.exists(entry.path)):
+        return False
+    return is_photo(entry.path)
 
 
 def skipped(others: Sequence[Path]) -> str:
-    """Say which files were skipped because they are not images; the first few by name."""
+    """Say which files were skipped because they are not images; the first few by name, all by suffix."""
     if len(others) == 1:
         return f"skipped 1 file that is not an image: {others[0].name}"
-    names = ", ".join(path.name for path in others[:3])
-    return f"skipped {len(others):,} files that are not images: {names}{', ...' if len(others) > 3 else ''}"
+    names = ", ".join(path.name for path in others[:_NAMED])
+    more = ", ..." if len(others) > _NAMED else ""
+    suffixes = Counter(path.suffix.lower() or "without a suffix" for path in others).most_common()
+    counts = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes[: 2 * _NAMED])
+    rest = sum(count for _, count in suffixes[2 * _NAMED :])
+    kinds = f" ({counts}{f', {rest:,} others' if rest else ''})" if more else ""
+    return f"skipped {len(others):,} files that are not images: {names}{more}{kinds}"

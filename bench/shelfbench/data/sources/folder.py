@@ -1,8 +1,9 @@
-"""Folders of image files: a subfolder per category, with or without split folders, or a metadata table."""
+"""Folders: whatever layout one is, read as one catalogue."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,52 +12,30 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, ImageBytes
-from shelfbench.data.sources.files import files_below, skipped
+from shelfbench.data.sources.cdiscount import read_bson
+from shelfbench.data.sources.contents import Parts, shown
+from shelfbench.data.sources.files import skipped
+from shelfbench.data.sources.layout import Layout, find_layout
+from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.places import images_named
-from shelfbench.data.sources.split_words import SPLIT_NAMES
-from shelfbench.data.sources.table_files import find_metadata, metadata_names, read_table
-from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def split_folders(root: Path) -> dict[Path, str]:
-    """Return the split folders of a root: {folder: 'train' | 'validation' | 'test'}; empty if there are none."""
-    folders = _subfolders(root)
-    names = {path: SPLIT_NAMES.get(path.name.lower()) for path in folders if path.name != "__MACOSX"}
-    strangers = [path.name for path, split in names.items() if split is None]
-    if "train" not in names.values() or (strangers and len(strangers) == len(names) - 1):
-        return {}
-    if strangers:
-        raise InputError(
-            f"{root} contains split folders, but also {', '.join(strangers[:5])}",
-            "move the others elsewhere, or rename the categories train, validation and test",
-        )
-    return {path: str(split) for path, split in names.items()}
-
-
-def _read_metadata(path: Path, settings: DatasetSettings, root: Path) -> pd.DataFrame:
-    table = read_table(path)
-    columns = wanted_columns(settings, [str(column) for column in table.columns], str(path))
-    rows = pd.DataFrame({role: table[column] for role, column in columns.items()})
-    rows["where"] = metadata_names(table, path, root)
-    return rows
+from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of, split_within
+from shelfbench.data.sources.table_files import named_images
+from shelfbench.data.sources.table_rows import found_elsewhere, split_by_folder
+from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
+from shelfbench.data.sources.webdataset import read_webdataset
 
 
 def read_folder(root: Path, name: str, settings: DatasetSettings, console: Console | None = None) -> Catalogue:
-    """Read a catalogue from a folder of image files.
+    """Read a catalogue from a folder.
 
     Parameters
     ----------
     root : Path
-        One subfolder per category; or ``train``, ``validation`` (``val``) and ``test`` holding those; or images with
-        ``metadata.csv`` or ``metadata.parquet`` whose column ``file_name`` names them, with or without split folders.
+        In one of the layouts of docs/data.md.
     name : str
         Name of the dataset, for messages.
     settings : DatasetSettings
-        Names of the columns of the metadata.
+        Names of the columns, or what the folders mean.
     console : Console, optional
 
     Returns
@@ -66,52 +45,100 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
     Raises
     ------
     InputError
-        If the folder contains no images in such a layout.
+        If the folder contains no catalogue, or can be read in two ways.
     """
-    splits = split_folders(root)
-    notes: list[str] = []
-    table = find_metadata(root)
-    if table:
-        rows = _read_metadata(table, settings, root)
-    elif splits and any(find_metadata(folder) for folder in splits):
-        frames = []
-        for folder, split in splits.items():
-            if (table := find_metadata(folder)) is None:
-                raise InputError(
-                    f"{folder} has no metadata.csv, but another split folder has one", "add it, or remove the other"
-                )
-            frames.append(_read_metadata(table, settings, root).assign(split=split))
-        rows = pd.concat(frames, ignore_index=True)
-    else:
-        frames = []
-        others: list[Path] = []
-        for top, split in (splits or {root: ""}).items():
-            for folder in _subfolders(top):
-                found, other = files_below(folder)
-                others += other
-                frame = pd.DataFrame(
-                    {"where": [str(path.relative_to(root)) for path in found], "category": folder.name}
-                )
-                frames.append(frame.assign(split=split) if split else frame)
-        rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"where": [], "category": []})
-        if others:
-            notes.append(skipped(others))
-    if table is None and settings != replace(DatasetSettings(), name=settings.name, truncated=settings.truncated):
-        raise InputError(f"{root} is a folder of categories, which has no columns", "omit the dataset.* settings")
-    if rows.empty:
-        loose, _ = files_below(root)
-        hint = (
-            "put each image into a folder named after its category, or list them in metadata.csv"
-            if loose
-            else "give a *.bson file, Parquet files, or a folder with one subfolder per category"
-        )
-        raise InputError(
-            f"{root} contains {len(loose)} images but no category" if loose else f"{root} contains no product images",
-            hint,
-        )
     quiet = console or Console(quiet=True)
+    layout = find_layout(root, settings)
+    if layout.kind == "bson":
+        return read_bson(layout.files[0], name, settings.truncated, quiet)
+    if layout.kind == "parquet":
+        return read_parquet(layout.files, name, settings, quiet, layout.splits)
+    if layout.kind == "tar":
+        return read_webdataset(layout.files, name, settings, quiet, layout.splits)
+    rows, notes = _rows_of_tables(layout, settings) if layout.kind == "tables" else _rows_of_folders(layout, settings)
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
         return images_named(root, where, settings, quiet)
 
     return catalogue_from_rows(name, rows, images_of, notes=notes)
+
+
+def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str]]:
+    """Make a row of each photo, from the folders in which it lies."""
+    held, nesting = layout.contents, layout.nesting
+    assert nesting is not None
+    plain = DatasetSettings(name=settings.name, truncated=settings.truncated, folders=settings.folders)
+    if settings != plain:
+        raise InputError(f"{held.root} is a folder of categories, which has no columns", "omit the dataset.* settings")
+    depth = len(nesting.roles)
+    frames = []
+    for parts, names in held.images.items():
+        if len(parts) < depth:
+            if settings.folders:
+                raise InputError(
+                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} folders, but dataset.folders "
+                    f"({settings.folders}) says what {depth} mean",
+                    "move it, or correct dataset.folders",
+                )
+            continue  # a stray, which is told
+        where = [os.path.join(*parts, name) for name in names]
+        frames.append(pd.DataFrame({"where": where, **_meaning(parts, nesting.roles, held.root)}))
+    rows = pd.concat(frames, ignore_index=True)
+    others = [held.root.joinpath(*parts, name) for parts, names in held.others.items() if parts for name in names]
+    return rows, [*layout.notes, *nesting.notes, *([skipped(others)] if others else [])]
+
+
+def _meaning(parts: Parts, roles: Sequence[str], root: Path) -> dict[str, str]:
+    """Return what the folders of a photo say of it."""
+    said = {role: part for role, part in zip(roles, parts, strict=False) if role != "-"}
+    if "split" in said:
+        split = split_of(said["split"]) or split_within(said["split"])
+        if split is None:
+            raise InputError(
+                f"{root.joinpath(*parts)}: {said['split']} is not a part of a split",
+                "call the folders train, validation and test, or correct dataset.folders",
+            )
+        said["split"] = split
+    if "product_id" in said:  # the same name in another folder is another product
+        said["product_id"] = os.path.join(*parts[: roles.index("product_id") + 1])
+    levels = sorted(role for role in said if role.startswith("level"))
+    if levels:  # so is the same name below another level
+        said["category"] = "/".join([*(said[level] for level in levels), said["category"]])
+    return said
+
+
+def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str]]:
+    """Read the tables of a folder, and hold them against the photos that are there."""
+    held = layout.contents
+    tables = [named_images(path, held.root, settings) for path in layout.files]
+    rows = pd.concat([table.rows for table in tables], ignore_index=True)
+    if layout.splits:
+        split = pd.Series(np.repeat(np.array(layout.splits, object), [len(table.rows) for table in tables]))
+        _same_split(rows, split)
+        rows["split"] = split
+    notes = [*layout.notes, *(note for table in tables for note in table.notes)]
+    rows, more = found_elsewhere(rows, held, layout.files[0])
+    notes += more
+    if not layout.splits:
+        rows, more = split_by_folder(rows, layout.files[0])
+        notes += more
+    named = set(rows["where"])
+    left_out = [path for path in held.paths() if path not in named]
+    if left_out:
+        leaves = f"{layout.files[0].name} leaves" if len(layout.files) == 1 else "the tables leave"
+        count, there = f"{len(left_out):,}", f"{held.count():,}"
+        notes.append(f"{leaves} out {count} of the {there} photos that are there: {shown(left_out, 3)}")
+    return rows, notes
+
+
+def _same_split(rows: pd.DataFrame, split: pd.Series) -> None:
+    """Refuse a column that contradicts the folders."""
+    if "split" not in rows:
+        return
+    cells = rows["split"].map(lambda cell: SPLIT_NAMES.get(str(cell).strip().lower()))
+    if (wrong := np.flatnonzero((cells != split).to_numpy())).size:
+        row = int(wrong[0])
+        raise InputError(
+            f"{rows['where'][row]} has the split {rows['split'][row]!r} in the table, but its folder says {split[row]}",
+            "correct the column or the folders",
+        )

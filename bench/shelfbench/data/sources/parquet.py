@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.sources.split_words import SPLIT_NAMES
-from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows, wanted_columns
-
-_SPLIT_OF_FILE = re.compile(r"^(train|validation|valid|val|dev|test)\b[-_.0-9a-z]*\.parquet$", re.IGNORECASE)
+from shelfbench.data.catalogue import Absent, Catalogue, ImageBytes
+from shelfbench.data.sources.parquet_columns import Photos, class_names, find_photos, named_labels, same_names
+from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.split_words import split_within
+from shelfbench.data.sources.table_files import column_values
+from shelfbench.data.sources.table_paths import located
+from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, wanted_columns
 
 
 class ParquetImages:
@@ -26,6 +28,7 @@ class ParquetImages:
 
     def __init__(self, files: tuple[Path, ...], column: str, file: np.ndarray, row: np.ndarray) -> None:
         self.files = files
+        self._names = names_of(files)
         self._column, self._file, self._row = column, file, row
         self._open: dict[int, tuple[Any, np.ndarray]] = {}
         self._held: tuple[int, int, Any] | None = None
@@ -44,8 +47,9 @@ class ParquetImages:
 
         if self._held is None or self._held[:2] != (file, group):
             parquet: pq.ParquetFile = self._open[file][0]
+            within = ".bytes" if pa.types.is_struct(parquet.schema_arrow.field(self._column).type) else ""
             try:
-                table = parquet.read_row_group(group, columns=[f"{self._column}.bytes"])
+                table = parquet.read_row_group(group, columns=[self._column + within])
             except (pa.ArrowException, OSError) as error:
                 raise InputError(
                     f"{self.files[file]}, row group {group} cannot be read ({first_line(error)})",
@@ -55,7 +59,7 @@ class ParquetImages:
         return self._held[2]
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Read images; empty bytes for a null."""
+        """Read images; `Absent` for a null."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -70,26 +74,25 @@ class ParquetImages:
             group = int(np.searchsorted(starts, row, side="right")) - 1
             structs = self._group(file, group)
             field = structs.field("bytes") if isinstance(structs, pa.StructArray) else structs
-            result.append(field[row - int(starts[group])].as_py() or b"")
+            value = field[row - int(starts[group])].as_py()
+            result.append(
+                value or Absent("null in the Parquet file" if value is None else "no bytes in the Parquet file")
+            )
         return result
 
     def where(self, index: int) -> str:
         """Name the file and row."""
-        return f"{self.files[int(self._file[index])].name}, row {self._row[index]}"
+        return f"{self._names[int(self._file[index])]}, row {self._row[index]}"
 
     def identity(self) -> bytes:
         """Hash column, files and rows."""
         return hashlib.sha256(self._column.encode() + b"\0" + self._file.tobytes() + self._row.tobytes()).digest()
 
 
-def holds_bytes(kind: Any) -> bool:
-    """Tell whether a type is a struct with a binary field ``bytes``."""
-    import pyarrow as pa
-
-    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        return False
-    field = kind.field("bytes").type
-    return pa.types.is_binary(field) or pa.types.is_large_binary(field) or pa.types.is_binary_view(field)
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Name each file in as few words as tell it from the others: relative to the folder that holds them all."""
+    common = os.path.commonpath([file.parent for file in files])
+    return [os.path.relpath(file, common) for file in files]
 
 
 def first_line(error: BaseException) -> str:
@@ -97,29 +100,27 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> dict[str, str]:
-    """Read the display names of a ClassLabel column's integers from the Hugging Face metadata."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return {str(code): str(name) for code, name in enumerate(features[column]["names"])}
-    except (KeyError, TypeError, ValueError):
-        return {}
-
-
 def read_parquet(
-    files: Sequence[Path], name: str, settings: DatasetSettings, console: Console | None = None
+    files: Sequence[Path],
+    name: str,
+    settings: DatasetSettings,
+    console: Console | None = None,
+    splits: Sequence[str] = (),
 ) -> Catalogue:
     """Read a catalogue from Parquet files.
 
     Parameters
     ----------
     files : sequence of Path
-        The shards, in order. Shards named ``train-...``, ``validation-...`` and ``test-...`` come with a split.
+        The shards, in order. They hold photos (a column ``{bytes, path}`` or of encoded images), or name them.
     name : str
         Name of the dataset, for messages.
     settings : DatasetSettings
         Names of the columns.
     console : Console, optional
+    splits : sequence of str, optional
+        The part of the split that each shard holds. By default, shards named ``train-...``, ``validation-...`` and
+        ``test-...`` come with a split.
 
     Returns
     -------
@@ -130,49 +131,114 @@ def read_parquet(
     InputError
         If a file is damaged or a column is missing; the message names the file.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    frames, display = [], {}
-    for number, file in enumerate(files):
-        try:
-            schema = pq.read_schema(file)
-            columns = wanted_columns(settings, schema.names, str(file))
-            if settings.image not in schema.names:
-                raise InputError(
-                    f"{file} has no column {settings.image!r} (it has {', '.join(schema.names)})",
-                    "name the column of images with --set dataset.image=COLUMN",
-                )
-            twice = [column for column in {*columns.values(), settings.image} if schema.names.count(column) > 1]
-            if twice:
-                raise InputError(f"{file} has the column {twice[0]!r} more than once", "rename one of them")
-            kind = schema.field(settings.image).type
-            if not holds_bytes(kind):
-                raise InputError(
-                    f"{file}: column {settings.image!r} is {kind}, not a struct of bytes and path",
-                    "write the images in the Hugging Face image layout",
-                )
-            frame = pq.read_table(file, columns=sorted(set(columns.values()))).to_pandas()
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, PermissionError):
-                raise InputError(f"no permission to read {file}", "change its permissions") from None
-            raise InputError(
-                f"{file} is not a readable Parquet file ({first_line(error)})", "fetch the file again"
-            ) from None
-        display.update(_class_names(schema.metadata, columns["category"]))
-        frame = pd.DataFrame({role: frame[column] for role, column in columns.items()})
-        frame["file"], frame["row"] = number, np.arange(len(frame))
-        frame["where"] = [f"{file.name}, row {row}" for row in range(len(frame))]
-        if "split" not in columns and (match := _SPLIT_OF_FILE.match(file.name)):
-            frame["split"] = SPLIT_NAMES[match.group(1).lower()]
+    shards = [_read_shard(file, settings) for file in files]
+    kinds = {(shard.photos.kind, shard.photos.column) for shard in shards}
+    if len(kinds) > 1:
+        other = next(i for i, shard in enumerate(shards) if shard.photos != shards[0].photos)
+        raise InputError(
+            f"{files[0]} and {files[other]} hold their photos in different ways", "give them one after the other"
+        )
+    photos = shards[0].photos
+    notes = [photos.note] if photos.note else []
+    display = _name_labels(shards, files, notes)
+    names = names_of(files)
+    frames = []
+    for number, (file, shard) in enumerate(zip(files, shards, strict=True)):
+        frame = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in shard.values.items()})
+        frame["file"], frame["row"] = np.int32(number), np.arange(len(frame))
+        frame["where"] = pd.Series([f"{names[number]}, row {row}" for row in range(len(frame))], dtype=object)
+        if "split" not in frame and (part := splits[number] if splits else split_within(file.stem)):
+            frame["split"] = part
         frames.append(frame)
     rows = pd.concat(frames, ignore_index=True)
     if "split" in rows and rows["split"].isna().all():
         rows = rows.drop(columns="split")
-    file_of, row_of = rows["file"].to_numpy(np.int32), rows["row"].to_numpy(np.int64)
-    return catalogue_from_rows(
-        name,
-        rows.drop(columns=["file", "row"]),
-        lambda numbers, where: ParquetImages(tuple(files), settings.image, file_of[numbers], row_of[numbers]),
-        display,
-    )
+    if photos.kind == "bytes":
+        file_of, row_of = rows["file"].to_numpy(np.int32), rows["row"].to_numpy(np.int64)
+
+        def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
+            return ParquetImages(tuple(files), photos.column, file_of[numbers], row_of[numbers])
+
+    else:
+        root = Path(os.path.commonpath([file.absolute().parent for file in files]))
+        found = [_paths(file, root, photos) for file in files]
+        rows["where"] = pd.Series(np.concatenate([paths for paths, _ in found]), dtype=object)
+        notes += [note for _, remarks in found for note in remarks]
+        quiet = console or Console(quiet=True)
+
+        def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
+            return images_named(root, where, settings, quiet)
+
+    return catalogue_from_rows(name, rows.drop(columns=["file", "row"]), images_of, display, notes)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A file's columns by role, the names of its labels, and where its photos are."""
+
+    photos: Photos
+    values: dict[str, np.ndarray]
+    names: dict[str, tuple[str, ...] | None]
+
+
+def _read_shard(file: Path, settings: DatasetSettings) -> _Shard:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+        photos = find_photos(file, settings)
+        columns = wanted_columns(settings, schema.names, str(file))
+        table = pq.read_table(file, columns=sorted(set(columns.values())))
+        values = {role: column_values(table.column(column)) for role, column in columns.items()}
+    except UnicodeDecodeError:
+        raise InputError(f"{file} contains text that is not UTF-8", "write it as UTF-8") from None
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"no permission to read {file}", "change its permissions") from None
+        raise InputError(
+            f"{file} is not a readable Parquet file ({first_line(error)})", "fetch the file again"
+        ) from None
+    labelled = [role for role in columns if role == "category" or role.startswith(("level", LABEL))]
+    named = {
+        role: class_names(schema.metadata, columns[role])
+        for role in labelled
+        if pa.types.is_integer(schema.field(columns[role]).type)
+    }
+    return _Shard(photos, values, named)
+
+
+def _name_labels(shards: Sequence[_Shard], files: Sequence[Path], notes: list[str]) -> dict[str, str]:
+    """Put the names of labels in the place of their codes; return display names of categories that keep their codes."""
+    display: dict[str, str] = {}
+    for role in shards[0].values:
+        names = same_names([shard.names.get(role) for shard in shards], files, role.removeprefix(LABEL))
+        if names is None:
+            continue
+        for shard in shards:
+            shard.values[role], remarks = named_labels(shard.values[role], names)
+            notes += remarks
+        if role == "category":
+            display = {str(code): text for code, text in enumerate(names)} if len(set(names)) < len(names) else {}
+    return display
+
+
+def _paths(file: Path, root: Path, photos: Photos) -> tuple[np.ndarray, list[str]]:
+    """Return the files that a shard names, relative to a root."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    def at(row: int) -> str:
+        return f"{file}, row {row}"
+
+    if photos.kind == "names":
+        return located(column_values(pq.read_table(file, columns=[photos.column]).column(0)), at, file, root)
+    try:
+        with pq.ParquetFile(file) as parquet:
+            structs = parquet.read(columns=[f"{photos.column}.path"]).column(0)
+        return located(column_values(pc.struct_field(structs, "path")), at, file, root)
+    except InputError as error:
+        raise InputError(
+            f"the column {photos.column!r} of {file} holds paths, not photos: {error.message}",
+            "put the photos there, or write their bytes into the file",
+        ) from None

@@ -1,89 +1,209 @@
-"""Files of tables that name images: finding them, reading them, and the paths in them."""
+"""Tables that name images: finding them and reading their rows."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.sources.links import is_link
+from shelfbench.data.sources.columns import find_column, listed, suggestion
+from shelfbench.data.sources.json_tables import read_json
+from shelfbench.data.sources.sheets import read_sheet
+from shelfbench.data.sources.table_paths import located
+from shelfbench.data.sources.tables import DatasetSettings, optional_column, wanted_columns
+from shelfbench.data.sources.text_tables import Cells, read_text
 
-METADATA = ("metadata.csv", "metadata.parquet")
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+SHEET_SUFFIXES = (".xlsx", ".xlsm")
+# Suffixes of files that are tables; Parquet may also hold the photos themselves.
+TABLE_SUFFIXES = (*TEXT_SUFFIXES, *JSON_SUFFIXES, *SHEET_SUFFIXES, ".parquet")
+# Names of the table that comes with a folder of images.
+METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet", ".tsv", ".ndjson", ".json", ".xlsx"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedImages:
+    """Rows of a table that names images.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        ``where``, the file of each row's image relative to the root, or its URL; and columns by role, as
+        `catalogue_from_rows` takes them.
+    notes : tuple of str
+        What was unsure about reading the table.
+    """
+
+    rows: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def find_metadata(folder: Path) -> Path | None:
-    """Return the metadata table of a Hugging Face ImageFolder, if there is one."""
-    return next((folder / name for name in METADATA if (folder / name).is_file()), None)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read ``metadata.csv`` or ``metadata.parquet``.
+    """Return the metadata table of a Hugging Face ImageFolder, if there is one.
 
     Parameters
     ----------
-    path : Path
+    folder : Path
 
     Returns
     -------
-    DataFrame
-        Cells of a CSV file are text.
+    Path or None
 
     Raises
     ------
     InputError
-        If the table cannot be read or has no column ``file_name``.
+        If there are several.
     """
+    found = [folder / name for name in METADATA if (folder / name).is_file()]
+    if len(found) > 1:
+        raise InputError(f"{folder} contains {' and '.join(path.name for path in found)}", "leave only one of them")
+    return found[0] if found else None
+
+
+def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) -> tuple[Cells, str]:
+    """Read the wanted cells of a table, whatever its format.
+
+    Parameters
+    ----------
+    path : Path
+        A file with a suffix among `TABLE_SUFFIXES`.
+    settings : DatasetSettings
+        Names of the columns.
+    labelled : bool
+        Whether the table must have a column of categories; otherwise only files and products are read.
+
+    Returns
+    -------
+    cells : Cells
+        By role: ``file_name`` and the roles of `wanted_columns`.
+    unit : str
+        What the rows of such a file are called: line or row.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or lacks a column.
+    """
+
+    def columns_of(present: list[str]) -> dict[str, str]:
+        return {"file_name": _file_column(present, settings, path), **_other_columns(present, settings, path, labelled)}
+
+    needed = [settings.file_name, *([settings.category] if labelled else [])]
+    suffix = path.suffix.lower()
     try:
-        table = (
-            pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-            if path.suffix == ".csv"
-            else pd.read_parquet(path)
-        )
+        if suffix in TEXT_SUFFIXES:
+            return read_text(path, needed, columns_of), "line"
+        if suffix in JSON_SUFFIXES:
+            return read_json(path, columns_of), "line"
+        if suffix in SHEET_SUFFIXES:
+            return read_sheet(path, needed, columns_of), "row"
+        if suffix == ".parquet":
+            return _read_parquet(path, columns_of), "row"
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
-    except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})", "correct the path") from None
+    old = " (the old Excel format)" if suffix == ".xls" else ""
+    raise InputError(f"{path} is not a table that can be read{old}", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
+
+
+def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path) -> str:
+    name = find_column(settings.file_name, present, str(path))
+    if name is None:
         raise InputError(
-            f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})", "correct the table"
-        ) from None
-    if "file_name" not in table.columns:
-        raise InputError(
-            f"{path} has no column 'file_name' (it has {', '.join(map(str, table.columns))})",
-            "name the images in a column file_name",
+            f"{path} has no column {settings.file_name!r} (it has {listed(present)})", suggestion("file_name", present)
         )
-    return table
+    return name
 
 
-def metadata_names(table: pd.DataFrame, path: Path, root: Path) -> list[str]:
-    """Return the path of each row's image, relative to `root`; a link (``https://...``) stays as it is.
+def _other_columns(present: list[str], settings: DatasetSettings, path: Path, labelled: bool) -> dict[str, str]:
+    if labelled:
+        return wanted_columns(settings, present, str(path))
+    product = optional_column("product_id", settings, present, str(path))
+    return {"product_id": product} if product else {}
+
+
+def _read_parquet(path: Path, columns_of: Any) -> Cells:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = columns_of(pq.read_schema(path).names)
+        table = pq.read_table(path, columns=sorted(set(columns.values())))
+        cells = {role: column_values(table.column(column)) for role, column in columns.items()}
+    except UnicodeDecodeError:
+        raise InputError(f"{path} contains text that is not UTF-8", "write it as UTF-8") from None
+    except pa.ArrowException as error:
+        said = str(error).strip().splitlines()
+        raise InputError(
+            f"{path} is not a readable Parquet file ({said[0] if said else type(error).__name__})", "write it again"
+        ) from None
+    return Cells(columns=cells, lines=np.arange(table.num_rows, dtype=np.int64))
+
+
+def column_values(column: Any) -> np.ndarray:
+    """Return a column of an Arrow table as an array of integers, or of objects with None for null.
 
     Parameters
     ----------
-    table : DataFrame
-        With a column ``file_name``, relative to the table's folder.
-    path : Path
-        File of the table.
-    root : Path
+    column : pyarrow.ChunkedArray
 
     Returns
     -------
-    list of str
+    ndarray, shape (rows,)
+        Equal texts of a column with few of them are one object.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return column.to_numpy()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.dictionary_encode()
+    if pa.types.is_dictionary(column.type):
+        parts = []
+        for chunk in column.chunks:
+            values = np.array([*chunk.dictionary.to_pylist(), None], object)
+            parts.append(values[chunk.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)])
+        return np.concatenate(parts) if parts else np.empty(0, object)
+    return np.fromiter(column.to_pylist(), object, len(column))
+
+
+def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled: bool = True) -> NamedImages:
+    """Read a table that names images.
+
+    Parameters
+    ----------
+    path : Path
+        A file with a suffix among `TABLE_SUFFIXES`.
+    root : Path
+        Folder that the names in ``where`` are relative to; contains the table.
+    settings : DatasetSettings
+        Names of the columns.
+    labelled : bool
+        Whether the table must have a column of categories; otherwise only files and products are read.
+
+    Returns
+    -------
+    NamedImages
 
     Raises
     ------
     InputError
-        If a row has no name, or its path leads out of `root`.
+        If the table cannot be read, lacks a column, or names files that are not below `root`.
     """
-    names = []
-    for line, name in enumerate(table["file_name"], 2):
-        if pd.isna(name) or "\0" in str(name):
-            raise InputError(f"{path}, line {line}: no file_name", "correct the table")
-        if is_link(name):
-            names.append(str(name).strip())
-            continue
-        target = Path(os.path.normpath(path.parent.absolute() / str(name)))
-        if not target.resolve().is_relative_to(root.resolve()) or not target.is_relative_to(root.absolute()):
-            raise InputError(f"{path}, line {line}: file_name {name!r} is not a file below {root}", "correct the table")
-        names.append(str(target.relative_to(root.absolute())))
-    return names
+    cells, unit = read_cells(path, settings, labelled=labelled)
+    columns = dict(cells.columns)
+
+    def at(row: int) -> str:
+        return f"{path}, {unit} {cells.lines[row]}"
+
+    where, notes = located(columns.pop("file_name"), at, path, root)
+    rows = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in columns.items()})
+    rows["where"] = pd.Series(where, dtype=object)
+    return NamedImages(rows=rows, notes=(*([cells.note] if cells.note else []), *notes))

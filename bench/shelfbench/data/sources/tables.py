@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
+from shelfbench.data.sources.columns import find_column, listed, suggestion
+from shelfbench.data.sources.labels import category_keys, clean, plain_values, product_keys
 from shelfbench.data.sources.split_words import SPLIT_NAMES
 
 # In `wanted_columns`, the role of a column of labels is this and the column's name.
@@ -33,8 +36,13 @@ class DatasetSettings:
     labels : tuple of str
         Columns whose values together are a product's labels, each a ``column=value``. A cell may contain a list; an
         empty cell means no label.
+    folders : str
+        What the folders in which the photos of a folder lie mean, from the top down, such as ``category``,
+        ``level1/category`` or ``split/category/product_id``; ``-`` for one that means nothing. Empty to find out.
     truncated : {'refuse', 'accept'}
         Whether the products before an unreadable tail of a BSON file may be used.
+    retry : bool
+        Whether links that failed in an earlier run are tried again.
     """
 
     name: str = "generated"
@@ -45,12 +53,22 @@ class DatasetSettings:
     file_name: str = "file_name"
     levels: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    folders: str = ""
     truncated: str = "refuse"
+    retry: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         if self.truncated not in ("refuse", "accept"):
             raise InputError(f"dataset.truncated is {self.truncated!r}", "choose refuse or accept")
+        roles = self.folders.split("/") if self.folders else ["category"]
+        used = [role for role in roles if role != "-"]
+        known = re.compile(r"category|product_id|split|level[1-9]")
+        if len(set(used)) < len(used) or "category" not in used or not all(known.fullmatch(role) for role in used):
+            raise InputError(
+                f"dataset.folders is {self.folders!r}",
+                "write what each folder means, such as category, level1/category or split/category/product_id",
+            )
         for name in ("name", "category", "product_id", "split", "image", "file_name"):
             if not getattr(self, name):
                 raise InputError(
@@ -80,68 +98,57 @@ def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str
         If the column of the category, or one that the settings name, is missing.
     """
     columns: dict[str, str] = {}
-    defaults = DatasetSettings()
     for role in ("category", "product_id", "split"):
-        name = getattr(settings, role)
-        if name in present:
+        name = optional_column(role, settings, present, where)
+        if name is not None:
             columns[role] = name
-        elif role == "category" or name != getattr(defaults, role):
-            raise InputError(
-                f"{where} has no column {name!r} (it has {', '.join(present)})",
-                f"name the right one with --set dataset.{role}=COLUMN",
-            )
-    levels = settings.levels or [name for name in (f"level{i}" for i in range(1, 10)) if name in present]
-    for position, name in enumerate(levels, 1):
-        if name not in present:
-            raise InputError(
-                f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.levels=[...]"
-            )
+        elif role == "category":
+            raise _lacks(settings.category, present, where, suggestion("category", present))
+    levels = settings.levels or [
+        name for name in (f"level{i}" for i in range(1, 10)) if find_column(name, present, where) is not None
+    ]
+    for position, wanted in enumerate(levels, 1):
+        if (name := find_column(wanted, present, where)) is None:
+            raise _lacks(wanted, present, where, "correct --set dataset.levels=[...]")
         columns[f"level{position}"] = name
-    for name in settings.labels:
-        if name not in present:
-            raise InputError(
-                f"{where} has no column {name!r} (it has {', '.join(present)})", "correct --set dataset.labels=[...]"
-            )
-        columns[LABEL + name] = name
+    for wanted in settings.labels:
+        if (name := find_column(wanted, present, where)) is None:
+            raise _lacks(wanted, present, where, "correct --set dataset.labels=[...]")
+        columns[LABEL + wanted] = name
     return columns
 
 
-def as_key(value: object) -> str:
-    """Turn a value into the text that identifies a category or a product.
+def optional_column(role: str, settings: DatasetSettings, present: Sequence[str], where: str) -> str | None:
+    """Find a column that a table may lack, unless the settings name it.
 
     Parameters
     ----------
-    value : object
-        Integers that pandas turned into floats, because another row has no value, become integers again.
+    role : str
+        Name of the setting.
+    settings : DatasetSettings
+    present : sequence of str
+        The columns that the table has.
+    where : str
+        Name of the table, for messages.
 
     Returns
     -------
-    str
+    str or None
 
     Raises
     ------
-    TypeError
-        If the value is not a scalar.
+    InputError
+        If the settings name a column that is missing, or several may be meant.
     """
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if not pd.api.types.is_scalar(value):
-        raise TypeError("not a scalar")
-    return str(value)
+    wanted = getattr(settings, role)
+    name = find_column(wanted, present, where)
+    if name is None and wanted != getattr(DatasetSettings, role):
+        raise _lacks(wanted, present, where, suggestion(role, present))
+    return name
 
 
-def _keys(values: pd.Series, what: str, where: pd.Series) -> pd.Series:
-    """Return the texts of a column, row by row."""
-    try:
-        return values.astype(object).map(as_key)
-    except TypeError:
-        odd = next(row for row, value in enumerate(values) if not pd.api.types.is_scalar(value))
-        raise InputError(
-            f"{where.iloc[odd]}: the {what} {str(values.iloc[odd])[:60]!r} is not a plain value",
-            "write text or a number",
-        ) from None
+def _lacks(name: str, present: Sequence[str], where: str, remedy: str) -> InputError:
+    return InputError(f"{where} has no column {name!r} (it has {listed(present)})", remedy)
 
 
 def catalogue_from_rows(
@@ -172,70 +179,123 @@ def catalogue_from_rows(
     InputError
         If a product has two categories or is in two splits; the message names its record.
     """
-    rows = rows.assign(category=rows["category"].astype(object))
-    labelled = rows["category"].notna() & (rows["category"].astype(str).str.strip() != "")
-    unlabelled = int((~labelled).sum())
-    row_numbers = np.flatnonzero(labelled.to_numpy())
-    rows = rows[labelled].reset_index(drop=True)
-    if rows.empty:
+    found = category_keys(rows["category"], rows["where"])
+    remarks = [*notes, *found.notes]
+    code = found.code
+    if "product_id" in rows:
+        identifiers = rows["product_id"]
+        if identifiers.dtype != np.int64:
+            identifiers, said = _product_ids(rows, code >= 0)
+            remarks += said
+        code, said = _of_products(code, identifiers)
+        remarks += said
+    else:
+        identifiers = rows["where"]
+    labelled = code >= 0
+    if not labelled.any():
         raise InputError(f"{name} contains no image with a category", "check the path and the columns")
-    identifiers = rows["product_id"] if "product_id" in rows else rows["where"]
-    if identifiers.isna().any():
-        raise InputError(
-            f"{rows['where'][int(np.flatnonzero(identifiers.isna())[0])]} has no product_id",
-            "fill it in, or omit the column if each image is a product",
-        )
-    if identifiers.dtype != np.int64:
-        identifiers = _keys(identifiers, "product_id", rows["where"])
+    remarks += _parts_without_labels(rows, labelled)
+    unlabelled = identifiers[~labelled].nunique()
+    row_numbers = np.flatnonzero(labelled)
+    rows = rows.drop(columns=["category", "product_id"], errors="ignore")
+    rows = rows[labelled].reset_index(drop=True)
+    code, identifiers = code[labelled], identifiers[labelled].reset_index(drop=True)
     rows = rows.assign(product_id=identifiers)
     table = gather_products(identifiers.to_numpy())
-    keys = _keys(rows["category"], "category", rows["where"])
-    unique_keys = sorted(keys.unique())
-    codes = pd.Categorical(keys, categories=unique_keys).codes.astype(np.int32)
-    _same_within_product(table, codes, rows, "category", keys)
+    keys = np.array(found.names, object)
+    _same_within_product(table, code, rows, "category", keys)
     split = None
     if "split" in rows:
-        split = _splits(rows)
-        _same_within_product(table, pd.factorize(split)[0], rows, "split", pd.Series(split))
-        split = split[table.product_row]
+        split, names = _splits(rows)
+        _same_within_product(table, split, rows, "split", names)
+        split = names[split[table.product_row]]
         if set(np.unique(split)) == {"train"}:
             split = None
-    levels = _levels(rows, keys)
+    levels = _levels(rows, code, keys)
     return Catalogue(
         name=name,
-        categories=tuple(Category(key, (display or {}).get(key, key), levels.get(key, ())) for key in unique_keys),
+        categories=tuple(Category(key, (display or {}).get(key, key), levels.get(key, ())) for key in found.names),
         product_id=table.product_id if identifiers.dtype == np.int64 else table.product_id.astype(object),
-        product_category=codes[table.product_row],
+        product_category=code[table.product_row],
         image_product=table.image_product,
         images=images_of(row_numbers[table.image_row], rows["where"].to_numpy()[table.image_row]),
         split=split,
         unlabelled=unlabelled,
-        notes=tuple(notes),
+        notes=tuple(remarks),
         labels=_labels(rows, table),
     )
 
 
+def _product_ids(rows: pd.DataFrame, labelled: np.ndarray) -> tuple[pd.Series, list[str]]:
+    """Return the ids as text; a row with neither an id nor a category is named by its place."""
+    identifiers = rows["product_id"].astype(object)
+    missing = identifiers.isna().to_numpy()
+    if (nameless := missing & labelled).any():
+        raise InputError(
+            f"{rows['where'].iloc[int(np.flatnonzero(nameless)[0])]} has no product_id",
+            "fill it in, or omit the column if each image is a product",
+        )
+    if missing.any():
+        identifiers = identifiers.where(~missing, rows["where"])
+    keys, notes = product_keys(identifiers, rows["where"])
+    return pd.Series(keys, dtype=object), notes
+
+
+def _of_products(code: np.ndarray, identifiers: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Give rows without a category that of their product, which another of its rows names."""
+    without = code < 0
+    if not without.any() or without.all():
+        return code, []
+    product = pd.factorize(identifiers)[0]
+    of_product = np.full(product.max() + 1, -1, code.dtype)
+    of_product[product[~without]] = code[~without]
+    filled = np.where(without, of_product[product], code)
+    count = int((filled >= 0).sum() - (~without).sum())
+    if not count:
+        return code, []
+    few = "1 photo without a category has" if count == 1 else f"{count:,} photos without a category have"
+    return filled, [f"{few} that of another photo of the same product"]
+
+
+def _parts_without_labels(rows: pd.DataFrame, labelled: np.ndarray) -> list[str]:
+    """Name the parts of a split in which no row has a category."""
+    if "split" not in rows:
+        return []
+    part = rows["split"].astype(object)
+    bare = sorted({str(name) for name in part[~labelled].unique()} - {str(name) for name in part[labelled].unique()})
+    counts = part[~labelled].astype(str).value_counts()
+    return [
+        f"none of the {counts[name]:,} photos of the part {name!r} has a category, so that part is not used"
+        for name in bare
+        if name in counts
+    ]
+
+
 def _same_within_product(
-    table: ProductTable, codes: np.ndarray, rows: pd.DataFrame, what: str, values: pd.Series
+    table: ProductTable, codes: np.ndarray, rows: pd.DataFrame, what: str, names: np.ndarray
 ) -> None:
-    """Refuse products whose rows differ in a value; `codes` are the values as integers."""
+    """Refuse products whose rows differ in a value; `codes` are the values as numbers of `names`."""
     differs = codes[table.image_row] != codes[table.product_row][table.image_product]
     if differs.any():
         image = int(np.flatnonzero(differs)[0])
         row, first = int(table.image_row[image]), int(table.product_row[table.image_product[image]])
         raise InputError(
-            f"{rows['where'][row]}: product {rows['product_id'][row]} has the {what} {values.iloc[row]!r} here "
-            f"but {values.iloc[first]!r} at {rows['where'][first]}",
+            f"{rows['where'][row]}: product {rows['product_id'][row]} has the {what} {names[codes[row]]!r} here "
+            f"but {names[codes[first]]!r} at {rows['where'][first]}",
             f"give each product one {what}",
         )
 
 
-def _splits(rows: pd.DataFrame) -> np.ndarray:
-    text = rows["split"].astype(str).str.strip().str.lower()
-    known = text.map(SPLIT_NAMES)
-    if known.isna().any():
-        row = int(np.flatnonzero(known.isna())[0])
-        if pd.isna(rows["split"][row]):
+def _splits(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of each row as a number, and the names of the parts."""
+    codes, texts = plain_values(rows["split"], "split", rows["where"])
+    parts = [SPLIT_NAMES.get(clean(text).lower()) for text in texts]
+    names = np.array(sorted({part for part in parts if part}), object)
+    number = {part: code for code, part in enumerate(names)}
+    found = np.array([*(number.get(part, -1) for part in parts), -1], np.int64)[codes]
+    if (unknown := np.flatnonzero(found < 0)).size:
+        row = int(unknown[0])
+        if codes[row] < 0 or not clean(texts[codes[row]]):
             raise InputError(
                 f"{rows['where'][row]} has no split, but other rows have one",
                 "fill it in; without such a column, the name of each shard must begin with its split",
@@ -244,15 +304,15 @@ def _splits(rows: pd.DataFrame) -> np.ndarray:
             f"{rows['where'][row]} has the split {rows['split'][row]!r}",
             "use train, validation and test, or name another column with --set dataset.split=COLUMN",
         )
-    return known.to_numpy(dtype=object)
+    return found, names
 
 
-def _levels(rows: pd.DataFrame, keys: pd.Series) -> dict[str, tuple[str, ...]]:
+def _levels(rows: pd.DataFrame, code: np.ndarray, keys: np.ndarray) -> dict[str, tuple[str, ...]]:
     """Return the levels above each category: if its rows disagree, those of the majority."""
     columns = sorted(column for column in rows.columns if column.startswith("level"))
     if not columns:
         return {}
-    text = rows[columns].astype(object).fillna("").astype(str).assign(key=keys)
+    text = rows[columns].astype(object).fillna("").astype(str).assign(key=keys[code])
     counts = (
         text.value_counts(sort=False)
         .reset_index(name="n")
@@ -274,8 +334,11 @@ def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:
         values = rows[column].astype(object).explode()
         values = values[values.notna() & (values.astype(str).str.strip() != "")]
         name = column.removeprefix(LABEL)
-        texts = _keys(values, name, rows["where"].loc[values.index])
-        found.append(pd.DataFrame({"product": product[values.index], "label": f"{name}=" + texts.astype(object)}))
+        codes, texts = plain_values(values, name, rows["where"].loc[values.index])
+        said = np.array([f"{name}={text}" for text in texts], object)[codes]
+        found.append(
+            pd.DataFrame({"product": product[values.index], "label": pd.Series(said, dtype=object).to_numpy()})
+        )
     pairs = pd.concat(found, ignore_index=True)
     names = sorted(pairs["label"].unique())
     pairs["code"] = pd.Categorical(pairs["label"], categories=names).codes.astype(np.int32)

@@ -1,0 +1,111 @@
+"""Columns of tables, whose headers people write in their own way."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from shelfbench.base.errors import InputError
+
+# What people call the column that a role needs; offered in the message, never taken without being asked.
+USUAL = {
+    "file_name": {
+        *(
+            "file",
+            "filename",
+            "image",
+            "image_file",
+            "image_path",
+            "image_url",
+            "img",
+            "path",
+            "photo",
+            "picture",
+            "url",
+        ),
+    },
+    "category": {"category_id", "category_name", "class", "label", "product_type", "target", "type"},
+    "product_id": {"article_id", "id", "item_id", "product", "sku"},
+    "split": {"part", "partition", "set", "subset"},
+}
+
+_GAP = re.compile(r"[\s\-_]+")
+
+
+def plain_header(name: str) -> str:
+    """Return the form in which headers are compared: ``File Name``, ``file-name`` and `` FILE_NAME `` are the same.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
+    text = unicodedata.normalize("NFKC", name).strip().strip("\ufeff\u200b").casefold()
+    return _GAP.sub("_", text)
+
+
+def find_column(name: str, present: Sequence[str], where: str) -> str | None:
+    """Find a column by its name; if none is spelled exactly so, by its name in any case and with any separator.
+
+    Parameters
+    ----------
+    name : str
+        The column that is wanted.
+    present : sequence of str
+        The columns that the table has.
+    where : str
+        Name of the table, for messages.
+
+    Returns
+    -------
+    str or None
+        The column as the table spells it; None if there is none.
+
+    Raises
+    ------
+    InputError
+        If several columns may be meant.
+    """
+    exact = list(present).count(name)
+    if exact > 1:
+        raise InputError(f"{where} has the column {name!r} more than once", "rename one of them")
+    if exact:
+        return name
+    alike = [column for column in present if plain_header(column) == plain_header(name)]
+    if len(alike) > 1:
+        raise InputError(
+            f"{where} has the columns {' and '.join(map(repr, alike))}, which may both be {name!r}",
+            "rename one of them",
+        )
+    return alike[0] if alike else None
+
+
+def listed(present: Sequence[str]) -> str:
+    """List the columns that a table has, for messages: the first twenty of them."""
+    more = f" and {len(present) - 20} more" if len(present) > 20 else ""
+    return ", ".join(name if name else "''" for name in present[:20]) + more
+
+
+def suggestion(role: str, present: Sequence[str]) -> str:
+    """Return the remedy for a missing column: the setting, with the name of a column that people often use for it.
+
+    Parameters
+    ----------
+    role : str
+        Name of the setting within ``dataset``.
+    present : sequence of str
+        The columns that the table has.
+
+    Returns
+    -------
+    str
+    """
+    usual = [column for column in present if plain_header(column) in USUAL.get(role, set())]
+    if len(usual) == 1:
+        quote = "'" if re.search(r"[^\w.\-]", usual[0]) else ""
+        return f"name the right one, perhaps with --set {quote}dataset.{role}={usual[0]}{quote}"
+    return f"name the right one with --set dataset.{role}=COLUMN"

@@ -1,0 +1,113 @@
+"""What lies in a folder: its photos, its tables and shards, by the folder in which each lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shelfbench.data.sources.files import files_below
+from shelfbench.data.sources.table_files import METADATA, TABLE_SUFFIXES
+
+# Folders below a folder, by name: ("train", "shoes").
+Parts = tuple[str, ...]
+
+# What systems and programs leave behind, in small letters.
+LITTER = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+
+
+def is_litter(folder: str) -> bool:
+    """Whether a folder of this name is hidden, or left behind by a system or a program."""
+    return folder.startswith(".") or folder.lower() in LITTER
+
+
+def shown(names: Iterable[str], most: int = 5) -> str:
+    """List names for a message; the first few if there are many."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+def path_of(parts: Parts) -> str:
+    """Write a folder as a path, ``.`` for the root."""
+    return os.path.join(*parts) if parts else "."
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files below a folder that are not litter.
+
+    Attributes
+    ----------
+    root : Path
+    images : dict of tuple of str to list of str
+        Names of the image files in each folder that has any, in the order of the folders.
+    others : dict of tuple of str to list of str
+        The same of other files.
+    """
+
+    root: Path
+    images: dict[Parts, list[str]] = field(default_factory=dict)
+    others: dict[Parts, list[str]] = field(default_factory=dict)
+
+    def children(self, parts: Parts) -> list[str]:
+        """Name the folders in a folder with an image at any depth, in order."""
+        depth = len(parts)
+        return list(
+            dict.fromkeys(found[depth] for found in self.images if len(found) > depth and found[:depth] == parts)
+        )
+
+    def count(self, parts: Parts = ()) -> int:
+        """Count the images at any depth in a folder."""
+        return sum(len(names) for found, names in self.images.items() if found[: len(parts)] == parts)
+
+    def paths(self) -> list[str]:
+        """List the images, relative to the root."""
+        return [os.path.join(*parts, name) for parts, names in self.images.items() for name in names]
+
+    def files(self, wanted: Callable[[str], bool]) -> list[Parts]:
+        """List the other files whose name is wanted, as their folders and their name."""
+        return [(*parts, name) for parts, names in self.others.items() for name in names if wanted(name)]
+
+    def folders_without(self, parts: Parts) -> list[str]:
+        """Name the folders in a folder that are not litter and contain no image at any depth."""
+        children = set(self.children(parts))
+        with os.scandir(self.root.joinpath(*parts)) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.is_dir() and not is_litter(entry.name) and entry.name not in children
+            )
+
+
+def is_metadata(name: str) -> bool:
+    """Whether a file of this name is the table of the images beside it."""
+    return name.lower() in METADATA
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name may be a table of images, by its suffix; a ``*.txt`` mostly is not."""
+    suffix = os.path.splitext(name.lower())[1]
+    return suffix in TABLE_SUFFIXES and suffix not in (".txt", ".json") and name.lower() != "category_names.csv"
+
+
+def contents_of(root: Path) -> Contents:
+    """List the files below a folder, once."""
+    found, others = files_below(root)
+    held = Contents(root)
+    start = len(os.path.join(str(root), ""))
+    for paths, by_folder in ((found, held.images), (others, held.others)):
+        last, names = "", None
+        for path in paths:
+            folder, _, name = str(path)[start:].rpartition(os.sep)
+            if names is None or folder != last:
+                parts = tuple(folder.split(os.sep)) if folder else ()
+                names = [] if any(is_litter(part) for part in parts) else by_folder.setdefault(parts, [])
+                last = folder
+            names.append(name)
+    return held
+
+
+def as_paths(root: Path, files: Sequence[Parts]) -> tuple[Path, ...]:
+    """Turn files below a root into paths."""
+    return tuple(root.joinpath(*parts) for parts in files)

@@ -1,0 +1,216 @@
+"""Folders of photos without a table: which level of folders is the category, and which is the split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shelfbench.base.errors import InputError
+from shelfbench.data.sources.contents import Contents, Parts, path_of, shown
+from shelfbench.data.sources.split_words import split_of, split_within
+
+# More photos than this share outside of the folders of categories are not strays.
+STRAYS = 0.1
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """What folders mean.
+
+    Attributes
+    ----------
+    roles : tuple of str
+        Of each level of folders, from the top down: ``category``, ``split``, ``product_id``, ``level1``, ... or ``-``.
+    notes : tuple of str
+        What is not certain.
+    """
+
+    roles: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def categories(self, held: Contents) -> int:
+        """Count the categories of photos that lie in such folders."""
+        at = self.roles.index("category")
+        return len({parts[at] for parts in held.images if len(parts) > at})
+
+
+def nesting_of(held: Contents, folders: str = "") -> Nesting:
+    """Find out what the folders of photos mean.
+
+    Parameters
+    ----------
+    held : Contents
+    folders : str
+        What the settings say that they mean; empty to find out.
+
+    Returns
+    -------
+    Nesting
+
+    Raises
+    ------
+    InputError
+        If there is no category, or if the folders can be read in two ways; the message names both.
+    """
+    if not held.count():
+        raise InputError(
+            f"{held.root} contains no product images",
+            "give a *.bson file, Parquet files, a table of paths, or a folder with one subfolder per category",
+        )
+    if folders:
+        return Nesting(tuple(folders.split("/")))
+    base = _unwrapped(held, ())
+    notes = [f"the folders are read from {path_of(base)}, the only folder with photos"] if base else []
+    names = held.children(base)
+    if not names:
+        raise InputError(
+            f"{held.root} contains {held.count()} images but no category",
+            "put each image into a folder named after its category, or list them in metadata.csv",
+        )
+    parts, more = _parts(held, base, names)
+    notes += more
+    tops = [(*base, name) for name in names] if parts else [base]
+    roles = ["-"] * len(base) + (["split"] if parts else [])
+    inner = {_unwrapped(held, top)[len(top) :] for top in tops} if parts else {()}
+    if len(inner) == 1 and (wrapper := inner.pop()):
+        tops = [(*top, *wrapper) for top in tops]
+        roles += ["-"] * len(wrapper)
+    notes += _strays(held, tops)
+    levels, more = _levels(held, tops, roles)
+    roles += levels
+    notes += more
+    if not parts and "split" not in roles:
+        notes += _empty(held, base)
+    else:
+        for top in tops:
+            notes += _empty(held, top)
+    return Nesting(tuple(roles), tuple(notes))
+
+
+def _unwrapped(held: Contents, parts: Parts) -> Parts:
+    """Follow folders that contain one folder and no photo, down to the one that contains several or photos."""
+    while not held.images.get(parts):
+        children = held.children(parts)
+        if len(children) != 1 or held.images.get((*parts, children[0])):
+            break
+        parts = (*parts, children[0])
+    return parts
+
+
+def _question(held: Contents, problem: str, choices: str) -> InputError:
+    return InputError(f"{held.root}: {problem}", f"say what the folders mean, with --set dataset.folders={choices}")
+
+
+def _parts(held: Contents, base: Parts, names: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether the folders are the parts of a split."""
+    whole = {name: split_of(name) for name in names if split_of(name)}
+    words = {name: split_of(name) or split_within(name) for name in names}
+    parts = {word for word in words.values() if word}
+    nested = [name for name in names if held.children((*base, name))]
+    strangers = [name for name in names if not words[name]]
+    choices = "/".join([*["-"] * len(base), "category"])
+    if not strangers and (whole or ("train" in parts and len(parts) > 1)):
+        flat = [name for name in names if name not in nested]
+        if flat and nested:
+            raise _question(
+                held,
+                f"{shown(flat)} and {shown(nested)} are named after parts of a split, but only {shown(nested)} "
+                f"{'contains' if len(nested) == 1 else 'contain'} folders of categories",
+                f"{choices} if they are categories; otherwise move the photos without a category elsewhere",
+            )
+        if flat:
+            raise _question(
+                held,
+                f"{shown(names)} are named after parts of a split, but contain no folders of categories",
+                f"{choices} if they are categories; otherwise list the photos in metadata.csv with their categories",
+            )
+        for part in parts:
+            spellings = {_word(name) for name in names if words[name] == part}
+            if len(spellings) > 1:
+                raise _question(
+                    held,
+                    f"{shown(name for name in names if words[name] == part)} are all named after {part}",
+                    f"{choices} if they are categories; otherwise leave one of them",
+                )
+        return True, []
+    suspicious = {name: word for name, word in words.items() if word and (name in whole or len(parts) > 1)}
+    if not suspicious:
+        return False, []
+    toy = list(suspicious) if set(map(str.lower, suspicious)) == {"train"} else []
+    if toy and not nested:
+        return False, [
+            f"{toy[0]} is read as a category, since {shown(strangers, 3)} beside it are not parts of a split"
+        ]
+    if whole or nested:
+        raise _question(
+            held,
+            f"contains split folders, but also {shown(strangers)} beside {shown(suspicious)}: parts of a split, or "
+            "categories?",
+            f"{choices} if they are categories; otherwise move the others elsewhere",
+        )
+    return False, []
+
+
+def _word(name: str) -> str:
+    """The letters of a name, without digits and separators."""
+    return "".join(letter for letter in name.lower() if letter.isalpha())
+
+
+def _strays(held: Contents, tops: Sequence[Parts]) -> list[str]:
+    """Tell of photos that lie beside the folders of categories."""
+    stray = [
+        path_of((*parts, name))
+        for parts, names in held.images.items()
+        for name in names
+        if any(parts == top[: len(parts)] for top in tops)
+    ]
+    if len(stray) > STRAYS * held.count():
+        raise InputError(
+            f"{held.root}: {len(stray):,} of {held.count():,} photos lie beside the folders of categories "
+            f"({shown(stray, 3)})",
+            "move them into the folders of their categories, or list all in metadata.csv",
+        )
+    if not stray:
+        return []
+    return [f"skipped {len(stray):,} photo{'s' * (len(stray) > 1)} beside the folders of categories: {shown(stray, 3)}"]
+
+
+def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Find which level of folders below the tops is the category; `roles` are those of the levels above."""
+    below = {(*top, name): held.children((*top, name)) for top in tops for name in held.children(top)}
+    nested = {parts: children for parts, children in below.items() if children}
+    deep = {
+        parts: children
+        for parts, children in nested.items()
+        if len(held.images.get(parts, ())) <= STRAYS * held.count(parts)
+    }
+    if not deep:
+        if not nested:
+            return ["category"], []
+        first, children = next(iter(nested.items()))
+        return ["category"], [f"folders within a category, such as {path_of((*first, children[0]))}, belong to it"]
+    inner = [name for children in deep.values() for name in children]
+    if len(deep) == len(below):
+        words = {split_of(name) for name in inner}
+        if None not in words and len(words) > 1 and "split" not in roles:
+            return ["category", "split"], []
+        if len(set(inner)) == 1 and all(not held.children((*parts, inner[0])) for parts in deep):
+            return ["category"], []  # shoes/images/1.jpg, shirts/images/1.jpg
+    first, second = next((parts, children[0]) for parts, children in deep.items())
+    twice = sorted({name for name in inner if inner.count(name) > len(tops)})
+    same = f", and several of them contain the same folders ({shown(twice, 3)})" if twice else ""
+    choices = ["/".join([*roles, *more]) for more in (["category"], ["level1", "category"], ["category", "product_id"])]
+    raise _question(
+        held,
+        f"photos lie in folders within folders ({path_of((*first, second))}){same}: {first[-1]} or {second} may be "
+        "the category",
+        f"{choices[0]} for {first[-1]}, {choices[1]} for {second}, or {choices[2]} if {second} is one product",
+    )
+
+
+def _empty(held: Contents, top: Parts) -> list[str]:
+    """Tell of folders without photos beside those of the categories."""
+    if not (names := held.folders_without(top)):
+        return []
+    where = f" in {path_of(top)}" if top else ""
+    return [f"{len(names):,} folder{'s' * (len(names) > 1)}{where} without photos: {shown(names)}"]

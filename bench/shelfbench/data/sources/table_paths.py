@@ -1,0 +1,245 @@
+"""The files that a table names, as they are on this disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+from shelfbench.data.sources.links import is_link
+
+# A name that needs more than to be put behind the table's folder.
+_ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
+# In a folder with fewer names than this, each file is looked up by itself; else the folder is listed.
+FEW = 32
+# Files and folders that are looked at for one that is not where the table says.
+SEARCHED = 2_000_000
+
+
+def spelled(name: str) -> str:
+    """Return the form in which file names are compared if none is spelled exactly so."""
+    return unicodedata.normalize("NFC", "/".join(part.strip() for part in name.split("/"))).casefold()
+
+
+class _Files:
+    """What is below a root; folders are looked at when they are asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._real = root.resolve()
+        self._folders = {"": True}
+
+    def _inside(self, folder: str) -> bool:
+        """Tell whether a folder, links followed, is below the root."""
+        if folder not in self._folders:
+            inside = self._inside(folder.rpartition("/")[0])
+            if inside and os.path.islink(self.root / folder):
+                inside = self._leads_inside(folder)
+            self._folders[folder] = inside
+        return self._folders[folder]
+
+    def _leads_inside(self, name: str) -> bool:
+        return (self.root / name).resolve().is_relative_to(self._real)
+
+    def look(self, names: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+        """Tell which of some relative paths exist, and return the numbers of those that lead out of the root."""
+        by_folder: dict[str, list[int]] = defaultdict(list)
+        for number, name in enumerate(names):
+            by_folder[name.rpartition("/")[0]].append(number)
+        present, out = np.zeros(len(names), bool), []
+        for folder, numbers in by_folder.items():
+            if not self._inside(folder):
+                out += numbers
+                continue
+            there = self._among(folder, [names[number] for number in numbers])
+            for number, linked in zip(numbers, there, strict=True):
+                if linked is not None:
+                    present[number] = True
+                    if linked and not self._leads_inside(names[number]):
+                        out.append(number)
+        return present, sorted(out)
+
+    def _among(self, folder: str, names: list[str]) -> list[bool | None]:
+        """Return for each file of a folder whether it is a link, and None if it does not exist."""
+        if len(names) < FEW:
+            paths = [self.root / name for name in names]
+            return [os.path.islink(path) if os.path.lexists(path) else None for path in paths]
+        try:
+            with os.scandir(self.root / folder) as entries:
+                there = {entry.name: entry.is_symlink() for entry in entries}
+        except OSError:
+            return [None] * len(names)
+        return [there.get(name.rpartition("/")[2]) for name in names]
+
+    def alike(self, names: Sequence[str], below: str = "", *, anywhere: bool) -> dict[str, list[str]]:
+        """Find files spelled like some names but for case, form and blanks: relative paths by the name's `spelled`.
+
+        Only what is `below` a folder is searched. With `anywhere`, a name may also be the end of a file's path. Nothing
+        is found where there are too many files to look at.
+        """
+        wanted: dict[str, list[str]] = {spelled(name): [] for name in names}
+        last = {name.rpartition("/")[2] for name in wanted}
+        seen = 0
+        for where, folders, files in os.walk(self.root / below):
+            folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+            seen += len(folders) + len(files)
+            if seen > SEARCHED:
+                return {name: [] for name in wanted}
+            inner = os.path.relpath(where, self.root / below)
+            start = "" if inner == "." else inner.replace(os.sep, "/") + "/"
+            for file in sorted(files):
+                if spelled(file) not in last:
+                    continue
+                path = spelled(start + file)
+                while path:
+                    if path in wanted:
+                        wanted[path].append(below + start + file)
+                    path = path.partition("/")[2] if anywhere else ""
+        return wanted
+
+
+def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path) -> tuple[np.ndarray, list[str]]:
+    """Find the files that a table names.
+
+    A name is taken as it is written, if there is such a file. Otherwise backslashes separate folders; then a single
+    file that differs only in case, in Unicode form or in blanks around its name is taken, and a note says so. If no
+    file is found so, the folder may have been left out: where every name is the end of exactly one file's path, these
+    are taken, and a note says so.
+
+    Parameters
+    ----------
+    names : ndarray of object, shape (rows,)
+        Text, or None for an empty cell. Links (``https://...``) are left as they are.
+    at : callable
+        Names the record of a row, for messages.
+    table : Path
+        File of the table.
+    root : Path
+        Folder of the catalogue, which contains the table.
+
+    Returns
+    -------
+    names : ndarray of object, shape (rows,)
+        Relative to `root`, separated as this system does.
+    notes : list of str
+
+    Raises
+    ------
+    InputError
+        If a row has no name, a name leads out of `root`, or no file exists.
+    """
+    base = table.parent
+    below = os.path.relpath(base.absolute(), root.absolute()).replace(os.sep, "/")
+    start = "" if below == "." else below + "/"
+    files = _Files(root)
+    result = np.empty(len(names), object)
+    local: list[int] = []
+    for row, name in enumerate(names.tolist()):
+        name = str(name) if isinstance(name, int) else name
+        if not isinstance(name, str) or "\0" in name or not name.strip():
+            raise InputError(f"{at(row)}: no file_name", "correct the table")
+        if is_link(name):
+            result[row] = name.strip()
+            continue
+        local.append(row)
+        if _ODD.search(name):
+            name = _tidied(name, base, root)
+            if name is None:
+                raise _outside(names[row], at(row), root)
+            result[row] = name
+        else:
+            result[row] = start + name if start else name
+    if not local:
+        return result, []
+    rows = np.array(local)
+    present, out = files.look(result[rows].tolist())
+    notes: list[str] = []
+    if not out and not present.all():
+        notes, out = _mended(result, rows[~present], None if present.any() else start, files)
+        if not present.any() and not notes:
+            raise _nothing_found(names[rows], result[rows].tolist(), table, files)
+        out = np.flatnonzero(~present)[out].tolist()
+    for number in out[:1]:
+        raise _outside(names[rows[number]], at(int(rows[number])), root)
+    if os.sep != "/":
+        result[rows] = [name.replace("/", os.sep) for name in result[rows]]
+    return result, notes
+
+
+def _tidied(name: str, base: Path, root: Path) -> str | None:
+    """Return a name relative to the root without ``.``, ``..`` and backslashes; None if it leads out of the root."""
+    if "\\" in name and not os.path.lexists(base / name):
+        name = name.replace("\\", "/")
+    target = Path(os.path.normpath(base.absolute() / name))
+    if not target.is_relative_to(root.absolute()):
+        return None
+    return target.relative_to(root.absolute()).as_posix()
+
+
+def _outside(name: str, where: str, root: Path) -> InputError:
+    return InputError(
+        f"{where}: file_name {name!r} is not a file below {root}",
+        "correct the table, or put it into a folder above the photos",
+    )
+
+
+def _mended(result: np.ndarray, rows: np.ndarray, start: str | None, files: _Files) -> tuple[list[str], list[int]]:
+    """Put in the files that names can only mean; return what was done, and which of `rows` lead out of the root.
+
+    With `start`, the table's folder, no file at all was found, and the folder may have been left out.
+    """
+    notes = []
+    names: list[str] = result[rows].tolist()
+    alike = files.alike(names, anywhere=False)
+    changed = [(name, found[0]) for name in names if len(found := alike[spelled(name)]) == 1]
+    if changed:
+        few = "1 file name differs" if len(changed) == 1 else f"{len(changed):,} file names differ"
+        notes.append(
+            f"{few} from the files only in capital letters, Unicode form or blanks, such as {changed[0][0]!r}, "
+            f"which was taken as {changed[0][1]!r}"
+        )
+    elif start is None:
+        return [], []
+    else:
+        names = [name.removeprefix(start) for name in names]
+        alike = files.alike(names, start, anywhere=True)
+        if any(len(alike[spelled(name)]) != 1 for name in names):
+            return [], []
+        folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
+        said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
+        notes.append(f"the table names files without their folder; each was found in exactly one place, in {said}")
+    for row, name in zip(rows, names, strict=True):
+        if len(found := alike[spelled(name)]) == 1:
+            result[row] = found[0]
+    return notes, files.look(result[rows].tolist())[1]
+
+
+def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Files) -> InputError:
+    """Say why no file was found, as far as that can be seen."""
+    first = str(given[0])
+    if re.match(r"[A-Za-z]:[\\/]", first):
+        return InputError(
+            f"{table} names files on a drive of Windows, such as {first!r}",
+            "write paths relative to the folder of the table",
+        )
+    last = [name.rpartition("/")[2] for name in names]
+    ends = files.alike(last, anywhere=True)
+    number = next((number for number, name in enumerate(last) if ends[spelled(name)]), None)
+    if number is None:
+        count = "the file" if len(names) == 1 else f"any of the {len(names):,} files"
+        return InputError(
+            f"{files.root} does not contain {count} that {table} names (the first is {first!r})",
+            "put the photos where the table says, relative to its own folder",
+        )
+    places = ends[spelled(last[number])]
+    said = " and ".join(places[:2]) + (f" and {len(places) - 2} more places" if len(places) > 2 else "")
+    return InputError(
+        f"no file is where {table} says: {str(given[number])!r} is missing, but there is {said}",
+        "write each file's folder, relative to the folder of the table, in the column of files",
+    )

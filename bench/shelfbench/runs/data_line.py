@@ -1,0 +1,83 @@
+"""One line about the data that a result leaves out: photos that cannot be read, products without a label, and so on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from shelfbench.runs.record import DatasetRecord, SplitRecord
+
+_GROUPS = 5
+# Reasons in fewer words, so that those that differ only in numbers count together.
+_SHORTER = (
+    (re.compile(r".*(?:truncat|unexpected end|incomplete).*", re.IGNORECASE), "truncated"),
+    (re.compile(r"(?:the file|a link to a file that) does not exist"), "missing"),
+    (re.compile(r"the file is empty"), "empty"),
+    (re.compile(r"no permission to read .*"), "without permission to read"),
+    (re.compile(r"\d+ x \d+ pixels, (more than .*)"), r"of \1 pixels"),
+    (re.compile(r"a (folder|video|damaged .* image)(?:, not a photo)?"), r"\1s"),
+    (re.compile(r"(?:an? )?(.*), not a photo"), r"\1"),
+    (re.compile(r"(?:only|null|no) .*"), r"with \g<0>"),
+)
+
+
+def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
+    """Say how much of the data cannot be used, or cannot be right.
+
+    Parameters
+    ----------
+    dataset : DatasetRecord
+    split : SplitRecord
+
+    Returns
+    -------
+    str
+        One line in plain English; empty if there is nothing to say.
+    """
+    parts = []
+    if photos := dataset.unreadable_images or 0:
+        why = grouped(entry.reason for entry in dataset.unreadable)
+        parts.append(f"{_number(photos, 'photo')} could not be read{f': {why}' if why else ''}")
+    if products := dataset.unlabelled or 0:
+        parts.append(f"{_number(products, 'product')} {'has' if products == 1 else 'have'} no label")
+    if categories := split.untrained.categories:
+        held_out = {"validation": split.untrained.validation, "test": split.untrained.test}
+        wrong = " and ".join(f"{count:,} {part}" for part, count in held_out.items() if count)
+        one = sum(held_out.values()) == 1
+        parts.append(
+            f"{_number(categories, 'category', 'categories')} {'has' if categories == 1 else 'have'} no training "
+            f"product, so {wrong} product{'' if one else 's'} cannot be right"
+        )
+    return "; ".join(parts)
+
+
+def grouped(reasons: Iterable[str]) -> str:
+    """Count reasons that say the same, the most frequent first.
+
+    Parameters
+    ----------
+    reasons : iterable of str
+
+    Returns
+    -------
+    str
+        ``10 truncated, 2 empty``.
+    """
+    counts = Counter(map(_shorter, reasons)).most_common()
+    shown = [f"{count:,} {reason}" for reason, count in counts[:_GROUPS]]
+    if rest := sum(count for _, count in counts[_GROUPS:]):
+        shown.append(f"{rest:,} for other reasons")
+    return ", ".join(shown)
+
+
+def _shorter(reason: str) -> str:
+    reason = re.sub(r" *\([^)]*\)", "", reason)
+    for pattern, words in _SHORTER:
+        if (match := pattern.fullmatch(reason)) is not None:
+            return match.expand(words)
+    return reason
+
+
+def _number(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,165 @@
+"""What is said about a promise, wherever it is said: on the page, in tables, on the terminal and by `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from shelfbench.base.grid import percent
+from shelfbench.verdict.certify import ESTIMABLE, Certificate
+from shelfbench.verdict.intervals import exact_interval
+from shelfbench.verdict.mix import Mix
+
+# A share measured on fewer test products can be off by more than 5 points.
+FEW = 385
+# Test is mixed otherwise than the catalogue if the shares of small categories differ by this much.
+_MIXED = 0.05
+BETTER = "a better classifier, or a lower required precision"
+
+
+def more_labels(more: int, certify: int, labelled: int) -> str:
+    """Say how many more labelled products it takes, for certifying and in all.
+
+    Parameters
+    ----------
+    more : int
+        For certifying.
+    certify : int
+        Products that certify today.
+    labelled : int
+        Labelled products in all parts of the split.
+
+    Returns
+    -------
+    str
+        The whole is rounded up to two digits.
+    """
+    everything = -(-more * labelled // certify)
+    digit = 10 ** max(len(str(everything)) - 2, 0)
+    return (
+        f"about {more:,} more labelled products for certification, about {-(-everything // digit) * digit:,} at this "
+        "split"
+    )
+
+
+def lacking(found: Certificate, labelled: int) -> str:
+    """Say what would let a threshold be certified.
+
+    Parameters
+    ----------
+    found : Certificate
+        One that is not certified.
+    labelled : int
+        Labelled products in all parts of the split.
+
+    Returns
+    -------
+    str
+        Without a full stop, to go on from a colon.
+    """
+    if found.hopeless:
+        return f"{BETTER}; more labels alone would not be enough"
+    if found.missing is not None:
+        more = more_labels(found.missing, found.total, labelled)
+        return f"{more}, if their precision stays as observed; or {BETTER}"
+    if found.total < ESTIMABLE:
+        more = more_labels(ESTIMABLE - found.total, found.total, labelled)
+        return f"{more}, to begin with, since {found.total:,} are too few to tell how many it takes; or {BETTER}"
+    return f"{BETTER}; how many more labels it would take cannot be told"
+
+
+def mix_of(row: Mapping[Any, Any]) -> Mix | None:
+    """Read the results at the catalogue's mix from a row of ``certified.csv``; None if there are none."""
+    names = [field.name for field in fields(Mix)]
+    if any(f"mix_{name}" not in row or np.isnan(row[f"mix_{name}"]) for name in names):
+        return None
+    return Mix(**{name: row[f"mix_{name}"] for name in names})
+
+
+def mix_columns(mix: Mix | None) -> dict[str, float]:
+    """Write the results at the catalogue's mix as columns of ``certified.csv``."""
+    return {f"mix_{field.name}": np.nan if mix is None else getattr(mix, field.name) for field in fields(Mix)}
+
+
+def mixture(mix: Mix) -> str:
+    """Say how test is mixed compared with the catalogue; empty if much the same.
+
+    Parameters
+    ----------
+    mix : Mix
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    if mix.small_of_test - mix.small_of_catalogue < _MIXED:
+        return ""
+    return (
+        f"Small categories (at most {mix.small:,.0f} products each) make up {mix.small_of_test:.0%} of test and "
+        f"{mix.small_of_catalogue:.0%} of the catalogue."
+    )
+
+
+def shortfall(target: float, measured: tuple[float, float], mix: Mix | None) -> str:
+    """Say that a certified threshold falls short on test, the likely reason, and what it means.
+
+    Parameters
+    ----------
+    target : float
+        Promised precision.
+    measured : (float, float)
+        Precision on test as drawn, and the upper end of its 95% interval.
+    mix : Mix or None
+        The same at the catalogue's mix.
+
+    Returns
+    -------
+    str
+        Sentences; empty if the precision on test reaches the target. Where only its interval does, that is said.
+    """
+    value, high = measured
+    if np.isnan(value) or value >= target:
+        return ""
+    wanted = f"{100 * target:.9g}%"
+    if high >= target:
+        return f"On test, the precision is below {wanted}, but within the noise of so many products."
+    short = f"On test, the precision falls short of {wanted}, beyond noise."
+    if mix is not None and mix.precision_high >= target:
+        # the mix of categories explains it
+        reached = "and reaches" if mix.precision >= target else "which is within the noise of"
+        return (
+            f"{short} The likely reason is the mix of categories. {mixture(mix)} Weighted back to the catalogue's own "
+            f"mix, it is {percent(mix.precision)} {reached} {wanted}. The promise is for products mixed as in the "
+            "catalogue; products mixed as in test will fall short of it."
+        ).replace("  ", " ")
+    return (
+        f"{short} The mix of categories does not explain it. Do not rely on the promise before you know why: test may "
+        "come from other sources or another time than the products that certify, or this is one of the few "
+        "certificates that chance makes wrong. Certify again on products like those to come."
+    )
+
+
+def small_test(products: int) -> str:
+    """Say how far off a share of so many test products can be; empty if they are enough.
+
+    Parameters
+    ----------
+    products : int
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    if not 0 < products < FEW:
+        return ""
+    low, high = exact_interval(products // 2, products)
+    points = round(50 * float(high - low))
+    return (
+        f"There {'is' if products == 1 else 'are'} only {products:,} test product{'s' * (products != 1)}: read no more "
+        f"than a trend from them. A share measured on so few can be off by {points} points either way."
+    )

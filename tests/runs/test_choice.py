@@ -1,0 +1,131 @@
+"""The choice of a backend, and which others are as good within noise."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shelfbench.runs.choice import choose
+from shelfbench.runs.reading import Evaluated
+from shelfbench.runs.record import RunRecord
+
+
+def frames(rows):
+    """Table 4 and metrics of backends given as (name, acceptance on tune, on test, seconds)."""
+    table = pd.DataFrame(
+        [
+            {
+                "backend": name,
+                "split": "test",
+                "precision": 0.7,
+                "precision_low": 0.6,
+                "precision_high": 0.8,
+                "acceptance_90": test,
+                "acceptance_90_low": test,
+                "acceptance_90_high": test,
+                "seconds": seconds,
+                "cached": False,
+            }
+            for name, _, test, seconds in rows
+        ]
+    )
+    metrics = pd.DataFrame(
+        [
+            {"backend": name, "split": split, "level": "product", "metric": "acceptance_90", "value": value}
+            for name, tune, test, _ in rows
+            for split, value in (("tune", tune), ("validation", test), ("test", test))
+        ]
+    )
+    return table, metrics
+
+
+def evaluated(correct, confidence=None, role="tune"):
+    """Products of one category, in falling order of confidence."""
+    count = len(correct)
+    role = np.broadcast_to(np.array(role), count)
+    return Evaluated(
+        split=np.where(np.isin(role, ["tune", "certify"]), "validation", role),
+        role=role,
+        truth=np.zeros(count, np.int64),
+        predicted=np.where(correct, 0, 1),
+        confidence=-np.arange(count) / count if confidence is None else confidence,
+        rank=np.zeros(count, np.int64),
+        keys=("a", "b"),
+        product_id=np.arange(count),
+    )
+
+
+def test_the_choice_is_made_on_tune_and_never_on_test():
+    choice = choose(*frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)]), RunRecord())
+    assert (choice.backend, choice.basis, choice.chosen_at, choice.seconds) == ("b", "tune", 0.6, 90)
+    assert choice.test["acceptance_90"] == 0.4
+    assert (choice.rivals, choice.noise(), choice.noise_on_test()) == ((), "", "")
+
+
+def test_equal_acceptance_goes_to_the_cheaper_backend_and_that_is_said():
+    choice = choose(*frames([("a", 0.5, 0.4, 90.0), ("b", 0.5, 0.3, 30.0)]), RunRecord())
+    assert choice.backend == "b"
+    assert choice.noise() == (
+        "On the tuning half of validation, a accepts exactly as much: the choice was made for its lower cost (a takes "
+        "3.0 times the computing)."
+    )
+    assert choice.noise_on_test().endswith("the best thresholds accept 30.0% with b and 40.0% with a.")
+    even = choose(*frames([("a", 0.5, 0.4, 90.0), ("b", 0.5, 0.3, 90.0)]), RunRecord())
+    assert even.backend == "a"
+    assert "since it comes first in the study (b takes about the same computing)" in even.noise()
+
+
+def test_without_tune_validation_decides_and_without_both_nothing_does():
+    table, metrics = frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)])
+    assert choose(table, metrics[metrics["split"] != "tune"], RunRecord()).backend == "a"
+    assert choose(table, metrics[metrics["split"] == "test"], RunRecord()) is None
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_lead_of_one_product_is_noise_and_a_large_one_is_not(shuffled):
+    """`b` rejects one product more than `a`; `c` is far worse, which only the products tell."""
+    rng = np.random.default_rng(0)
+    first, worse = rng.random(600) < 0.92, rng.random(600) < 0.6
+    products = {"a": evaluated(first), "b": evaluated(first), "c": evaluated(worse)}
+    products["b"].confidence[-1] = -np.inf
+    if shuffled:
+        order = rng.permutation(600)
+        rows = {name: getattr(products["b"], name)[order] for name in ("truth", "predicted", "confidence")}
+        products["b"] = Evaluated(
+            **rows,
+            split=products["b"].split,
+            role=products["b"].role,
+            rank=products["b"].rank,
+            keys=("a", "b"),
+            product_id=order,
+        )
+    given = frames([("a", 0.9, 0.8, 50.0), ("b", 0.9 - 1 / 600, 0.83, 25.0), ("c", 0.3, 0.9, 5.0)])
+    choice = choose(*given, RunRecord(), products.__getitem__)
+    assert choice.backend == "a"
+    assert choice.products == 600
+    assert [rival.backend for rival in choice.rivals] == ["b"]
+    assert choice.noise() == (
+        "It was chosen by 1 product of 600 on the tuning half of validation: b is as good within noise, for 50% of the "
+        "computing."
+    )
+
+
+def test_products_of_other_parts_play_no_part_in_what_is_noise():
+    rng = np.random.default_rng(1)
+    role = np.repeat(["tune", "certify", "test"], 400)
+    good, bad = np.arange(1200) % 50 > 0, rng.random(1200) < 0.6
+    worse = np.where(role == "tune", bad, good)  # worse on tune alone
+    for second, rivals in ((worse, 0), (np.where(role == "tune", good, bad), 1)):
+        products = {"a": evaluated(good, role=role), "b": evaluated(second, role=role)}
+        given = frames([("a", 0.9, 0.8, 50.0), ("b", 0.8, 0.9, 50.0)])
+        assert len(choose(*given, RunRecord(), products.__getitem__).rivals) == rivals
+
+
+def test_several_that_are_as_good_are_listed_with_the_closest_first():
+    right = np.arange(300) % 20 > 0
+    given = frames([("a", 0.90, 0.8, 50.0), ("b", 0.88, 0.8, 50.0), ("c", 0.89, 0.8, 100.0), ("d", 0.87, 0.8, 1.0)])
+    choice = choose(*given, RunRecord(), lambda _: evaluated(right))
+    assert [rival.backend for rival in choice.rivals] == ["c", "b", "d"]
+    assert choice.noise() == (
+        "It was chosen by 3 products of 300 on the tuning half of validation: c is as good within noise, for 2.0 times "
+        "the computing; so are b and d."
+    )

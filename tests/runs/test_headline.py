@@ -1,0 +1,196 @@
+"""What is said first about a run: a promise only where there is one."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shelfbench.runs.choice import Choice, Rival
+from shelfbench.runs.frames import certified_rows, table4_row
+from shelfbench.runs.headline import headline
+from shelfbench.runs.reading import Evaluated
+from shelfbench.verdict.metrics import exact_target
+
+COST = 52.0
+
+
+def products(counts, right, *, certify=1000, test=1000, seed=0):
+    """Products of two categories; `counts` of each in the catalogue, `right` the precision of each.
+
+    Test holds as many of one as of the other; tune and certify are mixed like the catalogue.
+    """
+    rng = np.random.default_rng(seed)
+    share = np.array(counts) / sum(counts)
+    role = np.repeat(["tune", "certify", "test"], [1000, certify, test])
+    truth = np.where(role == "test", rng.integers(0, 2, len(role)), rng.random(len(role)) < share[1]).astype(int)
+    more = np.maximum(np.array(counts) - np.bincount(truth, minlength=2), 0)
+    role = np.concatenate([role, np.repeat("train", more.sum())])
+    truth = np.concatenate([truth, np.repeat([0, 1], more)])
+    hit = rng.random(len(role)) < np.array(right)[truth]
+    return Evaluated(
+        split=np.where(np.isin(role, ["tune", "certify"]), "validation", role),
+        role=role,
+        truth=truth,
+        predicted=np.where(hit, truth, 1 - truth),
+        confidence=-rng.random(len(role)),
+        rank=np.zeros(len(role), np.int64),
+        keys=("large", "small"),
+        product_id=np.arange(len(role)),
+        measures={},
+    )
+
+
+def said(found, **further):
+    """The headline of a run of one backend."""
+    found = Evaluated(**{**vars(found), "measures": {"confidence": found.confidence}})
+    row = table4_row("x", found, "test") | {"seconds": COST, "cached": False} if (found.role == "test").any() else {}
+    values = {
+        "backend": "x",
+        "name": "X",
+        "basis": "tune",
+        "products": 1000,
+        "chosen_at": 0.9,
+        "seconds": COST,
+        "test": row,
+        "tuned_acceptance": 0.8,
+        "tuned_precision": 0.85,
+    }
+    frame = pd.DataFrame(certified_rows("x", found, [exact_target("0.9")], 0.95, ["confidence"]))
+    return headline(Choice(**values | further), frame, int((found.role == "test").sum())), frame.iloc[0]
+
+
+def promises(text):
+    """Sentences that speak of the future without taking it back."""
+    return [
+        sentence
+        for sentence in re.split(r"(?<=[.:;]) ", text)
+        if re.search(r"\btakes?\b.*\bat 90% precision\b|can take", sentence) and "certified with" not in sentence
+    ]
+
+
+def test_a_certified_threshold_is_the_headline_and_the_plain_one_comes_after_it():
+    found, row = said(products([9000, 1000], [0.96, 0.96]))
+    share = f"{row['certified_acceptance']:.0%}" if row["certified_acceptance"] < 0.995 else "100%"
+    assert re.match(rf"X takes {share.rstrip('%')}(\.\d)?% of the products at 90% precision", found.verdict)
+    assert "(certified with 95% probability)" in found.verdict
+    assert found.warnings == ()
+    whole = str(found)
+    assert whole.index("The promise:") < whole.index("On test, the same") < whole.index("the best threshold would")
+    assert "fitted on test itself, so it is not a promise" in whole
+    assert not promises(whole)
+    for key in ("certified_precision_test", "certified_acceptance_test", "mix_precision", "mix_acceptance"):
+        assert f"{100 * row[key]:.1f}%" in found.details[1]
+
+
+def test_too_few_products_promise_nothing_and_say_what_would():
+    given = products([2800, 200], [0.94, 0.94], certify=200)
+    found, row = said(given)
+    assert not row["certified"]
+    assert found.verdict.startswith("No threshold can be promised yet. What would change it for X: about ")
+    more = int(row["more_labels"])
+    ratio = len(given.truth) / 200
+    [all_] = re.findall(r"about ([\d,]+) at this split", found.verdict)
+    assert f"about {more:,} more labelled products for certification, " in found.verdict
+    assert more * ratio <= int(all_.replace(",", "")) <= more * ratio * 1.2
+    assert "it is not certified, so this is no promise" in found.details[0]
+    assert not promises(str(found))
+
+
+def test_so_few_that_they_do_not_tell_how_many_more_is_said():
+    given = products([2800, 1200], [0.94, 0.94], certify=100)
+    found, row = said(given)
+    assert (len(given.truth), np.isnan(row["more_labels"])) == (4000, True)
+    more = "about 45 more labelled products for certification, about 1,800 at this split, to begin with"
+    assert more in found.verdict
+    assert "100 are too few to tell how many it takes" in found.verdict
+
+
+def test_a_hopeless_backend_needs_no_labels_but_a_better_one():
+    found, _ = said(products([9000, 1000], [0.5, 0.5]))
+    assert found.verdict.startswith("No threshold can be promised for X: the precision is below the target at every")
+    assert "a better classifier, or a lower required precision; more labels alone would not be enough" in found.verdict
+
+
+def test_no_backend_and_no_validation_are_said_plainly():
+    nothing = headline(Choice(backend=None, basis="tune", test={}), pd.DataFrame(), 900)
+    assert nothing.verdict.startswith("No threshold can be promised. No backend reaches a precision of 90%")
+    assert "What would change it: a better classifier" in nothing.verdict
+    assert headline(None, pd.DataFrame()).verdict.startswith(
+        "No threshold can be promised: the split has no validation"
+    )
+
+
+def test_a_test_part_that_falls_short_by_its_mix_is_a_warning_with_that_reason():
+    given = products([9500, 500], [0.97, 0.7])
+    found, row = said(given)
+    assert row["certified"]
+    assert row["certified_precision_test_high"] < 0.9 < row["mix_precision"]
+    [warning] = found.warnings
+    assert "falls short of 90%, beyond noise" in warning
+    small, large = np.bincount(given.truth)[::-1]
+    share = f"{row['mix_small_of_test']:.0%} of test and {small / (small + large):.0%} of the catalogue"
+    assert f"Small categories (at most {small:,} products each) make up {share}" in warning
+    assert f"it is {100 * row['mix_precision']:.1f}% and reaches 90%" in warning
+    assert "products mixed as in test will fall short" in warning
+
+
+def test_a_test_part_that_falls_short_for_another_reason_says_that_it_is_not_the_mix():
+    found = products([9500, 500], [0.97, 0.97])
+    rng = np.random.default_rng(5)
+    worse = (found.role == "test") & (rng.random(len(found.truth)) < 0.15)
+    found = Evaluated(**{**vars(found), "predicted": np.where(worse, 1 - found.truth, found.predicted)})
+    headline_, row = said(found)
+    assert row["mix_precision_high"] < 0.9
+    [warning] = headline_.warnings
+    assert "The mix of categories does not explain it. Do not rely on the promise" in warning
+
+
+def test_a_precision_below_the_target_within_noise_is_not_called_short():
+    found, row = said(products([9500, 500], [0.96, 0.84], seed=0))
+    assert row["certified_precision_test"] < 0.9 <= row["certified_precision_test_high"]
+    assert found.warnings == ("On test, the precision is below 90%, but within the noise of so many products.",)
+
+
+@pytest.mark.parametrize(("count", "points"), [(30, 19), (100, 10), (384, 5)])
+def test_few_test_products_are_said_with_how_far_off_a_share_can_be(count, points):
+    found, _ = said(products([9000, 1000], [0.99, 0.99], test=count))
+    assert found.warnings[-1].startswith(f"There are only {count} test products: read no more than a trend from them.")
+    assert f"can be off by {points} points either way" in found.warnings[-1]
+
+
+def test_enough_test_products_are_not_warned_of():
+    assert said(products([9000, 1000], [0.99, 0.99], test=385))[0].warnings == ()
+
+
+def test_an_interval_on_thirty_right_products_is_not_a_point():
+    found = products([9000, 1000], [1, 1], test=30)
+    row = table4_row("x", found, "test")
+    assert (row["precision"], row["acceptance_90"]) == (1, 1)
+    for name in ("precision", "acceptance_90"):
+        assert row[f"{name}_low"] == pytest.approx(0.025 ** (1 / 30))
+        assert row[f"{name}_high"] == 1
+
+
+def test_a_choice_within_noise_is_part_of_the_headline():
+    rival = Rival(backend="y", name="Y", acceptance=0.899, seconds=124.0, test=0.95)
+    found, _ = said(products([9000, 1000], [0.96, 0.96]), rivals=(rival,))
+    assert found.verdict.endswith(
+        "It was chosen by 1 product of 1,000 on the tuning half of validation: Y is as good within noise, for 2.4 "
+        "times the computing."
+    )
+    assert "and 95.0% with Y" in found.details[-1]
+    assert "which played no part in the choice" in found.details[-1]
+
+
+def test_without_a_test_part_that_is_said():
+    found, row = said(products([9000, 1000], [0.96, 0.96], test=0))
+    assert row["certified"]
+    assert found.details[-1] == "There is no test part to measure it on."
+    assert found.warnings == ()
+
+
+def test_a_choice_that_fails_on_test_says_so():
+    found = products([9000, 1000], [0.96, 0.96])
+    found = Evaluated(**{**vars(found), "predicted": np.where(found.role == "test", 1 - found.truth, found.predicted)})
+    assert "On test, no threshold reaches a precision of 90% on any share" in str(said(found)[0])
