@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from PIL import Image
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import percent
-from shelfbench.base.storage import write_json, write_whole
+from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.errors import surest_frame
 from shelfbench.report.fonts import wrapped
@@ -101,7 +100,7 @@ def _kept(folder: Path) -> list[_Photo]:
     if not listed.is_file():
         return []
     try:
-        entries = json.loads(listed.read_text(encoding="utf-8"))
+        entries = load_json(listed)
         return [_Photo((folder / Path(entry["file"]).name).read_bytes(), entry) for entry in entries]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise _damaged(folder, error) from error
