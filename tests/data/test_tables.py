@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.sources.table_files import find_metadata, named_images, read_cells
+from shelfbench.data.sources.table_files import named_images, read_cells
 from shelfbench.data.sources.tables import DatasetSettings
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
@@ -148,8 +148,8 @@ def test_empty_rows_and_empty_cells_that_excel_leaves(shop):
 def test_two_tables_stop(shop):
     write(shop / "metadata.csv", rows("a"))
     (shop / "metadata.jsonl").write_text("{}")
-    with pytest.raises(InputError, match=r"contains metadata\.csv and metadata\.jsonl"):
-        find_metadata(shop)
+    with pytest.raises(InputError, match=r"contains metadata\.csv and also metadata\.jsonl"):
+        opened(shop)
 
 
 def test_names_with_backslashes_other_case_and_other_form(shop):
@@ -183,6 +183,9 @@ def test_a_folder_that_was_left_out(shop):
     with pytest.raises(
         InputError, match=r"no file is where .*metadata.csv says: 'p0.png' is missing, but there is images/p0"
     ):
+        opened(shop)
+    write(shop / "metadata.csv", rows("a", "b", name="images/p{}"))
+    with pytest.raises(InputError, match=r"'images/p0' is missing, but there is images/p0\.png; write .* suffix"):
         opened(shop)
     write(shop / "metadata.csv", rows("a", "b", name="q{}.png"))
     with pytest.raises(InputError, match=r"does not contain any of the 2 files that .*metadata.csv names"):

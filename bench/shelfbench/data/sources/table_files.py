@@ -47,28 +47,6 @@ class NamedImages:
     refused: dict[int, str] = field(default_factory=dict)
 
 
-def find_metadata(folder: Path) -> Path | None:
-    """Return the metadata table of a Hugging Face ImageFolder, if there is one.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    Path or None
-
-    Raises
-    ------
-    InputError
-        If there are several.
-    """
-    found = [folder / name for name in METADATA if (folder / name).is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder} contains {' and '.join(path.name for path in found)}", "leave only one of them")
-    return found[0] if found else None
-
-
 def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) -> tuple[Cells, str]:
     """Read the wanted cells of a table, whatever its format.
 
