@@ -21,7 +21,7 @@ from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of, split_within
 from shelfbench.data.sources.table_files import NamedImages, named_images
-from shelfbench.data.sources.table_rows import folders_of, missing, other_folders, split_by_folder
+from shelfbench.data.sources.table_rows import folders_of, other_folders, split_by_folder
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 from shelfbench.data.sources.webdataset import read_webdataset
 
@@ -118,7 +118,7 @@ def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataF
         _same_split(rows, split)
         rows["split"] = split
     notes = [*layout.notes, *(note for table in tables for note in table.notes)]
-    notes += [*missing(rows, held, layout.files[0]), *other_folders(rows, layout.files[0])]
+    notes += other_folders(rows, layout.files[0])
     if not layout.splits:
         below = [folders_of(table.rows, path, held.root) for path, table in zip(layout.files, tables, strict=True)]
         rows, more = split_by_folder(rows, pd.concat(below, ignore_index=True), layout.files[0])

@@ -1,4 +1,4 @@
-"""What a table's paths say: folders that are parts of a split, and a folder that the paths leave out."""
+"""What a table's paths say: folders that are parts of a split."""
 
 from __future__ import annotations
 
@@ -9,35 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.sources.contents import Contents, shown
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of
-
-
-def missing(rows: pd.DataFrame, held: Contents, table: Path) -> list[str]:
-    """Tell of photos that a table names and that are not there.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        With ``where``, relative to the root.
-    held : Contents
-    table : Path
-
-    Returns
-    -------
-    list of str
-        A note, if there are such.
-    """
-    there = set(held.paths())
-    gone = [
-        name
-        for name in rows["where"]
-        if name not in there and "://" not in name and not os.path.lexists(held.root / name)
-    ]
-    if not gone:
-        return []
-    are = "are" if len(gone) > 1 else "is"
-    return [f"{len(gone):,} of the {len(rows):,} photos that {table.name} names {are} not there: {shown(gone, 3)}"]
 
 
 def folders_of(rows: pd.DataFrame, table: Path, root: Path) -> pd.Series:
