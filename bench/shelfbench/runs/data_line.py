@@ -45,9 +45,13 @@ def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
         held_out = {"validation": split.untrained.validation, "test": split.untrained.test}
         wrong = " and ".join(f"{count:,} {part}" for part, count in held_out.items() if count)
         one = sum(held_out.values()) == 1
+        names = split.untrained.names
+        more = ", ..." if len(names) < categories else ""
+        named = f" ({', '.join(names)}{more})" if names else ""
+        have = "has" if categories == 1 else "have"
         parts.append(
-            f"{_number(categories, 'category', 'categories')} {'has' if categories == 1 else 'have'} no training "
-            f"product, so {wrong} product{'' if one else 's'} cannot be right"
+            f"{_number(categories, 'category', 'categories')}{named} {have} no training product, so {wrong} "
+            f"product{'' if one else 's'} cannot be right"
         )
     return "; ".join(parts)
 

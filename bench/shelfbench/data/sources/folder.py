@@ -118,17 +118,18 @@ def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataF
         _same_split(rows, split)
         rows["split"] = split
     notes = [*layout.notes, *(note for table in tables for note in table.notes)]
-    notes += other_folders(rows, layout.files[0])
+    below = [folders_of(table.rows, path, held.root) for path, table in zip(layout.files, tables, strict=True)]
+    folders = pd.concat(below, ignore_index=True)
+    notes += other_folders(rows, folders, layout.files[0])
     if not layout.splits:
-        below = [folders_of(table.rows, path, held.root) for path, table in zip(layout.files, tables, strict=True)]
-        rows, more = split_by_folder(rows, pd.concat(below, ignore_index=True), layout.files[0])
+        rows, more = split_by_folder(rows, folders, layout.files[0])
         notes += more
-    named = set(rows["where"])
-    left_out = [path for path in held.paths() if path not in named]
-    if left_out:
+    there = held.paths()
+    named = set(rows["where"]) if there else set()
+    if left_out := [path for path in there if path not in named]:
         leaves = f"{layout.files[0].name} leaves" if len(layout.files) == 1 else "the tables leave"
-        count, there = f"{len(left_out):,}", f"{held.count():,}"
-        notes.append(f"{leaves} out {count} of the {there} photos that are there: {shown(left_out, 3)}")
+        count, photos = f"{len(left_out):,}", f"{len(there):,}"
+        notes.append(f"{leaves} out {count} of the {photos} photos that are there: {shown(left_out, 3)}")
     return rows, notes
 
 
