@@ -77,8 +77,8 @@ def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.Data
         if len(parts) < depth:
             if settings.folders:
                 raise InputError(
-                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} folders, but dataset.folders "
-                    f"({settings.folders}) says what {depth} mean",
+                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} folder{'s' * (len(parts) != 1)}, "
+                    f"but dataset.folders ({settings.folders}) says what {depth} mean",
                     "move it, or correct dataset.folders",
                 )
             continue  # a stray, which is told
