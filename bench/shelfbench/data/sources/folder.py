@@ -76,8 +76,9 @@ def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.Data
     for parts, names in held.images.items():
         if len(parts) < depth:
             if settings.folders:
+                folders = "folder" if len(parts) == 1 else "folders"
                 raise InputError(
-                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} folder{'s' * (len(parts) != 1)}, "
+                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} {folders}, "
                     f"but dataset.folders ({settings.folders}) says what {depth} mean",
                     "move it, or correct dataset.folders",
                 )
