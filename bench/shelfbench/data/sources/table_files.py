@@ -111,7 +111,8 @@ def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) 
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})", "correct the path") from None
+        said = error.strerror or str(error).strip().partition("\n")[0]  # Arrow's have several lines
+        raise InputError(f"{path} cannot be read ({said})", "correct the path, or write the table again") from None
     old = " (the old Excel format)" if suffix == ".xls" else ""
     raise InputError(f"{path} is not a table that can be read{old}", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
 
