@@ -236,6 +236,8 @@ def photo_size(data: bytes) -> tuple[int, int]:
             with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
                 return image.size
     except Exception as error:  # decoders raise all kinds of errors on a damaged header
+        if (bare := without_metadata(data)) is not None:
+            return photo_size(bare)
         raise UnreadableImage(str(error)) from None
 
 
