@@ -117,6 +117,7 @@ def test_the_reasons_are_in_the_answers(tmp_path, capsys):
     assert list(reasons.values())[-2:] == ["not in a known image format", "HTML, not a photo"]
     assert {row["category"] for row in rows[1:]} == {"review"}
     assert f"{len(rows)} products" in said
+    assert f"warning: {len(rows) - 1} products have no readable photo: 2 missing, 1 empty, 1 folder, " in said
 
 
 def test_photos_are_chosen_by_content_and_the_others_are_named(tmp_path):
