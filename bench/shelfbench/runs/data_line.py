@@ -65,7 +65,7 @@ def grouped(reasons: Iterable[str]) -> str:
         ``10 truncated, 2 empty``.
     """
     counts = Counter(map(_shorter, reasons)).most_common()
-    shown = [f"{count:,} {reason}" for reason, count in counts[:_GROUPS]]
+    shown = [f"{count:,}{' ×' if reason[:1].isdigit() else ''} {reason}" for reason, count in counts[:_GROUPS]]
     if rest := sum(count for _, count in counts[_GROUPS:]):
         shown.append(f"{rest:,} for other reasons")
     return ", ".join(shown)
