@@ -290,10 +290,12 @@ class WebClient:
         often = self._limits.attempts
         if of(urllib3.exceptions.NameResolutionError, socket.gaierror):
             return LinkError("unknown host", attempts=2, unreachable=True)
-        if of(urllib3.exceptions.ConnectTimeoutError):
-            return LinkError(f"no connection within {self._limits.connect:g} s", attempts=2, unreachable=True)
         if of(ConnectionRefusedError):
             return LinkError("connection refused", attempts=2, unreachable=True)
+        if of(urllib3.exceptions.NewConnectionError):  # a kind of ConnectTimeoutError, but not one of time
+            return LinkError("no connection", attempts=2, unreachable=True)
+        if of(urllib3.exceptions.ConnectTimeoutError):
+            return LinkError(f"no connection within {self._limits.connect:g} s", attempts=2, unreachable=True)
         if of(urllib3.exceptions.SSLError, ssl.SSLError):
             return LinkError(f"no secure connection: {str(error)[:100]}", unreachable=True)
         if of(urllib3.exceptions.ReadTimeoutError, TimeoutError):
