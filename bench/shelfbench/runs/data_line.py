@@ -70,7 +70,8 @@ def grouped(reasons: Iterable[str]) -> str:
     """
     counts = Counter(map(_shorter, reasons)).most_common()
     shown = [
-        f"{count:,} {reason.removesuffix('(s)')}{'s' * (count > 1 and reason.endswith('(s)'))}"
+        f"{count:,}{' ×' if reason[:1].isdigit() else ''} {reason.removesuffix('(s)')}"
+        f"{'s' * (count > 1 and reason.endswith('(s)'))}"
         for reason, count in counts[:_GROUPS]
     ]
     if rest := sum(count for _, count in counts[_GROUPS:]):
