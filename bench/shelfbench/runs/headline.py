@@ -16,7 +16,7 @@ from shelfbench.base.grid import duration, percent
 from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.promise import BETTER, mix_of, shortfall, small_test
 
-_REQUIRED = 0.9
+_REQUIRED, _LEVEL = 0.9, 0.95  # what `decide` asks for by default
 _CHANGE = "What would change it: "
 
 
@@ -120,9 +120,10 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, str, list[str],
         )
     elif row["test_products"]:
         details.append("On test, the same threshold accepts no product.")
+    level = f" --confidence {row['level']:.9g}" if row["level"] != _LEVEL else ""
     deploy = (
-        f"What to do: shelfbench decide DIR {choice.backend} --precision 0.9 --confidence {row['level']:.9g} "
-        "--all-categories, with the folder of this run for DIR, makes it a decision to deploy."
+        f"What to do: shelfbench decide DIR {choice.backend}{level} --all-categories turns it into a decision to deploy "
+        "(DIR is the folder of this run)."
     )
     return verdict, deploy, details, shortfall(row["target"], (value, high), mix)
 
