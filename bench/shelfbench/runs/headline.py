@@ -122,8 +122,8 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, str, list[str],
         details.append("On test, the same threshold accepts no product.")
     level = f" --confidence {row['level']:.9g}" if row["level"] != _LEVEL else ""
     deploy = (
-        f"What to do: shelfbench decide DIR {choice.backend}{level} --all-categories turns it into a decision to deploy "
-        "(DIR is the folder of this run)."
+        f"What to do: shelfbench decide DIR {choice.backend}{level} --all-categories turns it into a decision to "
+        "deploy (DIR is the folder of this run)."
     )
     return verdict, deploy, details, shortfall(row["target"], (value, high), mix)
 
