@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.base.storage import write_json, write_whole
+from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.plugins.backend import EARLIER, TrainingData, as_record
 from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
@@ -281,7 +280,7 @@ class LinearSVM:
         from safetensors.numpy import load_file
 
         try:
-            record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+            record = load_json(folder / "classifier.json")
             tensors = load_file(folder / "weights.safetensors")
             svm = cls(SVMSettings(**record["settings"]))
             svm.chosen = record["chosen"]

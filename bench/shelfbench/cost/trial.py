@@ -13,7 +13,6 @@ used per epoch. Without that method, the cost of training the network is unknown
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.storage import cache_dir, fingerprint, write_json
+from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
 from shelfbench.data.extractor import FeatureExtractor
@@ -208,7 +207,7 @@ class Trials:
         path = cache_dir() / "plans" / f"{fingerprint([self._here, key])}.json"
         if not self.again:
             try:
-                return kind(**json.loads(path.read_text(encoding="utf-8"))["found"])
+                return kind(**load_json(path)["found"])
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # missing or damaged: measure
         found = measure()

@@ -11,7 +11,6 @@ within a call nor verify what they read.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 import zipfile
@@ -25,7 +24,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_whole
+from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_whole
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
@@ -173,7 +172,7 @@ class FeatureStore:
             if meta.name == "key.json":
                 continue
             try:
-                record = json.loads(meta.read_text(encoding="utf-8"))
+                record = load_json(meta)
                 digests = np.load(meta.with_suffix(".digests.npy"), allow_pickle=False)
                 path = meta.with_suffix(".features.npy")
                 if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:

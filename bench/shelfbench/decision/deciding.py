@@ -16,6 +16,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_path
 from shelfbench.base.processor import cores
+from shelfbench.base.storage import load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
 from shelfbench.decision.bundle import write_decision
@@ -105,6 +106,11 @@ def decide(
     for name in (*CLASSIFIER, *(NETWORK if trained else ())):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing", _ELSEWHERE)
+        if name.endswith(".json"):  # before a plug-in's own code reads it
+            try:
+                load_json(folder / name)
+            except (ValueError, OSError) as error:
+                raise InputError(f"{folder / name} cannot be read ({str(error)[:160]})", _ELSEWHERE) from None
     features = built.load_features(folder) if trained and built.load_features else built.features
     if features.pixels > MAX_SIDE:
         raise InputError(f"{backend} takes {features.pixels} pixels, more than {MAX_SIDE}", "run it on smaller images")

@@ -16,6 +16,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import load_json
 from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, TrainingData
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class NearestMean:
 
         loaded = cls()
         try:
-            record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+            record = load_json(folder / "classifier.json")
             tensors = load_file(folder / "weights.safetensors")
             loaded.means, loaded.seen = tensors["means"], tensors["seen"]
             loaded.scale, loaded.chosen = float(record["scale"]), dict(record["chosen"])

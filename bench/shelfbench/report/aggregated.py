@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid, share
 from shelfbench.report.data import PROMISED, RunData
 from shelfbench.report.section import NamedTable, Section
-from shelfbench.runs.reading import reading
+from shelfbench.runs.reading import DELETE, reading
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.settings import AGGREGATIONS
 
@@ -76,6 +77,9 @@ def aggregation_rows(data: RunData, backend: str) -> list[dict[str, Any]]:
             )
             for method in AGGREGATIONS
         }
+    for method, (_, confidence) in columns.items():
+        if np.isnan(confidence).any():
+            raise InputError(f"{path}: a confidence in the column {method}_confidence is missing or NaN", DELETE)
     rows = []
     for part in ("tune", "test"):
         for photos in (0, *range(1, MOST + 1)):

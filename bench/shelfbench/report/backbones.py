@@ -6,7 +6,6 @@ Needs neither pandas nor, unless it draws, matplotlib.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, digits, share, span
+from shelfbench.base.storage import load_json
 from shelfbench.cost.measurements import Measurements
 from shelfbench.cost.timing import MILLION, projected
 from shelfbench.report.claims import load_claims
@@ -68,7 +68,7 @@ def precisions_of(run: Path) -> dict[str, BackbonePrecision]:
         If `run` is not a finished run.
     """
     try:
-        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        record = load_json(run / "run.json")
         with open(run / "tables" / "table4.csv", encoding="utf-8", newline="") as file:
             cells = {(row["backend"], row["split"]): float(row["precision"]) for row in csv.DictReader(file)}
         best: dict[str, str] = {}

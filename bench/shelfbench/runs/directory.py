@@ -18,6 +18,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.material import BY_PATH
 from shelfbench.runs.choice import Choice, choose
+from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.frames import (
     DECILES_COLUMNS,
@@ -122,7 +123,7 @@ class Run:
 
     @cached_property
     def damaged(self) -> dict[str, InputError]:
-        """Backends with a damaged file, and what is wrong with it; of files that are only looked at, the footer."""
+        """Backends with a damaged file, and what is wrong with it; of files that are only looked at, by the footer."""
         found = {}
         for backend in self.backends:
             try:
@@ -130,7 +131,7 @@ class Run:
                 kept = [self.file(folder, backend) for folder in ("scores", "aggregations", "history")]
                 for path in filter(Path.is_file, [*kept, self.file("history", f"{backend}.tuning")]):
                     with reading(path):
-                        pq.read_metadata(path)
+                        check_columns(path)
             except InputError as error:
                 found[backend] = error
         return found

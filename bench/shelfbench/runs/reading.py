@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
+from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.record import AGAIN, RunRecord
 from shelfbench.verdict.confidence import MEASURES, measure
@@ -341,6 +342,7 @@ def read_costs(run_dir: Path, backends: tuple[str, ...]) -> dict[str, Cost]:
     if not path.is_file():
         return {name: Cost(float("nan"), False) for name in backends}
     with reading(path):
+        check_columns(path)
         timings = pq.read_table(path, columns=["backend", "stage", "seconds", "cached"]).to_pandas()
         timings = timings[timings["stage"].isin(COST_STAGES)]
         costs = {}

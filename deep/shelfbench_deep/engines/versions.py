@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from shelfbench.base.storage import load_json
 
 _DISTRIBUTIONS = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly"),
@@ -50,7 +51,7 @@ def keras_home() -> Path:
 
 def _configured() -> str:
     try:
-        settings = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8"))
+        settings = load_json(keras_home() / "keras.json")
     except (OSError, ValueError):
         settings = {}
     return str(settings.get("backend", "tensorflow"))

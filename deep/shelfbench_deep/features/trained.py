@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import write_json, write_whole
+from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import ON_KERAS, Engine, available_engine
 from shelfbench_deep.networks.backbones import NETWORKS, hash_of_arrays
@@ -85,7 +84,7 @@ def read_network(folder: Path) -> tuple[Blueprint, dict[str, Any]]:
         If it is missing or damaged.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = load_json(folder / RECORD)
         _engine_of(record)
         return Blueprint(**record["blueprint"]), record
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.storage import write_json, write_whole
+from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
 from shelfbench_deep.features.trained import unreadable
 from shelfbench_deep.heads.softmax import log_softmax
@@ -70,7 +69,7 @@ class OwnHead:
         from safetensors.numpy import load_file
 
         try:
-            record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+            record = load_json(folder / "classifier.json")
             if record["kind"] != "own_head":
                 raise ValueError(f"a classifier of kind {record['kind']!r}")
             arrays = load_file(folder / "weights.safetensors")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import numpy as np
 
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.base.storage import write_json, write_whole
+from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.heads.softmax import log_softmax
@@ -281,7 +280,7 @@ class TwoLayer:
 
         folder = Path(folder)
         try:
-            record = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+            record = load_json(folder / _SETTINGS)
             if record["kind"] != "two_layer":
                 raise ValueError(f"a classifier of kind {record['kind']!r}")
             classifier = cls(int(record["units"]), TwoLayerSettings(**record["settings"]))

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shelfbench.base.storage import write_json
+from shelfbench.base.storage import load_json, write_json
 from shelfbench_deep.timing.settings import TimingSettings
 
 
@@ -53,7 +53,7 @@ def measure_in_child(part: str, settings: TimingSettings, processes: bool = Fals
                 check=False,
             )
         if answer.exists():
-            return dict(json.loads(answer.read_text(encoding="utf-8")))
+            return dict(load_json(answer))
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
             return {"status": "failed", "reason": f"killed by {name}" + ", out of memory?" * (name == "SIGKILL")}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -22,7 +21,7 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
-from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_json, write_parquet
+from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_parquet
 from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
@@ -263,7 +262,7 @@ def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[s
 
 def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:
     try:
-        record = json.loads((done / _RECORD).read_text(encoding="utf-8"))
+        record = load_json(done / _RECORD)
         history = pd.read_parquet(done / _HISTORY)
         head = None
         if record["own_head"]:
