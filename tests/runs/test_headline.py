@@ -191,6 +191,15 @@ def test_a_choice_within_noise_is_part_of_the_headline():
     )
 
 
+def test_a_backend_that_was_not_chosen_but_is_certified_is_no_way_out():
+    given = products([9000, 1000], [0.96, 0.96])
+    found, row = said(given, backend="y", name="Y")
+    assert row["certified"]
+    assert found.verdict.startswith("No threshold can be promised for Y")
+    assert "Not chosen, but certified in the table below: x. A backend that is picked because its" in str(found)
+    assert not promises(str(found))
+
+
 def test_without_a_test_part_that_is_said():
     found, row = said(products([9000, 1000], [0.96, 0.96], test=0))
     assert row["certified"]

@@ -162,12 +162,14 @@ def _tuned(choice: Choice) -> list[str]:
 
 
 def _certified_others(choice: Choice, rows: Sequence[dict[Any, Any]]) -> list[str]:
-    """Say that a backend that was not chosen is certified, and why that is worth less."""
-    if not any(row["certified"] and row["backend"] != choice.backend for row in rows):
+    """Name the backends that were not chosen but are certified, and say why that is worth less."""
+    found = [row["backend"] for row in rows if row["certified"] and row["backend"] != choice.backend]
+    if not found:
         return []
     return [
-        "Another backend is certified in the table below. One that is picked because its certificate passed keeps it "
-        "with a lower probability than the stated one: certify it on further labelled products first."
+        f"Not chosen, but certified in the table below: {listed(found)}. A backend that is picked because its "
+        "certificate passed keeps it with a lower probability than the stated one: certify it on further labelled "
+        "products first."
     ]
 
 
