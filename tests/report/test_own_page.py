@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shelfbench.base.console import Console
-from shelfbench.data.material import title_of
+from shelfbench.data.named import title_of
 from shelfbench.report.build import build_report
 from shelfbench.runs.directory import open_run
 from shelfbench.study.read import read_study, study_names
