@@ -179,7 +179,7 @@ class Grid:
 
     def html(self) -> str:
         """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
-        return _table().render(grid=self, together=_together, crowded=self._crowded())
+        return _table().render(grid=self, together=_together, one_line=_one_line, crowded=self._crowded())
 
 
 def _fitted(rows: list[list[str]], limit: int) -> list[int] | None:
@@ -215,6 +215,7 @@ def _listed(heads: list[str], rows: list[list[str]], width: int) -> list[str]:
 
 def _together(text: str) -> str:
     """Keep a number's parts on one line of the page; an interval may go to the next: 0.839 [0.829, 0.849]."""
+    text = _one_line(text)
     if len(text) > _NUMBER:
         return text
     return re.sub("\u00a0(?=[\\[(])", " ", text.replace(" ", "\u00a0"))
