@@ -94,6 +94,27 @@ def test_so_many_accepted_products_certify_ninety_percent():
     assert printed == {precision: products_to_certify(Fraction(precision)) for precision in printed}
 
 
+def test_the_readme_gives_the_numbers_of_the_decisions_that_it_names():
+    """The first figures come from `--all-categories`, the others from the command as the README shows it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    [command] = re.findall(r"shelfbench decide \S+ (bottleneck-2nn-4096 .*?) --out decision", text)
+    printed = (ROOT / "results" / "fashion" / "decision.txt").read_text(encoding="utf-8")
+    decisions = {words.strip(): said for words, said in re.findall(r"^\$ (.*)\n((?:[^$].*\n)+)", printed, re.MULTILINE)}
+    start = f"shelfbench decide results/fashion {command} --out decision"
+    assert set(decisions) == {start, f"{start} --all-categories"}
+    [first, second] = re.findall(
+        r"A threshold that is \*certified\* .*? accept (.*?) This is `decide` with `--all-categories`\. (.*?) \(\[both",
+        text,
+    )[0]
+    off = int(re.search(r"the (\d+) categories", second)[1])
+    for words, said in ((first, decisions[f"{start} --all-categories"]), (second, decisions[start])):
+        shares = [float(share) for share in re.findall(r"([\d.]+)%", words)]
+        [certified] = re.findall(r"accepted \(([\d.]+)%", said)
+        [precision, acceptance] = re.findall(r"on test: precision ([\d.]+) .*?, acceptance ([\d.]+)", said)[0]
+        assert shares == pytest.approx([float(certified), 100 * float(acceptance), 100 * float(precision)])
+    assert f"{off} categories switched off" in decisions[start]
+
+
 def test_nothing_cites_a_file_that_the_repository_does_not_hold():
     for path in set(TEXTS) - {Path(__file__)}:
         text = path.read_text(encoding="utf-8")

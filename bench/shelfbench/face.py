@@ -181,12 +181,14 @@ def load_study(
         If it does not exist, or contains something unknown or wrong; the message names the key and a remedy. Also if
         the study is ``own`` and there is no dataset.
     """
-    from shelfbench.data.datasets import title_of
+    from shelfbench.data.named import title_of
+    from shelfbench.data.sources.elsewhere import is_elsewhere
     from shelfbench.study.read import OWN, read_study, setting
 
     overrides = [setting(key, value) for key, value in given_settings(settings).items()]
     if dataset is not None:
-        name = str(dataset) if dataset == "" else os.fspath(given_path(dataset, "dataset"))
+        given = str(dataset)  # a path would make one slash of the two of a link
+        name = given if given == "" or is_elsewhere(given) else os.fspath(given_path(dataset, "dataset"))
         overrides.append((["dataset", "name"], name.rstrip("/") or name))
     named = next((str(value) for keys, value in reversed(overrides) if keys == ["dataset", "name"]), None)
     if study is None:

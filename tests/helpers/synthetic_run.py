@@ -50,8 +50,9 @@ def make_run(
     seed: int = 0,
     names: dict[str, str] | None = None,
     own: bool = False,
+    backends: dict[str, tuple[str, str, float, float, float]] = BACKENDS,
 ) -> Path:
-    """Write a whole run directory with five backends.
+    """Write a whole run directory, with five backends by default: feature, classifier, strength, overfit, seconds.
 
     `names` replaces display names by key; every category's key is ``c00``, ``c01`` ... An `own` run is one of a shop's
     own photos: its study is not one of the papers', and its categories have no levels.
@@ -73,7 +74,7 @@ def make_run(
     )
     timings, temperatures = [], {}
     hardness = rng.normal(0, 1.6, products)
-    for order, (name, (_, _, strength, overfit, seconds)) in enumerate(BACKENDS.items()):
+    for order, (name, (_, _, strength, overfit, seconds)) in enumerate(backends.items()):
         owner = np.repeat(np.arange(products), images)
         logits = rng.gumbel(0, 1.0, (len(owner), categories)).astype(np.float64)
         logits[np.arange(len(owner)), truth[owner]] += (3 * strength - 1 + hardness + overfit * 3 * (split == "train"))[
@@ -185,7 +186,7 @@ def make_run(
                 },
                 "settings": {"pixels": 128},
             }
-            for name, (feature, classifier, *_) in BACKENDS.items()
+            for name, (feature, classifier, *_) in backends.items()
         },
     }
     if own:

@@ -15,6 +15,7 @@ from shelfbench.report.leakage import leakage
 from shelfbench.report.suspects import suspects
 from shelfbench.runs.directory import open_run
 from shelfbench.study.read import parse_setting, read_study
+from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
 from tests.helpers.reports import write_sections
 from tests.helpers.synthetic_run import BACKENDS, make_run
@@ -56,6 +57,12 @@ def doubted(tmp_path_factory):
     twins = pd.concat(
         [twins, twins.iloc[:5].assign(product_id=other["product_id"].to_numpy(), split="validation", role="tune")]
     )
+    # certify: 50 near twins of tune, 10 of them exact in train
+    sure = split[split["role"] == "certify"].sample(50, random_state=0)["product_id"].to_numpy()
+    near = pd.DataFrame({"product_id": sure, "split": "validation", "role": "certify", "twin_split": "validation"})
+    near = near.assign(twin_product_id=0, twin_role="tune", kind="near", distance=1.5, label_differs=False)
+    exact = near.iloc[:10].assign(twin_split="train", twin_role="train", kind="exact", distance=0.0)
+    twins = pd.concat([twins, near, exact])
     twins.to_parquet(path / "near_duplicates.parquet", index=False)
     keys = np.unique(split["category"])
     wrong = rng.random(len(split)) < 0.1
@@ -93,6 +100,23 @@ def test_leakage_counts_what_rests_on_twins(doubted):
         taken = frame["confidence"] >= cut.threshold
         assert row["accepted_near"] == (taken & with_near).sum()
         assert row["accepted_share_exact"] == pytest.approx((taken & with_exact).sum() / taken.sum())
+
+
+def test_leakage_covers_the_products_that_certify(doubted):
+    table = pd.read_csv(doubted / "tables" / "leakage.csv").set_index("backend")
+    twins = set(pd.read_parquet(doubted / "near_duplicates.parquet").query("role == 'certify'")["product_id"])
+    for backend, row in table.iterrows():
+        frame = pd.read_parquet(doubted / "predictions" / f"{backend}.parquet")
+        tune, sure = frame.query("role == 'tune'"), frame.query("role == 'certify'")
+        assert (row["certify_products"], row["certify_exact"], row["certify_near"]) == (len(sure), 10, 40)
+        for part, key in ((sure, ""), (sure[~sure["product_id"].isin(twins)], "_without")):
+            grid = coverage_grid(tune["confidence"].to_numpy())
+            found = certify(part["confidence"].to_numpy(), (part["predicted"] == part["category"]).to_numpy(), grid)
+            expected = found.acceptance if found.certified else np.nan
+            np.testing.assert_equal(row[f"certified_acceptance_90{key}"], expected)
+    assert table["certified_acceptance_90_without"].notna().any()
+    text = (doubted / "tables" / "leakage.md").read_text(encoding="utf-8")
+    assert "products that certify, 10 share a photo with a product of train or tune, and 40 more" in text
 
 
 def test_label_noise_against_the_truth(doubted):

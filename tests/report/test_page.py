@@ -4,6 +4,7 @@ import base64
 import html.parser
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
+from shelfbench.base.spreadsheet import inert
 from shelfbench.report.build import build_report, report_again
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.record import RunRecord
@@ -26,6 +28,7 @@ from tests.helpers.markdown import read_markdown
 from tests.helpers.synthetic_run import make_run
 
 QUIET = Console(quiet=True)
+ONE_LINE = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\u2028\u2029")
 EVIL = "<script>alert('x')</script>\"'&"
 
 
@@ -105,13 +108,9 @@ def test_photos_of_the_surest_errors_stand_on_the_page_and_names_in_them_are_ine
 
 
 @given(
-    st.text(st.characters(exclude_characters="\r\n")),
-    st.integers(1, 4).flatmap(
-        lambda width: st.lists(
-            st.tuples(*[st.text(st.characters(exclude_characters="\r\n"))] * width), min_size=1, max_size=4
-        )
-    ),
-    st.lists(st.text(st.characters(exclude_characters="\r\n"), min_size=1), max_size=3),
+    st.text(ONE_LINE),
+    st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[st.text(ONE_LINE)] * width), min_size=1, max_size=4)),
+    st.lists(st.text(ONE_LINE, min_size=1), max_size=3),
 )
 def test_a_table_is_read_back_from_its_markdown(title, rows, notes):
     width = len(rows[0])
@@ -122,7 +121,9 @@ def test_a_table_is_read_back_from_its_markdown(title, rows, notes):
         numeric=frozenset(range(1, width)),
         notes=tuple(notes),
     )
-    assert read_markdown(grid.markdown()) == grid
+    # the first column has names, which may begin like a formula
+    safe = replace(grid, rows=tuple((inert(row[0]), *row[1:]) for row in grid.rows))
+    assert read_markdown(grid.markdown()) == safe
 
 
 def test_a_table_of_names_with_line_breaks_is_one():

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -81,6 +82,49 @@ def test_the_certified_threshold_comes_from_tune_and_certify_and_is_measured_on_
     assert [row["certified_precision_test_low"], row["certified_precision_test_high"]] == pytest.approx(ends)
     assert row["oracle_bound_test"] >= row["plain_acceptance_test"] > 0
     assert pd.isna(row["why"])
+
+
+def test_beside_test_as_drawn_stands_test_at_the_catalogues_mix(trusted):
+    for row in table(trusted, "certified").query("certified").to_dict("records"):
+        rows = pd.read_parquet(trusted / "predictions" / f"{row['backend']}.parquet")
+        test = rows[rows["role"] == "test"]
+        shares = rows["category"].value_counts(normalize=True) / test["category"].value_counts(normalize=True)
+        weight = test["category"].map(shares)
+        taken = test["confidence"] >= row["certified_threshold"]
+        assert row["mix_precision"] == pytest.approx(np.average(right(test)[taken], weights=weight[taken]))
+        assert row["mix_acceptance"] == pytest.approx(np.average(taken, weights=weight))
+    written = (trusted / "tables" / "certified.md").read_text(encoding="utf-8")
+    assert "At the catalogue's mix: precision on test, each category weighted to its share" in written
+    assert "‡" not in written
+
+
+@pytest.mark.parametrize("only", ["c00", ""], ids=["in one category", "everywhere"])
+def test_a_certified_row_that_falls_short_on_test_is_marked_with_the_likely_reason(tmp_path, only):
+    """Errors on test: all in one category, of which test has most of the products; or in all categories."""
+    from tests.helpers.synthetic_run import make_run
+
+    run = make_run(tmp_path, products=9000, categories=10)
+    split = pd.read_parquet(run / "split.parquet")
+    counts = split["category"].value_counts()
+    for path in [run / "split.parquet", *(run / "predictions").iterdir()]:
+        frame = pq.read_table(path).to_pandas()
+        test = (frame["split"] == "test").to_numpy()
+        wrong = test & (frame["category"] == counts.index[-1] if only else np.arange(len(frame)) % 4 == 0)
+        # test keeps few products of the other categories, so that the rarest one weighs much there
+        kept = ~test | (frame["category"] == counts.index[-1]).to_numpy() | (np.arange(len(frame)) % 8 == 0)
+        if "predicted" in frame:
+            frame.loc[wrong, "predicted"] = "c99"
+        kinds = pq.read_schema(path)
+        pq.write_table(pa.Table.from_pandas(frame[kept] if only else frame, schema=kinds, preserve_index=False), path)
+    write_sections(run, certified)
+    rows = table(run, "certified").query("certified and target == 0.9").to_dict("records")
+    short = [row for row in rows if row["certified_precision_test_high"] < 0.9]
+    written = (run / "tables" / "certified.md").read_text(encoding="utf-8")
+    assert short
+    assert written.count("] ‡ |") == len(short)
+    reason = "At the catalogue's mix they are not short" if only else "the mix of categories is not the reason"
+    assert reason in written
+    assert ("Small categories (at most" in written) == bool(only)
 
 
 def test_plain_and_tuned_numbers_are_those_of_the_metrics(finished_run):
@@ -215,7 +259,8 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     del record["study"]
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
-    assert "\n\nNo threshold can be promised yet. What would change it for Bottlenecks" in text
+    assert "\n\nNo threshold can be promised yet: the " in text
+    assert "\n\nWhat would change it: about " in text
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)

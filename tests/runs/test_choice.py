@@ -58,20 +58,21 @@ def test_the_choice_is_made_on_tune_and_never_on_test():
     choice = choose(*frames([("a", 0.5, 0.9, 10.0), ("b", 0.6, 0.4, 90.0)]), RunRecord())
     assert (choice.backend, choice.basis, choice.chosen_at, choice.seconds) == ("b", "tune", 0.6, 90)
     assert choice.test["acceptance_90"] == 0.4
-    assert (choice.rivals, choice.noise(), choice.noise_on_test()) == ((), "", "")
+    assert (choice.rivals, choice.noise()) == ((), "")
 
 
 def test_equal_acceptance_goes_to_the_cheaper_backend_and_that_is_said():
     choice = choose(*frames([("a", 0.5, 0.4, 90.0), ("b", 0.5, 0.3, 30.0)]), RunRecord())
     assert choice.backend == "b"
     assert choice.noise() == (
-        "On the tuning half of validation, a accepts exactly as much: the choice was made for its lower cost (a takes "
-        "3.0 times the computing)."
+        "b was chosen in a tie, for its lower cost: a accepts exactly as much on the tuning half of validation, at 3.0 "
+        "times the cost."
     )
-    assert choice.noise_on_test().endswith("the best thresholds accept 30.0% with b and 40.0% with a.")
+    assert [(rival.backend, rival.test) for rival in choice.rivals] == [("a", 0.4)]
     even = choose(*frames([("a", 0.5, 0.4, 90.0), ("b", 0.5, 0.3, 90.0)]), RunRecord())
     assert even.backend == "a"
-    assert "since it comes first in the study (b takes about the same computing)" in even.noise()
+    assert "in a tie, since it comes first in the study: b accepts exactly as much" in even.noise()
+    assert even.noise().endswith("at about the same cost.")
 
 
 def test_without_tune_validation_decides_and_without_both_nothing_does():
@@ -104,8 +105,8 @@ def test_a_lead_of_one_product_is_noise_and_a_large_one_is_not(shuffled):
     assert choice.products == 600
     assert [rival.backend for rival in choice.rivals] == ["b"]
     assert choice.noise() == (
-        "It was chosen by 1 product of 600 on the tuning half of validation: b is as good within noise, for 50% of the "
-        "computing."
+        "a was chosen by a lead of 1 product of 600 on the tuning half of validation: b is as good within noise, at "
+        "50% of the cost."
     )
 
 
@@ -126,6 +127,6 @@ def test_several_that_are_as_good_are_listed_with_the_closest_first():
     choice = choose(*given, RunRecord(), lambda _: evaluated(right))
     assert [rival.backend for rival in choice.rivals] == ["c", "b", "d"]
     assert choice.noise() == (
-        "It was chosen by 3 products of 300 on the tuning half of validation: c is as good within noise, for 2.0 times "
-        "the computing; so are b and d."
+        "a was chosen by a lead of 3 products of 300 on the tuning half of validation: c is as good within noise, at "
+        "2.0 times the cost; as good within noise are also b and d."
     )

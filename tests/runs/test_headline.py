@@ -81,19 +81,26 @@ def test_a_certified_threshold_is_the_headline_and_the_plain_one_comes_after_it(
     assert not promises(whole)
     for key in ("certified_precision_test", "certified_acceptance_test", "mix_precision", "mix_acceptance"):
         assert f"{100 * row[key]:.1f}%" in found.details[1]
+    assert found.next.startswith(
+        "What to do: shelfbench decide DIR x --precision 0.9 --confidence 0.95 --all-categories"
+    )
 
 
 def test_too_few_products_promise_nothing_and_say_what_would():
     given = products([2800, 200], [0.94, 0.94], certify=200)
     found, row = said(given)
     assert not row["certified"]
-    assert found.verdict.startswith("No threshold can be promised yet. What would change it for X: about ")
+    assert found.verdict == (
+        "No threshold can be promised yet: the 200 products kept for certifying cannot settle whether X keeps 90% "
+        "precision."
+    )
+    assert found.next.startswith("What would change it: about ")
     more = int(row["more_labels"])
     ratio = len(given.truth) / 200
-    [all_] = re.findall(r"about ([\d,]+) at this split", found.verdict)
-    assert f"about {more:,} more labelled products for certification, " in found.verdict
-    assert more * ratio <= int(all_.replace(",", "")) <= more * ratio * 1.2
-    assert "it is not certified, so this is no promise" in found.details[0]
+    [all_] = re.findall(r"about ([\d,]+) at this split", found.next)
+    assert f"about {more:,} more labelled products for certification, " in found.next
+    assert int(all_.replace(",", "")) == pytest.approx(more * ratio, rel=0.05)
+    assert "it is not certified, so this is not a promise" in found.details[0]
     assert not promises(str(found))
 
 
@@ -102,23 +109,23 @@ def test_so_few_that_they_do_not_tell_how_many_more_is_said():
     found, row = said(given)
     assert (len(given.truth), np.isnan(row["more_labels"])) == (4000, True)
     more = "about 45 more labelled products for certification, about 1,800 at this split, to begin with"
-    assert more in found.verdict
-    assert "100 are too few to tell how many it takes" in found.verdict
+    assert more in found.next
+    assert "100 are too few to tell how many it takes" in found.next
 
 
 def test_a_hopeless_backend_needs_no_labels_but_a_better_one():
     found, _ = said(products([9000, 1000], [0.5, 0.5]))
-    assert found.verdict.startswith("No threshold can be promised for X: the precision is below the target at every")
-    assert "a better classifier, or a lower required precision; more labels alone would not be enough" in found.verdict
+    assert found.verdict.startswith("No threshold can be promised: X stays below 90% precision at every threshold")
+    assert "a better classifier, or a lower required precision; more labels alone would not be enough" in found.next
 
 
 def test_no_backend_and_no_validation_are_said_plainly():
     nothing = headline(Choice(backend=None, basis="tune", test={}), pd.DataFrame(), 900)
     assert nothing.verdict.startswith("No threshold can be promised. No backend reaches a precision of 90%")
-    assert "What would change it: a better classifier" in nothing.verdict
-    assert headline(None, pd.DataFrame()).verdict.startswith(
-        "No threshold can be promised: the split has no validation"
-    )
+    assert nothing.next == "What would change it: a better classifier, or a lower required precision."
+    none = headline(None, pd.DataFrame())
+    assert none.verdict == "No threshold can be promised: the split has no validation products."
+    assert "a validation part" in none.next
 
 
 def test_a_test_part_that_falls_short_by_its_mix_is_a_warning_with_that_reason():
@@ -175,12 +182,15 @@ def test_an_interval_on_thirty_right_products_is_not_a_point():
 def test_a_choice_within_noise_is_part_of_the_headline():
     rival = Rival(backend="y", name="Y", acceptance=0.899, seconds=124.0, test=0.95)
     found, _ = said(products([9000, 1000], [0.96, 0.96]), rivals=(rival,))
-    assert found.verdict.endswith(
-        "It was chosen by 1 product of 1,000 on the tuning half of validation: Y is as good within noise, for 2.4 "
-        "times the computing."
+    assert found.verdict.endswith("(certified with 95% probability); Y is as good within noise.")
+    assert found.details[0] == (
+        "X was chosen by a lead of 1 product of 1,000 on the tuning half of validation: Y is as good within noise, at "
+        "2.4 times the cost."
     )
-    assert "and 95.0% with Y" in found.details[-1]
-    assert "which played no part in the choice" in found.details[-1]
+    assert (
+        ", and 95.0% with Y; that was fitted on test itself, so it is not a promise, and it played no part in the"
+        in (found.details[-1])
+    )
 
 
 def test_without_a_test_part_that_is_said():

@@ -34,6 +34,28 @@ def test_every_study_that_comes_with_shelfbench_is_valid():
         assert study.results_hash() == read_study(name).results_hash()
 
 
+@pytest.mark.parametrize(
+    ("name", "pixels", "expected"),
+    [
+        ("cdiscount", 180, "c0e84af9ad60dee914a237155636ef83"),
+        ("default", 128, "0c8db3621487b47f4ec6cb319cf35174"),
+        ("fashion", 128, "48ba7123126329ce0ab710f5a1c80c7c"),
+        ("fashion-full", 128, "88830ccd05132359ee3195028742dc5a"),
+        ("finetuning", 128, "92937c1e53c4f91c9b4b35923958f73a"),
+        ("heads", 128, "ab85bb409623d159bd6dc7939fb3b189"),
+        ("imagenet", None, "9a69d05cc1595a8baedf7900443fe8ac"),
+        ("label-noise", 128, "6cee347406b8a14e6463025ecf21541e"),
+        ("multilabel", 128, "bdcf899e36e2e44706162b5959da14a9"),
+        ("timing", None, "ac82234a5ae5e016749fd04b46f848d5"),
+        ("xception", None, "180ba626df45d2a1f0db7fd707429924"),
+    ],
+)
+def test_studies_with_kept_results_are_what_they_were(name, pixels, expected):
+    study = read_study(name)
+    assert study.record()["pixels"] == pixels
+    assert study.results_hash() == expected, "kept runs could not be resumed"
+
+
 def test_variants_change_the_study_s_own_sections_and_nothing_else(tmp_path):
     text = """
 experiment = "profiles"

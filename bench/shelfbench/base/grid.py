@@ -9,11 +9,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from shelfbench.base.screen import NOTE, folded, longest_word, padded, printable, screen_width, width_of
+from shelfbench.base.spreadsheet import inert
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 MISSING = "–"
+_ROOM = 1090  # pixels of a table on a page that is 1,280 wide
+_NUMBER = 36  # characters at most; longer cells of numeric columns are sentences
 # Of lines where nothing limits them.
 NO_LIMIT = 1 << 30
 
@@ -32,8 +35,10 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        "`": "{`}",
         "–": "--",
         "†": r"$^{\dagger}$",
+        "‡": r"$^{\ddagger}$",
         "≥": r"$\geq$",
         "×": r"$\times$",
         "§": r"\S{}",
@@ -79,10 +84,14 @@ class Grid:
             text += line(
                 [
                     f"**{_markdown(cell)}**" if (number, column) in self.best else _markdown(cell)
-                    for column, cell in enumerate(row)
+                    for column, cell in enumerate(self._inert(row))
                 ]
             )
         return text + "".join(f"\n{_markdown(note)}\n" for note in self.notes)
+
+    def _inert(self, row: tuple[str, ...]) -> list[str]:
+        """Cells that no spreadsheet runs; in columns of numbers all that is written is ours."""
+        return [cell if column in self.numeric else inert(cell) for column, cell in enumerate(row)]
 
     def text(self, width: int | None = None) -> str:
         """Columns of plain text; a star marks the best cells.
@@ -155,9 +164,22 @@ class Grid:
         lines += [rf"\par\smallskip{{\footnotesize {latex_escape(note)}}}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
+    def _crowded(self) -> bool:
+        """Whether the page must set the table in smaller letters: at full size, what cannot fold is too wide for it."""
+        least = 0.0
+        for column, head in enumerate(self.headers):
+            cells = [row[column] for row in self.rows]
+            longest = max(map(len, cells), default=0)
+            pieces = [
+                piece for cell in cells for piece in (_together(cell) if column in self.numeric else cell).split(" ")
+            ]
+            word = max(map(len, [*pieces, *head.split()]), default=0)
+            least += 16 + (256 if longest > 48 else min(8.0 * word, 160) if column not in self.numeric else 8.0 * word)
+        return least > _ROOM
+
     def html(self) -> str:
         """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
-        return _table().render(grid=self)
+        return _table().render(grid=self, together=_together, crowded=self._crowded())
 
 
 def _fitted(rows: list[list[str]], limit: int) -> list[int] | None:
@@ -191,6 +213,13 @@ def _listed(heads: list[str], rows: list[list[str]], width: int) -> list[str]:
     return lines
 
 
+def _together(text: str) -> str:
+    """Keep a number's parts on one line of the page; an interval may go to the next: 0.839 [0.829, 0.849]."""
+    if len(text) > _NUMBER:
+        return text
+    return re.sub("\u00a0(?=[\\[(])", " ", text.replace(" ", "\u00a0"))
+
+
 @cache
 def _table() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -206,8 +235,9 @@ def _table() -> Template:
 
 
 def latex_escape(text: str) -> str:
-    """Make text safe for LaTeX, where an empty line would end a cell."""
-    return _one_line(text).translate(_LATEX)
+    """Make text safe for LaTeX, where an empty line would end a cell, and [ or * after a row would be its option."""
+    line = _one_line(text)
+    return ("{}" if line.lstrip().startswith(("[", "*")) else "") + line.translate(_LATEX)
 
 
 _MARKDOWN = (
@@ -219,6 +249,11 @@ _MARKDOWN = (
     ("*", "\\*"),
     ("_", "\\_"),
     ("`", "\\`"),
+    ("~", "\\~"),
+    ("$", "\\$"),
+    # a link, or an image that would be fetched from elsewhere
+    ("](", "]\\("),
+    ("][", "]\\["),
 )
 
 
@@ -228,8 +263,13 @@ def _markdown(text: str) -> str:
     return _one_line(text)
 
 
+_BREAKS = re.compile("[\r\n\v\f\x1c-\x1f\x85\u2028\u2029]+")
+_CONTROLS = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+
+
 def _one_line(text: str) -> str:
-    return re.sub(r"[\r\n]+", " ", text)
+    """Turn line breaks of all kinds into blanks, and other control characters, which few formats may have, into �."""
+    return _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text))
 
 
 def share(value: float | None, digits: int = 3) -> str:

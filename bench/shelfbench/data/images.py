@@ -27,6 +27,8 @@ IMAGES_VERSION = 1
 # What to do about photos of phones.
 NEEDS_HEIF = "HEIC needs pillow-heif: python -m pip install 'shelfbench[heic]'"
 _ORIENTATION = 0x112
+# The decoders of others turn the pixels themselves.
+_TURNED_BY_EXIF = ("JPEG", "MPO", "PNG", "WEBP")
 _TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -182,11 +184,12 @@ def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
                 raise _TooLarge(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
             image.load()
             upright = ImageOps.exif_transpose(image)
-            # Pillow has turned a TIFF already
-            if original is not None or (image.format != "TIFF" and _ORIENTATION not in image.getexif()):
-                turn = orientation(data if original is None else original)
-                upright = upright.transpose(_TURNED[turn]) if turn in _TURNED else upright
-            return _to_rgb(upright)
+            turn = 1
+            if original is not None:
+                turn = orientation(original)
+            elif image.format in _TURNED_BY_EXIF and "exif" in image.info and _ORIENTATION not in image.getexif():
+                turn = orientation(data)  # Pillow gives up at the first odd entry
+            return _to_rgb(upright.transpose(_TURNED[turn]) if turn in _TURNED else upright)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,20 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import gather_products
+from shelfbench.data.catalogue import Absent, gather_products
 from shelfbench.data.sources.cdiscount import read_products
-from shelfbench.data.sources.files import files_below, skipped
+from shelfbench.data.sources.contents import Contents, as_paths, contents_of, is_metadata, shown
+from shelfbench.data.sources.files import is_photo, read_file, skipped
 from shelfbench.data.sources.labels import as_key
-from shelfbench.data.sources.parquet import ParquetImages, first_line
-from shelfbench.data.sources.parquet_columns import holds_bytes
-from shelfbench.data.sources.table_files import METADATA, find_metadata, named_images
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.links import is_link
+from shelfbench.data.sources.parquet import ParquetImages, first_line, named_in, names_of
+from shelfbench.data.sources.parquet_columns import Photos, find_photos
+from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.table_files import METADATA, TABLE_SUFFIXES, named_images, read_cells
+from shelfbench.data.sources.tables import DatasetSettings, optional_column
+
+# Photos that are read at once: links are followed side by side, and files need little memory one after the other.
+_LINKS, _FILES = 256, 16
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Product:
     key : str
         Its id; for an image by itself, the path of its file.
     photos : tuple of bytes
-        Encoded images; empty bytes for one that cannot be opened.
+        Encoded images; `Absent` for one that cannot be opened.
     """
 
     key: str
@@ -40,24 +46,26 @@ class Product:
 
 
 def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[Product]:
-    """Read products from images, folders, Parquet and BSON, with a few in memory at a time.
+    """Read products from images, folders, tables, Parquet and BSON, with a few in memory at a time.
 
     Parameters
     ----------
     paths : sequence of Path
-        A file that is neither ``*.parquet`` nor ``*.bson`` is an image, and a product by itself. A folder is read by
-        its ``metadata.csv`` or ``metadata.parquet`` (columns ``file_name`` and, if photos belong together,
-        ``product_id``); without one, by its BSON or Parquet files; without those, every image below it is a product.
-        Rows of Parquet files (an image column ``{bytes, path}``) with the same ``product_id`` are one product; without
-        that column, each row is one. A product without an id is named by its path within the folder, or by file and
-        row; with the full path if there are several `paths`.
+        A table (``*.csv``, ``*.xlsx`` ...) names its photos in a column ``file_name``: paths, relative to its folder,
+        or links; photos with the same ``product_id`` are one product. So are rows of a Parquet file, which may hold the
+        photos themselves (an image column ``{bytes, path}``); without that column, each row is a product. A file that
+        is neither those nor BSON is an image, and a product by itself. A folder is read by the tables called
+        ``metadata`` in it; without one, by its BSON or Parquet files; without those, every image below it is a product.
+        A product without an id is named by its path within the folder, or by file and row; with the full path if there
+        are several `paths`.
     settings : DatasetSettings
-        Names of the columns ``image`` and ``product_id``, if they differ from these.
+        Names of the columns ``image``, ``file_name`` and ``product_id``, if they differ from these.
     console : Console
 
     Yields
     ------
     Product
+        One for each product, whether its photos can be read or not.
 
     Raises
     ------
@@ -79,47 +87,61 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
 
 
 def _products(path: Path, several: bool, settings: DatasetSettings, console: Console) -> Iterator[Product]:
-    if path.is_file():
-        if path.suffix == ".bson":
-            yield from _from_bson(path)
-        elif path.suffix == ".parquet":
-            yield from _from_parquet([path], several, settings)
-        else:
-            yield Product(str(path), (_read(path),))
-        return
-    if not path.is_dir():
-        raise InputError(f"{path} is neither a file nor a folder", "give images, Parquet, BSON or a folder of them")
-    if tables := _tables(path):
-        for table in tables:
-            yield from _from_metadata(table, path if several else Path(), table.parent.relative_to(path), settings)
-    elif shards := sorted(path.glob("*.bson")):
-        for shard in shards:
-            yield from _from_bson(shard)
-    elif shards := sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet")):
-        yield from _from_parquet(shards, several, settings)
+    if path.is_dir():
+        yield from _from_folder(path, several, settings, console)
+    elif not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder", "give images, tables, Parquet, BSON or a folder")
+    elif (suffix := path.suffix.lower()) == ".bson":
+        yield from _from_bson(path)
+    elif suffix == ".parquet":
+        yield from _from_parquet([path], path.parent, several, settings, console)
+    elif _is_table(path, settings):
+        yield from _from_tables([path], path.parent, several, settings, console)
     else:
-        found, others = files_below(path)
-        if not found:
-            raise InputError(f"{path} contains no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
-        if others:
-            console.warn(f"{path}: {skipped(others)}")
-        for file in found:
-            yield Product(str(file if several else file.relative_to(path)), (_read(file),))
+        yield Product(str(path), (read_file(path),))
 
 
-def _tables(folder: Path) -> list[Path]:
-    """Find the metadata tables: the folder's own, or those of its subfolders (``train``, ``test`` ...)."""
-    if table := find_metadata(folder):
-        return [table]
-    below = [find_metadata(path) for path in sorted(folder.iterdir()) if path.is_dir()]
-    return [table for table in below if table]
-
-
-def _read(path: Path) -> bytes:
+def _is_table(path: Path, settings: DatasetSettings) -> bool:
+    """Tell whether a file by itself is a table; text is one if it has the column of files."""
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES or is_photo(path):
+        return False
     try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+        return suffix != ".txt" or bool(read_cells(path, settings, labelled=False))
+    except InputError:
+        return False
+
+
+def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console: Console) -> Iterator[Product]:
+    held = contents_of(folder)
+    tables, bson, shards = (
+        as_paths(folder, held.files(wanted))
+        for wanted in (
+            is_metadata,
+            lambda name: name.lower().endswith(".bson"),
+            lambda name: name.lower().endswith(".parquet"),
+        )
+    )
+    if tables:
+        yield from _from_tables(tables, folder, several, settings, console, held)
+        return
+    if (photos := held.count()) and (bson or shards):
+        number = "1 image" if photos == 1 else f"{photos:,} images"
+        console.warn(f"{folder}: left out {number} beside {', '.join(path.name for path in (*bson, *shards)[:3])}")
+    for shard in bson:
+        yield from _from_bson(shard)
+    if bson:
+        return
+    if shards:
+        yield from _from_parquet(shards, folder, several, settings, console)
+        return
+    if not photos:
+        raise InputError(f"{folder} contains no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
+    others = [folder.joinpath(*parts, name) for parts, names in held.others.items() for name in names]
+    if others:
+        console.warn(f"{folder}: {skipped(others)}")
+    for name in held.paths():
+        yield Product(str(folder / name) if several else name, (read_file(folder / name),))
 
 
 def _from_bson(path: Path) -> Iterator[Product]:
@@ -127,86 +149,163 @@ def _from_bson(path: Path) -> Iterator[Product]:
         yield Product(str(key), photos)
 
 
-def _from_metadata(table: Path, given: Path, below: Path, settings: DatasetSettings) -> Iterator[Product]:
-    """Read a table's products; one without an id is named `given / below / file_name`, to differ from other tables'."""
-    root = table.parent
-    rows = named_images(table, root, settings, labelled=False).rows
-    names = rows["where"].tolist()
-    paths = [str(given / below / name) for name in names]
-    keys = _keys(rows["product_id"].tolist(), paths, table) if "product_id" in rows else np.array(paths, object)
-    for key, photos in _gathered(keys):
-        yield Product(key, tuple(_read(root / names[row]) for row in photos))
+@dataclass(frozen=True)
+class _Named:
+    """Photos that a table names: `refused` has the reasons of rows without one, and `where` is the record of each."""
+
+    names: np.ndarray
+    where: Sequence[str]
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def keys(self, given: Path) -> list[str]:
+        """Name a product by its photo: a path below what was given, or a link."""
+        return [
+            self.where[row] if row in self.refused else name if is_link(name) else str(given / name)
+            for row, name in enumerate(self.names.tolist())
+        ]
 
 
-def _from_parquet(files: Sequence[Path], several: bool, settings: DatasetSettings) -> Iterator[Product]:
+def _from_tables(
+    tables: Sequence[Path],
+    root: Path,
+    several: bool,
+    settings: DatasetSettings,
+    console: Console,
+    held: Contents | None = None,
+) -> Iterator[Product]:
+    """Read the products of tables; `held` is what lies in the folder that was given, if it was not a table."""
+    left = set(held.paths()) if held else set()
+    for table in tables:
+        found = named_images(table, root, settings, labelled=False)
+        for note in found.notes:
+            console.warn(f"{table}: {note}")
+        names = found.rows["where"].to_numpy(object)
+        left.difference_update(names.tolist())
+        named = _Named(names, [f"{table.name}, record {row + 1}" for row in range(len(names))], found.refused)
+        keys = named.keys(root if several else Path())
+        if "product_id" in found.rows:
+            keys = _keys(found.rows["product_id"].tolist(), keys, table).tolist()
+        yield from _read_ahead(np.array(keys, object), named, root, settings, console)
+    if left:
+        images = "1 image that is" if len(left) == 1 else f"{len(left):,} images that are"
+        console.warn(f"{root}: no table names {images} there: {shown(sorted(left), 3)}")
+
+
+def _read_ahead(
+    keys: np.ndarray, named: _Named, root: Path, settings: DatasetSettings, console: Console
+) -> Iterator[Product]:
+    """Read the photos that rows name, many at once, product by product."""
+    there = np.array([row not in named.refused for row in range(len(keys))], bool)
+    images = images_named(root, named.names[there], settings, console)
+    place = np.cumsum(there) - 1
+    most = _LINKS if any(map(is_link, named.names.tolist())) else _FILES
+    held: list[tuple[str, np.ndarray]] = []
+
+    def read() -> Iterator[Product]:
+        rows = np.concatenate([rows for _, rows in held])
+        found = iter(images.read(place[rows[there[rows]]]))
+        for key, photos in held:
+            yield Product(
+                key, tuple(next(found) if there[row] else Absent(named.refused[row]) for row in photos.tolist())
+            )
+        held.clear()
+
+    for key, rows in _gathered(keys):
+        held.append((key, rows))
+        if sum(len(rows) for _, rows in held) >= most:
+            yield from read()
+    if held:
+        yield from read()
+
+
+def _from_parquet(
+    files: Sequence[Path], root: Path, several: bool, settings: DatasetSettings, console: Console
+) -> Iterator[Product]:
     """Read the ids first (a few bytes per row), then the photos, product by product."""
-    names = [str(file) if several else file.name for file in files]
+    names = [str(file) for file in files] if several else names_of(files)
     found = [_ids(file, name, settings) for file, name in zip(files, names, strict=True)]
-    counts = [count for count, _ in found]
-    images = ParquetImages(
-        tuple(files),
-        settings.image,
-        np.repeat(np.arange(len(files), dtype=np.int32), counts),
-        np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
-    )
-    ids = [values for _, values in found if values is not None]
-    if not ids:
-        places = ((name, row) for name, count in zip(names, counts, strict=True) for row in range(count))
-        for number, (name, row) in enumerate(places):
-            yield Product(f"{name}, row {row}", tuple(images.read([number])))
-        return
-    if len(ids) < len(files):
-        file = next(file for file, (_, values) in zip(files, found, strict=True) if values is None)
-        raise InputError(
-            f"{file} has no column {settings.product_id!r}, but other files have one", "classify it by itself"
+    for shard in found:
+        if shard.photos != found[0].photos:
+            raise InputError(
+                f"{files[0]} and {shard.file} hold their photos in different ways", "classify them one after the other"
+            )
+    if found[0].photos.note:
+        console.warn(found[0].photos.note)
+    places = [f"{name}, row {row}" for name, shard in zip(names, found, strict=True) for row in range(shard.count)]
+    keys = _joined_ids(found) if any(shard.ids is not None for shard in found) else np.array(places, object)
+    if found[0].photos.kind == "bytes":
+        counts = [shard.count for shard in found]
+        images = ParquetImages(
+            tuple(files),
+            found[0].photos.column,
+            np.repeat(np.arange(len(files), dtype=np.int32), counts),
+            np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
         )
-    if any(values.dtype == object for values in ids):  # integers here and text there: 7 and "7" are the same product
-        ids = [values if values.dtype == object else values.astype(str).astype(object) for values in ids]
-    for key, photos in _gathered(np.concatenate(ids)):
-        yield Product(key, tuple(images.read(photos)))
+        for key, photos in _gathered(keys):
+            yield Product(key, tuple(images.read(photos)))
+        return
+    paths: list[np.ndarray] = []
+    refused: dict[int, str] = {}
+    for shard in found:
+        missing: dict[int, str] = {}
+        where, notes = named_in(shard.file, root, shard.photos, missing)
+        for note in notes:
+            console.warn(f"{shard.file}: {note}")
+        refused.update({sum(map(len, paths)) + row: reason for row, reason in missing.items()})
+        paths.append(where)
+    named = _Named(np.concatenate(paths), places, refused)
+    if all(shard.ids is None for shard in found):
+        keys = np.array(named.keys(root if several else Path()), object)
+    yield from _read_ahead(keys, named, root, settings, console)
 
 
-def _ids(file: Path, called: str, settings: DatasetSettings) -> tuple[int, np.ndarray | None]:
-    """Count the rows of a Parquet file and read their product ids: integers or text; None without the column."""
+@dataclass(frozen=True)
+class _Shard:
+    """A Parquet file: its rows, how it holds photos, and product ids as integers or text, if it has them."""
+
+    file: Path
+    photos: Photos
+    count: int
+    ids: np.ndarray | None
+
+
+def _ids(file: Path, called: str, settings: DatasetSettings) -> _Shard:
+    """Count the rows of a Parquet file and read their product ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(file)
-        image = settings.image
-        if schema.names.count(image) != 1 or not holds_bytes(schema.field(image).type):
-            raise InputError(
-                f"{file} has no column {image!r} of bytes and path (it has {', '.join(schema.names)})",
-                "write the images in the Hugging Face layout, or name their column with --set dataset.image=COLUMN",
-            )
+        photos = find_photos(file, settings)
         count = pq.read_metadata(file).num_rows
-        name = _column(settings, schema.names, file)
+        name = optional_column("product_id", settings, pq.read_schema(file).names, str(file))
         if not name:
-            return count, None
+            return _Shard(file, photos, count, None)
         column = pq.read_table(file, columns=[name]).column(0)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, PermissionError):
             raise
         raise InputError(f"{file} is not a readable Parquet file ({first_line(error)})", "fetch it again") from None
     if pa.types.is_integer(column.type) and not column.null_count:
-        return count, column.to_numpy()
+        return _Shard(file, photos, count, column.to_numpy())
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:
         raise InputError(f"{file}: column {name!r} contains text that is not UTF-8", "write it as UTF-8") from None
-    return count, _keys(values, [f"{called}, row {row}" for row in range(count)], file)
+    return _Shard(file, photos, count, _keys(values, [f"{called}, row {row}" for row in range(count)], file))
 
 
-def _column(settings: DatasetSettings, present: Sequence[str], where: Path) -> str:
-    """Return the name of the column of product ids; empty if there is none and none was named."""
-    if settings.product_id in present:
-        return settings.product_id
-    if settings.product_id != DatasetSettings().product_id:
-        raise InputError(
-            f"{where} has no column {settings.product_id!r} (it has {', '.join(map(str, present))})",
-            "name the right one with --set dataset.product_id=COLUMN",
-        )
-    return ""
+def _joined_ids(shards: Sequence[_Shard]) -> np.ndarray:
+    """Return the product ids of all rows."""
+    ids = []
+    for shard in shards:
+        if shard.ids is None:
+            raise InputError(
+                f"{shard.file} has no column of products, but other files have one", "classify it by itself"
+            )
+        ids.append(shard.ids)
+    if any(values.dtype == object for values in ids):  # integers here and text there: 7 and "7" are the same product
+        ids = [values if values.dtype == object else values.astype(str).astype(object) for values in ids]
+    return np.concatenate(ids)
 
 
 def _gathered(keys: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

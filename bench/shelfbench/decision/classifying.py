@@ -112,7 +112,7 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     Parameters
     ----------
     settings : mapping of str to object
-        ``dataset.product_id`` and ``dataset.image``.
+        ``dataset.product_id``, ``dataset.image`` and ``dataset.file_name``.
 
     Returns
     -------
@@ -123,10 +123,10 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     InputError
         If there is any other setting.
     """
-    known = {"dataset.product_id": "product_id", "dataset.image": "image"}
+    known = {f"dataset.{name}": name for name in ("product_id", "image", "file_name")}
     for name in settings:
         if name not in known:
-            raise InputError(f"classify has no setting {str(name)[:40]!r}", f"set {' or '.join(known)}")
+            raise InputError(f"classify has no setting {str(name)[:40]!r}", f"set {', '.join(known)}")
     table = {known[name]: str(value) for name, value in settings.items()}
     return build_section(DatasetSettings, table, "dataset", "classify")
 

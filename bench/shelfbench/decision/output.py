@@ -14,6 +14,7 @@ from typing import IO, Any
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.screen import on_screen
+from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
 from shelfbench.data.sources.table_files import METADATA
 from shelfbench.data.sources.tables import DatasetSettings
@@ -129,7 +130,8 @@ def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
     writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
     writer.writerow([field.name for field in fields(Row)])
     for part in rows:
-        writer.writerows(astuple(row) for row in part)
+        # a name may begin like a formula, which a spreadsheet would run; JSON lines and Parquet have it as it is
+        writer.writerows([inert(value) if isinstance(value, str) else value for value in astuple(row)] for row in part)
 
 
 def _write_jsonl(rows: Iterator[list[Row]], handle: IO[str]) -> None:

@@ -371,12 +371,13 @@ def _explained(found: Certificate, off: int, labelled: int) -> tuple[Verdict, st
     if found.hopeless:
         return (
             Verdict.FAIL,
-            f"no threshold that {found.total:,} labelled products can test reaches a precision of {target}: even the "
-            "upper bounds are below it",
+            f"no threshold that {found.total:,} products to certify on can test reaches a precision of {target}: even "
+            "the upper bounds are below it",
             remedy,
         )
     return (
         Verdict.INCONCLUSIVE,
-        f"{found.total:,} labelled products do not certify {target} with probability {level}, and do not rule it out",
+        f"{found.total:,} products to certify on do not certify {target} with probability {level}, and do not rule it "
+        "out",
         remedy,
     )

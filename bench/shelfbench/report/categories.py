@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from shelfbench.base.grid import Grid, count, interval, share
+from shelfbench.base.grid import MISSING, Grid, count, interval, share
 from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.section import NamedFigure, NamedTable, Section
@@ -240,7 +240,9 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             f"{count(int(row['kept_categories']))} of {count(int(row['categories']))}",
             share(row["kept_products"] / row["products"]),
             *(
-                f"{share(row[f'{key}_all'])} → {share(row[f'{key}_kept'])} ({_points(row[f'{key}_gain'])})"
+                MISSING
+                if np.isnan(row[f"{key}_all"]) and np.isnan(row[f"{key}_kept"])
+                else f"{share(row[f'{key}_all'])} → {share(row[f'{key}_kept'])} ({_points(row[f'{key}_gain'])})"
                 for key in keys
             ),
         )
@@ -278,7 +280,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
 
 
 def _points(gain: float) -> str:
-    return f"{100 * gain:+.1f}"
+    return MISSING if np.isnan(gain) else f"{100 * gain + 0.0:+.1f}".replace("-0.0", "+0.0")
 
 
 def _precision_frame(one: _Judged, keys: tuple[str, ...], display: Mapping[str, str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from shelfbench.report.claims import oracle_note
 from shelfbench.report.data import PROMISED, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import certified_rows
+from shelfbench.runs.promise import BETTER, OBSERVED, mix_of, mixture
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
@@ -51,9 +52,10 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             share(row["plain_acceptance_test"]),
             share(row["tuned_acceptance_test"]),
             _interval(row, "tuned_precision_test"),
-            _interval(row, "certified_acceptance") if row["certified"] else _text(row["why"]),
+            _interval(row, "certified_acceptance") if row["certified"] else _why(row["why"]),
             _interval(row, "certified_acceptance_test"),
-            _interval(row, "certified_precision_test"),
+            _marked(row),
+            _at_the_mix(row),
             share(row["oracle_bound_test"]),
         )
         for row in frame.to_dict("records")
@@ -70,18 +72,20 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "Certified acc., certify",
             "Certified acc., test",
             "Certified prec., test",
+            "… at the catalogue's mix",
             "Oracle acc., test",
         ),
         rows=rows,
-        numeric=frozenset(range(1, 9)),
+        numeric=frozenset(range(1, 10)),
         notes=(
             "Plain: the threshold is fitted on the very test products that it is measured on. Tuned: fixed on the "
             f"tune half of validation, then applied to test. {oracle_note(data.papers)} Acc.: share of all products; "
             "prec.: precision of the accepted products.",
             f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
             "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
-            "validation; the split gives test a larger share of the small categories. Intervals: exact "
-            "(Clopper-Pearson), 95%. Labelled products: those of certify.",
+            "validation. Intervals: exact (Clopper-Pearson), 95%. More labelled products: an estimate, if their "
+            f"precision stays as observed; {BETTER}, would do too.",
+            *_mix_notes(frame),
         ),
     )
 
@@ -94,9 +98,9 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             MEASURES[row["measure"]].name,
             share(row["plain_acceptance_tune"]),
             share(row["plain_acceptance_test"]),
-            _interval(row, "certified_acceptance") if row["certified"] else _text(row["why"]),
+            _interval(row, "certified_acceptance") if row["certified"] else _why(row["why"]),
             share(row["certified_acceptance_test"]),
-            _interval(row, "certified_precision_test"),
+            _marked(row),
         )
         for row in frame.to_dict("records")
     )
@@ -118,6 +122,7 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "Log-probability: the largest one, after calibration; all other tables use it. Margin: its distance to the "
             "second largest. Entropy: of the whole distribution; the smaller it is, the surer the backend. "
             + _HOLDS.rstrip(),
+            *_mix_notes(frame)[1:],
             *(
                 ("A measure that is not shown is missing from these predictions, which an earlier version wrote.",)
                 * lacking
@@ -126,9 +131,50 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     )
 
 
+def _short(row: dict[Any, Any]) -> bool:
+    """Whether a certified threshold falls short of its target on test, beyond noise."""
+    return bool(row["certified"] and row["certified_precision_test_high"] < row["target"])
+
+
+def _marked(row: dict[Any, Any]) -> str:
+    return _interval(row, "certified_precision_test") + " ‡" * _short(row)
+
+
+def _at_the_mix(row: dict[Any, Any]) -> str:
+    mix = mix_of(row)
+    return MISSING if mix is None else interval(mix.precision, mix.precision_low, mix.precision_high)
+
+
+def _mix_notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say what the catalogue's mix is, how test is mixed, and what falls short on test and why."""
+    rows = [row for row in frame.to_dict("records") if row["certified"]]
+    found = [mix for row in rows if (mix := mix_of(row)) is not None]
+    notes = []
+    if found:
+        unseen = max(mix.unseen for mix in found)
+        notes.append(
+            "At the catalogue's mix: precision on test, each category weighted to its share of all labelled products; "
+            f"intervals with the effective number of products (Korn-Graubard). {mixture(found[0])}"
+            + (f" {unseen:.1%} of the catalogue is in categories that test lacks." if unseen else "")
+        )
+    short = [row for row in rows if _short(row)]
+    if short:
+        explained = [mix.precision_high >= row["target"] for row in short if (mix := mix_of(row)) is not None]
+        reason = (
+            "At the catalogue's mix they are not short: test holds more products of categories that are harder."
+            if len(explained) == len(short) and all(explained)
+            else "At the catalogue's mix some still are: the mix of categories is not the reason, or not the only one."
+        )
+        notes.append(f"‡ Falls short of the target on test, beyond noise. {reason}")
+    return tuple(note.strip() for note in notes)
+
+
 def _interval(row: dict[Any, Any], name: str) -> str:
     return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) and value else MISSING
+def _why(value: Any) -> str:
+    """Say in a cell why nothing is certified, without what goes for every row (see the notes)."""
+    if not isinstance(value, str) or not value:
+        return MISSING
+    return value.replace(". What would change it: ", ": ").replace(f"; or {BETTER}", "").replace(OBSERVED, "")

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from shelfbench.base.errors import InputError
 from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.data import Picture, RunData
+from shelfbench.report.fonts import wrapped
 from shelfbench.report.section import NamedFigure, Section
 from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, marks, plain
 from shelfbench.verdict.metrics import REQUIRED, AcceptanceCurve, accept_on_curve, acceptance_curve, exact_target
@@ -89,7 +90,7 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
     # the fewest empty places, then the most across
     across = min(range(5, 9), key=lambda width: (-len(pictures) % width, -width))
     down = math.ceil(len(pictures) / across)
-    figure = Figure(figsize=(9, 9 / across * 1.15 * down + 0.1), layout="constrained")
+    figure = Figure(figsize=(9, 9 / across * 1.2 * down + 0.1), layout="constrained")
     grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
     for axes in grid:
         axes.set_axis_off()
@@ -98,14 +99,14 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
         image.thumbnail((256, 256))
         axes.imshow(np.asarray(image))
         axes.set_title(
-            _shorten(picture.caption, 150 // across), fontsize=7, fontweight="normal", pad=3, loc="center", color=MUTED
+            wrapped(picture.caption, 72 * 9 / across - 10, 7, 2),
+            fontsize=7,
+            fontweight="normal",
+            pad=3,
+            loc="center",
+            color=MUTED,
         )
     return figure
-
-
-def _shorten(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _trained(data: RunData) -> dict[str, pd.DataFrame]:
@@ -128,8 +129,7 @@ def _learning_rates(histories: Mapping[str, pd.DataFrame], *, papers: bool) -> F
     for claim in load_claims().values() if papers else ():
         if "recipe" in claim.value:
             recipes.setdefault(claim.value["recipe"], {}).update(claim.value)
-    least = 200_000 if papers else 10
-    last = max([least, *(int(history["step"].max()) for history in histories.values())])
+    last = max([*((200_000,) if papers else ()), *(int(history["step"].max()) for history in histories.values())])
     updates = np.geomspace(1, last, 400)
     for number, (name, recipe) in enumerate(recipes.items()):
         rate = recipe["initial"] / (1 + recipe["decay"] * updates)
@@ -159,14 +159,12 @@ def _learning_rates(histories: Mapping[str, pd.DataFrame], *, papers: bool) -> F
             zorder=3,
             label=f"{label}, used here" if papers else label,
         )
-    axes.set(
-        xscale="log",
-        xlim=(1, last),
-        xlabel="updates t (logarithmic)",
-        ylabel="learning rate",
-        title="Learning rate against updates",
-    )
-    axes.set_ylim(0, None)
+    axes.set(ylabel="learning rate", title="Learning rate against updates")
+    if papers:
+        axes.set(xscale="log", xlim=(1, last), xlabel="updates t (logarithmic)")
+    else:
+        axes.set(xlim=(0, 1.03 * last), xlabel="updates")
+    axes.set_ylim(0, None if papers else 1.06 * max(float(history["lr"].max()) for history in histories.values()))
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.legend(loc="center left", fontsize=8, bbox_to_anchor=(1.01, 0.5), labelspacing=0.9)
     return figure
@@ -180,7 +178,7 @@ def _power(value: float) -> str:
 
 def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve per backend (C, Fig. 5)."""
-    figure = Figure(figsize=(7.6, 5.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 5.2 + 0.2 * (len(data.run.backends) + 1) / 2), layout="constrained")
     axes = figure.subplots()
     required = float(exact_target(REQUIRED))
     lowest, drawn = 0.55, []
@@ -231,20 +229,17 @@ def _acceptance_against_precision(data: RunData) -> Figure:
         title="Acceptance against precision, test products",
     )
     handles = [handle for _, handle in sorted(drawn, key=lambda item: -item[0])]
-    legend = axes.legend(
+    # below the axes, where it covers no curve
+    figure.legend(
         handles=handles,
-        loc="lower left",
+        loc="outside lower left",
+        ncols=2,
         fontsize=8.5,
         handlelength=3.4,
         alignment="left",
-        bbox_to_anchor=(0.01, 0.04),
         title=f"plain acceptance at precision {required:g}",
         title_fontsize=8.5,
-        frameon=True,
-        framealpha=0.85,
-        edgecolor="none",
     )
-    legend.set_zorder(4)
     return figure
 
 

@@ -1,18 +1,20 @@
-"""The table of leakage: how far the test results depend on products whose photo is also in train or validation."""
+"""The table of leakage: how far test and the certificates depend on products whose photo is in an earlier part too."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from shelfbench.base.grid import Grid, count, share
+from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.data import DOUBTS, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated, reading
+from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 
 COLUMNS = (
@@ -32,23 +34,45 @@ COLUMNS = (
     "accepted_near",
     "accepted_share_exact",
     "accepted_share_near",
+    "certify_products",
+    "certify_exact",
+    "certify_near",
+    "certified_acceptance_90",
+    "certified_acceptance_90_without",
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Twinned:
+    """Products with a twin in an earlier part of the split.
+
+    Attributes
+    ----------
+    test : DataFrame
+        By product_id of test, the columns kind and label_differs; ``kind`` is ``exact`` if any twin has equal bytes.
+    certify : DataFrame
+        The same of the products that certify, whose twins are in train or tune.
+    """
+
+    test: pd.DataFrame
+    certify: pd.DataFrame
+
+
 def leakage(data: RunData) -> Section | None:
-    """Precision and acceptance with and without twins; None if near-duplicates were not searched for."""
+    """Results with and without twins; None if near-duplicates were not searched for."""
     twins = read_twins(data.run)
     if twins is None:
         return None
-    rows = [leakage_row(backend, data.run.products(backend), twins) for backend in data.run.backends]
+    level = data.run.confidence_level
+    rows = [leakage_row(backend, data.run.products(backend), twins, level) for backend in data.run.backends]
     frame = pd.DataFrame([row for row in rows if row is not None], columns=list(COLUMNS))
     if frame.empty:
         return None
     return Section(title=DOUBTS, grids=(NamedTable(name="leakage", grid=leakage_grid(data, frame), frame=frame),))
 
 
-def read_twins(run: Run) -> pd.DataFrame | None:
-    """Read which test products have a twin in train or validation.
+def read_twins(run: Run) -> Twinned | None:
+    """Read which products of test and certify have a twin in an earlier part.
 
     Parameters
     ----------
@@ -56,9 +80,8 @@ def read_twins(run: Run) -> pd.DataFrame | None:
 
     Returns
     -------
-    DataFrame or None
-        By product_id, the columns kind and label_differs; ``kind`` is ``exact`` if any twin has equal bytes. None if
-        near-duplicates were not searched for.
+    Twinned or None
+        None if near-duplicates were not searched for.
 
     Raises
     ------
@@ -69,21 +92,48 @@ def read_twins(run: Run) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     with reading(path):
-        frame = pq.read_table(path, columns=["product_id", "split", "kind", "label_differs"]).to_pandas()
+        frame = pq.read_table(path, columns=["product_id", "role", "kind", "label_differs"]).to_pandas()
     # "exact" comes before "near"
-    return frame[frame["split"] == "test"].groupby("product_id").agg({"kind": "min", "label_differs": "any"})
+    test, certify = (
+        frame[frame["role"] == role].groupby("product_id").agg({"kind": "min", "label_differs": "any"})
+        for role in ("test", "certify")
+    )
+    return Twinned(test, certify)
 
 
-def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[str, Any] | None:
-    """Measure one backend on test with and without twins.
+def _certified_row(products: Evaluated, twins: pd.DataFrame, level: float) -> dict[str, Any]:
+    """Count the twins among the products that certify, and certify again without them."""
+    tune, labelled = (products.where(products.role == role) for role in ("tune", "certify"))
+    own = twins.reindex(labelled.product_id)["kind"].to_numpy()
+
+    def promised(part: Evaluated) -> float:
+        """Acceptance that is certified on a part; NaN if none is."""
+        if not len(part.truth) or not len(tune.truth):
+            return float("nan")
+        found = certify(part.confidence, part.correct, coverage_grid(tune.confidence), REQUIRED, level)
+        return found.acceptance if found.certified else float("nan")
+
+    return {
+        "certify_products": len(own),
+        "certify_exact": int((own == "exact").sum()),
+        "certify_near": int((own == "near").sum()),
+        "certified_acceptance_90": promised(labelled),
+        "certified_acceptance_90_without": promised(labelled.where(pd.isna(own))),
+    }
+
+
+def leakage_row(backend: str, products: Evaluated, twins: Twinned, level: float) -> dict[str, Any] | None:
+    """Measure one backend on test, and certify it, with and without twins.
 
     Parameters
     ----------
     backend : str
     products : Evaluated
         Of all splits.
-    twins : DataFrame
+    twins : Twinned
         From `read_twins`.
+    level : float
+        Probability with which a certified threshold keeps its precision.
 
     Returns
     -------
@@ -93,7 +143,7 @@ def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[
     test = products.where(products.split == "test")
     if not len(test.truth):
         return None
-    own = twins.reindex(test.product_id)
+    own = twins.test.reindex(test.product_id)
     exact, near = (own["kind"] == "exact").to_numpy(), (own["kind"] == "near").to_numpy()
     alone = ~exact & ~near
     correct = test.correct
@@ -122,6 +172,7 @@ def leakage_row(backend: str, products: Evaluated, twins: pd.DataFrame) -> dict[
         "accepted_near": int((taken & near).sum()),
         "accepted_share_exact": float((taken & exact).sum() / cut.accepted) if cut.accepted else float("nan"),
         "accepted_share_near": float((taken & near).sum() / cut.accepted) if cut.accepted else float("nan"),
+        **_certified_row(products, twins.certify, level),
     }
 
 
@@ -138,6 +189,8 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             share(row["acceptance_90_without"]),
             share(row["accepted_share_exact"]),
             share(row["accepted_share_near"]),
+            share(row["certified_acceptance_90"]),
+            share(row["certified_acceptance_90_without"]),
         )
         for row in frame.to_dict("records")
     )
@@ -152,11 +205,13 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         "… without twins",
         "Accepted: exact",
         "Accepted: near",
+        "Certified acc., certify",
+        "… without twins",
     )
     found = data.record.split.near_duplicates
     missed = found.images_not_compared if found else 0
     return Grid(
-        title="Leakage: test products that are also in train or validation",
+        title="Leakage: products of test and certify that are also in an earlier part",
         headers=heads,
         rows=rows,
         numeric=frozenset(range(1, len(heads))),
@@ -169,5 +224,9 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "Acc.: plain acceptance at a precision of 0.9, with the best threshold on the very products it is measured "
             "on, set again without twins. Accepted: the share of the accepted products that have a twin."
             + (f" Photos that could not be compared: {count(missed)}." if missed else ""),
+            f"Of {count(int(first['certify_products']))} products that certify, {count(int(first['certify_exact']))} "
+            f"share a photo with a product of train or tune, and {count(int(first['certify_near']))} more have nearly "
+            "the same one. Certified acc.: what is certified at 0.9 on certify, and certified again without them; "
+            f"{MISSING} where nothing is. The promise is for products of which as many have been seen before.",
         ),
     )

@@ -21,7 +21,7 @@ from shelfbench.report.recomputed import CALCULATIONS
 from shelfbench.report.render import write_forms
 from shelfbench.runs.record import RECORD, Entry, read_record
 
-REPRODUCED, DIFFERS, OTHER, NOWHERE = "reproduced", "differs", "other data", "not measurable here"
+HELD, DIFFERS, OTHER, NOWHERE = "held by a test of shelfbench", "differs", "other data", "not measurable here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,12 @@ class Finding:
     recomputed : str
         Result of a calculation from the paper's own numbers; empty if there is none.
     measured : str
-        What a run measured, or which test checks it; empty if there is neither.
+        What a run measured, or which test of shelfbench holds it; empty if there is neither.
     on : str
         The run and its data.
     status : str
-        `REPRODUCED` if it needs no data and a test checks it; `DIFFERS` if the paper's own arithmetic contradicts what
+        `HELD` if it needs no data and a test of shelfbench holds it, which runs with shelfbench's own tests and need
+        not have run on this machine; `DIFFERS` if the paper's own arithmetic contradicts what
         it prints; `OTHER` if a run measured something comparable on other data or another machine; otherwise `NOWHERE`.
     """
 
@@ -245,8 +246,8 @@ def judge(claim: Claim, runs: Iterable[RunTables]) -> Finding:
     if measured:
         status = OTHER
     elif claim.checked:
-        measured, on = "tested: " + ", ".join(name.partition("::")[2] for name in claim.checked), MISSING
-        status = REPRODUCED
+        measured, on = "see " + ", ".join(name.partition("::")[2] for name in claim.checked), MISSING
+        status = HELD
     else:
         status = NOWHERE
     if recomputed and not recomputed.agrees:
@@ -293,7 +294,7 @@ def claims_grid(found: list[Finding]) -> Grid:
     Grid
         One row per claim.
     """
-    counts = {status: sum(one.status == status for one in found) for status in (REPRODUCED, DIFFERS, OTHER, NOWHERE)}
+    counts = {status: sum(one.status == status for one in found) for status in (HELD, DIFFERS, OTHER, NOWHERE)}
     return Grid(
         title="The papers' numbers next to ours",
         headers=("Claim", "Where", "What", "Printed", "Our reading", "Recomputed", "Measured here", "On", "Status"),
@@ -310,10 +311,10 @@ def claims_grid(found: list[Finding]) -> Grid:
         ),
         notes=(
             "; ".join(f"{status}: {number}" for status, number in counts.items()).capitalize() + ".",
-            "Reproduced: the claim needs no data, and a test of shelfbench checks it. Differs: the paper's own numbers "
-            "contradict what it prints. Other data: something comparable was measured, but on other data or another "
-            "machine, which neither confirms nor refutes it. Not measurable here: the data are not public, or the "
-            "study was not run.",
+            "Held by a test of shelfbench: the claim needs no data, and the test named here holds it; it runs with "
+            "shelfbench's own tests, not with this command. Differs: the paper's own numbers contradict what it prints. "
+            "Other data: something comparable was measured, but on other data or another machine, which neither "
+            "confirms nor refutes it. Not measurable here: the data are not public, or the study was not run.",
         ),
     )
 

@@ -35,6 +35,7 @@ def header(data: RunData) -> Markup:
         "verdict",
         title=f"{title_of(data)} · {number} backend{'s' * (number != 1)}",
         verdict=found.verdict,
+        next=found.next,
         doubts=found.warnings,
         lines=found.details,
         numbers=_numbers(data),
@@ -60,7 +61,10 @@ def _numbers(data: RunData) -> list[tuple[str, str]]:
     if len(rows):
         row = rows.iloc[0]
         first = [
-            (percent(row["certified_acceptance"]), "of the products taken without a person (certified)"),
+            (
+                percent(row["certified_acceptance"]),
+                "of the products taken without a person, at a certified precision of 90%",
+            ),
             (percent(row["certified_precision_test"]), "of those taken are right on test, at the certified threshold"),
         ]
     else:

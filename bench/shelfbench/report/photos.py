@@ -18,10 +18,12 @@ from shelfbench.base.grid import percent
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.errors import surest_frame
+from shelfbench.report.fonts import wrapped
 from shelfbench.report.render import fill
 from shelfbench.report.section import NamedFigure, Section
 
 _THUMBNAIL = 128  # pixels at most
+_LETTERS = 7  # points
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,17 @@ def _figure6(shown: list[tuple[Image.Image, dict[str, Any]]]) -> Figure:
     """Gallery of confident confusions."""
     across = min(6, len(shown))
     down = -(-len(shown) // across)
-    figure = Figure(figsize=(9.6, 2.05 * down + 0.1), layout="constrained")
+    figure = Figure(figsize=(9.6, 2.2 * down + 0.1), layout="constrained")
+    width = 72 * 9.6 / across - 10
     grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, (image, row) in zip(grid, shown, strict=False):
         axes.imshow(np.asarray(image))
         axes.set_title(
-            f"{_cut(row['category'])}\n→ {_cut(row['predicted'])}, {_sure(row['probability'])}",
-            fontsize=7,
+            f"{wrapped(row['category'], width, _LETTERS, 2)}\n"
+            f"{wrapped('→ ' + row['predicted'], width, _LETTERS, 2)}\n{_sure(row['probability'])} sure",
+            fontsize=_LETTERS,
             fontweight="normal",
             pad=3,
             loc="center",
@@ -156,8 +160,3 @@ def _figure6(shown: list[tuple[Image.Image, dict[str, Any]]]) -> Figure:
 
 def _sure(probability: float) -> str:
     return "> 99.9%" if probability > 0.9995 else percent(probability)
-
-
-def _cut(text: str, length: int = 24) -> str:
-    text = " ".join(str(text).split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -19,12 +19,17 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
 from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid
+from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, write_text, write_whole
+from shelfbench.report.fonts import fit_fonts
 from shelfbench.report.section import Data, NamedFigure, Section, SectionSpec
 from shelfbench.report.style import STYLE
+
+_NOTE = "Comment"  # of a PNG
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,11 @@ def write_section(directory: Path, section: Section) -> Markup:
             inside.append(table_html(table.grid))
     inside.append(section.html)
     for figure in section.figures:
-        image = _written_figure(directory / "figures" / figure.name, figure)
+        image, note = _written_figure(directory / "figures" / figure.name, figure)
         if image is not None and figure.on_page:
-            inside.append(figure_html(image, figure.caption, figure.kind))
+            inside.append(figure_html(image, " ".join(filter(None, (figure.caption, note))), figure.kind))
+        elif note:
+            inside.append(fill("note", text=f"figures/{figure.name}.png: {note}"))
     return Markup("\n").join(filter(None, inside))
 
 
@@ -196,36 +203,48 @@ def pairs_html(rows: Iterable[tuple[str, object]]) -> Markup:
 
 
 def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
-    """Write a table into a folder as CSV, Markdown and LaTeX."""
+    """Write a table into a folder as CSV, Markdown and LaTeX; no spreadsheet runs a name in it."""
 
     def as_csv(aside: Path) -> None:
         with open(aside, "w", encoding="utf-8", newline="") as handle:
             lines: Any = LineFeeds(handle)
-            frame.to_csv(lines, index=False, lineterminator="\r\n")
+            safe = frame.map(lambda value: inert(value) if isinstance(value, str) else value)
+            safe.to_csv(lines, index=False, lineterminator="\r\n")
 
     write_whole(folder / f"{name}.csv", as_csv)
     write_text(folder / f"{name}.md", grid.markdown())
     write_text(folder / f"{name}.tex", grid.latex())
 
 
-def _written_figure(path: Path, figure: NamedFigure) -> bytes | None:
-    """Draw and write a figure; return its bytes for the page, or None if there is nothing to show."""
+def _written_figure(path: Path, figure: NamedFigure) -> tuple[bytes | None, str]:
+    """Draw and write a figure; return its bytes for the page, or None if there is nothing to show, and a note."""
     suffix = ".png" if figure.kind == "photos" else ".svg"
     if figure.draw is None:
         # The only things a report reads back are photos (Figure 1, and the thumbnails of Figure 6 in
         # `shelfbench.report.photos`): they can be made only by a run that has access to its data. A report remade from
         # the run directory alone shows the photos that the run left.
         kept = path.with_name(path.name + suffix)
-        return kept.read_bytes() if kept.is_file() else None
+        return (kept.read_bytes(), _kept_note(kept)) if kept.is_file() else (None, "")
     with mpl.rc_context(STYLE):
-        images = drawn(figure.draw())
+        picture = figure.draw()
+        note = fit_fonts(picture)
+        images = drawn(picture, note)
     _write_images(path, images)
-    return images[suffix]
+    return images[suffix], note
+
+
+def _kept_note(path: Path) -> str:
+    """Read the note that `drawn` left in a PNG; the page that embeds the file shows whether it is damaged."""
+    try:
+        with Image.open(path) as image:
+            return str(image.info.get(_NOTE, ""))
+    except (OSError, ValueError, SyntaxError):
+        return ""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
-    _write_images(path, drawn(figure))
+    _write_images(path, drawn(figure, fit_fonts(figure)))
 
 
 def _write_images(path: Path, images: dict[str, bytes]) -> None:
@@ -233,16 +252,16 @@ def _write_images(path: Path, images: dict[str, bytes]) -> None:
         write_whole(path.with_name(path.name + suffix), lambda aside, image=image: aside.write_bytes(image))  # type: ignore[misc]
 
 
-def drawn(figure: Figure) -> dict[str, bytes]:
-    """A figure as PNG and SVG, by suffix; the same bytes each time."""
+def drawn(figure: Figure, note: str = "") -> dict[str, bytes]:
+    """A figure as PNG, with a note in it if there is one, and as SVG, by suffix; the same bytes each time."""
     images = {}
     for suffix, metadata in (
-        (".png", {"Software": "shelfbench"}),
+        (".png", {"Software": "shelfbench", **({_NOTE: note} if note else {})}),
         (".svg", {"Date": None, "Creator": "shelfbench"}),
     ):
         image = io.BytesIO()
         with warnings.catch_warnings():
-            # a category's name may be in a script that the font lacks: boxes are drawn instead
+            # letters that no font has are boxes, and the caption says so
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(image, format=suffix[1:], dpi=150, metadata=metadata)
         images[suffix] = image.getvalue()

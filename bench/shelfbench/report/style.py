@@ -9,11 +9,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#3
 LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 INK, MUTED, PAPER_RED = "#222222", "#666666", "#B00020"
+FAMILY = "DejaVu Sans"
 STYLE: Any = {
     "svg.hashsalt": "shelfbench",
     "svg.fonttype": "path",
     "text.parse_math": False,
-    "font.family": "DejaVu Sans",
+    "font.family": FAMILY,
     "font.size": 9.5,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.grid import percent
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated, label_backends
 from shelfbench.runs.record import RunRecord
@@ -92,29 +91,19 @@ class Choice:
             return ""
         first, others = self.rivals[0], self.rivals[1:]
         cost = self._cost(first)
+        at = f", at {cost}" if cost else ""
         if first.acceptance == self.chosen_at:
             why = "for its lower cost" if self.seconds < first.seconds else "since it comes first in the study"
-            text = f"On {self.part}, {first.name} accepts exactly as much: the choice was made {why}"
-            text += f" ({first.name} takes {cost})" if cost else ""
+            text = f"{self.name} was chosen in a tie, {why}: {first.name} accepts exactly as much on {self.part}{at}"
         else:
-            text = f"It was chosen by {self._behind(first)} on {self.part}: {first.name} is as good within noise"
-            text += f", for {cost}" if cost else ""
-        if others:
-            also = "as good within noise " * (first.acceptance == self.chosen_at)
-            text += (
-                f"; {also or 'so '}{'is' if len(others) == 1 else 'are'} {_listed([other.name for other in others])}"
+            text = (
+                f"{self.name} was chosen by a lead of {self._behind(first)} on {self.part}: {first.name} is as good "
+                f"within noise{at}"
             )
+        if others:
+            text += f"; as good within noise {'is' if len(others) == 1 else 'are'} "
+            text += f"{'also ' * (first.acceptance != self.chosen_at)}{listed([other.name for other in others])}"
         return f"{text}."
-
-    def noise_on_test(self) -> str:
-        """Say what the plain acceptance of the closest rival is on test, which decided nothing."""
-        if not self.rivals or not self.test or np.isnan(self.rivals[0].test):
-            return ""
-        first = self.rivals[0]
-        return (
-            f"On test, which played no part in the choice, the best thresholds accept "
-            f"{percent(self.test['acceptance_90'])} with {self.name} and {percent(first.test)} with {first.name}."
-        )
 
     def _behind(self, rival: Rival) -> str:
         """By how much the rival is behind, in products if they are known."""
@@ -129,11 +118,12 @@ class Choice:
         if not np.isfinite(ratio):
             return ""
         if abs(ratio - 1) < _SAME_COST:
-            return "about the same computing"
-        return f"{ratio:.1f} times the computing" if ratio > 1 else f"{ratio:.0%} of the computing"
+            return "about the same cost"
+        return f"{ratio:.1f} times the cost" if ratio > 1 else f"{ratio:.0%} of the cost"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Join names: one, two and three."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

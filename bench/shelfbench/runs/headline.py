@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import duration, percent
-from shelfbench.runs.choice import Choice
+from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.promise import BETTER, mix_of, shortfall, small_test
 
 _REQUIRED = 0.9
+_CHANGE = "What would change it: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +27,23 @@ class Headline:
     Attributes
     ----------
     verdict : str
-        What can be promised, or that nothing can and what would change that.
-    details : tuple of str
-        What the promise rests on, and what was measured on test.
+        What can be promised, or that nothing can.
+    next : str
+        What to do about it: how to deploy it, or what would let something be promised.
     warnings : tuple of str
         Why the numbers may mean less than they seem to.
+    details : tuple of str
+        What the promise and the choice rest on, and what was measured on test.
     """
 
     verdict: str
-    details: tuple[str, ...] = ()
+    next: str
     warnings: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return all sentences, a paragraph each."""
-        return "\n\n".join([self.verdict, *self.warnings, *self.details])
+        """Return all sentences, a paragraph each, as they follow on the page."""
+        return "\n\n".join([self.verdict, self.next, *self.warnings, *self.details])
 
 
 def headline(choice: Choice | None, certified: pd.DataFrame, test_products: int = 0) -> Headline:
@@ -61,39 +65,42 @@ def headline(choice: Choice | None, certified: pd.DataFrame, test_products: int 
     small = small_test(test_products)
     if choice is None:
         return Headline(
-            verdict="No threshold can be promised: the split has no validation products to choose a backend and to "
-            "certify on. Give the data a validation part, or let shelfbench split them."
+            verdict="No threshold can be promised: the split has no validation products.",
+            next=f"{_CHANGE}a validation part, to choose a backend and to certify on.",
         )
     if choice.backend is None:
         return Headline(
             verdict="No threshold can be promised. No backend reaches a precision of 90% on any share of the "
-            f"validation products: none can work without a person. What would change it: {BETTER}.",
+            "validation products: none can work without a person.",
+            next=f"{_CHANGE}{BETTER}.",
             warnings=(small,) * bool(small),
         )
-    rows = certified.to_dict("records") if len(certified) else []
-    at = [row for row in rows if row["target"] == _REQUIRED]
-    own = next((row for row in at if row["backend"] == choice.backend), None)
+    rows = certified[certified["target"] == _REQUIRED].to_dict("records") if len(certified) else []
+    own = next((row for row in rows if row["backend"] == choice.backend), None)
     if own is not None and own["certified"]:
-        first, details, warnings = _promised(choice, own)
+        verdict, further, details, doubt = _promised(choice, own)
     else:
-        first, details, warnings = _not_yet(choice, own), _tuned(choice), []
-        details += _certified_others(choice, at)
+        verdict, further = _not_yet(choice, own)
+        details, doubt = [*_tuned(choice), *_certified_others(choice, rows)], ""
     return Headline(
-        verdict=" ".join(filter(None, [first, choice.noise()])),
-        details=tuple(filter(None, [*details, _plain(choice), choice.noise_on_test()])),
-        warnings=tuple(filter(None, [*warnings, small])),
+        verdict=verdict,
+        next=further,
+        warnings=tuple(filter(None, [doubt, small])),
+        details=tuple(filter(None, [choice.noise(), *details, _plain(choice)])),
     )
 
 
-def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], list[str]]:
-    level = f"{100 * row['level']:.9g}%"
+def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, str, list[str], str]:
+    """Return the promise, how to deploy it, what it rests on, and what test has against it."""
+    also = [rival.name for rival in choice.rivals]
+    noise = f"; {listed(also)} {'is' if len(also) == 1 else 'are'} as good within noise" if also else ""
     verdict = (
         f"{choice.name} takes {_whole(row['certified_acceptance'])} of the products at 90% precision (certified with "
-        f"{level} probability)."
+        f"{100 * row['level']:.9g}% probability){noise}."
     )
     details = [
-        f"The promise: on products like those of validation, at least 90% of those taken are right. The share taken is "
-        f"measured on the {row['certify_products']:,} products kept for certifying: "
+        f"The promise: of the products taken, at least 90% are right, if they come as those of validation did. The "
+        f"share taken is measured on the {row['certify_products']:,} products kept for certifying: "
         f"{percent(row['certified_acceptance'])} (95% interval {percent(row['certified_acceptance_low'])} to "
         f"{percent(row['certified_acceptance_high'])})."
     ]
@@ -113,16 +120,31 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], list
         )
     elif row["test_products"]:
         details.append("On test, the same threshold accepts no product.")
-    return verdict, details, [shortfall(row["target"], (value, high), mix)]
+    deploy = (
+        f"What to do: shelfbench decide DIR {choice.backend} --precision 0.9 --confidence {row['level']:.9g} "
+        "--all-categories, with the folder of this run for DIR, makes it a decision to deploy."
+    )
+    return verdict, deploy, details, shortfall(row["target"], (value, high), mix)
 
 
-def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> str:
-    why = "" if row is None else str(row["why"]).removeprefix("not certifiable")
-    if why.startswith(" yet. "):
+def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:
+    """Say that nothing can be promised, why, and what would change that."""
+    reason, _, remedy = ("" if row is None else str(row["why"])).partition(f". {_CHANGE}")
+    if row is None or not remedy:
         return (
-            f"No threshold can be promised yet. {why.removeprefix(' yet. ').replace(': ', f' for {choice.name}: ', 1)}."
+            f"No threshold can be promised for {choice.name}: there are no products to certify on.",
+            f"{_CHANGE}a validation part of two products or more, half of which certifies.",
         )
-    return f"No threshold can be promised for {choice.name}{why}."
+    if reason.endswith(" yet"):
+        return (
+            f"No threshold can be promised yet: the {row['certify_products']:,} products kept for certifying cannot "
+            f"settle whether {choice.name} keeps 90% precision.",
+            f"{_CHANGE}{remedy}.",
+        )
+    return (
+        f"No threshold can be promised: {choice.name} stays below 90% precision at every threshold that can be tested.",
+        f"{_CHANGE}{remedy}.",
+    )
 
 
 def _tuned(choice: Choice) -> list[str]:
@@ -130,22 +152,17 @@ def _tuned(choice: Choice) -> list[str]:
     if np.isnan(choice.tuned_acceptance):
         return []
     short = ", short of 90%" if choice.tuned_precision < _REQUIRED else ""
-    right = (
-        f"and is right on {percent(choice.tuned_precision)} of them{short}"
-        if choice.tuned_acceptance
-        else "and so is never right or wrong"
-    )
+    right = f"and is right on {percent(choice.tuned_precision)} of them{short}" if choice.tuned_acceptance else ""
     return [
-        f"On {choice.part}, {choice.name} accepts {percent(choice.chosen_at)} at 90% precision, the most of all. The "
-        f"threshold fixed there takes {percent(choice.tuned_acceptance)} of the test products {right}: it is not "
-        "certified, so this is no promise."
+        f"On {choice.part}, {choice.name} accepts {percent(choice.chosen_at)} at 90% precision. The threshold fixed "
+        f"there takes {percent(choice.tuned_acceptance)} of the test products {right}".rstrip()
+        + "; it is not certified, so this is not a promise."
     ]
 
 
 def _certified_others(choice: Choice, rows: Sequence[dict[Any, Any]]) -> list[str]:
-    """Name the backend that was not chosen but is certified, and why that is worth less."""
-    found = [row for row in rows if row["certified"] and row["backend"] != choice.backend]
-    if not found:
+    """Say that a backend that was not chosen is certified, and why that is worth less."""
+    if not any(row["certified"] and row["backend"] != choice.backend for row in rows):
         return []
     return [
         "Another backend is certified in the table below. One that is picked because its certificate passed keeps it "
@@ -154,16 +171,18 @@ def _certified_others(choice: Choice, rows: Sequence[dict[Any, Any]]) -> list[st
 
 
 def _plain(choice: Choice) -> str:
-    """Say what the best threshold on test would have given, and that this was fitted on test itself."""
+    """Say what the best thresholds on test would have given, and that they were fitted on test itself."""
     if not choice.test:
         return "There is no test part to measure it on."
-    test, cost = choice.test, duration(choice.seconds)
+    test, cost = choice.test, f"Computing took {duration(choice.seconds)}."
     if not test["acceptance_90"]:
-        return f"On test, no threshold reaches a precision of 90% on any share of the products. Computing took {cost}."
+        return f"On test, no threshold reaches a precision of 90% on any share of the products. {cost}"
+    first = next((rival for rival in choice.rivals if not np.isnan(rival.test)), None)
+    beside = f", and {percent(first.test)} with {first.name}" if first else ""
     return (
         f"On test, the best threshold would have taken {percent(test['acceptance_90'])} of the products at 90% "
-        f"precision (95% interval {percent(test['acceptance_90_low'])} to {percent(test['acceptance_90_high'])}); "
-        f"that was fitted on test itself, so it is not a promise. Computing took {cost}."
+        f"precision (95% interval {percent(test['acceptance_90_low'])} to {percent(test['acceptance_90_high'])})"
+        f"{beside}; that was fitted on test itself, so it is not a promise, and it played no part in the choice. {cost}"
     )
 
 

@@ -18,6 +18,7 @@ FEW = 385
 # Test is mixed otherwise than the catalogue if the shares of small categories differ by this much.
 _MIXED = 0.05
 BETTER = "a better classifier, or a lower required precision"
+OBSERVED = ", if their precision stays as observed"
 
 
 def more_labels(more: int, certify: int, labelled: int) -> str:
@@ -35,14 +36,11 @@ def more_labels(more: int, certify: int, labelled: int) -> str:
     Returns
     -------
     str
-        The whole is rounded up to two digits.
+        The whole is rounded to two digits.
     """
-    everything = -(-more * labelled // certify)
-    digit = 10 ** max(len(str(everything)) - 2, 0)
-    return (
-        f"about {more:,} more labelled products for certification, about {-(-everything // digit) * digit:,} at this "
-        "split"
-    )
+    everything = round(more * labelled / certify)
+    everything = round(everything, 2 - len(str(everything)))
+    return f"about {more:,} more labelled products for certification, about {everything:,} at this split"
 
 
 def lacking(found: Certificate, labelled: int) -> str:
@@ -64,7 +62,7 @@ def lacking(found: Certificate, labelled: int) -> str:
         return f"{BETTER}; more labels alone would not be enough"
     if found.missing is not None:
         more = more_labels(found.missing, found.total, labelled)
-        return f"{more}, if their precision stays as observed; or {BETTER}"
+        return f"{more}{OBSERVED}; or {BETTER}"
     if found.total < ESTIMABLE:
         more = more_labels(ESTIMABLE - found.total, found.total, labelled)
         return f"{more}, to begin with, since {found.total:,} are too few to tell how many it takes; or {BETTER}"

@@ -25,6 +25,8 @@ from shelfbench.data.sources.bson_document import BadDocument, document_end, pro
 from shelfbench.data.sources.bson_index import release, scan
 
 INDEX_VERSION = 1
+# The table of categories beside the BSON file.
+NAMES = "category_names.csv"
 # Bytes of pictures read through a memory map before its pages are released.
 RELEASE_BYTES = 1 << 24
 EMPTY = "an empty picture in the BSON file"
@@ -195,6 +197,12 @@ def _read_names(path: Path) -> dict[int, tuple[str, str, str]]:
     return names
 
 
+def _category(key: int, name: tuple[str, str, str] | None) -> Category:
+    """Return a category; one without a name is called by its id, and so is what is above it."""
+    top, middle, own = name or (str(key),) * 3
+    return Category(str(key), own, (top, middle))
+
+
 def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalogue:
     """Read a catalogue from Cdiscount's BSON.
 
@@ -215,17 +223,18 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     Raises
     ------
     InputError
-        If a file is missing, truncated or not Cdiscount's, a product's category has no name, or an id occurs twice.
+        If a file is missing, truncated or not Cdiscount's, no category has a name, or an id occurs twice.
     """
-    names = _read_names(path.with_name("category_names.csv"))
+    names = _read_names(path.with_name(NAMES))
     index, note = build_index(path, truncated, console)
     keep = index["count"] > 0
     ids, categories, counts = index["product_id"][keep], index["category"][keep], index["count"][keep]
     keys, codes = np.unique(categories, return_inverse=True)
-    if len(missing := [key for key in keys.tolist() if key not in names]):
-        product = ids[categories == missing[0]][0]
+    sizes = np.bincount(codes, minlength=len(keys))
+    nameless = [(int(key), int(size)) for key, size in zip(keys, sizes, strict=True) if int(key) not in names]
+    if len(nameless) == len(keys):
         raise InputError(
-            f"{path}: product {product} has category {missing[0]}, which is not in category_names.csv",
+            f"{path.with_name(NAMES)} has none of the {len(keys):,} categories of {path.name} (such as {keys[0]})",
             "use the category_names.csv that came with the file",
         )
     unique, first = np.unique(ids, return_index=True)
@@ -236,9 +245,17 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
     notes = [note] if note else []
     if empty := int((~keep).sum()):
         notes.append(f"skipped {empty:,} product{'s' if empty > 1 else ''} without a picture")
+    if nameless:
+        few = "1 category" if len(nameless) == 1 else f"{len(nameless):,} categories"
+        listed = ", ".join(str(key) for key, _ in nameless[:3]) + (", ..." if len(nameless) > 3 else "")
+        count = sum(size for _, size in nameless)
+        notes.append(
+            f"{few} ({listed}) of {count:,} product{'s' if count > 1 else ''} {'is' if len(nameless) == 1 else 'are'} "
+            f"not in {NAMES} and shown by {'its id' if len(nameless) == 1 else 'their ids'}"
+        )
     return Catalogue(
         name=name,
-        categories=tuple(Category(str(key), names[key][2], names[key][:2]) for key in keys.tolist()),
+        categories=tuple(_category(key, names.get(key)) for key in keys.tolist()),
         product_id=ids,
         product_category=codes.astype(np.int32),
         image_product=image_product,

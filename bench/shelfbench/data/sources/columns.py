@@ -87,7 +87,7 @@ def find_column(name: str, present: Sequence[str], where: str) -> str | None:
 def listed(present: Sequence[str]) -> str:
     """List the columns that a table has, for messages: the first twenty of them."""
     more = f" and {len(present) - 20} more" if len(present) > 20 else ""
-    return ", ".join(name if name else "''" for name in present[:20]) + more
+    return ", ".join(name if name and name.isprintable() else repr(name) for name in present[:20]) + more
 
 
 def suggestion(role: str, present: Sequence[str]) -> str:

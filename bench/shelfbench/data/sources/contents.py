@@ -15,6 +15,8 @@ Parts = tuple[str, ...]
 
 # What systems and programs leave behind, in small letters.
 LITTER = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+# Hidden folders of programs, which are not worth a word.
+_TOOLS = (".git", ".cache", ".huggingface", ".idea", ".vscode", "__pycache__")
 
 
 def is_litter(folder: str) -> bool:
@@ -69,15 +71,16 @@ class Contents:
         """List the other files whose name is wanted, as their folders and their name."""
         return [(*parts, name) for parts, names in self.others.items() for name in names if wanted(name)]
 
-    def folders_without(self, parts: Parts) -> list[str]:
-        """Name the folders in a folder that are not litter and contain no image at any depth."""
+    def folders_without(self, parts: Parts) -> tuple[list[str], list[str]]:
+        """Name the folders in a folder that contain no image at any depth; those that are litter apart."""
         children = set(self.children(parts))
+        plain: list[str] = []
+        litter: list[str] = []
         with os.scandir(self.root.joinpath(*parts)) as entries:
-            return sorted(
-                entry.name
-                for entry in entries
-                if entry.is_dir() and not is_litter(entry.name) and entry.name not in children
-            )
+            for name in sorted(entry.name for entry in entries if entry.is_dir() and entry.name not in children):
+                if name not in _TOOLS:
+                    (litter if is_litter(name) else plain).append(name)
+        return plain, litter
 
 
 def is_metadata(name: str) -> bool:

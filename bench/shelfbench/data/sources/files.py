@@ -134,7 +134,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         In the order of the folders, and by name within each. Links are followed; a folder that contains itself is
         listed once.
     others : list of Path
-        In the same order, without hidden files and those that file managers leave behind.
+        In the same order, without hidden files.
 
     Raises
     ------
@@ -162,11 +162,12 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         below, at = [], Path(where)
         for entry in listed:
             name = entry.name
-            if name[0] == "." or name.lower() in LEFT_BEHIND:
+            if name[0] == ".":
                 continue
             if entry.is_dir():
-                below.append(entry.path)
-            elif _taken(entry):
+                if name.lower() not in LEFT_BEHIND:
+                    below.append(entry.path)
+            elif name.lower() not in LEFT_BEHIND and _taken(entry):
                 photos.append(at / name)
             else:
                 others.append(at / name)

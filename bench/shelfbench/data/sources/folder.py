@@ -13,14 +13,15 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, ImageBytes
 from shelfbench.data.sources.cdiscount import read_bson
-from shelfbench.data.sources.contents import Parts, shown
+from shelfbench.data.sources.contents import Contents, Parts, shown
 from shelfbench.data.sources.files import skipped
 from shelfbench.data.sources.layout import Layout, find_layout
+from shelfbench.data.sources.nesting import nesting_of
 from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of, split_within
-from shelfbench.data.sources.table_files import named_images
-from shelfbench.data.sources.table_rows import found_elsewhere, split_by_folder
+from shelfbench.data.sources.table_files import NamedImages, named_images
+from shelfbench.data.sources.table_rows import folders_of, other_folders, split_by_folder
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 from shelfbench.data.sources.webdataset import read_webdataset
 
@@ -110,17 +111,17 @@ def _meaning(parts: Parts, roles: Sequence[str], root: Path) -> dict[str, str]:
 def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str]]:
     """Read the tables of a folder, and hold them against the photos that are there."""
     held = layout.contents
-    tables = [named_images(path, held.root, settings) for path in layout.files]
+    tables = [_named(path, held, settings) for path in layout.files]
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
     if layout.splits:
         split = pd.Series(np.repeat(np.array(layout.splits, object), [len(table.rows) for table in tables]))
         _same_split(rows, split)
         rows["split"] = split
     notes = [*layout.notes, *(note for table in tables for note in table.notes)]
-    rows, more = found_elsewhere(rows, held, layout.files[0])
-    notes += more
+    notes += other_folders(rows, layout.files[0])
     if not layout.splits:
-        rows, more = split_by_folder(rows, layout.files[0])
+        below = [folders_of(table.rows, path, held.root) for path, table in zip(layout.files, tables, strict=True)]
+        rows, more = split_by_folder(rows, pd.concat(below, ignore_index=True), layout.files[0])
         notes += more
     named = set(rows["where"])
     left_out = [path for path in held.paths() if path not in named]
@@ -129,6 +130,21 @@ def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataF
         count, there = f"{len(left_out):,}", f"{held.count():,}"
         notes.append(f"{leaves} out {count} of the {there} photos that are there: {shown(left_out, 3)}")
     return rows, notes
+
+
+def _named(path: Path, held: Contents, settings: DatasetSettings) -> NamedImages:
+    """Read one table; where it is not one of photos, the folders may be the categories after all."""
+    try:
+        return named_images(path, held.root, settings)
+    except InputError as error:
+        try:
+            nesting = nesting_of(held)
+        except InputError:
+            raise error from None
+        if nesting.categories(held) < 2:
+            raise
+        remedy = f"{error.remedy}; if the folders are the categories: --set dataset.folders={'/'.join(nesting.roles)}"
+        raise InputError(error.message, remedy) from None
 
 
 def _same_split(rows: pd.DataFrame, split: pd.Series) -> None:

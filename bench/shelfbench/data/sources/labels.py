@@ -166,7 +166,7 @@ def merged(texts: Sequence[str]) -> list[str]:
 
 def alike(key: str) -> str:
     """Return a form that is equal for keys that may be one by mistake: case, accents, punctuation, a plural."""
-    text = _ACCENTS.sub("", unicodedata.normalize("NFKD", key)).casefold()
+    text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", key))).casefold()
     text = re.sub(r"[\W_]+", "", _BETWEEN_DIGITS.sub("\0", text).replace("\0", "0x0"))
     return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
 

@@ -27,6 +27,8 @@ from shelfbench.data.sources.split_words import split_of, split_within
 from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.tables import DatasetSettings
 
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -169,30 +171,32 @@ def _tables(held: Contents, tables: list[Parts]) -> Layout:
 def _folders(held: Contents, settings: DatasetSettings) -> Layout:
     """Read folders as categories, unless a table that is not called metadata may be what says them."""
     loose = [parts for parts in held.files(is_table) if not held.images.get(parts[:-1]) or len(parts) == 1]
-    problem = None
+    root, problem = held.root, None
     try:
         nesting = nesting_of(held)
     except InputError as error:
         problem = error
-    if not loose:
-        if problem:
-            raise problem
-        return Layout(kind="folders", contents=held, nesting=nesting)
-    table = held.root.joinpath(*loose[0])
-    if problem or nesting.categories(held) < 2:
+    if problem and not loose:
+        raise problem
+    if loose and (problem or nesting.categories(held) < 2):
+        named = [parts for parts in loose if split_within(Path(parts[-1]).stem) in (None, "train")] or loose
+        largest = max(named, key=lambda parts: root.joinpath(*parts).stat().st_size)
         raise InputError(
-            f"{held.root} contains no folders of categories and no metadata.csv, but {shown(map(path_of, loose), 3)}",
-            f"if {loose[0][-1]} names the photos and their categories, give it by itself: --dataset {table}",
+            f"{root} contains no folders of categories and no metadata.csv, but {shown(map(path_of, loose), 3)}",
+            f"if {path_of(largest)} names the photos and their categories, give it by itself: "
+            f"--dataset {root.joinpath(*largest)}",
         ) from problem
     for parts in loose[:5]:
-        table = held.root.joinpath(*parts)
+        table = root.joinpath(*parts)
         try:
             rows = named_images(table, table.parent, settings).rows
         except InputError:
-            continue  # a table of something else, which is named among the files that are skipped
+            continue  # a table of something else
         raise InputError(
-            f"{held.root} contains folders of categories, but also {path_of(parts)}, which says the category of "
+            f"{root} contains folders of categories, but also {path_of(parts)}, which says the category of "
             f"{len(rows):,} photos",
             f"give the table by itself (--dataset {table}), or move it elsewhere",
         )
-    return Layout(kind="folders", contents=held, nesting=nesting)
+    unread = [path_of(parts) for parts in (*loose, *held.files(lambda name: name.lower().endswith(ARCHIVES)))]
+    notes = (f"not read, beside the folders: {shown(unread)}",) if unread else ()
+    return Layout(kind="folders", contents=held, nesting=nesting, notes=notes)

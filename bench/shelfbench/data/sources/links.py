@@ -28,7 +28,11 @@ def scheme_of(name: object) -> str:
     str
         ``https``, ``s3`` and so on.
     """
-    match = _LINK.match(name) if isinstance(name, str) else None
+    if not isinstance(name, str) or "://" not in name:
+        return ""
+    if name.startswith("https://"):  # a million of them take a second otherwise
+        return "https"
+    match = _LINK.match(name)
     return match.group(1).lower() if match else ""
 
 

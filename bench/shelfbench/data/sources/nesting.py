@@ -79,21 +79,23 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
     levels, more = _levels(held, tops, roles)
     roles += levels
     notes += more
-    if not parts and "split" not in roles:
-        notes += _empty(held, base)
-    else:
-        for top in tops:
-            notes += _empty(held, top)
+    around = [base[:depth] for depth in range(len(base) + 1)]
+    for top in dict.fromkeys([*around, *tops]):
+        notes += _empty(held, top)
     return Nesting(tuple(roles), tuple(notes))
 
 
 def _unwrapped(held: Contents, parts: Parts) -> Parts:
-    """Follow folders that contain one folder and no photo, down to the one that contains several or photos."""
-    while not held.images.get(parts):
+    """Follow folders that contain one folder and few photos, down to the one that contains several or photos."""
+    while len(held.images.get(parts, ())) <= STRAYS * held.count(parts):
         children = held.children(parts)
-        if len(children) != 1 or held.images.get((*parts, children[0])):
+        if len(children) != 1:
             break
-        parts = (*parts, children[0])
+        below = (*parts, children[0])
+        # a folder with photos is a category, unless that would be the only one
+        if held.images.get(below) and len(held.children(below)) < 2:
+            break
+        parts = below
     return parts
 
 
@@ -124,15 +126,18 @@ def _parts(held: Contents, base: Parts, names: Sequence[str]) -> tuple[bool, lis
                 f"{shown(names)} are named after parts of a split, but contain no folders of categories",
                 f"{choices} if they are categories; otherwise list the photos in metadata.csv with their categories",
             )
-        for part in parts:
-            spellings = {_word(name) for name in names if words[name] == part}
-            if len(spellings) > 1:
+        notes = []
+        for part in sorted(parts):
+            same = [name for name in names if words[name] == part]
+            if len({_word(name) for name in same}) > 1:
                 raise _question(
                     held,
-                    f"{shown(name for name in names if words[name] == part)} are all named after {part}",
+                    f"{shown(same)} are all named after {part}",
                     f"{choices} if they are categories; otherwise leave one of them",
                 )
-        return True, []
+            if len(same) > 1:
+                notes.append(f"{shown(same)} are read as one part of the split, {part}")
+        return True, notes
     suspicious = {name: word for name, word in words.items() if word and (name in whole or len(parts) > 1)}
     if not suspicious:
         return False, []
@@ -144,8 +149,8 @@ def _parts(held: Contents, base: Parts, names: Sequence[str]) -> tuple[bool, lis
     if whole or nested:
         raise _question(
             held,
-            f"contains split folders, but also {shown(strangers)} beside {shown(suspicious)}: parts of a split, or "
-            "categories?",
+            f"it contains split folders, but also {shown(strangers)}: {shown(suspicious)} may be part of a split or "
+            f"{'a category' if len(suspicious) == 1 else 'categories'}",
             f"{choices} if they are categories; otherwise move the others elsewhere",
         )
     return False, []
@@ -200,6 +205,8 @@ def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tupl
     twice = sorted({name for name in inner if inner.count(name) > len(tops)})
     same = f", and several of them contain the same folders ({shown(twice, 3)})" if twice else ""
     choices = ["/".join([*roles, *more]) for more in (["category"], ["level1", "category"], ["category", "product_id"])]
+    if twice:  # parts of one catalogue, perhaps
+        choices[1] += " or " + "/".join([*roles, "-", "category"])
     raise _question(
         held,
         f"photos lie in folders within folders ({path_of((*first, second))}){same}: {first[-1]} or {second} may be "
@@ -209,8 +216,10 @@ def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tupl
 
 
 def _empty(held: Contents, top: Parts) -> list[str]:
-    """Tell of folders without photos beside those of the categories."""
-    if not (names := held.folders_without(top)):
-        return []
+    """Tell of folders without photos, and of hidden ones, beside those of the categories."""
+    plain, hidden = held.folders_without(top)
     where = f" in {path_of(top)}" if top else ""
-    return [f"{len(names):,} folder{'s' * (len(names) > 1)}{where} without photos: {shown(names)}"]
+    notes = [f"{len(plain):,} folder{'s' * (len(plain) > 1)}{where} without photos: {shown(plain)}"] if plain else []
+    if hidden:
+        notes.append(f"{len(hidden):,} hidden folder{'s' * (len(hidden) > 1)}{where} not read: {shown(hidden)}")
+    return notes

@@ -161,7 +161,7 @@ def read_parquet(
 
     else:
         root = Path(os.path.commonpath([file.absolute().parent for file in files]))
-        found = [_paths(file, root, photos) for file in files]
+        found = [named_in(file, root, photos) for file in files]
         rows["where"] = pd.Series(np.concatenate([paths for paths, _ in found]), dtype=object)
         notes += [note for _, remarks in found for note in remarks]
         quiet = console or Console(quiet=True)
@@ -223,8 +223,30 @@ def _name_labels(shards: Sequence[_Shard], files: Sequence[Path], notes: list[st
     return display
 
 
-def _paths(file: Path, root: Path, photos: Photos) -> tuple[np.ndarray, list[str]]:
-    """Return the files that a shard names, relative to a root."""
+def named_in(
+    file: Path, root: Path, photos: Photos, refused: dict[int, str] | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Return the files that a Parquet file names.
+
+    Parameters
+    ----------
+    file : Path
+    root : Path
+        Folder that the names are made relative to; contains the file.
+    photos : Photos
+    refused : dict of int to str, optional
+        See `located`.
+
+    Returns
+    -------
+    names : ndarray of object, shape (rows,)
+    notes : list of str
+
+    Raises
+    ------
+    InputError
+        If the file holds paths where there are no photos.
+    """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -232,11 +254,11 @@ def _paths(file: Path, root: Path, photos: Photos) -> tuple[np.ndarray, list[str
         return f"{file}, row {row}"
 
     if photos.kind == "names":
-        return located(column_values(pq.read_table(file, columns=[photos.column]).column(0)), at, file, root)
+        return located(column_values(pq.read_table(file, columns=[photos.column]).column(0)), at, file, root, refused)
     try:
         with pq.ParquetFile(file) as parquet:
             structs = parquet.read(columns=[f"{photos.column}.path"]).column(0)
-        return located(column_values(pc.struct_field(structs, "path")), at, file, root)
+        return located(column_values(pc.struct_field(structs, "path")), at, file, root, refused)
     except InputError as error:
         raise InputError(
             f"the column {photos.column!r} of {file} holds paths, not photos: {error.message}",

@@ -99,7 +99,8 @@ def find_photos(file: Path, settings: DatasetSettings) -> Photos:
     if holds_bytes(kind):
         only_paths = _has_field(kind, "path") and _all_null(file, f"{column}.bytes")
         return Photos("paths" if only_paths else "bytes", column, note)
-    if _has_field(kind, "path") and not _has_field(kind, "bytes"):
+    # a column in which every value is null has a type of its own
+    if _has_field(kind, "path") and (not _has_field(kind, "bytes") or str(kind.field("bytes").type) == "null"):
         return Photos("paths", column, note)
     if named:
         return Photos("names", named)

@@ -8,40 +8,29 @@ from pathlib import Path
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.contents import Parts, path_of, shown
+from shelfbench.data.sources.parquet_columns import find_photos
 from shelfbench.data.sources.split_words import split_of, split_within
 from shelfbench.data.sources.tables import DatasetSettings
 
 
 def names_photos(path: Path, settings: DatasetSettings) -> bool:
     """Whether a Parquet file has a column of paths and none of images; False for a file that cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-    except (pa.ArrowException, OSError, ValueError):
-        return False  # its reader says why
-    return settings.image not in names and settings.file_name in names
+    return _kind(path, settings) == "names"
 
 
 def embeds_photos(path: Path, settings: DatasetSettings) -> bool:
     """Whether a Parquet file holds photos, and not only their paths; True for a file that cannot be read."""
+    return _kind(path, settings) in ("bytes", "")
+
+
+def _kind(path: Path, settings: DatasetSettings) -> str:
+    """Return how a file holds its photos; empty if it cannot be read, of which its reader says why."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            for number in range(file.metadata.num_row_groups):
-                group = file.metadata.row_group(number)
-                for index in range(group.num_columns):
-                    column = group.column(index)
-                    if column.path_in_schema == f"{settings.image}.bytes":
-                        nulls = column.statistics.null_count if column.statistics is not None else None
-                        if nulls is None or nulls < group.num_rows:
-                            return True
-            return False
-    except (pa.ArrowException, OSError, ValueError):
-        return True  # its reader says why
+        return find_photos(path, settings).kind
+    except (InputError, pa.ArrowException, OSError, ValueError):
+        return ""
 
 
 def splits_of_shards(root: Path, shards: Sequence[Parts]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from shelfbench.base.console import Console
 from shelfbench.data.catalogue import Catalogue, ImageBytes
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.table_files import named_images
-from shelfbench.data.sources.table_rows import split_by_folder
+from shelfbench.data.sources.table_rows import folders_of, split_by_folder
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 
 
@@ -39,7 +39,7 @@ def read_table_file(path: Path, name: str, settings: DatasetSettings, console: C
     """
     root = path.parent
     named = named_images(path, root, settings)
-    rows, notes = split_by_folder(named.rows, path)
+    rows, notes = split_by_folder(named.rows, folders_of(named.rows, path, root), path)
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
         return images_named(root, where, settings, console)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,13 @@ class NamedImages:
         `catalogue_from_rows` takes them.
     notes : tuple of str
         What was unsure about reading the table.
+    refused : dict of int to str
+        Why rows name no file, by row; an error where the table must have categories.
     """
 
     rows: pd.DataFrame
     notes: tuple[str, ...]
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 def find_metadata(folder: Path) -> Path | None:
@@ -108,7 +111,8 @@ def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) 
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})", "correct the path") from None
+        said = error.strerror or str(error).strip().partition("\n")[0]  # Arrow's have several lines
+        raise InputError(f"{path} cannot be read ({said})", "correct the path, or write the table again") from None
     old = " (the old Excel format)" if suffix == ".xls" else ""
     raise InputError(f"{path} is not a table that can be read{old}", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
 
@@ -203,7 +207,9 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
     def at(row: int) -> str:
         return f"{path}, {unit} {cells.lines[row]}"
 
-    where, notes = located(columns.pop("file_name"), at, path, root)
+    refused: dict[int, str] | None = None if labelled else {}
+    where, notes = located(columns.pop("file_name"), at, path, root, refused)
     rows = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in columns.items()})
     rows["where"] = pd.Series(where, dtype=object)
-    return NamedImages(rows=rows, notes=(*([cells.note] if cells.note else []), *notes))
+    remarks = (*([cells.note] if cells.note else []), *notes)
+    return NamedImages(rows=rows, notes=remarks, refused=refused or {})

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.elsewhere import link_of, origin_of
 from shelfbench.data.sources.links import is_link
 
 # A name that needs more than to be put behind the table's folder.
@@ -20,6 +21,11 @@ _ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
 FEW = 32
 # Files and folders that are looked at for one that is not where the table says.
 SEARCHED = 2_000_000
+_OUTSIDE = "its path leads out of the folder"
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def spelled(name: str) -> str:
@@ -104,7 +110,9 @@ class _Files:
         return wanted
 
 
-def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path) -> tuple[np.ndarray, list[str]]:
+def located(
+    names: np.ndarray, at: Callable[[int], str], table: Path, root: Path, refused: dict[int, str] | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Find the files that a table names.
 
     A name is taken as it is written, if there is such a file. Otherwise backslashes separate folders; then a single
@@ -122,6 +130,9 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
         File of the table.
     root : Path
         Folder of the catalogue, which contains the table.
+    refused : dict of int to str, optional
+        Takes the reason of each row that names no file below `root`, whose name is then empty; without it, such a row
+        is an error, and so is a table none of whose files exists.
 
     Returns
     -------
@@ -139,34 +150,53 @@ def located(names: np.ndarray, at: Callable[[int], str], table: Path, root: Path
     start = "" if below == "." else below + "/"
     files = _Files(root)
     result = np.empty(len(names), object)
+    origin = origin_of(root)
     local: list[int] = []
     for row, name in enumerate(names.tolist()):
         name = str(name) if isinstance(name, int) else name
         if not isinstance(name, str) or "\0" in name or not name.strip():
-            raise InputError(f"{at(row)}: no file_name", "correct the table")
+            if refused is None:
+                raise InputError(f"{at(row)}: no file_name", "correct the table")
+            refused[row], result[row] = "the table names no file", ""
+            continue
         if is_link(name):
             result[row] = name.strip()
             continue
-        local.append(row)
         if _ODD.search(name):
             name = _tidied(name, base, root)
             if name is None:
-                raise _outside(names[row], at(row), root)
+                if refused is None:
+                    raise _outside(names[row], at(row), root)
+                refused[row], result[row] = _OUTSIDE, ""
+                continue
             result[row] = name
         else:
             result[row] = start + name if start else name
+        if origin:  # the table was copied from there, and its photos were not
+            result[row] = link_of(origin, result[row])
+        else:
+            local.append(row)
     if not local:
         return result, []
     rows = np.array(local)
     present, out = files.look(result[rows].tolist())
     notes: list[str] = []
-    if not out and not present.all():
-        notes, out = _mended(result, rows[~present], None if present.any() else start, files)
-        if not present.any() and not notes:
-            raise _nothing_found(names[rows], result[rows].tolist(), table, files)
-        out = np.flatnonzero(~present)[out].tolist()
-    for number in out[:1]:
-        raise _outside(names[rows[number]], at(int(rows[number])), root)
+    if out and refused is None:
+        raise _outside(names[rows[out[0]]], at(int(rows[out[0]])), root)
+    present[out] = True  # these are refused below
+    if not present.all():
+        gone = rows[~present]
+        notes = _respelled(result, gone, table, files)
+        if not notes and len(gone) == len(rows):
+            notes = _in_other_folders(result, gone, start, table, files)
+            if not notes and refused is None:
+                raise _nothing_found(names[rows], result[rows].tolist(), table, files)
+        present, out = files.look(result[rows].tolist())
+        notes += _still_missing(result[rows[~present]], len(rows), table) if refused is None else []
+    for number in out:
+        if refused is None:
+            raise _outside(names[rows[number]], at(int(rows[number])), root)
+        refused[int(rows[number])], result[rows[number]] = _OUTSIDE, ""
     if os.sep != "/":
         result[rows] = [name.replace("/", os.sep) for name in result[rows]]
     return result, notes
@@ -189,35 +219,46 @@ def _outside(name: str, where: str, root: Path) -> InputError:
     )
 
 
-def _mended(result: np.ndarray, rows: np.ndarray, start: str | None, files: _Files) -> tuple[list[str], list[int]]:
-    """Put in the files that names can only mean; return what was done, and which of `rows` lead out of the root.
-
-    With `start`, the table's folder, no file at all was found, and the folder may have been left out.
-    """
-    notes = []
+def _respelled(result: np.ndarray, rows: np.ndarray, table: Path, files: _Files) -> list[str]:
+    """Put in the files whose spelling differs from a name's only in capitals, Unicode form or blanks."""
     names: list[str] = result[rows].tolist()
     alike = files.alike(names, anywhere=False)
-    changed = [(name, found[0]) for name in names if len(found := alike[spelled(name)]) == 1]
-    if changed:
-        few = "1 file name differs" if len(changed) == 1 else f"{len(changed):,} file names differ"
-        notes.append(
-            f"{few} from the files only in capital letters, Unicode form or blanks, such as {changed[0][0]!r}, "
-            f"which was taken as {changed[0][1]!r}"
-        )
-    elif start is None:
-        return [], []
-    else:
-        names = [name.removeprefix(start) for name in names]
-        alike = files.alike(names, start, anywhere=True)
-        if any(len(alike[spelled(name)]) != 1 for name in names):
-            return [], []
-        folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
-        said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
-        notes.append(f"the table names files without their folder; each was found in exactly one place, in {said}")
+    changed: list[tuple[str, str]] = []
     for row, name in zip(rows, names, strict=True):
-        if len(found := alike[spelled(name)]) == 1:
+        found = alike[spelled(name)]
+        found = [path for path in found if _composed(path) == _composed(name)] or found
+        if len(found) == 1:
             result[row] = found[0]
-    return notes, files.look(result[rows].tolist())[1]
+            changed.append((name, found[0]))
+    if not changed:
+        return []
+    few = "1 name" if len(changed) == 1 else f"{len(changed):,} names"
+    return [
+        f"{few} in {table.name} differ{'s' * (len(changed) == 1)} from the file only in capitals, Unicode form or "
+        f"blanks, such as {changed[0][0]!r}, which was taken as {changed[0][1]!r}"
+    ]
+
+
+def _in_other_folders(result: np.ndarray, rows: np.ndarray, start: str, table: Path, files: _Files) -> list[str]:
+    """Put in the files whose folder was left out, if every name is the end of exactly one file's path."""
+    names = [name.removeprefix(start) for name in result[rows]]
+    alike = files.alike(names, start, anywhere=True)
+    if any(len(alike[spelled(name)]) != 1 for name in names):
+        return []
+    for row, name in zip(rows, names, strict=True):
+        result[row] = alike[spelled(name)][0]
+    folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
+    said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
+    return [f"{table.name} names the photos without their folder; each was found in exactly one place, in {said}"]
+
+
+def _still_missing(names: np.ndarray, count: int, table: Path) -> list[str]:
+    """Say which photos are not where the table says."""
+    if not len(names):
+        return []
+    few = "1 photo" if len(names) == 1 else f"{len(names):,} photos"
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"{few} of the {count:,} that {table.name} names {'is' if len(names) == 1 else 'are'} not there: {listed}"]
 
 
 def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Files) -> InputError:

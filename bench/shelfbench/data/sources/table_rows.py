@@ -1,4 +1,4 @@
-"""What a table's paths say: folders that are parts of a split, and a folder that the paths leave out."""
+"""What a table's paths say: folders that are parts of a split."""
 
 from __future__ import annotations
 
@@ -9,76 +9,37 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.sources.contents import Contents, shown
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of
 
 
-def found_elsewhere(rows: pd.DataFrame, held: Contents, table: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Find photos whose paths leave out a folder.
+def folders_of(rows: pd.DataFrame, table: Path, root: Path) -> pd.Series:
+    """Return the folders of each row's photo below those of its table; those of a link count as none.
 
     Parameters
     ----------
     rows : DataFrame
         With ``where``, relative to the root.
-    held : Contents
     table : Path
+    root : Path
 
     Returns
     -------
-    DataFrame
-        With the folder before each path, if no path leads to a photo without it and all do with it.
-    list of str
-        Notes.
-
-    Raises
-    ------
-    InputError
-        If no path leads to a file, and one folder before all of them does not mend it.
+    Series of str
     """
-    there = set(held.paths())
-    named = rows["where"].tolist()
-    if any(name in there or "://" in name for name in named):
-        return rows, []
-    if any(os.path.exists(held.root / name) for name in named):
-        return rows, []
-    base = os.path.relpath(table.parent, held.root)
-    below = [os.path.relpath(name, base) for name in named]
-    wanted = set(below)
-    folders = {path[: -len(name)] for path in there for name in _ends(path) if name in wanted and path != name}
-    whole = [folder for folder in sorted(folders) if all(folder + name in there for name in below)]
-    first = rows["where"][0]
-    if len(whole) == 1:
-        at = os.path.relpath(whole[0], base)
-        note = f"{table.name} names the photos without their folder {at}{os.sep}, where all of them are"
-        return rows.assign(where=[whole[0] + name for name in below]), [note]
-    problem = f"none of the {len(named):,} photos that {table} names is there (the first is {first})"
-    if whole:
-        raise InputError(
-            f"{problem}; they are in several folders: {shown(whole)}", "write the folder in the column of files"
-        )
-    if folders:
-        best = max(sorted(folders), key=lambda folder: sum(folder + name in there for name in below))
-        count = sum(best + name in there for name in below)
-        raise InputError(
-            f"{problem}; {count:,} of them are in {best}: {best} is missing in the column of files",
-            "write the whole path of each photo from the folder of the table",
-        )
-    raise InputError(problem, "correct the column of files, or put the photos there")
+    base = os.path.relpath(table.parent, root)
+    found = rows["where"].map(lambda name: "" if "://" in name else os.path.dirname(name))
+    return found.map({folder: os.path.relpath(folder or ".", base) for folder in found.unique()})
 
 
-def _ends(path: str) -> list[str]:
-    """Return a path's last part, last two parts and so on."""
-    parts = path.split(os.sep)
-    return [os.sep.join(parts[start:]) for start in range(1, len(parts))]
-
-
-def split_by_folder(rows: pd.DataFrame, table: Path) -> tuple[pd.DataFrame, list[str]]:
+def split_by_folder(rows: pd.DataFrame, folders: pd.Series, table: Path) -> tuple[pd.DataFrame, list[str]]:
     """Take the split from the folders in a table's paths, if they are named after its parts.
 
     Parameters
     ----------
     rows : DataFrame
         With ``where`` and ``category``, and ``split`` if the table has such a column.
+    folders : Series of str
+        Those of each row's photo.
     table : Path
         For messages.
 
@@ -94,9 +55,7 @@ def split_by_folder(rows: pd.DataFrame, table: Path) -> tuple[pd.DataFrame, list
     InputError
         If some paths lie in such folders and others do not, or if the column contradicts them.
     """
-    folders = rows["where"].map(os.path.dirname)
-    said = {folder: _part(folder) for folder in folders.unique() if "://" not in folder}
-    parts = folders.map(said)
+    parts = folders.map({folder: _part(folder) for folder in folders.unique()})
     if len(set(parts.dropna())) < 2 or _is_category(rows, folders):
         return rows, []
     if "split" in rows:
@@ -131,3 +90,30 @@ def _is_category(rows: pd.DataFrame, folders: pd.Series) -> bool:
     named = folders.map(lambda folder: {part.lower() for part in folder.split(os.sep) if split_of(part)})
     same = [str(key).strip().lower() in words for key, words in zip(rows["category"], named, strict=True) if words]
     return bool(same) and all(same)
+
+
+def other_folders(rows: pd.DataFrame, table: Path) -> list[str]:
+    """Tell of photos that lie in the folder of another category than the table says.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``where`` and ``category``.
+    table : Path
+
+    Returns
+    -------
+    list of str
+        A note, if the folders are named after categories and not all agree.
+    """
+    folder = rows["where"].map(lambda name: os.path.basename(os.path.dirname(name)))
+    keys = rows["category"].astype(str).str.strip()
+    comparable = folder.isin(set(keys)) & rows["category"].notna()
+    agrees = folder[comparable] == keys[comparable]
+    if not comparable.any() or agrees.mean() < 0.5 or agrees.all():
+        return []
+    first = agrees.index[~agrees][0]
+    return [
+        f"{table.name} says another category than the folder for {int((~agrees).sum()):,} of {len(rows):,} photos "
+        f"(such as {rows['where'][first]}: {keys[first]}); the table's is read"
+    ]

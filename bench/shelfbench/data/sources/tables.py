@@ -248,7 +248,7 @@ def _of_products(code: np.ndarray, identifiers: pd.Series) -> tuple[np.ndarray, 
         return code, []
     product = pd.factorize(identifiers)[0]
     of_product = np.full(product.max() + 1, -1, code.dtype)
-    of_product[product[~without]] = code[~without]
+    of_product[product[~without][::-1]] = code[~without][::-1]  # the first row that has one
     filled = np.where(without, of_product[product], code)
     count = int((filled >= 0).sum() - (~without).sum())
     if not count:
@@ -265,7 +265,8 @@ def _parts_without_labels(rows: pd.DataFrame, labelled: np.ndarray) -> list[str]
     bare = sorted({str(name) for name in part[~labelled].unique()} - {str(name) for name in part[labelled].unique()})
     counts = part[~labelled].astype(str).value_counts()
     return [
-        f"none of the {counts[name]:,} photos of the part {name!r} has a category, so that part is not used"
+        f"{'the only photo' if counts[name] == 1 else f'none of the {counts[name]:,} photos'} of the part {name!r} has "
+        f"{'no' if counts[name] == 1 else 'a'} category, so that part is not used"
         for name in bare
         if name in counts
     ]

@@ -68,7 +68,7 @@ def members(path: Path, view: mmap.mmap) -> Iterator[Member]:
         slow: tarfile.TarFile | None = None
         while at < size:
             head = view[at : at + _BLOCK]
-            if not head.strip(b"\0"):
+            if not head[0] and not head.strip(b"\0"):
                 return
             try:
                 if len(head) == _BLOCK and head[257:262] == b"ustar" and head[124] < 0x80:

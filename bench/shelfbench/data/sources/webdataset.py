@@ -64,7 +64,9 @@ class TarImages:
     where : ndarray of object, shape (images,)
         Archive and member of each photo.
     file : ndarray of int32, shape (images,)
-    offset, length : ndarray of int64, shape (images,)
+    offset : ndarray of int64, shape (images,)
+        In bytes.
+    length : ndarray of int64, shape (images,)
         In bytes.
     """
 
@@ -205,9 +207,15 @@ def _scan(path: Path, columns: dict[str, str], console: Console) -> pa.Table:
     )
     tables: list[pa.Table] = []
     rows: dict[str, list[Any]] = {name: [] for name in schema.names}
-    present: dict[str, None] = {}
+    present: set[str] = set()
+    roles: dict[str, list[str]] = {"cls": ["cls"]}
+    for role, name in columns.items():
+        roles.setdefault(name, []).append(role)
 
     def keep() -> None:
+        count = len(rows["key"])
+        for values in rows.values():
+            values.extend([None] * (count - len(values)))
         tables.append(pa.table(rows, schema=schema))
         for values in rows.values():
             values.clear()
@@ -219,21 +227,26 @@ def _scan(path: Path, columns: dict[str, str], console: Console) -> pa.Table:
         console.progress(size, f"indexing {path.name}", "bytes") as bar,
     ):
         for sample in _samples(path, view, bar):
-            present.update(dict.fromkeys(sample.says))
-            where = f"{path.name}, {sample.key}"
-            cells = {role: _cell(sample.says.get(name), role, where) for role, name in columns.items()}
-            cells["cls"] = _cell(sample.says.get("cls"), "", where)
+            present.update(sample.says)
+            cells = [
+                (role, _cell(value, role, f"{path.name}, {sample.key}"))
+                for name, value in sample.says.items()
+                for role in roles.get(name, ())
+            ]
             for member in _photos(sample):
+                count = len(rows["key"])
                 rows["member"].append(member.name)
                 rows["key"].append(sample.key)
                 rows["offset"].append(member.offset)
                 rows["length"].append(member.length)
-                for name in schema.names[4:]:
-                    rows[name].append(cells.get(name))
+                for role, cell in cells:  # most roles occur in no sample
+                    values = rows[role]
+                    values.extend([None] * (count - len(values)))
+                    values.append(cell)
             if len(rows["key"]) >= _ROWS:
                 keep()
     keep()
-    return pa.concat_tables(tables).replace_schema_metadata({"present": json.dumps(list(present))})
+    return pa.concat_tables(tables).replace_schema_metadata({"present": json.dumps(sorted(present))})
 
 
 def _index(path: Path, columns: dict[str, str], console: Console) -> pa.Table:

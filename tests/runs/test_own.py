@@ -1,0 +1,122 @@
+"""One's own photos: the study that runs when none is named, and the size of the images that suits them."""
+
+import json
+
+import pytest
+
+import shelfbench
+from shelfbench.base.errors import InputError
+from shelfbench.cli.main import main
+from shelfbench.study.read import parse_setting, read_study
+from tests.helpers.photos import noise_picture
+
+SMALL = {
+    "hog.pixels": 48,
+    "hog.cells": 8,
+    "svm.C": [0.01],
+    "report.pictures": False,
+    "split.min_products": 5,
+}
+
+
+def record(out):
+    return json.loads((out / "run.json").read_text())
+
+
+def model(out, backend):
+    return json.loads((out / "models" / backend / "backend.json").read_text())
+
+
+def own(shop, **more):
+    return shelfbench.run(dataset=shop, settings=SMALL, workers=1, quiet=True, **more)
+
+
+def test_a_folder_is_enough(image_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    backends = ["--backend", "hog-svm", "--backend", "bottleneck-svm"]
+    assert main(["run", "--dataset", "shop/", *words, *backends]) == 0
+    shown = capsys.readouterr().err
+    out = tmp_path / "results" / "own"
+    kept = record(out)
+    # the photos have 24 x 18 pixels
+    assert kept["sizes"]["efficientnet_lite0"]["pixels"] == 96
+    reason = kept["sizes"]["efficientnet_lite0"]["reason"]
+    assert "24 px (median of a sample of 72)" in reason
+    assert f"efficientnet_lite0 at 96 px: {reason}" in shown
+    assert f"efficientnet_lite0 at 96 px: {reason}" in (out / "report.html").read_text()
+    assert (kept["study"]["name"], kept["study"]["title"], kept["study"]["pixels"]) == ("own", "shop", "auto")
+    assert kept["backends"]["bottleneck-svm"]["settings"]["backbone"]["pixels"] == 96
+    assert model(out, "bottleneck-svm")["backbone"]["pixels"] == 96
+    assert main(["decide", str(out), "bottleneck-svm", "--out", str(tmp_path / "decision")]) in (0, 3, 4)
+    found = shelfbench.classify(tmp_path / "decision", image_folder / "red", quiet=True)
+    assert len(found) == 24
+
+
+def test_chosen_and_given_sizes_share_their_features(image_folder, tmp_path):
+    chosen = own(image_folder, backends=["bottleneck-svm"], out=tmp_path / "auto")
+    given = shelfbench.run(
+        "own",
+        dataset=image_folder,
+        settings={**SMALL, "pixels": 96},
+        backends=["bottleneck-svm"],
+        out=tmp_path / "given",
+        workers=1,
+        quiet=True,
+    )
+    assert "sizes" not in record(given.path)
+    assert "96 px for networks, as the study fixes it" in (given.path / "report.html").read_text()
+    first, second = (model(run.path, "bottleneck-svm")["features"] for run in (chosen, given))
+    assert first == second
+    assert bool(given.table4["cached"].iloc[0]), "the store has them"
+    assert chosen.predictions("bottleneck-svm").equals(given.predictions("bottleneck-svm"))
+
+
+def test_each_backbone_has_its_own_size_and_a_resumed_run_keeps_it(image_folder, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    settings = {**SMALL, "weights": "none"}
+    options = {"dataset": image_folder, "settings": settings, "out": out, "workers": 1, "quiet": True}
+    shelfbench.run(backends=["bottleneck-svm"], **options)
+    before = record(out)["sizes"]
+    monkeypatch.setattr("shelfbench.data.photo_size.LEAST", 64)  # as if the rule had changed since
+    monkeypatch.setattr("shelfbench.data.photo_size.ENLARGED", 5.0)
+    shelfbench.run(backends=["bottleneck-svm", "bottleneck-2nn-512", "bottleneck-svm@vgg16"], **options)
+    after = record(out)
+    assert after["sizes"]["efficientnet_lite0"] == before["efficientnet_lite0"]
+    assert after["sizes"]["vgg16"]["pixels"] == 128
+    sizes = {name: entry["settings"]["backbone"]["pixels"] for name, entry in after["backends"].items()}
+    assert sizes == {"bottleneck-svm": 96, "bottleneck-2nn-512": 96, "bottleneck-svm@vgg16": 128}
+
+
+def test_another_catalogue_needs_another_directory(image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own(image_folder, backends=["hog-svm"])
+    other = tmp_path / "other"
+    for name in ("a", "b"):
+        (other / name).mkdir(parents=True)
+        for number in range(12):
+            (other / name / f"{number}.png").write_bytes(noise_picture(number + 100 * (name == "b")))
+    with pytest.raises(InputError, match=r"results/own contains a run with other settings \(dataset.name\); .*--out"):
+        own(other, backends=["hog-svm"])
+
+
+def test_what_is_not_a_size_gets_one_line(tmp_path):
+    for bad in ('"big"', "12.5", "true", "[96]", '""'):
+        with pytest.raises(InputError, match=r'pixels is .*; give a whole number, or "auto"'):
+            read_study("own", [parse_setting(f"pixels={bad}")])
+    assert read_study("default", [parse_setting("pixels=auto")]).backbone.pixels is None
+    text = 'backends = ["bottleneck-svm"]\n'
+    for line, pixels in (("", None), ("pixels = 128\n", 128), ('pixels = "auto"\n', None)):
+        (tmp_path / "mine.toml").write_text(line + text)
+        assert read_study(tmp_path / "mine.toml").backbone.pixels == pixels
+
+
+def test_without_a_dataset_the_study_is_default_and_own_asks_for_one(tmp_path):
+    assert shelfbench.load_study().name == "default"
+    assert shelfbench.load_study(dataset="fashion").title.startswith("Fashion Product Images")
+    (tmp_path / "export.parquet").write_bytes(b"")
+    assert shelfbench.load_study(dataset=tmp_path / "export.parquet").title == "export"
+    assert shelfbench.load_study(settings={"dataset.name": "my/photos"}).title == "photos"
+    assert shelfbench.load_study(dataset="photos", settings={"title": "Shoes"}).title == "Shoes"
+    with pytest.raises(InputError, match="own has no photos of its own; give them with --dataset PATH"):
+        shelfbench.load_study("own")
