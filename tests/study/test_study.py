@@ -37,17 +37,17 @@ def test_every_study_that_comes_with_shelfbench_is_valid():
 @pytest.mark.parametrize(
     ("name", "pixels", "expected"),
     [
-        ("cdiscount", 180, "c0e84af9ad60dee914a237155636ef83"),
-        ("default", 128, "0c8db3621487b47f4ec6cb319cf35174"),
-        ("fashion", 128, "48ba7123126329ce0ab710f5a1c80c7c"),
-        ("fashion-full", 128, "88830ccd05132359ee3195028742dc5a"),
-        ("finetuning", 128, "92937c1e53c4f91c9b4b35923958f73a"),
-        ("heads", 128, "ab85bb409623d159bd6dc7939fb3b189"),
-        ("imagenet", None, "9a69d05cc1595a8baedf7900443fe8ac"),
-        ("label-noise", 128, "6cee347406b8a14e6463025ecf21541e"),
-        ("multilabel", 128, "bdcf899e36e2e44706162b5959da14a9"),
-        ("timing", None, "ac82234a5ae5e016749fd04b46f848d5"),
-        ("xception", None, "180ba626df45d2a1f0db7fd707429924"),
+        ("cdiscount", 180, "94764f6f0986ec01a10d56c934341461"),
+        ("default", 128, "9a320b27c87dfba13230b5cbf75d99e2"),
+        ("fashion", 128, "ca63bbd5065da6a23c3dd795728712cf"),
+        ("fashion-full", 128, "94aa2fb39f34936b49cc9b7979d7c105"),
+        ("finetuning", 128, "60f0cc0bf0552f0424fff6da602827f7"),
+        ("heads", 128, "7f06fbc6c60b7e2d92fd2f406b4a60ba"),
+        ("imagenet", None, "adb3a4dfbd20a41b07d4a0780a91fa0e"),
+        ("label-noise", 128, "6d9369d4177ab8fd3763116e2c616d90"),
+        ("multilabel", 128, "5001c0a59b0d67ec1895a23adaa06243"),
+        ("timing", None, "2860e3e74d46ba876baff6d756a86fbd"),
+        ("xception", None, "60c1ec15c64fb5ff042afdff487afabb"),
     ],
 )
 def test_studies_with_kept_results_are_what_they_were(name, pixels, expected):
