@@ -81,6 +81,33 @@ def split_by_folder(rows: pd.DataFrame, folders: pd.Series, table: Path) -> tupl
     return rows.assign(split=parts), ["the split is that of the folders in the table's paths"]
 
 
+def same_split(rows: pd.DataFrame, split: pd.Series) -> None:
+    """Refuse a column of splits that contradicts the folders or files that hold the rows.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``where``, and perhaps ``split``.
+    split : Series of str
+        The part that each row's folder or file is named after; missing where it is not named after one.
+
+    Raises
+    ------
+    InputError
+        If a cell says another part; the message names the first.
+    """
+    if "split" not in rows:
+        return
+    cells = rows["split"].map(lambda cell: SPLIT_NAMES.get(str(cell).strip().lower()))
+    if (wrong := np.flatnonzero(((cells != split) & split.notna()).to_numpy())).size:
+        row = int(wrong[0])
+        raise InputError(
+            f"{rows['where'][row]} has the split {rows['split'][row]!r} in the table, but lies in a part named "
+            f"{split[row]}",
+            "correct the column, the folders or the names of the files",
+        )
+
+
 def _part(folder: str) -> str | None:
     """Return the part of a split that a path's folders name; None if none or two."""
     words = {word for part in folder.split(os.sep) if (word := split_of(part))}
