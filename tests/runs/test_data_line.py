@@ -40,6 +40,7 @@ def test_nothing_is_said_about_nothing():
             {"reasons": ["a folder, not a photo"] * 2 + ["HTML, not a photo"]},
             "3 photos could not be read: 2 folders, 1 HTML",
         ),
+        ({"reasons": ["a damaged HEIC image"]}, "1 photo could not be read: 1 damaged HEIC image"),
         ({"unlabelled": 1}, "1 product has no label"),
         ({"unlabelled": 1200}, "1,200 products have no label"),
         ({"untrained": (2, 0, 16)}, "2 categories have no training product, so 16 test products cannot be right"),

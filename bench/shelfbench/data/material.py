@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.datasets import NamedDataset
+from shelfbench.data.named import NamedDataset, title_of
 from shelfbench.data.split import ROLES, SPLITS, Split, split_hash
 
 BY_PATH = "given by path"
@@ -171,26 +170,6 @@ def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
         state.update("\0".join(catalogue.labels.names).encode())
         state.update(catalogue.labels.start.tobytes() + catalogue.labels.code.tobytes())
     return state.hexdigest()
-
-
-def title_of(place: str) -> str:
-    """Name a catalogue after its folder or file, as a page's title shows it.
-
-    Parameters
-    ----------
-    place : str
-        A path, or another place (``hf:ORG/NAME``, ``s3://BUCKET/FOLDER``).
-
-    Returns
-    -------
-    str
-        The last part of the place.
-    """
-    scheme, colon, rest = place.partition(":")
-    if colon and len(scheme) > 1 and scheme.isalnum():
-        last = rest.rstrip("/").rpartition("/")[2]
-        return last or place
-    return Path(place).name if Path(place).name not in ("", "..") else Path(place).resolve().name or place
 
 
 def dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:

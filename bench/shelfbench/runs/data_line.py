@@ -16,7 +16,7 @@ _SHORTER = (
     (re.compile(r"the file is empty"), "empty"),
     (re.compile(r"no permission to read .*"), "without permission to read"),
     (re.compile(r"\d+ x \d+ pixels, (more than .*)"), r"of \1 pixels"),
-    (re.compile(r"a (folder|video|damaged .* image)(?:, not a photo)?"), r"\1s"),
+    (re.compile(r"a (folder|video|damaged .* image)(?:, not a photo)?"), r"\1(s)"),
     (re.compile(r"(?:an? )?(.*), not a photo"), r"\1"),
     (re.compile(r"(?:only|null|no) .*"), r"with \g<0>"),
 )
@@ -69,7 +69,11 @@ def grouped(reasons: Iterable[str]) -> str:
         ``10 truncated, 2 empty``.
     """
     counts = Counter(map(_shorter, reasons)).most_common()
-    shown = [f"{count:,} {reason}" for reason, count in counts[:_GROUPS]]
+    shown = [
+        f"{count:,}{' ×' if reason[:1].isdigit() else ''} {reason.removesuffix('(s)')}"
+        f"{'s' * (count > 1 and reason.endswith('(s)'))}"
+        for reason, count in counts[:_GROUPS]
+    ]
     if rest := sum(count for _, count in counts[_GROUPS:]):
         shown.append(f"{rest:,} for other reasons")
     return ", ".join(shown)

@@ -252,19 +252,27 @@ def named_in(
     InputError
         If the file holds paths where there are no photos.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     def at(row: int) -> str:
         return f"{file}, row {row}"
 
-    if photos.kind == "names":
-        return located(column_values(pq.read_table(file, columns=[photos.column]).column(0)), at, file, root, refused)
+    column = photos.column if photos.kind == "names" else f"{photos.column}.path"
     try:
         with pq.ParquetFile(file) as parquet:
-            structs = parquet.read(columns=[f"{photos.column}.path"]).column(0)
-        return located(column_values(pc.struct_field(structs, "path")), at, file, root, refused)
+            values = parquet.read(columns=[column]).column(0)
+        names = column_values(values if photos.kind == "names" else pc.struct_field(values, "path"))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{file}: the column {column!r} cannot be read ({first_line(error)})", "write it again"
+        ) from None
+    try:
+        return located(names, at, file, root, refused)
     except InputError as error:
+        if photos.kind == "names":
+            raise
         raise InputError(
             f"the column {photos.column!r} of {file} holds paths, not photos: {error.message}",
             "put the photos there, or write their bytes into the file",
