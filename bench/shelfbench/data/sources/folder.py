@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,13 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
     """
     quiet = console or Console(quiet=True)
     layout = find_layout(root, settings)
-    if layout.kind == "bson":
-        return read_bson(layout.files[0], name, settings.truncated, quiet)
-    if layout.kind == "parquet":
-        return read_parquet(layout.files, name, settings, quiet, layout.splits)
+    if layout.kind in ("bson", "parquet"):
+        catalogue = (
+            read_bson(layout.files[0], name, settings.truncated, quiet)
+            if layout.kind == "bson"
+            else read_parquet(layout.files, name, settings, quiet, layout.splits)
+        )
+        return replace(catalogue, notes=(*layout.notes, *catalogue.notes))
     if layout.kind == "tar":
         return read_webdataset(layout.files, name, settings, quiet, layout.splits)
     rows, notes = _rows_of_tables(layout, settings) if layout.kind == "tables" else _rows_of_folders(layout, settings)
