@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         action=PrintCompletion,
         choices=SHELLS,
         metavar="SHELL",
-        help=f"print the completion script for {', '.join(SHELLS[:-1])} or {SHELLS[-1]} (docs/studies.md)",
+        help=f"print the completion script for {', '.join(SHELLS[:-1])} or {SHELLS[-1]} (docs/command-line.md)",
     )
     telling = _Parser(add_help=False)
     either = telling.add_mutually_exclusive_group()

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, write_parquet
+from shelfbench.base.storage import cache_dir, fingerprint, parse_json, write_parquet
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
@@ -160,7 +160,7 @@ def _said(path: Path, member: Member, kind: str, data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
         if kind != "json":
             return {kind: text.strip()}
-        said = json.loads(text)
+        said = parse_json(text)
     except ValueError as error:
         raise InputError(f"{path}, {member.name} cannot be read ({error})", "correct it") from None
     if not isinstance(said, dict):
