@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shelfbench.base.console import Console
-from shelfbench.data.material import title_of
+from shelfbench.data.named import title_of
 from shelfbench.report.build import build_report
 from shelfbench.runs.directory import open_run
 from shelfbench.study.read import read_study, study_names
@@ -123,3 +123,12 @@ def test_a_record_from_before_the_setting_is_read(small_run, study, source, pape
     record["dataset"]["source"] = source
     path.write_text(json.dumps(record), encoding="utf-8")
     assert open_run(small_run).papers == papers
+
+
+def test_numbers_have_their_leading_zero_in_text_tables_and_figures(own_run, finished_run):
+    for run in (own_run[0], finished_run):
+        # a dot before digits and after nothing, but not a version or the end of a sentence
+        assert (
+            re.findall(r"(?<![\w.])[+−-]?\.\d+", re.sub(r"<script.*?</script>", "", words_of(run), flags=re.DOTALL))
+            == []
+        )

@@ -11,6 +11,8 @@ from shelfbench.report.build import build_report
 from shelfbench.report.explorer import TARGETS, explorer_data
 from shelfbench.runs.directory import open_run
 from tests.helpers.large_run import make_large_run
+from tests.helpers.synthetic_run import BACKENDS, make_run
+from tests.helpers.ugly_names import ugly_names
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -46,6 +48,52 @@ def page(browser, finished_run):
     yield opened
     context.close()
     assert not faults
+
+
+@pytest.fixture(scope="module")
+def ugly_run(tmp_path_factory):
+    """A shop's own run: eleven backends, 120 categories with names of all kinds."""
+    path = tmp_path_factory.mktemp("ugly") / "run"
+    tuned = {f"tuned-{units}": ("Bottlenecks (fine-tuned)", units, 2.0, 0.3, 2640.0) for units in ("SVM", "2NN-4096")}
+    more = {f"mine-{n}": (f"My own features, {n} of 4", "A long classifier", 1.2 + n / 5, 0.3, 50.0) for n in range(4)}
+    backends = {**BACKENDS, **tuned, **more}
+    make_run(path, products=2500, categories=120, names=ugly_names(120), own=True, backends=backends)
+    build_report(path, None, Console(quiet=True))
+    return path
+
+
+@pytest.mark.parametrize("run", ["finished_run", "ugly_run"])
+def test_no_table_is_wider_than_a_page_of_1280_pixels(browser, request, run):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((request.getfixturevalue(run) / "report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.locator(".scroll").count() > 15
+    over = page.eval_on_selector_all(
+        ".scroll",
+        "boxes => boxes.filter(b => b.scrollWidth > b.clientWidth).map(b => b.textContent.trim().slice(0, 40))",
+    )
+    # nothing is cut off to fit: a cell is at least as wide as what is in it
+    cut = page.eval_on_selector_all("td, th", "cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).length")
+    page.close()
+    assert over == []
+    assert cut == 0
+
+
+def test_ugly_names_are_text_and_nothing_else(browser, ugly_run):
+    faults = []
+    page = browser.new_page()
+    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto((ugly_run / "report.html").as_uri())
+    assert page.locator("#curves .curve").count() == 11
+    assert page.locator("img:not([alt]), img[onerror], img[src=x]").count() == 0
+    assert page.locator("#bars").count() == 0
+    page.fill("#target", "950")
+    page.wait_for_timeout(100)
+    broken = page.eval_on_selector_all("img", "images => images.filter(i => !i.naturalWidth).length")
+    page.close()
+    assert (faults, broken) == ([], 0)
 
 
 def rows_shown(page):

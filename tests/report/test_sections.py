@@ -124,8 +124,8 @@ def test_everything_that_a_template_is_given_is_escaped(tmp_path):
         "pairs": {"rows": [(EVIL, EVIL)]},
         "code": {"text": EVIL},
         "verdict": {
-            **dict.fromkeys(("title", "verdict", "promise"), EVIL),
-            **{"lines": [EVIL], "numbers": [(EVIL, EVIL)], "warnings": [EVIL]},
+            **dict.fromkeys(("title", "verdict"), EVIL),
+            **{"lines": [EVIL], "doubts": [EVIL], "numbers": [(EVIL, EVIL)], "warnings": [EVIL]},
         },
     }.items():
         assert "<script" not in fill(name, **values), name

@@ -58,8 +58,7 @@ def test_table4_has_the_columns_and_rows_that_others_rely_on(finished_run):
     table = pd.read_csv(finished_run / "tables" / "table4.csv")
     assert tuple(table.columns) == TABLE4_COLUMNS
     assert len(table) == 5 * 3
-    assert (table["precision_low"] <= table["precision"]).all()
-    assert (table["precision"] <= table["precision_high"]).all()
+    assert table["precision"].between(table["precision_low"], table["precision_high"]).all()
     assert (table["acceptance_90_low"] <= table["acceptance_90_high"]).all()
 
 
@@ -199,8 +198,7 @@ def test_the_terminal_table_never_cuts_a_long_name(small_run, monkeypatch):
         record["backends"].pop("hog-svm")
 
     change_record(small_run, change)
-    text = render_table4(open_data(small_run))
-    assert "somebodys-network-of-great-depth@with-a-backbone-of-great-length" in text
+    assert "somebodys-network-of-great-depth@with-a-backbone-of-great-length" in render_table4(open_data(small_run))
     monkeypatch.setattr("shelfbench.base.grid.screen_width", lambda: 60)
     folded = render_table4(open_data(small_run))
     assert max(map(len, folded.splitlines())) <= 60

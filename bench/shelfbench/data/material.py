@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.datasets import NamedDataset
+from shelfbench.data.named import NamedDataset, title_of
 from shelfbench.data.split import ROLES, SPLITS, Split, split_hash
 
 BY_PATH = "given by path"
 """The source, on record, of a catalogue that is not a named dataset."""
+
+# So many categories that train lacks are named in the record.
+NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,25 +91,6 @@ class Material:
         where = self.catalogue.images.where
         return [{"record": where(int(self.image[row])), "reason": reason} for row, reason in sorted(reasons.items())]
 
-    def notes(self) -> tuple[str, ...]:
-        """Tell of categories that train lacks, whose products no backend can get right."""
-        split = self.frame["split"].to_numpy()
-        untrained = self.label < 0
-        if not untrained.any():
-            return ()
-        keys = sorted(self.frame["category"][untrained].unique())
-        named = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
-        counts = [
-            f"{count:,} product{'s' * (count > 1)} of {part}"
-            for part in SPLITS[1:]
-            if (count := int((untrained & (split == part)).sum()))
-        ]
-        one = len(keys) == 1
-        return (
-            f"{len(keys):,} categor{'y has' if one else 'ies have'} no product in train ({named}): "
-            f"{' and '.join(counts)} cannot be right",
-        )
-
     def split_record(self) -> dict[str, Any]:
         """Describe the split for ``run.json``."""
         record: dict[str, Any] = {"hash": split_hash(self.frame), "rule": self.split.rule}
@@ -122,6 +105,7 @@ class Material:
         untrained = self.frame[self.label < 0]
         record["untrained"] = {
             "categories": int(untrained["category"].nunique()),
+            "names": sorted(untrained["category"].unique())[:NAMED],
             **{name: int((untrained["split"] == name).sum()) for name in SPLITS[1:]},
         }
         return record
@@ -188,26 +172,6 @@ def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
     return state.hexdigest()
 
 
-def title_of(place: str) -> str:
-    """Name a catalogue after its folder or file, as a page's title shows it.
-
-    Parameters
-    ----------
-    place : str
-        A path, or another place (``hf:ORG/NAME``, ``s3://BUCKET/FOLDER``).
-
-    Returns
-    -------
-    str
-        The last part of the place.
-    """
-    scheme, colon, rest = place.partition(":")
-    if colon and len(scheme) > 1 and scheme.isalnum():
-        last = rest.rstrip("/").rpartition("/")[2]
-        return last or place
-    return Path(place).name if Path(place).name not in ("", "..") else Path(place).resolve().name or place
-
-
 def dataset_record(material: Material, named: NamedDataset | None, digests: np.ndarray) -> dict[str, Any]:
     """Describe the catalogue, and which part of it is used, for ``run.json``.
 
@@ -245,6 +209,6 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
             "reason": split.excluded_reason,
         },
         "unlabelled": catalogue.unlabelled,
-        "notes": [*catalogue.notes, *material.notes()],
+        "notes": list(catalogue.notes),
         "duplicates": split.duplicates,
     }

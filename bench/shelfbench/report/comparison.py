@@ -143,10 +143,14 @@ def comparison_grid(
         notes=(
             f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both. p: for precision "
             "and for accepted and right by the exact McNemar test, for acceptance by the bootstrap; adjusted by Holm's "
-            f"method for all {len(found)} pairs. {_PLAIN}",
+            f"method for {_all_pairs(len(found))}. {_PLAIN}",
             _ACCEPTED_NOTE,
         ),
     )
+
+
+def _all_pairs(number: int) -> str:
+    return f"all {number} pairs" if number > 1 else "the one pair"
 
 
 def matrix_frame(found: Sequence[Comparison]) -> pd.DataFrame:
@@ -174,9 +178,9 @@ def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], 
         numeric=frozenset(range(1, len(backends) + 1)),
         notes=(
             f"Above the diagonal: difference in acceptance at {target}. Below it: difference in precision over all "
-            "products. A star marks a difference that is significant at 5% after Holm's adjustment for all "
-            f"{len(found)} pair{'s' * (len(found) != 1)}, for acceptance by the "
-            f"bootstrap ({resamples:,} resamples of the products), for precision by the exact McNemar test.",
+            "products. A star marks a difference that is significant at 5% after Holm's adjustment for "
+            f"{_all_pairs(len(found))}, for acceptance by the bootstrap ({resamples:,} resamples of the "
+            "products), for precision by the exact McNemar test.",
             _PLAIN,
         ),
     )

@@ -312,9 +312,9 @@ def claims_grid(found: list[Finding]) -> Grid:
         notes=(
             "; ".join(f"{status}: {number}" for status, number in counts.items()).capitalize() + ".",
             "Held by a test of shelfbench: the claim needs no data, and the test named here holds it; it runs with "
-            "shelfbench's own tests, not with this command. Differs: the paper's own numbers contradict its text. "
-            "Other data: something comparable was measured, but on other data or another machine, which neither "
-            "confirms nor refutes it. Not measurable here: the data are not public, or the study was not run.",
+            "shelfbench's own tests, not with this command. Differs: the paper's own numbers contradict what it "
+            "prints. Other data: something comparable was measured, but on other data or another machine, which "
+            "neither confirms nor refutes it. Not measurable here: the data are not public, or the study was not run.",
         ),
     )
 

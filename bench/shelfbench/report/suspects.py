@@ -114,7 +114,7 @@ def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np
             for batch in pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
         ]
     identifiers = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.int64)
-    frame["label"] = pd.Series(pd.Categorical(frame["category"], categories=keys).codes, dtype=np.int64)
+    frame["label"] = pd.Index(keys).get_indexer(frame["category"]).astype(np.int64)
     known = frame[frame["label"] >= 0].set_index("product_id", drop=False)
     owner = known.index.get_indexer(identifiers)
     lengths = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.int64)
