@@ -151,7 +151,7 @@ class LinearSVM:
             margins, device = margins_for(settings.engine, problem, console)
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
-            with console.progress(len(grid) * data.classes, "linear SVM", "categories") as bar:
+            with console.progress(len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits") as bar:
                 path = regularisation_path(
                     problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
                 )
@@ -166,7 +166,7 @@ class LinearSVM:
                 return float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels)) if len(tune_labels) else 0.0
 
             def solve(C: float) -> Solution:
-                with console.progress(data.classes, f"linear SVM at C={C:g}", "categories") as bar:
+                with console.progress(data.classes, f"linear SVM at C={C:g}", "fits") as bar:
                     [found] = regularisation_path(
                         problem, [C], settings.tol, settings.max_iter, done=bar.update, margins=margins
                     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import ShelfbenchError
+from shelfbench.base.screen import printable, show
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import PRECISIONS, TimingSettings
 
@@ -68,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured, path = measure(settings, options.out, "", Console())
         from shelfbench.report.table3 import short_table
 
-        print(short_table([measured]))
-        print(path)
+        show(short_table([measured]))
+        show(printable(str(path)))
     except ShelfbenchError as error:
-        print(f"shelfbench_deep.measure: {error}", file=sys.stderr)
+        print(f"shelfbench_deep.measure: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     return int(any(part.status != "done" for part in measured.parts))
 

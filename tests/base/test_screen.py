@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shelfbench.base.grid import Grid
-from shelfbench.base.screen import folded, on_screen, padded, printable, printable_lines, screen_width, width_of
+from shelfbench.base.screen import folded, on_screen, padded, printable, printable_lines, screen_width, show, width_of
 
 # any character, the dangerous ones often
 NAMES = st.text(st.characters() | st.sampled_from("\n\r\t\x00\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\ufeff 商"))
@@ -103,6 +103,44 @@ def test_a_table_on_the_screen_is_harmless_whole_and_fits(rows, width, name):
         for cell in row:
             if len(rows) == 1 and width is None:
                 assert re.sub(r"[\s─]", "", printable(cell)) in bare
+
+
+WIDE = Grid(
+    title="T",
+    headers=("Backend", "Tuned", "Precision", "Acceptance", "Seconds"),
+    rows=(
+        ("bottleneck-2nn-4096", "no", "0.863", "0.900 [0.877, 0.921]", "103"),
+        ("hog-svm", "no", "0.825", "0.816 [0.789, 0.835]", "27"),
+    ),
+    numeric=frozenset({2, 3, 4}),
+    best=frozenset({(0, 3)}),
+)
+
+
+def test_a_wide_table_folds_then_stands_in_blocks_then_becomes_lists():
+    whole = WIDE.text(80).split("\n")
+    assert len(whole) == 6
+    assert whole[3].split() == ["bottleneck-2nn-4096", "no", "0.863", "0.900", "[0.877,", "0.921]*", "103"]
+    assert len(WIDE.text(62).split("\n")) == 8, "the intervals are folded"
+    blocks = WIDE.text(56).split("\n")
+    assert [line.split() for line in blocks if line.startswith("Backend")] == [
+        ["Backend", "Tuned", "Precision"],
+        ["Backend", "Tuned", "Acceptance"],
+        ["Backend", "Tuned", "Seconds"],
+    ]
+    assert sum(line.startswith("bottleneck-2nn-4096  no") for line in blocks) == 3, "each block names the rows"
+    lists = WIDE.text(30).split("\n")
+    assert lists[2:5] == ["Backend: bottleneck-2nn-4096", "Tuned: no", "Precision: 0.863"]
+
+
+def test_sentences_fold_on_a_terminal_and_paths_do_not(monkeypatch, capsys):
+    text = "PASS: hog\n  accepts products that are sure enough\nresults/a-very-long-name/of-a-run/report.html is it"
+    show(text)
+    assert capsys.readouterr().out == text + "\n"
+    monkeypatch.setattr("shelfbench.base.screen.screen_width", lambda: 24)
+    show(text)
+    lines = ["PASS: hog", "  accepts products that", "  are sure enough", text.split("\n")[2]]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 class Terminal(io.StringIO):

@@ -177,7 +177,7 @@ def wrong_inputs(tmp_path, image_folder):
         (["--dataset", "{}/damaged.parquet"], "is not a readable Parquet file"),
         (["--dataset", "{}/train.bson"], "category_names.csv is missing"),
         (["--dataset", "{}/bson"], "bad document at byte 0"),
-        (["--dataset", "{}/notes.txt"], "is not a catalogue"),
+        (["--dataset", "{}/notes.txt"], "has no column 'file_name'"),
         (["--dataset", "{}/shop", "--set", "split.categories=50"], "split.categories=50"),
         (["--set", "images.fit=wide"], "images.fit is 'wide'"),
         (["--set", "hog.pixels=8", "--dataset", "{}/shop"], "hog.pixels is 8"),

@@ -114,6 +114,8 @@ def test_a_store_without_its_package_says_what_to_install(fresh_cache, monkeypat
         opened_by_name("s3://bucket/folder")
     with pytest.raises(InputError, match="cannot be opened"):
         opened_by_name("nonsense://bucket/folder")
+    with pytest.raises(RunError, match="cannot be opened: the store fails: ConnectionRefusedError"):
+        opened_by_name("ftp://127.0.0.1:9/folder")
 
 
 def test_a_full_disk_is_told_before_anything_is_copied(store, monkeypatch):

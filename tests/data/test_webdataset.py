@@ -7,6 +7,8 @@ import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
@@ -149,3 +151,19 @@ def test_damaged_archives_name_the_byte(tmp_path, fresh_cache):
     path.write_bytes(b"not an archive" * 100)
     with pytest.raises(InputError, match=r"bad header at byte 0"):
         opened(path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.binary(min_size=1, max_size=20)), min_size=1, max_size=4), st.booleans()
+)
+def test_damage_gives_a_catalogue_or_one_line(tmp_path, fresh_cache, damage, cut):
+    path = write_tar(tmp_path / "x.tar", samples(3))
+    data = bytearray(path.read_bytes())
+    for at, what in damage:
+        data[at : at + len(what)] = what
+    path.write_bytes(data[: damage[0][0]] if cut else data)
+    try:
+        assert len(opened(path).images) <= 3
+    except InputError as error:
+        assert "\n" not in str(error)

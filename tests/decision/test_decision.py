@@ -275,6 +275,15 @@ def test_a_damaged_backend_json_is_named(done, tmp_path, change, message):
         decide(run, "hog-svm")
 
 
+@pytest.mark.parametrize("name", ["models/hog-svm/classifier.json", "models/hog-svm/backend.json", "run.json"])
+def test_json_nested_without_end_is_one_line_whoever_would_read_it(done, tmp_path, name):
+    run = tmp_path / "run"
+    shutil.copytree(done, run)
+    (run / name).write_bytes(b"[" * 100_000)
+    with pytest.raises(InputError, match=rf"{re.escape(name)} cannot be read .*run the study again"):
+        decide(run, "hog-svm")
+
+
 def test_what_no_decision_can_hold_is_not_written(tmp_path):
     long = "x" * 10_001
     with pytest.raises(InputError, match="hog-svm cannot be saved as a decision"):

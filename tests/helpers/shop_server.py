@@ -1,5 +1,6 @@
 """A web server on this machine whose photos fail in ten ways."""
 
+import gzip
 import socket
 import struct
 import threading
@@ -94,6 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
             piece = data[at : at + 100]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
+
+    def on_packed(self, number):
+        """Compress the photo, although nobody asked for that."""
+        self._answer(gzip.compress(photo(int(number)) + bytes(50_000)), Content_Encoding="gzip")
+
+    def on_bomb(self, number):
+        self._answer(gzip.compress(bytes(4_000_000), 1), Content_Encoding="gzip")
 
     def on_missing(self, number):
         self._answer(b"<html>not here</html>", 404)

@@ -156,6 +156,9 @@ def test_the_verdict_comes_first_and_agrees_with_table_4(finished_run):
     found = open_run(finished_run).certified.query("backend == 'bottleneck-2nn-4096' and target == 0.9").iloc[0]
     promised = f"takes {found['certified_acceptance']:.0%} of the products at 90% precision (certified with 95%"
     assert verdict_of(finished_run).startswith(f"Bottlenecks + 2NN-4096 {promised}")
+    tiles = re.search(r'<ul class="numbers">(.*?)</ul>', page, re.DOTALL)[1]
+    for key in ("certified_acceptance", "certified_precision_test", "mix_precision"):
+        assert f"{100 * found[key]:.1f}%" in tiles
     [plain] = re.findall(r"<p>(On test, the best threshold would have taken .*?)</p>", page)
     assert f"taken {100 * row['acceptance_90']:.1f}% of the products" in plain
     assert f"{100 * row['acceptance_90_low']:.1f}% to {100 * row['acceptance_90_high']:.1f}%" in plain

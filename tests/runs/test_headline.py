@@ -81,9 +81,7 @@ def test_a_certified_threshold_is_the_headline_and_the_plain_one_comes_after_it(
     assert not promises(whole)
     for key in ("certified_precision_test", "certified_acceptance_test", "mix_precision", "mix_acceptance"):
         assert f"{100 * row[key]:.1f}%" in found.details[1]
-    assert found.next.startswith(
-        "What to do: shelfbench decide DIR x --precision 0.9 --confidence 0.95 --all-categories"
-    )
+    assert found.next.startswith("What to do: shelfbench decide DIR x --all-categories turns it into a decision")
 
 
 def test_too_few_products_promise_nothing_and_say_what_would():
@@ -191,6 +189,15 @@ def test_a_choice_within_noise_is_part_of_the_headline():
         ", and 95.0% with Y; that was fitted on test itself, so it is not a promise, and it played no part in the"
         in (found.details[-1])
     )
+
+
+def test_a_backend_that_was_not_chosen_but_is_certified_is_no_way_out():
+    given = products([9000, 1000], [0.96, 0.96])
+    found, row = said(given, backend="y", name="Y")
+    assert row["certified"]
+    assert found.verdict.startswith("No threshold can be promised for Y")
+    assert "Not chosen, but certified in the table below: x. A backend that is picked because its" in str(found)
+    assert not promises(str(found))
 
 
 def test_without_a_test_part_that_is_said():

@@ -7,8 +7,10 @@ import pytest
 import shelfbench
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
+from shelfbench.experiments import run_study
 from shelfbench.study.read import parse_setting, read_study
 from tests.helpers.photos import noise_picture
+from tests.helpers.small_studies import PROFILES
 
 SMALL = {
     "hog.pixels": 48,
@@ -86,6 +88,16 @@ def test_each_backbone_has_its_own_size_and_a_resumed_run_keeps_it(image_folder,
     assert after["sizes"]["vgg16"]["pixels"] == 128
     sizes = {name: entry["settings"]["backbone"]["pixels"] for name, entry in after["backends"].items()}
     assert sizes == {"bottleneck-svm": 96, "bottleneck-2nn-512": 96, "bottleneck-svm@vgg16": 128}
+
+
+def test_profiles_take_the_size_too(image_folder, tmp_path):
+    text = PROFILES.format(weights="none").replace("pixels = 32\n", "").replace("seeds = [0, 1]", "seeds = [0]")
+    (tmp_path / "mine.toml").write_text(text)
+    study = read_study(tmp_path / "mine.toml", [(["dataset", "name"], str(image_folder))])
+    run_study(study, out=tmp_path / "run")
+    kept = record(tmp_path / "run")
+    assert kept["sizes"]["efficientnet_lite0"]["pixels"] == 96
+    assert {entry["settings"]["backbone"]["pixels"] for entry in kept["backends"].values()} == {96}
 
 
 def test_another_catalogue_needs_another_directory(image_folder, tmp_path, monkeypatch):

@@ -208,3 +208,11 @@ class Unreadable:
 def test_annotations_that_exist_for_type_checkers_only_are_refused_by_name():
     with pytest.raises(InputError, match=r"section 'mine' has an annotation that cannot be read.*Fraction.*import"):
         build_section(Unreadable, {"share": 1}, "mine", "here")
+
+
+def test_asking_failed_links_again_is_not_another_study():
+    plain = read_study("default")
+    asked = read_study("default", [parse_setting("dataset.retry=true")])
+    assert asked.dataset.retry is True
+    assert asked.results_hash() == plain.results_hash()
+    assert asked.record() == plain.record()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from shelfbench.base.screen import NOTE, folded, longest_word, padded, printable, screen_width, width_of
+from shelfbench.base.screen import NOTE, folded, printable, screen_width
 from shelfbench.base.spreadsheet import inert
+from shelfbench.base.text_table import NO_LIMIT, TextTable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 MISSING = "–"
 _ROOM = 1090  # pixels of a table on a page that is 1,280 wide
 _NUMBER = 36  # characters at most; longer cells of numeric columns are sentences
-# Of lines where nothing limits them.
-NO_LIMIT = 1 << 30
 
 _LATEX = str.maketrans(
     {
@@ -100,8 +99,7 @@ class Grid:
         ----------
         width : int, optional
             Columns of the screen. By default those of the terminal; if stdout is not a terminal, lines are as long as
-            they need to be. In a table that is too wide, cells fold; if their longest words do not fit side by side,
-            each row becomes a list. No name is ever cut.
+            they need to be. Where a table is too wide, see `shelfbench.base.text_table`. No name is ever cut.
 
         Returns
         -------
@@ -118,27 +116,10 @@ class Grid:
             ]
             for number, row in enumerate(self.rows)
         ]
-        gaps = [1 if column in starred else 2 for column in range(len(heads) - 1)]  # a star is nearly a blank
-        widths = _fitted([heads, *rows], (width or NO_LIMIT) - sum(gaps))
         title = folded(printable(self.title), width or NO_LIMIT) if self.title else []
         notes = [line for note in self.notes for line in folded(printable(note), min(width or NOTE, NOTE))]
-        if widths is None:
-            return "\n".join([*title, *_listed(heads, rows, width or NO_LIMIT), *notes])
-        rule = "─" * (sum(widths) + sum(gaps))
-        lines = [self._lines(row, widths, gaps) for row in [heads, *rows]]
-        body = [line for row in lines[1:] for line in row]
-        return "\n".join([*title, *lines[0], rule, *body, rule, *notes])
-
-    def _lines(self, cells: list[str], widths: list[int], gaps: list[int]) -> list[str]:
-        """Lay out a row, on several lines if a cell is folded."""
-        parts = [folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
-        return [
-            "".join(
-                padded(part[number] if number < len(part) else "", widths[column], column in self.numeric) + " " * gap
-                for column, (part, gap) in enumerate(zip(parts, [*gaps, 0], strict=True))
-            ).rstrip()
-            for number in range(max(map(len, parts), default=0))
-        ]
+        table = TextTable([heads, *rows], right=self.numeric, starred=frozenset(starred))
+        return "\n".join([*title, *table.lines(width), *notes])
 
     def latex(self) -> str:
         """A `table` environment that needs no package; the best cells are bold."""
@@ -180,37 +161,6 @@ class Grid:
     def html(self) -> str:
         """A `figure` with the table (``templates/table.html.j2``), everything in it escaped."""
         return _table().render(grid=self, together=_together, one_line=_one_line, crowded=self._crowded())
-
-
-def _fitted(rows: list[list[str]], limit: int) -> list[int] | None:
-    """Find the width of each column; None if not even the longest words fit side by side."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(width_of, column)) for column in columns]
-    over = sum(widths) - limit
-    least = [max(2, *map(longest_word, column)) for column in columns]
-    while over > 0:  # the widest column that can still fold gives way
-        widest = max(
-            (column for column in range(len(widths)) if widths[column] > least[column]),
-            key=lambda column: widths[column],
-            default=None,
-        )
-        if widest is None:
-            return None
-        widths[widest] -= 1
-        over -= 1
-    return widths
-
-
-def _listed(heads: list[str], rows: list[list[str]], width: int) -> list[str]:
-    """Lay out each row as a list of its columns, for a screen that is too narrow for columns."""
-    rule = "─" * min(width, 20)
-    lines = [rule]
-    for row in rows:
-        for head, cell in zip(heads, row, strict=True):
-            first, *others = folded(f"{head}: {cell}".rstrip(), width)
-            lines += [first, *(line for other in others for line in folded(other, width))]
-        lines.append(rule)
-    return lines
 
 
 def _together(text: str) -> str:

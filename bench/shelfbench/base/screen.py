@@ -61,8 +61,21 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def show(text: str) -> None:
-    """Print lines on stdout, without control characters."""
-    print(printable_lines(text))
+    """Print lines on stdout, without control characters; on a terminal, long sentences are folded at blanks."""
+    width = screen_width()
+    for line in printable_lines(text).split("\n"):
+        for part in [line] if width is None else _sentence(line, width):
+            print(part)
+
+
+def _sentence(line: str, width: int) -> list[str]:
+    """Fold a line, keeping its indentation; leave it alone if a word, such as a path, would have to be divided."""
+    body = line.lstrip(" ")
+    indent = line[: len(line) - len(body)]
+    room = width - len(indent)
+    if longest_word(body) > room:
+        return [line]
+    return [indent + part for part in folded(body, room)]
 
 
 class _Screen(io.TextIOBase):

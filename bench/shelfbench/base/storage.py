@@ -152,8 +152,27 @@ def load_json(path: Path) -> Any:
     ValueError
         If it is not JSON, or is nested too deeply to be read.
     """
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON that a stranger may have written.
+
+    Parameters
+    ----------
+    text : str or bytes
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or is nested too deeply to be read.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -213,10 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = parser().parse_args(words)
-        options.arguments = words
-        if options.verb is None:
-            raise InputError("name a verb, such as: shelfbench run --dataset PATH", "all verbs: shelfbench --help")
+        options = _parsed(words)
         from shelfbench.base.console import Console
 
         if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not stop the command
@@ -234,6 +231,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         said = explain(error)
         return _say(str(said), said.exit_code)
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    options = parser().parse_args(words)
+    options.arguments = words
+    if options.verb is None:
+        raise InputError("name a verb, such as: shelfbench run --dataset PATH", "all verbs: shelfbench --help")
+    return options
 
 
 def _say(message: str, code: int) -> int:

@@ -184,6 +184,6 @@ def read_measurements(path: Path) -> Measurements | None:
         for repeated in (repeated for part in found.parts for repeated in part.measured):
             if repeated.stage not in STAGES or not repeated.seconds or repeated.images < 1:
                 raise ValueError("a stage without times")
-    except (OSError, ValueError) as error:  # errors of msgspec are ValueErrors
+    except (OSError, ValueError, RecursionError) as error:  # errors of msgspec are ValueErrors
         raise InputError(f"{path} cannot be read as measurements ({error})", "delete it and measure again") from None
     return found

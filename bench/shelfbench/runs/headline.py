@@ -16,7 +16,7 @@ from shelfbench.base.grid import duration, percent
 from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.promise import BETTER, mix_of, shortfall, small_test
 
-_REQUIRED = 0.9
+_REQUIRED, _LEVEL = 0.9, 0.95  # what `decide` asks for by default
 _CHANGE = "What would change it: "
 
 
@@ -120,9 +120,10 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, str, list[str],
         )
     elif row["test_products"]:
         details.append("On test, the same threshold accepts no product.")
+    level = f" --confidence {row['level']:.9g}" if row["level"] != _LEVEL else ""
     deploy = (
-        f"What to do: shelfbench decide DIR {choice.backend} --precision 0.9 --confidence {row['level']:.9g} "
-        "--all-categories, with the folder of this run for DIR, makes it a decision to deploy."
+        f"What to do: shelfbench decide DIR {choice.backend}{level} --all-categories turns it into a decision to "
+        "deploy (DIR is the folder of this run)."
     )
     return verdict, deploy, details, shortfall(row["target"], (value, high), mix)
 
@@ -161,12 +162,14 @@ def _tuned(choice: Choice) -> list[str]:
 
 
 def _certified_others(choice: Choice, rows: Sequence[dict[Any, Any]]) -> list[str]:
-    """Say that a backend that was not chosen is certified, and why that is worth less."""
-    if not any(row["certified"] and row["backend"] != choice.backend for row in rows):
+    """Name the backends that were not chosen but are certified, and say why that is worth less."""
+    found = [row["backend"] for row in rows if row["certified"] and row["backend"] != choice.backend]
+    if not found:
         return []
     return [
-        "Another backend is certified in the table below. One that is picked because its certificate passed keeps it "
-        "with a lower probability than the stated one: certify it on further labelled products first."
+        f"Not chosen, but certified in the table below: {listed(found)}. A backend that is picked because its "
+        "certificate passed keeps it with a lower probability than the stated one: certify it on further labelled "
+        "products first."
     ]
 
 

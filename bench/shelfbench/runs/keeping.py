@@ -81,7 +81,8 @@ def read_model(folder: Path) -> SavedModel:
         return msgspec.json.decode(path.read_bytes(), type=SavedModel)
     except FileNotFoundError:
         raise InputError(f"{path} is missing", "run the study again: this run's models are not here") from None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:  # settings raise InputError
+    # settings raise InputError, and what is nested without end RecursionError
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InputError) as error:
         raise InputError(f"{path} cannot be read ({error})", "run the study again in a new directory") from error
 
 

@@ -125,7 +125,7 @@ def shortfall(target: float, measured: tuple[float, float], mix: Mix | None) -> 
     wanted = f"{100 * target:.9g}%"
     if high >= target:
         return f"On test, the precision is below {wanted}, but within the noise of so many products."
-    short = f"On test, the precision falls short of {wanted}, beyond noise."
+    short = f"On test, the precision of {percent(value)} falls short of {wanted}, beyond noise."
     if mix is not None and mix.precision_high >= target:
         # the mix of categories explains it
         reached = "and reaches" if mix.precision >= target else "which is within the noise of"

@@ -113,9 +113,19 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
 
 
 class Untrained(msgspec.Struct, kw_only=True):
-    """Categories without a training product, and the held-out products that cannot be right because of it."""
+    """Categories without a training product, and the held-out products that cannot be right because of it.
+
+    Attributes
+    ----------
+    categories : int
+    names : list of str
+        The first few of them.
+    validation, test : int
+        Products.
+    """
 
     categories: int = 0
+    names: list[str] = []
     validation: int = 0
     test: int = 0
 
@@ -226,10 +236,10 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         ``running``, ``complete``, ``failed`` or ``interrupted``, and why it failed.
     dataset : DatasetRecord
     split : SplitRecord
-    sizes : dict of str to SizeRecord
-        By network; empty if the study fixes the size.
     backends : dict of str to Entry
         The jobs of the run by name, in the order of the study.
+    sizes : dict of str to SizeRecord
+        By network; empty if the study fixes the size of the images.
     """
 
     shelfbench: str = ""
@@ -245,8 +255,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     reason: str = ""
     dataset: DatasetRecord = msgspec.field(default_factory=DatasetRecord)
     split: SplitRecord = msgspec.field(default_factory=SplitRecord)
-    sizes: dict[str, SizeRecord] = {}
     backends: dict[str, E] = {}
+    sizes: dict[str, SizeRecord] = {}
 
     @property
     def settings(self) -> StudyRecord:

@@ -37,7 +37,7 @@ _REMEDIES: dict[Any, str] = {
     tuple[str, ...]: 'give texts in quotes, like ["a", "b"]',
 }
 _STRINGS = tuple[str, ...]
-_TEXT_KEYS = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings)} | {
+_TEXT_KEYS = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings) if item.type != "bool"} | {
     ("", "weights"),
     ("", "backbone"),
 }

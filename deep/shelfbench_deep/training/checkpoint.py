@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.storage import write_whole
+from shelfbench.base.storage import parse_json, write_whole
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -93,7 +93,7 @@ class Checkpoint:
         for kind, expected in shapes.items():
             if [array.shape for array in found[kind]] != expected:
                 raise ValueError(f"its {kind} has other variables")
-        return found, json.loads(metadata["state"])
+        return found, parse_json(metadata["state"])
 
 
 def variables(model: keras.Model) -> list[Any]:

@@ -137,6 +137,7 @@ class NetworkTrainer:
         folder = cache_dir() / _FOLDER / f"{self.name}-{identity}"
         done = folder / f"epochs-{self.epochs}-patience-{self.patience}"
         cached = (done / _RECORD).is_file()
+        console.detail(f"the trained network is kept in {done}")
         if not cached:
             with storage_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -227,6 +227,13 @@ def test_the_study_gives_table_2_and_goes_on(shop, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in (tmp_path / "again" / "tables").iterdir()}.keys() == tables.keys()
 
 
+def test_the_photos_can_decide_at_which_size_they_are_seen(shop, tmp_path):
+    assert command(shop, tmp_path / "out", "pixels=auto") == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["sizes"]["efficientnet_lite0"]["pixels"] == 96
+    assert {entry["pixels"] for entry in record["backends"].values()} == {96}
+
+
 def test_data_without_labels(shop, tmp_path, capsys):
     assert command(shop, tmp_path / "out", "dataset.labels=[]") == 2
     assert "is read without labels; name their columns" in capsys.readouterr().err

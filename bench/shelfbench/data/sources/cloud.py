@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.sources.links import scheme_of
 from shelfbench.data.sources.web import LinkError
 
@@ -27,6 +27,8 @@ def file_system(link: str) -> tuple[Any, str]:
     ------
     InputError
         If the package that reads such links is not installed, or nobody knows them.
+    RunError
+        If the store cannot be reached.
     """
     try:
         import fsspec
@@ -40,6 +42,10 @@ def file_system(link: str) -> tuple[Any, str]:
     except ValueError as error:
         raise InputError(
             f"{link[:200]} cannot be opened ({str(error).splitlines()[0][:150]})", "correct the path"
+        ) from None
+    except Exception as error:  # each store raises its own
+        raise RunError(
+            f"{link[:200]} cannot be opened: {explained(error)}", "check the path, the network and your access"
         ) from None
 
 

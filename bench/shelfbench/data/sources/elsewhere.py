@@ -7,7 +7,6 @@ one by one, as they are read.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import threading
@@ -19,7 +18,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.base.storage import cache_dir, storage_errors, write_json, write_text, write_whole
+from shelfbench.base.storage import cache_dir, load_json, storage_errors, write_json, write_text, write_whole
 from shelfbench.data.sources.cloud import explained, file_system
 from shelfbench.data.sources.hub import PREFIX, hub_copy
 from shelfbench.data.sources.links import WEB, is_link, scheme_of
@@ -175,7 +174,7 @@ def _stamp(info: dict[str, Any]) -> str:
 
 def _read_listing(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = load_json(path)
     except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
-from shelfbench.base.storage import cache_dir, file_sha256, storage_errors, write_json
+from shelfbench.base.storage import cache_dir, file_sha256, load_json, storage_errors, write_json
 
 PREFIX = "hf:"
 # The branch on which the hub keeps a copy of a dataset in Parquet: CONFIG/SPLIT/0000.parquet.
@@ -172,7 +171,7 @@ def hub_copy(name: str, console: Console) -> Path:
 
 def _configs(known: Path) -> list[str]:
     try:
-        return list(json.loads(known.read_text(encoding="utf-8"))["configs"])
+        return list(load_json(known)["configs"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -185,7 +184,7 @@ def _kept(known: Path, home: Path, config: str | None) -> Path | None:
     config = config or configs[0]
     if config not in configs:
         return None
-    folder = home / json.loads(known.read_text(encoding="utf-8"))["revision"] / config
+    folder = home / load_json(known)["revision"] / config
     return folder if folder.is_dir() else None
 
 

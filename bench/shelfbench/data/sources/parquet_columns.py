@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import parse_json
 from shelfbench.data.sources.columns import find_column, listed, suggestion
 from shelfbench.data.sources.tables import DatasetSettings
 
@@ -73,8 +73,12 @@ def find_photos(file: Path, settings: DatasetSettings) -> Photos:
     """
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(file)
-    present, defaults = schema.names, DatasetSettings()
+    defaults = DatasetSettings()
+    try:
+        schema = pq.read_schema(file)
+        present = schema.names
+    except UnicodeDecodeError:
+        raise InputError(f"{file} has columns whose names are not UTF-8", "write it again") from None
     named = find_column(settings.file_name, present, str(file))
     if named and settings.file_name != defaults.file_name and settings.image == defaults.image:
         return Photos("names", named)
@@ -149,7 +153,7 @@ def class_names(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, 
         In the order of their codes; None for a column without names.
     """
     try:
-        names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+        names = parse_json((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
         if isinstance(names, dict):
             return tuple(str(names[str(code)]) for code in range(len(names)))
         return tuple(map(str, names)) or None

@@ -249,11 +249,12 @@ class WebClient:
         if declared is not None and not response.chunked and not declared.strip().isdigit():
             raise LinkError("wrong length in the answer's head")
         pieces, size = [], 0
-        while (remaining := response.length_remaining) != 0:
+        packed = response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+        while (remaining := response.length_remaining) != 0 or packed:
             if remaining is not None and size + remaining > largest:
                 raise self._too_large()
             # no more than remains, because before Python 3.12 the next bytes of the connection would be read, too
-            piece = response.read1(_PIECE if remaining is None else min(_PIECE, remaining))
+            piece = response.read1(min(_PIECE, remaining) if remaining else _PIECE)
             if not piece:
                 break
             pieces.append(piece)
@@ -289,10 +290,12 @@ class WebClient:
         often = self._limits.attempts
         if of(urllib3.exceptions.NameResolutionError, socket.gaierror):
             return LinkError("unknown host", attempts=2, unreachable=True)
-        if of(urllib3.exceptions.ConnectTimeoutError):
-            return LinkError(f"no connection within {self._limits.connect:g} s", attempts=2, unreachable=True)
         if of(ConnectionRefusedError):
             return LinkError("connection refused", attempts=2, unreachable=True)
+        if of(urllib3.exceptions.NewConnectionError):  # a kind of ConnectTimeoutError, but not one of time
+            return LinkError("no connection", attempts=2, unreachable=True)
+        if of(urllib3.exceptions.ConnectTimeoutError):
+            return LinkError(f"no connection within {self._limits.connect:g} s", attempts=2, unreachable=True)
         if of(urllib3.exceptions.SSLError, ssl.SSLError):
             return LinkError(f"no secure connection: {str(error)[:100]}", unreachable=True)
         if of(urllib3.exceptions.ReadTimeoutError, TimeoutError):

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, write_parquet
+from shelfbench.base.storage import cache_dir, fingerprint, parse_json, write_parquet
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
@@ -160,7 +160,7 @@ def _said(path: Path, member: Member, kind: str, data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
         if kind != "json":
             return {kind: text.strip()}
-        said = json.loads(text)
+        said = parse_json(text)
     except ValueError as error:
         raise InputError(f"{path}, {member.name} cannot be read ({error})", "correct it") from None
     if not isinstance(said, dict):
@@ -286,6 +286,45 @@ def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFra
     frame["product_id"] = frame["product_id"].where(frame["product_id"].notna(), own) if "product_id" in frame else own
     frame["where"] = path.name + ", " + index["member"].to_pandas()
     return frame.assign(offset=index["offset"].to_numpy(), length=index["length"].to_numpy())
+
+
+def photos_of(files: Sequence[Path], settings: DatasetSettings, console: Console) -> tuple[np.ndarray, TarImages]:
+    """Find the photos of WebDataset shards, whatever else the samples say.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The archives, in order.
+    settings : DatasetSettings
+        The key of the JSON with the product's id.
+    console : Console
+
+    Returns
+    -------
+    keys : ndarray of object, shape (images,)
+        The product of each photo: its id, or its archive and sample.
+    images : TarImages
+
+    Raises
+    ------
+    InputError
+        If an archive is damaged.
+    """
+    role = "product_id"
+    indexes = [_index(path, {role: settings.product_id}, console) for path in files]
+    counts = [len(index) for index in indexes]
+    names = np.repeat(np.array([path.name for path in files], object), counts)
+    index = pa.concat_tables(indexes)
+    keys, members, ids = (index[column].to_pandas().to_numpy(object) for column in ("key", "member", role))
+    own = names + ", " + keys if len(keys) else keys
+    images = TarImages(
+        tuple(files),
+        names + ", " + members if len(keys) else members,
+        np.repeat(np.arange(len(files), dtype=np.int32), counts),
+        index["offset"].to_numpy(),
+        index["length"].to_numpy(),
+    )
+    return np.where(pd.isna(ids), own, ids), images
 
 
 def read_webdataset(
