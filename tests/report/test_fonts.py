@@ -26,7 +26,10 @@ from shelfbench.report.style import STYLE
 from tests.helpers.synthetic_run import BACKENDS, make_run
 from tests.helpers.ugly_names import UGLY
 
-PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8))
+PHOTOS = [
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (high, wide, 3), dtype=np.uint8))
+    for high, wide in ((60, 80), (80, 80), (80, 30))
+]
 MISSING = "\U0001f45f"  # a shoe, which no font of a bare machine has
 
 
@@ -109,10 +112,13 @@ def overlaps(boxes):
     ]
 
 
-@pytest.mark.parametrize("count", [1, 5, 20])
+@pytest.mark.parametrize("count", [1, 3, 5, 20])
 def test_titles_of_photos_do_not_overlap(count):
     rows = [
-        (PHOTO, {"category": UGLY[number % len(UGLY)], "predicted": UGLY[-number - 1], "probability": 0.9999})
+        (
+            PHOTOS[number % 3],
+            {"category": UGLY[number % len(UGLY)], "predicted": UGLY[-number - 1], "probability": 0.9999},
+        )
         for number in range(count)
     ]
     for draw in (lambda: _figure6(rows), lambda: _gallery([Picture(image, row["category"]) for image, row in rows])):
@@ -128,6 +134,7 @@ def test_titles_of_photos_do_not_overlap(count):
         assert overlaps([*pictures, *titles]) == []
         assert min(box.x0 for box in titles) >= 0
         assert max(box.x1 for box in titles) <= figure.bbox.x1
+        assert max(box.y1 for box in titles) <= figure.bbox.y1 + 1
 
 
 def covered(figure, box):

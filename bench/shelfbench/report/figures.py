@@ -91,7 +91,7 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
     # the fewest empty places, then the most across
     across = min(range(5, 9), key=lambda width: (-len(pictures) % width, -width))
     down = math.ceil(len(pictures) / across)
-    figure = Figure(figsize=(9, 9 / across * 1.2 * down + 0.1), layout="constrained")
+    figure = Figure(figsize=(9, (9 / across + 0.3) * down + 0.1), layout="constrained")
     grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
     for axes in grid:
         axes.set_axis_off()
