@@ -105,8 +105,8 @@ def test_categories_that_train_lacks_are_counted(tmp_path):
     digests = np.zeros((len(catalogue.images), 2), np.int64)
     digests[:, 0] = np.arange(len(digests)) + 1
     split = make_split(catalogue, SplitSettings(), 0, digests.view(DIGEST).ravel())
-    [note] = gather(catalogue, split).notes()
-    assert "2 categories have no product in train (bars, cross): 16 products of test cannot be right" in note
+    untrained = gather(catalogue, split).split_record()["untrained"]
+    assert untrained == {"categories": 2, "names": ["bars", "cross"], "validation": 0, "test": 16}
 
 
 def test_every_photo_is_a_product_whatever_its_suffix(tmp_path):

@@ -107,6 +107,15 @@ def test_texts_that_may_mean_none_stay_and_are_told():
     ]
 
 
+def test_minus_one_among_codes_is_none():
+    made = catalogue(category=[0, 1, -1, "-1", "12"])
+    assert [category.key for category in made.categories] == ["0", "1", "12"]
+    assert made.unlabelled == 2
+    assert made.notes == ("2 photos have the category -1 among numbers from 0, which was taken as none",)
+    assert "'-1'" in catalogue(category=["a", "-1"]).notes[0], "among names it is one, and told"
+    assert [category.key for category in catalogue(category=[-1, -2, 3]).categories] == ["-1", "-2", "3"]
+
+
 def test_ids_are_cleaned_unless_that_makes_two_of_them_one():
     keys, notes = product_keys(pd.Series(["A1 ", "A1 ", "e\u0301"], dtype=object), where(3))
     assert (keys.tolist(), notes) == (["A1", "A1", "é"], [])

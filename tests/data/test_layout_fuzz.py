@@ -7,7 +7,8 @@ import pytest
 
 from shelfbench.base.errors import InputError
 from tests.helpers.catalogues import opened
-from tests.helpers.layouts import drawn_layout, key_of, reading
+from tests.helpers.layout_forms import drawn_layout
+from tests.helpers.layouts import key_of, reading
 
 ALL = 2000
 FEW = 240
@@ -29,7 +30,7 @@ def fault(seed, root):
     drawn = drawn_layout(seed)
     drawn.write(root)
     try:
-        found = outcome(opened(root))
+        found = outcome(opened(root / drawn.path))
     except InputError as error:
         if "\n" in str(error):
             return f"more than one line: {error}", False

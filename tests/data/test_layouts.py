@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.split_words import split_of, split_within
+from shelfbench.data.sources.tables import DatasetSettings
 from tests.helpers.cases import put, write_rows
 from tests.helpers.catalogues import documents, opened, write_bson
 from tests.helpers.photos import noise_picture
@@ -101,3 +103,120 @@ def test_a_layout_of_two_readings_stops(tmp_path, layout, why):
 def test_the_tables_are_long():
     assert len(READ) >= 30
     assert len(STOPPED) >= 25
+
+
+def drawn(root, *files):
+    """Draw photos at these paths."""
+    for number, file in enumerate(files):
+        put(root / file, noise_picture(number))
+    return root
+
+
+def shops(root):
+    """Draw two departments of two categories each, one of which is in both, with two photos of each product."""
+    names = ("men/shoes", "men/shirts", "women/shoes", "women/hats")
+    return drawn(root, *(f"{name}/p{product}/{photo}.jpg" for name in names for product in range(3) for photo in "ab"))
+
+
+def test_the_settings_say_what_folders_mean(tmp_path):
+    root = shops(tmp_path / "shop")
+    with pytest.raises(InputError, match=r"dataset\.folders=category for men, level1/category"):
+        opened(root)
+    catalogue = opened(root, folders="level1/category/product_id")
+    assert [category.key for category in catalogue.categories] == [
+        "men/shirts",
+        "men/shoes",
+        "women/hats",
+        "women/shoes",
+    ]
+    assert [category.levels for category in catalogue.categories] == [("men",), ("men",), ("women",), ("women",)]
+    assert len(catalogue.product_id) == 12
+    assert np.bincount(catalogue.image_product).tolist() == [2] * 12
+    catalogue = opened(root, folders="-/category/product_id")
+    assert [category.key for category in catalogue.categories] == ["hats", "shirts", "shoes"]
+    assert len(catalogue.product_id) == 12, "p0 of women's shoes is another product than p0 of men's"
+    catalogue = opened(root, folders="category")
+    assert [category.key for category in catalogue.categories] == ["men", "women"]
+    assert len(catalogue.product_id) == 24
+
+
+def test_the_settings_say_which_folders_are_a_split(tmp_path):
+    root = drawn(tmp_path / "toys", *(f"{name}/{i}.jpg" for name in ("train", "test", "cars") for i in range(3)))
+    assert [category.key for category in opened(root, folders="category").categories] == ["cars", "test", "train"]
+    with pytest.raises(InputError, match="cars is not a part of a split"):
+        opened(drawn(tmp_path / "cars", "cars/a/0.jpg", "train/a/0.jpg"), folders="split/category")
+    root = drawn(tmp_path / "new", *(f"{part}/{i}.jpg" for part in ("train/a", "train/b", "test/c") for i in range(3)))
+    with pytest.raises(InputError, match="train has none of the categories of test"):
+        opened(root)
+    assert set(opened(root, folders="split/category").split) == {"train", "test"}
+
+
+@pytest.mark.parametrize("folders", ["split", "category/category", "kind", "category/", "level0/category", "-"])
+def test_folders_that_mean_nothing_are_refused(folders):
+    with pytest.raises(InputError, match=r"dataset\.folders is"):
+        DatasetSettings(folders=folders)
+
+
+def test_a_photo_above_the_folders_that_the_settings_name(tmp_path):
+    root = drawn(tmp_path / "shop", "a/x/0.jpg", "a/y/1.jpg", "b/2.jpg")
+    with pytest.raises(InputError, match=r"b/2\.jpg lies in 1 folder, but dataset\.folders \(level1/category\)"):
+        opened(root, folders="level1/category")
+
+
+def test_a_table_of_something_else_beside_categories(tmp_path):
+    root = drawn(tmp_path / "shop", *(f"{name}/{i}.jpg" for name in "ab" for i in range(3)))
+    write_rows(root / "metadata.csv", [["x", "1"]], ["title", "price"])
+    with pytest.raises(InputError, match=r"if the folders are the categories: --set dataset\.folders=category"):
+        opened(root)
+    assert len(opened(root, folders="category").product_id) == 6
+
+
+def test_a_table_that_contradicts_the_folders_is_read_and_told(tmp_path):
+    root = drawn(tmp_path / "shop", *(f"{name}/{i}.jpg" for name in "ab" for i in range(3)))
+    rows = [[f"{name}/{i}.jpg", "b" if (name, i) == ("a", 0) else name] for name in "ab" for i in range(3)]
+    write_rows(root / "metadata.csv", rows)
+    catalogue = opened(root)
+    assert np.bincount(catalogue.product_category).tolist() == [2, 4]
+    [note] = catalogue.notes
+    assert "says another category than the folder for 1 of 6 photos" in note
+
+
+def test_words_of_a_split():
+    assert {name: split_of(name) for name in ("Train", "01_train", "test-2", "val.", "training shoes", "0", "")} == {
+        "Train": "train",
+        "01_train": "train",
+        "test-2": "test",
+        "val.": "validation",
+        "training shoes": None,
+        "0": None,
+        "": None,
+    }
+    assert split_within("my_train-data 3") == "train"
+    assert split_within("train_test") is None
+    assert split_within("trainable") is None
+
+
+def test_parquet_tables_and_photos_beside_paths(tmp_path):
+    root = drawn(tmp_path / "shop", *(f"images/{i}.jpg" for i in range(4)))
+    table = pd.DataFrame({"file_name": [f"images/{i}.jpg" for i in range(4)], "category": ["blue", "red"] * 2})
+    table.to_parquet(root / "products.parquet")
+    with pytest.raises(InputError, match=r"--dataset .*products\.parquet"):
+        opened(root)
+    catalogue = opened(root / "products.parquet")
+    assert catalogue.images.read(range(4)) == [noise_picture(i) for i in range(4)]
+
+
+@pytest.mark.parametrize("name", ["products.csv", "products.tsv", "products.txt", "products.jsonl", "products.xlsx"])
+def test_a_table_by_itself(tmp_path, name):
+    root = drawn(tmp_path / "shop", *(f"train/{i}.jpg" for i in range(4)), *(f"test/{i}.jpg" for i in range(2)))
+    files = [*(f"train/{i}.jpg" for i in range(4)), *(f"test/{i}.jpg" for i in range(2))]
+    table = pd.DataFrame({"file_name": files, "category": ["blue", "red"] * 3})
+    if name.endswith("xlsx"):
+        table.to_excel(root / name, index=False)
+    elif name.endswith("jsonl"):
+        table.to_json(root / name, orient="records", lines=True)
+    else:
+        table.to_csv(root / name, index=False, sep="\t" if name.endswith("tsv") else ",")
+    catalogue = opened(root / name)
+    assert catalogue.split.tolist() == ["train"] * 4 + ["test"] * 2
+    assert all(catalogue.images.read(range(6)))

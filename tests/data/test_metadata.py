@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shelfbench.data.images import UnreadableImage, open_image
+from shelfbench.data.images import UnreadableImage, open_image, photo_size
 from shelfbench.data.metadata import orientation, out_of_step, without_metadata
 
 UNDO = {
@@ -167,7 +167,9 @@ ODD_CHUNKS = {
 @pytest.mark.parametrize("mode", ["RGB", "P", "LA"])
 def test_odd_chunks_of_a_png(odd, mode):
     clean = encoded(quarters().convert(mode), "PNG")
-    assert np.array_equal(pixels(clean[:33] + ODD_CHUNKS[odd] + clean[33:]), pixels(clean))
+    data = clean[:33] + ODD_CHUNKS[odd] + clean[33:]
+    assert np.array_equal(pixels(data), pixels(clean))
+    assert photo_size(data) == (24, 16)
 
 
 ODD_SEGMENTS = {

@@ -57,6 +57,20 @@ def test_parquet_split_by_file_and_by_column(tmp_path):
         opened(write_shards(tmp_path / "c", split=["train"] * 4 + ["holdout"] * 4))
 
 
+def test_a_column_of_splits_may_not_contradict_the_names_of_the_shards(tmp_path):
+    shards = ("train-0.parquet", "test-0.parquet")
+    agreeing = write_shards(tmp_path / "a", shards, split=lambda number: [("train", "test")[number]] * 8)
+    assert set(opened(agreeing).split) == {"train", "test"}
+    with pytest.raises(
+        InputError, match=r"test-0\.parquet, row 3 has the split 'train' in the table, but is in a part"
+    ):
+        opened(
+            write_shards(
+                tmp_path / "b", shards, split=lambda number: ["test"] * 3 * number + ["train"] * (8 - 3 * number)
+            )
+        )
+
+
 def test_parquet_columns_are_checked(tmp_path):
     folder = write_shards(tmp_path / "p", category=None, kind=["x", "y"] * 4)
     with pytest.raises(InputError, match=r"no column 'category' \(it has image, kind\).*dataset.category=COLUMN"):

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.sources.table_files import find_metadata, named_images, read_cells
+from shelfbench.data.sources.table_files import named_images, read_cells
 from shelfbench.data.sources.tables import DatasetSettings
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
@@ -116,7 +116,9 @@ def test_headers_in_any_case_and_columns_by_their_settings(shop):
         ('file_name,category\nx.png,"a\ny.png,b\nz.png,"c\n', "line 4: text follows a closing quotation mark"),
         ('file_name,category\nx.png,"a\n', "is opened and never closed"),
         ("file_name,category\n,a\n", "line 2: no file_name"),
-        ("x.png,a\ny.png,b\n", r"no column 'file_name' \(it has x.png, a\)"),
+        ("x.png,a\ny.png,b\n", r"no column 'file_name' \(it has x.png, a\); begin the table with a line of column"),
+        ("PK\x03\x04", r"but a workbook or an archive; call it \*\.xlsx"),
+        ("<HTML><body>", "but a web page"),
     ],
 )
 def test_damaged_tables_are_named_by_line(shop, text, message):
@@ -138,6 +140,36 @@ def test_encodings_that_cannot_be_known_stop(shop):
         opened(shop)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1251", ["Обувь", "Сумки"]),
+        ("cp1253", ["Παπούτσια", "Τσάντες"]),
+        ("mac-roman", ["Été", "Café"]),
+        ("gbk", ["鞋子", "手提包"]),
+        ("shift-jis", ["鞄カバン", "靴下"]),
+        ("cp1255", ["נעליים", "תיקים"]),
+    ],
+)
+def test_other_encodings_are_not_taken_for_that_of_windows(shop, encoding, words):
+    write(shop / "metadata.csv", rows(*words * 3), encoding=encoding)
+    with pytest.raises(InputError, match=r"UTF-8.*Windows-1252.*; save the table as UTF-8"):
+        opened(shop)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["Été", "Café", "Crème brûlée", "Œuvre", "aujourd´hui"],
+        ["Füße", "Größe", "Übergröße", "Käufer", "„Hüte“", "Mode – 50 €"],
+        ["Men’s", "Levi’s®", "n°5", "½”", "Åå", "Smörgås", "Garçon", "Señor", "«Zapatos»", "¿Qué?"],
+    ],
+)
+def test_western_words_are_taken_as_windows_writes_them(shop, words):
+    write(shop / "metadata.csv", rows(*words[:6]), encoding="cp1252")
+    assert sorted(keys(opened(shop))) == sorted(words[:6])
+
+
 def test_empty_rows_and_empty_cells_that_excel_leaves(shop):
     (shop / "metadata.csv").write_text(
         "file_name;category;;\r\n\r\nimages/p0.png;a;;\r\n;;;\r\n ; ;\r\nimages/p1.png;b;;;;\r\n"
@@ -145,11 +177,16 @@ def test_empty_rows_and_empty_cells_that_excel_leaves(shop):
     assert keys(opened(shop)) == ["a", "b"]
 
 
+def test_blanks_after_delimiters_and_before_quotation_marks(shop):
+    (shop / "metadata.csv").write_text('file_name, category\nimages/p0.png, "a, b"\nimages/p1.png, "c"\n')
+    assert keys(opened(shop)) == ["a, b", "c"]
+
+
 def test_two_tables_stop(shop):
     write(shop / "metadata.csv", rows("a"))
     (shop / "metadata.jsonl").write_text("{}")
-    with pytest.raises(InputError, match=r"contains metadata\.csv and metadata\.jsonl"):
-        find_metadata(shop)
+    with pytest.raises(InputError, match=r"contains metadata\.csv and also metadata\.jsonl"):
+        opened(shop)
 
 
 def test_names_with_backslashes_other_case_and_other_form(shop):
@@ -183,6 +220,9 @@ def test_a_folder_that_was_left_out(shop):
     with pytest.raises(
         InputError, match=r"no file is where .*metadata.csv says: 'p0.png' is missing, but there is images/p0"
     ):
+        opened(shop)
+    write(shop / "metadata.csv", rows("a", "b", name="images/p{}"))
+    with pytest.raises(InputError, match=r"'images/p0' is missing, but there is images/p0\.png; write .* suffix"):
         opened(shop)
     write(shop / "metadata.csv", rows("a", "b", name="q{}.png"))
     with pytest.raises(InputError, match=r"does not contain any of the 2 files that .*metadata.csv names"):

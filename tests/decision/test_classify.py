@@ -157,6 +157,9 @@ def test_the_names_of_columns_come_from_set():
     assert columns({}) == DatasetSettings()
     named = columns({"dataset.product_id": 7, "dataset.image": "photo", "dataset.file_name": "file"})
     assert (named.product_id, named.image, named.file_name) == ("7", "photo", "file")  # a name is text
+    assert columns({"dataset.retry": True}).retry
+    with pytest.raises(InputError, match=r"classify: dataset\.retry"):
+        columns({"dataset.retry": "yes"})
     for name in ("dataset.name", "dataset", "product_id"):
         with pytest.raises(InputError, match="classify has no setting"):
             columns({name: "sku"})

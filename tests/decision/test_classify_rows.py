@@ -1,6 +1,7 @@
 """classify gives a row for every product, whatever is wrong with its photo."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def test_the_reasons_are_in_the_answers(tmp_path, capsys):
     assert list(reasons.values())[-2:] == ["not in a known image format", "HTML, not a photo"]
     assert {row["category"] for row in rows[1:]} == {"review"}
     assert f"{len(rows)} products" in said
+    assert f"warning: {len(rows) - 1} products have no readable photo: 2 missing, 1 empty, 1 folder, " in said
 
 
 def test_photos_are_chosen_by_content_and_the_others_are_named(tmp_path):
@@ -135,7 +137,7 @@ def test_photos_are_chosen_by_content_and_the_others_are_named(tmp_path):
     found = products(root, console=console)
     names = ["test/hats/c.jpg", "train/hats/b.JP2", "train/shoes/a.jpg", "train/shoes/without_suffix"]
     assert [product.key for product in found] == names
-    assert console.lines == [f"{root}: skipped 1 file that is not an image: notes.txt"]
+    assert console.lines == [f"{root}: skipped 2 files that are not images: Thumbs.db, notes.txt"]
     assert {product.key for product in products(root, root / "test")} == {str(root / name) for name in names}
 
 
@@ -167,6 +169,28 @@ def test_parquet_of_paths_and_of_nulls(tmp_path):
     found = products(tmp_path / "nulls.parquet")
     null = "null in the Parquet file"
     assert [reason(product) for product in found] == ["", null, null, "no bytes in the Parquet file"]
+
+
+def test_samples_of_a_webdataset(tmp_path):
+    import tarfile
+
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"shard-{shard}.tar", "w") as archive:
+            for name, data in (("a.jpg", PHOTO), ("a.json", b'{"product_id": 7}'), ("b.1.jpg", PHOTO), ("c.jpg", b"")):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    found = products(tmp_path)
+    assert [(product.key, len(product.photos)) for product in found] == [
+        ("7", 2),
+        ("shard-0.tar, b", 1),
+        ("shard-0.tar, c", 1),
+        ("shard-1.tar, b", 1),
+        ("shard-1.tar, c", 1),
+    ]
+    assert found[0].photos == (PHOTO, PHOTO)
+    assert not found[2].photos[0]
+    assert len(products(tmp_path / "shard-1.tar")) == 3
 
 
 def test_text_is_a_table_only_with_a_column_of_files(tmp_path):

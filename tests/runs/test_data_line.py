@@ -10,11 +10,12 @@ from shelfbench.runs.data_line import data_line, grouped
 from shelfbench.runs.record import DatasetRecord, RunRecord, SplitRecord, UnreadableImage, Untrained
 
 
-def line(reasons=(), unlabelled=0, untrained=(0, 0, 0)):
+def line(reasons=(), unlabelled=0, untrained=(0, 0, 0), names=()):
     unreadable = [UnreadableImage(record=str(number), reason=reason) for number, reason in enumerate(reasons)]
     dataset = DatasetRecord(unreadable_images=len(unreadable), unreadable=unreadable, unlabelled=unlabelled)
     categories, validation, test = untrained
-    return data_line(dataset, SplitRecord(untrained=Untrained(categories=categories, validation=validation, test=test)))
+    found = Untrained(categories=categories, names=list(names), validation=validation, test=test)
+    return data_line(dataset, SplitRecord(untrained=found))
 
 
 def test_nothing_is_said_about_nothing():
@@ -39,9 +40,14 @@ def test_nothing_is_said_about_nothing():
             {"reasons": ["a folder, not a photo"] * 2 + ["HTML, not a photo"]},
             "3 photos could not be read: 2 folders, 1 HTML",
         ),
+        ({"reasons": ["a damaged HEIC image"]}, "1 photo could not be read: 1 damaged HEIC image"),
         ({"unlabelled": 1}, "1 product has no label"),
         ({"unlabelled": 1200}, "1,200 products have no label"),
         ({"untrained": (2, 0, 16)}, "2 categories have no training product, so 16 test products cannot be right"),
+        (
+            {"untrained": (3, 0, 16), "names": ["bars", "cross"]},
+            "3 categories (bars, cross, ...) have no training product, so 16 test products cannot be right",
+        ),
         ({"untrained": (1, 0, 1)}, "1 category has no training product, so 1 test product cannot be right"),
         (
             {"untrained": (1, 3, 16), "unlabelled": 3, "reasons": ["the file does not exist"]},

@@ -208,10 +208,16 @@ def parser() -> argparse.ArgumentParser:
         "shelfbench classify decision photos/ --out categories.csv",
     )
     one.add_argument("decision", type=folder, metavar="DECISION", help="the folder written by decide")
-    one.add_argument("paths", type=folder, nargs="+", metavar="PATH", help="images, folders, *.parquet or *.bson")
+    one.add_argument(
+        "paths",
+        type=folder,
+        nargs="+",
+        metavar="PATH",
+        help="images, folders, tables such as *.csv, *.parquet, *.tar or *.bson",
+    )
     one.add_argument("--out", type=folder, metavar="FILE", help="*.csv, *.jsonl or *.parquet; default: CSV on stdout")
     one.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="dataset.product_id=id, dataset.image=photo"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="dataset.file_name=photo, dataset.product_id=id"
     )
     one.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="default: from the suffix of --out")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")

@@ -74,10 +74,6 @@ class UnreadableImage(Exception):
     """The bytes cannot be decoded to an image; the message says why in a few words."""
 
 
-class _TooLarge(UnreadableImage):
-    """The pixels are too many, whatever the metadata."""
-
-
 @cache
 def heif_decoder() -> str:
     """Let Pillow read HEIC, if the optional package is installed, and name the package; empty without it."""
@@ -165,8 +161,6 @@ def open_image(data: bytes) -> Image.Image:
     bare = without_metadata(data) if out_of_step(data) else None
     try:
         return _opened(data) if bare is None else _opened(bare, data)
-    except _TooLarge:
-        raise
     except UnreadableImage:
         other = without_metadata(data) if bare is None else data
         if other is None:
@@ -181,7 +175,7 @@ def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
             warnings.simplefilter("ignore")  # users need not know about oddities that Pillow repairs itself
             image = Image.open(io.BytesIO(data), formats=_formats(data))
             if image.width * image.height > MAX_PIXELS:
-                raise _TooLarge(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+                raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
             image.load()
             upright = ImageOps.exif_transpose(image)
             turn = 1
@@ -195,9 +189,9 @@ def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
     except UnidentifiedImageError:
         raise UnreadableImage(_unidentified(data)) from None
     except Image.DecompressionBombError:
-        raise _TooLarge(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except MemoryError:
-        raise _TooLarge("too large for memory") from None
+        raise UnreadableImage("too large for memory") from None
     except Exception as error:  # decoders raise all kinds of errors on a damaged stream
         raise UnreadableImage(
             str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -242,6 +236,8 @@ def photo_size(data: bytes) -> tuple[int, int]:
             with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
                 return image.size
     except Exception as error:  # decoders raise all kinds of errors on a damaged header
+        if (bare := without_metadata(data)) is not None:
+            return photo_size(bare)
         raise UnreadableImage(str(error)) from None
 
 

@@ -18,6 +18,9 @@ from shelfbench.data.split import ROLES, SPLITS, Split, split_hash
 BY_PATH = "given by path"
 """The source, on record, of a catalogue that is not a named dataset."""
 
+# So many categories that train lacks are named in the record.
+NAMED = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
@@ -89,25 +92,6 @@ class Material:
         where = self.catalogue.images.where
         return [{"record": where(int(self.image[row])), "reason": reason} for row, reason in sorted(reasons.items())]
 
-    def notes(self) -> tuple[str, ...]:
-        """Tell of categories that train lacks, whose products no backend can get right."""
-        split = self.frame["split"].to_numpy()
-        untrained = self.label < 0
-        if not untrained.any():
-            return ()
-        keys = sorted(self.frame["category"][untrained].unique())
-        named = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
-        counts = [
-            f"{count:,} product{'s' * (count > 1)} of {part}"
-            for part in SPLITS[1:]
-            if (count := int((untrained & (split == part)).sum()))
-        ]
-        one = len(keys) == 1
-        return (
-            f"{len(keys):,} categor{'y has' if one else 'ies have'} no product in train ({named}): "
-            f"{' and '.join(counts)} cannot be right",
-        )
-
     def split_record(self) -> dict[str, Any]:
         """Describe the split for ``run.json``."""
         record: dict[str, Any] = {"hash": split_hash(self.frame), "rule": self.split.rule}
@@ -122,6 +106,7 @@ class Material:
         untrained = self.frame[self.label < 0]
         record["untrained"] = {
             "categories": int(untrained["category"].nunique()),
+            "names": sorted(untrained["category"].unique())[:NAMED],
             **{name: int((untrained["split"] == name).sum()) for name in SPLITS[1:]},
         }
         return record
@@ -245,6 +230,6 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
             "reason": split.excluded_reason,
         },
         "unlabelled": catalogue.unlabelled,
-        "notes": [*catalogue.notes, *material.notes()],
+        "notes": list(catalogue.notes),
         "duplicates": split.duplicates,
     }

@@ -20,6 +20,7 @@ _TIFF_HEADER = re.compile(rb"(?:Exif\0\0){0,2}(II\*\0|MM\0\*)")
 _XMP = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])")
 _ORIENTATION = 0x112
 _LONGEST_SEGMENT = 65_537
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 # Chunks of a PNG that make its pixels; in an animation, the still picture is taken.
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -65,18 +66,34 @@ def _jpeg_header(data: bytes, at: int) -> dict[int, int] | None:
 
 
 def _jpeg_resumes(data: bytes, at: int) -> int:
-    """Find where the header goes on after a damaged application segment, but not inside its thumbnail."""
+    """Find where the header goes on after a damaged application segment, which may contain a thumbnail."""
     end = min(len(data), at + 2 * _LONGEST_SEGMENT)
-    place = at
+    place, best, largest = at, -1, 0
     while (place := data.find(b"\xff", place + 1, end)) >= 0:
         found = _jpeg_header(data, place)
         # tables of the picture must not be skipped: decoders would take others
         if not found or 0xDB not in found or 0xC4 not in found:
             continue
         thumbnail = data.rfind(b"\xff\xd8\xff", at, place + 1)
-        if thumbnail < 0 or data.rfind(b"\xff\xd9", thumbnail, place) >= 0:
-            return place
-    raise _Unknown
+        if thumbnail >= 0 and data.rfind(b"\xff\xd9", thumbnail, place) < 0:
+            continue
+        frames = [found[kind] for kind in found.keys() & _FRAMES]
+        area = max((_u16(data, frame + 5)[0] * _u16(data, frame + 7)[0] for frame in frames), default=0)
+        if area > largest:  # the photo is larger than a thumbnail that has lost its beginning
+            best, largest = place, area
+    if best < 0:
+        raise _Unknown
+    return best
+
+
+def _is_marker(data: bytes, at: int) -> bool:
+    """Tell whether a segment begins here, or filling before one."""
+    return (
+        data[at : at + 1] == b"\xff"
+        and at + 1 < len(data)
+        and data[at + 1] >= 0xC0
+        and not 0xD0 <= data[at + 1] <= 0xD9
+    )
 
 
 def _jpeg(data: bytes) -> Iterator[_Piece]:
@@ -92,16 +109,18 @@ def _jpeg(data: bytes) -> Iterator[_Piece]:
         if kind == 0xDA:
             yield _Piece(data[at:])
             return
-        odd = kind < 0xC0 or 0xD0 <= kind <= 0xD9
+        odd = not _is_marker(data, at)
         skipped = odd or 0xE0 <= kind <= 0xEF or kind == 0xFE
         end = at + 2 + _u16(data, at + 2)[0]
-        if skipped and (odd or _jpeg_header(data, end) is None):
+        if skipped and (odd or not _is_marker(data, end)):
             end = _jpeg_resumes(data, at)
-        content = data[at:end]
-        if skipped and not _tells_colours(kind, content):
-            yield _Piece(content, content[4:])
+            if kind == 0xEE and data[at + 4 : at + 9] == b"Adobe":
+                yield _Piece(b"\xff\xee\x00\x0e" + data[at + 4 : at + 16])
+            yield _Piece(data[at:end], data[at + 4 : end])
+        elif skipped and not _tells_colours(kind, data[at:end]):
+            yield _Piece(data[at:end], data[at + 4 : end])
         else:
-            yield _Piece(content)
+            yield _Piece(data[at:end])
         at = end
 
 
@@ -173,21 +192,22 @@ def _gif(data: bytes) -> Iterator[_Piece]:
     palette = 3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0
     at = 13 + palette
     yield _Piece(data[:at])
-    while at + 2 <= len(data) and data[at] == 0x21:
+    # a frame of the whole picture, or one with its control before it
+    frame = re.compile(rb"(?=!\xf9\x04....\x00[,!]|,\x00{4}" + re.escape(data[6:10]) + rb")", re.DOTALL)
+    while at < len(data) and data[at] != 0x2C:
         end = at + 2
         while end < len(data) and data[end]:
             end += 1 + data[end]
         end += 1
-        if data[at + 1] == 0xF9:
+        if data[at] != 0x21 or data[end : end + 1] not in (b"!", b","):  # lengths are wrong
+            if (found := frame.search(data, at + 1)) is None:
+                raise _Unknown
+            end = found.start()
+        elif data[at + 1] == 0xF9:
             yield _Piece(data[at:end])
-        else:
-            if data[end : end + 1] not in (b"!", b","):  # lengths are wrong: look for the first frame
-                frame = rb"\x00(?=!\xf9\x04....\x00[,!]|,\x00{4}" + re.escape(data[6:10]) + rb")"
-                found = re.compile(frame, re.DOTALL).search(data, at + 2)
-                if found is None:
-                    raise _Unknown
-                end = found.end()
-            yield _Piece(data[at:end], data[at + 2 : end])
+            at = end
+            continue
+        yield _Piece(data[at:end], data[at + 2 : end])
         at = end
     yield _Piece(data[at:])
 

@@ -24,6 +24,7 @@ from shelfbench.data.sources.parquet_columns import Photos, find_photos
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.table_files import METADATA, TABLE_SUFFIXES, named_images, read_cells
 from shelfbench.data.sources.tables import DatasetSettings, optional_column
+from shelfbench.data.sources.webdataset import photos_of
 
 # Photos that are read at once: links are followed side by side, and files need little memory one after the other.
 _LINKS, _FILES = 256, 16
@@ -53,9 +54,10 @@ def products_of(paths: Sequence[Path], settings: DatasetSettings, console: Conso
     paths : sequence of Path
         A table (``*.csv``, ``*.xlsx`` ...) names its photos in a column ``file_name``: paths, relative to its folder,
         or links; photos with the same ``product_id`` are one product. So are rows of a Parquet file, which may hold the
-        photos themselves (an image column ``{bytes, path}``); without that column, each row is a product. A file that
-        is neither those nor BSON is an image, and a product by itself. A folder is read by the tables called
-        ``metadata`` in it; without one, by its BSON or Parquet files; without those, every image below it is a product.
+        photos themselves (an image column ``{bytes, path}``), and samples of a WebDataset (``*.tar``); without an id,
+        each row or sample is a product. Any other file that is not BSON is an image, and a product by itself. A folder
+        is read by the tables called ``metadata`` in it; without one, by its BSON, Parquet and tar files; without those,
+        every image below it is a product.
         A product without an id is named by its path within the folder, or by file and row; with the full path if there
         are several `paths`.
     settings : DatasetSettings
@@ -95,6 +97,8 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
         yield from _from_bson(path)
     elif suffix == ".parquet":
         yield from _from_parquet([path], path.parent, several, settings, console)
+    elif suffix == ".tar":
+        yield from _from_archives([path], settings, console)
     elif _is_table(path, settings):
         yield from _from_tables([path], path.parent, several, settings, console)
     else:
@@ -114,26 +118,22 @@ def _is_table(path: Path, settings: DatasetSettings) -> bool:
 
 def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console: Console) -> Iterator[Product]:
     held = contents_of(folder)
-    tables, bson, shards = (
-        as_paths(folder, held.files(wanted))
-        for wanted in (
-            is_metadata,
-            lambda name: name.lower().endswith(".bson"),
-            lambda name: name.lower().endswith(".parquet"),
-        )
-    )
+    tables = as_paths(folder, held.files(is_metadata))
+    bson, shards, archives = (_ending(held, suffix) for suffix in (".bson", ".parquet", ".tar"))
     if tables:
         yield from _from_tables(tables, folder, several, settings, console, held)
         return
-    if (photos := held.count()) and (bson or shards):
+    if (photos := held.count()) and (bson or shards or archives):
         number = "1 image" if photos == 1 else f"{photos:,} images"
-        console.warn(f"{folder}: left out {number} beside {', '.join(path.name for path in (*bson, *shards)[:3])}")
+        beside = shown(path.name for path in (*bson, *shards, *archives))
+        console.warn(f"{folder}: left out {number} beside {beside}")
     for shard in bson:
         yield from _from_bson(shard)
-    if bson:
-        return
     if shards:
         yield from _from_parquet(shards, folder, several, settings, console)
+    if archives:
+        yield from _from_archives(archives, settings, console)
+    if bson or shards or archives:
         return
     if not photos:
         raise InputError(f"{folder} contains no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
@@ -144,9 +144,21 @@ def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console
         yield Product(str(folder / name) if several else name, (read_file(folder / name),))
 
 
+def _ending(held: Contents, suffix: str) -> tuple[Path, ...]:
+    return as_paths(held.root, held.files(lambda name: name.lower().endswith(suffix)))
+
+
 def _from_bson(path: Path) -> Iterator[Product]:
     for key, photos in read_products(path):
         yield Product(str(key), photos)
+
+
+def _from_archives(files: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[Product]:
+    keys, images = photos_of(files, settings, console)
+    if not len(keys):
+        raise InputError(f"{files[0]} contains no photos", "a WebDataset has KEY.jpg; unpack any other archive")
+    for key, photos in _gathered(keys):
+        yield Product(key, tuple(images.read(photos)))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,6 +22,7 @@ from shelfbench.data.stream import Product, products_of
 from shelfbench.decision.model import Model
 from shelfbench.decision.record import DECISION
 from shelfbench.decision.rule import MEASURES
+from shelfbench.runs.data_line import grouped
 from shelfbench.study.read import build_section
 from shelfbench.verdict.confidence import MEASURES as CONFIDENCES
 from shelfbench.verdict.predictions import ProductRule
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 REVIEW = "review"
 # Largest batch in bytes, encoded or decoded.
 _BATCH_BYTES = 64 << 20
+_UNREADABLE = "no readable image: "
 # Seconds between progress messages.
 _SAY_EVERY = 15.0
 
@@ -112,7 +115,7 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     Parameters
     ----------
     settings : mapping of str to object
-        ``dataset.product_id``, ``dataset.image`` and ``dataset.file_name``.
+        ``dataset.product_id``, ``dataset.image`` and ``dataset.file_name``; ``dataset.retry`` tries failed links again.
 
     Returns
     -------
@@ -123,11 +126,11 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     InputError
         If there is any other setting.
     """
-    known = {f"dataset.{name}": name for name in ("product_id", "image", "file_name")}
+    known = {f"dataset.{name}": name for name in ("product_id", "image", "file_name", "retry")}
     for name in settings:
         if name not in known:
             raise InputError(f"classify has no setting {str(name)[:40]!r}", f"set {', '.join(known)}")
-    table = {known[name]: str(value) for name, value in settings.items()}
+    table = {known[name]: value if known[name] == "retry" else str(value) for name, value in settings.items()}
     return build_section(DatasetSettings, table, "dataset", "classify")
 
 
@@ -158,6 +161,7 @@ def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, cons
     progress = _Progress(console)
     yield from progress.follow(_rows(model, products_of(paths, settings, console), model.workers))
     progress.say()
+    progress.say_unreadable()
 
 
 def schema() -> pa.Schema:
@@ -236,7 +240,7 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
         suggestion = predicted[number]
         if suggestion == "" and number not in seen:
             why = batch.unreadable.get(number)
-            reason = f"no readable image: {why}" if why else "no image"
+            reason = f"{_UNREADABLE}{why}" if why else "no image"
             rows.append(Row(product=key, category=REVIEW, name="", confidence=None, suggestion=None, reason=reason))
             continue
         reason = reasons[number]
@@ -260,6 +264,7 @@ class _Progress:
         self._console = console
         self._started = self._said = time.perf_counter()
         self._products = self._photos = self._accepted = 0
+        self._unreadable: Counter[str] = Counter()
 
     def follow(self, batches: Iterator[tuple[list[Row], int]]) -> Iterator[list[Row]]:
         """Count the rows and pass them on."""
@@ -267,6 +272,7 @@ class _Progress:
             self._products += len(rows)
             self._photos += photos
             self._accepted += sum(row.reason is None for row in rows)
+            self._unreadable.update(row.reason or "" for row in rows if row.suggestion is None)
             yield rows
             if time.perf_counter() - self._said > _SAY_EVERY:
                 self.say()
@@ -280,3 +286,10 @@ class _Progress:
             f"({self._photos / max(seconds, 1e-9):,.1f} photos/s): {self._accepted:,} accepted, "
             f"{self._products - self._accepted:,} to {REVIEW}"
         )
+
+    def say_unreadable(self) -> None:
+        """Warn of products without a readable photo, by reason."""
+        if count := self._unreadable.total():
+            why = grouped(reason.removeprefix(_UNREADABLE) for reason in self._unreadable.elements())
+            one = "1 product has" if count == 1 else f"{count:,} products have"
+            self._console.warn(f"{one} no readable photo: {why}")

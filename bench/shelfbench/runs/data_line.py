@@ -16,7 +16,7 @@ _SHORTER = (
     (re.compile(r"the file is empty"), "empty"),
     (re.compile(r"no permission to read .*"), "without permission to read"),
     (re.compile(r"\d+ x \d+ pixels, (more than .*)"), r"of \1 pixels"),
-    (re.compile(r"a (folder|video|damaged .* image)(?:, not a photo)?"), r"\1s"),
+    (re.compile(r"a (folder|video|damaged .* image)(?:, not a photo)?"), r"\1(s)"),
     (re.compile(r"(?:an? )?(.*), not a photo"), r"\1"),
     (re.compile(r"(?:only|null|no) .*"), r"with \g<0>"),
 )
@@ -45,9 +45,13 @@ def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
         held_out = {"validation": split.untrained.validation, "test": split.untrained.test}
         wrong = " and ".join(f"{count:,} {part}" for part, count in held_out.items() if count)
         one = sum(held_out.values()) == 1
+        names = split.untrained.names
+        more = ", ..." if len(names) < categories else ""
+        named = f" ({', '.join(names)}{more})" if names else ""
+        have = "has" if categories == 1 else "have"
         parts.append(
-            f"{_number(categories, 'category', 'categories')} {'has' if categories == 1 else 'have'} no training "
-            f"product, so {wrong} product{'' if one else 's'} cannot be right"
+            f"{_number(categories, 'category', 'categories')}{named} {have} no training product, so {wrong} "
+            f"product{'' if one else 's'} cannot be right"
         )
     return "; ".join(parts)
 
@@ -65,7 +69,10 @@ def grouped(reasons: Iterable[str]) -> str:
         ``10 truncated, 2 empty``.
     """
     counts = Counter(map(_shorter, reasons)).most_common()
-    shown = [f"{count:,} {reason}" for reason, count in counts[:_GROUPS]]
+    shown = [
+        f"{count:,} {reason.removesuffix('(s)')}{'s' * (count > 1 and reason.endswith('(s)'))}"
+        for reason, count in counts[:_GROUPS]
+    ]
     if rest := sum(count for _, count in counts[_GROUPS:]):
         shown.append(f"{rest:,} for other reasons")
     return ", ".join(shown)

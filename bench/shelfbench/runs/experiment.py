@@ -249,8 +249,6 @@ class Experiment:
         with console.stage("splitting"):
             split = make_split(catalogue, study.split, study.seed, digests)
             material = gather(catalogue, split)
-        for note in material.notes():
-            console.warn(note)
         left_out = (
             f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
             f"{split.excluded_reason}"

@@ -113,9 +113,19 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
 
 
 class Untrained(msgspec.Struct, kw_only=True):
-    """Categories without a training product, and the held-out products that cannot be right because of it."""
+    """Categories without a training product, and the held-out products that cannot be right because of it.
+
+    Attributes
+    ----------
+    categories : int
+    names : list of str
+        The first few of them.
+    validation, test : int
+        Products.
+    """
 
     categories: int = 0
+    names: list[str] = []
     validation: int = 0
     test: int = 0
 

@@ -79,25 +79,21 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
     except OSError as error:
         return Absent(f"the file cannot be opened ({error.strerror or error})")
     try:
-        with open(handle, "rb", buffering=0) as file:
-            status = os.fstat(handle)
-            if stat.S_ISDIR(status.st_mode):
-                return Absent("a folder, not a photo")
-            if not stat.S_ISREG(status.st_mode):
-                return Absent("a pipe or a device, not a photo")
-            if status.st_size > most:
-                return Absent(f"larger than {most >> 30} GiB")
-            return file.read() or Absent("the file is empty")
-    except IsADirectoryError:  # opening a folder by its number fails before it is looked at
-        os.close(handle)
-        return Absent("a folder, not a photo")
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            return Absent("a folder, not a photo")
+        if not stat.S_ISREG(status.st_mode):
+            return Absent("a pipe or a device, not a photo")
+        if status.st_size > most:
+            return Absent(f"larger than {most >> 30} GiB")
+        data = os.read(handle, status.st_size + 1)  # one byte more than there is shows that this was all
+        while len(data) < status.st_size and (more := os.read(handle, status.st_size + 1 - len(data))):
+            data += more
+        return data or Absent("the file is empty")
     except OSError as error:
         return Absent(f"the file cannot be read ({error.strerror or error})")
-
-
-def hidden(name: str) -> bool:
-    """Tell whether a file or folder is passed over in silence: hidden, or left behind by a file manager."""
-    return name.startswith(".") or name.lower() in LEFT_BEHIND
+    finally:
+        os.close(handle)
 
 
 def is_photo(path: str | Path) -> bool:

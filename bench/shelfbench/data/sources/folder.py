@@ -19,9 +19,9 @@ from shelfbench.data.sources.layout import Layout, find_layout
 from shelfbench.data.sources.nesting import nesting_of
 from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.places import images_named
-from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of, split_within
+from shelfbench.data.sources.split_words import split_of, split_within
 from shelfbench.data.sources.table_files import NamedImages, named_images
-from shelfbench.data.sources.table_rows import folders_of, other_folders, split_by_folder
+from shelfbench.data.sources.table_rows import folders_of, other_folders, same_split, split_by_folder
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 from shelfbench.data.sources.webdataset import read_webdataset
 
@@ -76,9 +76,10 @@ def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.Data
     for parts, names in held.images.items():
         if len(parts) < depth:
             if settings.folders:
+                folders = "folder" if len(parts) == 1 else "folders"
                 raise InputError(
-                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} folders, but dataset.folders "
-                    f"({settings.folders}) says what {depth} mean",
+                    f"{os.path.join(held.root, *parts, names[0])} lies in {len(parts)} {folders}, "
+                    f"but dataset.folders ({settings.folders}) says what {depth} mean",
                     "move it, or correct dataset.folders",
                 )
             continue  # a stray, which is told
@@ -115,20 +116,21 @@ def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataF
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
     if layout.splits:
         split = pd.Series(np.repeat(np.array(layout.splits, object), [len(table.rows) for table in tables]))
-        _same_split(rows, split)
+        same_split(rows, split)
         rows["split"] = split
     notes = [*layout.notes, *(note for table in tables for note in table.notes)]
-    notes += other_folders(rows, layout.files[0])
+    below = [folders_of(table.rows, path, held.root) for path, table in zip(layout.files, tables, strict=True)]
+    folders = pd.concat(below, ignore_index=True)
+    notes += other_folders(rows, folders, layout.files[0])
     if not layout.splits:
-        below = [folders_of(table.rows, path, held.root) for path, table in zip(layout.files, tables, strict=True)]
-        rows, more = split_by_folder(rows, pd.concat(below, ignore_index=True), layout.files[0])
+        rows, more = split_by_folder(rows, folders, layout.files[0])
         notes += more
-    named = set(rows["where"])
-    left_out = [path for path in held.paths() if path not in named]
-    if left_out:
+    there = held.paths()
+    named = set(rows["where"]) if there else set()
+    if left_out := [path for path in there if path not in named]:
         leaves = f"{layout.files[0].name} leaves" if len(layout.files) == 1 else "the tables leave"
-        count, there = f"{len(left_out):,}", f"{held.count():,}"
-        notes.append(f"{leaves} out {count} of the {there} photos that are there: {shown(left_out, 3)}")
+        count, photos = f"{len(left_out):,}", f"{len(there):,}"
+        notes.append(f"{leaves} out {count} of the {photos} photos that are there: {shown(left_out, 3)}")
     return rows, notes
 
 
@@ -145,16 +147,3 @@ def _named(path: Path, held: Contents, settings: DatasetSettings) -> NamedImages
             raise
         remedy = f"{error.remedy}; if the folders are the categories: --set dataset.folders={'/'.join(nesting.roles)}"
         raise InputError(error.message, remedy) from None
-
-
-def _same_split(rows: pd.DataFrame, split: pd.Series) -> None:
-    """Refuse a column that contradicts the folders."""
-    if "split" not in rows:
-        return
-    cells = rows["split"].map(lambda cell: SPLIT_NAMES.get(str(cell).strip().lower()))
-    if (wrong := np.flatnonzero((cells != split).to_numpy())).size:
-        row = int(wrong[0])
-        raise InputError(
-            f"{rows['where'][row]} has the split {rows['split'][row]!r} in the table, but its folder says {split[row]}",
-            "correct the column or the folders",
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +46,13 @@ def read_json(path: Path, columns_of: ColumnsOf) -> Cells:
     return _cells(_lines(path, encoding), path, columns_of, note)
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str | msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return json.loads(text)  # slower, but understands the NaN that Python and pandas write
+        return json.loads(
+            text if isinstance(text, str) else bytes(text)
+        )  # slower, but understands the NaN that Python and pandas write
 
 
 def _lines(path: Path, encoding: str) -> Any:
@@ -73,11 +74,24 @@ def _lines(path: Path, encoding: str) -> Any:
 
 
 def _listed(path: Path, text: str) -> Any:
+    """Return a function that goes through the items of a list, each taken apart only when it is reached."""
+    text = text.lstrip("\ufeff")
     try:
-        rows = _parse(text.lstrip("\ufeff"))
+        try:
+            items = msgspec.json.decode(text, type=list[msgspec.Raw])
+        except msgspec.DecodeError:
+            items = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error})", "correct the table") from None
-    return lambda: zip(count(1), rows)
+
+    def rows() -> Iterator[tuple[int, Any]]:
+        for number, item in enumerate(items, 1):
+            try:
+                yield number, _parse(item) if isinstance(item, msgspec.Raw) else item
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{path}, item {number} is not JSON ({error})", "correct the table") from None
+
+    return rows
 
 
 def _not_rows(path: Path) -> InputError:

@@ -15,7 +15,7 @@ from shelfbench.base.errors import InputError
 
 # Texts that may mean that there is no category; they are taken as they stand, and a note names them.
 PERHAPS_NONE = {
-    *("-", "?", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null"),
+    *("-", "-1", "?", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null"),
     *("undefined", "unknown", "unlabeled", "unlabelled"),
 }
 # How many examples a note gives.
@@ -127,7 +127,8 @@ def _scalar(value: object) -> object:
 def category_keys(values: pd.Series, where: pd.Series) -> Keys:
     """Return the keys of a column of categories.
 
-    Keys are compared composed (NFC) and without blanks around them. Empty cells and blanks are no category.
+    Keys are compared composed (NFC) and without blanks around them. Empty cells and blanks are no category; nor is -1
+    where all others are numbers from 0.
 
     Parameters
     ----------
@@ -147,11 +148,17 @@ def category_keys(values: pd.Series, where: pd.Series) -> Keys:
     codes, texts = plain_values(values, "category", where)
     cleaned = [clean(text) for text in texts]
     names = sorted(set(cleaned) - {""})
+    said = []
+    if "-1" in names and len(names) > 1 and all(name.isdecimal() for name in names if name != "-1"):
+        count = int(np.isin(codes, [code for code, text in enumerate(cleaned) if text == "-1"]).sum())
+        few = "1 photo has" if count == 1 else f"{count:,} photos have"
+        said = [f"{few} the category -1 among numbers from 0, which was taken as none"]
+        names.remove("-1")
     number = {name: code for code, name in enumerate(names)}
     translate = np.array([*(number.get(text, -1) for text in cleaned), -1], np.int32)
     code = translate[codes]
     counts = dict(zip(names, np.bincount(code[code >= 0], minlength=len(names)).tolist(), strict=True))
-    return Keys(tuple(names), code, (*merged(texts), *near_misses(counts), *doubtful(counts)))
+    return Keys(tuple(names), code, (*said, *merged(texts), *near_misses(counts), *doubtful(counts)))
 
 
 def merged(texts: Sequence[str]) -> list[str]:

@@ -142,7 +142,7 @@ def _tables(held: Contents, tables: list[Parts]) -> Layout:
     if outside:
         raise InputError(
             f"{root} contains {shown(map(path_of, tables), 2)}, but also photos outside of its folder "
-            f"({shown(outside, 3)}): the table's categories, or the folders'?",
+            f"({shown(outside, 3)}), whose categories it does not say",
             "move the others elsewhere, or name the folder or the table that is meant",
         )
     paths, notes = as_paths(root, tables), []
@@ -197,6 +197,10 @@ def _folders(held: Contents, settings: DatasetSettings) -> Layout:
             f"{len(rows):,} photos",
             f"give the table by itself (--dataset {table}), or move it elsewhere",
         )
-    unread = [path_of(parts) for parts in (*loose, *held.files(lambda name: name.lower().endswith(ARCHIVES)))]
+    unread = [
+        path_of(parts)
+        for parts in (*loose, *held.files(lambda name: name.lower().endswith(ARCHIVES)))
+        if len(parts) == 1
+    ]
     notes = (f"not read, beside the folders: {shown(unread)}",) if unread else ()
     return Layout(kind="folders", contents=held, nesting=nesting, notes=notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +13,8 @@ from shelfbench.data.sources.split_words import split_of, split_within
 
 # More photos than this share outside of the folders of categories are not strays.
 STRAYS = 0.1
+# trainA, testA
+_GLUED = re.compile(r"(train|test|val|dev|eval)")
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,13 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
     notes += more
     tops = [(*base, name) for name in names] if parts else [base]
     roles = ["-"] * len(base) + (["split"] if parts else [])
-    inner = {_unwrapped(held, top)[len(top) :] for top in tops} if parts else {()}
-    if len(inner) == 1 and (wrapper := inner.pop()):
-        tops = [(*top, *wrapper) for top in tops]
-        roles += ["-"] * len(wrapper)
+    if parts and (depth := _inner(held, tops)):
+        tops = [_unwrapped(held, top) for top in tops]
+        roles += ["-"] * depth
     notes += _strays(held, tops)
     levels, more = _levels(held, tops, roles)
+    if parts and levels == ["category"]:
+        _all_new(held, tops, [*roles, *levels])
     roles += levels
     notes += more
     around = [base[:depth] for depth in range(len(base) + 1)]
@@ -97,6 +102,18 @@ def _unwrapped(held: Contents, parts: Parts) -> Parts:
             break
         parts = below
     return parts
+
+
+def _inner(held: Contents, tops: Sequence[Parts]) -> int:
+    """Count the folders between the parts of a split and their categories: train/images/shoes, train/train/shoes."""
+    inner = [_unwrapped(held, top)[len(top) :] for top in tops]
+    if len(set(map(len, inner))) > 1:
+        return 0
+    same = all(
+        len(set(names)) == 1 or all(name.lower() == top[-1].lower() for name, top in zip(names, tops, strict=True))
+        for names in zip(*inner, strict=True)
+    )
+    return len(inner[0]) if same else 0
 
 
 def _question(held: Contents, problem: str, choices: str) -> InputError:
@@ -138,6 +155,13 @@ def _parts(held: Contents, base: Parts, names: Sequence[str]) -> tuple[bool, lis
             if len(same) > 1:
                 notes.append(f"{shown(same)} are read as one part of the split, {part}")
         return True, notes
+    glued = {found[1] for name in names if (found := _GLUED.match(name.lower()))}
+    if len(glued) > 1 and not nested and all(_GLUED.match(name.lower()) for name in names):
+        raise _question(
+            held,
+            f"the names of {shown(names)} begin like parts of a split",
+            f"{choices} if they are categories; otherwise list the photos in metadata.csv with their categories",
+        )
     suspicious = {name: word for name, word in words.items() if word and (name in whole or len(parts) > 1)}
     if not suspicious:
         return False, []
@@ -154,6 +178,11 @@ def _parts(held: Contents, base: Parts, names: Sequence[str]) -> tuple[bool, lis
             f"{choices} if they are categories; otherwise move the others elsewhere",
         )
     return False, []
+
+
+def _compared(name: str) -> str:
+    """A category's name as it is compared between parts."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def _word(name: str) -> str:
@@ -197,15 +226,18 @@ def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tupl
     inner = [name for children in deep.values() for name in children]
     if len(deep) == len(below):
         words = {split_of(name) for name in inner}
-        if None not in words and len(words) > 1 and "split" not in roles:
+        flat = all(not held.children((*parts, name)) for parts, children in deep.items() for name in children)
+        if flat and None not in words and len(words) > 1 and "split" not in roles:
             return ["category", "split"], []
-        if len(set(inner)) == 1 and all(not held.children((*parts, inner[0])) for parts in deep):
+        if flat and len(set(inner)) == 1:
             return ["category"], []  # shoes/images/1.jpg, shirts/images/1.jpg
     first, second = next((parts, children[0]) for parts, children in deep.items())
     twice = sorted({name for name in inner if inner.count(name) > len(tops)})
     same = f", and several of them contain the same folders ({shown(twice, 3)})" if twice else ""
     choices = ["/".join([*roles, *more]) for more in (["category"], ["level1", "category"], ["category", "product_id"])]
-    if twice:  # parts of one catalogue, perhaps
+    if any(map(split_of, inner)) and "split" not in roles:
+        choices[1] += " or " + "/".join([*roles, "-", "split", "category"])
+    elif twice:  # parts of one catalogue, perhaps
         choices[1] += " or " + "/".join([*roles, "-", "category"])
     raise _question(
         held,
@@ -213,6 +245,23 @@ def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tupl
         "the category",
         f"{choices[0]} for {first[-1]}, {choices[1]} for {second}, or {choices[2]} if {second} is one product",
     )
+
+
+def _all_new(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> None:
+    """Stop at a part of a split without any category of train, whose folder is hardly one of categories."""
+    at = roles.index("split")
+    found: dict[str, set[str]] = {}
+    for top in tops:
+        word = str(split_of(top[at]) or split_within(top[at]))
+        found.setdefault(word, set()).update(map(_compared, held.children(top)))
+    for word, names in sorted(found.items()):
+        if "train" in found and names.isdisjoint(found["train"]):
+            raise _question(
+                held,
+                f"train has none of the categories of {word} ({shown(sorted(names))}), which may be photos without a "
+                "category",
+                f"{'/'.join(roles)} if they are categories; otherwise move them elsewhere",
+            )
 
 
 def _empty(held: Contents, top: Parts) -> list[str]:

@@ -20,6 +20,7 @@ from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import split_within
 from shelfbench.data.sources.table_files import column_values
 from shelfbench.data.sources.table_paths import located
+from shelfbench.data.sources.table_rows import same_split
 from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, wanted_columns
 
 
@@ -142,13 +143,17 @@ def read_parquet(
     notes = [photos.note] if photos.note else []
     display = _name_labels(shards, files, notes)
     names = names_of(files)
+    parts: list[str | None] = [*splits] or [split_within(file.stem) for file in files]
+    several = len(set(parts) - {None}) > 1
     frames = []
-    for number, (file, shard) in enumerate(zip(files, shards, strict=True)):
+    for number, shard in enumerate(shards):
         frame = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in shard.values.items()})
         frame["file"], frame["row"] = np.int32(number), np.arange(len(frame))
         frame["where"] = pd.Series([f"{names[number]}, row {row}" for row in range(len(frame))], dtype=object)
-        if "split" not in frame and (part := splits[number] if splits else split_within(file.stem)):
-            frame["split"] = part
+        if several:
+            same_split(frame, pd.Series([parts[number]] * len(frame), dtype=object))
+        if "split" not in frame and parts[number]:
+            frame["split"] = parts[number]
         frames.append(frame)
     rows = pd.concat(frames, ignore_index=True)
     if "split" in rows and rows["split"].isna().all():
@@ -247,19 +252,27 @@ def named_in(
     InputError
         If the file holds paths where there are no photos.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     def at(row: int) -> str:
         return f"{file}, row {row}"
 
-    if photos.kind == "names":
-        return located(column_values(pq.read_table(file, columns=[photos.column]).column(0)), at, file, root, refused)
+    column = photos.column if photos.kind == "names" else f"{photos.column}.path"
     try:
         with pq.ParquetFile(file) as parquet:
-            structs = parquet.read(columns=[f"{photos.column}.path"]).column(0)
-        return located(column_values(pc.struct_field(structs, "path")), at, file, root, refused)
+            values = parquet.read(columns=[column]).column(0)
+        names = column_values(values if photos.kind == "names" else pc.struct_field(values, "path"))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{file}: the column {column!r} cannot be read ({first_line(error)})", "write it again"
+        ) from None
+    try:
+        return located(names, at, file, root, refused)
     except InputError as error:
+        if photos.kind == "names":
+            raise
         raise InputError(
             f"the column {photos.column!r} of {file} holds paths, not photos: {error.message}",
             "put the photos there, or write their bytes into the file",

@@ -73,8 +73,12 @@ def find_photos(file: Path, settings: DatasetSettings) -> Photos:
     """
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(file)
-    present, defaults = schema.names, DatasetSettings()
+    defaults = DatasetSettings()
+    try:
+        schema = pq.read_schema(file)
+        present = schema.names
+    except UnicodeDecodeError:
+        raise InputError(f"{file} has columns whose names are not UTF-8", "write it again") from None
     named = find_column(settings.file_name, present, str(file))
     if named and settings.file_name != defaults.file_name and settings.image == defaults.image:
         return Photos("names", named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ TABLE_SUFFIXES = (*TEXT_SUFFIXES, *JSON_SUFFIXES, *SHEET_SUFFIXES, ".parquet")
 # Names of the table that comes with a folder of images.
 METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet", ".tsv", ".ndjson", ".json", ".xlsx"))
 
+# A cell that names a photo, which no header is.
+_PHOTO = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)$", re.IGNORECASE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedImages:
@@ -45,28 +49,6 @@ class NamedImages:
     rows: pd.DataFrame
     notes: tuple[str, ...]
     refused: dict[int, str] = field(default_factory=dict)
-
-
-def find_metadata(folder: Path) -> Path | None:
-    """Return the metadata table of a Hugging Face ImageFolder, if there is one.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    Path or None
-
-    Raises
-    ------
-    InputError
-        If there are several.
-    """
-    found = [folder / name for name in METADATA if (folder / name).is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder} contains {' and '.join(path.name for path in found)}", "leave only one of them")
-    return found[0] if found else None
 
 
 def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) -> tuple[Cells, str]:
@@ -113,15 +95,17 @@ def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) 
     except OSError as error:
         said = error.strerror or str(error).strip().partition("\n")[0]  # Arrow's have several lines
         raise InputError(f"{path} cannot be read ({said})", "correct the path, or write the table again") from None
-    old = " (the old Excel format)" if suffix == ".xls" else ""
-    raise InputError(f"{path} is not a table that can be read{old}", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
+    raise InputError(f"{path} is not a table that can be read", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
 
 
 def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path) -> str:
     name = find_column(settings.file_name, present, str(path))
     if name is None:
+        headless = any(_PHOTO.search(column) for column in present)
+        remedy = "begin the table with a line of column names, such as file_name,category"
         raise InputError(
-            f"{path} has no column {settings.file_name!r} (it has {listed(present)})", suggestion("file_name", present)
+            f"{path} has no column {settings.file_name!r} (it has {listed(present)})",
+            remedy if headless else suggestion("file_name", present),
         )
     return name
 

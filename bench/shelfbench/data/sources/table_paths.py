@@ -83,11 +83,13 @@ class _Files:
             return [None] * len(names)
         return [there.get(name.rpartition("/")[2]) for name in names]
 
-    def alike(self, names: Sequence[str], below: str = "", *, anywhere: bool) -> dict[str, list[str]]:
+    def alike(
+        self, names: Sequence[str], below: str = "", *, anywhere: bool, suffix: bool = True
+    ) -> dict[str, list[str]]:
         """Find files spelled like some names but for case, form and blanks: relative paths by the name's `spelled`.
 
-        Only what is `below` a folder is searched. With `anywhere`, a name may also be the end of a file's path. Nothing
-        is found where there are too many files to look at.
+        Only what is `below` a folder is searched. With `anywhere`, a name may also be the end of a file's path; without
+        `suffix`, that of the file is left away. Nothing is found where there are too many files to look at.
         """
         wanted: dict[str, list[str]] = {spelled(name): [] for name in names}
         last = {name.rpartition("/")[2] for name in wanted}
@@ -100,9 +102,10 @@ class _Files:
             inner = os.path.relpath(where, self.root / below)
             start = "" if inner == "." else inner.replace(os.sep, "/") + "/"
             for file in sorted(files):
-                if spelled(file) not in last:
+                form = spelled(file if suffix else os.path.splitext(file)[0])
+                if form not in last:
                     continue
-                path = spelled(start + file)
+                path = spelled(start) + form
                 while path:
                     if path in wanted:
                         wanted[path].append(below + start + file)
@@ -270,9 +273,12 @@ def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Fil
             "write paths relative to the folder of the table",
         )
     last = [name.rpartition("/")[2] for name in names]
-    ends = files.alike(last, anywhere=True)
-    number = next((number for number, name in enumerate(last) if ends[spelled(name)]), None)
-    if number is None:
+    for suffix in (True, False):
+        ends = files.alike(last, anywhere=True, suffix=suffix)
+        number = next((number for number, name in enumerate(last) if ends[spelled(name)]), None)
+        if number is not None:
+            break
+    else:
         count = "the file" if len(names) == 1 else f"any of the {len(names):,} files"
         return InputError(
             f"{files.root} does not contain {count} that {table} names (the first is {first!r})",
@@ -282,5 +288,5 @@ def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Fil
     said = " and ".join(places[:2]) + (f" and {len(places) - 2} more places" if len(places) > 2 else "")
     return InputError(
         f"no file is where {table} says: {str(given[number])!r} is missing, but there is {said}",
-        "write each file's folder, relative to the folder of the table, in the column of files",
+        f"write each file's {'folder, relative to that of the table,' if suffix else 'suffix'} in the column of files",
     )

@@ -27,8 +27,10 @@ def folders_of(rows: pd.DataFrame, table: Path, root: Path) -> pd.Series:
     Series of str
     """
     base = os.path.relpath(table.parent, root)
-    found = rows["where"].map(lambda name: "" if "://" in name else os.path.dirname(name))
-    return found.map({folder: os.path.relpath(folder or ".", base) for folder in found.unique()})
+    codes, unique = pd.factorize(
+        np.array(["" if "://" in name else name.rpartition(os.sep)[0] for name in rows["where"]], object)
+    )
+    return pd.Series(np.array([os.path.relpath(folder or ".", base) for folder in unique], object)[codes])
 
 
 def split_by_folder(rows: pd.DataFrame, folders: pd.Series, table: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -79,6 +81,33 @@ def split_by_folder(rows: pd.DataFrame, folders: pd.Series, table: Path) -> tupl
     return rows.assign(split=parts), ["the split is that of the folders in the table's paths"]
 
 
+def same_split(rows: pd.DataFrame, split: pd.Series) -> None:
+    """Refuse a column of splits that contradicts the folders or files that hold the rows.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``where``, and perhaps ``split``.
+    split : Series of str
+        The part that each row's folder or file is named after; missing where it is not named after one.
+
+    Raises
+    ------
+    InputError
+        If a cell says another part; the message names the first.
+    """
+    if "split" not in rows:
+        return
+    cells = rows["split"].map(lambda cell: SPLIT_NAMES.get(str(cell).strip().lower()))
+    if (wrong := np.flatnonzero(((cells != split) & split.notna()).to_numpy())).size:
+        row = int(wrong[0])
+        raise InputError(
+            f"{rows['where'][row]} has the split {rows['split'][row]!r} in the table, but lies in a part named "
+            f"{split[row]}",
+            "correct the column, the folders or the names of the files",
+        )
+
+
 def _part(folder: str) -> str | None:
     """Return the part of a split that a path's folders name; None if none or two."""
     words = {word for part in folder.split(os.sep) if (word := split_of(part))}
@@ -92,13 +121,15 @@ def _is_category(rows: pd.DataFrame, folders: pd.Series) -> bool:
     return bool(same) and all(same)
 
 
-def other_folders(rows: pd.DataFrame, table: Path) -> list[str]:
+def other_folders(rows: pd.DataFrame, folders: pd.Series, table: Path) -> list[str]:
     """Tell of photos that lie in the folder of another category than the table says.
 
     Parameters
     ----------
     rows : DataFrame
         With ``where`` and ``category``.
+    folders : Series of str
+        Those of each row's photo.
     table : Path
 
     Returns
@@ -106,8 +137,10 @@ def other_folders(rows: pd.DataFrame, table: Path) -> list[str]:
     list of str
         A note, if the folders are named after categories and not all agree.
     """
-    folder = rows["where"].map(lambda name: os.path.basename(os.path.dirname(name)))
-    keys = rows["category"].astype(str).str.strip()
+    inner = {folder: os.path.basename(folder) for folder in folders.unique()}
+    if set(inner.values()).isdisjoint(map(str, rows["category"].unique())):
+        return []
+    folder, keys = folders.map(inner), rows["category"].astype(str).str.strip()
     comparable = folder.isin(set(keys)) & rows["category"].notna()
     agrees = folder[comparable] == keys[comparable]
     if not comparable.any() or agrees.mean() < 0.5 or agrees.all():

@@ -33,7 +33,25 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# How files begin that are called a table of text and are not.
+_OTHERS = (
+    (b"PK\x03\x04", "a workbook or an archive", "call it *.xlsx if it is a workbook"),
+    (b"\xd0\xcf\x11\xe0", "a workbook in the old Excel format", "save it as *.xlsx, or as CSV UTF-8"),
+    (b"\x1f\x8b", "compressed", "unpack it"),
+    (b"PAR1", "Parquet", "call it *.parquet"),
+    (b"%PDF", "PDF", "export a table"),
+    (b"<html", "a web page", "export a table"),
+    (b"<!doctype", "a web page", "export a table"),
+)
+# Words that hardly stand in Windows-1252, but in other encodings read as it: Cyrillic, Greek, Chinese, Mac OS Roman.
+_STRANGE = re.compile(
+    "[\xaa-\xba\xbc-\xffŠŒŽšœžŸƒ]{3,}|[a-zß-öø-ÿšœž][ŠŒŽŸÀ-ÖØ-Þ]|ƒ\\w|\\wƒ"
+    "|[A-Za-zÀ-ÿ][‚„†‡ˆ‰‹›˜“”¡-§¨ª-¬¯±¶¸º»¿][a-zà-ÿ]"
+)
+_WORD = re.compile(r"[^\s,;\t|\"]*[^\x00-\x7f][^\s,;\t|\"]*")
 _SEP = re.compile(r"^\"?sep=(.)\"?[\r\n]*$", re.IGNORECASE)
+
+_SAVE = "save the table as UTF-8 (in Excel: CSV UTF-8)"
 
 ColumnsOf = Callable[[list[str]], dict[str, str]]
 
@@ -78,6 +96,9 @@ def find_encoding(path: Path) -> tuple[str, str]:
     """
     with open(path, "rb") as handle:
         head = handle.read(4096)
+        for start, what, remedy in _OTHERS:
+            if head[: len(start)].lower() == start.lower():
+                raise InputError(f"{path} is not a table of text, but {what}", remedy)
         for mark, encoding in _BOMS:
             if head.startswith(mark):
                 return encoding, ""
@@ -97,9 +118,8 @@ def find_encoding(path: Path) -> tuple[str, str]:
 
 def _windows(path: Path) -> str:
     """Check that a file may be Windows-1252, and say that it is a guess, with an example."""
-    remedy = "save the table as UTF-8 (in Excel: CSV UTF-8)"
-    utf8 = windows = 0
-    example = ""
+    utf8 = windows = words = strange = 0
+    example = doubtful = ""
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, 1):
             if line.isascii():
@@ -114,18 +134,19 @@ def _windows(path: Path) -> str:
                 except UnicodeDecodeError as error:
                     byte = line[error.start]
                     raise InputError(
-                        f"{path}, line {number}: the byte 0x{byte:02x} is neither UTF-8 nor Windows-1252", remedy
+                        f"{path}, line {number}: the byte 0x{byte:02x} is neither UTF-8 nor Windows-1252", _SAVE
                     ) from None
-                word = re.search(r"[^\s,;\t|\"]*[^\x00-\x7f][^\s,;\t|\"]*", text)
-                example = example or (word[0] if word else "")
+                for word in _WORD.findall(text):
+                    words += 1
+                    example = example or word
+                    if _STRANGE.search(word):
+                        strange += 1
+                        doubtful = doubtful or word
             if utf8 and windows:
-                raise InputError(
-                    f"{path}: line {utf8} is UTF-8, but line {windows} is not", "save the whole table as UTF-8"
-                )
-    return (
-        f"{path.name} is not UTF-8 and was read as Windows-1252, with words such as {example!r}; if that is wrong, "
-        f"{remedy}"
-    )
+                raise InputError(f"{path}: line {utf8} is UTF-8, but line {windows} is not", _SAVE)
+    if strange * 10 >= words:
+        raise InputError(f"{path} is not UTF-8, and as Windows-1252 it would contain words such as {doubtful!r}", _SAVE)
+    return f"{path.name} is not UTF-8 and was read as Windows-1252, with words such as {example!r}; if not so, {_SAVE}"
 
 
 @contextmanager
@@ -253,12 +274,13 @@ def read_text(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cells
 
 
 def _quotes_after_blanks(head: list[str], delimiter: str) -> bool:
-    """Tell whether blanks stand between delimiters and quoted cells: ``a, "b"``."""
+    """Tell whether a blank follows every delimiter, also before quoted cells: ``a, "b"``."""
     try:
         rows = list(islice(csv.reader(head, delimiter=delimiter), SAMPLE))
     except csv.Error:
         return False
-    return any(re.fullmatch(r"\s+\".*\"?", cell, re.DOTALL) is not None for row in rows for cell in row[1:])
+    cells = [cell for row in rows for cell in row[1:]]
+    return all(cell.startswith(" ") for cell in cells) and any(cell.lstrip().startswith('"') for cell in cells)
 
 
 def _explained(error: csv.Error, path: Path, line: int) -> tuple[str, str]:

@@ -288,6 +288,45 @@ def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFra
     return frame.assign(offset=index["offset"].to_numpy(), length=index["length"].to_numpy())
 
 
+def photos_of(files: Sequence[Path], settings: DatasetSettings, console: Console) -> tuple[np.ndarray, TarImages]:
+    """Find the photos of WebDataset shards, whatever else the samples say.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The archives, in order.
+    settings : DatasetSettings
+        The key of the JSON with the product's id.
+    console : Console
+
+    Returns
+    -------
+    keys : ndarray of object, shape (images,)
+        The product of each photo: its id, or its archive and sample.
+    images : TarImages
+
+    Raises
+    ------
+    InputError
+        If an archive is damaged.
+    """
+    role = "product_id"
+    indexes = [_index(path, {role: settings.product_id}, console) for path in files]
+    counts = [len(index) for index in indexes]
+    names = np.repeat(np.array([path.name for path in files], object), counts)
+    index = pa.concat_tables(indexes)
+    keys, members, ids = (index[column].to_pandas().to_numpy(object) for column in ("key", "member", role))
+    own = names + ", " + keys if len(keys) else keys
+    images = TarImages(
+        tuple(files),
+        names + ", " + members if len(keys) else members,
+        np.repeat(np.arange(len(files), dtype=np.int32), counts),
+        index["offset"].to_numpy(),
+        index["length"].to_numpy(),
+    )
+    return np.where(pd.isna(ids), own, ids), images
+
+
 def read_webdataset(
     files: Sequence[Path], name: str, settings: DatasetSettings, console: Console, splits: Sequence[str] = ()
 ) -> Catalogue:
