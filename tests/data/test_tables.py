@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -40,8 +41,10 @@ def keys(catalogue):
     return [catalogue.categories[code].key for code in catalogue.product_category]
 
 
-# in Windows-1252 no text of these is UTF-8 by accident, as 'é€€' would be
-CELLS = st.text(st.sampled_from("aZ7 .,;|\t\"'\n\réßñ-"), min_size=1, max_size=12).filter(lambda cell: cell.strip())
+# in Windows-1252 no text of these is UTF-8 by accident, as 'é€€' would be, and three accents in a row make a word strange
+CELLS = st.text(st.sampled_from("aZ7 .,;|\t\"'\n\réßñ-"), min_size=1, max_size=12).filter(
+    lambda cell: cell.strip() and not re.search("[éßñ]{3}", cell)
+)
 
 
 @settings(deadline=None, max_examples=150)
