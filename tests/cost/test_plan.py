@@ -192,7 +192,7 @@ def test_a_plan_says_at_which_size_photos_are_seen_and_why(image_folder, capsys)
     words = ["--dataset", str(image_folder), "--set", "split.min_products=5", "--set", "svm.C=0.01"]
     assert main(["plan", *words, "--backend", "bottleneck-svm"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "efficientnet_lite0 at 96 px: photos have 24 px (median of a sample of 72): the least" in shown
+    assert "efficientnet_lite0 at 96 px: the photos have 24 px (median of a sample of 72), and this is" in shown
     assert main(["plan", *words, "--backend", "bottleneck-svm", "--set", "pixels=64"]) == 0
     assert "median of a sample" not in capsys.readouterr().out
 

@@ -60,6 +60,7 @@ def test_the_sample_is_spread_over_the_catalogue_and_always_the_same():
 
         def read(self, indices):
             self.asked = [*self.asked, *map(int, indices)]
+            assert len(indices) <= 64, "photos of megabytes must not all be in memory"
             return super().read(indices)
 
     small, large = picture(size=(20, 20)), picture(size=(40, 40))

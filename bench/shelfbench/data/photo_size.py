@@ -21,6 +21,8 @@ ENLARGED = 1.6
 # Networks halve their input five times, so that a size between two multiples adds a border and no detail.
 STEP = 32
 LEAST = 96
+# photos in memory at once: each may have megabytes
+_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ def measure(images: ImageBytes, fit: str) -> PhotoSize:
     count = min(SAMPLE, len(images))
     chosen = np.arange(count) * len(images) // max(1, count)
     sides = []
-    for data in images.read(chosen) if count else []:
-        try:
-            size = photo_size(data)
-        except UnreadableImage:
-            continue
-        sides.append(min(size) if fit == "crop" else max(size))
+    for start in range(0, count, _AT_ONCE):
+        for data in images.read(chosen[start : start + _AT_ONCE]):
+            try:
+                size = photo_size(data)
+            except UnreadableImage:
+                continue
+            sides.append(min(size) if fit == "crop" else max(size))
     return PhotoSize(float(np.median(sides)) if sides else 0.0, count)
 
 
@@ -96,13 +99,14 @@ def choose_size(photos: PhotoSize | None, made_for: int) -> ChosenSize:
     -------
     ChosenSize
     """
+    own = "the size that it was made for"
     if photos is None:
-        return ChosenSize(made_for, "made for it; the photos are not here")
-    measured = f"median of a sample of {photos.sample:,}"
+        return ChosenSize(made_for, f"{own}; the photos are not here")
     if not photos.side:
-        return ChosenSize(made_for, f"made for it; none of a sample of {photos.sample:,} photos can be read")
+        return ChosenSize(made_for, f"{own}; none of a sample of {photos.sample:,} photos can be read")
+    measured = f"the photos have {photos.side:,.0f} px (median of a sample of {photos.sample:,})"
     wanted = max(LEAST, STEP * math.ceil(ENLARGED * photos.side / STEP))
     if wanted >= made_for:
-        return ChosenSize(made_for, f"made for it; photos have {photos.side:,.0f} px ({measured})")
-    rule = "the least" if wanted == LEAST else f"at least {ENLARGED:g} times that in steps of {STEP}"
-    return ChosenSize(wanted, f"photos have {photos.side:,.0f} px ({measured}): {rule}; made for {made_for}")
+        return ChosenSize(made_for, f"{own}; {measured}")
+    rule = "the least that it is given" if wanted == LEAST else f"{ENLARGED:g} times that, in steps of {STEP}"
+    return ChosenSize(wanted, f"{measured}, and this is {rule}; it was made for {made_for}")
