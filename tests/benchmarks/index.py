@@ -22,13 +22,15 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tests.helpers.sources import PYTHONPATH
 
 ROWS = (10_000, 100_000, 1_000_000)
 CATEGORIES = 500
@@ -173,6 +175,21 @@ def kind_of(path: Path) -> str:
     return next(kind for kind in KINDS if kind.replace(" ", "-") in path.parts)
 
 
+def measured(kind: str, rows: int, turns: Sequence[str] = ("first",)) -> list[dict[str, float]]:
+    """Make a catalogue and open it in a process of its own, once for each turn."""
+    found = []
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / kind.replace(" ", "-")
+        folder.mkdir()
+        path = KINDS[kind](folder, rows)
+        environment = {**os.environ, "SHELFBENCH_CACHE": str(Path(work) / "cache"), "PYTHONPATH": PYTHONPATH}
+        for _ in turns:
+            command = [sys.executable, "-m", "tests.benchmarks.index", "--measure", str(path), str(rows)]
+            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("record", type=Path)
@@ -181,28 +198,21 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     for kind in options.kind:
+        turns = ("first", "again") if kind == "WebDataset" else ("first",)
         for rows in options.rows:
-            with tempfile.TemporaryDirectory() as work:
-                folder = Path(work) / kind.replace(" ", "-")
-                folder.mkdir()
-                path = KINDS[kind](folder, rows)
-                environment = {**os.environ, "SHELFBENCH_CACHE": str(Path(work) / "cache")}
-                for turn in ("first", "again") if kind == "WebDataset" else ("first",):
-                    command = [sys.executable, "-m", "tests.benchmarks.index", "--measure", str(path), str(rows)]
-                    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-                    said = json.loads(done.stdout.splitlines()[-1])
-                    row = {
-                        "catalogue": kind,
-                        "rows": rows,
-                        "turn": turn,
-                        "seconds": round(said["seconds"], 2),
-                        "cpu_seconds": round(said["cpu_seconds"], 2),
-                        "peak_mib": round(said["peak"] / 2**20, 1),
-                        "held_mib": round(said["held"] / 2**20, 1),
-                        "peak_bytes_per_row": round(said["peak"] / rows),
-                    }
-                    found.append(row)
-                    print(row, flush=True)
+            for turn, said in zip(turns, measured(kind, rows, turns), strict=True):
+                row = {
+                    "catalogue": kind,
+                    "rows": rows,
+                    "turn": turn,
+                    "seconds": round(said["seconds"], 2),
+                    "cpu_seconds": round(said["cpu_seconds"], 2),
+                    "peak_mib": round(said["peak"] / 2**20, 1),
+                    "held_mib": round(said["held"] / 2**20, 1),
+                    "peak_bytes_per_row": round(said["peak"] / rows),
+                }
+                found.append(row)
+                print(row, flush=True)
     pd.DataFrame(found).to_csv(options.record, index=False)
 
 

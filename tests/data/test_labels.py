@@ -143,6 +143,17 @@ def test_rows_without_a_category_need_no_id():
         catalogue(category=["a", "b"], product_id=["1", None])
 
 
+def test_levels_and_further_labels_are_compared_in_the_same_way():
+    made = catalogue(
+        category=["a", "b", "b", "b"],
+        level1=["Été", "E\u0301te\u0301 ", None, "Été"],
+        **{"label:style": [["bold", "bold "], "bold", "", "ple\u0301n"]},
+    )
+    assert [category.levels for category in made.categories] == [("Été",), ("Été",)]
+    assert made.labels.names == ("style=bold", "style=plén")
+    assert np.diff(made.labels.start).tolist() == [1, 1, 0, 1]
+
+
 def test_a_part_without_labels_is_told_and_the_words_of_splits_are_forgiven():
     made = catalogue(category=["a", "b", "a", None], split=["Train", " train ", "VAL", "test"])
     assert made.split.tolist() == ["train", "train", "validation"]

@@ -57,8 +57,8 @@ def draw(layout, root):
     for item, _ in items:
         if item.endswith("/"):
             (root / item).mkdir()
-        if item.endswith("*.jpg"):
-            for number in range(4):
+        if item.endswith(".jpg"):
+            for number in range(4 if "*" in item else 1):
                 photos.append(item.replace("*", f"{item.count('/')}{number}"))
                 put(root / photos[-1], noise_picture(seed := seed + 1))
     for item, kind in items:
@@ -67,9 +67,9 @@ def draw(layout, root):
         if name == "metadata.parquet":
             pd.DataFrame(rows_of(kind, inside, folder), columns=["file_name", "category"]).to_parquet(root / item)
         elif name.endswith(".parquet"):
-            cells = [{"bytes": noise_picture(seed := seed + 1), "path": f"{i}.jpg"} for i in range(4)]
+            cells = [{"bytes": noise_picture(seed := seed + 1), "path": f"{i}.jpg"} for i in range(6)]
             put(root / item, b"")
-            pq.write_table(pa.table({"image": cells, "category": ["blue", "red"] * 2}), root / item)
+            pq.write_table(pa.table({"image": cells, "category": ["blue", "red"] * 3}), root / item)
         elif name.endswith(".csv") and name != "category_names.csv":
             header = ["file_name", "category", *(["split"] if kind == "with a column split" else [])]
             write_rows(root / item, rows_of(kind, inside, folder), header)

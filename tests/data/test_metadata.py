@@ -142,6 +142,15 @@ def test_the_orientation_of_xmp_counts_where_exif_is_garbage(kind):
     assert np.abs(pixels(data) - np.asarray(quarters(), int)).mean() < 6
 
 
+@pytest.mark.parametrize("kind", [1, 2, 3, 4, 7])
+def test_an_orientation_of_another_type_counts(kind):
+    value = {2: b"6\0\0\0", 3: struct.pack("<HH", 6, 0), 4: struct.pack("<I", 6)}.get(kind, b"\6\0\0\0")
+    structure = b"II*\0" + struct.pack("<IH", 8, 1) + entry(0x112, kind, 2 if kind == 2 else 1, value) + bytes(4)
+    for form in ("JPEG", "PNG", "WEBP"):
+        seen = pixels(with_exif(encoded(turned(6), form), structure))
+        assert np.abs(seen - np.asarray(quarters(), int)).mean() < 6, form
+
+
 BOMB = zlib.compress(bytes(3_000_000))
 ODD_CHUNKS = {
     "zTXt bomb": chunk(b"zTXt", b"Comment\0\0" + BOMB),

@@ -62,7 +62,7 @@ def test_a_column_of_splits_may_not_contradict_the_names_of_the_shards(tmp_path)
     agreeing = write_shards(tmp_path / "a", shards, split=lambda number: [("train", "test")[number]] * 8)
     assert set(opened(agreeing).split) == {"train", "test"}
     with pytest.raises(
-        InputError, match=r"test-0\.parquet, row 3 has the split 'train' in the table, but is in a part"
+        InputError, match=r"test-0\.parquet, row 3 has the split 'train' in the table, but lies in a part"
     ):
         opened(
             write_shards(

@@ -98,6 +98,9 @@ def test_headers_in_any_case_and_columns_by_their_settings(shop):
     with pytest.raises(InputError, match=r"no column 'category'.*--set dataset\.category=label"):
         opened(shop, file_name="image_url")
     assert keys(opened(shop, file_name="image_url", category="label")) == ["a", "b"]
+    write(shop / "metadata.csv", [("x", "images/p0.png", "a")], header=("URL", "Image Link", "category"))
+    with pytest.raises(InputError, match=r"perhaps with --set 'dataset\.file_name=Image Link'"):
+        opened(shop)
     write(shop / "metadata.csv", [("images/p0.png", "a", "b")], header=("file_name", "Category", "category "))
     with pytest.raises(InputError, match="'Category' and 'category ', which may both be 'category'"):
         opened(shop)
@@ -117,6 +120,7 @@ def test_headers_in_any_case_and_columns_by_their_settings(shop):
         ('file_name,category\nx.png,"a\n', "is opened and never closed"),
         ("file_name,category\n,a\n", "line 2: no file_name"),
         ("x.png,a\ny.png,b\n", r"no column 'file_name' \(it has x.png, a\); begin the table with a line of column"),
+        ("file_name|x,category\na|b,c\n", "unclear whether ',' or '\\|' separates the cells"),
         ("PK\x03\x04", r"but a workbook or an archive; call it \*\.xlsx"),
         ("<HTML><body>", "but a web page"),
     ],

@@ -266,8 +266,9 @@ def shards(drawn: Drawn) -> None:
         pq.write_table(pa.table({"image": cells, "category": categories}), buffer, row_group_size=5)
         drawn.files[file] = buffer.getvalue()
     if drawn.chance(0.1, "photos beside the shards"):
-        drawn.files["images/1.jpg"] = photo(996)
-        drawn.must_stop = True
+        count = drawn.random.choice((1, 30))
+        drawn.files |= {f"images/{number}.jpg": photo(900 + number) for number in range(count)}
+        drawn.may_stop, drawn.must_stop = True, drawn.must_stop or count == 30
 
 
 CLEAR = (folders, split_folders, one_table, table_with_parts, tables_in_folders, table_by_itself, shards)

@@ -11,20 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
+from shelfbench.base.console import Console
 from shelfbench.report import fonts
+from shelfbench.report.categories import figure7
 from shelfbench.report.data import Picture, open_data
-from shelfbench.report.figures import _acceptance_against_precision, _gallery
+from shelfbench.report.figures import _gallery, cost, figure2, figure5
 from shelfbench.report.fonts import fit_fonts, wrapped
 from shelfbench.report.photos import _figure6
 from shelfbench.report.render import drawn, write_section
 from shelfbench.report.section import NamedFigure, Section
 from shelfbench.report.style import STYLE
+from tests.helpers.synthetic_run import BACKENDS, make_run
 from tests.helpers.ugly_names import UGLY
 
-PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8))
+PHOTOS = [
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (high, wide, 3), dtype=np.uint8))
+    for high, wide in ((60, 80), (80, 80), (80, 30))
+]
 MISSING = "\U0001f45f"  # a shoe, which no font of a bare machine has
 
 
@@ -107,10 +112,13 @@ def overlaps(boxes):
     ]
 
 
-@pytest.mark.parametrize("count", [1, 5, 20])
+@pytest.mark.parametrize("count", [1, 3, 5, 20])
 def test_titles_of_photos_do_not_overlap(count):
     rows = [
-        (PHOTO, {"category": UGLY[number % len(UGLY)], "predicted": UGLY[-number - 1], "probability": 0.9999})
+        (
+            PHOTOS[number % 3],
+            {"category": UGLY[number % len(UGLY)], "predicted": UGLY[-number - 1], "probability": 0.9999},
+        )
         for number in range(count)
     ]
     for draw in (lambda: _figure6(rows), lambda: _gallery([Picture(image, row["category"]) for image, row in rows])):
@@ -126,20 +134,37 @@ def test_titles_of_photos_do_not_overlap(count):
         assert overlaps([*pictures, *titles]) == []
         assert min(box.x0 for box in titles) >= 0
         assert max(box.x1 for box in titles) <= figure.bbox.x1
+        assert max(box.y1 for box in titles) <= figure.bbox.y1 + 1
 
 
-def test_the_legend_of_the_curves_covers_none_of_them(finished_run):
-    with mpl.rc_context(STYLE):
-        figure = _acceptance_against_precision(open_data(finished_run))
-        drawn(figure)
-        [axes] = figure.axes
-        [legend] = figure.legends
-        box = legend.get_window_extent()
-        for line in axes.lines:
-            points = np.asarray(line.get_transform().transform(line.get_xydata()), float).reshape(-1, 2)
-            steps = np.concatenate([np.linspace(a, b, 20) for a, b in itertools.pairwise(points)] or [points])
-            inside = (steps[:, 0] > box.x0) & (steps[:, 0] < box.x1) & (steps[:, 1] > box.y0) & (steps[:, 1] < box.y1)
-            assert not inside.any(), line.get_label()
-        words = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text() and text in axes.texts]
-        assert all(not overlaps([box, word]) for word in words)
-        assert len(legend.get_texts()) == 5
+def covered(figure, box):
+    """Lines of a figure that pass through a box."""
+    found = []
+    for line in (line for axes in figure.axes for line in axes.lines):
+        points = np.asarray(line.get_transform().transform(line.get_xydata()), float).reshape(-1, 2)
+        steps = np.concatenate([np.linspace(a, b, 20) for a, b in itertools.pairwise(points)] or [points])
+        inside = (steps[:, 0] > box.x0) & (steps[:, 0] < box.x1) & (steps[:, 1] > box.y0) & (steps[:, 1] < box.y1)
+        found += [line.get_label()] * bool(inside.any())
+    return found
+
+
+@pytest.mark.parametrize("length", [0, 30, 60])
+def test_legends_cover_no_curve_and_are_whole_however_long_the_names(tmp_path, length):
+    backends = {
+        name: (f"{feature} {'x' * length}", *rest)
+        for name, (feature, *rest) in itertools.islice(BACKENDS.items(), 1, None)
+    }
+    data = open_data(make_run(tmp_path / "run", products=400, categories=12, backends=backends))
+    data.run.evaluate(data.run.targets, Console(quiet=True))
+    for make in (figure2, figure5, figure7, cost):
+        with mpl.rc_context(STYLE):
+            figure = make(data).figures[0].draw()
+            drawn(figure)
+            [legend] = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+            box = legend.get_window_extent()
+        assert covered(figure, box) == []
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+        assert all(axes.get_window_extent().width > 0.4 * figure.bbox.width / len(figure.axes) for axes in figure.axes)

@@ -145,7 +145,7 @@ def open_dataset(
         if not path.exists() and os.sep not in settings.name:
             raise InputError(
                 f"no dataset {settings.name!r}",
-                f"choose from {', '.join(datasets)}, or give the path of a *.bson, Parquet files or a folder",
+                f"choose from {', '.join(datasets)}, or give the path of a folder, a table, Parquet or BSON",
             )
         return open_path(path, settings.name, settings, console), None
     named = datasets[settings.name]

@@ -181,7 +181,11 @@ def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
             turn = 1
             if original is not None:
                 turn = orientation(original)
-            elif image.format in _TURNED_BY_EXIF and "exif" in image.info and _ORIENTATION not in image.getexif():
+            elif (
+                image.format in _TURNED_BY_EXIF
+                and "exif" in image.info
+                and image.getexif().get(_ORIENTATION) not in range(1, 9)
+            ):
                 turn = orientation(data)  # Pillow gives up at the first odd entry
             return _to_rgb(upright.transpose(_TURNED[turn]) if turn in _TURNED else upright)
     except UnreadableImage:

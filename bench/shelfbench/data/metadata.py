@@ -19,6 +19,8 @@ _u32_little = struct.Struct("<I").unpack_from
 _TIFF_HEADER = re.compile(rb"(?:Exif\0\0){0,2}(II\*\0|MM\0\*)")
 _XMP = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])")
 _ORIENTATION = 0x112
+# Types of a whole number in Exif, among them a digit as text.
+_WHOLE = {1: "B", 2: "B", 3: "H", 4: "I", 6: "B", 7: "B", 8: "H", 9: "I"}
 _LONGEST_SEGMENT = 65_537
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -342,8 +344,9 @@ def _of_exif(metadata: bytes) -> int:
         [count] = struct.unpack_from(order + "H", data, start)
         for at in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, number = struct.unpack_from(order + "HHI", data, at)
-            if tag == _ORIENTATION and number == 1 and kind in (1, 3, 4):
-                [turn] = struct.unpack_from(order + {1: "B", 3: "H", 4: "I"}[kind], data, at + 8)
+            if tag == _ORIENTATION and 1 <= number <= 2 and kind in _WHOLE:
+                [turn] = struct.unpack_from(order + _WHOLE[kind], data, at + 8)
+                turn -= ord("0") * (kind == 2)
                 return turn if 1 <= turn <= 8 else 0
     except struct.error:
         pass

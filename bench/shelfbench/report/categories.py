@@ -14,7 +14,7 @@ from shelfbench.base.grid import MISSING, Grid, count, interval, share
 from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.section import NamedFigure, NamedTable, Section
-from shelfbench.report.style import INK, marks
+from shelfbench.report.style import INK, legend_columns, marks
 from shelfbench.verdict.categories import CategoryCurve, CategoryPrecision, category_precision, cumulate, halves
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
@@ -333,7 +333,7 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
 
 def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
     """Precision and acceptance at 0.9, cumulative over predicted categories, best first (C, Fig. 7)."""
-    figure = Figure(figsize=(10.4, 4.9), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.5 + 0.2 * -(-len(curves) // 3)), layout="constrained")
     left, right = figure.subplots(1, 2)
     handles = []
     for name, curve in curves.items():
@@ -374,5 +374,6 @@ def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
     lowest = min(float(np.nanmin(curve.precision[curve.kept > 0], initial=1.0)) for curve in curves.values())
     left.set_ylim(max(0.0, np.floor(10 * lowest - 0.5) / 10), 1.005)
     right.set_ylim(0, 1.005)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, handlelength=3.4)
+    columns = legend_columns(map(data.name, curves), 10.4, 3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=3.4)
     return figure

@@ -20,7 +20,7 @@ from shelfbench.report.claims import load_claims, paper_note
 from shelfbench.report.data import Picture, RunData
 from shelfbench.report.fonts import wrapped
 from shelfbench.report.section import NamedFigure, Section
-from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, marks, plain
+from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, legend_columns, marks, plain
 from shelfbench.verdict.metrics import REQUIRED, AcceptanceCurve, accept_on_curve, acceptance_curve, exact_target
 
 _POINTS = 600  # corners of a curve that a figure can show
@@ -91,7 +91,7 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
     # the fewest empty places, then the most across
     across = min(range(5, 9), key=lambda width: (-len(pictures) % width, -width))
     down = math.ceil(len(pictures) / across)
-    figure = Figure(figsize=(9, 9 / across * 1.2 * down + 0.1), layout="constrained")
+    figure = Figure(figsize=(9, (9 / across + 0.3) * down + 0.1), layout="constrained")
     grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
     for axes in grid:
         axes.set_axis_off()
@@ -158,7 +158,7 @@ def _learning_rates(histories: Mapping[str, pd.DataFrame], *, papers: bool) -> F
             markeredgecolor=INK,
             markeredgewidth=0.9,
             zorder=3,
-            label=f"{label}, used here" if papers else label,
+            label=wrapped(f"{label}, used here" if papers else label, 200, 8, 4),
         )
     axes.set(ylabel="learning rate", title="Learning rate against updates")
     if papers:
@@ -179,7 +179,9 @@ def _power(value: float) -> str:
 
 def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve per backend (C, Fig. 5)."""
-    figure = Figure(figsize=(7.6, 5.2 + 0.2 * (len(data.run.backends) + 1) / 2), layout="constrained")
+    columns = legend_columns((f"{data.name(backend)}:  0.000" for backend in data.run.backends), 7.6, 2)
+    rows = -(-len(data.run.backends) // columns)
+    figure = Figure(figsize=(7.6, 5.2 + 0.2 * rows), layout="constrained")
     axes = figure.subplots()
     required = float(exact_target(REQUIRED))
     lowest, drawn = 0.55, []
@@ -234,7 +236,7 @@ def _acceptance_against_precision(data: RunData) -> Figure:
     figure.legend(
         handles=handles,
         loc="outside lower left",
-        ncols=2,
+        ncols=columns,
         fontsize=8.5,
         handlelength=3.4,
         alignment="left",
@@ -320,7 +322,7 @@ def _cost(data: RunData, table: pd.DataFrame) -> Figure:
             markeredgecolor="white",
             clip_on=False,
             zorder=3,
-            label=data.name(row["backend"]) + ("†" if row["cached"] else ""),
+            label=wrapped(data.name(row["backend"]), 150, 8.5, 4) + ("†" if row["cached"] else ""),
         )
     front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
     ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)

@@ -139,7 +139,7 @@ def draw_curves(data: MultilabelData) -> Figure:
     Figure
         One panel.
     """
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
     for number, (name, entry) in enumerate(data.heads.items()):
         history, look = data.histories[name], marks(number)
@@ -150,7 +150,7 @@ def draw_curves(data: MultilabelData) -> Figure:
         axes.scatter(kept["epoch"], kept["val_map_100"], s=110, facecolors="none", edgecolors=look["color"])
     axes.set(xlabel="Epoch", ylabel="MAP@100 on tune, class-weighted", title="Multi-label heads (X, Table 2)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    figure.legend(loc="outside lower left", ncols=2, fontsize=8.5)
     return figure
 
 

@@ -140,7 +140,9 @@ def _figure6(shown: list[tuple[Image.Image, dict[str, Any]]]) -> Figure:
     """Gallery of confident confusions."""
     across = min(6, len(shown))
     down = -(-len(shown) // across)
-    figure = Figure(figsize=(9.6, 2.2 * down + 0.1), layout="constrained")
+    # a photo, and five lines of text above it
+    height = min(9.6 / across, 1.6) + 5 * 1.35 * _LETTERS / 72
+    figure = Figure(figsize=(9.6, height * down + 0.1), layout="constrained")
     width = 72 * 9.6 / across - 10
     grid = np.atleast_1d(np.asarray(figure.subplots(down, across))).ravel()
     for axes in grid:

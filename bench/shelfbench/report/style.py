@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; lines and markers differ too, for grey print.
@@ -44,6 +45,13 @@ def marks(number: int) -> dict[str, Any]:
         "linestyle": LINES[number % len(LINES)],
         "marker": MARKERS[number % len(MARKERS)],
     }
+
+
+def legend_columns(names: Iterable[str], width: float, most: int) -> int:
+    """How many columns of a legend fit side by side in a figure of `width` inches, of `most` that are wanted."""
+    longest = max(map(len, names), default=0)
+    # of letters of 8.5 points, with a line and a marker before them
+    return max(1, min(most, int(72 * width / (5.4 * longest + 48))))
 
 
 def plain(value: float, _: object = None) -> str:

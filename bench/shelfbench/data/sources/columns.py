@@ -9,25 +9,19 @@ from collections.abc import Sequence
 from shelfbench.base.errors import InputError
 
 # What people call the column that a role needs; offered in the message, never taken without being asked.
+# the likeliest first
 USUAL = {
-    "file_name": {
-        *(
-            "file",
-            "filename",
-            "image",
-            "image_file",
-            "image_path",
-            "image_url",
-            "img",
-            "path",
-            "photo",
-            "picture",
-            "url",
-        ),
-    },
-    "category": {"category_id", "category_name", "class", "label", "product_type", "target", "type"},
-    "product_id": {"article_id", "id", "item_id", "product", "sku"},
-    "split": {"part", "partition", "set", "subset"},
+    "file_name": (
+        *("image_file_name", "image_file", "image_path", "image_name", "image_url", "image_link", "image_src", "image"),
+        *("img_path", "img_url", "img", "photo_path", "photo_url", "photo", "picture_url", "picture"),
+        *("filename", "file_path", "filepath", "file", "path", "url", "link"),
+    ),
+    "category": (
+        *("label", "category_name", "category_id", "class", "class_name", "categories", "labels", "target"),
+        *("product_category", "product_type", "article_type", "articletype", "type"),
+    ),
+    "product_id": ("sku", "product", "article_id", "item_id", "id"),
+    "split": ("set", "part", "subset", "partition"),
 }
 
 _GAP = re.compile(r"[\s\-_]+")
@@ -104,8 +98,9 @@ def suggestion(role: str, present: Sequence[str]) -> str:
     -------
     str
     """
-    usual = [column for column in present if plain_header(column) in USUAL.get(role, set())]
-    if len(usual) == 1:
-        quote = "'" if re.search(r"[^\w.\-]", usual[0]) else ""
-        return f"name the right one, perhaps with --set {quote}dataset.{role}={usual[0]}{quote}"
-    return f"name the right one with --set dataset.{role}=COLUMN"
+    forms = {plain_header(column): column for column in present}
+    likely = [forms[name] for name in USUAL.get(role, ()) if name in forms]
+    if not likely:
+        return f"name the right one with --set dataset.{role}=COLUMN"
+    quote = "'" if re.search(r"[^\w.\-]", likely[0]) else ""
+    return f"name the right one, perhaps with --set {quote}dataset.{role}={likely[0]}{quote}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from shelfbench.data.sources.files import files_below
@@ -52,16 +54,25 @@ class Contents:
     images: dict[Parts, list[str]] = field(default_factory=dict)
     others: dict[Parts, list[str]] = field(default_factory=dict)
 
+    @cached_property
+    def _tree(self) -> tuple[dict[Parts, list[str]], dict[Parts, int]]:
+        """The folders in each folder, and the number of images, at any depth."""
+        below: dict[Parts, dict[str, None]] = {}
+        counts: Counter[Parts] = Counter()
+        for parts, names in self.images.items():
+            for depth in range(len(parts) + 1):
+                counts[parts[:depth]] += len(names)
+                if depth < len(parts):
+                    below.setdefault(parts[:depth], {})[parts[depth]] = None
+        return {parts: list(names) for parts, names in below.items()}, counts
+
     def children(self, parts: Parts) -> list[str]:
         """Name the folders in a folder with an image at any depth, in order."""
-        depth = len(parts)
-        return list(
-            dict.fromkeys(found[depth] for found in self.images if len(found) > depth and found[:depth] == parts)
-        )
+        return self._tree[0].get(parts, [])
 
     def count(self, parts: Parts = ()) -> int:
         """Count the images at any depth in a folder."""
-        return sum(len(names) for found, names in self.images.items() if found[: len(parts)] == parts)
+        return self._tree[1].get(parts, 0)
 
     def paths(self) -> list[str]:
         """List the images, relative to the root."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,13 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
     """
     quiet = console or Console(quiet=True)
     layout = find_layout(root, settings)
-    if layout.kind == "bson":
-        return read_bson(layout.files[0], name, settings.truncated, quiet)
-    if layout.kind == "parquet":
-        return read_parquet(layout.files, name, settings, quiet, layout.splits)
+    if layout.kind in ("bson", "parquet"):
+        catalogue = (
+            read_bson(layout.files[0], name, settings.truncated, quiet)
+            if layout.kind == "bson"
+            else read_parquet(layout.files, name, settings, quiet, layout.splits)
+        )
+        return replace(catalogue, notes=(*layout.notes, *catalogue.notes))
     if layout.kind == "tar":
         return read_webdataset(layout.files, name, settings, quiet, layout.splits)
     rows, notes = _rows_of_tables(layout, settings) if layout.kind == "tables" else _rows_of_folders(layout, settings)
@@ -72,7 +76,7 @@ def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.Data
     if settings != plain:
         raise InputError(f"{held.root} is a folder of categories, which has no columns", "omit the dataset.* settings")
     depth = len(nesting.roles)
-    frames = []
+    columns: dict[str, list[str]] = {}
     for parts, names in held.images.items():
         if len(parts) < depth:
             if settings.folders:
@@ -83,9 +87,10 @@ def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.Data
                     "move it, or correct dataset.folders",
                 )
             continue  # a stray, which is told
-        where = [os.path.join(*parts, name) for name in names]
-        frames.append(pd.DataFrame({"where": where, **_meaning(parts, nesting.roles, held.root)}))
-    rows = pd.concat(frames, ignore_index=True)
+        columns.setdefault("where", []).extend(os.path.join(*parts, name) for name in names)
+        for role, value in _meaning(parts, nesting.roles, held.root).items():
+            columns.setdefault(role, []).extend([value] * len(names))
+    rows = pd.DataFrame(columns, dtype=object)
     others = [held.root.joinpath(*parts, name) for parts, names in held.others.items() if parts for name in names]
     return rows, [*layout.notes, *nesting.notes, *([skipped(others)] if others else [])]
 

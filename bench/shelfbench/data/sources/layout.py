@@ -21,12 +21,14 @@ from shelfbench.data.sources.contents import (
     path_of,
     shown,
 )
-from shelfbench.data.sources.nesting import Nesting, nesting_of
-from shelfbench.data.sources.shards import embeds_photos, names_photos, splits_of_shards
+from shelfbench.data.sources.nesting import STRAYS, Nesting, nesting_of
+from shelfbench.data.sources.shards import embeds_photos, names_photos, rows_of, splits_of_shards
 from shelfbench.data.sources.split_words import split_of, split_within
 from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.tables import DatasetSettings
 
+# So many image files beside a BSON file are not photos of a catalogue.
+FEW = 3
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 
 
@@ -84,13 +86,12 @@ def find_layout(root: Path, settings: DatasetSettings) -> Layout:
         for parts in held.files(lambda name: name.lower().endswith(".parquet"))
         if not is_metadata(parts[-1]) and not names_photos(root.joinpath(*parts), settings)
     ]
-    _one_kind(held, settings, bson, shards, tables)
+    notes = _one_kind(held, settings, bson, shards, tables)
     if bson:
-        return Layout(kind="bson", contents=held, files=as_paths(root, bson))
+        return Layout(kind="bson", contents=held, files=as_paths(root, bson), notes=notes)
     if shards:
-        return Layout(
-            kind="parquet", contents=held, files=as_paths(root, shards), splits=splits_of_shards(root, shards)
-        )
+        splits = splits_of_shards(root, shards)
+        return Layout(kind="parquet", contents=held, files=as_paths(root, shards), splits=splits, notes=notes)
     if tables:
         return _tables(held, tables)
     if not held.count() and (tars := held.files(lambda name: name.lower().endswith(".tar"))):
@@ -100,8 +101,8 @@ def find_layout(root: Path, settings: DatasetSettings) -> Layout:
 
 def _one_kind(
     held: Contents, settings: DatasetSettings, bson: list[Parts], shards: list[Parts], tables: list[Parts]
-) -> None:
-    """Refuse files of two layouts in one folder."""
+) -> tuple[str, ...]:
+    """Refuse files of two layouts in one folder; return notes on what is left aside."""
     root = held.root
     if len(bson) > 1:
         raise InputError(
@@ -113,19 +114,19 @@ def _one_kind(
         *([f"the Parquet file{'s' * (len(shards) > 1)} {shown(map(path_of, shards), 2)}"] if shards else []),
         *([f"the table{'s' * (len(tables) > 1)} {shown(map(path_of, tables), 2)}"] if tables else []),
     ]
-    if (
-        len(beside) == 1
-        and not tables
-        and photos
-        and (bson or any(embeds_photos(path, settings) for path in as_paths(root, shards)))
-    ):
-        first = path_of(next(iter(held.images)))
-        beside.append(f"{photos:,} image file{'s' * (photos > 1)} (in {first})")
+    notes = []
+    if len(beside) == 1 and photos and (bson or any(embeds_photos(path, settings) for path in as_paths(root, shards))):
+        said = f"{photos:,} image file{'s' * (photos > 1)} (in {path_of(next(iter(held.images)))})"
+        if photos > (STRAYS * rows_of(as_paths(root, shards)) if shards else FEW):
+            beside.append(said)
+        else:  # the figures of a README, perhaps
+            notes.append(f"not read, beside {beside[0]}: {said}")
     if len(beside) > 1:
         raise InputError(
             f"{root} contains {' and also '.join(beside)}, and either may be the catalogue",
             "move one of them elsewhere, or name the file or the folder that is meant",
         )
+    return tuple(notes)
 
 
 def _tables(held: Contents, tables: list[Parts]) -> Layout:

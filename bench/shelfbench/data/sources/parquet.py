@@ -152,7 +152,7 @@ def read_parquet(
         frame["where"] = pd.Series([f"{names[number]}, row {row}" for row in range(len(frame))], dtype=object)
         if several:
             same_split(frame, pd.Series([parts[number]] * len(frame), dtype=object))
-        if "split" not in frame and parts[number]:
+        if "split" not in frame and several and parts[number]:
             frame["split"] = parts[number]
         frames.append(frame)
     rows = pd.concat(frames, ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,18 @@ def names_photos(path: Path, settings: DatasetSettings) -> bool:
 def embeds_photos(path: Path, settings: DatasetSettings) -> bool:
     """Whether a Parquet file holds photos, and not only their paths; True for a file that cannot be read."""
     return _kind(path, settings) in ("bytes", "")
+
+
+def rows_of(files: Sequence[Path]) -> int:
+    """Count the rows of Parquet files; those that cannot be read have none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 0
+    for file in files:
+        with contextlib.suppress(pa.ArrowException, OSError):
+            rows += pq.read_metadata(file).num_rows
+    return rows
 
 
 def _kind(path: Path, settings: DatasetSettings) -> str:

@@ -24,6 +24,8 @@ JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 SHEET_SUFFIXES = (".xlsx", ".xlsm")
 # Suffixes of files that are tables; Parquet may also hold the photos themselves.
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, *JSON_SUFFIXES, *SHEET_SUFFIXES, ".parquet")
+# Rows of a column of text that are turned into objects at once.
+_PIECE = 1 << 16
 # Names of the table that comes with a folder of images.
 METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet", ".tsv", ".ndjson", ".json", ".xlsx"))
 
@@ -123,8 +125,9 @@ def _read_parquet(path: Path, columns_of: Any) -> Cells:
 
     try:
         columns = columns_of(pq.read_schema(path).names)
-        table = pq.read_table(path, columns=sorted(set(columns.values())))
-        cells = {role: column_values(table.column(column)) for role, column in columns.items()}
+        # one after the other: Arrow's copy of a column is gone before the next is read
+        cells = {role: column_values(pq.read_table(path, columns=[name]).column(0)) for role, name in columns.items()}
+        count = pq.read_metadata(path).num_rows
     except UnicodeDecodeError:
         raise InputError(f"{path} contains text that is not UTF-8", "write it as UTF-8") from None
     except pa.ArrowException as error:
@@ -132,7 +135,7 @@ def _read_parquet(path: Path, columns_of: Any) -> Cells:
         raise InputError(
             f"{path} is not a readable Parquet file ({said[0] if said else type(error).__name__})", "write it again"
         ) from None
-    return Cells(columns=cells, lines=np.arange(table.num_rows, dtype=np.int64))
+    return Cells(columns=cells, lines=np.arange(count, dtype=np.int64))
 
 
 def column_values(column: Any) -> np.ndarray:
@@ -145,17 +148,20 @@ def column_values(column: Any) -> np.ndarray:
     Returns
     -------
     ndarray, shape (rows,)
-        Equal texts of a column with few of them are one object.
+        Equal texts are one object, if they are not far from each other.
     """
     import pyarrow as pa
 
     if pa.types.is_integer(column.type) and not column.null_count:
         return column.to_numpy()
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = column.dictionary_encode()
-    if pa.types.is_dictionary(column.type):
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if text or pa.types.is_dictionary(column.type):
+        chunks = column.chunks
+        if text:  # piece by piece, because a dictionary of a million different texts would take as much as they do
+            slices = (chunk.slice(at, _PIECE) for chunk in chunks for at in range(0, len(chunk), _PIECE))
+            chunks = (piece.dictionary_encode() for piece in slices)
         parts = []
-        for chunk in column.chunks:
+        for chunk in chunks:
             values = np.array([*chunk.dictionary.to_pylist(), None], object)
             parts.append(values[chunk.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)])
         return np.concatenate(parts) if parts else np.empty(0, object)

@@ -138,9 +138,10 @@ def other_folders(rows: pd.DataFrame, folders: pd.Series, table: Path) -> list[s
         A note, if the folders are named after categories and not all agree.
     """
     inner = {folder: os.path.basename(folder) for folder in folders.unique()}
-    if set(inner.values()).isdisjoint(map(str, rows["category"].unique())):
+    keys = rows["category"].astype(str).str.strip()  # lists too, which are refused later
+    if set(inner.values()).isdisjoint(keys.unique()):
         return []
-    folder, keys = folders.map(inner), rows["category"].astype(str).str.strip()
+    folder = folders.map(inner)
     comparable = folder.isin(set(keys)) & rows["category"].notna()
     agrees = folder[comparable] == keys[comparable]
     if not comparable.any() or agrees.mean() < 0.5 or agrees.all():

@@ -313,14 +313,21 @@ def _levels(rows: pd.DataFrame, code: np.ndarray, keys: np.ndarray) -> dict[str,
     columns = sorted(column for column in rows.columns if column.startswith("level"))
     if not columns:
         return {}
-    text = rows[columns].astype(object).fillna("").astype(str).assign(key=keys[code])
+    numbers, names = {"key": code}, {}
+    for column in columns:
+        found, texts = plain_values(rows[column], column, rows["where"])
+        names[column] = np.array(sorted({clean(text) for text in texts} | {""}), object)
+        position = {text: number for number, text in enumerate(names[column])}
+        numbers[column] = np.array([*(position[clean(text)] for text in texts), position[""]])[found]
     counts = (
-        text.value_counts(sort=False)
+        pd.DataFrame(numbers)
+        .value_counts(sort=False)
         .reset_index(name="n")
         .sort_values(["key", "n", *columns], ascending=[True, False] + [True] * len(columns))
     )
-    best = counts.drop_duplicates("key").set_index("key")
-    return {str(key): tuple(row) for key, row in zip(best.index, best[columns].to_numpy().tolist(), strict=True)}
+    best = counts.drop_duplicates("key")
+    levels = zip(*(names[column][best[column]] for column in columns), strict=True)
+    return {str(keys[key]): row for key, row in zip(best["key"], levels, strict=True)}
 
 
 def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:
@@ -336,7 +343,7 @@ def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:
         values = values[values.notna() & (values.astype(str).str.strip() != "")]
         name = column.removeprefix(LABEL)
         codes, texts = plain_values(values, name, rows["where"].loc[values.index])
-        said = np.array([f"{name}={text}" for text in texts], object)[codes]
+        said = np.array([f"{name}={clean(text)}" for text in texts], object)[codes]
         found.append(
             pd.DataFrame({"product": product[values.index], "label": pd.Series(said, dtype=object).to_numpy()})
         )
