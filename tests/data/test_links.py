@@ -82,6 +82,12 @@ def test_what_passes_is_tried_again_and_redirects_are_followed(shop, tmp_path, f
     assert shop.asked["/flaky/1"] == 3
 
 
+def test_a_server_that_asks_for_a_pause_is_left_alone_by_all(shop, tmp_path, fresh_cache):
+    images = linked([f"{shop.url}/limited/{i}" for i in range(60)], tmp_path, limits=replace(SHORT, per_host=4))
+    assert images.read(range(60)) == [photo(i) for i in range(60)]
+    assert shop.asked.total() <= 60 + 8  # those on their way when it asked for the first time, and a few that meet
+
+
 def test_what_is_compressed_on_the_way_is_unpacked_up_to_the_limit(shop, tmp_path, fresh_cache):
     packed, bomb = linked([f"{shop.url}/packed/1", f"{shop.url}/bomb/2"], tmp_path).read([0, 1])
     assert packed == photo(1) + bytes(50_000)
@@ -92,6 +98,7 @@ def test_blanks_and_letters_of_any_language_may_stand_in_a_link(shop, tmp_path, 
     names = [f"{shop.url}/photo/4?a b=ü", f"HTTP://{shop.url[7:]}/photo/5"]
     assert linked(names, tmp_path).read([0, 1]) == [photo(4), photo(5)]
     assert linked([f"{shop.url}:x/photo/1", "https:///a.jpg"], tmp_path).read([0])[0].reason == "not a valid link"
+    assert linked(["http://[1/a.jpg"], tmp_path).read([0])[0] == b""
 
 
 def test_failed_links_are_asked_again_only_if_told_to(shop, tmp_path, fresh_cache):

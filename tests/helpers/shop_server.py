@@ -80,6 +80,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.on_photo(number)
 
+    def on_limited(self, number):
+        """Answer at most a few at the beginning, until a second has passed."""
+        with self.server.lock:
+            self.server.limited.append(time.monotonic())
+            early = self.server.limited[-1] - self.server.limited[0] < 1
+        if early and len(self.server.limited) > 3:
+            self._answer(b"", 429, Retry_After="1")
+        else:
+            self.on_photo(number)
+
     def on_flaky(self, number):
         if self.server.asked[self.path] < 3:
             self._answer(b"", 503)
@@ -182,7 +192,7 @@ def shop_server():
     server = _Server(("127.0.0.1", 0), _Handler)
     server.asked, server.lock, server.over = Counter(), threading.Lock(), threading.Event()
     server.running = server.most = 0
-    server.files = {}
+    server.files, server.limited = {}, []
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

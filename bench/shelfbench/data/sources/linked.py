@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.base.storage import cache_dir, write_whole
 from shelfbench.data.catalogue import Absent
+from shelfbench.data.sources.links import host_of
 from shelfbench.data.sources.web import Limits, LinkError
 
 # After this many links of a server that has never answered, its others are not tried in this process.
@@ -81,14 +81,6 @@ class _Turns:
             if full and host in self._waiting:
                 self._ready.append(host)
                 self._changed.notify()
-
-
-def host_of(link: str) -> str:
-    """Return the server of a link with its port; the bucket, for a store."""
-    try:
-        return urlsplit(link).netloc.rpartition("@")[2].lower()
-    except ValueError:
-        return ""
 
 
 class LinkedImages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -39,6 +40,14 @@ def scheme_of(name: object) -> str:
 def is_link(name: object) -> bool:
     """Tell whether a name is a link (``https://...``, ``s3://...``) and not a path."""
     return bool(scheme_of(name))
+
+
+def host_of(link: str) -> str:
+    """Return the server of a link with its port; the bucket, for a store."""
+    try:
+        return urlsplit(link.strip()).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
 
 
 def schemes_of(names: np.ndarray) -> np.ndarray:

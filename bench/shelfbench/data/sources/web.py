@@ -20,7 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from shelfbench.base.version import __version__
-from shelfbench.data.sources.links import WEB, scheme_of
+from shelfbench.data.sources.links import WEB, host_of, scheme_of
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
@@ -72,11 +72,16 @@ class LinkError(Exception):
         Seconds to wait before the next attempt, if the server says so.
     unreachable : bool
         Whether there was not even a connection.
+    busy : bool
+        Whether the server has too much to do for any link.
     """
 
-    def __init__(self, reason: str, attempts: int = 1, after: float = 0.0, unreachable: bool = False) -> None:
+    def __init__(
+        self, reason: str, attempts: int = 1, after: float = 0.0, *, unreachable: bool = False, busy: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.attempts, self.after, self.unreachable = reason, attempts, after, unreachable
+        self.reason, self.attempts, self.after = reason, attempts, after
+        self.unreachable, self.busy = unreachable, busy
 
 
 class _Clock(threading.local):
@@ -134,6 +139,7 @@ class WebClient:
         self._limits = limits
         self._managers: dict[str, urllib3.PoolManager] = {}
         self._proxies = {name: at for name, at in urllib.request.getproxies().items() if name in WEB}
+        self._rests: dict[str, float] = {}
         self.stopped = threading.Event()
 
     def __reduce__(self) -> tuple[type[WebClient], tuple[Limits]]:
@@ -174,12 +180,16 @@ class WebClient:
         LinkError
             If it cannot be had.
         """
-        attempt = 1
+        attempt, host = 1, host_of(link)
         while True:
+            if (rest := self._rests.get(host, 0.0) - time.monotonic()) > 0:
+                self.stopped.wait(rest)
             try:
                 return self._attempt(link)
             except LinkError as error:
                 pause = error.after or self._limits.pause * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+                if error.busy:  # the server asks all of us to wait, not this link alone
+                    self._rests[host] = time.monotonic() + min(pause, self._limits.longest_pause)
                 last = attempt >= min(error.attempts, self._limits.attempts) or pause > self._limits.longest_pause
                 if last or self.stopped.wait(pause):
                     raise
@@ -241,7 +251,8 @@ class WebClient:
         if asked := response.headers.get("Retry-After"):
             with suppress(urllib3.exceptions.InvalidHeader):
                 after = urllib3.Retry().parse_retry_after(asked)
-        return LinkError(what, attempts=self._limits.attempts, after=after)
+        busy = code == 429 or (code == 503 and after > 0)
+        return LinkError(what, attempts=self._limits.attempts, after=after, busy=busy)
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Read an answer piece by piece, so that neither its size nor its time is left to the server."""
