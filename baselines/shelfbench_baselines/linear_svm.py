@@ -55,7 +55,7 @@ class SVMSettings:
     """
 
     C: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-    extend: bool = field(default=False, metadata={EARLIER: False})
+    extend: bool = field(default=True, metadata={EARLIER: False})
     standardise: bool = True
     intercept_scaling: float = 1.0
     tol: float = 1e-4

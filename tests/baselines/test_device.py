@@ -57,7 +57,7 @@ def test_the_study_and_the_estimator_take_the_engine():
     )
     scores = []
     for engine in ("numpy", "jax"):
-        svm = LinearSVM(SVMSettings(C=(1e-3, 1e-2), tol=1e-6, engine=engine))
+        svm = LinearSVM(SVMSettings(C=(1e-3, 1e-2), extend=False, tol=1e-6, engine=engine))
         svm.fit(training, seed=0, console=Console(quiet=True))
         expected = (
             ("numpy", "cpu") if engine == "numpy" else ("jax (training), numpy (scores)", find_device("jax").name)

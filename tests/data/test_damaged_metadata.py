@@ -1,5 +1,7 @@
 """Bytes that change, come or go in a photo's metadata leave its pixels, or give a reason: never other pixels."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,6 +90,28 @@ def test_a_damaged_segment_of_adobe_still_says_how_colours_are_stored():
     for length in (b"\0\x40", b"\0\x0b", b"\xff\xff"):
         data = clean[: at + 2] + length + clean[at + 4 :]
         assert np.array_equal(pixels(data), pixels(clean)), length
+
+
+BUSY = {
+    "a JPEG of filling": b"\xff\xd8\xff\xe1\0\x20" + b"\xff" * 1_000_000,
+    "a JPEG of empty segments": b"\xff\xd8\xff\xe1\0\x09" + b"\xff\xe1\0\2" * 100_000,
+    "a JPEG of headers": b"\xff\xd8\xff\xe1\0\x09" + PARTS["JPEG"][2][:600] * 1_500,
+    "a JPEG of thumbnails": b"\xff\xd8\xff\xe1\0\x09" + b"\xff\xd8\xff\xdb" * 100_000,
+    "a PNG of damaged chunks": PARTS["PNG"][0] + b"\0\x10\0\0IDAT" * 100_000,
+    "a PNG of damaged texts": PARTS["PNG"][0] + b"\0\0\0\1tEXt" * 100_000,
+    "a GIF of controls": PARTS["GIF"][0] + b"!\xf9\4....\0!\xfe\1" * 100_000,
+    "a TIFF of entries": b"II+\0\x08\0\0\0" + b"\x10\0\0\0\0\0\0\0" + b"\xff" * 7 + b"\0" + bytes(1_000_000),
+    "a WebP of chunks": b"RIFF\0\0\0\0WEBP" + b"NONE\0\0\0\0" * 100_000,
+    "a JPEG 2000 of boxes": b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x08uuid" * 100_000,
+}
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_files_that_are_made_to_keep_it_busy_are_refused_soon(busy):
+    started = time.process_time()
+    with pytest.raises(UnreadableImage):
+        open_image(BUSY[busy])
+    assert time.process_time() - started < 5
 
 
 def test_metadata_behind_the_pixels():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -40,8 +41,10 @@ def keys(catalogue):
     return [catalogue.categories[code].key for code in catalogue.product_category]
 
 
-# in Windows-1252 no text of these is UTF-8 by accident, as 'é€€' would be
-CELLS = st.text(st.sampled_from("aZ7 .,;|\t\"'\n\réßñ-"), min_size=1, max_size=12).filter(lambda cell: cell.strip())
+# in Windows-1252 no text of these is UTF-8 by accident, as 'é€€' would be; three accents in a row are strange
+CELLS = st.text(st.sampled_from("aZ7 .,;|\t\"'\n\réßñ-"), min_size=1, max_size=12).filter(
+    lambda cell: cell.strip() and not re.search("[éßñ]{3}", cell)
+)
 
 
 @settings(deadline=None, max_examples=150)
@@ -117,7 +120,8 @@ def test_headers_in_any_case_and_columns_by_their_settings(shop):
         ("file_name,category\nx.png,a\ny.png\n", "line 3 has only 1 cells, but the header has 2"),
         ('file_name,category\n"x\n.png",a\ny.png,a,b\n', "line 4 has 3 cells, but the header has 2"),
         ('file_name,category\nx.png,"a\ny.png,b\nz.png,"c\n', "line 4: text follows a closing quotation mark"),
-        ('file_name,category\nx.png,"a\n', "is opened and never closed"),
+        ('file_name,category\nx.png,"a\n', "line 2: a quotation mark is opened and never closed"),
+        ('file_name,category\n\ny.png,b\nx.png,"a\n' + "x.png,b\n" * 9, "line 4: a quotation mark is opened and never"),
         ("file_name,category\n,a\n", "line 2: no file_name"),
         ("x.png,a\ny.png,b\n", r"no column 'file_name' \(it has x.png, a\); begin the table with a line of column"),
         ("file_name|x,category\na|b,c\n", "unclear whether ',' or '\\|' separates the cells"),

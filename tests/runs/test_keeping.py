@@ -20,7 +20,7 @@ def part(**values):
 def frame(trained, history, cached=False):
     extractor = part(name="net", pixels=64, batch=32, framework="tensorflow", device="A GPU", describe=lambda: {})
     old = part(features=part(name="old", pixels=8, batch=1, framework="x", device="x"))
-    built = BuiltBackend(name="mine", spec=None, backend=old, store=None, trained=trained)
+    built = BuiltBackend(name="mine", spec=None, backend=old, backbone=None, store=None, trained=trained)
     if trained is None:
         built.backend.features = extractor
     else:

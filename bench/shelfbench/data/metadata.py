@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 _u16, _u32 = struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from
 _u32_little = struct.Struct("<I").unpack_from
@@ -22,6 +23,8 @@ _ORIENTATION = 0x112
 # Types of a whole number in Exif, among them a digit as text.
 _WHOLE = {1: "B", 2: "B", 3: "H", 4: "I", 6: "B", 7: "B", 8: "H", 9: "I"}
 _LONGEST_SEGMENT = 65_537
+# No photo has more pieces, or more damaged ones: files made to keep this module busy have.
+_MOST_PIECES, _MOST_DAMAGED = 1 << 16, 64
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 # Chunks of a PNG that make its pixels; in an animation, the still picture is taken.
@@ -49,11 +52,17 @@ class _Unknown(Exception):
     """The file does not hold together where its pixels are."""
 
 
-def _jpeg_header(data: bytes, at: int) -> dict[int, int] | None:
-    """Return the kinds of segments from here to the scan, each with its place; None if they do not follow another."""
+def _jpeg_header(data: bytes, at: int, known: set[int] | None = None) -> dict[int, int] | None:
+    """Return the kinds of segments from here to the scan, each with its place; None if they do not follow another.
+
+    A header that runs into one that is `known` already is of no interest; those that are walked through become known.
+    """
     found: dict[int, int] = {}
-    size = len(data)
-    while at + 4 <= size and data[at] == 0xFF:
+    for _ in range(_MOST_PIECES):
+        if at + 4 > len(data) or data[at] != 0xFF or (known is not None and at in known):
+            return None
+        if known is not None:
+            known.add(at)
         kind = data[at + 1]
         if kind == 0xFF:  # filling
             at += 1
@@ -71,13 +80,19 @@ def _jpeg_resumes(data: bytes, at: int) -> int:
     """Find where the header goes on after a damaged application segment, which may contain a thumbnail."""
     end = min(len(data), at + 2 * _LONGEST_SEGMENT)
     place, best, largest = at, -1, 0
+    known: set[int] = set()
+    thumbnail = closed = -1  # where the last one begins, and whether it has ended
     while (place := data.find(b"\xff", place + 1, end)) >= 0:
-        found = _jpeg_header(data, place)
+        follows = data[place + 1 : place + 2]
+        if follows == b"\xd9":
+            closed = place
+        elif data[place - 1 : place] == b"\xd8" and data[place - 2 : place - 1] == b"\xff" and place - 2 >= at:
+            thumbnail = place - 2
+        if thumbnail > closed:
+            continue
+        found = _jpeg_header(data, place, known)
         # tables of the picture must not be skipped: decoders would take others
         if not found or 0xDB not in found or 0xC4 not in found:
-            continue
-        thumbnail = data.rfind(b"\xff\xd8\xff", at, place + 1)
-        if thumbnail >= 0 and data.rfind(b"\xff\xd9", thumbnail, place) < 0:
             continue
         frames = [found[kind] for kind in found.keys() & _FRAMES]
         area = max((_u16(data, frame + 5)[0] * _u16(data, frame + 7)[0] for frame in frames), default=0)
@@ -100,7 +115,7 @@ def _is_marker(data: bytes, at: int) -> bool:
 
 def _jpeg(data: bytes) -> Iterator[_Piece]:
     yield _Piece(data[:2])
-    at = 2
+    at, damaged = 2, 0
     while True:
         if at + 4 > len(data):
             raise _Unknown
@@ -115,7 +130,9 @@ def _jpeg(data: bytes) -> Iterator[_Piece]:
         skipped = odd or 0xE0 <= kind <= 0xEF or kind == 0xFE
         end = at + 2 + _u16(data, at + 2)[0]
         if skipped and (odd or not _is_marker(data, end)):
-            end = _jpeg_resumes(data, at)
+            end, damaged = _jpeg_resumes(data, at), damaged + 1
+            if damaged > _MOST_DAMAGED:
+                raise _Unknown
             if kind == 0xEE and data[at + 4 : at + 9] == b"Adobe":
                 yield _Piece(b"\xff\xee\x00\x0e" + data[at + 4 : at + 16])
             yield _Piece(data[at:end], data[at + 4 : end])
@@ -135,7 +152,7 @@ def _tells_colours(kind: int, segment: bytes) -> bool:
 
 def _png(data: bytes) -> Iterator[_Piece]:
     yield _Piece(data[:8])
-    at = 8
+    at, budget = 8, 8 * len(data)
     while at < len(data):
         end = _png_end(data, at)
         name = data[at + 4 : at + 8]
@@ -143,10 +160,15 @@ def _png(data: bytes) -> Iterator[_Piece]:
             yield _Piece(data[at:])  # damaged pixels stay as they are, for the decoder to refuse
             return
         if end is None:
-            places = (found.start() - 4 for found in _PNG_NEXT.finditer(data, at + 12))
-            end = next((place for place in places if _png_end(data, place) is not None), None)
-            if end is None:
+            for found in _PNG_NEXT.finditer(data, at + 12):
+                budget -= _u32(data, found.start() - 4)[0] % len(data) + 12
+                if budget < 0 or _png_end(data, found.start() - 4) is not None:
+                    break
+            else:
                 raise _Unknown
+            if budget < 0:
+                raise _Unknown
+            end = found.start() - 4
             yield _Piece(data[at:end], data[at + 8 : end])
         elif name in _PNG_PIXELS:
             yield _Piece(data[at:end])
@@ -192,7 +214,7 @@ def _webp(data: bytes) -> Iterator[_Piece]:
 
 def _gif(data: bytes) -> Iterator[_Piece]:
     palette = 3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0
-    at = 13 + palette
+    at, damaged = 13 + palette, 0
     yield _Piece(data[:at])
     # a frame of the whole picture, or one with its control before it
     frame = re.compile(rb"(?=!\xf9\x04....\x00[,!]|,\x00{4}" + re.escape(data[6:10]) + rb")", re.DOTALL)
@@ -202,7 +224,8 @@ def _gif(data: bytes) -> Iterator[_Piece]:
             end += 1 + data[end]
         end += 1
         if data[at] != 0x21 or data[end : end + 1] not in (b"!", b","):  # lengths are wrong
-            if (found := frame.search(data, at + 1)) is None:
+            damaged += 1
+            if damaged > _MOST_DAMAGED or (found := frame.search(data, at + 1)) is None:
                 raise _Unknown
             end = found.start()
         elif data[at + 1] == 0xF9:
@@ -247,7 +270,7 @@ def _tiff(data: bytes) -> Iterator[_Piece]:
     [count] = struct.unpack_from(order + count_of, data, start)
     first = start + struct.calcsize(count_of)
     kept: dict[int, bytes] = {}
-    for at in range(first, min(first + count * entry_size, len(data) - entry_size + 1), entry_size):
+    for at in range(first, min(first + min(count, 4096) * entry_size, len(data) - entry_size + 1), entry_size):
         [tag] = struct.unpack_from(order + "H", data, at)
         if tag in _TIFF_PIXELS:
             kept.setdefault(tag, data[at : at + entry_size])
@@ -278,7 +301,8 @@ def _cutter(data: bytes) -> Callable[[bytes], Iterator[_Piece]] | None:
 def _pieces(data: bytes) -> list[_Piece]:
     cutter = _cutter(data)
     try:
-        return list(cutter(data)) if cutter else []
+        pieces = list(islice(cutter(data), _MOST_PIECES)) if cutter else []
+        return pieces if len(pieces) < _MOST_PIECES else []
     except (_Unknown, IndexError, struct.error):
         return []
 

@@ -26,6 +26,9 @@ from shelfbench.data.sources.table_rows import folders_of, other_folders, same_s
 from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
 from shelfbench.data.sources.webdataset import read_webdataset
 
+# Settings that name columns.
+COLUMNS = ("category", "product_id", "split", "image", "file_name", "levels", "labels")
+
 
 def read_folder(root: Path, name: str, settings: DatasetSettings, console: Console | None = None) -> Catalogue:
     """Read a catalogue from a folder.
@@ -72,9 +75,11 @@ def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.Data
     """Make a row of each photo, from the folders in which it lies."""
     held, nesting = layout.contents, layout.nesting
     assert nesting is not None
-    plain = DatasetSettings(name=settings.name, truncated=settings.truncated, folders=settings.folders)
-    if settings != plain:
-        raise InputError(f"{held.root} is a folder of categories, which has no columns", "omit the dataset.* settings")
+    if named := [name for name in COLUMNS if getattr(settings, name) != getattr(DatasetSettings, name)]:
+        raise InputError(
+            f"{held.root} is a folder of categories, which has no columns",
+            f"omit {' and '.join(f'dataset.{name}' for name in named)}, or put a metadata.csv with the columns there",
+        )
     depth = len(nesting.roles)
     columns: dict[str, list[str]] = {}
     for parts, names in held.images.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -232,7 +233,7 @@ def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tupl
         if flat and len(set(inner)) == 1:
             return ["category"], []  # shoes/images/1.jpg, shirts/images/1.jpg
     first, second = next((parts, children[0]) for parts, children in deep.items())
-    twice = sorted({name for name in inner if inner.count(name) > len(tops)})
+    twice = sorted(name for name, count in Counter(inner).items() if count > len(tops))
     same = f", and several of them contain the same folders ({shown(twice, 3)})" if twice else ""
     choices = ["/".join([*roles, *more]) for more in (["category"], ["level1", "category"], ["category", "product_id"])]
     if any(map(split_of, inner)) and "split" not in roles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,7 @@ _STRANGE = re.compile(
     "[\xaa-\xba\xbc-\xffŠŒŽšœžŸƒ]{3,}|[a-zß-öø-ÿšœž][ŠŒŽŸÀ-ÖØ-Þ]|ƒ\\w|\\wƒ"
     "|[A-Za-zÀ-ÿ][‚„†‡ˆ‰‹›˜“”¡-§¨ª-¬¯±¶¸º»¿][a-zà-ÿ]"
 )
-_WORD = re.compile(r"[^\s,;\t|\"]*[^\x00-\x7f][^\s,;\t|\"]*")
+_WORD = re.compile(r"[^\s,;|\"]+")
 _SEP = re.compile(r"^\"?sep=(.)\"?[\r\n]*$", re.IGNORECASE)
 
 _SAVE = "save the table as UTF-8 (in Excel: CSV UTF-8)"
@@ -136,7 +137,7 @@ def _windows(path: Path) -> str:
                     raise InputError(
                         f"{path}, line {number}: the byte 0x{byte:02x} is neither UTF-8 nor Windows-1252", _SAVE
                     ) from None
-                for word in _WORD.findall(text):
+                for word in (word for word in _WORD.findall(text) if not word.isascii()):
                     words += 1
                     example = example or word
                     if _STRANGE.search(word):
@@ -254,7 +255,7 @@ def read_text(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cells
     """
     encoding, note = find_encoding(path)
     with open_text(path, encoding) as handle:
-        head = handle.read(HEAD).splitlines(keepends=True)
+        head = list(io.StringIO(handle.read(HEAD), newline=""))
     given = _SEP.match(head[0]) if head else None
     delimiter = given[1] if given else find_delimiter(head, needed, path)
     spaced = _quotes_after_blanks(head, delimiter)
@@ -264,10 +265,7 @@ def read_text(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cells
             if given:
                 handle.readline()
             reader = csv.reader(handle, delimiter=delimiter, strict=True, skipinitialspace=spaced)
-            try:
-                columns, lines = _records(reader, path, int(bool(given)), columns_of)
-            except csv.Error as error:
-                raise InputError(*_explained(error, path, reader.line_num + int(bool(given)))) from None
+            columns, lines = _cells(_records(reader, path, int(bool(given))), path, columns_of)
     finally:
         csv.field_size_limit(before)
     return Cells(columns=columns, lines=lines, note=note)
@@ -283,24 +281,30 @@ def _quotes_after_blanks(head: list[str], delimiter: str) -> bool:
     return all(cell.startswith(" ") for cell in cells) and any(cell.lstrip().startswith('"') for cell in cells)
 
 
-def _explained(error: csv.Error, path: Path, line: int) -> tuple[str, str]:
-    said = str(error)
-    if "unexpected end" in said:
-        return f"{path}: a quotation mark is opened and never closed", "correct the table"
-    if "expected after" in said:
-        return (
-            f"{path}, line {line}: text follows a closing quotation mark",
-            'write quotation marks within a cell twice, as in "5"" pipe"',
-        )
-    return f"{path}, line {line} cannot be read ({said})", "correct the table"
+def _records(reader: Any, path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each record begins, and its cells; records without any text are left out."""
+    begins = skipped + 1
+    try:
+        for record in reader:
+            if any(record) and (record[0].strip() or any(cell.strip() for cell in record)):
+                yield begins, record
+            begins = reader.line_num + skipped + 1
+    except csv.Error as error:
+        if "expected after" in str(error):
+            raise InputError(
+                f"{path}, line {reader.line_num + skipped}: text follows a closing quotation mark",
+                'write quotation marks within a cell twice, as in "5"" pipe"',
+            ) from None
+        raise InputError(
+            f"{path}, line {begins}: a quotation mark is opened and never closed ({error})", "correct the table"
+        ) from None
 
 
-def _records(reader: Any, path: Path, skipped: int, columns_of: ColumnsOf) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    header: list[str] = []
-    for header in reader:
-        if any(cell.strip() for cell in header):
-            break
-    else:
+def _cells(
+    records: Iterator[tuple[int, list[str]]], path: Path, columns_of: ColumnsOf
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    _, header = next(records, (0, []))
+    if not header:
         raise InputError(f"{path} is empty", "give a table with a line of column names and a line for each photo")
     columns = columns_of(header)
     width = len(header)
@@ -309,15 +313,11 @@ def _records(reader: Any, path: Path, skipped: int, columns_of: ColumnsOf) -> tu
     shared: list[dict[str, str]] = [{} for _ in positions]
     into = list(zip(positions, cells, shared, strict=True))
     lines = array("q")
-    begins = reader.line_num + skipped + 1
-    for record in reader:
-        if not any(record) or (len(record) != width and not any(cell.strip() for cell in record)):
-            begins = reader.line_num + skipped + 1
-            continue
+    for line, record in records:
         if len(record) != width and (len(record) < width or any(cell.strip() for cell in record[width:])):
             few = "only " if len(record) < width else ""
             raise InputError(
-                f"{path}, line {begins} has {few}{len(record)} cells, but the header has {width}",
+                f"{path}, line {line} has {few}{len(record)} cells, but the header has {width}",
                 "correct the table; a cell that contains the delimiter needs quotation marks",
             )
         for position, column, known in into:
@@ -325,7 +325,6 @@ def _records(reader: Any, path: Path, skipped: int, columns_of: ColumnsOf) -> tu
             if len(known) < SHARED:  # a million rows of ten categories need ten texts
                 cell = known.setdefault(cell, cell)
             column.append(cell or None)
-        lines.append(begins)
-        begins = reader.line_num + skipped + 1
+        lines.append(line)
     arrays = {role: np.array(column, object) for role, column in zip(columns, cells, strict=True)}
     return arrays, np.frombuffer(lines, np.int64) if lines else np.empty(0, np.int64)
