@@ -21,8 +21,15 @@ USUAL = {
         *("product_category", "product_type", "article_type", "articletype", "type"),
     ),
     "product_id": ("sku", "product", "article_id", "item_id", "id"),
-    "split": ("set", "part", "subset", "partition"),
+    "split": (
+        *("set", "part", "subset", "partition", "data_split", "data_set", "dataset", "split_name", "split_set"),
+        *("data_partition", "usage", "phase", "fold", "train_test"),
+    ),
 }
+# Columns that say of each row whether it is in a part of the split.
+FLAGS = tuple(
+    f"{start}{part}" for start in ("is_", "in_") for part in ("train", "training", "valid", "validation", "val", "test")
+)
 
 _GAP = re.compile(r"[\s\-_]+")
 

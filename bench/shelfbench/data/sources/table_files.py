@@ -16,7 +16,8 @@ from shelfbench.data.sources.columns import find_column, listed, suggestion
 from shelfbench.data.sources.json_tables import read_json
 from shelfbench.data.sources.sheets import read_sheet
 from shelfbench.data.sources.table_paths import located
-from shelfbench.data.sources.tables import DatasetSettings, optional_column, wanted_columns
+from shelfbench.data.sources.table_rows import settled_split
+from shelfbench.data.sources.tables import DatasetSettings, optional_column, perhaps_splits, wanted_columns
 from shelfbench.data.sources.text_tables import Cells, read_text
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
@@ -114,7 +115,8 @@ def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path) 
 
 def _other_columns(present: list[str], settings: DatasetSettings, path: Path, labelled: bool) -> dict[str, str]:
     if labelled:
-        return wanted_columns(settings, present, str(path))
+        columns = wanted_columns(settings, present, str(path))
+        return {**columns, **perhaps_splits(columns, present)}
     product = optional_column("product_id", settings, present, str(path))
     return {"product_id": product} if product else {}
 
@@ -201,5 +203,6 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
     where, notes = located(columns.pop("file_name"), at, path, root, refused)
     rows = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in columns.items()})
     rows["where"] = pd.Series(where, dtype=object)
-    remarks = (*([cells.note] if cells.note else []), *notes)
+    rows, said = settled_split(rows)
+    remarks = (*([cells.note] if cells.note else []), *notes, *said)
     return NamedImages(rows=rows, notes=remarks, refused=refused or {})

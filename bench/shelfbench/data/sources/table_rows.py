@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.columns import FLAGS, plain_header
 from shelfbench.data.sources.split_words import SPLIT_NAMES, split_of
+from shelfbench.data.sources.tables import PERHAPS_SPLIT
+
+_YES_AND_NO = ({"true", "false"}, {"0", "1"}, {"yes", "no"}, {"y", "n"})
 
 
 def folders_of(rows: pd.DataFrame, table: Path, root: Path) -> pd.Series:
@@ -79,6 +83,52 @@ def split_by_folder(rows: pd.DataFrame, folders: pd.Series, table: Path) -> tupl
             "add a column split, or move the others elsewhere",
         )
     return rows.assign(split=parts), ["the split is that of the folders in the table's paths"]
+
+
+def settled_split(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Decide whether a column of another name is the split: if each of its cells is a part, and there are several.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Perhaps with columns that `shelfbench.data.sources.tables.perhaps_splits` found.
+
+    Returns
+    -------
+    DataFrame
+        Without these columns; with ``split`` if one of them is.
+    list of str
+        What was taken, and what looks like a split and was not.
+    """
+    maybe = [str(role) for role in rows.columns if str(role).startswith(PERHAPS_SPLIT)]
+    found: dict[str, pd.Series] = {}
+    notes: list[str] = []
+    for role in maybe:
+        name, cells = role.removeprefix(PERHAPS_SPLIT), rows[role].map(lambda cell: str(cell).strip().lower())
+        words = set(cells.unique())
+        parts = {SPLIT_NAMES.get(word) for word in words}
+        if plain_header(name) in FLAGS:
+            if words in _YES_AND_NO:
+                notes.append(
+                    f"the column {name!r} may say the split, and was not read; for that, make a column split of train, "
+                    "validation and test"
+                )
+        elif len(parts - {None}) < 2:
+            continue
+        elif None in parts:
+            other = next(word for word in sorted(words) if word not in SPLIT_NAMES)
+            notes.append(
+                f"the column {name!r} contains parts of a split, but also {other!r}, and was not read as the split"
+            )
+        else:
+            found[name] = cells
+    if len(found) > 1:
+        notes.append(f"the columns {' and '.join(map(repr, found))} may each be the split, and none was read")
+    rows = rows.drop(columns=maybe)
+    if len(found) != 1 or "split" in rows:
+        return rows, notes
+    name, cells = found.popitem()
+    return rows.assign(split=cells), [*notes, f"the split is that of the column {name!r}"]
 
 
 def same_split(rows: pd.DataFrame, split: pd.Series) -> None:

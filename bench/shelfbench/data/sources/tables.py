@@ -11,12 +11,14 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
-from shelfbench.data.sources.columns import find_column, listed, suggestion
+from shelfbench.data.sources.columns import FLAGS, USUAL, find_column, listed, plain_header, suggestion
 from shelfbench.data.sources.labels import category_keys, clean, plain_values, product_keys
 from shelfbench.data.sources.split_words import SPLIT_NAMES
 
 # In `wanted_columns`, the role of a column of labels is this and the column's name.
 LABEL = "label:"
+# The role of a column that may be the split, if none has that name, is this and the column's name.
+PERHAPS_SPLIT = "split?:"
 
 ImagesOf = Callable[[np.ndarray, np.ndarray], ImageBytes]
 
@@ -116,6 +118,27 @@ def wanted_columns(settings: DatasetSettings, present: Sequence[str], where: str
             raise _lacks(wanted, present, where, "correct --set dataset.labels=[...]")
         columns[LABEL + wanted] = name
     return columns
+
+
+def perhaps_splits(columns: dict[str, str], present: Sequence[str]) -> dict[str, str]:
+    """Find columns that may be the split, if none has that name.
+
+    Parameters
+    ----------
+    columns : dict of str to str
+        Column by role, as `wanted_columns` returns them.
+    present : sequence of str
+        The columns that the table has.
+
+    Returns
+    -------
+    dict of str to str
+        Column by role, `PERHAPS_SPLIT` plus the name; `settled_split` decides by their values.
+    """
+    if "split" in columns:
+        return {}
+    free = [name for name in present if name not in columns.values() and list(present).count(name) == 1]
+    return {PERHAPS_SPLIT + name: name for name in free if plain_header(name) in (*USUAL["split"], *FLAGS)}
 
 
 def optional_column(role: str, settings: DatasetSettings, present: Sequence[str], where: str) -> str | None:
