@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.columns import plain_header
-from shelfbench.data.sources.text_tables import Cells, ColumnsOf
+from shelfbench.data.sources.text_tables import ABOVE, Cells, ColumnsOf, names_again
 
 
 def read_sheet(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cells:
@@ -68,14 +69,21 @@ def read_sheet(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cell
 
 
 def _read(book: Any, path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cells:
-    sheet, number, header = _choose(book, path, needed)
+    sheet, number, header, above = _choose(book, path, needed)
     columns = columns_of(header)
     positions = {role: header.index(column) for role, column in columns.items()}
     cells: dict[str, list[str | None]] = {role: [] for role in columns}
     lines = array("q")
     empty: list[tuple[int, int]] = []
+    again: list[int] = []
+    notes = []
+    if number > 1 and above:
+        notes.append(f"the column names are in row {number} of {path.name}, and what is above was not read")
     for line, row in _rows(sheet):
         if line <= number or all(cell.value is None for cell in row):
+            continue
+        if len(header) > 1 and _header(row[: len(header)]) == header:
+            again.append(line)
             continue
         for role, position in positions.items():
             cell = row[position] if position < len(row) else None
@@ -89,6 +97,7 @@ def _read(book: Any, path: Path, needed: Sequence[str], columns_of: ColumnsOf) -
     return Cells(
         columns={role: np.array(column, object) for role, column in cells.items()},
         lines=np.frombuffer(lines, np.int64) if lines else np.empty(0, np.int64),
+        note="; ".join([*notes, *([names_again(path, again)] if again else [])]),
     )
 
 
@@ -97,18 +106,30 @@ def _rows(sheet: Any) -> Iterator[tuple[int, Any]]:
     return enumerate(sheet.iter_rows(), 1)
 
 
-def _choose(book: Any, path: Path, needed: Sequence[str]) -> tuple[Any, int, list[str]]:
-    """Return the sheet with the needed columns, the row of its header, and the header."""
-    found = []
+def _header(row: Any) -> list[str]:
+    return ["" if cell.value is None else str(cell.value) for cell in row]
+
+
+def _choose(book: Any, path: Path, needed: Sequence[str]) -> tuple[Any, int, list[str], bool]:
+    """Return the sheet with the needed columns, the row of its header, the header, and whether rows stand above it."""
+    wanted = {plain_header(name) for name in needed}
+    found: list[tuple[Any, int, list[str], bool]] = []
     for sheet in book.worksheets:
-        for line, row in _rows(sheet):
-            if any(cell.value is not None for cell in row):
-                header = ["" if cell.value is None else str(cell.value) for cell in row]
-                found.append((sheet, line, header))
+        top: tuple[Any, int, list[str], bool] | None = None
+        for line, row in islice(_rows(sheet), ABOVE):
+            header = _header(row)
+            there = wanted & {plain_header(name) for name in header}
+            if top is None and any(header):
+                top = (sheet, line, header, False)
+                if there:
+                    break
+            elif there == wanted:
+                top = (sheet, line, header, True)
                 break
+        if top:
+            found.append(top)
     if not found:
         raise InputError(f"{path} is empty", "give a table with a row of column names and a row for each photo")
-    wanted = {plain_header(name) for name in needed}
     fit = [entry for entry in found if wanted <= {plain_header(name) for name in entry[2]}]
     if len(fit) > 1:
         names = " and ".join(repr(entry[0].title) for entry in fit)

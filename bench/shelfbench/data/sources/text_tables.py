@@ -22,6 +22,8 @@ from shelfbench.data.sources.columns import plain_header
 DELIMITERS = (",", ";", "\t", "|")
 # Characters and records from which the delimiter is found.
 HEAD, SAMPLE = 1 << 18, 200
+# Lines in which the column names are looked for.
+ABOVE = 20
 # Characters in one cell; Python's own limit (131,072) is too low for descriptions in HTML.
 LONGEST_CELL = 1 << 24
 # Distinct values of a column up to which equal cells share one text.
@@ -257,18 +259,61 @@ def read_text(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> Cells
     with open_text(path, encoding) as handle:
         head = list(io.StringIO(handle.read(HEAD), newline=""))
     given = _SEP.match(head[0]) if head else None
+    above = 1 if given else _above(head, needed)
+    head = head[above:]
+    notes = [note] if note else []
+    if above and not given:
+        notes.append(f"the column names are in line {above + 1} of {path.name}, and what is above was not read")
     delimiter = given[1] if given else find_delimiter(head, needed, path)
     spaced = _quotes_after_blanks(head, delimiter)
     before = csv.field_size_limit(LONGEST_CELL)
     try:
         with open_text(path, encoding) as handle:
-            if given:
+            for _ in range(above):
                 handle.readline()
             reader = csv.reader(handle, delimiter=delimiter, strict=True, skipinitialspace=spaced)
-            columns, lines = _cells(_records(reader, path, int(bool(given))), path, columns_of)
+            columns, lines, again = _cells(_records(reader, path, above), path, columns_of)
     finally:
         csv.field_size_limit(before)
-    return Cells(columns=columns, lines=lines, note=note)
+    if again:
+        notes.append(names_again(path, again))
+    return Cells(columns=columns, lines=lines, note="; ".join(notes))
+
+
+def names_again(path: Path, lines: Sequence[int]) -> str:
+    """Say that a table names its columns once more further down, as tables do that were put together.
+
+    Parameters
+    ----------
+    path : Path
+    lines : sequence of int
+        Lines or rows, which are not read.
+
+    Returns
+    -------
+    str
+    """
+    more = f" and {len(lines) - 1:,} more" if len(lines) > 1 else ""
+    return f"{path.name} repeats its column names in line {lines[0]}{more}, which was not read as a photo"
+
+
+def _above(head: list[str], needed: Sequence[str]) -> int:
+    """Count the lines above the header: titles and the like, if a later line has all the needed columns.
+
+    A first line that has any of them is the header.
+    """
+    wanted = {plain_header(name) for name in needed}
+    for number, line in enumerate(head[:ABOVE]):
+        for delimiter in DELIMITERS:
+            try:
+                there = wanted & {plain_header(cell) for row in csv.reader([line], delimiter=delimiter) for cell in row}
+            except csv.Error:
+                continue
+            if there == wanted:
+                return number
+            if there and number == 0:
+                return 0
+    return 0
 
 
 def _quotes_after_blanks(head: list[str], delimiter: str) -> bool:
@@ -302,7 +347,8 @@ def _records(reader: Any, path: Path, skipped: int) -> Iterator[tuple[int, list[
 
 def _cells(
     records: Iterator[tuple[int, list[str]]], path: Path, columns_of: ColumnsOf
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[int]]:
+    """Return the cells by role, the line of each row, and the lines in which the header occurs again."""
     _, header = next(records, (0, []))
     if not header:
         raise InputError(f"{path} is empty", "give a table with a line of column names and a line for each photo")
@@ -313,7 +359,11 @@ def _cells(
     shared: list[dict[str, str]] = [{} for _ in positions]
     into = list(zip(positions, cells, shared, strict=True))
     lines = array("q")
+    again: list[int] = []
     for line, record in records:
+        if record == header and width > 1:
+            again.append(line)
+            continue
         if len(record) != width and (len(record) < width or any(cell.strip() for cell in record[width:])):
             few = "only " if len(record) < width else ""
             raise InputError(
@@ -327,4 +377,4 @@ def _cells(
             column.append(cell or None)
         lines.append(line)
     arrays = {role: np.array(column, object) for role, column in zip(columns, cells, strict=True)}
-    return arrays, np.frombuffer(lines, np.int64) if lines else np.empty(0, np.int64)
+    return arrays, np.frombuffer(lines, np.int64) if lines else np.empty(0, np.int64), again

@@ -1,0 +1,124 @@
+"""Tables with titles, headers, splits and rows in unusual places: read as a person would, and told."""
+
+import json
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from tests.helpers.catalogues import opened
+from tests.helpers.photos import noise_picture
+
+HEADER = "file_name,category"
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Make eight photos in images/, without a table."""
+    (tmp_path / "images").mkdir()
+    for number in range(8):
+        (tmp_path / "images" / f"p{number}.png").write_bytes(noise_picture(number))
+    return tmp_path
+
+
+def lines(*more, start=0, stop=8):
+    """Write a line for each photo, half of them hats, with further cells."""
+    return [
+        ",".join([f"images/p{n}.png", ("hats", "boots")[n % 2], *(cell[n % len(cell)] for cell in more)])
+        for n in range(start, stop)
+    ]
+
+
+def table(folder, *text, name="metadata.csv"):
+    (folder / name).write_text("\n".join(text), encoding="utf-8")
+    return folder / name
+
+
+def kinds(catalogue):
+    return Counter(catalogue.categories[code].key for code in catalogue.product_category)
+
+
+@pytest.mark.parametrize("above", [["Products 2024", ""], ["# exported", ",", ",,"], ["a;b", "Total,8"]])
+def test_titles_above_the_column_names_are_told_and_not_read(shop, above):
+    table(shop, *above, HEADER, *lines())
+    catalogue = opened(shop)
+    assert kinds(catalogue) == {"hats": 4, "boots": 4}
+    assert any(f"in line {len(above) + 1} of metadata.csv" in note for note in catalogue.notes)
+
+
+def test_the_line_of_a_fault_is_counted_from_the_top_of_the_file(shop):
+    path = table(shop, "Products", "", HEADER, *lines(), "only one cell")
+    with pytest.raises(Exception, match=r"metadata\.csv, line 12 has only 1 cells"):
+        opened(path)
+
+
+def test_a_first_line_with_one_of_the_columns_is_the_header(shop):
+    path = table(shop, "file_name,kind", HEADER, *lines())
+    with pytest.raises(Exception, match=r"no column 'category' \(it has file_name, kind\)"):
+        opened(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+def test_column_names_that_occur_again_are_not_a_photo(shop, suffix):
+    rows = [HEADER, *lines(stop=4), HEADER, *lines(start=4), HEADER]
+    path = table(shop, *rows, name="products.csv")
+    if suffix == "xlsx":
+        path = shop / "products.xlsx"
+        pd.DataFrame([row.split(",") for row in rows]).to_excel(path, index=False, header=False)
+    catalogue = opened(path)
+    assert kinds(catalogue) == {"hats": 4, "boots": 4}
+    assert any("repeats its column names in line 6 and 1 more" in note for note in catalogue.notes)
+
+
+def test_titles_in_a_workbook_are_told_and_not_read(shop):
+    rows = [["Products", None], [None, None], *(row.split(",") for row in [HEADER, *lines()])]
+    pd.DataFrame(rows).to_excel(shop / "metadata.xlsx", index=False, header=False)
+    catalogue = opened(shop)
+    assert kinds(catalogue) == {"hats": 4, "boots": 4}
+    assert any("in row 3 of metadata.xlsx" in note for note in catalogue.notes)
+
+
+PARTS = ("train", "Train ", "VAL", "test")
+
+
+@pytest.mark.parametrize("name", ["set", "Subset", "usage"])
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_a_split_in_a_column_of_another_name_is_read_and_told(shop, name, form):
+    rows = [dict(zip(("file_name", "category", name), row.split(","), strict=True)) for row in lines(PARTS)]
+    path = shop / f"products.{form}"
+    if form == "csv":
+        pd.DataFrame(rows).to_csv(path, index=False)
+    elif form == "parquet":
+        pd.DataFrame(rows).to_parquet(path)
+    else:
+        path.write_text("\n".join(map(json.dumps, rows)))
+    catalogue = opened(path)
+    assert Counter(catalogue.split) == {"train": 4, "validation": 2, "test": 2}
+    assert any(f"the split is that of the column {name!r}" in note for note in catalogue.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "said"),
+    [
+        ("set", ("train", "test", "spare"), "but also 'spare'"),
+        ("is_train", ("True", "False"), "'is_train' may say the split"),
+        ("is_valid", ("0", "1"), "'is_valid' may say the split"),
+        ("set", ("red", "green"), ""),
+        ("usage", ("train", "casual"), ""),
+        ("is_train", ("steam", "diesel"), ""),
+    ],
+)
+def test_what_may_be_a_split_is_told_and_nothing_else(shop, name, cells, said):
+    catalogue = opened(table(shop, f"{HEADER},{name}", *lines(cells)))
+    assert catalogue.split is None
+    assert [note for note in catalogue.notes if "split" in note] == [
+        note for note in catalogue.notes if said and said in note
+    ]
+    assert bool(said) == any(said in note for note in catalogue.notes if said)
+
+
+def test_a_column_split_comes_first(shop):
+    catalogue = opened(table(shop, f"{HEADER},set,split", *lines(("train", "test"), ("test", "train"))))
+    assert catalogue.split is not None
+    assert catalogue.split[0] == "test"
+    assert not any("'set'" in note for note in catalogue.notes)
