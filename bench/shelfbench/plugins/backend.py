@@ -256,7 +256,8 @@ class BackendSpec:
     columns : mapping of str to str
         Its name in Table 4 of the paper: ``Feature``, ``Classifier``, ``Fine-tuning``.
     uses_backbone : bool
-        Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense.
+        Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense. Such a backend is built without
+        ``pixels`` first, and its extractor then tells the size that the network was made for.
     """
 
     summary: str
