@@ -21,6 +21,7 @@ from shelfbench.data.sources.contents import (
     path_of,
     shown,
 )
+from shelfbench.data.sources.missing_files import ARCHIVES
 from shelfbench.data.sources.nesting import STRAYS, Nesting, nesting_of
 from shelfbench.data.sources.shards import embeds_photos, names_photos, rows_of, splits_of_shards
 from shelfbench.data.sources.split_words import split_of, split_within
@@ -29,7 +30,6 @@ from shelfbench.data.sources.tables import DatasetSettings
 
 # So many image files beside a BSON file are not photos of a catalogue.
 FEW = 3
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.elsewhere import link_of, origin_of
 from shelfbench.data.sources.links import is_link
+from shelfbench.data.sources.missing_files import nothing_found, outside, several, several_links, shortened
 
 # A name that needs more than to be put behind the table's folder.
 _ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
@@ -21,6 +23,8 @@ _ODD = re.compile(r"\\|//|^/|/$|(?:^|/)\.{1,2}(?:/|$)")
 FEW = 32
 # Files and folders that are looked at for one that is not where the table says.
 SEARCHED = 2_000_000
+# If fewer than this share of the photos are found in a folder that was left out, it may be another folder.
+_FEWEST_FOUND = 0.5
 _OUTSIDE = "its path leads out of the folder"
 
 
@@ -163,13 +167,18 @@ def located(
             refused[row], result[row] = "the table names no file", ""
             continue
         if is_link(name):
+            if several_links(name):
+                if refused is None:
+                    raise several(name, at(row))
+                refused[row], result[row] = "several links in one cell", ""
+                continue
             result[row] = name.strip()
             continue
         if _ODD.search(name):
             name = _tidied(name, base, root)
             if name is None:
                 if refused is None:
-                    raise _outside(names[row], at(row), root)
+                    raise outside(names[row], at(row), root)
                 refused[row], result[row] = _OUTSIDE, ""
                 continue
             result[row] = name
@@ -185,20 +194,29 @@ def located(
     present, out = files.look(result[rows].tolist())
     notes: list[str] = []
     if out and refused is None:
-        raise _outside(names[rows[out[0]]], at(int(rows[out[0]])), root)
+        raise outside(names[rows[out[0]]], at(int(rows[out[0]])), root)
     present[out] = True  # these are refused below
     if not present.all():
         gone = rows[~present]
-        notes = _respelled(result, gone, table, files)
+        notes = _from_links(result, gone, table, files)
+        if notes:
+            gone = rows[~files.look(result[rows].tolist())[0]]
+        notes += _respelled(result, gone, table, files)
         if not notes and len(gone) == len(rows):
             notes = _in_other_folders(result, gone, start, table, files)
             if not notes and refused is None:
-                raise _nothing_found(names[rows], result[rows].tolist(), table, files)
+
+                def ends(tried: Sequence[str], suffix: bool) -> list[list[str]]:
+                    found = files.alike(tried, anywhere=True, suffix=suffix)
+                    return [found[spelled(name)] for name in tried]
+
+                last = [name.rpartition("/")[2] for name in result[rows].tolist()]
+                raise nothing_found(names[rows], last, table, root, ends)
         present, out = files.look(result[rows].tolist())
         notes += _still_missing(result[rows[~present]], len(rows), table) if refused is None else []
     for number in out:
         if refused is None:
-            raise _outside(names[rows[number]], at(int(rows[number])), root)
+            raise outside(names[rows[number]], at(int(rows[number])), root)
         refused[int(rows[number])], result[rows[number]] = _OUTSIDE, ""
     if os.sep != "/":
         result[rows] = [name.replace("/", os.sep) for name in result[rows]]
@@ -215,11 +233,24 @@ def _tidied(name: str, base: Path, root: Path) -> str | None:
     return target.relative_to(root.absolute()).as_posix()
 
 
-def _outside(name: str, where: str, root: Path) -> InputError:
-    return InputError(
-        f"{where}: file_name {name!r} is not a file below {root}",
-        "correct the table, or put it into a folder above the photos",
-    )
+def _from_links(result: np.ndarray, rows: np.ndarray, table: Path, files: _Files) -> list[str]:
+    """Put in the files whose names are written as in a link: ``my%20photo.jpg``, ``photo.jpg?v=2``."""
+    written = [row for row in rows.tolist() if "%" in result[row] or "?" in result[row]]
+    plain = [unquote(result[row].partition("?")[0]) for row in written]
+    fit = [number for number, name in enumerate(plain) if name and "\0" not in name and not _ODD.search(name)]
+    present, out = files.look([plain[number] for number in fit])
+    present[out] = False
+    found = [number for number, there in zip(fit, present.tolist(), strict=True) if there]
+    if not found:
+        return []
+    first = result[written[found[0]]]
+    for number in found:
+        result[written[number]] = plain[number]
+    few = "1 name" if len(found) == 1 else f"{len(found):,} names"
+    return [
+        f"{few} in {table.name} {'is' if len(found) == 1 else 'are'} written as in a link, such as {shortened(first)}, "
+        f"which was taken as {plain[found[0]]!r}"
+    ]
 
 
 def _respelled(result: np.ndarray, rows: np.ndarray, table: Path, files: _Files) -> list[str]:
@@ -243,16 +274,25 @@ def _respelled(result: np.ndarray, rows: np.ndarray, table: Path, files: _Files)
 
 
 def _in_other_folders(result: np.ndarray, rows: np.ndarray, start: str, table: Path, files: _Files) -> list[str]:
-    """Put in the files whose folder was left out, if every name is the end of exactly one file's path."""
+    """Put in the files whose folder was left out, if every name is the end of exactly one file's path.
+
+    Some may be the end of none, if the others lie in one folder: then these are missing there.
+    """
     names = [name.removeprefix(start) for name in result[rows]]
     alike = files.alike(names, start, anywhere=True)
-    if any(len(alike[spelled(name)]) != 1 for name in names):
+    places = [alike[spelled(name)] for name in names]
+    found = [number for number, files_there in enumerate(places) if files_there]
+    if not found or any(len(there) > 1 for there in places):
         return []
-    for row, name in zip(rows, names, strict=True):
-        result[row] = alike[spelled(name)][0]
-    folders = sorted({alike[spelled(name)][0][: -len(name)] for name in names})
+    folders = sorted({places[number][0][: -len(names[number])] for number in found})
+    if len(found) < len(names) and (len(folders) > 1 or len(found) < _FEWEST_FOUND * len(names)):
+        return []
+    for row, name, there in zip(rows, names, places, strict=True):
+        result[row] = there[0] if there else folders[0] + name
     said = folders[0] if len(folders) == 1 else f"{len(folders)} folders, such as {folders[0]}"
-    return [f"{table.name} names the photos without their folder; each was found in exactly one place, in {said}"]
+    which = "each" if len(found) == len(names) else f"{len(found):,} of the {len(names):,}"
+    verb = "was" if len(found) == len(names) else "were each"
+    return [f"{table.name} names the photos without their folder; {which} {verb} found in exactly one place, in {said}"]
 
 
 def _still_missing(names: np.ndarray, count: int, table: Path) -> list[str]:
@@ -262,31 +302,3 @@ def _still_missing(names: np.ndarray, count: int, table: Path) -> list[str]:
     few = "1 photo" if len(names) == 1 else f"{len(names):,} photos"
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return [f"{few} of the {count:,} that {table.name} names {'is' if len(names) == 1 else 'are'} not there: {listed}"]
-
-
-def _nothing_found(given: np.ndarray, names: list[str], table: Path, files: _Files) -> InputError:
-    """Say why no file was found, as far as that can be seen."""
-    first = str(given[0])
-    if re.match(r"[A-Za-z]:[\\/]", first):
-        return InputError(
-            f"{table} names files on a drive of Windows, such as {first!r}",
-            "write paths relative to the folder of the table",
-        )
-    last = [name.rpartition("/")[2] for name in names]
-    for suffix in (True, False):
-        ends = files.alike(last, anywhere=True, suffix=suffix)
-        number = next((number for number, name in enumerate(last) if ends[spelled(name)]), None)
-        if number is not None:
-            break
-    else:
-        count = "the file" if len(names) == 1 else f"any of the {len(names):,} files"
-        return InputError(
-            f"{files.root} does not contain {count} that {table} names (the first is {first!r})",
-            "put the photos where the table says, relative to its own folder",
-        )
-    places = ends[spelled(last[number])]
-    said = " and ".join(places[:2]) + (f" and {len(places) - 2} more places" if len(places) > 2 else "")
-    return InputError(
-        f"no file is where {table} says: {str(given[number])!r} is missing, but there is {said}",
-        f"write each file's {'folder, relative to that of the table,' if suffix else 'suffix'} in the column of files",
-    )
