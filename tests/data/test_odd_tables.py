@@ -122,3 +122,33 @@ def test_a_column_split_comes_first(shop):
     assert catalogue.split is not None
     assert catalogue.split[0] == "test"
     assert not any("'set'" in note for note in catalogue.notes)
+
+
+def test_rows_without_photo_and_category_are_told_and_skipped(shop):
+    catalogue = opened(table(shop, HEADER, *lines(), ",", " ,", ", ", "\t, "))
+    assert kinds(catalogue) == {"hats": 4, "boots": 4}
+    catalogue = opened(table(shop, f"{HEADER},count", *lines("1"), ",,8", ",,9"))
+    assert kinds(catalogue) == {"hats": 4, "boots": 4}
+    assert "2 rows of metadata.csv name no photo and were skipped (the first is line 10)" in catalogue.notes
+
+
+def test_a_product_without_a_photo_stays_a_product(shop):
+    catalogue = opened(table(shop, HEADER, *lines(), ",hats", ",boots"))
+    assert kinds(catalogue) == {"hats": 5, "boots": 5}
+    photos = catalogue.images.read(range(10))
+    assert [getattr(data, "reason", "") for data in photos] == [""] * 8 + ["no photo is named"] * 2
+    assert catalogue.images.where(8) == "metadata.csv, line 10, which names no photo"
+    assert any("2 rows of metadata.csv name no photo, so their products have none" in note for note in catalogue.notes)
+
+
+def test_variants_of_a_product_need_no_photo(shop):
+    """As Shopify exports: the first row of a product says all, the next ones further photos and variants."""
+    rows = [f"images/p{n}.png,{('hats', 'boots')[n % 2] if n < 4 else ''},{n % 4}" for n in range(8)]
+    variants = [f",,{n}" for n in range(4)] + [",hats,0", ",hats,9"]
+    catalogue = opened(table(shop, f"{HEADER},product_id", *rows, *variants))
+    assert kinds(catalogue) == {"hats": 3, "boots": 2}
+    assert len(catalogue.images) == 9
+    assert any(
+        "5 rows of metadata.csv name no photo and were skipped (the first is line 10)" in n for n in catalogue.notes
+    )
+    assert any("1 row of metadata.csv names no photo, so its product has none (line 15)" in n for n in catalogue.notes)

@@ -26,6 +26,8 @@ SUFFIXES = frozenset(
 LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 # More than any photo whose pixels would be decoded.
 MOST_BYTES = 1 << 31
+# Ends what stands for the name of a file in a row of a table that names none.
+NO_PHOTO = ", which names no photo"
 _NAMED = 3
 
 
@@ -67,6 +69,8 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
     bytes
         `Absent`, with the reason, if there is nothing to read.
     """
+    if str(path).endswith(NO_PHOTO):
+        return Absent("no photo is named")
     try:
         # a pipe must not be waited for
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.columns import find_column, listed, suggestion
+from shelfbench.data.sources.files import NO_PHOTO
 from shelfbench.data.sources.json_tables import read_json
 from shelfbench.data.sources.sheets import read_sheet
 from shelfbench.data.sources.table_paths import located
@@ -200,9 +201,45 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
         return f"{path}, {unit} {cells.lines[row]}"
 
     refused: dict[int, str] | None = None if labelled else {}
-    where, notes = located(columns.pop("file_name"), at, path, root, refused)
+    names = columns.pop("file_name")
     rows = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in columns.items()})
+    bare = np.fromiter((name is None or (isinstance(name, str) and not name.strip()) for name in names), bool)
+    if labelled and bare.any() and not bare.all():
+        of = np.flatnonzero(~bare)
+        where = np.empty(len(names), object)
+        where[bare] = [f"{path.name}, {unit} {line}{NO_PHOTO}" for line in cells.lines[bare].tolist()]
+        where[of], notes = located(names[of], lambda row: at(int(of[row])), path, root, None)
+        kept, said = _without_photo(rows, bare, [f"{unit} {line}" for line in cells.lines[bare].tolist()], path)
+        notes += said
+    else:
+        where, notes = located(names, at, path, root, refused)
+        kept = np.ones(len(names), bool)
     rows["where"] = pd.Series(where, dtype=object)
+    rows = rows if kept.all() else rows[kept].reset_index(drop=True)
     rows, said = settled_split(rows)
     remarks = (*([cells.note] if cells.note else []), *notes, *said)
     return NamedImages(rows=rows, notes=remarks, refused=refused or {})
+
+
+def _without_photo(
+    rows: pd.DataFrame, bare: np.ndarray, lines: Sequence[str], path: Path
+) -> tuple[np.ndarray, list[str]]:
+    """Tell which rows to keep where some name no photo: those of products that have a category and no other row."""
+    labelled = rows["category"].map(lambda cell: cell is not None and cell == cell and str(cell).strip() != "")
+    dropped = bare & ~labelled.to_numpy(bool)
+    if "product_id" in rows:
+        other = set(rows["product_id"].map(str)[~bare & labelled])
+        dropped |= bare & rows["product_id"].map(str).isin(other).to_numpy()
+    notes = []
+    for which, what, then in (
+        (dropped, "names no photo and was skipped", "name no photo and were skipped"),
+        (bare & ~dropped, "names no photo, so its product has none", "name no photo, so their products have none"),
+    ):
+        if count := int(which.sum()):
+            first = lines[int(np.flatnonzero(which[bare])[0])]
+            notes.append(
+                f"1 row of {path.name} {what} ({first})"
+                if count == 1
+                else f"{count:,} rows of {path.name} {then} (the first is {first})"
+            )
+    return ~dropped, notes

@@ -163,7 +163,8 @@ def located(
         name = str(name) if isinstance(name, int) else name
         if not isinstance(name, str) or "\0" in name or not name.strip():
             if refused is None:
-                raise InputError(f"{at(row)}: no file_name", "correct the table")
+                said = "no file_name" if name is None or isinstance(name, str) else "file_name is not text"
+                raise InputError(f"{at(row)}: {said}", "correct the table")
             refused[row], result[row] = "the table names no file", ""
             continue
         if is_link(name):
