@@ -90,6 +90,21 @@ def test_each_backbone_has_its_own_size_and_a_resumed_run_keeps_it(image_folder,
     assert sizes == {"bottleneck-svm": 96, "bottleneck-2nn-512": 96, "bottleneck-svm@vgg16": 128}
 
 
+def test_a_study_that_fixes_the_size_for_other_photos_says_so(image_folder, tmp_path, capsys):
+    words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+
+    def shown(backend, *more):
+        main(["run", "default", "--dataset", str(image_folder), "--backend", backend, *words, *more])
+        return capsys.readouterr().err
+
+    fixed = ["--out", str(tmp_path / "fixed")]
+    assert "at 128 px, which study default fixes for its own data" in shown("bottleneck-svm", *fixed)
+    assert "fixes for its own data" not in shown("hog-svm", "--out", str(tmp_path / "hog"))
+    given = shown("bottleneck-svm", "--set", "pixels=auto", "--out", str(tmp_path / "auto"))
+    assert "fixes for its own data" not in given
+    assert "96 px" in given
+
+
 def test_profiles_take_the_size_too(image_folder, tmp_path):
     text = PROFILES.format(weights="none").replace("pixels = 32\n", "").replace("seeds = [0, 1]", "seeds = [0]")
     (tmp_path / "mine.toml").write_text(text)
