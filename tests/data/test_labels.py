@@ -68,6 +68,10 @@ def test_numbers_and_texts_that_read_the_same_are_one():
         ("Watch", "Watchs"),
         ("Home & Garden", "home garden"),
         ("ﬁn", "fin"),
+        ("T&amp;C", "T and C"),
+        ("Hemden und Hosen", "Hemden & Hosen"),
+        ("7", "7.0"),
+        ("07", "7"),
     ],
 )
 def test_near_misses_are_told(one, other):
@@ -82,6 +86,9 @@ def test_near_misses_are_told(one, other):
         ("Pants", "Shirts"),
         ("1.0", "10"),
         ("size 1.0", "size 10"),
+        ("7.5", "7"),
+        ("10", "100"),
+        ("Land", "L"),
         ("3-5 years", "35 years"),
         ("カ", "ガ"),
         ("bus", "bu"),
@@ -114,6 +121,39 @@ def test_minus_one_among_codes_is_none():
     assert made.notes == ("2 photos have the category -1 among numbers from 0, which was taken as none",)
     assert "'-1'" in catalogue(category=["a", "-1"]).notes[0], "among names it is one, and told"
     assert [category.key for category in catalogue(category=[-1, -2, 3]).categories] == ["-1", "-2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ([0, 1, 2, 255], ["255"]),
+        ([1, 2, 3, 99], ["99"]),
+        ([0, 1, 2, -100], ["-100"]),
+        ([*range(100)], []),
+        ([1, 2, 4, 99], []),
+        ([0, 255], []),
+        ([97, 98, 99], []),
+        (["a", "b", "c", "255"], []),
+    ],
+)
+def test_a_code_that_may_mean_none_is_told(codes, said):
+    made = catalogue(category=codes)
+    assert len(made.categories) == len(codes)
+    assert [note.split("'")[1] for note in made.notes] == said
+
+
+def test_ids_that_a_spreadsheet_rounded_are_refused():
+    with pytest.raises(InputError, match=r"row 0: the product_id '4,00638E\+12' was rounded by a spreadsheet"):
+        product_keys(pd.Series(["4,00638E+12", "A", "4,00638E+12"], dtype=object), where(3))
+    assert product_keys(pd.Series(["4E+12", "1.5E+12"], dtype=object), where(2))[1] == [], "each has its own"
+
+
+@pytest.mark.parametrize("pair", [("00123", "123"), ("7.0", "7"), ("0", "0.0")])
+def test_ids_that_are_one_number_are_told(pair):
+    keys, [note] = product_keys(pd.Series([*pair, "8", "08x"], dtype=object), where(4))
+    assert keys.tolist()[:2] == list(pair)
+    assert all(repr(text) in note for text in pair)
+    assert product_keys(pd.Series(["00123", "00124", "125"], dtype=object), where(3))[1] == []
 
 
 def test_ids_are_cleaned_unless_that_makes_two_of_them_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -16,13 +17,21 @@ from shelfbench.base.errors import InputError
 # Texts that may mean that there is no category; they are taken as they stand, and a note names them.
 PERHAPS_NONE = {
     *("-", "-1", "?", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null"),
-    *("undefined", "unknown", "unlabeled", "unlabelled"),
+    *("undefined", "unknown", "unlabeled", "unlabelled", "uncategorized", "uncategorised"),
+    *("(blank)", "(empty)", "(none)", "--", "—", "blank", "empty", "n.a.", "not set", "tbd", "[]", "{}"),
+    *("#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),
 }
+# Numbers that often mean that there is no category.
+_NO_CODE = {99, 127, 255, 999, 9999, 32767, 65535}
 # How many examples a note gives.
 EXAMPLES = 3
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[\W_]+(?=\d)")
+_AND = re.compile(r"\b(?:and|und|et)\b", re.IGNORECASE)
+_WHOLE = re.compile(r"0*(\d+)(?:[.,]0+)?")
+# As spreadsheets show a number of more than eleven digits.
+_ROUNDED = re.compile(r"\d[.,]\d+E\+\d+", re.IGNORECASE)
 
 
 def as_key(value: object) -> str:
@@ -172,7 +181,13 @@ def merged(texts: Sequence[str]) -> list[str]:
 
 
 def alike(key: str) -> str:
-    """Return a form that is equal for keys that may be one by mistake: case, accents, punctuation, a plural."""
+    """Return a form that is equal for keys that may be one by mistake: case, accents, punctuation, a plural.
+
+    So are numbers (7, 7.0 and 07), ``and``, ``&`` and a blank, and what HTML writes in its own way (``&amp;``).
+    """
+    if number := _WHOLE.fullmatch(key):
+        return number[1]
+    key = _AND.sub(" ", html.unescape(key))
     text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", key))).casefold()
     text = re.sub(r"[\W_]+", "", _BETWEEN_DIGITS.sub("\0", text).replace("\0", "0x0"))
     return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
@@ -193,7 +208,7 @@ def near_misses(counts: Mapping[str, int]) -> list[str]:
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for key in counts:
-        if any(letter.isalpha() for letter in key):
+        if any(letter.isalpha() for letter in key) or _WHOLE.fullmatch(key):
             groups[alike(key)].append(key)
     close = [sorted(keys) for form, keys in sorted(groups.items()) if form and len(keys) > 1]
     notes = []
@@ -209,12 +224,26 @@ def near_misses(counts: Mapping[str, int]) -> list[str]:
 
 def doubtful(counts: Mapping[str, int]) -> list[str]:
     """Name categories whose text may mean that there is none."""
+    odd = _odd_codes(counts)
     return [
         f"{counts[key]:,} photo{'s have' if counts[key] != 1 else ' has'} the category {key!r}, which was taken as a "
         "category; leave the cell empty if there is none"
         for key in sorted(counts)
-        if key.casefold() in PERHAPS_NONE
+        if key.casefold() in PERHAPS_NONE or key in odd
     ]
+
+
+def _odd_codes(counts: Mapping[str, int]) -> set[str]:
+    """Return the negative numbers among others, and one such as 255 behind numbers that have no gap."""
+    if not all(re.fullmatch(r"-?\d{1,9}", key) for key in counts):
+        return set()
+    numbers = sorted(number for key in counts if (number := int(key)) >= 0)
+    odd = {key for key in counts if key.startswith("-") and numbers}
+    if len(numbers) > 2 and numbers[-1] in _NO_CODE:
+        *others, last = numbers
+        if others[-1] - others[0] == len(others) - 1 and last > others[-1] + 1:
+            odd.add(str(last))
+    return odd
 
 
 def product_keys(values: pd.Series, where: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -248,6 +277,13 @@ def product_keys(values: pd.Series, where: pd.Series) -> tuple[np.ndarray, list[
         )
     # 7 as a number and "7" as text are one product
     distinct = set(texts)
+    if any(_ROUNDED.fullmatch(text) for text in distinct) and len(distinct) < len(codes):
+        number = next(number for number, text in enumerate(texts) if _ROUNDED.fullmatch(text))
+        raise InputError(
+            f"{where.iloc[int(np.flatnonzero(codes == number)[0])]}: the product_id {texts[number]!r} was rounded by a "
+            "spreadsheet, so that different products may have the same",
+            "format the column as text or as a number without decimals, and save the table again",
+        )
     notes: list[str] = []
     if len({clean(text) for text in distinct}) == len(distinct):
         texts = cleaned
@@ -259,4 +295,21 @@ def product_keys(values: pd.Series, where: pd.Series) -> tuple[np.ndarray, list[
         notes.append(
             f"{pair[0]!r} and {pair[1]!r} are two products; if they should be one, correct the column product_id"
         )
-    return np.array([*texts, None], object)[codes], notes
+    return np.array([*texts, None], object)[codes], [*notes, *_same_numbers(distinct)]
+
+
+def _same_numbers(texts: set[str]) -> list[str]:
+    """Name ids that are the same number, written in two ways: 00123 and 123, 7 and 7.0."""
+    written = sorted(text for text in texts if text[:1] == "0" or text[-2:] in (".0", ",0"))
+    pairs = [
+        (text, number[1])
+        for text in written
+        if (number := _WHOLE.fullmatch(text)) and number[1] != text and number[1] in texts
+    ]
+    if not pairs:
+        return []
+    more = f", and so are {len(pairs) - 1:,} more pairs" if len(pairs) > 1 else ""
+    return [
+        f"{pairs[0][0]!r} and {pairs[0][1]!r} are two products{more}; if they should be one, correct the column "
+        "product_id"
+    ]
