@@ -93,6 +93,11 @@ def run(
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
     console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
+    if "pixels" not in given_settings(settings) and (pixels := _fixed_for_other_data(study, chosen)):
+        console.warn(
+            f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
+            "--set pixels=auto lets these photos decide"
+        )
     text = run_study(
         chosen,
         out=place,
@@ -102,6 +107,17 @@ def run(
         command=command or _call(study, given),
     )
     return load_run(place, summary=text)
+
+
+def _fixed_for_other_data(study: str | Path | Study | None, chosen: Study) -> int | None:
+    """Return the size at which a study of shelfbench's own fixes photos that are not its own; None if it does not."""
+    from shelfbench.plugins.backend import find, split_name
+    from shelfbench.study.read import read_study, study_names
+
+    if chosen.experiment or study not in study_names() or read_study(chosen.name).dataset.name == chosen.dataset.name:
+        return None
+    networks = any(find(split_name(name, chosen.backbone)[0]).uses_backbone for name in chosen.backends)
+    return chosen.backbone.pixels if networks else None
 
 
 def _call(study: str | Path | Study | None, given: Mapping[str, Any]) -> str:

@@ -90,6 +90,19 @@ def test_each_backbone_has_its_own_size_and_a_resumed_run_keeps_it(image_folder,
     assert sizes == {"bottleneck-svm": 96, "bottleneck-2nn-512": 96, "bottleneck-svm@vgg16": 128}
 
 
+def test_a_study_that_fixes_the_size_for_other_photos_says_so(tmp_path, capsys):
+    def said(study, backend, *more):  # before the data are looked at
+        missing = ["--dataset", str(tmp_path / "shop"), "--out", str(tmp_path / "out")]
+        assert main(["run", *study, "--backend", backend, *missing, *more]) == 2
+        return "at 128 px, which study default fixes for its own data" in capsys.readouterr().err
+
+    assert said(["default"], "bottleneck-svm")
+    assert not said(["default"], "hog-svm")
+    assert not said(["default"], "bottleneck-svm", "--set", "pixels=auto")
+    assert not said(["default"], "bottleneck-svm", "--set", "pixels=64")
+    assert not said([], "bottleneck-svm")
+
+
 def test_profiles_take_the_size_too(image_folder, tmp_path):
     text = PROFILES.format(weights="none").replace("pixels = 32\n", "").replace("seeds = [0, 1]", "seeds = [0]")
     (tmp_path / "mine.toml").write_text(text)
