@@ -16,6 +16,7 @@ from shelfbench.data.named import NamedDataset, find_named, named_datasets
 from shelfbench.data.sources.cdiscount import read_bson
 from shelfbench.data.sources.elsewhere import brought_here, is_elsewhere
 from shelfbench.data.sources.folder import read_folder
+from shelfbench.data.sources.nesting import PACKED
 from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.shards import names_photos
 from shelfbench.data.sources.table_catalogue import read_table_file
@@ -95,9 +96,9 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
         if path.is_dir():
             return read_folder(path, name, settings, console)
         if (reader := READERS.get(path.suffix.lower())) is None:
-            raise InputError(
-                f"{path} is not a catalogue", f"give a folder, or a file that ends in {', '.join(sorted(READERS))}"
-            )
+            known = f"give a folder, or a file that ends in {', '.join(sorted(READERS))}"
+            remedy = next((remedy for ends, remedy in PACKED if path.name.lower().endswith(ends)), known)
+            raise InputError(f"{path} is not a catalogue", remedy)
         return reader(path, name, settings, console)
     except PermissionError as error:
         raise InputError(f"no permission to read {error.filename}", "change its permissions") from None

@@ -6,9 +6,12 @@ a category of toys) is answered by what lies beside them, or not at all.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.contents import (
@@ -21,6 +24,7 @@ from shelfbench.data.sources.contents import (
     path_of,
     shown,
 )
+from shelfbench.data.sources.labels import clean
 from shelfbench.data.sources.missing_files import ARCHIVES
 from shelfbench.data.sources.nesting import STRAYS, Nesting, nesting_of
 from shelfbench.data.sources.shards import embeds_photos, names_photos, rows_of, splits_of_shards
@@ -193,6 +197,8 @@ def _folders(held: Contents, settings: DatasetSettings) -> Layout:
             rows = named_images(table, table.parent, settings).rows
         except InputError:
             continue  # a table of something else
+        if _says_the_same(rows, parts[:-1], nesting):
+            continue
         raise InputError(
             f"{root} contains folders of categories, but also {path_of(parts)}, which says the category of "
             f"{len(rows):,} photos",
@@ -205,3 +211,12 @@ def _folders(held: Contents, settings: DatasetSettings) -> Layout:
     ]
     notes = (f"not read, beside the folders: {shown(unread)}",) if unread else ()
     return Layout(kind="folders", contents=held, nesting=nesting, notes=notes)
+
+
+def _says_the_same(rows: pd.DataFrame, below: Parts, nesting: Nesting) -> bool:
+    """Whether a table, which lies in a folder, names each photo's folder of categories as its category."""
+    at = nesting.roles.index("category")
+    return "split" not in rows and all(
+        len(found := (*below, *where.split(os.sep))) > at + 1 and clean(found[at]) == clean(str(category))
+        for where, category in zip(rows["where"], rows["category"], strict=True)
+    )

@@ -10,10 +10,21 @@ from dataclasses import dataclass
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.contents import Contents, Parts, path_of, shown
+from shelfbench.data.sources.missing_files import ARCHIVES
 from shelfbench.data.sources.split_words import split_of, split_within
 
 # More photos than this share outside of the folders of categories are not strays.
 STRAYS = 0.1
+# What photos may be in that are not read, and what to do about it.
+PACKED = (
+    (ARCHIVES, "unpack, and give the folder"),
+    ((".arrow", ".feather"), "save it as Parquet (of a Hugging Face dataset: dataset.to_parquet('train.parquet'))"),
+    (
+        (".tfrecord", ".tfrecords", ".rec", ".lmdb", ".mdb", ".h5", ".hdf5", ".npz", ".npy", ".pkl", ".pickle", ".mat"),
+        "save its photos as files in a folder per category, or as Parquet",
+    ),
+    ((".xls", ".ods", ".xlsb", ".numbers"), "save it as *.xlsx, or as CSV UTF-8"),
+)
 # trainA, testA
 _GLUED = re.compile(r"(train|test|val|dev|eval)")
 
@@ -58,10 +69,7 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
         If there is no category, or if the folders can be read in two ways; the message names both.
     """
     if not held.count():
-        raise InputError(
-            f"{held.root} contains no product images",
-            "give a *.bson file, Parquet files, a table of paths, or a folder with one subfolder per category",
-        )
+        raise _no_photos(held)
     if folders:
         return Nesting(tuple(folders.split("/")))
     base = _unwrapped(held, ())
@@ -89,6 +97,18 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
     for top in dict.fromkeys([*around, *tops]):
         notes += _empty(held, top)
     return Nesting(tuple(roles), tuple(notes))
+
+
+def _no_photos(held: Contents) -> InputError:
+    """Say what lies in a folder without photos, and how it becomes a catalogue."""
+    others = list(map(path_of, held.files(lambda _: True)))
+    for suffixes, remedy in PACKED:
+        if found := [name for name in others if name.lower().endswith(suffixes)]:
+            return InputError(f"{held.root} contains no product images, but {shown(found, 3)}", remedy)
+    return InputError(
+        f"{held.root} contains no product images",
+        "give a *.bson file, Parquet files, a table of paths, or a folder with one subfolder per category",
+    )
 
 
 def _unwrapped(held: Contents, parts: Parts) -> Parts:
