@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shelfbench.base.grid import Grid
-from shelfbench.base.screen import folded, on_screen, padded, printable, printable_lines, screen_width, show, width_of
+from shelfbench.base.screen import (
+    CODE,
+    folded,
+    on_screen,
+    padded,
+    printable,
+    printable_lines,
+    screen_width,
+    show,
+    width_of,
+)
 
 # any character, the dangerous ones often
 NAMES = st.text(st.characters() | st.sampled_from("\n\r\t\x00\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\ufeff 商"))
@@ -141,6 +151,13 @@ def test_sentences_fold_on_a_terminal_and_paths_do_not(monkeypatch, capsys):
     show(text)
     lines = ["PASS: hog", "  accepts products that", "  are sure enough", text.split("\n")[2]]
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_a_command_is_not_folded_so_that_it_can_be_copied(monkeypatch, capsys):
+    monkeypatch.setattr("shelfbench.base.screen.screen_width", lambda: 24)
+    command = f"{CODE}shelfbench decide my run hog-svm --out decision"
+    show(command)
+    assert capsys.readouterr().out.splitlines() == [command]
 
 
 class Terminal(io.StringIO):

@@ -1,5 +1,6 @@
 """The page's slider."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ from shelfbench.report.explorer import (
     TARGETS,
     count_cuts,
     explorer_data,
+    explorer_html,
     largest_departments,
     thresholds_of,
 )
@@ -95,3 +97,22 @@ def test_no_test_products_no_explorer(small_run):
         table = pq.read_table(path)
         pq.write_table(table.filter(pc.not_equal(table["split"], "test")), path)
     assert explorer_data(open_run(small_run)) is None
+
+
+@pytest.mark.parametrize(("certified", "mode"), [(0, "plain"), (3, "certified")])
+def test_the_slider_opens_with_what_is_promised_if_anything_is(certified, mode):
+    place = TARGETS.index(900)
+    counts = [[9]] * len(TARGETS)
+    promised = [[9 if number < place else certified if number == place else 0] for number in range(len(TARGETS))]
+    modes = {name: {"accepted": counts, "errors": counts} for name in ("plain", "tuned")}
+    modes["certified"] = {"accepted": promised, "errors": [[0]] * len(TARGETS)}
+    data = {
+        "targets": list(TARGETS),
+        "total": 9,
+        "departments": [],
+        "sizes": [9],
+        "modes": {name: name for name in modes},
+        "backends": [{"name": "x", "label": "X", "curve": [], "modes": modes}],
+    }
+    [opened] = re.findall(r'value="(\w+)" checked', str(explorer_html(data)))
+    assert opened == mode

@@ -124,7 +124,7 @@ def test_everything_that_a_template_is_given_is_escaped(tmp_path):
         "pairs": {"rows": [(EVIL, EVIL)]},
         "code": {"text": EVIL},
         "verdict": {
-            **dict.fromkeys(("title", "verdict", "next"), EVIL),
+            **dict.fromkeys(("title", "verdict", "next", "command"), EVIL),
             **{"lines": [EVIL], "doubts": [EVIL], "numbers": [(EVIL, EVIL)], "warnings": [EVIL]},
         },
     }.items():

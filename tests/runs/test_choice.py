@@ -130,3 +130,10 @@ def test_several_that_are_as_good_are_listed_with_the_closest_first():
         "a was chosen by a lead of 3 products of 300 on the tuning half of validation: c is as good within noise, at "
         "2.0 times the cost; as good within noise are also b and d."
     )
+
+
+def test_a_backend_that_accepts_nothing_is_not_as_good_however_few_the_products_are():
+    right = np.arange(36) < 3
+    given = frames([("a", 3 / 36, 0.1, 50.0), ("b", 0.0, 0.0, 5.0)])
+    choice = choose(*given, RunRecord(), {"a": evaluated(right), "b": evaluated(~right)}.__getitem__)
+    assert choice.rivals == ()

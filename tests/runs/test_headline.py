@@ -1,11 +1,14 @@
 """What is said first about a run: a promise only where there is one."""
 
 import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from shelfbench.cli.arguments import parser
 from shelfbench.runs.choice import Choice, Rival
 from shelfbench.runs.frames import certified_rows, table4_row
 from shelfbench.runs.headline import headline
@@ -41,7 +44,7 @@ def products(counts, right, *, certify=1000, test=1000, seed=0):
     )
 
 
-def said(found, **further):
+def said(found, path=None, level=0.95, **further):
     """The headline of a run of one backend."""
     found = Evaluated(**{**vars(found), "measures": {"confidence": found.confidence}})
     row = table4_row("x", found, "test") | {"seconds": COST, "cached": False} if (found.role == "test").any() else {}
@@ -56,8 +59,8 @@ def said(found, **further):
         "tuned_acceptance": 0.8,
         "tuned_precision": 0.85,
     }
-    frame = pd.DataFrame(certified_rows("x", found, [exact_target("0.9")], 0.95, ["confidence"]))
-    return headline(Choice(**values | further), frame, int((found.role == "test").sum())), frame.iloc[0]
+    frame = pd.DataFrame(certified_rows("x", found, [exact_target("0.9")], level, ["confidence"]))
+    return headline(Choice(**values | further), frame, int((found.role == "test").sum()), path), frame.iloc[0]
 
 
 def promises(text):
@@ -81,7 +84,25 @@ def test_a_certified_threshold_is_the_headline_and_the_plain_one_comes_after_it(
     assert not promises(whole)
     for key in ("certified_precision_test", "certified_acceptance_test", "mix_precision", "mix_acceptance"):
         assert f"{100 * row[key]:.1f}%" in found.details[1]
-    assert found.next.startswith("What to do: shelfbench decide DIR x --all-categories turns it into a decision")
+    assert found.next == "What to do: turn it into a decision that can be deployed, with this command:"
+    assert whole.split("\n\n")[2] == f"    {found.command}"
+
+
+@pytest.mark.parametrize("path", ["results/own", "my photos; rm -rf x", "-o", "it's $HOME"])
+def test_the_command_that_deploys_is_one_that_the_command_line_takes(path):
+    given = products([9000, 1000], [0.99, 0.99])
+    found, _ = said(given, path=Path(path))
+    options = parser().parse_args(shlex.split(found.command)[1:])
+    assert (options.verb, options.directory, options.backend) == ("decide", Path(path), "x")
+    assert options.all_categories
+    assert (options.precision, options.confidence) == ("0.9", "0.95")
+    stricter, _ = said(given, path=Path(path), level=0.99)
+    assert "certified with 99% probability" in stricter.verdict
+    assert parser().parse_args(shlex.split(stricter.command)[1:]).confidence == "0.99"
+
+
+def test_where_nothing_is_certified_no_command_is_named():
+    assert said(products([2800, 200], [0.94, 0.94], certify=200))[0].command == ""
 
 
 def test_too_few_products_promise_nothing_and_say_what_would():
@@ -131,6 +152,8 @@ def test_a_test_part_that_falls_short_by_its_mix_is_a_warning_with_that_reason()
     found, row = said(given)
     assert row["certified"]
     assert row["certified_precision_test_high"] < 0.9 < row["mix_precision"]
+    assert found.next.startswith("What to do: read the warning below first.")
+    assert found.command
     [warning] = found.warnings
     assert "falls short of 90%, beyond noise" in warning
     small, large = np.bincount(given.truth)[::-1]

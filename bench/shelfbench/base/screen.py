@@ -16,6 +16,8 @@ _TURNING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029{_TURNING}\ud800-\udfff]")
 _UNSAFE_IN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{_TURNING}\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# Before a command that is to be copied: such a line is not folded.
+CODE = "    "
 # Longest line of notes below a table, for reading.
 NOTE = 110
 
@@ -61,7 +63,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def show(text: str) -> None:
-    """Print lines on stdout, without control characters; on a terminal, long sentences are folded at blanks."""
+    """Print lines on stdout, without control characters; on a terminal, sentences fold at blanks, commands do not."""
     width = screen_width()
     for line in printable_lines(text).split("\n"):
         for part in [line] if width is None else _sentence(line, width):
@@ -73,7 +75,7 @@ def _sentence(line: str, width: int) -> list[str]:
     body = line.lstrip(" ")
     indent = line[: len(line) - len(body)]
     room = width - len(indent)
-    if longest_word(body) > room:
+    if line.startswith(f"{CODE}shelfbench ") or longest_word(body) > room:
         return [line]
     return [indent + part for part in folded(body, room)]
 

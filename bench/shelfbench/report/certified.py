@@ -12,7 +12,7 @@ from shelfbench.report.claims import oracle_note
 from shelfbench.report.data import PROMISED, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import certified_rows
-from shelfbench.runs.promise import BETTER, OBSERVED, mix_of, mixture
+from shelfbench.runs.promise import BETTER, OBSERVED, beyond_noise, mix_of, mixture
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
 
@@ -131,13 +131,8 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     )
 
 
-def _short(row: dict[Any, Any]) -> bool:
-    """Whether a certified threshold falls short of its target on test, beyond noise."""
-    return bool(row["certified"] and row["certified_precision_test_high"] < row["target"])
-
-
 def _marked(row: dict[Any, Any]) -> str:
-    return _interval(row, "certified_precision_test") + " ‡" * _short(row)
+    return _interval(row, "certified_precision_test") + " ‡" * beyond_noise(row)
 
 
 def _at_the_mix(row: dict[Any, Any]) -> str:
@@ -157,7 +152,7 @@ def _mix_notes(frame: pd.DataFrame) -> tuple[str, ...]:
             f"intervals with the effective number of products (Korn-Graubard). {mixture(found[0])}"
             + (f" {unseen:.1%} of the catalogue is in categories that test lacks." if unseen else "")
         )
-    short = [row for row in rows if _short(row)]
+    short = [row for row in rows if beyond_noise(row)]
     if short:
         explained = [mix.precision_high >= row["target"] for row in short if (mix := mix_of(row)) is not None]
         reason = (

@@ -20,7 +20,7 @@ from shelfbench.report.section import Section
 from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.certify import certified_thresholds, coverage_grid
-from shelfbench.verdict.metrics import AcceptanceCurve, accept_on_curve, acceptance_curve
+from shelfbench.verdict.metrics import REQUIRED, AcceptanceCurve, accept_on_curve, acceptance_curve
 
 # In thousandths, so that each is exactly the fraction that is written.
 TARGETS = tuple(range(500, 1000, 5))
@@ -192,6 +192,24 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
     }
 
 
+def first_mode(data: dict[str, Any]) -> str:
+    """Choose which threshold the page opens with: the certified one, if any backend has one at 90%.
+
+    Parameters
+    ----------
+    data : dict
+        From `explorer_data`.
+
+    Returns
+    -------
+    str
+        One of `MODES`.
+    """
+    place = data["targets"].index(round(1000 * float(REQUIRED)))
+    promised = any(entry["modes"]["certified"]["accepted"][place][0] for entry in data["backends"])
+    return "certified" if promised else "plain"
+
+
 def _corners(curve: AcceptanceCurve) -> list[list[float]]:
     return [[round(float(x), 5), round(float(y), 5)] for x, y in zip(*curve.frontier(_CORNERS), strict=True)]
 
@@ -211,7 +229,7 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     Markup
     """
     names = [entry["name"] for entry in data["backends"]]
-    data = {**data, "chosen": names.index(chosen) if chosen in names else 0}
+    data = {**data, "chosen": names.index(chosen) if chosen in names else 0, "mode": first_mode(data)}
     # "<" is the only character with which data could end the surrounding element
     inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     script = (files("shelfbench.report") / "explorer.js").read_text(encoding="utf-8")

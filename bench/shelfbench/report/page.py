@@ -36,6 +36,7 @@ def header(data: RunData) -> Markup:
         title=f"{title_of(data)} · {number} backend{'s' * (number != 1)}",
         verdict=found.verdict,
         next=found.next,
+        command=found.command,
         doubts=found.warnings,
         lines=found.details,
         numbers=_numbers(data),

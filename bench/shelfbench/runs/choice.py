@@ -208,4 +208,6 @@ def _within_noise(
         correct.append(part.correct[order])
     drawn = replicates(np.stack(confidence), np.stack(correct), REQUIRED, resamples=_RESAMPLES).acceptance
     low = np.quantile(drawn[0] - drawn[1:], 0.025, axis=1)
-    return tied | (low <= 0), len(confidence[0])
+    # what accepts nothing is of no use, however few products tell it from the first
+    usable = (ordered["value"].iloc[1:] > 0).to_numpy()
+    return (tied | (low <= 0)) & usable, len(confidence[0])

@@ -348,7 +348,7 @@ class Run:
     @cached_property
     def headline(self) -> Headline:
         """What can be promised, in sentences, as at the top of the page; ``print(run.headline)`` shows all of them."""
-        return headline(self.verdict, self.certified, self.record.split.test.products or 0)
+        return headline(self.verdict, self.certified, self.record.split.test.products or 0, self.path)
 
     def _check_predictions(self) -> None:
         if not self.backends:
@@ -379,7 +379,9 @@ class Run:
         if not self.backends:
             return f"<p><b>{html.escape(str(self.path))}</b></p><pre>{html.escape(self.summary)}</pre>"
         table = self.table4.to_html(index=False, float_format="{:.3f}".format, escape=True, border=0)
-        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in str(self.headline).split("\n\n"))
+        kind = {self.headline.code: "pre"}
+        parts = [(kind.get(part, "p"), html.escape(part.strip())) for part in str(self.headline).split("\n\n")]
+        text = "".join(f"<{tag}>{part}</{tag}>" for tag, part in parts)
         return f"<p><b>{html.escape(str(self.path))}</b></p>{table}{text}"
 
 

@@ -5,19 +5,27 @@ The page, the terminal and a notebook say the same.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import duration, percent
+from shelfbench.base.screen import CODE
 from shelfbench.runs.choice import Choice, listed
-from shelfbench.runs.promise import BETTER, mix_of, shortfall, small_test
+from shelfbench.runs.promise import BETTER, beyond_noise, mix_of, shortfall, small_test
 
 _REQUIRED, _LEVEL = 0.9, 0.95  # what `decide` asks for by default
 _CHANGE = "What would change it: "
+_DEPLOY = "What to do: turn it into a decision that can be deployed, with this command:"
+_DOUBTED = (
+    "What to do: read the warning below first. Where the promise stands for the products to come, this command turns "
+    "it into a decision that can be deployed:"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,8 @@ class Headline:
         What can be promised, or that nothing can.
     next : str
         What to do about it: how to deploy it, or what would let something be promised.
+    command : str
+        The command for that, as it can be copied to a shell; empty if there is none.
     warnings : tuple of str
         Why the numbers may mean less than they seem to.
     details : tuple of str
@@ -38,15 +48,23 @@ class Headline:
 
     verdict: str
     next: str
+    command: str = ""
     warnings: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return all sentences, a paragraph each, as they follow on the page."""
-        return "\n\n".join([self.verdict, self.next, *self.warnings, *self.details])
+        return "\n\n".join(filter(None, [self.verdict, self.next, self.code, *self.warnings, *self.details]))
+
+    @property
+    def code(self) -> str:
+        """The command, indented as code, which `shelfbench.base.screen.show` does not fold."""
+        return f"{CODE}{self.command}" if self.command else ""
 
 
-def headline(choice: Choice | None, certified: pd.DataFrame, test_products: int = 0) -> Headline:
+def headline(
+    choice: Choice | None, certified: pd.DataFrame, test_products: int = 0, path: Path | None = None
+) -> Headline:
     """Say what can be promised about the chosen backend, and what else is known.
 
     Parameters
@@ -57,6 +75,8 @@ def headline(choice: Choice | None, certified: pd.DataFrame, test_products: int 
         `Run.certified`.
     test_products : int
         Products of test; 0 if there is no test.
+    path : Path, optional
+        Directory of the run, for the command that deploys its choice.
 
     Returns
     -------
@@ -78,20 +98,25 @@ def headline(choice: Choice | None, certified: pd.DataFrame, test_products: int 
     rows = certified[certified["target"] == _REQUIRED].to_dict("records") if len(certified) else []
     own = next((row for row in rows if row["backend"] == choice.backend), None)
     if own is not None and own["certified"]:
-        verdict, further, details, doubt = _promised(choice, own)
+        verdict, details, doubt = _promised(choice, own)
+        further, command = (
+            _DOUBTED if beyond_noise(own) else _DEPLOY,
+            _deploy(choice.backend, own["level"], path or Path("DIR")),
+        )
     else:
-        verdict, further = _not_yet(choice, own)
+        (verdict, further), command = _not_yet(choice, own), ""
         details, doubt = [*_tuned(choice), *_certified_others(choice, rows)], ""
     return Headline(
         verdict=verdict,
         next=further,
+        command=command,
         warnings=tuple(filter(None, [doubt, small])),
         details=tuple(filter(None, [choice.noise(), *details, _plain(choice)])),
     )
 
 
-def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, str, list[str], str]:
-    """Return the promise, how to deploy it, what it rests on, and what test has against it."""
+def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]:
+    """Return the promise, what it rests on, and what test has against it."""
     also = [rival.name for rival in choice.rivals]
     noise = f"; {listed(also)} {'is' if len(also) == 1 else 'are'} as good within noise" if also else ""
     verdict = (
@@ -120,12 +145,16 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, str, list[str],
         )
     elif row["test_products"]:
         details.append("On test, the same threshold accepts no product.")
-    level = f" --confidence {row['level']:.9g}" if row["level"] != _LEVEL else ""
-    deploy = (
-        f"What to do: shelfbench decide DIR {choice.backend}{level} --all-categories turns it into a decision to "
-        "deploy (DIR is the folder of this run)."
-    )
-    return verdict, deploy, details, shortfall(row["target"], (value, high), mix)
+    return verdict, details, shortfall(row["target"], (value, high), mix)
+
+
+def _deploy(backend: str, level: float, path: Path) -> str:
+    """Write the command that turns the promise into a decision."""
+    confidence = ["--confidence", f"{level:.9g}"] * (level != _LEVEL)
+    # "./" keeps the name of a folder from being taken for an option
+    place = f"./{path}" if str(path).startswith("-") else str(path)
+    words = ["shelfbench", "decide", place, backend, *confidence, "--all-categories", "--out", "decision"]
+    return shlex.join(words)
 
 
 def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:

@@ -128,17 +128,22 @@ def shortfall(target: float, measured: tuple[float, float], mix: Mix | None) -> 
     short = f"On test, the precision of {percent(value)} falls short of {wanted}, beyond noise."
     if mix is not None and mix.precision_high >= target:
         # the mix of categories explains it
-        reached = "and reaches" if mix.precision >= target else "which is within the noise of"
+        reached = " and reaches" if mix.precision >= target else ", which is within the noise of"
         return (
             f"{short} The likely reason is the mix of categories. {mixture(mix)} Weighted back to the catalogue's own "
-            f"mix, it is {percent(mix.precision)} {reached} {wanted}. The promise is for products mixed as in the "
-            "catalogue; products mixed as in test will fall short of it."
+            f"mix, it is {percent(mix.precision)}{reached} {wanted}. The promise is for products mixed as in "
+            "validation; products mixed as in test will fall short of it."
         ).replace("  ", " ")
     return (
         f"{short} The mix of categories does not explain it. Do not rely on the promise before you know why: test may "
         "come from other sources or another time than the products that certify, or this is one of the few "
         "certificates that chance makes wrong. Certify again on products like those to come."
     )
+
+
+def beyond_noise(row: Mapping[Any, Any]) -> bool:
+    """Tell whether a certified threshold falls short of its target on test, beyond noise, from its row of the table."""
+    return bool(row["certified"] and row["certified_precision_test_high"] < row["target"])
 
 
 def small_test(products: int) -> str:
