@@ -152,3 +152,39 @@ def test_variants_of_a_product_need_no_photo(shop):
         "5 rows of metadata.csv name no photo and were skipped (the first is line 10)" in n for n in catalogue.notes
     )
     assert any("1 row of metadata.csv names no photo, so its product has none (line 15)" in n for n in catalogue.notes)
+
+
+def test_a_category_below_several_levels_is_told(shop):
+    catalogue = opened(table(shop, f"{HEADER},level1,level2", *lines(("men", "women", "women"), "a")))
+    assert [category.levels for category in catalogue.categories] == [("women", "a"), ("men", "a")]
+    [note] = catalogue.notes
+    assert note.startswith(
+        "2 categories have several levels above, such as 'boots', which is in 'women/a' and in 'men/a'"
+    )
+    assert opened(table(shop, f"{HEADER},level1", *lines(("men", "women")))).notes == ()
+
+
+@pytest.mark.parametrize("wrap", ['"{}"', "{}^", "{}::"])
+def test_whole_lines_in_one_cell_are_told(shop, wrap):
+    rows = [HEADER, *lines()]
+    if wrap != '"{}"':
+        rows = [row.replace(",", wrap[2:]) for row in rows]
+        wrap = "{}"
+    with pytest.raises(Exception, match="has no column 'file_name'") as caught:
+        opened(table(shop, *map(wrap.format, rows)))
+    assert "without quotation marks around whole lines" in caught.value.remedy
+
+
+def test_the_only_column_of_bytes_is_offered(tmp_path):
+    pd.DataFrame({"jpg": [noise_picture(0)], "category": ["a"]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(Exception, match="no column 'image'") as caught:
+        opened(tmp_path)
+    assert "perhaps with --set dataset.image=jpg" in caught.value.remedy
+
+
+def test_a_partitioned_table_is_told(tmp_path):
+    for name in "ab":
+        (tmp_path / f"category={name}").mkdir()
+        pd.DataFrame({"image": [noise_picture(0)]}).to_parquet(tmp_path / f"category={name}" / "part-0.parquet")
+    with pytest.raises(Exception, match=r"folders \(category=a, category=b\) hold one of its columns"):
+        opened(tmp_path)

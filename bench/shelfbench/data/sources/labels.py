@@ -187,7 +187,7 @@ def alike(key: str) -> str:
     """
     if number := _WHOLE.fullmatch(key):
         return number[1]
-    key = _AND.sub(" ", html.unescape(key))
+    key = _AND.sub(" ", html.unescape(key.replace("\0", "")))
     text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", key))).casefold()
     text = re.sub(r"[\W_]+", "", _BETWEEN_DIGITS.sub("\0", text).replace("\0", "0x0"))
     return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
