@@ -51,7 +51,6 @@ WRONG = {
     "link.png": "a link to a file that does not exist",
     "../outside.png": "its path leads out of the folder",
     "": "the table names no file",
-    "ftp://shop.example/1.png": "links of the kind ftp:// are not followed",
 }
 
 

@@ -70,19 +70,8 @@ def schemes_of(names: np.ndarray) -> np.ndarray:
     schemes = np.array([scheme_of(name) for name in names.tolist()], object)
     for scheme in sorted(set(schemes.tolist()) - {"", *WEB, *STORES}):
         row = int(np.flatnonzero(schemes == scheme)[0])
-        raise not_followed(names[row], "")
+        raise InputError(
+            f"{str(names[row])[:200]!r} is a link of the kind {scheme}://, which is not followed in a table",
+            f"use http:// or https://, {', '.join(f'{store}://' for store in STORES[:4])}, or paths",
+        )
     return schemes
-
-
-def is_followed(link: str) -> bool:
-    """Tell whether a link of a table is of a kind that is followed."""
-    return scheme_of(link) in (*WEB, *STORES)
-
-
-def not_followed(link: str, at: str) -> InputError:
-    """Return the error of a link of another kind; `at` is its table and row, if they are known."""
-    return InputError(
-        f"{at}{': ' if at else ''}{str(link)[:200]!r} is a link of the kind {scheme_of(link)}://, which is not "
-        "followed in a table",
-        f"use http:// or https://, {', '.join(f'{store}://' for store in STORES[:4])}, or paths",
-    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.elsewhere import link_of, origin_of
-from shelfbench.data.sources.links import is_followed, is_link, not_followed, scheme_of
+from shelfbench.data.sources.links import is_link
 from shelfbench.data.sources.missing_files import nothing_found, outside, several, several_links, shortened
 
 # A name that needs more than to be put behind the table's folder.
@@ -172,11 +172,6 @@ def located(
                 if refused is None:
                     raise several(name, at(row))
                 refused[row], result[row] = "several links in one cell", ""
-                continue
-            if not is_followed(name):
-                if refused is None:
-                    raise not_followed(name, at(row))
-                refused[row], result[row] = f"links of the kind {scheme_of(name)}:// are not followed", ""
                 continue
             result[row] = name.strip()
             continue
