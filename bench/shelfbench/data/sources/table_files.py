@@ -109,6 +109,9 @@ def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path, 
     if name is None:
         headless = any(_PHOTO.search(column) for column in present)
         remedy = "begin the table with a line of column names, such as file_name,category"
+        if len(present) == 1 and settings.file_name.casefold() in present[0].casefold():
+            headless = True
+            remedy = "separate its cells by commas, semicolons or tabs, without quotation marks around whole lines"
         # all that is missing at once: nobody likes to be asked twice
         missing = ["file_name"]
         if labelled and not headless and find_column(settings.category, present, str(path)) is None:
