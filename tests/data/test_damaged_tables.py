@@ -18,7 +18,23 @@ from tests.helpers.catalogues import opened
 
 HEADER = ("file_name", "category", "product_id")
 ROWS = [(f"images/p{number}.png", 'b, "x"' if number % 2 else "Café", f"0{number}") for number in range(6)]
-INSERTED = (b'"', b",", b";", b"\n", b"\r", b"\0", b"\xff\xfe", b"\x81", b"'", b"{", b"[", b"NaN", b"\\", b"../")
+INSERTED = (
+    b'"',
+    b",",
+    b";",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\xff\xfe",
+    b"\x81",
+    b"'",
+    b"{",
+    b"[",
+    b"NaN",
+    b"\\",
+    b"../",
+    b"\\ud83d",
+)
 
 
 def text(encoding, delimiter):

@@ -142,6 +142,15 @@ def test_a_code_that_may_mean_none_is_told(codes, said):
     assert [note.split("'")[1] for note in made.notes] == said
 
 
+def test_garbled_names_are_told():
+    made = catalogue(
+        category=["Hüte", "Größe".encode().decode("cp1252"), "Été", "für".encode().decode("cp1252"), "帽子"]
+    )
+    [note] = made.notes
+    assert note.startswith("2 categories have names that another program may have garbled, such as 'GrÃ¶ÃŸe'")
+    assert "may mean 'Größe'" in note
+
+
 def test_ids_that_a_spreadsheet_rounded_are_refused():
     with pytest.raises(InputError, match=r"row 0: the product_id '4,00638E\+12' was rounded by a spreadsheet"):
         product_keys(pd.Series(["4,00638E+12", "A", "4,00638E+12"], dtype=object), where(3))

@@ -6,6 +6,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
+from shelfbench.base.errors import InputError
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
 
@@ -48,13 +49,13 @@ def test_titles_above_the_column_names_are_told_and_not_read(shop, above):
 
 def test_the_line_of_a_fault_is_counted_from_the_top_of_the_file(shop):
     path = table(shop, "Products", "", HEADER, *lines(), "only one cell")
-    with pytest.raises(Exception, match=r"metadata\.csv, line 12 has only 1 cells"):
+    with pytest.raises(InputError, match=r"metadata\.csv, line 12 has only 1 cells"):
         opened(path)
 
 
 def test_a_first_line_with_one_of_the_columns_is_the_header(shop):
     path = table(shop, "file_name,kind", HEADER, *lines())
-    with pytest.raises(Exception, match=r"no column 'category' \(it has file_name, kind\)"):
+    with pytest.raises(InputError, match=r"no column 'category' \(it has file_name, kind\)"):
         opened(path)
 
 
@@ -152,3 +153,52 @@ def test_variants_of_a_product_need_no_photo(shop):
         "5 rows of metadata.csv name no photo and were skipped (the first is line 10)" in n for n in catalogue.notes
     )
     assert any("1 row of metadata.csv names no photo, so its product has none (line 15)" in n for n in catalogue.notes)
+
+
+def test_a_category_below_several_levels_is_told(shop):
+    catalogue = opened(table(shop, f"{HEADER},level1,level2", *lines(("men", "women", "women"), "a")))
+    assert [category.levels for category in catalogue.categories] == [("women", "a"), ("men", "a")]
+    [note] = catalogue.notes
+    assert note.startswith(
+        "2 categories have several levels above, such as 'boots', which is in 'women/a' and in 'men/a'"
+    )
+    assert opened(table(shop, f"{HEADER},level1", *lines(("men", "women")))).notes == ()
+
+
+@pytest.mark.parametrize("wrap", ['"{}"', "{}^", "{}::"])
+def test_whole_lines_in_one_cell_are_told(shop, wrap):
+    rows = [HEADER, *lines()]
+    if wrap != '"{}"':
+        rows = [row.replace(",", wrap[2:]) for row in rows]
+        wrap = "{}"
+    with pytest.raises(InputError, match="has no column 'file_name'") as caught:
+        opened(table(shop, *map(wrap.format, rows)))
+    assert "without quotation marks around whole lines" in caught.value.remedy
+
+
+def test_the_only_column_of_bytes_is_offered(tmp_path):
+    pd.DataFrame({"jpg": [noise_picture(0)], "category": ["a"]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="no column 'image'") as caught:
+        opened(tmp_path)
+    assert "perhaps with --set dataset.image=jpg" in caught.value.remedy
+
+
+def test_a_partitioned_table_is_told(tmp_path):
+    for name in "ab":
+        (tmp_path / f"category={name}").mkdir()
+        pd.DataFrame({"image": [noise_picture(0)]}).to_parquet(tmp_path / f"category={name}" / "part-0.parquet")
+    with pytest.raises(InputError, match=r"folders \(category=a, category=b\) hold one of its columns"):
+        opened(tmp_path)
+
+
+def test_half_a_character_in_json_is_one_line(shop):
+    rows = [json.dumps({"file_name": f"images/p{n}.png", "category": "ab"[n % 2]}) for n in range(8)]
+    path = table(shop, *rows[:-1], rows[-1].replace('"b"', r'"b\ud83d"'), name="products.jsonl")
+    with pytest.raises(InputError, match=r"products\.jsonl, line 8 is not JSON"):
+        opened(path)
+
+
+def test_a_cell_without_end_is_one_line(shop):
+    path = table(shop, f"{HEADER},text", *lines("a"), f'images/p0.png,hats,"{"x" * (1 << 24)}x"')
+    with pytest.raises(InputError, match=r"line 10: a cell has more than 16,777,216 characters"):
+        opened(path)

@@ -57,3 +57,43 @@ def test_a_table_that_says_something_else_is_one(tmp_path, changed):
     write_rows(tmp_path / "all.csv", rows)
     with pytest.raises(InputError, match=r"folders of categories, but also all\.csv, which says the category of 12"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("images", "masks"),
+        ("original", "thumbnails"),
+        ("100APPLE", "101APPLE"),
+        ("2024-01-05", "2024-02-11"),
+        ("batch_1", "batch_2", "batch (3)"),
+        ("New folder", "New folder (2)"),
+    ],
+)
+def test_folders_that_are_hardly_categories_are_a_question(tmp_path, names):
+    for name in names:
+        put(tmp_path / name / "1.png", noise_picture(1))
+    with pytest.raises(InputError, match="do not look like categories") as caught:
+        opened(tmp_path)
+    assert "dataset.folders=category" in caught.value.remedy
+    assert len(opened(tmp_path, folders="category").categories) == len(names)
+
+
+@pytest.mark.parametrize(
+    "names", [("images", "shoes"), ("101boots", "102boots"), ("202401", "202402"), ("1", "2"), ("party", "photography")]
+)
+def test_folders_with_other_names_are_categories(tmp_path, names):
+    for name in names:
+        put(tmp_path / name / "1.png", noise_picture(1))
+    assert sorted(category.key for category in opened(tmp_path).categories) == sorted(names)
+
+
+def test_tables_of_the_parts_of_a_split_are_named(tmp_path):
+    for number in range(4):
+        put(tmp_path / "images" / f"{number}.png", noise_picture(number))
+    for name, numbers in (("shop_train.csv", (0, 1)), ("shop_test.csv", (2, 3))):
+        write_rows(tmp_path / name, [[f"images/{number}.png", f"kind{number % 2}"] for number in numbers])
+    with pytest.raises(InputError, match=r"but shop_test\.csv, shop_train\.csv") as caught:
+        opened(tmp_path)
+    assert f"--dataset {tmp_path / 'shop_train.csv'}" in caught.value.remedy
+    assert "put all rows into one, with a column split" in caught.value.remedy

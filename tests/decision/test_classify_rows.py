@@ -51,6 +51,8 @@ WRONG = {
     "link.png": "a link to a file that does not exist",
     "../outside.png": "its path leads out of the folder",
     "": "the table names no file",
+    "file:///tmp/outside.png": "a link of the kind file://, which is not followed",
+    "https://a.example/1.png, https://a.example/2.png": "several links in one cell",
 }
 
 

@@ -209,6 +209,14 @@ def test_a_run_goes_on_in_its_directory(shop, tmp_path, capsys):
         run(shop, out, backends=BACKENDS[:1])
 
 
+def test_a_run_that_has_nothing_to_do_says_what_could_not_be_read(shop, tmp_path, capsys):
+    out = tmp_path / "run"
+    study = study_of(shop, "report.pictures=false", backends=BACKENDS[:1])
+    for _ in range(2):
+        run_study(study, out=out, console=Console(), command="shelfbench run test")
+        assert capsys.readouterr().err.count("24 photos could not be read: 24 ") == 1
+
+
 def test_the_unreadable_stay_on_record(shop, tmp_path):
     for _ in range(2):
         run(shop, tmp_path / "run", backends=BACKENDS[:1])

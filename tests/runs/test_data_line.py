@@ -41,6 +41,14 @@ def test_nothing_is_said_about_nothing():
             "3 photos could not be read: 2 folders, 1 HTML",
         ),
         ({"reasons": ["a damaged HEIC image"]}, "1 photo could not be read: 1 damaged HEIC image"),
+        (
+            {"reasons": ["a raw photo, which is not read: save it as JPEG", "an archive, not a photo"] * 2},
+            "4 photos could not be read: 2 raw photos, 2 archives",
+        ),
+        (
+            {"reasons": ["no photo is named", "the table names no file"]},
+            "2 photos could not be read: 2 not named in the table",
+        ),
         ({"unlabelled": 1}, "1 product has no label"),
         ({"unlabelled": 1200}, "1,200 products have no label"),
         ({"untrained": (2, 0, 16)}, "2 categories have no training product, so 16 test products cannot be right"),

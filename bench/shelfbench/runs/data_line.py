@@ -16,7 +16,12 @@ _SHORTER = (
     (re.compile(r"the file is empty"), "empty"),
     (re.compile(r"no permission to read .*"), "without permission to read"),
     (re.compile(r"\d+ x \d+ pixels, (more than .*)"), r"of \1 pixels"),
-    (re.compile(r"a (folder|video|damaged .* image)(?:, not a photo)?"), r"\1(s)"),
+    (re.compile(r"no photo is named|the table names no file"), "not named in the table"),
+    (
+        re.compile(r"an? (folder|video|archive|damaged .* image|[^,]*(?= drawing))( drawing)?(?:, not a photo)?"),
+        r"\1\2(s)",
+    ),
+    (re.compile(r"an? (.*), which is not read: .*"), r"\1(s)"),
     (re.compile(r"(?:an? )?(.*), not a photo"), r"\1"),
     (re.compile(r"(?:only|null|no) .*"), r"with \g<0>"),
 )

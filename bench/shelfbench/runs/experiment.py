@@ -272,6 +272,8 @@ class Experiment:
         material, digests, named = self._opened
         self.record.begin(dataset_record(material, named, digests), material.split_record())
         write_parquet(self.out / "split.parquet", material.frame)
+        if self.record.values["dataset"].get("unreadable_images") is not None:  # of an earlier run, which is resumed
+            self._say_left_out()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:
         """Note the images that cannot be read, and say once how much of the data cannot be used.
@@ -282,6 +284,9 @@ class Experiment:
             ``record`` (where it is) and ``reason`` of each.
         """
         self.record.unreadable(records)
+        self._say_left_out()
+
+    def _say_left_out(self) -> None:
         values = self.record.values
         line = data_line(
             msgspec.convert(values["dataset"], DatasetRecord), msgspec.convert(values["split"], SplitRecord)

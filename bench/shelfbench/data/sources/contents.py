@@ -109,7 +109,7 @@ def contents_of(root: Path) -> Contents:
     """List the files below a folder, once."""
     found, others = files_below(root)
     held = Contents(root)
-    start = len(os.path.join(str(root), ""))
+    start = len(str(root / "x")) - 1  # "." stands before none of the paths
     for paths, by_folder in ((found, held.images), (others, held.others)):
         last, names = "", None
         for path in paths:

@@ -184,7 +184,9 @@ def _check_names(folder: Path, where: str, entries: Iterable[os.DirEntry[str]]) 
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise InputError(f"{folder.parent}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
+            place = folder.parent if name == os.path.basename(where) and where == str(folder) else where
+            at = os.fsencode(place).decode(errors="backslashreplace")
+            raise InputError(f"{at}: the name {os.fsencode(name)!r} is not UTF-8", "rename it") from None
 
 
 def _taken(entry: os.DirEntry[str]) -> bool:

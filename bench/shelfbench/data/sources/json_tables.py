@@ -49,10 +49,10 @@ def read_json(path: Path, columns_of: ColumnsOf) -> Cells:
 def _parse(text: str | msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return json.loads(
-            text if isinstance(text, str) else bytes(text)
-        )  # slower, but understands the NaN that Python and pandas write
+    except msgspec.DecodeError:  # slower, but understands the NaN that Python and pandas write
+        value = json.loads(text if isinstance(text, str) else bytes(text))
+        json.dumps(value, ensure_ascii=False).encode()  # half of a character is an error, which is one of values
+        return value
 
 
 def _lines(path: Path, encoding: str) -> Any:

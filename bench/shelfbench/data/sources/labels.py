@@ -19,7 +19,7 @@ PERHAPS_NONE = {
     *("-", "-1", "?", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null"),
     *("undefined", "unknown", "unlabeled", "unlabelled", "uncategorized", "uncategorised"),
     *("(blank)", "(empty)", "(none)", "--", "—", "blank", "empty", "n.a.", "not set", "tbd", "[]", "{}"),
-    *("#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),
+    *("\\n", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),
 }
 # Numbers that often mean that there is no category.
 _NO_CODE = {99, 127, 255, 999, 9999, 32767, 65535}
@@ -167,7 +167,7 @@ def category_keys(values: pd.Series, where: pd.Series) -> Keys:
     translate = np.array([*(number.get(text, -1) for text in cleaned), -1], np.int32)
     code = translate[codes]
     counts = dict(zip(names, np.bincount(code[code >= 0], minlength=len(names)).tolist(), strict=True))
-    return Keys(tuple(names), code, (*said, *merged(texts), *near_misses(counts), *doubtful(counts)))
+    return Keys(tuple(names), code, (*said, *merged(texts), *near_misses(counts), *doubtful(counts), *garbled(names)))
 
 
 def merged(texts: Sequence[str]) -> list[str]:
@@ -187,7 +187,7 @@ def alike(key: str) -> str:
     """
     if number := _WHOLE.fullmatch(key):
         return number[1]
-    key = _AND.sub(" ", html.unescape(key))
+    key = _AND.sub(" ", html.unescape(key.replace("\0", "")))
     text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", key))).casefold()
     text = re.sub(r"[\W_]+", "", _BETWEEN_DIGITS.sub("\0", text).replace("\0", "0x0"))
     return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
@@ -231,6 +231,35 @@ def doubtful(counts: Mapping[str, int]) -> list[str]:
         for key in sorted(counts)
         if key.casefold() in PERHAPS_NONE or key in odd
     ]
+
+
+def garbled(names: Sequence[str]) -> list[str]:
+    """Name categories whose letters look as if UTF-8 had been read as Windows-1252 before: ``HÃ¼te``.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    list of str
+        A note, if there are any.
+    """
+    found = [(name, meant) for name in names if (meant := _as_utf8(name)) != name]
+    if not found:
+        return []
+    few = "1 category has a name" if len(found) == 1 else f"{len(found):,} categories have names"
+    return [
+        f"{few} that another program may have garbled, such as {found[0][0]!r}, which may mean {found[0][1]!r}; if so, "
+        "write the table again as UTF-8"
+    ]
+
+
+def _as_utf8(name: str) -> str:
+    try:
+        return name if name.isascii() else name.encode("cp1252").decode()
+    except UnicodeError:
+        return name
 
 
 def _odd_codes(counts: Mapping[str, int]) -> set[str]:

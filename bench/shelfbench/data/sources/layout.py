@@ -186,10 +186,14 @@ def _folders(held: Contents, settings: DatasetSettings) -> Layout:
     if loose and (problem or nesting.categories(held) < 2):
         named = [parts for parts in loose if split_within(Path(parts[-1]).stem) in (None, "train")] or loose
         largest = max(named, key=lambda parts: root.joinpath(*parts).stat().st_size)
+        words = {split_of(Path(parts[-1]).stem) or split_within(Path(parts[-1]).stem) for parts in loose} - {None}
+        all_of_them = (
+            "; to read the parts of a split, put all rows into one, with a column split" if len(words) > 1 else ""
+        )
         raise InputError(
             f"{root} contains no folders of categories and no metadata.csv, but {shown(map(path_of, loose), 3)}",
             f"if {path_of(largest)} names the photos and their categories, give it by itself: "
-            f"--dataset {root.joinpath(*largest)}",
+            f"--dataset {root.joinpath(*largest)}{all_of_them}",
         ) from problem
     for parts in loose[:5]:
         table = root.joinpath(*parts)

@@ -12,6 +12,7 @@ from shelfbench.base.errors import InputError
 WEB = ("http", "https")
 # Stores of objects that fsspec knows. What a table says is not trusted: no scheme that reads this machine belongs here.
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "memory")
+FOLLOWED = {*WEB, *STORES}
 # "C:\photos" is not a link; "file:/x" without its slashes is not one either, and not a file that exists
 _LINK = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -68,7 +69,7 @@ def schemes_of(names: np.ndarray) -> np.ndarray:
         If a link is of a kind that is not followed, such as ``file://``.
     """
     schemes = np.array([scheme_of(name) for name in names.tolist()], object)
-    for scheme in sorted(set(schemes.tolist()) - {"", *WEB, *STORES}):
+    for scheme in sorted(set(schemes.tolist()) - {"", *FOLLOWED}):
         row = int(np.flatnonzero(schemes == scheme)[0])
         raise InputError(
             f"{str(names[row])[:200]!r} is a link of the kind {scheme}://, which is not followed in a table",

@@ -25,6 +25,14 @@ PACKED = (
     ),
     ((".xls", ".ods", ".xlsb", ".numbers"), "save it as *.xlsx, or as CSV UTF-8"),
 )
+# Names that say where photos come from or what form they have, and hardly what they show.
+_FORMAL = re.compile(
+    r"(?i:images?|imgs?|photos?|pictures?|pics?|jpe?gs?|pngs?|jpegimages|raw|crops?|cropped|resized|originals?|thumbs?|"
+    r"thumbnails?|masks?|labels?|annotations?|segmentations?|batch|part|shard|chunk|fold|page|album|folder|dir|dcim|"
+    r"new folder|uploads?|data|files?)[\s_.-]*(?:\(?\d+\)?)?"
+    r"|[1-9]\d\d[A-Z_]{5}"  # the folders of a camera
+    r"|(?:19|20)\d\d([_.-])\d\d(?:\1\d\d)?"
+)
 # trainA, testA
 _GLUED = re.compile(r"(train|test|val|dev|eval)")
 
@@ -93,6 +101,7 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
         _all_new(held, tops, [*roles, *levels])
     roles += levels
     notes += more
+    _not_formal(held, roles)
     around = [base[:depth] for depth in range(len(base) + 1)]
     for top in dict.fromkeys([*around, *tops]):
         notes += _empty(held, top)
@@ -283,6 +292,18 @@ def _all_new(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> Non
                 "category",
                 f"{'/'.join(roles)} if they are categories; otherwise move them elsewhere",
             )
+
+
+def _not_formal(held: Contents, roles: Sequence[str]) -> None:
+    """Stop where the folders of all categories are called masks, batch_2, 101APPLE, 2024-05-17 and the like."""
+    at = roles.index("category")
+    names = sorted({parts[at] for parts in held.images if len(parts) > at})
+    if len(names) > 1 and all(_FORMAL.fullmatch(name.strip()) for name in names):
+        raise _question(
+            held,
+            f"{shown(names)} do not look like categories",
+            f"{'/'.join(roles)} if they are; otherwise list the photos in metadata.csv with their categories",
+        )
 
 
 def _empty(held: Contents, top: Parts) -> list[str]:

@@ -96,7 +96,10 @@ def find_photos(file: Path, settings: DatasetSettings) -> Photos:
         return Photos("names", named)
     if column is None:
         remedy = "name the column of images with --set dataset.image=COLUMN"
-        if "perhaps" in (other := suggestion("file_name", present)):
+        encoded = [name for name in present if _is_binary(schema.field(name).type)]
+        if len(encoded) == 1:
+            remedy = f"name the column of images, perhaps with --set dataset.image={encoded[0]}"
+        elif "perhaps" in (other := suggestion("file_name", present)):
             remedy = other
         raise InputError(f"{file} has no column {settings.image!r} (it has {listed(present)})", remedy)
     kind = schema.field(column).type

@@ -89,6 +89,11 @@ def splits_of_shards(root: Path, shards: Sequence[Parts]) -> tuple[str, ...]:
     splits = {folder: split_of(folder) or split_within(folder) for folder in folders}
     if not all(splits.values()):
         first = os.path.join(str(root), *common, folders[0])
+        if all("=" in folder for folder in folders):
+            raise InputError(
+                f"{root} contains a table in parts whose folders ({shown(folders, 3)}) hold one of its columns",
+                "write that column into the files: pyarrow.dataset.dataset(PATH, partitioning='hive').to_table()",
+            )
         raise InputError(
             f"{root} contains shards in the folders {shown(folders)}, which may be several catalogues "
             "or configurations",

@@ -14,7 +14,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.elsewhere import link_of, origin_of
-from shelfbench.data.sources.links import is_link
+from shelfbench.data.sources.links import FOLLOWED, scheme_of
 from shelfbench.data.sources.missing_files import nothing_found, outside, several, several_links, shortened
 
 # A name that needs more than to be put behind the table's folder.
@@ -167,11 +167,11 @@ def located(
                 raise InputError(f"{at(row)}: {said}", "correct the table")
             refused[row], result[row] = "the table names no file", ""
             continue
-        if is_link(name):
-            if several_links(name):
-                if refused is None:
-                    raise several(name, at(row))
-                refused[row], result[row] = "several links in one cell", ""
+        if scheme := scheme_of(name):
+            if refused is None and several_links(name):
+                raise several(name, at(row))
+            if refused is not None and (said := _unfollowed(name, scheme)):
+                refused[row], result[row] = said, ""
                 continue
             result[row] = name.strip()
             continue
@@ -205,7 +205,7 @@ def located(
         notes += _respelled(result, gone, table, files)
         if not notes and len(gone) == len(rows):
             notes = _in_other_folders(result, gone, start, table, files)
-            if not notes and refused is None:
+            if not notes and refused is None and len(rows) == len(names):  # with links, some may be no path: N/A
 
                 def ends(tried: Sequence[str], suffix: bool) -> list[list[str]]:
                     found = files.alike(tried, anywhere=True, suffix=suffix)
@@ -214,7 +214,7 @@ def located(
                 last = [name.rpartition("/")[2] for name in result[rows].tolist()]
                 raise nothing_found(names[rows], last, table, root, ends)
         present, out = files.look(result[rows].tolist())
-        notes += _still_missing(result[rows[~present]], len(rows), table) if refused is None else []
+        notes += _still_missing(result[rows[~present]], len(names), table) if refused is None else []
     for number in out:
         if refused is None:
             raise outside(names[rows[number]], at(int(rows[number])), root)
@@ -222,6 +222,13 @@ def located(
     if os.sep != "/":
         result[rows] = [name.replace("/", os.sep) for name in result[rows]]
     return result, notes
+
+
+def _unfollowed(name: str, scheme: str) -> str:
+    """Say why a link is not followed; empty if it is."""
+    if scheme not in FOLLOWED:
+        return f"a link of the kind {scheme}://, which is not followed"
+    return "several links in one cell" if several_links(name) else ""
 
 
 def _tidied(name: str, base: Path, root: Path) -> str | None:

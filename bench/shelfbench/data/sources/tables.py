@@ -234,7 +234,8 @@ def catalogue_from_rows(
         split = names[split[table.product_row]]
         if set(np.unique(split)) == {"train"}:
             split = None
-    levels = _levels(rows, code, keys)
+    levels, said = _levels(rows, code, keys)
+    remarks += said
     return Catalogue(
         name=name,
         categories=tuple(Category(key, (display or {}).get(key, key), levels.get(key, ())) for key in found.names),
@@ -331,11 +332,11 @@ def _splits(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return found, names
 
 
-def _levels(rows: pd.DataFrame, code: np.ndarray, keys: np.ndarray) -> dict[str, tuple[str, ...]]:
-    """Return the levels above each category: if its rows disagree, those of the majority."""
+def _levels(rows: pd.DataFrame, code: np.ndarray, keys: np.ndarray) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the levels above each category: if its rows disagree, those of the majority, and say so."""
     columns = sorted(column for column in rows.columns if column.startswith("level"))
     if not columns:
-        return {}
+        return {}, []
     numbers, names = {"key": code}, {}
     for column in columns:
         found, texts = plain_values(rows[column], column, rows["where"])
@@ -350,7 +351,17 @@ def _levels(rows: pd.DataFrame, code: np.ndarray, keys: np.ndarray) -> dict[str,
     )
     best = counts.drop_duplicates("key")
     levels = zip(*(names[column][best[column]] for column in columns), strict=True)
-    return {str(keys[key]): row for key, row in zip(best["key"], levels, strict=True)}
+    found_levels = {str(keys[key]): row for key, row in zip(best["key"], levels, strict=True)}
+    unclear = counts.loc[counts["key"].duplicated(), "key"].unique()
+    if not len(unclear):
+        return found_levels, []
+    first = counts[counts["key"] == unclear[0]].head(2)
+    said = ("/".join(row) for row in zip(*(names[column][first[column]] for column in columns), strict=True))
+    few = "1 category has" if len(unclear) == 1 else f"{len(unclear):,} categories have"
+    return found_levels, [
+        f"{few} several levels above, such as {keys[unclear[0]]!r}, which is in {' and in '.join(map(repr, said))}; "
+        "the most frequent were taken"
+    ]
 
 
 def _labels(rows: pd.DataFrame, table: ProductTable) -> Labels | None:

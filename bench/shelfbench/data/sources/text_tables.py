@@ -340,9 +340,10 @@ def _records(reader: Any, path: Path, skipped: int) -> Iterator[tuple[int, list[
                 f"{path}, line {reader.line_num + skipped}: text follows a closing quotation mark",
                 'write quotation marks within a cell twice, as in "5"" pipe"',
             ) from None
-        raise InputError(
-            f"{path}, line {begins}: a quotation mark is opened and never closed ({error})", "correct the table"
-        ) from None
+        said = "a quotation mark is opened and never closed"
+        if "field limit" in str(error):
+            said = f"a cell has more than {LONGEST_CELL:,} characters, perhaps because {said}"
+        raise InputError(f"{path}, line {begins}: {said}", "correct the table") from None
 
 
 def _cells(
