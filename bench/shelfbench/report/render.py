@@ -219,7 +219,7 @@ def _inert(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose texts no spreadsheet runs; everything else, and every type, stays as it is."""
     safe = frame.copy()
     for number, kind in enumerate(frame.dtypes):
-        if kind == object or isinstance(kind, pd.StringDtype):
+        if pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype):
             values = [inert(value) if isinstance(value, str) else value for value in frame.iloc[:, number]]
             safe.isetitem(number, pd.Series(values, index=frame.index, dtype=kind))
     return safe
