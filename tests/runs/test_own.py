@@ -121,7 +121,11 @@ def test_another_catalogue_needs_another_directory(image_folder, tmp_path, monke
         (other / name).mkdir(parents=True)
         for number in range(12):
             (other / name / f"{number}.png").write_bytes(noise_picture(number + 100 * (name == "b")))
-    with pytest.raises(InputError, match=r"results/own contains a run with other settings \(dataset.name\); .*--out"):
+    message = r"results/own contains a run of another dataset, .*/shop; .*, such as --out results/other$"
+    with pytest.raises(InputError, match=message):
+        own(other, backends=["hog-svm"])
+    (tmp_path / "results" / "other").mkdir()  # whose it is, nobody knows
+    with pytest.raises(InputError, match=r"choose another --out for .*/other$"):
         own(other, backends=["hog-svm"])
 
 

@@ -172,6 +172,14 @@ def test_unknown_studies_and_settings():
         read_study("default", [parse_setting("seed.x=1")])
 
 
+def test_products_in_the_place_of_a_study_are_recognised(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "products.csv").write_text("file_name,category\n")
+    for name in ("photos", "products.csv"):
+        with pytest.raises(InputError, match=rf"no study .*{name}'; if it contains your products: --dataset .*{name}$"):
+            read_study(tmp_path / name)
+
+
 def test_a_backbone_that_is_not_the_studys_own_is_part_of_the_name(tmp_path):
     study = read_study(written(tmp_path, 'backends = ["bottleneck-svm@vgg16"]\npixels = 64'))
     from shelfbench.plugins.backend import split_name

@@ -153,7 +153,8 @@ def open_dataset(
     if named.method == "generate":
         if data is not None:
             raise InputError(
-                f"--data {data} does not apply to the generated catalogue", "name a dataset with --dataset"
+                f"--data {data} does not apply to the generated catalogue",
+                f"name a dataset with --dataset; for products of your own, --dataset {data}",
             )
         folder = _generated(generated, workers, console)
     else:

@@ -190,7 +190,7 @@ def _from_tables(
     for table in tables:
         found = named_images(table, root, settings, labelled=False)
         for note in found.notes:
-            console.warn(f"{table}: {note}")
+            console.warn(note if table.name in note else f"{table}: {note}")
         names = found.rows["where"].to_numpy(object)
         left.difference_update(names.tolist())
         named = _Named(names, [f"{table.name}, record {row + 1}" for row in range(len(names))], found.refused)
@@ -262,7 +262,7 @@ def _from_parquet(
         missing: dict[int, str] = {}
         where, notes = named_in(shard.file, root, shard.photos, missing)
         for note in notes:
-            console.warn(f"{shard.file}: {note}")
+            console.warn(note if shard.file.name in note else f"{shard.file}: {note}")
         refused.update({sum(map(len, paths)) + row: reason for row, reason in missing.items()})
         paths.append(where)
     named = _Named(np.concatenate(paths), places, refused)

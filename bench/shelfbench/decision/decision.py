@@ -139,9 +139,11 @@ class Decision:
         Parameters
         ----------
         paths : str, path, or sequence of them
-            Images, folders of images, ``*.parquet`` or ``*.bson``; see `shelfbench.data.stream.products_of`.
+            Images, folders of images, tables, ``*.parquet``, ``*.tar`` or ``*.bson``; see
+            `shelfbench.data.stream.products_of`.
         settings : mapping, optional
-            ``dataset.product_id`` and ``dataset.image``: names of columns, if they differ from these.
+            ``dataset.file_name``, ``dataset.product_id`` and ``dataset.image``: names of columns, if they differ from
+            these.
         console : Console, optional
             Where progress is logged; by default, only warnings are shown.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,15 @@ class Recorder:
         self._write()
 
 
+def _elsewhere(out: Path, dataset: str) -> str:
+    """Return the remedy for a directory that holds the run of another dataset: a place beside it."""
+    stem = re.sub(r"[^\w\-]+", "-", Path(dataset).stem).strip("-").lower()
+    place = out.with_name(stem) if stem and stem != out.name else None
+    if place is None or place.exists():
+        return f"choose another --out for {dataset}"
+    return f"choose another --out for {dataset}, such as --out {place}"
+
+
 def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Return the record of the run in a directory, empty if there are no results; refuse one with other settings."""
     predictions = any((out / "predictions").glob("*.parquet"))
@@ -299,6 +309,9 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
             for name in differences(previous.get("study"), values["study"])
             if name not in ("title", "name", "backends") and not name.startswith("report")
         ]
+        if "dataset.name" in differ:
+            earlier, new = (study["dataset"]["name"] for study in (previous["study"], values["study"]))
+            raise InputError(f"{out} contains a run of another dataset, {earlier}", _elsewhere(out, new))
         raise InputError(
             f"{out} contains a run with other settings ({', '.join(differ) or 'of its backends'})", ELSEWHERE
         )

@@ -91,6 +91,8 @@ def _study_path(source: str | Path) -> Path:
     path = STUDIES / f"{source}.toml"
     if not path.exists() or str(source).endswith(".toml"):
         path = Path(source).expanduser()
+        if path.exists() and path.suffix.lower() != ".toml":  # of products, most likely
+            raise InputError(f"no study {str(source)!r}", f"if it contains your products: --dataset {source}")
         if not path.is_file():
             raise InputError(
                 f"no study {str(source)!r}", f"choose from {', '.join(study_names())}, or give the path of a TOML file"

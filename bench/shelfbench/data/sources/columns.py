@@ -14,13 +14,22 @@ USUAL = {
     "file_name": (
         *("image_file_name", "image_file", "image_path", "image_name", "image_url", "image_link", "image_src", "image"),
         *("img_path", "img_url", "img", "photo_path", "photo_url", "photo", "picture_url", "picture"),
+        *("bild_url", "bildurl", "bild_link", "bildlink", "bildpfad", "bilddatei", "bild", "foto_url", "foto"),
+        *("url_image", "lien_image", "url_imagen", "imagen", "url_immagine", "immagine", "afbeelding"),
         *("filename", "file_path", "filepath", "file", "path", "url", "link"),
+        *("dateiname", "dateipfad", "datei", "fichier", "archivo"),
     ),
     "category": (
         *("label", "category_name", "category_id", "class", "class_name", "categories", "labels", "target"),
         *("product_category", "product_type", "article_type", "articletype", "type"),
+        *("kategorie", "produktkategorie", "warengruppe", "artikelgruppe", "produktgruppe", "produkttyp"),
+        *("catégorie", "categorie", "categoría", "categoria"),
     ),
-    "product_id": ("sku", "product", "article_id", "item_id", "id"),
+    "product_id": (
+        *("sku", "product", "article_id", "item_id", "id", "product_number", "product_code", "item_number", "handle"),
+        *("artikelnr", "artikel_nr", "artikelnummer", "artikel_id", "art_nr", "produkt_id", "produktnummer"),
+        *("id_produit", "code_article", "référence", "id_producto", "id_prodotto", "ean", "gtin"),
+    ),
     "split": (
         *("set", "part", "subset", "partition", "data_split", "data_set", "dataset", "split_name", "split_set"),
         *("data_partition", "usage", "phase", "fold", "train_test"),
@@ -94,13 +103,37 @@ def listed(present: Sequence[str]) -> str:
     return ", ".join(name if name and name.isprintable() else repr(name) for name in names) + more
 
 
-def suggestion(role: str, present: Sequence[str]) -> str:
-    """Return the remedy for a missing column: the setting, with the name of a column that people often use for it.
+def usual(role: str, present: Sequence[str]) -> list[str]:
+    """Return the columns whose names people often give to a role, the likeliest first.
 
     Parameters
     ----------
     role : str
-        Name of the setting within ``dataset``.
+        A key of `USUAL`.
+    present : sequence of str
+        The columns that the table has.
+
+    Returns
+    -------
+    list of str
+    """
+    forms = {plain_header(column).rstrip("."): column for column in present if list(present).count(column) == 1}
+    return [forms[name] for name in USUAL.get(role, ()) if name in forms]
+
+
+def setting(role: str, column: str) -> str:
+    """Return the option that names a column, quoted for a shell where that is necessary."""
+    quote = "'" if re.search(r"[^\w.\-]", column) else ""
+    return f"--set {quote}dataset.{role}={column}{quote}"
+
+
+def suggestion(roles: str | Sequence[str], present: Sequence[str]) -> str:
+    """Return the remedy for missing columns: their settings, with the names of columns that people often use for them.
+
+    Parameters
+    ----------
+    roles : str or sequence of str
+        Names of the settings within ``dataset``.
     present : sequence of str
         The columns that the table has.
 
@@ -108,9 +141,8 @@ def suggestion(role: str, present: Sequence[str]) -> str:
     -------
     str
     """
-    forms = {plain_header(column): column for column in present}
-    likely = [forms[name] for name in USUAL.get(role, ()) if name in forms]
-    if not likely:
-        return f"name the right one with --set dataset.{role}=COLUMN"
-    quote = "'" if re.search(r"[^\w.\-]", likely[0]) else ""
-    return f"name the right one, perhaps with --set {quote}dataset.{role}={likely[0]}{quote}"
+    wanted = [roles] if isinstance(roles, str) else list(roles)
+    likely = {role: found[0] for role in wanted if (found := usual(role, present))}
+    ones = "the right one" if len(wanted) == 1 else "the right ones"
+    settings = " ".join(setting(role, likely.get(role, "COLUMN")) for role in wanted)
+    return f"name {ones}{', perhaps' if likely else ''} with {settings}"

@@ -20,6 +20,7 @@ from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import split_within
 from shelfbench.data.sources.table_files import column_values
 from shelfbench.data.sources.table_paths import located
+from shelfbench.data.sources.table_products import perhaps_products, shared_products
 from shelfbench.data.sources.table_rows import same_split, settled_split
 from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, perhaps_splits, wanted_columns
 
@@ -159,7 +160,8 @@ def read_parquet(
     if "split" in rows and rows["split"].isna().all():
         rows = rows.drop(columns="split")
     rows, said = settled_split(rows)
-    notes += said
+    rows, alike = shared_products(rows, name)
+    notes += [*said, *alike]
     if photos.kind == "bytes":
         file_of, row_of = rows["file"].to_numpy(np.int32), rows["row"].to_numpy(np.int64)
 
@@ -196,7 +198,7 @@ def _read_shard(file: Path, settings: DatasetSettings) -> _Shard:
         schema = pq.read_schema(file)
         photos = find_photos(file, settings)
         columns = wanted_columns(settings, schema.names, str(file))
-        columns |= perhaps_splits(columns, schema.names)
+        columns |= perhaps_splits(columns, schema.names) | perhaps_products(columns, schema.names)
         table = pq.read_table(file, columns=sorted(set(columns.values())))
         values = {role: column_values(table.column(column)) for role, column in columns.items()}
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from shelfbench.data.sources.files import NO_PHOTO
 from shelfbench.data.sources.json_tables import read_json
 from shelfbench.data.sources.sheets import read_sheet
 from shelfbench.data.sources.table_paths import located
+from shelfbench.data.sources.table_products import perhaps_product, perhaps_products, shared_products
 from shelfbench.data.sources.table_rows import settled_split
 from shelfbench.data.sources.tables import DatasetSettings, optional_column, perhaps_splits, wanted_columns
 from shelfbench.data.sources.text_tables import Cells, read_text
@@ -81,7 +82,8 @@ def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) 
     """
 
     def columns_of(present: list[str]) -> dict[str, str]:
-        return {"file_name": _file_column(present, settings, path), **_other_columns(present, settings, path, labelled)}
+        file_name = _file_column(present, settings, path, labelled)
+        return {"file_name": file_name, **_other_columns(present, settings, path, labelled)}
 
     needed = [settings.file_name, *([settings.category] if labelled else [])]
     suffix = path.suffix.lower()
@@ -102,7 +104,7 @@ def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) 
     raise InputError(f"{path} is not a table that can be read", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
 
 
-def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path) -> str:
+def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path, labelled: bool) -> str:
     name = find_column(settings.file_name, present, str(path))
     if name is None:
         headless = any(_PHOTO.search(column) for column in present)
@@ -110,9 +112,14 @@ def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path) 
         if len(present) == 1 and settings.file_name.casefold() in present[0].casefold():
             headless = True
             remedy = "separate its cells by commas, semicolons or tabs, without quotation marks around whole lines"
+        # all that is missing at once: nobody likes to be asked twice
+        missing = ["file_name"]
+        if labelled and not headless and find_column(settings.category, present, str(path)) is None:
+            missing.append("category")
+        names = " and none ".join(repr(getattr(settings, role)) for role in missing)
         raise InputError(
-            f"{path} has no column {settings.file_name!r} (it has {listed(present)})",
-            remedy if headless else suggestion("file_name", present),
+            f"{path} has no column {names} (it has {listed(present)})",
+            remedy if headless else suggestion(missing, present) + perhaps_product(settings, present, str(path)),
         )
     return name
 
@@ -120,9 +127,9 @@ def _file_column(present: Sequence[str], settings: DatasetSettings, path: Path) 
 def _other_columns(present: list[str], settings: DatasetSettings, path: Path, labelled: bool) -> dict[str, str]:
     if labelled:
         columns = wanted_columns(settings, present, str(path))
-        return {**columns, **perhaps_splits(columns, present)}
+        return {**columns, **perhaps_splits(columns, present), **perhaps_products(columns, present)}
     product = optional_column("product_id", settings, present, str(path))
-    return {"product_id": product} if product else {}
+    return {"product_id": product} if product else perhaps_products({}, present)
 
 
 def _read_parquet(path: Path, columns_of: Any) -> Cells:
@@ -220,7 +227,8 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
     rows["where"] = pd.Series(where, dtype=object)
     rows = rows if kept.all() else rows[kept].reset_index(drop=True)
     rows, said = settled_split(rows)
-    remarks = (*([cells.note] if cells.note else []), *notes, *said)
+    rows, alike = shared_products(rows, path.name)
+    remarks = (*([cells.note] if cells.note else []), *notes, *said, *alike)
     return NamedImages(rows=rows, notes=remarks, refused=refused or {})
 
 
