@@ -113,3 +113,11 @@ def test_an_archive_beside_the_table_is_named(shop):
 def test_a_link_within_a_link_is_one_photo(shop, link):
     (shop / "metadata.csv").write_text(f'file_name,category\n"{link}",hats\n')
     assert opened(shop / "metadata.csv").images.where(0) == link
+
+
+def test_a_few_cells_that_are_no_link_do_not_stop_the_others(shop):
+    links = [f"https://a.example/{n}.jpg,{'ab'[n % 2]}" for n in range(4)]
+    (shop / "products.csv").write_text("\n".join(["file_name,category", *links, "N/A,a", "www.a.example/5.jpg,b"]))
+    catalogue = opened(shop / "products.csv")
+    assert len(catalogue.images) == 6
+    assert catalogue.notes == ("2 photos of the 6 that products.csv names are not there: N/A, www.a.example/5.jpg",)

@@ -20,6 +20,7 @@ from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid
+from shelfbench.base.screen import CODE
 from shelfbench.base.spreadsheet import inert
 from shelfbench.report.build import build_report, report_again
 from shelfbench.runs.directory import open_run
@@ -171,7 +172,8 @@ def test_the_terminal_ends_with_the_sentences_of_the_page(finished_run):
     said = text.split("\n\n")[1:]
     assert len(said) >= 4
     for sentence in said:
-        assert f">{escape(sentence)}</p>" in page
+        assert f">{escape(sentence.strip())}</{'pre' if sentence.startswith(CODE) else 'p'}>" in page
+    assert f"{CODE}shelfbench decide {finished_run} " in text
 
 
 def test_the_record_and_the_command_are_on_the_page(finished_run):

@@ -137,3 +137,9 @@ def test_a_backend_that_accepts_nothing_is_not_as_good_however_few_the_products_
     given = frames([("a", 3 / 36, 0.1, 50.0), ("b", 0.0, 0.0, 5.0)])
     choice = choose(*given, RunRecord(), {"a": evaluated(right), "b": evaluated(~right)}.__getitem__)
     assert choice.rivals == ()
+
+
+def test_where_nothing_is_accepted_it_is_known_on_how_few_products():
+    wrong = np.zeros(2, bool)
+    choice = choose(*frames([("a", 0.0, 0.0, 5.0)]), RunRecord(), lambda _: evaluated(wrong))
+    assert (choice.backend, choice.products) == (None, 2)

@@ -142,6 +142,9 @@ def test_no_backend_and_no_validation_are_said_plainly():
     nothing = headline(Choice(backend=None, basis="tune", test={}), pd.DataFrame(), 900)
     assert nothing.verdict.startswith("No threshold can be promised. No backend reaches a precision of 90%")
     assert nothing.next == "What would change it: a better classifier, or a lower required precision."
+    few = headline(Choice(backend=None, basis="tune", products=2, test={}), pd.DataFrame(), 20)
+    assert "share of the 2 products of the tuning half of validation, which are too few to say" in few.verdict
+    assert few.next.startswith("What would change it: more labelled products; or a better classifier")
     none = headline(None, pd.DataFrame())
     assert none.verdict == "No threshold can be promised: the split has no validation products."
     assert "a validation part" in none.next

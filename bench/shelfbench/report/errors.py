@@ -168,7 +168,9 @@ def _confusions_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         numeric=frozenset({2, 3, 4}),
         notes=(
             f"Every test product counts, whatever its confidence. Up to {_PAIRS} pairs of each backend are in "
-            "confusions.csv.",
+            "confusions.csv."
+            if len(frame)
+            else "Every test product is put into its own category.",
         ),
     )
 

@@ -218,9 +218,13 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         notes=(
             f"Of {count(int(first['products']))} test products, {count(int(first['products_exact']))} share a photo "
             f"with a product of train or validation (exact: equal bytes), and {count(int(first['products_near']))} "
-            "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo). "
-            f"{count(int(first['products_label_differs']))} of them have a twin in another category there, which "
-            "points to wrong or overlapping labels. near_duplicates.parquet lists all of them.",
+            "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo)."
+            + (
+                f" {count(int(first['products_label_differs']))} of them have a twin in another category there, which "
+                "points to wrong or overlapping labels. near_duplicates.parquet lists all of them."
+                if first["products_exact"] or first["products_near"]
+                else ""
+            ),
             "Acc.: plain acceptance at a precision of 0.9, with the best threshold on the very products it is measured "
             "on, set again without twins. Accepted: the share of the accepted products that have a twin."
             + (f" Photos that could not be compared: {count(missed)}." if missed else ""),

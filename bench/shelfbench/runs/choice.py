@@ -162,7 +162,8 @@ def choose(
     ordered = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable")
     best = ordered.iloc[0]
     if best["value"] == 0:
-        return Choice(backend=None, basis=basis, test={})
+        count = len(_part(products, str(best["backend"]), basis).truth) if products is not None else 0
+        return Choice(backend=None, basis=basis, products=count, test={})
     backend = str(best["backend"])
     test = table[(table["backend"] == backend) & (table["split"] == "test")].to_dict("records")
     values = own[(own["backend"] == backend) & (own["split"] == "test")].set_index("metric")["value"]
@@ -192,6 +193,12 @@ def choose(
     )
 
 
+def _part(products: Callable[[str], Evaluated], backend: str, basis: str) -> Evaluated:
+    """The products on which backends are compared."""
+    found = products(backend)
+    return found.where((found.role if basis == "tune" else found.split) == basis)
+
+
 def _within_noise(
     ordered: pd.DataFrame, basis: str, products: Callable[[str], Evaluated] | None
 ) -> tuple[np.ndarray, int]:
@@ -201,8 +208,7 @@ def _within_noise(
         return tied, 0
     confidence, correct = [], []
     for backend in ordered["backend"]:
-        found = products(backend)
-        part = found.where((found.role if basis == "tune" else found.split) == basis)
+        part = _part(products, backend, basis)
         order = np.argsort(part.product_id, kind="stable")  # the same product in every column
         confidence.append(part.confidence[order])
         correct.append(part.correct[order])

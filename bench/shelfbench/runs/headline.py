@@ -18,6 +18,7 @@ from shelfbench.base.grid import duration, percent
 from shelfbench.base.screen import CODE
 from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.promise import BETTER, beyond_noise, mix_of, shortfall, small_test
+from shelfbench.verdict.certify import ESTIMABLE
 
 _REQUIRED, _LEVEL = 0.9, 0.95  # what `decide` asks for by default
 _CHANGE = "What would change it: "
@@ -89,12 +90,8 @@ def headline(
             next=f"{_CHANGE}a validation part, to choose a backend and to certify on.",
         )
     if choice.backend is None:
-        return Headline(
-            verdict="No threshold can be promised. No backend reaches a precision of 90% on any share of the "
-            "validation products: none can work without a person.",
-            next=f"{_CHANGE}{BETTER}.",
-            warnings=(small,) * bool(small),
-        )
+        verdict, further = _none_reaches(choice)
+        return Headline(verdict=verdict, next=further, warnings=(small,) * bool(small))
     rows = certified[certified["target"] == _REQUIRED].to_dict("records") if len(certified) else []
     own = next((row for row in rows if row["backend"] == choice.backend), None)
     if own is not None and own["certified"]:
@@ -112,6 +109,22 @@ def headline(
         command=command,
         warnings=tuple(filter(None, [doubt, small])),
         details=tuple(filter(None, [choice.noise(), *details, _plain(choice)])),
+    )
+
+
+def _none_reaches(choice: Choice) -> tuple[str, str]:
+    """Say that no backend reaches the precision, and whether there are enough products to conclude anything from it."""
+    if 0 < choice.products < ESTIMABLE:
+        return (
+            f"No threshold can be promised yet: no backend reaches a precision of 90% on any share of the "
+            f"{choice.products:,} product{'s' * (choice.products != 1)} of {choice.part}, which are too few to say "
+            "that none can.",
+            f"{_CHANGE}more labelled products; or {BETTER}.",
+        )
+    return (
+        "No threshold can be promised. No backend reaches a precision of 90% on any share of the validation products: "
+        "none can work without a person.",
+        f"{_CHANGE}{BETTER}.",
     )
 
 

@@ -205,7 +205,7 @@ def located(
         notes += _respelled(result, gone, table, files)
         if not notes and len(gone) == len(rows):
             notes = _in_other_folders(result, gone, start, table, files)
-            if not notes and refused is None:
+            if not notes and refused is None and len(rows) == len(names):  # with links, some may be no path: N/A
 
                 def ends(tried: Sequence[str], suffix: bool) -> list[list[str]]:
                     found = files.alike(tried, anywhere=True, suffix=suffix)
@@ -214,7 +214,7 @@ def located(
                 last = [name.rpartition("/")[2] for name in result[rows].tolist()]
                 raise nothing_found(names[rows], last, table, root, ends)
         present, out = files.look(result[rows].tolist())
-        notes += _still_missing(result[rows[~present]], len(rows), table) if refused is None else []
+        notes += _still_missing(result[rows[~present]], len(names), table) if refused is None else []
     for number in out:
         if refused is None:
             raise outside(names[rows[number]], at(int(rows[number])), root)
