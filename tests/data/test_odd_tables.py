@@ -202,3 +202,9 @@ def test_a_cell_without_end_is_one_line(shop):
     path = table(shop, f"{HEADER},text", *lines("a"), f'images/p0.png,hats,"{"x" * (1 << 24)}x"')
     with pytest.raises(InputError, match=r"line 10: a cell has more than 16,777,216 characters"):
         opened(path)
+
+
+def test_what_is_hardly_a_table_is_a_short_line(shop):
+    with pytest.raises(InputError, match="has no column 'file_name'") as caught:
+        opened(table(shop, "<p>" + "x" * 10_000, "y", name="products.csv"))
+    assert len(caught.value.message) < 400

@@ -40,6 +40,8 @@ FLAGS = tuple(
     f"{start}{part}" for start in ("is_", "in_") for part in ("train", "training", "valid", "validation", "val", "test")
 )
 
+# Characters of a column's name in a message; a file that is no table may have one of megabytes.
+_LONGEST = 60
 _GAP = re.compile(r"[\s\-_]+")
 
 
@@ -97,7 +99,8 @@ def find_column(name: str, present: Sequence[str], where: str) -> str | None:
 def listed(present: Sequence[str]) -> str:
     """List the columns that a table has, for messages: the first twenty of them."""
     more = f" and {len(present) - 20} more" if len(present) > 20 else ""
-    return ", ".join(name if name and name.isprintable() else repr(name) for name in present[:20]) + more
+    names = [name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..." for name in present[:20]]
+    return ", ".join(name if name and name.isprintable() else repr(name) for name in names) + more
 
 
 def usual(role: str, present: Sequence[str]) -> list[str]:
