@@ -155,8 +155,10 @@ def seen_before(twins: Mapping[str, Mapping[str, int]], certify: int, test: int)
     ----------
     twins : dict of str to dict of str to int
         ``products_with_a_twin`` of the record.
-    certify, test : int
-        Products of these parts.
+    certify : int
+        Products that certify.
+    test : int
+        Products of test.
 
     Returns
     -------
