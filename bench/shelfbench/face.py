@@ -199,7 +199,8 @@ def load_study(
     """
     from shelfbench.data.named import title_of
     from shelfbench.data.sources.elsewhere import is_elsewhere
-    from shelfbench.study.read import OWN, read_study, setting
+    from shelfbench.study.overrides import setting
+    from shelfbench.study.read import OWN, read_study
 
     overrides = [setting(key, value) for key, value in given_settings(settings).items()]
     if dataset is not None:

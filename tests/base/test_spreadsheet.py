@@ -66,3 +66,9 @@ def test_no_cell_of_a_table_is_run_and_our_numbers_stay(tmp_path_factory, rows):
     for line in (folder / "x.md").read_text(encoding="utf-8").splitlines()[4:]:
         name = line.removeprefix("| ").partition(" | ")[0]
         assert not BEGINS.match(name) or NUMBER.fullmatch(name)
+
+
+def test_the_other_cells_of_a_table_keep_their_types(tmp_path):
+    frame = pd.DataFrame({"a": ["=1", None], "cores": pd.Series([2, None], dtype=object), "share": [0.5, None]})
+    write_forms(tmp_path, "t", frame, Grid(title="t", headers=("a",), rows=()))
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8").split() == ["a,cores,share", "'=1,2,0.5", ",,"]

@@ -65,7 +65,8 @@ def bottlenecks(name, *overrides):
     from shelfbench.data.material import gather
     from shelfbench.data.split import make_split
     from shelfbench.plugins.backend import find, split_name
-    from shelfbench.study.read import parse_setting, read_study
+    from shelfbench.study.overrides import parse_setting
+    from shelfbench.study.read import read_study
 
     console, cores = Console(quiet=True), os.cpu_count() or 1
     study = read_study(name, [parse_setting(text) for text in overrides])

@@ -80,6 +80,14 @@ def test_classify_notices_them_too(tmp_path):
     assert list(found.rows.columns) == ["where"]
 
 
+def test_a_category_in_the_first_row_of_a_product_is_enough():
+    """As Shopify exports products."""
+    role = f"{PERHAPS_PRODUCT}Handle"
+    for empty in ("", None, float("nan")):
+        rows = pd.DataFrame({"category": ["a", empty, "b", "b"], role: list("xxyz")})
+        assert "2 rows share their 'Handle'" in shared_products(rows, "shop.csv")[1][0]
+
+
 @pytest.mark.parametrize(
     ("ids", "categories"),
     [

@@ -16,7 +16,8 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import products_of
 from shelfbench.decision.bundle import load_model
 from shelfbench.experiments import run_study
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx
 

@@ -21,7 +21,8 @@ from shelfbench.decision.record import ModelSpec, RestsOn
 from shelfbench.decision.rule import Ruling, Verdict
 from shelfbench.experiments import run_study
 from shelfbench.plugins.backend import TrainingData
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 

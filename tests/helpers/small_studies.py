@@ -3,7 +3,8 @@
 import json
 
 from shelfbench.cli.main import main
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 
 SETTINGS = ["hog.pixels=48", "hog.cells=8", "svm.C=[0.01]", "pixels=32", "two_layer.epochs=2", "report.pictures=false"]
 BACKENDS = ["hog-svm", "bottleneck-2nn-512"]

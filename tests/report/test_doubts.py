@@ -14,7 +14,8 @@ from shelfbench.report.label_noise import label_noise
 from shelfbench.report.leakage import leakage
 from shelfbench.report.suspects import suspects
 from shelfbench.runs.directory import open_run
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
 from tests.helpers.reports import write_sections

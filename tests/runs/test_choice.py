@@ -143,3 +143,14 @@ def test_where_nothing_is_accepted_it_is_known_on_how_few_products():
     wrong = np.zeros(2, bool)
     choice = choose(*frames([("a", 0.0, 0.0, 5.0)]), RunRecord(), lambda _: evaluated(wrong))
     assert (choice.backend, choice.products) == (None, 2)
+
+
+def test_on_few_products_others_may_be_as_good_rather_than_are():
+    right = np.arange(40) % 20 > 0
+    given = frames([("a", 0.90, 0.8, 50.0), ("b", 0.85, 0.8, 25.0), ("c", 0.80, 0.8, 50.0)])
+    choice = choose(*given, RunRecord(), lambda _: evaluated(right))
+    assert choice.noise() == (
+        "a was chosen by a lead of 2 products of 40 on the tuning half of validation: on so few, b may be as good, at "
+        "50% of the cost; c may be as good, too."
+    )
+    assert choice.close(["b", "c"]) == "b and c may be as good"

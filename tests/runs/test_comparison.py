@@ -18,7 +18,8 @@ from shelfbench.data.material import gather
 from shelfbench.data.split import make_split
 from shelfbench.experiments import run_study
 from shelfbench.runs.photos import Photos
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from tests.helpers.photos import noise_picture
 
 BACKENDS = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512"]

@@ -13,7 +13,8 @@ from shelfbench.data.split import make_split
 from shelfbench.experiments import run_study
 from shelfbench.runs import comparison
 from shelfbench.runs.directory import open_run
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from shelfbench_baselines.linear_svm import LinearSVM
 from tests.helpers.small_studies import BACKENDS, SETTINGS, command, record, study_of
 

@@ -8,7 +8,8 @@ import shelfbench
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.experiments import run_study
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from tests.helpers.photos import noise_picture
 from tests.helpers.small_studies import PROFILES
 

@@ -19,7 +19,8 @@ from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.experiments import run_study
 from shelfbench.runs.building import training_images
 from shelfbench.runs.profiles import ProfileSettings, cut
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)

@@ -8,7 +8,8 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.experiments import run_study
 from shelfbench.generator import GeneratorSettings, generate
-from shelfbench.study.read import parse_setting, read_study
+from shelfbench.study.overrides import parse_setting
+from shelfbench.study.read import read_study
 
 ROWS = {
     "hog-svm",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shelfbench.base.errors import InputError
-from shelfbench.study.read import build_section, parse_setting, read_study, setting, study_names
+from shelfbench.study.overrides import parse_setting, setting
+from shelfbench.study.read import build_section, read_study, study_names
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -173,7 +173,7 @@ def _settings(texts: Sequence[str]) -> dict[str, Any]:
     """Read the settings given by ``--set``; a later one replaces an earlier one."""
     if not texts:
         return {}
-    from shelfbench.study.read import parse_setting
+    from shelfbench.study.overrides import parse_setting
 
     return {".".join(path): value for path, value in map(parse_setting, texts)}
 

@@ -186,8 +186,8 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
         "modes": {
             "plain": "Plain: set on the test products themselves" + (", as the paper does" if run.papers else ""),
             "tuned": "Tuned: fixed on the tune half of validation, then applied to test",
-            "certified": f"Certified: keeps the precision with a probability of {100 * level:.9g}%, for one backend and "
-            "one precision chosen beforehand",
+            "certified": f"Certified: keeps the precision with a probability of {100 * level:.9g}%, for one backend "
+            "and one precision chosen beforehand",
         },
         "backends": entries,
     }

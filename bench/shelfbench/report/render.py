@@ -208,12 +208,21 @@ def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> Non
     def as_csv(aside: Path) -> None:
         with open(aside, "w", encoding="utf-8", newline="") as handle:
             lines: Any = LineFeeds(handle)
-            safe = frame.map(lambda value: inert(value) if isinstance(value, str) else value)
-            safe.to_csv(lines, index=False, lineterminator="\r\n")
+            _inert(frame).to_csv(lines, index=False, lineterminator="\r\n")
 
     write_whole(folder / f"{name}.csv", as_csv)
     write_text(folder / f"{name}.md", grid.markdown())
     write_text(folder / f"{name}.tex", grid.latex())
+
+
+def _inert(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose texts no spreadsheet runs; everything else, and every type, stays as it is."""
+    safe = frame.copy()
+    for number, kind in enumerate(frame.dtypes):
+        if pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype):
+            values = [inert(value) if isinstance(value, str) else value for value in frame.iloc[:, number]]
+            safe.isetitem(number, pd.Series(values, index=frame.index, dtype=kind))
+    return safe
 
 
 def _written_figure(path: Path, figure: NamedFigure) -> tuple[bytes | None, str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated, label_backends
 from shelfbench.runs.record import RunRecord
+from shelfbench.verdict.certify import ESTIMABLE
 from shelfbench.verdict.metrics import REQUIRED
 from shelfbench.verdict.resampling import replicates
 
@@ -85,6 +86,17 @@ class Choice:
         """The part of the data on which it was chosen, in words."""
         return "the tuning half of validation" if self.basis == "tune" else "validation"
 
+    @property
+    def few(self) -> bool:
+        """Whether it was chosen on so few products that not to tell backends apart does not make them equal."""
+        return 0 < self.products < ESTIMABLE
+
+    def close(self, names: Sequence[str]) -> str:
+        """Say of other backends that they are as good within noise, or may be if there are few products."""
+        return f"{listed(names)} {'may be' if self.few else 'is' if len(names) == 1 else 'are'} as good" + (
+            "" if self.few else " within noise"
+        )
+
     def noise(self) -> str:
         """Say which backends are as good within noise, by how little this one was chosen, and what each costs."""
         if not self.rivals:
@@ -97,10 +109,12 @@ class Choice:
             text = f"{self.name} was chosen in a tie, {why}: {first.name} accepts exactly as much on {self.part}{at}"
         else:
             text = (
-                f"{self.name} was chosen by a lead of {self._behind(first)} on {self.part}: {first.name} is as good "
-                f"within noise{at}"
+                f"{self.name} was chosen by a lead of {self._behind(first)} on {self.part}: "
+                f"{'on so few, ' * self.few}{self.close([first.name])}{at}"
             )
-        if others:
+        if others and self.few:
+            text += f"; {self.close([other.name for other in others])}, too"
+        elif others:
             text += f"; as good within noise {'is' if len(others) == 1 else 'are'} "
             text += f"{'also ' * (first.acceptance != self.chosen_at)}{listed([other.name for other in others])}"
         return f"{text}."

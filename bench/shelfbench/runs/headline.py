@@ -131,7 +131,7 @@ def _none_reaches(choice: Choice) -> tuple[str, str]:
 def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]:
     """Return the promise, what it rests on, and what test has against it."""
     also = [rival.name for rival in choice.rivals]
-    noise = f"; {listed(also)} {'is' if len(also) == 1 else 'are'} as good within noise" if also else ""
+    noise = f"; {choice.close(also)}" if also else ""
     verdict = (
         f"{choice.name} takes {_whole(row['certified_acceptance'])} of the products at 90% precision (certified with "
         f"{100 * row['level']:.9g}% probability){noise}."

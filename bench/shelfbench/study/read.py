@@ -19,13 +19,11 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, available, find, split_name
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
+from shelfbench.study.overrides import Override
 
 STUDIES = Path(__file__).parent
 OWN = "own"
 """The study of a dataset for which none is named."""
-
-Override = tuple[list[str], Any]
-"""A setting's path (``["split", "min_products"]``, or one root key) and its value."""
 
 _REMEDIES: dict[Any, str] = {
     bool: "give true or false",
@@ -57,7 +55,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
     source : str, Path or Study
         The name of a study that comes with shelfbench, the path of a TOML file, or a study to change.
     overrides : sequence of (path, value)
-        Settings that replace the file's, in order (see `parse_setting` and `setting`).
+        Settings that replace the file's, in order (see `shelfbench.study.overrides`).
 
     Returns
     -------
@@ -271,63 +269,6 @@ def _value(value: Any, kind: Any, where: str) -> Any:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, OverflowError):
         raise InputError(f"{where} is {value!r}", _REMEDIES.get(kind, f"give a value of type {kind}")) from None
-
-
-def parse_setting(text: str) -> Override:
-    """Read one ``--set KEY=VALUE``.
-
-    Parameters
-    ----------
-    text : str
-        The value is read as TOML, or taken as plain text if it is not TOML.
-
-    Returns
-    -------
-    tuple of list of str and object
-        The setting's path and its value.
-
-    Raises
-    ------
-    InputError
-        If there is no key or no value.
-    """
-    if "\n" in text or len(text) > 10_000:
-        raise InputError(f"--set {text[:40]!r} ... is not KEY=VALUE", "write one setting on one line")
-    key, equals, raw = text.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path) or len(path) > 2:
-        raise InputError(f"--set {text!r} is not KEY=VALUE", "write for example --set split.min_products=10")
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except (ValueError, RecursionError):
-        value = raw.strip()
-    return path, value
-
-
-def setting(key: str, value: Any) -> Override:
-    """Take a setting given from Python.
-
-    Parameters
-    ----------
-    key : str
-        ``SECTION.KEY``, or a root key such as ``weights``.
-    value : object
-        A path becomes text.
-
-    Returns
-    -------
-    tuple of list of str and object
-        The setting's path and its value.
-
-    Raises
-    ------
-    InputError
-        If the key does not name a setting.
-    """
-    path = key.split(".") if isinstance(key, str) else []
-    if not path or not all(path) or len(path) > 2:
-        raise InputError(f"the setting {key!r} is not SECTION.KEY", "write for example {'split.min_products': 10}")
-    return path, str(value) if isinstance(value, Path) else value
 
 
 def _declared_sections() -> dict[str, type]:

@@ -97,7 +97,9 @@ def _one_category(rows: pd.DataFrame, codes: np.ndarray, count: int) -> bool:
     """Whether rows of one value have one category, and the values are not those of the categories."""
     if "category" not in rows:
         return True
-    category = pd.factorize(rows["category"].map(str))[0]
-    known = (codes >= 0) & rows["category"].notna().to_numpy()
+    # some exports say the category in a product's first row only
+    cells = rows["category"].map(lambda cell: "" if cell is None or cell != cell else str(cell).strip())
+    category = pd.factorize(cells)[0]
+    known = (codes >= 0) & (cells != "").to_numpy()
     pairs = len(np.unique(codes[known].astype(np.int64) * (category.max() + 1) + category[known]))
-    return pairs <= count and count > category.max() + 1
+    return pairs <= count and count > len(np.unique(category[known]))
