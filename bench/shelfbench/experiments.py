@@ -13,6 +13,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.locking import locked
 from shelfbench.base.storage import storage_errors
+from shelfbench.data.datasets import check_dataset
 from shelfbench.plugins.experiment import ExperimentSpec, find_experiment
 from shelfbench.runs.comparison import run as run_comparison
 from shelfbench.runs.experiment import Experiment, Jobs
@@ -67,6 +68,7 @@ def run_study(
     console = console or Console(quiet=True)
     spec = find_experiment(study.experiment or COMPARISON)
     _check_place(out, Path(study.dataset.name))
+    check_dataset(study.dataset.name, data)  # before it is said that the directory holds another dataset's run
     with locked(out):
         record = Recorder.open(out, study, command)
         jobs = Jobs(record, console, spec.jobs)

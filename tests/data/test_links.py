@@ -107,6 +107,10 @@ def test_failed_links_are_asked_again_only_if_told_to(shop, tmp_path, fresh_cach
     asked = shop.asked.copy()
     assert linked(names, tmp_path, retry=True).read([0, 1, 0])[0].reason == "404 Not Found"
     assert shop.asked - asked == {"/missing/1": 1}
+    for retry, told in ((False, True), (True, False)):  # what is on already is not advised
+        console = Said()
+        bring_all(linked(names, tmp_path, console, retry=retry))
+        assert ["--set dataset.retry=true" in line for line in console.said] == [told]
 
 
 def test_several_are_fetched_at_once_and_not_more_of_a_server_than_is_polite(shop, tmp_path, fresh_cache):

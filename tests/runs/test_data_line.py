@@ -30,7 +30,7 @@ def test_nothing_is_said_about_nothing():
         (
             {"reasons": [NEEDS_HEIF] * 10 + ["image file is truncated (7 bytes not processed)"] * 2},
             "12 photos could not be read: 10 HEIC needs pillow-heif: python -m pip install 'shelfbench[heic]', "
-            "2 truncated",
+            "2 truncated; once it is installed, choose another --out, since this run keeps what it has",
         ),
         (
             {"reasons": ["image file is truncated (7 bytes not processed)", "Truncated File Read"]},

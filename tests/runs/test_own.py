@@ -125,6 +125,9 @@ def test_another_catalogue_needs_another_directory(image_folder, tmp_path, monke
     message = r"results/own contains a run of another dataset, .*/shop; .*, such as --out results/other$"
     with pytest.raises(InputError, match=message):
         own(other, backends=["hog-svm"])
+    for gone in (other / "nowhere", "nowhere"):
+        with pytest.raises(InputError, match=r"nowhere does not exist; |no dataset 'nowhere'; "):
+            own(gone, backends=["hog-svm"])
     (tmp_path / "results" / "other").mkdir()  # whose it is, nobody knows
     with pytest.raises(InputError, match=r"choose another --out for .*/other$"):
         own(other, backends=["hog-svm"])

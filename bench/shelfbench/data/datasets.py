@@ -104,6 +104,48 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
         raise InputError(f"no permission to read {error.filename}", "change its permissions") from None
 
 
+def _path_of(name: str, data: Path | None) -> Path:
+    """Return the path of a dataset that is not a named one."""
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{name}: {error}", "write the full path") from None
+    if data is not None and not path.exists():
+        path = data / name
+    if not path.exists() and os.sep not in name:
+        raise InputError(
+            f"no dataset {name!r}",
+            f"choose from {', '.join(named_datasets())}, or give the path of a folder, a table, Parquet or BSON",
+        )
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist", "correct the path, or list the named datasets with: shelfbench datasets"
+        )
+    return path
+
+
+def check_dataset(name: str, data: Path | None) -> None:
+    """Make sure that a dataset given by its path is there, without opening it.
+
+    Parameters
+    ----------
+    name : str
+        A named dataset, a path, or a place elsewhere.
+    data : Path or None
+        ``--data``.
+
+    Raises
+    ------
+    InputError
+        If nothing is at the path.
+    """
+    if name not in named_datasets() and not is_elsewhere(name):
+        try:
+            _path_of(name, data)
+        except PermissionError as error:
+            raise InputError(f"no permission to read {error.filename}", "change its permissions") from None
+
+
 def open_dataset(
     settings: DatasetSettings, generated: GeneratorSettings, data: Path | None, workers: int, console: Console
 ) -> tuple[Catalogue, NamedDataset | None]:
@@ -137,17 +179,7 @@ def open_dataset(
     if settings.name not in datasets:
         if is_elsewhere(settings.name):
             return open_path(brought_here(settings.name, console), settings.name, settings, console), None
-        try:
-            path = Path(settings.name).expanduser()
-        except RuntimeError as error:
-            raise InputError(f"{settings.name}: {error}", "write the full path") from None
-        if data is not None and not path.exists():
-            path = data / settings.name
-        if not path.exists() and os.sep not in settings.name:
-            raise InputError(
-                f"no dataset {settings.name!r}",
-                f"choose from {', '.join(datasets)}, or give the path of a folder, a table, Parquet or BSON",
-            )
+        path = _path_of(settings.name, data)
         return open_path(path, settings.name, settings, console), None
     named = datasets[settings.name]
     if named.method == "generate":

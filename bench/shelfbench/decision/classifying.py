@@ -282,7 +282,8 @@ class _Progress:
         self._said = time.perf_counter()
         seconds = self._said - self._started
         self._console.log(
-            f"{self._products:,} products, {self._photos:,} photos in {seconds:.1f} s "
+            f"{self._products:,} product{'' if self._products == 1 else 's'}, "
+            f"{self._photos:,} photo{'' if self._photos == 1 else 's'} in {seconds:.1f} s "
             f"({self._photos / max(seconds, 1e-9):,.1f} photos/s): {self._accepted:,} accepted, "
             f"{self._products - self._accepted:,} to {REVIEW}"
         )

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from shelfbench.data.images import NEEDS_HEIF
 from shelfbench.runs.record import DatasetRecord, SplitRecord
 
 _GROUPS = 5
@@ -44,6 +45,9 @@ def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
     if photos := dataset.unreadable_images or 0:
         why = grouped(entry.reason for entry in dataset.unreadable)
         parts.append(f"{_number(photos, 'photo')} could not be read{f': {why}' if why else ''}")
+        if any(entry.reason == NEEDS_HEIF for entry in dataset.unreadable):
+            # whoever installs it and repeats the command gets the run without these photos
+            parts.append("once it is installed, choose another --out, since this run keeps what it has")
     if products := dataset.unlabelled or 0:
         parts.append(f"{_number(products, 'product')} {'has' if products == 1 else 'have'} no label")
     if categories := split.untrained.categories:

@@ -145,7 +145,7 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]
     )
     details = [
         f"The promise: of the products taken, at least 90% are right, if they come as those of validation did. The "
-        f"share taken is measured on the {row['certify_products']:,} products kept for certifying: "
+        f"share taken is measured on the {_kept(row)} kept for certifying: "
         f"{percent(row['certified_acceptance'])} (95% interval {percent(row['certified_acceptance_low'])} to "
         f"{percent(row['certified_acceptance_high'])})."
     ]
@@ -177,6 +177,11 @@ def _deploy(backend: str, level: float, path: Path) -> str:
     return shlex.join(words)
 
 
+def _kept(row: dict[Any, Any]) -> str:
+    """Count the products of certify, in words."""
+    return f"{row['certify_products']:,} product{'s' * (row['certify_products'] != 1)}"
+
+
 def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:
     """Say that nothing can be promised, why, and what would change that."""
     reason, _, remedy = ("" if row is None else str(row["why"])).partition(f". {_CHANGE}")
@@ -187,7 +192,7 @@ def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:
         )
     if reason.endswith(" yet"):
         return (
-            f"No threshold can be promised yet: the {row['certify_products']:,} products kept for certifying cannot "
+            f"No threshold can be promised yet: the {_kept(row)} kept for certifying cannot "
             f"settle whether {choice.name} keeps 90% precision.",
             f"{_CHANGE}{remedy}.",
         )

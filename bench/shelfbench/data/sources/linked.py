@@ -166,9 +166,8 @@ class LinkedImages:
             total = sum(failures.values())
             kinds = ", ".join(f"{count:,} × {kind}" for kind, count in failures.most_common(12))
             rest = "; remembered" if fresh else "; remembered from an earlier run"
-            self._console.warn(
-                f"{total:,} of {len(links):,} links failed: {kinds}{rest}: --set dataset.retry=true tries them again"
-            )
+            again = "" if self._retry else f"{rest}: --set dataset.retry=true tries them again"
+            self._console.warn(f"{total:,} of {len(links):,} links failed: {kinds}{again}")
 
     def failures(self, links: Sequence[str]) -> Counter[str]:
         """Count failed links by kind: what stands before the colon of a reason."""
