@@ -243,16 +243,15 @@ def test_nothing_that_a_report_wrote_is_read_back(small_run):
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-def test_a_report_is_made_again_whatever_the_study_was(tmp_path):
-    run = make_run(tmp_path / "run")
-    assert "Table 4" in report_again(run, QUIET)
+def test_a_report_is_made_again_whatever_the_study_was(tmp_path, small_run):
+    assert "Table 4" in report_again(small_run, QUIET)
     with pytest.raises(InputError, match="is not a run directory"):
         report_again(tmp_path, QUIET)
-    record = json.loads((run / "run.json").read_text())
+    record = json.loads((small_run / "run.json").read_text())
     record.setdefault("study", RunRecord())["experiment"] = "no-such"
-    (run / "run.json").write_text(json.dumps(record))
+    (small_run / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="unknown experiment"):
-        report_again(run, QUIET)
+        report_again(small_run, QUIET)
 
 
 def test_every_acceptance_says_which_it_is(finished_run):
