@@ -110,3 +110,18 @@ def test_a_damaged_table_is_read_or_refused_in_one_line(tmp_path, form):
                 assert str(path) in str(error) or "images" in str(error)
                 assert "\n" not in str(error)
     assert refused > 15
+
+
+def test_parquet_whose_columns_are_damaged_in_one_place_is_one_line(tmp_path):
+    whole = WHOLE["photos.parquet"]()
+    path, said = tmp_path / "photos.parquet", set()
+    for start in range(len(whole) - 5):
+        if whole[start : start + 5] == b"image":
+            path.write_bytes(whole[: start + 4] + b"\x9f" + whole[start + 5 :])
+            for read in (opened, lambda path: list(products_of([path], DatasetSettings(), Console(quiet=True)))):
+                try:
+                    read(path)
+                except InputError as error:
+                    said.add(str(error))
+    assert any("not UTF-8" in text for text in said)
+    assert not any("\n" in text for text in said)

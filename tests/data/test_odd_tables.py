@@ -61,7 +61,7 @@ def test_a_first_line_with_one_of_the_columns_is_the_header(shop):
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
 def test_column_names_that_occur_again_are_not_a_photo(shop, suffix):
-    rows = [HEADER, *lines(stop=4), HEADER, *lines(start=4), HEADER]
+    rows = [HEADER, *lines(stop=4), HEADER, *lines(start=4), "\ufeffFile Name,CATEGORY"]
     path = table(shop, *rows, name="products.csv")
     if suffix == "xlsx":
         path = shop / "products.xlsx"

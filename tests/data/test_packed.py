@@ -97,3 +97,14 @@ def test_tables_of_the_parts_of_a_split_are_named(tmp_path):
         opened(tmp_path)
     assert f"--dataset {tmp_path / 'shop_train.csv'}" in caught.value.remedy
     assert "put all rows into one, with a column split" in caught.value.remedy
+
+
+def test_what_is_not_on_this_machine_is_told(tmp_path):
+    for name in "ab":
+        put(tmp_path / name / "1.png", noise_picture(1))
+    put(tmp_path / "a" / ".2.png.icloud", b"bplist00")
+    assert opened(tmp_path).notes == ("skipped 1 file that is not an image: .2.png.icloud",)
+    put(tmp_path / "products.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(InputError, match="but a Git LFS pointer") as caught:
+        opened(tmp_path / "products.csv")
+    assert "git lfs pull" in caught.value.remedy

@@ -1,8 +1,13 @@
 """The size at which a network sees photos: the rule, and the sample that it rests on."""
 
+import io
+import random
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.images import UnreadableImage, photo_size
@@ -91,3 +96,22 @@ def test_a_header_is_enough(kind):
         assert photo_size(data[: len(data) * 9 // 10]) == (317, 200), "nothing is decoded"
     with pytest.raises(UnreadableImage):
         photo_size(data[:3])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
+def test_the_size_of_a_damaged_photo_is_read_or_it_is_unreadable(form):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "text" * 20
+    made = io.BytesIO()
+    Image.new("RGB", (40, 30), "navy").save(made, form, **({} if form == "GIF" else {"exif": exif}))
+    rng = random.Random(3)
+    read = 0
+    for _ in range(150):
+        data = bytearray(made.getvalue())
+        at = rng.randrange(min(len(data), 200))
+        data[at : at + rng.choice([0, 1, 4])] = rng.choice([b"", b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f", b"\0"])
+        with suppress(UnreadableImage):
+            width, height = photo_size(bytes(data))
+            assert width >= 0 <= height
+            read += 1
+    assert 0 < read < 150

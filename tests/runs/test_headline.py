@@ -12,6 +12,7 @@ from shelfbench.cli.arguments import parser
 from shelfbench.runs.choice import Choice, Rival
 from shelfbench.runs.frames import certified_rows, table4_row
 from shelfbench.runs.headline import headline
+from shelfbench.runs.promise import seen_before
 from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.metrics import exact_target
 
@@ -188,6 +189,21 @@ def test_few_test_products_are_said_with_how_far_off_a_share_can_be(count, point
     found, _ = said(products([9000, 1000], [0.99, 0.99], test=count))
     assert found.warnings[-1].startswith(f"There are only {count} test products: read no more than a trend from them.")
     assert f"can be off by {points} points either way" in found.warnings[-1]
+
+
+def test_products_that_have_been_seen_before_are_a_warning_if_they_are_many():
+    few = {"test in train": {"exact": 40, "near": 59, "label_differs": 3}, "tune in train": {"exact": 1000, "near": 0}}
+    assert seen_before(few, 1000, 1000) == ""
+    many = few | {
+        "certify in train": {"exact": 30, "near": 80, "label_differs": 0},
+        "certify in tune": {"exact": 90, "near": 0},
+        "test in tune": {"exact": 700, "near": 300, "label_differs": 1000},
+    }
+    said_ = seen_before(many, 1000, 1000)
+    assert said_.startswith(
+        "Seen before: at least 110 of 1,000 products that certify and all 1,000 test products share"
+    )
+    assert seen_before(many, 0, 0) == ""
 
 
 def test_enough_test_products_are_not_warned_of():

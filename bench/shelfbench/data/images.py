@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -232,17 +233,22 @@ def photo_size(data: bytes) -> tuple[int, int]:
     UnreadableImage
         If the bytes do not begin like an image.
     """
+    try:
+        return _size(data)
+    except Exception as error:  # decoders raise all kinds of errors on a damaged header
+        with suppress(Exception):
+            if (bare := without_metadata(data)) is not None:
+                return _size(bare)
+        raise UnreadableImage(str(error)) from None
+
+
+def _size(data: bytes) -> tuple[int, int]:
     if size := plain_size(data):
         return size
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
-                return image.size
-    except Exception as error:  # decoders raise all kinds of errors on a damaged header
-        if (bare := without_metadata(data)) is not None:
-            return photo_size(bare)
-        raise UnreadableImage(str(error)) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+            return image.size
 
 
 def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:

@@ -293,6 +293,10 @@ def _ids(file: Path, called: str, settings: DatasetSettings) -> _Shard:
         if not name:
             return _Shard(file, photos, count, None)
         column = pq.read_table(file, columns=[name]).column(0)
+        if len(column) != count:
+            raise pa.ArrowInvalid("its parts differ in their number of rows")
+    except UnicodeDecodeError:
+        raise InputError(f"{file} has columns whose names are not UTF-8", "write it again") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, PermissionError):
             raise

@@ -348,7 +348,9 @@ class Run:
     @cached_property
     def headline(self) -> Headline:
         """What can be promised, in sentences, as at the top of the page; ``print(run.headline)`` shows all of them."""
-        return headline(self.verdict, self.certified, self.record.split.test.products or 0, self.path)
+        split = self.record.split
+        twins = split.near_duplicates.products_with_a_twin if split.near_duplicates else {}
+        return headline(self.verdict, self.certified, split.test.products or 0, self.path, twins)
 
     def _check_predictions(self) -> None:
         if not self.backends:

@@ -6,7 +6,7 @@ The page, the terminal and a notebook say the same.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pandas as pd
 from shelfbench.base.grid import duration, percent
 from shelfbench.base.screen import CODE
 from shelfbench.runs.choice import Choice, listed
-from shelfbench.runs.promise import BETTER, beyond_noise, mix_of, shortfall, small_test
+from shelfbench.runs.promise import BETTER, beyond_noise, mix_of, seen_before, shortfall, small_test
 from shelfbench.verdict.certify import ESTIMABLE
 
 _REQUIRED, _LEVEL = 0.9, 0.95  # what `decide` asks for by default
@@ -64,7 +64,11 @@ class Headline:
 
 
 def headline(
-    choice: Choice | None, certified: pd.DataFrame, test_products: int = 0, path: Path | None = None
+    choice: Choice | None,
+    certified: pd.DataFrame,
+    test_products: int = 0,
+    path: Path | None = None,
+    twins: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Headline:
     """Say what can be promised about the chosen backend, and what else is known.
 
@@ -78,6 +82,8 @@ def headline(
         Products of test; 0 if there is no test.
     path : Path, optional
         Directory of the run, for the command that deploys its choice.
+    twins : dict of str to dict of str to int, optional
+        How many products have a twin in an earlier part, as the record has it.
 
     Returns
     -------
@@ -93,6 +99,7 @@ def headline(
         verdict, further = _none_reaches(choice)
         return Headline(verdict=verdict, next=further, warnings=(small,) * bool(small))
     rows = certified[certified["target"] == _REQUIRED].to_dict("records") if len(certified) else []
+    certifying = int(rows[0]["certify_products"]) if rows else 0
     own = next((row for row in rows if row["backend"] == choice.backend), None)
     if own is not None and own["certified"]:
         verdict, details, doubt = _promised(choice, own)
@@ -107,7 +114,7 @@ def headline(
         verdict=verdict,
         next=further,
         command=command,
-        warnings=tuple(filter(None, [doubt, small])),
+        warnings=tuple(filter(None, [doubt, seen_before(twins or {}, certifying, test_products), small])),
         details=tuple(filter(None, [choice.noise(), *details, _plain(choice)])),
     )
 
@@ -138,7 +145,7 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]
     )
     details = [
         f"The promise: of the products taken, at least 90% are right, if they come as those of validation did. The "
-        f"share taken is measured on the {row['certify_products']:,} products kept for certifying: "
+        f"share taken is measured on the {_kept(row)} kept for certifying: "
         f"{percent(row['certified_acceptance'])} (95% interval {percent(row['certified_acceptance_low'])} to "
         f"{percent(row['certified_acceptance_high'])})."
     ]
@@ -170,6 +177,11 @@ def _deploy(backend: str, level: float, path: Path) -> str:
     return shlex.join(words)
 
 
+def _kept(row: dict[Any, Any]) -> str:
+    """Count the products of certify, in words."""
+    return f"{row['certify_products']:,} product{'s' * (row['certify_products'] != 1)}"
+
+
 def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:
     """Say that nothing can be promised, why, and what would change that."""
     reason, _, remedy = ("" if row is None else str(row["why"])).partition(f". {_CHANGE}")
@@ -180,7 +192,7 @@ def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:
         )
     if reason.endswith(" yet"):
         return (
-            f"No threshold can be promised yet: the {row['certify_products']:,} products kept for certifying cannot "
+            f"No threshold can be promised yet: the {_kept(row)} kept for certifying cannot "
             f"settle whether {choice.name} keeps 90% precision.",
             f"{_CHANGE}{remedy}.",
         )

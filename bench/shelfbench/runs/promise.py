@@ -15,6 +15,8 @@ from shelfbench.verdict.mix import Mix
 
 # A share measured on fewer test products can be off by more than 5 points.
 FEW = 385
+# What is measured may rest on twins in earlier parts of the split if at least this share of products has one.
+_SEEN = 0.1
 # Test is mixed otherwise than the catalogue if the shares of small categories differ by this much.
 _MIXED = 0.05
 BETTER = "a better classifier, or a lower required precision"
@@ -144,6 +146,40 @@ def shortfall(target: float, measured: tuple[float, float], mix: Mix | None) -> 
 def beyond_noise(row: Mapping[Any, Any]) -> bool:
     """Tell whether a certified threshold falls short of its target on test, beyond noise, from its row of the table."""
     return bool(row["certified"] and row["certified_precision_test_high"] < row["target"])
+
+
+def seen_before(twins: Mapping[str, Mapping[str, int]], certify: int, test: int) -> str:
+    """Say that many of the products that are held out have a twin in an earlier part; empty if few have.
+
+    Parameters
+    ----------
+    twins : dict of str to dict of str to int
+        ``products_with_a_twin`` of the record.
+    certify, test : int
+        Products of these parts.
+
+    Returns
+    -------
+    str
+        Sentences.
+    """
+    found = []
+    for part, products, name in (("certify", certify, "products that certify"), ("test", test, "test products")):
+        # one product may have twins in several parts, so the largest count is the one that is sure
+        pairs = [
+            sum(map(counts.get, ("exact", "near"), (0, 0))) for key, counts in twins.items() if key.startswith(part)
+        ]
+        if products and (seen := max(pairs, default=0)) >= _SEEN * products:
+            found.append(
+                f"all {products:,} {name}" if seen == products else f"at least {seen:,} of {products:,} {name}"
+            )
+    if not found:
+        return ""
+    return (
+        f"Seen before: {' and '.join(found)} share a photo, or nearly, with a product of an earlier part of the split. "
+        "What is promised and measured goes for products of which as many have been seen before; the table of leakage "
+        "shows both without them."
+    )
 
 
 def small_test(products: int) -> str:

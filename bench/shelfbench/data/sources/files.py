@@ -162,7 +162,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         below, at = [], Path(where)
         for entry in listed:
             name = entry.name
-            if name[0] == ".":
+            if name[0] == "." and not name.endswith(".icloud"):  # which stands for a photo that is not on this machine
                 continue
             if entry.is_dir():
                 if name.lower() not in LEFT_BEHIND:

@@ -76,13 +76,14 @@ def _read(book: Any, path: Path, needed: Sequence[str], columns_of: ColumnsOf) -
     lines = array("q")
     empty: list[tuple[int, int]] = []
     again: list[int] = []
+    plain = [plain_header(name) for name in header]
     notes = []
     if number > 1 and above:
         notes.append(f"the column names are in row {number} of {path.name}, and what is above was not read")
     for line, row in _rows(sheet):
         if line <= number or all(cell.value is None for cell in row):
             continue
-        if len(header) > 1 and _header(row[: len(header)]) == header:
+        if len(header) > 1 and [plain_header(name) for name in _header(row[: len(header)])] == plain:
             again.append(line)
             continue
         for role, position in positions.items():

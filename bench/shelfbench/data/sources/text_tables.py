@@ -43,6 +43,7 @@ _OTHERS = (
     (b"\x1f\x8b", "compressed", "unpack it"),
     (b"PAR1", "Parquet", "call it *.parquet"),
     (b"%PDF", "PDF", "export a table"),
+    (b"version https://git-lfs", "a Git LFS pointer", "fetch the file with git lfs pull"),
     (b"<html", "a web page", "export a table"),
     (b"<!doctype", "a web page", "export a table"),
 )
@@ -361,8 +362,9 @@ def _cells(
     into = list(zip(positions, cells, shared, strict=True))
     lines = array("q")
     again: list[int] = []
+    plain, last = [plain_header(name) for name in header], header[-1].lower()
     for line, record in records:
-        if record == header and width > 1:
+        if record[-1].lower() == last and width > 1 and [plain_header(cell) for cell in record] == plain:
             again.append(line)
             continue
         if len(record) != width and (len(record) < width or any(cell.strip() for cell in record[width:])):
