@@ -125,8 +125,8 @@ def test_another_catalogue_needs_another_directory(image_folder, tmp_path, monke
     message = r"results/own contains a run of another dataset, .*/shop; .*, such as --out results/other$"
     with pytest.raises(InputError, match=message):
         own(other, backends=["hog-svm"])
-    for gone in (other / "nowhere", "nowhere"):
-        with pytest.raises(InputError, match=r"nowhere does not exist; |no dataset 'nowhere'; "):
+    for gone, said in ((other / "nowhere", "nowhere does not exist; "), ("gone.csv", r"no dataset 'gone\.csv'; ")):
+        with pytest.raises(InputError, match=said):
             own(gone, backends=["hog-svm"])
     (tmp_path / "results" / "other").mkdir()  # whose it is, nobody knows
     with pytest.raises(InputError, match=r"choose another --out for .*/other$"):

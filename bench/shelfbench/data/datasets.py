@@ -130,7 +130,7 @@ def check_dataset(name: str, data: Path | None) -> None:
     Parameters
     ----------
     name : str
-        A named dataset, a path, or a place elsewhere.
+        A named dataset, a path, or a place elsewhere; only a path with a folder or a suffix is looked at.
     data : Path or None
         ``--data``.
 
@@ -139,7 +139,8 @@ def check_dataset(name: str, data: Path | None) -> None:
     InputError
         If nothing is at the path.
     """
-    if name not in named_datasets() and not is_elsewhere(name):
+    # a bare word may be a dataset that an experiment finds by itself, as that of ImageNet does
+    if (os.sep in name or Path(name).suffix) and not is_elsewhere(name):
         try:
             _path_of(name, data)
         except PermissionError as error:
