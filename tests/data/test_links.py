@@ -16,7 +16,7 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.web import Limits
 from tests.helpers.shop_server import WAYS, photo, shop_server
 
-SHORT = Limits(connect=2.0, read=0.5, total=1.5, pause=0.01, largest=100_000, per_host=24, at_once=24)
+SHORT = Limits(connect=5.0, read=1.0, total=2.5, pause=0.01, largest=100_000, per_host=24, at_once=24)
 
 
 class Said(Console):
