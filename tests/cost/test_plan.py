@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,12 @@ def test_seconds_are_the_rates_times_the_images():
     assert found.seconds == pytest.approx(12 + 2.6 + 1)
     assert found.memory_mib == pytest.approx(500 + 1000 * 1024 * 4 / 2**20)
     assert found.disk_mib == pytest.approx(1000 * 1024 * 4 / 2**20 + 8 + 200 * 600 / 2**20)
+
+
+def test_the_size_of_the_papers_catalogue_is_shown_where_it_matters():
+    shown = str(replace(plan_of(known("a")), at_scale=True))
+    assert "20,000,000 images in" in shown
+    assert "20,000,000" not in str(plan_of(known("a")))
 
 
 def test_more_images_cost_as_many_times_more_but_for_what_is_paid_once():
@@ -193,6 +200,7 @@ def test_a_plan_says_at_which_size_photos_are_seen_and_why(image_folder, capsys)
     assert main(["plan", *words, "--backend", "bottleneck-svm"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "efficientnet_lite0 at 96 px: the photos have 24 px (median of a sample of 72), and this is" in shown
+    assert "20,000,000 images" not in shown, "that is the size of the first paper's catalogue"
     assert main(["plan", *words, "--backend", "bottleneck-svm", "--set", "pixels=64"]) == 0
     assert "median of a sample" not in capsys.readouterr().out
 

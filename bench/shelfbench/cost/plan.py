@@ -85,6 +85,8 @@ class Plan:
     problems : dict of str to str
         Jobs that cannot be estimated, and why.
     notes : tuple of str
+    at_scale : bool
+        Whether to show the estimates for the 20 million images of the first paper, too.
     """
 
     study: str
@@ -93,6 +95,7 @@ class Plan:
     tried: tuple[Tried, ...]
     problems: dict[str, str]
     notes: tuple[str, ...] = ()
+    at_scale: bool = False
 
     def estimates(self, images: int = 0) -> list[Estimate]:
         """Estimate every job, in the study's order.
@@ -127,7 +130,7 @@ class Plan:
         return pd.DataFrame(rows, columns=[*(item.name for item in fields(Estimate)), "seconds"])
 
     def __str__(self) -> str:
-        """Return tables for the terminal: the study as it is and, for a comparison, 20 million images."""
+        """Return tables for the terminal: the study as it is and, with `at_scale`, 20 million images."""
         grids = [_grid(self._title(), self.estimates(), self)]
         notes = []
         if self.sizes.images:
@@ -135,10 +138,10 @@ class Plan:
                 "Times are for an otherwise idle machine, and features that are not cached; †: reuses the features of "
                 "an earlier row. Peak memory includes the features of all images."
             )
-        if not self.experiment:
+        if self.at_scale:
             title = f"{_LARGE:,} images in {self.sizes.classes:,} categories, at the same rates"
             grids.append(_grid(title, self.estimates(_LARGE), self))
-        grids[-1] = replace(grids[-1], notes=(*(grids[-1].notes if self.experiment else ()), *notes, *self.notes))
+        grids[-1] = replace(grids[-1], notes=(*(() if self.at_scale else grids[-1].notes), *notes, *self.notes))
         return "\n\n".join(grid.text() for grid in grids)
 
     def _title(self) -> str:

@@ -87,6 +87,7 @@ def plan_study(
             *(f"{name} at {size.pixels} px: {size.reason}." for name, size in chosen.items()),
             *_notes(planned),
         ),
+        at_scale=study.report.papers and not study.experiment,
     )
 
 
