@@ -121,7 +121,7 @@ def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console
     tables = as_paths(folder, held.files(is_metadata))
     bson, shards, archives = (_ending(held, suffix) for suffix in (".bson", ".parquet", ".tar"))
     if tables:
-        yield from _from_tables(tables, folder, several, settings, console, held)
+        yield from _from_tables(tables, folder, several, settings, console, held=held)
         return
     if (photos := held.count()) and (bson or shards or archives):
         number = "1 image" if photos == 1 else f"{photos:,} images"
@@ -183,6 +183,7 @@ def _from_tables(
     several: bool,
     settings: DatasetSettings,
     console: Console,
+    *,
     held: Contents | None = None,
 ) -> Iterator[Product]:
     """Read the products of tables; `held` is what lies in the folder that was given, if it was not a table."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.material import BY_PATH
 from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
@@ -24,6 +21,7 @@ from shelfbench.runs.frames import (
     DECILES_COLUMNS,
     METRICS_COLUMNS,
     TABLE4_COLUMNS,
+    Evaluation,
     certified_rows,
     curve_frame,
     deciles_rows,
@@ -31,6 +29,8 @@ from shelfbench.runs.frames import (
     table4_row,
 )
 from shelfbench.runs.headline import Headline, headline
+from shelfbench.runs.notebook import run_html, summary_html
+from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import (
     SPLITS,
     BackendLabel,
@@ -38,24 +38,15 @@ from shelfbench.runs.reading import (
     Evaluated,
     label_backends,
     read_costs,
+    read_frame,
     read_history,
     read_images,
     read_products,
     reading,
 )
 from shelfbench.runs.record import RunRecord, read_record
-from shelfbench.study.read import study_names
 from shelfbench.verdict.confidence import DEFAULT
 from shelfbench.verdict.metrics import REQUIRED, exact_target
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The frames that come from one evaluation of every backend: ``table4``, ``metrics`` and ``deciles``."""
-
-    table4: pd.DataFrame
-    metrics: pd.DataFrame
-    deciles: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -111,10 +102,7 @@ class Run:
     @property
     def papers(self) -> bool:
         """Whether the page sets the papers' numbers beside the run's."""
-        said = self.record.settings.report.papers
-        if said is None:  # a record from before the setting: our own studies did, on the data that they name
-            return self.record.settings.name in study_names() and self.record.dataset.source != BY_PATH
-        return said
+        return shows_papers(self.record)
 
     @property
     def confidence_level(self) -> float:
@@ -267,7 +255,7 @@ class Run:
     @property
     def timings(self) -> pd.DataFrame:
         """Seconds of every stage, with the columns of `shelfbench.cost.timing.Timing`."""
-        return self._frame(self.path / "timings.parquet")
+        return read_frame(self.path / "timings.parquet")
 
     @property
     def split(self) -> pd.DataFrame:
@@ -275,7 +263,7 @@ class Run:
 
         A split is train, validation or test; the roles are train, tune, certify and test.
         """
-        return self._frame(self.path / "split.parquet")
+        return read_frame(self.path / "split.parquet")
 
     def predictions(self, backend: str) -> pd.DataFrame:
         """Return a backend's predictions, one row per product.
@@ -295,7 +283,7 @@ class Run:
         InputError
             If the run has no such backend, or the file is damaged.
         """
-        return self._frame(self.file("predictions", self._known(backend)))
+        return read_frame(self.file("predictions", self._known(backend)))
 
     def scores(self, backend: str) -> pd.DataFrame:
         """Return a backend's scores, one row per image of validation and test.
@@ -315,7 +303,7 @@ class Run:
         InputError
             If the run has no such backend, or keeps no scores.
         """
-        return self._frame(self.file("scores", self._known(backend)))
+        return read_frame(self.file("scores", self._known(backend)))
 
     def curve(self, backend: str, split: str = "test") -> pd.DataFrame:
         """Return the acceptance and precision of every threshold of a backend.
@@ -367,11 +355,6 @@ class Run:
             )
         return backend
 
-    @staticmethod
-    def _frame(path: Path) -> pd.DataFrame:
-        with reading(path):
-            return pq.read_table(path).to_pandas()
-
     def __repr__(self) -> str:
         """Return the path and the backends in one line."""
         return f"<Run {self.path}: {', '.join(self.backends) or 'no predictions'}>"
@@ -379,12 +362,8 @@ class Run:
     def _repr_html_(self) -> str:
         """Show Table 4 and the verdict in a notebook."""
         if not self.backends:
-            return f"<p><b>{html.escape(str(self.path))}</b></p><pre>{html.escape(self.summary)}</pre>"
-        table = self.table4.to_html(index=False, float_format="{:.3f}".format, escape=True, border=0)
-        kind = {self.headline.code: "pre"}
-        parts = [(kind.get(part, "p"), html.escape(part.strip())) for part in str(self.headline).split("\n\n")]
-        text = "".join(f"<{tag}>{part}</{tag}>" for tag, part in parts)
-        return f"<p><b>{html.escape(str(self.path))}</b></p>{table}{text}"
+            return summary_html(self.path, self.summary)
+        return run_html(self.path, self.table4, self.headline)
 
 
 def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:

@@ -6,6 +6,7 @@ The report writes them as CSV, and `shelfbench.Run` offers them in Python.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +36,15 @@ TABLE4_COLUMNS = (
 METRICS_COLUMNS = ("backend", "split", "level", "metric", "value")
 _BOOTSTRAP = 10  # hits, and misses, from which on resampling the products tells how far off a share can be
 DECILES_COLUMNS = ("backend", "split", "decile", "categories", "smallest", "largest", "products", "precision")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The frames that come from one evaluation of every backend: ``table4``, ``metrics`` and ``deciles``."""
+
+    table4: pd.DataFrame
+    metrics: pd.DataFrame
+    deciles: pd.DataFrame
 
 
 def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:

@@ -117,6 +117,12 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a whole Parquet file of a run; a damaged one is named."""
+    with reading(path):
+        return pq.read_table(path).to_pandas()
+
+
 def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
     """Name the backends as in Table 4; if two would have the same name, the full name tells them apart."""
     named = {}
