@@ -40,7 +40,7 @@ FLAGS = tuple(
     f"{start}{part}" for start in ("is_", "in_") for part in ("train", "training", "valid", "validation", "val", "test")
 )
 
-# Characters of a column's name in a message; a file that is no table may have one of megabytes.
+# Characters of a column's name in a message; a file that is not a table may have one of megabytes.
 _LONGEST = 60
 _GAP = re.compile(r"[\s\-_]+")
 
