@@ -111,12 +111,12 @@ def run(
 
 def _fixed_for_other_data(study: str | Path | Study | None, chosen: Study) -> int | None:
     """Return the size at which a study of shelfbench's own fixes photos that are not its own; None if it does not."""
-    from shelfbench.plugins.backend import find, split_name
+    from shelfbench.plugins.finding import split_name
     from shelfbench.study.read import read_study, study_names
 
     if chosen.experiment or study not in study_names() or read_study(chosen.name).dataset.name == chosen.dataset.name:
         return None
-    networks = any(find(split_name(name, chosen.backbone)[0]).uses_backbone for name in chosen.backends)
+    networks = any(chosen.spec(split_name(name, chosen.backbone)[0]).uses_backbone for name in chosen.backends)
     return chosen.backbone.pixels if networks else None
 
 

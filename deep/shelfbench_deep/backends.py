@@ -7,7 +7,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, as_record
+from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, FeatureParts, FeaturesSpec, as_record
+from shelfbench.plugins.heads import joined
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -24,42 +25,44 @@ from shelfbench_deep.training.full import full_trainer
 from shelfbench_deep.training.settings import FinetuningSettings, FullSettings, TrainingSettings
 
 
-def _on_backbone(
-    finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, classifier: dict[str, Any]
-) -> Backend:
-    """Make a backend of the backbone's bottlenecks, fine-tuned or not, and of the fields that are the classifier's."""
+def _features(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> FeatureParts:
+    """Make the bottlenecks of the backbone, fine-tuned or not."""
     extractor = BottleneckExtractor(backbone, settings["bottleneck"])
     if finetuned:
         trainer = finetuning_trainer(backbone, settings["finetuning"], settings["training"], settings["bottleneck"])
-        features: dict[str, Any] = {"trainer": trainer}
+        own: dict[str, Any] = {"trainer": trainer}
     else:
-        features = {"save_features": partial(save_bottleneck, extractor)}
-    return Backend(
-        features=extractor, **features, **classifier, load_features=TrainedExtractor, export_onnx=export_onnx
+        own = {"save_features": partial(save_bottleneck, extractor)}
+    return FeatureParts(
+        features=extractor,
+        settings={"backbone": asdict(backbone)},
+        **own,
+        load_features=TrainedExtractor,
+        export_onnx=export_onnx,
     )
 
 
 def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
     chosen: SVMSettings = settings["svm"]
     check_engine(chosen.engine)
-    classifier = {
-        "classifier": partial(LinearSVM, chosen),
-        "load": LinearSVM.load,
-        "settings": {"backbone": asdict(backbone), "svm": as_record(chosen)},
-    }
-    return _on_backbone(finetuned, settings, backbone, classifier)
+    return joined(
+        _features(finetuned, settings, backbone, workers),
+        classifier=partial(LinearSVM, chosen),
+        load=LinearSVM.load,
+        settings={"svm": as_record(chosen)},
+    )
 
 
 def _two_layer(
     units: int, finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int
 ) -> Backend:
     chosen: TwoLayerSettings = settings["two_layer"]
-    classifier = {
-        "classifier": partial(TwoLayer, units, chosen),
-        "load": TwoLayer.load,
-        "settings": {"backbone": asdict(backbone), "units": units, "two_layer": asdict(chosen)},
-    }
-    return _on_backbone(finetuned, settings, backbone, classifier)
+    return joined(
+        _features(finetuned, settings, backbone, workers),
+        classifier=partial(TwoLayer, units, chosen),
+        load=TwoLayer.load,
+        settings={"units": units, "two_layer": as_record(chosen)},
+    )
 
 
 def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
@@ -89,6 +92,16 @@ def _columns(classifier: str, finetuned: bool) -> dict[str, str]:
 def _sections(finetuned: bool) -> dict[str, type]:
     training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
     return {"bottleneck": BottleneckSettings, **(training if finetuned else {})}
+
+
+def _features_spec(finetuned: bool) -> FeaturesSpec:
+    return FeaturesSpec(
+        summary=f"bottlenecks of the backbone{_AFTER * finetuned}",
+        build=partial(_features, finetuned),
+        sections=_sections(finetuned),
+        uses_backbone=True,
+        columns={"Feature": "Bottlenecks", "Fine-tuning": "yes" if finetuned else "no"},
+    )
 
 
 def _svm_spec(finetuned: bool) -> BackendSpec:
@@ -129,6 +142,8 @@ def _full_spec(network: str, title: str) -> BackendSpec:
 
 
 _AFTER = ", fine-tuned on a share of the products,"
+bottleneck = _features_spec(False)
+finetuned = _features_spec(True)
 bottleneck_svm = _svm_spec(False)
 bottleneck_2nn_512 = _two_layer_spec(512, False)
 bottleneck_2nn_2048 = _two_layer_spec(2048, False)

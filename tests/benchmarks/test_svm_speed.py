@@ -64,7 +64,7 @@ def bottlenecks(name, *overrides):
     from shelfbench.data.feature_store import FeatureStore, image_digests
     from shelfbench.data.material import gather
     from shelfbench.data.split import make_split
-    from shelfbench.plugins.backend import find, split_name
+    from shelfbench.plugins.finding import find, split_name
     from shelfbench.study.overrides import parse_setting
     from shelfbench.study.read import read_study
 

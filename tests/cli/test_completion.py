@@ -10,7 +10,7 @@ import pytest
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.completion import SHELLS, script
 from shelfbench.cli.main import main
-from shelfbench.plugins.backend import available
+from shelfbench.plugins.finding import available
 from shelfbench.study.read import study_names
 
 pytest.importorskip("shtab")

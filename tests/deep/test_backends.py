@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shelfbench.base.console import Console
-from shelfbench.plugins.backend import BackboneChoice, TrainingData, find
+from shelfbench.plugins.backend import BackboneChoice, TrainingData
+from shelfbench.plugins.finding import find
 from shelfbench_baselines.linear_svm import LinearSVM
 from shelfbench_deep.heads.two_layer import TwoLayer
 

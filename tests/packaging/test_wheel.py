@@ -36,7 +36,8 @@ CONFORM = """\
 import shelfbench
 import myplugin
 from bench import MINE
-from shelfbench.plugins.backend import BackboneChoice, find
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.finding import find
 from shelfbench.plugins.conformance import CHECKS
 
 assert MINE == "mine"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from shelfbench.base.errors import InputError
-from shelfbench.plugins.backend import BackboneChoice, find
+from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.conformance import CHECKS, ConformanceError, saved_features_are_the_same
+from shelfbench.plugins.finding import find
 from shelfbench.plugins.template import ColourSettings, NearestMean, mean_colour
 from shelfbench.study.read import build_section
 

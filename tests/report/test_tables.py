@@ -375,7 +375,7 @@ def test_all_latex_is_free_of_bare_specials(finished_run):
 
 
 def test_every_row_of_table_4_finds_its_claim():
-    from shelfbench.plugins.backend import find
+    from shelfbench.plugins.finding import find
 
     names = (
         "hog-svm",

@@ -286,7 +286,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from shelfbench.verdict.predictions import ProductRule
-from shelfbench.plugins.backend import BackboneChoice, find
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.finding import find
 from shelfbench.data.images import decode
 def answers(folder, files):
     saved = json.loads((folder / "backend.json").read_text())

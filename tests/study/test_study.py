@@ -183,7 +183,7 @@ def test_products_in_the_place_of_a_study_are_recognised(tmp_path):
 
 def test_a_backbone_that_is_not_the_studys_own_is_part_of_the_name(tmp_path):
     study = read_study(written(tmp_path, 'backends = ["bottleneck-svm@vgg16"]\npixels = 64'))
-    from shelfbench.plugins.backend import split_name
+    from shelfbench.plugins.finding import split_name
 
     base, backbone = split_name(study.backends[0], study.backbone)
     assert (base, backbone.name, backbone.pixels) == ("bottleneck-svm", "vgg16", 64)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
 
@@ -18,9 +19,30 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+# File systems allow 255 bytes; suffixes and the marks of unfinished files come on top.
+_LONGEST = 180
 # The umask; the system reveals it only when it is set.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
+
+
+def file_stem(name: str) -> str:
+    """Return a name as the stem of a file: what some file system forbids is written as in an address, as ``%3A``.
+
+    Parameters
+    ----------
+    name : str
+        Of a backend, say, which may end in ``@timm:NAME`` or ``@PATH``.
+
+    Returns
+    -------
+    str
+        The name itself if it consists of letters, digits and ``@ + - . _ ~``; different for different names.
+    """
+    stem = quote(name, safe="@+")
+    if len(stem) > _LONGEST:
+        stem = f"{stem[: _LONGEST - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return stem
 
 
 def cache_dir() -> Path:

@@ -69,7 +69,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     except ImportError:
         raise InputError("shell completion needs shtab", "python -m pip install shtab") from None
     from shelfbench.data.datasets import named_datasets
-    from shelfbench.plugins.backend import available
+    from shelfbench.plugins.finding import available
     from shelfbench.study.read import study_names
 
     known = named_datasets()

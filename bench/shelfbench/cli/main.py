@@ -134,7 +134,7 @@ def datasets(options: argparse.Namespace, console: Console) -> None:
 
 def backends(options: argparse.Namespace, console: Console) -> None:
     """List the installed backends."""
-    from shelfbench.plugins.backend import available, find
+    from shelfbench.plugins.finding import available, find
 
     names = available()
     width = max(map(len, names), default=0)

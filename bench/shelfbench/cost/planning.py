@@ -117,7 +117,9 @@ def _notes(planned: PlannedJobs) -> tuple[str, ...]:
 def _planned(study: Study, workers: int) -> PlannedJobs:
     """Ask the experiment what it will do; the comparison's jobs are its backends."""
     if not study.experiment:
-        jobs = (PlannedJob.of_backend(name, study.sections, study.backbone, workers) for name in study.backends)
+        jobs = (
+            PlannedJob.of_backend(name, study.sections, study.backbone, workers, study.heads) for name in study.backends
+        )
         return PlannedJobs(jobs=tuple(jobs))
     spec = find_experiment(study.experiment)
     if spec.plan is None:

@@ -24,6 +24,8 @@ class FeatureExtractor(Protocol):
         The library that computes, for the record (``scikit-image``, ``tensorflow``).
     device : str
         Where it computes, for the record: ``cpu`` or the accelerator's name; empty before the first call.
+    fixed_size : bool, optional
+        Whether its network takes images of this size only, so that ``pixels = "auto"`` leaves it alone.
     """
 
     name: str

@@ -16,7 +16,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_path
 from shelfbench.base.processor import cores
-from shelfbench.base.storage import load_json
+from shelfbench.base.storage import file_stem, load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
 from shelfbench.decision.bundle import write_decision
@@ -24,7 +24,8 @@ from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
 from shelfbench.decision.record import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, DatasetEntry, ModelSpec, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, judge
-from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor, find, split_name
+from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
+from shelfbench.plugins.finding import find, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
 from shelfbench.runs.recorder import differences
@@ -91,7 +92,7 @@ def decide(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
         )
     required = Requirement.of(precision, confidence, measure, all_categories)
-    folder = opened.path / "models" / backend
+    folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     ruling = judge(

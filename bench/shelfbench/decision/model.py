@@ -13,7 +13,8 @@ from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.decision.hostile import refuse, shown
 from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, PROBES, ModelSpec
 from shelfbench.decision.rule import Ruling
-from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor, find
+from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
+from shelfbench.plugins.finding import find
 from shelfbench.study.read import build_section
 
 # The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.

@@ -1,4 +1,4 @@
-"""What a backend is, and how it is found.
+"""What a backend is; `shelfbench.plugins.finding` says how one is found.
 
 A backend is features × classifier: HOG × linear SVM, bottleneck × 2NN, and so on. A package offers one through an entry
 point of the group ``shelfbench.backends``, whose object is a `BackendSpec`::
@@ -15,21 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import ImageBytes
 from shelfbench.data.extractor import FeatureExtractor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUP = "shelfbench.backends"
 # In the metadata of a setting's field: the value that stands for what was done before the setting existed.
 EARLIER = "earlier"
 
@@ -258,6 +255,8 @@ class BackendSpec:
     uses_backbone : bool
         Whether it sits on the study's backbone, so that ``NAME@BACKBONE`` makes sense. Such a backend is built without
         ``pixels`` first, and its extractor then tells the size that the network was made for.
+    head : HeadSettings or None
+        The section ``[heads.NAME]`` that its classifier comes from, if a study defines it.
     """
 
     summary: str
@@ -265,6 +264,69 @@ class BackendSpec:
     sections: Mapping[str, type] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     uses_backbone: bool = False
+    head: HeadSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureParts:
+    """The part of a `Backend` that turns photos into features; the attributes are those of `Backend`.
+
+    Attributes
+    ----------
+    features : FeatureExtractor
+    settings : dict
+    trainer : Trainer or None
+    save_features, load_features, export_onnx : callable or None
+    """
+
+    features: FeatureExtractor
+    settings: dict[str, Any] = field(default_factory=dict)
+    trainer: Trainer | None = None
+    save_features: Callable[[Path], None] | None = None
+    load_features: Callable[[Path], FeatureExtractor] | None = None
+    export_onnx: Callable[[FeatureExtractor, Classifier, Path], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesSpec:
+    """The object of an entry point of the group ``shelfbench.features``: features on which a study may put any head.
+
+    With the entry point ``hog``, the section ``[heads.knn]`` of a study makes the backend ``hog-knn``.
+
+    Attributes
+    ----------
+    summary : str
+        One line: ``histograms of oriented gradients``.
+    build : callable
+        ``build(settings, backbone, workers)`` returns the `FeatureParts`.
+    sections, columns, uses_backbone
+        As in `BackendSpec`; the columns are ``Feature`` and ``Fine-tuning``.
+    """
+
+    summary: str
+    build: Callable[[Mapping[str, Any], BackboneChoice, int], FeatureParts]
+    sections: Mapping[str, type] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    uses_backbone: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """A section ``[heads.NAME]`` of a study: a scikit-learn estimator as the classifier of backends.
+
+    Attributes
+    ----------
+    estimator : str
+        Its import path, such as ``sklearn.neighbors.KNeighborsClassifier``.
+    parameters : dict
+        Keyword arguments.
+    grid : dict
+        Lists of values of further parameters, from which the best on `tune` are chosen.
+    """
+
+    estimator: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, Any] = field(default_factory=dict)
 
 
 def as_record(settings: Any) -> dict[str, Any]:
@@ -286,73 +348,3 @@ def as_record(settings: Any) -> dict[str, Any]:
         if EARLIER in item.metadata and item.metadata[EARLIER] == getattr(settings, item.name)
     }
     return {name: value for name, value in asdict(settings).items() if name not in unchanged}
-
-
-def available() -> dict[str, EntryPoint]:
-    """List the installed backends.
-
-    Returns
-    -------
-    dict of str to EntryPoint
-        By name, sorted.
-    """
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
-
-
-def find(name: str) -> BackendSpec:
-    """Load the spec of a backend.
-
-    Parameters
-    ----------
-    name : str
-        Its name without ``@BACKBONE``.
-
-    Returns
-    -------
-    BackendSpec
-
-    Raises
-    ------
-    InputError
-        If no installed package offers it, or the object offered is not a `BackendSpec`.
-    """
-    points = available()
-    if name not in points:
-        raise InputError(f"unknown backend {name!r}", f"choose from: {', '.join(points) or 'none installed'}")
-    try:
-        spec = points[name].load()
-    except ImportError as error:
-        raise InputError(f"backend {name!r} cannot be imported ({error})", "install the package it needs") from error
-    if not isinstance(spec, BackendSpec):
-        raise InputError(
-            f"backend {name!r} ({points[name].value}) is not a shelfbench.plugins.backend.BackendSpec",
-            "see shelfbench.plugins.template for one that works",
-        )
-    return spec
-
-
-def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
-    """Split ``NAME@BACKBONE``.
-
-    Parameters
-    ----------
-    name : str
-    study : BackboneChoice
-        The study's own backbone.
-
-    Returns
-    -------
-    tuple of str and BackboneChoice
-        The entry point's name, and the backbone to build it with (the study's own if none is named).
-
-    Raises
-    ------
-    InputError
-        If nothing follows the ``@``.
-    """
-    base, at, backbone = name.partition("@")
-    if not at:
-        return base, study
-    if not backbone:
-        raise InputError(f"backend {name!r} names no backbone after '@'", "write for example bottleneck-svm@xception")
-    return base, BackboneChoice(backbone, study.weights, study.pixels)

@@ -9,7 +9,8 @@ from typing import Any
 
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import BackboneChoice, Backend, find, split_name
+from shelfbench.plugins.backend import BackboneChoice, Backend, HeadSettings
+from shelfbench.plugins.finding import find, split_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,13 @@ class PlannedJob:
 
     @classmethod
     def of_backend(
-        cls, backend: str, sections: Mapping[str, Any], backbone: BackboneChoice, workers: int, **more: Any
+        cls,
+        backend: str,
+        sections: Mapping[str, Any],
+        backbone: BackboneChoice,
+        workers: int,
+        heads: Mapping[str, HeadSettings] | None = None,
+        **more: Any,
     ) -> PlannedJob:
         """Plan a job of a backend.
 
@@ -68,6 +75,8 @@ class PlannedJob:
         backbone : BackboneChoice
             The study's own.
         workers : int
+        heads : mapping of str to HeadSettings, optional
+            Those that the study defines.
         **more : object
             Further fields of the job.
 
@@ -76,7 +85,7 @@ class PlannedJob:
         PlannedJob
         """
         base, own = split_name(backend, backbone)
-        spec = find(base)
+        spec = find(base, heads)
 
         def resized(pixels: int) -> Backend:
             return spec.build(sections, replace(own, pixels=pixels), workers)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid, count, share
+from shelfbench.base.storage import file_stem
 from shelfbench.report.claims import load_claims
 from shelfbench.report.experiment import done, record_section, write_experiment
 from shelfbench.report.measured import display
@@ -187,7 +188,7 @@ def report(run_dir: Path, console: Console) -> str:
     heads = done(run_dir, record, "head")
     histories = {}
     for name in heads:
-        path = run_dir / "history" / f"{name}.parquet"
+        path = run_dir / "history" / f"{file_stem(name)}.parquet"
         with reading(path):
             histories[name] = pd.read_parquet(path, columns=["epoch", "val_map_100"])
     data = MultilabelData(record=record, heads=heads, histories=histories)

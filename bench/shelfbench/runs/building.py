@@ -18,9 +18,8 @@ from shelfbench.plugins.backend import (
     TrainedNetwork,
     TrainingData,
     TrainingImages,
-    find,
-    split_name,
 )
+from shelfbench.plugins.finding import split_name
 from shelfbench.runs.experiment import Experiment
 
 
@@ -70,7 +69,7 @@ def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment
         If the settings are wrong, or its weights cannot be read.
     """
     base, backbone = split_name(name, experiment.study.backbone)
-    return _built(name, find(base), sections, backbone, experiment)
+    return _built(name, experiment.study.spec(base), sections, backbone, experiment)
 
 
 def _built(
@@ -97,7 +96,8 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     BuiltBackend
         The same one if its size is fixed.
     """
-    if not built.spec.uses_backbone or built.backbone.pixels is not None:
+    fixed = getattr(built.backend.features, "fixed_size", False)
+    if not built.spec.uses_backbone or built.backbone.pixels is not None or fixed:
         return built
     backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))
     return _built(built.name, built.spec, sections, backbone, experiment)

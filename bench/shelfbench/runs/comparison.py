@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import fingerprint, write_parquet
+from shelfbench.base.storage import file_stem, fingerprint, write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
-from shelfbench.plugins.backend import Classifier, find, split_name
+from shelfbench.plugins.backend import Classifier
+from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
@@ -44,7 +45,7 @@ def run(experiment: Experiment) -> Photos | None:
     study, jobs = experiment.study, experiment.jobs
     built: list[BuiltBackend] = []
     for name in study.backends:
-        spec = find(split_name(name, study.backbone)[0])
+        spec = study.spec(split_name(name, study.backbone)[0])
         if not jobs.add(name, _files(experiment.out, name), {"columns": dict(spec.columns)}):
             jobs.attempt([name], partial(_check_kept, experiment.out, name))
         elif (backend := jobs.attempt([name], partial(build_backend, name, study.sections, experiment))) is not None:
@@ -72,7 +73,7 @@ def run(experiment: Experiment) -> Photos | None:
 
 
 def _files(out: Path, name: str) -> list[Path]:
-    return [out / folder / f"{name}.parquet" for folder in ("predictions", "scores")]
+    return [out / folder / f"{file_stem(name)}.parquet" for folder in ("predictions", "scores")]
 
 
 def _check_kept(out: Path, name: str) -> None:
@@ -160,13 +161,13 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     with Stopwatch() as predict, console.progress(len(material.image), f"scores of {name}") as bar:
         scored = score(classifier, features, material, rule, bar)
     save_model(built, classifier, rule, material=material, study=study, out=out)
-    write_parquet(out / "scores" / f"{name}.parquet", scored.scores)
-    write_parquet(out / "aggregations" / f"{name}.parquet", scored.aggregations)
+    write_parquet(out / "scores" / f"{file_stem(name)}.parquet", scored.scores)
+    write_parquet(out / "aggregations" / f"{file_stem(name)}.parquet", scored.aggregations)
     write_histories(built, classifier, out)
     timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
     experiment.record.time(name, timings_frame(timings))
     # last: a backend is done once its predictions exist
-    write_parquet(out / "predictions" / f"{name}.parquet", scored.predictions)
+    write_parquet(out / "predictions" / f"{file_stem(name)}.parquet", scored.predictions)
     return _choices(built, classifier, rule)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import file_stem
 from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
@@ -136,7 +137,7 @@ class Run:
 
     def file(self, folder: str, backend: str) -> Path:
         """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
-        return self.path / folder / f"{backend}.parquet"
+        return self.path / folder / f"{file_stem(backend)}.parquet"
 
     def products(self, backend: str) -> Evaluated:
         """Read a backend's products, once.

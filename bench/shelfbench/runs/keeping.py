@@ -12,7 +12,7 @@ import msgspec
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import storage_errors, write_json, write_parquet
+from shelfbench.base.storage import file_stem, storage_errors, write_json, write_parquet
 from shelfbench.cost.timing import Timing
 from shelfbench.data.feature_store import Features
 from shelfbench.data.images import ImageSettings
@@ -102,8 +102,8 @@ def save_model(
     out : Path
         The run directory.
     """
-    target = out / "models" / built.name
-    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{built.name}")
+    target = out / "models" / file_stem(built.name)
+    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{target.name}")
     with storage_errors(target):
         try:
             aside.mkdir(parents=True)
@@ -139,11 +139,11 @@ def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> N
         The run directory.
     """
     if classifier.history is not None:
-        write_parquet(out / "history" / f"{built.name}.parquet", classifier.history)
+        write_parquet(out / "history" / f"{file_stem(built.name)}.parquet", classifier.history)
     if built.trained is not None:
         # a network trained end to end has only this history
         suffix = "tuning.parquet" if built.trained.classifier is None else "parquet"
-        write_parquet(out / "history" / f"{built.name}.{suffix}", built.trained.history)
+        write_parquet(out / "history" / f"{file_stem(built.name)}.{suffix}", built.trained.history)
 
 
 def backend_timings(

@@ -21,7 +21,7 @@ from shelfbench.base.storage import write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import find, split_name
+from shelfbench.plugins.finding import split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.entries import TrainingEntry
@@ -290,7 +290,7 @@ def planned(study: Study, workers: int) -> PlannedJobs:
     for variant in study.variants:
         settings: ProfileSettings = variant.sections["profiles"]
         base, _ = split_name(variant.backend, study.backbone)
-        epochs = [getattr(variant.sections[section], "epochs", 0) for section in find(base).sections]
+        epochs = [getattr(variant.sections[section], "epochs", 0) for section in study.spec(base).sections]
         jobs.append(
             PlannedJob.of_backend(
                 variant.backend,

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import file_stem
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.record import AGAIN, RunRecord
@@ -196,7 +197,7 @@ def read_products(run_dir: Path, backend: str) -> Evaluated:
     InputError
         If the file is damaged, lacks a column or a product of the split, or contains a NaN confidence.
     """
-    path = run_dir / "predictions" / f"{backend}.parquet"
+    path = run_dir / "predictions" / f"{file_stem(backend)}.parquet"
     with reading(path):
         columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
         further = [name for name in (*_MEASURED, "raw_confidence") if name in pq.read_schema(path).names]
@@ -284,7 +285,7 @@ def read_images(run_dir: Path, backend: str, keys: tuple[str, ...]) -> Evaluated
     InputError
         If the file is damaged, or contains a NaN.
     """
-    path = run_dir / "scores" / f"{backend}.parquet"
+    path = run_dir / "scores" / f"{file_stem(backend)}.parquet"
     if not path.is_file():
         return None
     value_set = pa.array(keys, pa.string())
@@ -378,7 +379,7 @@ def read_history(run_dir: Path, backends: tuple[str, ...], stage: str = "") -> d
     """
     histories = {}
     for name in backends:
-        path = run_dir / "history" / f"{name}{'.' * bool(stage)}{stage}.parquet"
+        path = run_dir / "history" / f"{file_stem(name)}{'.' * bool(stage)}{stage}.parquet"
         if path.is_file():
             with reading(path):
                 histories[name] = pq.read_table(path, columns=["epoch", "step", "lr"]).to_pandas()

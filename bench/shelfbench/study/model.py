@@ -13,7 +13,8 @@ from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings
 from shelfbench.generator import GeneratorSettings
-from shelfbench.plugins.backend import BackboneChoice, as_record
+from shelfbench.plugins.backend import BackboneChoice, BackendSpec, HeadSettings, as_record
+from shelfbench.plugins.finding import find
 from shelfbench.verdict.metrics import exact_target
 from shelfbench.verdict.settings import VerdictSettings
 
@@ -66,7 +67,18 @@ SECTIONS: dict[str, type] = {
 }
 """Sections of the harness; installed backends and experiments declare further ones."""
 
-ROOT_KEYS = ("title", "seed", "backends", "backbone", "weights", "pixels", "experiment", "variants")
+ROOT_KEYS = (
+    "title",
+    "seed",
+    "backends",
+    "backbone",
+    "weights",
+    "pixels",
+    "features",
+    "experiment",
+    "variants",
+    "heads",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +127,8 @@ class Study:
         Variants that the experiment compares.
     on_backbone : bool
         Whether a backend or a variant sits on a backbone, so that the size of its images matters.
+    heads : mapping of str to HeadSettings
+        The sections ``[heads.NAME]``, which make backends of any features.
     """
 
     name: str
@@ -133,6 +147,26 @@ class Study:
     experiment: str = ""
     variants: tuple[Variant, ...] = ()
     on_backbone: bool = False
+    heads: Mapping[str, HeadSettings] = field(default_factory=dict)
+
+    def spec(self, base: str) -> BackendSpec:
+        """Find a backend of this study, which may be made of one of its heads.
+
+        Parameters
+        ----------
+        base : str
+            The backend's name without ``@BACKBONE``.
+
+        Returns
+        -------
+        BackendSpec
+
+        Raises
+        ------
+        InputError
+            If there is none (see `shelfbench.plugins.finding.find`).
+        """
+        return find(base, self.heads)
 
     def record(self) -> dict[str, Any]:
         """All settings, as JSON, except sections that nothing in this study reads."""
@@ -155,8 +189,10 @@ class Study:
         ):  # earlier records lack these: a run without them is the same run
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
-        for section in self.used:
-            result[section] = as_record(self.sections[section])
+        # a section that came later says nothing of a run that leaves it alone
+        result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
+        if self.heads:
+            result["heads"] = {name: dataclasses.asdict(head) for name, head in self.heads.items()}
         if self.experiment:
             result["experiment"] = self.experiment
             result["variants"] = {
@@ -181,7 +217,8 @@ class Study:
             key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")
         }
         record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
-        return fingerprint({**record, **{name: as_record(values) for name, values in self.sections.items()}})
+        sections = {name: values for name, section in self.sections.items() if (values := as_record(section))}
+        return fingerprint({**record, **sections})
 
     def tables(self) -> dict[str, Any]:
         """All settings, as the tables of a TOML file that describes this study."""
@@ -196,6 +233,7 @@ class Study:
             **{section: dataclasses.asdict(getattr(self, section)) for section in SECTIONS},
             **{section: dataclasses.asdict(values) for section, values in self.sections.items()},
         }
+        result["heads"] = {name: dataclasses.asdict(head) for name, head in self.heads.items()}
         result["variants"] = {
             variant.name: {
                 "label": variant.label,

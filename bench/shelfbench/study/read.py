@@ -16,12 +16,15 @@ import msgspec
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.given import given_path
 from shelfbench.data.sources.tables import DatasetSettings
-from shelfbench.plugins.backend import BackboneChoice, BackendSpec, available, find, split_name
+from shelfbench.plugins.backend import BackboneChoice, BackendSpec
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
+from shelfbench.plugins.finding import available, find, split_name
+from shelfbench.study.heads import read_heads
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 from shelfbench.study.overrides import Override
 
 STUDIES = Path(__file__).parent
+DEFAULT = BackboneChoice().name
 OWN = "own"
 """The study of a dataset for which none is named."""
 
@@ -38,6 +41,7 @@ _STRINGS = tuple[str, ...]
 _TEXT_KEYS = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings) if item.type != "bool"} | {
     ("", "weights"),
     ("", "backbone"),
+    ("", "features"),
 }
 """Settings that are text: ``--set dataset.name=2017`` means the text, not the number."""
 
@@ -136,17 +140,18 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
         raise InputError(f"{label} names a backend twice", "name each once")
     used = set(find_experiment(experiment).sections) if experiment else set()
     backbone = BackboneChoice(
-        _value(tables.get("backbone", "efficientnet_lite0"), str, f"{label}: backbone"),
+        _backbone(tables, label),
         _value(tables.get("weights", "imagenet"), str, f"{label}: weights"),
         _pixels(tables.get("pixels", "auto"), label),
     )
+    heads = read_heads(tables.get("heads", {}), label)
     seed = _value(tables.get("seed", 0), int, f"{label}: seed")
     if not 0 <= seed < 2**32:
         raise InputError(f"{label}: seed is {seed}", "give a whole number from 0 to 4294967295")
     on_backbone = False
     for backend in backends:
         base, _ = split_name(backend, backbone)
-        spec = find(base)
+        spec = find(base, heads)
         on_backbone |= spec.uses_backbone
         if "@" in backend and not spec.uses_backbone:
             raise InputError(f"backend {backend!r}: {base} uses no backbone", f"write {base}")
@@ -155,7 +160,7 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     sections = {section: built[section] for section in known if section not in SECTIONS}
     variants = _variants(tables.get("variants", {}), sections, backbone, label)
     for variant in variants:
-        spec = find(split_name(variant.backend, backbone)[0])
+        spec = find(split_name(variant.backend, backbone)[0], heads)
         on_backbone |= spec.uses_backbone
         used |= set(spec.sections)
     return Study(
@@ -170,7 +175,19 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
         experiment=experiment,
         variants=variants,
         on_backbone=on_backbone,
+        heads=heads,
     )
+
+
+def _backbone(tables: Mapping[str, Any], label: str) -> str:
+    """Read the backbone; ``features = X`` is short for the backbone ``features:X``."""
+    given = _value(tables.get("features", ""), str, f"{label}: features")
+    if given and "backbone" in tables and tables["backbone"] != f"features:{given}":
+        raise InputError(
+            f"{label}: both backbone and features are given",
+            f"keep one; for a backend on other features than the study's, write NAME@features:{given}",
+        )
+    return f"features:{given}" if given else _value(tables.get("backbone", DEFAULT), str, f"{label}: backbone")
 
 
 def _pixels(value: Any, label: str) -> int | None:
@@ -208,7 +225,6 @@ def _variants(tables: Any, sections: Mapping[str, Any], backbone: BackboneChoice
                 )
             changed[key] = build_section(kind, {**own, **values}, key, where)
         backend = _value(table["backend"], str, f"{where}.backend")
-        find(split_name(backend, backbone)[0])
         variants.append(
             Variant(
                 name=name,

@@ -11,7 +11,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import write_parquet
+from shelfbench.base.storage import file_stem, write_parquet
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import BackboneChoice
@@ -161,7 +161,7 @@ def _fit(name: str, group: _Group, parts: dict[str, LabelledImages], task: Task,
     seconds = time.perf_counter() - started
     scores = {role: score(head.logits(part.features), part, task.shares) for role, part in parts.items()}
     assert head.history is not None
-    write_parquet(experiment.out / "history" / f"{name}.parquet", head.history)
+    write_parquet(experiment.out / "history" / f"{file_stem(name)}.parquet", head.history)
     return HeadEntry(
         backbone=group.extractor.name,
         pixels=group.extractor.pixels,

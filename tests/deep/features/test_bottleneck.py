@@ -89,7 +89,8 @@ def test_a_bad_choice_is_told_when_it_is_made():
 def test_describing_loads_no_engine():
     code = """
 import sys
-from shelfbench.plugins.backend import BackboneChoice, find
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.finding import find
 backend = find("bottleneck-svm")
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 extractor = BottleneckExtractor(BackboneChoice(pixels=32))

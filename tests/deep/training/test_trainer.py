@@ -9,7 +9,8 @@ from safetensors.numpy import load_file
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.plugins.backend import BackboneChoice, TrainingData, TrainingImages, find
+from shelfbench.plugins.backend import BackboneChoice, TrainingData, TrainingImages
+from shelfbench.plugins.finding import find
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.features.trained import TrainedExtractor, load_network

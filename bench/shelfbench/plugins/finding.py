@@ -1,0 +1,109 @@
+"""How backends are found: by entry points, and by the heads that a study defines.
+
+A package offers a backend through the group ``shelfbench.backends``, and features for any head through the group
+``shelfbench.features``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
+
+from shelfbench.base.errors import InputError
+from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec, HeadSettings
+from shelfbench.plugins.heads import head_backend
+
+BACKENDS, FEATURES = "shelfbench.backends", "shelfbench.features"
+Spec = TypeVar("Spec", BackendSpec, FeaturesSpec)
+
+
+def available(group: str = BACKENDS) -> dict[str, EntryPoint]:
+    """List what is installed in a group of entry points.
+
+    Parameters
+    ----------
+    group : str
+        By default, that of the backends.
+
+    Returns
+    -------
+    dict of str to EntryPoint
+        By name, sorted.
+    """
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def find(name: str, heads: Mapping[str, HeadSettings] | None = None) -> BackendSpec:
+    """Load the spec of a backend.
+
+    Parameters
+    ----------
+    name : str
+        Its name without ``@BACKBONE``.
+    heads : mapping of str to HeadSettings, optional
+        The heads that the study defines: with ``knn``, ``hog-knn`` is the features ``hog`` and that head.
+
+    Returns
+    -------
+    BackendSpec
+
+    Raises
+    ------
+    InputError
+        If no installed package offers it, no head makes it, or the object offered is not a `BackendSpec`.
+    """
+    points = available()
+    if name in points:
+        return _loaded(points[name], BackendSpec, "backend", "see shelfbench.plugins.template for one that works")
+    offered = available(FEATURES)
+    features, _, head = name.partition("-")
+    if heads and head in heads and features in offered:
+        kind = "see shelfbench.plugins.backend.FeaturesSpec"
+        return head_backend(_loaded(offered[features], FeaturesSpec, "features", kind), head, heads[head])
+    made = [f"{feature}-{head}" for head in heads or () for feature in offered]
+    known = ", ".join([*points, *made]) or "none installed"
+    if features in offered and head:
+        raise InputError(
+            f"unknown backend {name!r}", f"define its head in the study, as [heads.{head}], or choose from: {known}"
+        )
+    raise InputError(f"unknown backend {name!r}", f"choose from: {known}")
+
+
+def _loaded(point: EntryPoint, kind: type[Spec], what: str, remedy: str) -> Spec:
+    try:
+        spec = point.load()
+    except ImportError as error:
+        raise InputError(
+            f"{what} {point.name!r} cannot be imported ({error})", "install the package it needs"
+        ) from error
+    if not isinstance(spec, kind):
+        raise InputError(f"{what} {point.name!r} ({point.value}) is not a {kind.__module__}.{kind.__name__}", remedy)
+    return spec
+
+
+def split_name(name: str, study: BackboneChoice) -> tuple[str, BackboneChoice]:
+    """Split ``NAME@BACKBONE``.
+
+    Parameters
+    ----------
+    name : str
+    study : BackboneChoice
+        The study's own backbone.
+
+    Returns
+    -------
+    tuple of str and BackboneChoice
+        The entry point's name, and the backbone to build it with (the study's own if none is named).
+
+    Raises
+    ------
+    InputError
+        If nothing follows the ``@``.
+    """
+    base, at, backbone = name.partition("@")
+    if not at:
+        return base, study
+    if not backbone:
+        raise InputError(f"backend {name!r} names no backbone after '@'", "write for example bottleneck-svm@xception")
+    return base, BackboneChoice(backbone, study.weights, study.pixels)
