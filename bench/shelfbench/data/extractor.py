@@ -26,6 +26,8 @@ class FeatureExtractor(Protocol):
         Where it computes, for the record: ``cpu`` or the accelerator's name; empty before the first call.
     fixed_size : bool, optional
         Whether its network takes images of this size only, so that ``pixels = "auto"`` leaves it alone.
+    view : View or None, optional
+        How its network was trained to see photos; None, or without this attribute, as ``images.fit`` of the study says.
     """
 
     name: str
