@@ -76,6 +76,7 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
+    experiment.say(getattr(backend.features, "notes", ()))
     store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 

@@ -217,6 +217,18 @@ class Experiment:
         """How large the photos of the catalogue are."""
         return measure(self.material.catalogue.images, self.study.images.fit)
 
+    def say(self, notes: Sequence[str]) -> None:
+        """Log lines that were not logged before in this run.
+
+        Parameters
+        ----------
+        notes : sequence of str
+        """
+        for note in notes:
+            if note not in self._said:
+                self._said.add(note)
+                self.console.log(note)
+
     def pixels_for(self, extractor: FeatureExtractor) -> int:
         """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.
 
