@@ -30,6 +30,8 @@ class FeatureExtractor(Protocol):
         What was found out or chosen about the network; said once, when a run begins.
     address : str, optional
         The name of the backbone, if not the user's own words, so that it is found from any folder.
+    view : View or None, optional
+        How its network was trained to see photos; None, or without this attribute, as ``images.fit`` of the study says.
     """
 
     name: str

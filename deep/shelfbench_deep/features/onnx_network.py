@@ -14,6 +14,7 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import multiplies_bfloat16_faster
+from shelfbench.data.view import View
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.onnx import (
     OnnxPlan,
@@ -48,6 +49,8 @@ class OnnxNetwork:
     dimensions : int
     engine : {"openvino", "onnxruntime"}
     precision : {"float32", "bfloat16"}
+    view : View or None
+        How its maker made photos square, if that is known.
     notes : tuple of str
         What was found, and what was chosen that could have been otherwise.
     """
@@ -58,6 +61,7 @@ class OnnxNetwork:
     dimensions: int
     engine: str
     precision: str
+    view: View | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -80,7 +84,7 @@ class OnnxExtractor:
         self.framework, self.device = network.engine, ""
         self.batch = _AT_ONCE
         self.address = str(network.path)
-        self.notes = network.notes
+        self.view, self.notes = network.view, network.notes
         self._compute: Callable[[np.ndarray], np.ndarray] | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -235,6 +239,7 @@ def _decided(
         dimensions=dimensions,
         engine=engine,
         precision=precision,
+        view=View(**prepared.view) if prepared.view and plan.pixels == prepared.pixels else None,
         notes=_notes(file, plan, prepared, dimensions, chosen, f"{_ENGINES[engine]} in {precision}{why}"),
     )
 

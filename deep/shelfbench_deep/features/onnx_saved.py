@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_sha256, load_json, write_json, write_whole
+from shelfbench.data.view import View
 from shelfbench.plugins.backend import BackboneChoice, FeatureParts
 from shelfbench_deep.engines.onnx import OnnxPlan, onnxruntime_version
 from shelfbench_deep.engines.versions import openvino_version
@@ -52,6 +53,15 @@ class PlanEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pool: Literal["", "cls", "mean", "mean_nchw", "mean_nhwc"]
 
 
+class ViewEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.data.view.View`, which checks the values."""
+
+    fit: Text
+    resample: Text
+    crop: float
+    background: tuple[int, int, int]
+
+
 class OnnxRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contents of ``network.json``.
 
@@ -68,6 +78,8 @@ class OnnxRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dimensions : int
     engine, precision : str
         What computed the features that the classifier was fitted on.
+    view : ViewEntry or None
+        How photos were made square; None for the study's way.
     """
 
     kind: Literal["onnx"]
@@ -78,6 +90,7 @@ class OnnxRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dimensions: Annotated[int, Meta(ge=1, le=5_000_000)]
     engine: Literal["openvino", "onnxruntime"]
     precision: Literal["float32", "bfloat16"]
+    view: ViewEntry | None
 
 
 def onnx_features(backbone: BackboneChoice, settings: Any) -> FeatureParts:
@@ -144,6 +157,7 @@ def save_onnx(extractor: OnnxExtractor, folder: Path) -> None:
         "dimensions": network.dimensions,
         "engine": network.engine,
         "precision": network.precision,
+        "view": asdict(network.view) if network.view else None,
     }
     write_json(folder / RECORD, msgspec.to_builtins(msgspec.convert(record, OnnxRecord)))
 
@@ -207,6 +221,7 @@ def load_onnx(folder: Path) -> OnnxExtractor:
     where, path = folder / RECORD, folder / NETWORK
     try:
         record = msgspec.convert(load_json(where), OnnxRecord)
+        view = View(**msgspec.structs.asdict(record.view)) if record.view else None
     except (msgspec.ValidationError, OSError, ValueError) as error:
         raise InputError(f"{where} cannot be read ({str(error)[:160]})", "make the decision again") from None
     file = open_onnx(path)
@@ -223,6 +238,7 @@ def load_onnx(folder: Path) -> OnnxExtractor:
         dimensions=record.dimensions,
         engine=engine,
         precision=precision,
+        view=view,
     )
     extractor = OnnxExtractor(record.name, network)
     extractor.prepare()
