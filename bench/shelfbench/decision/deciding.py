@@ -158,6 +158,10 @@ def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
     images = view_for(features, saved.images.fit).describe(saved.images.describe())
     now = json.loads(json.dumps({"images": images, "settings": features.describe()}))
     changed = differences({key: saved.features.get(key) for key in now}, now)
+    if "settings.sha256" in changed:
+        raise InputError(
+            f"{name}: the network or its weights are no longer those of the run", "restore them, or run the study again"
+        )
     if other := [key for key in changed if key.rpartition(".")[2] not in _SOFTWARE]:
         raise InputError(
             f"{name}: features would now be computed differently than in the run ({', '.join(other)})",

@@ -204,8 +204,8 @@ class Experiment:
     record: Recorder
     jobs: Jobs
     _said: set[str] = field(default_factory=set, repr=False)
-    _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
     _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
+    _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digests(self) -> np.ndarray:
@@ -241,6 +241,20 @@ class Experiment:
         if view not in self._photo_sizes:
             self._photo_sizes[view] = measure(self.material.catalogue.images, view)
         return self._photo_sizes[view]
+
+    def note_network(self, extractor: FeatureExtractor) -> None:
+        """Say what was found out or chosen about a network, once, and note it for the page.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+        """
+        if notes := getattr(extractor, "notes", ()):
+            self.record.note_network(extractor.name, "; ".join(notes))
+        for note in notes:
+            if note not in self._said:
+                self._said.add(note)
+                self.console.log(note)
 
     def pixels_for(self, extractor: FeatureExtractor) -> int:
         """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.

@@ -119,7 +119,7 @@ class Recorder:
             "split": previous.get("split") or {},
             "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
         }
-        for name in ("sizes", "views"):
+        for name in ("sizes", "views", "networks"):
             if previous.get(name):
                 values[name] = previous[name]
         return cls(out, values)
@@ -191,6 +191,18 @@ class Recorder:
             `shelfbench.data.view.View.says`.
         """
         self.values.setdefault("views", {})[name] = says
+        self._write()
+
+    def note_network(self, name: str, says: str) -> None:
+        """Note what was found out or chosen about a network that comes in a file.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+        says : str
+        """
+        self.values.setdefault("networks", {})[name] = says
         self._write()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:

@@ -1,22 +1,25 @@
 """Networks of timm: their names, how they see photos, and their weights.
 
 timm's ``pretrained_cfg`` says how a network was trained to see photos: size, crop, interpolation, mean and standard
-deviation. Features are what the network computes before its head (``num_classes=0``), pooled as timm pools them for it:
-the class token of CLIP's and DINO's, attention pooling of SigLIP's, the mean of most others. timm and PyTorch are loaded
+deviation. Features are what the network computes before its head (``num_classes=0``), pooled as timm pools them: the
+class token of CLIP's and DINO's, attention pooling of SigLIP's, the mean of most others. timm and PyTorch are loaded
 inside functions only.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import load_json
@@ -233,7 +236,7 @@ def _three(values: Any) -> tuple[float, float, float]:
         numbers *= 3
     if len(numbers) != 3 or not all(abs(number) < 1e6 for number in numbers):
         raise ValueError(f"{values} are not three numbers")
-    return numbers  # type: ignore[return-value]
+    return numbers
 
 
 def _at_size(network: TimmNetwork, pixels: int | None) -> TimmNetwork:
@@ -318,8 +321,7 @@ def build_timm(network: TimmNetwork, weights: str) -> torch.nn.Module:
         if weights == "none":
             model = timm.create_model(network.name, pretrained=False, **network.arguments)
         elif weights == "imagenet":
-            with _fetching(network.name):
-                model = timm.create_model(network.name, pretrained=True, **network.arguments)
+            model = _fetched(network)
         else:
             model = _from_file(network, Path(weights).expanduser())
     return model.float().eval().requires_grad_(False)
@@ -330,18 +332,46 @@ def weights_sha256(model: torch.nn.Module) -> str:
     return hash_of_arrays((name, tensor.numpy()) for name, tensor in model.state_dict().items())
 
 
-@contextmanager
-def _fetching(name: str) -> Iterator[None]:
+def _fetched(network: TimmNetwork) -> Any:
+    """Build a network with its pretrained weights, which timm fetches unless the hub's cache has them."""
+    timm = library()
+    cfg = timm.get_pretrained_cfg(network.name)
+    file = cfg.hf_hub_filename or "model.safetensors"
+    url = f"https://huggingface.co/{cfg.hf_hub_id}/resolve/main/{file}" if cfg.hf_hub_id else str(cfg.url)
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
     try:
-        yield
+        logger.setLevel(logging.ERROR)  # it announces each of its attempts
+        overlay = _from_cache(cfg) if cfg.hf_hub_id else {}
+        return timm.create_model(network.name, pretrained=True, pretrained_cfg_overlay=overlay, **network.arguments)
     except Exception as error:  # the hub raises all sorts of errors
-        cfg = library().get_pretrained_cfg(name)
-        file = cfg.hf_hub_filename or "model.safetensors"
-        url = f"https://huggingface.co/{cfg.hf_hub_id}/resolve/main/{file}" if cfg.hf_hub_id else str(cfg.url)
         raise RunError(
-            f"the pretrained weights of {name} cannot be fetched ({_first(error)})",
-            f"fetch {url} and --set weights=PATH of it, or --set weights=none",
+            f"the pretrained weights of {network.name} cannot be fetched ({_first(error)})",
+            f"fetch {url} elsewhere and set weights=PATH of that file, or weights=none",
         ) from error
+    finally:
+        logger.setLevel(before)
+
+
+def _from_cache(cfg: Any) -> dict[str, Any]:
+    """Find weights that the hub's cache has, so that nothing is asked of the network; without one, fail at once.
+
+    Raises
+    ------
+    OSError
+        If the file is not in the cache and the hub's name cannot be resolved: the hub would try for a minute.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    repository, _, revision = cfg.hf_hub_id.partition("@")
+    file = cfg.hf_hub_filename or "model.safetensors"
+    held = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
+    if isinstance(held, str) and not cfg.custom_load:
+        return {"file": held}
+    if not isinstance(held, str) and not getproxies():
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    return {}
 
 
 def _from_file(network: TimmNetwork, path: Path) -> Any:
