@@ -16,13 +16,8 @@ from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faste
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench_deep.engines.versions import openvino_version, torch_version
 from shelfbench_deep.features.settings import BottleneckSettings
-from shelfbench_deep.networks.timm_network import (
-    PREFIX,
-    TimmNetwork,
-    build_timm,
-    timm_version,
-    weights_sha256,
-)
+from shelfbench_deep.networks.timm_network import PREFIX, TimmNetwork, timm_version
+from shelfbench_deep.networks.timm_weights import build_timm, weights_sha256
 
 if TYPE_CHECKING:
     import torch

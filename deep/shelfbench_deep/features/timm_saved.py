@@ -23,7 +23,8 @@ from shelfbench_deep.engines.versions import openvino_version
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.features.timm_network import TimmExtractor, TorchEngine
 from shelfbench_deep.features.trained import RECORD, WEIGHTS
-from shelfbench_deep.networks.timm_network import PREFIX, build_timm, find_timm, shapes_of, weights_sha256
+from shelfbench_deep.networks.timm_network import PREFIX, find_timm
+from shelfbench_deep.networks.timm_weights import build_timm, shapes_of, weights_sha256
 
 if TYPE_CHECKING:
     import torch
