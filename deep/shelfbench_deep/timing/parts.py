@@ -173,7 +173,7 @@ def _network(name: str, training: bool, settings: TimingSettings, processes: boo
 def _classifier(name: str, pixels: int, classes: int) -> keras.Model:
     """Build a network of ``keras.applications`` with its top, from bytes to logits, with random weights."""
     from shelfbench_deep.engines.keras import keras
-    from shelfbench_deep.networks.backbones import NETWORKS
+    from shelfbench_deep.networks.known import NETWORKS
 
     build = getattr(keras.applications, NETWORKS[name].application)
     shape = (pixels, pixels, 3)

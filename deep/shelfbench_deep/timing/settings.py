@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shelfbench.base.errors import InputError
 from shelfbench.cost.timing import machine
-from shelfbench_deep.networks.backbones import NETWORKS
+from shelfbench_deep.networks.known import NETWORKS
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 

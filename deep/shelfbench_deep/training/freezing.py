@@ -24,7 +24,7 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
     Parameters
     ----------
     network : str
-        A key of `shelfbench_deep.networks.backbones.NETWORKS`.
+        A key of `shelfbench_deep.networks.known.find_network`.
     model : keras.Model
         The network without its top; its layers in order.
     share : float
