@@ -65,11 +65,11 @@ def _efficientnet_v2(size: str, sizes: tuple[int, int, int], digest: str) -> tup
 
 APPLICATIONS = dict(
     [
-        _convnext("Tiny", 768, 0, "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
-        _convnext("Small", 768, 0, "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab"),
-        _convnext("Base", 1024, 0, "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45"),
-        _convnext("Large", 1536, 0, "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd"),
-        _convnext("XLarge", 2048, 0, "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"),
+        _convnext("Tiny", 768, 27_820_128, "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
+        _convnext("Small", 768, 49_454_688, "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab"),
+        _convnext("Base", 1024, 87_566_464, "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45"),
+        _convnext("Large", 1536, 196_230_336, "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd"),
+        _convnext("XLarge", 2048, 348_147_968, "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"),
         *(
             _network(
                 name,
@@ -80,29 +80,29 @@ APPLICATIONS = dict(
                 digest=digest,
             )
             for name, sizes, digest in (
-                ("DenseNet121", (1024, 224, 0), "30ee3e1110167f948a6b9946edeeb738"),
-                ("DenseNet169", (1664, 224, 0), "b8c4d4c20dd625c148057b9ff1c1176b"),
-                ("DenseNet201", (1920, 224, 0), "c13680b51ded0fb44dff2d8f86ac8bb1"),
+                ("DenseNet121", (1024, 224, 7_037_504), "30ee3e1110167f948a6b9946edeeb738"),
+                ("DenseNet169", (1664, 224, 12_642_880), "b8c4d4c20dd625c148057b9ff1c1176b"),
+                ("DenseNet201", (1920, 224, 18_321_984), "c13680b51ded0fb44dff2d8f86ac8bb1"),
             )
         ),
-        _efficientnet("B0", (1280, 224, 0), "50bc09e76180e00e4465e1a485ddc09d"),
-        _efficientnet("B1", (1280, 240, 0), "74c4e6b3e1f6a1eea24c589628592432"),
-        _efficientnet("B2", (1408, 260, 0), "111f8e2ac8aa800a7a99e3239f7bfb39"),
-        _efficientnet("B3", (1536, 300, 0), "af6d107764bb5b1abb91932881670226"),
-        _efficientnet("B4", (1792, 380, 0), "ebc24e6d6c33eaebbd558eafbeedf1ba"),
-        _efficientnet("B5", (2048, 456, 0), "38879255a25d3c92d5e44e04ae6cec6f"),
-        _efficientnet("B6", (2304, 528, 0), "9ecce42647a20130c1f39a5d4cb75743"),
-        _efficientnet("B7", (2560, 600, 0), "cbcfe4450ddf6f3ad90b1b398090fe4a"),
-        _efficientnet_v2("B0", (1280, 224, 0), "893217f2bb855e2983157299931e43ff"),
-        _efficientnet_v2("B1", (1280, 240, 0), "0e80663031ca32d657f9caa404b6ec37"),
-        _efficientnet_v2("B2", (1408, 260, 0), "1dfe2e7a5d45b6632553a8961ea609eb"),
-        _efficientnet_v2("B3", (1536, 300, 0), "f6abf7b5849ac99a89b50dd3fd532856"),
-        _efficientnet_v2("S", (1280, 384, 0), "af0682fb74e8c54910f2d4393339c070"),
-        _efficientnet_v2("M", (1280, 480, 0), "1b8dc055df72dde80d614482840fe342"),
-        _efficientnet_v2("L", (1280, 480, 0), "b0b66b5c863aef5b46e8608fe1711615"),
+        _efficientnet("B0", (1280, 224, 4_049_571), "50bc09e76180e00e4465e1a485ddc09d"),
+        _efficientnet("B1", (1280, 240, 6_575_239), "74c4e6b3e1f6a1eea24c589628592432"),
+        _efficientnet("B2", (1408, 260, 7_768_569), "111f8e2ac8aa800a7a99e3239f7bfb39"),
+        _efficientnet("B3", (1536, 300, 10_783_535), "af6d107764bb5b1abb91932881670226"),
+        _efficientnet("B4", (1792, 380, 17_673_823), "ebc24e6d6c33eaebbd558eafbeedf1ba"),
+        _efficientnet("B5", (2048, 456, 28_513_527), "38879255a25d3c92d5e44e04ae6cec6f"),
+        _efficientnet("B6", (2304, 528, 40_960_143), "9ecce42647a20130c1f39a5d4cb75743"),
+        _efficientnet("B7", (2560, 600, 64_097_687), "cbcfe4450ddf6f3ad90b1b398090fe4a"),
+        _efficientnet_v2("B0", (1280, 224, 5_919_312), "893217f2bb855e2983157299931e43ff"),
+        _efficientnet_v2("B1", (1280, 240, 6_931_124), "0e80663031ca32d657f9caa404b6ec37"),
+        _efficientnet_v2("B2", (1408, 260, 8_769_374), "1dfe2e7a5d45b6632553a8961ea609eb"),
+        _efficientnet_v2("B3", (1536, 300, 12_930_622), "f6abf7b5849ac99a89b50dd3fd532856"),
+        _efficientnet_v2("S", (1280, 384, 20_331_360), "af0682fb74e8c54910f2d4393339c070"),
+        _efficientnet_v2("M", (1280, 480, 53_150_388), "1b8dc055df72dde80d614482840fe342"),
+        _efficientnet_v2("L", (1280, 480, 117_746_848), "b0b66b5c863aef5b46e8608fe1711615"),
         _network(
             "InceptionResNetV2",
-            (1536, 299, 0),
+            (1536, 299, 54_336_736),
             symmetric,
             file=_CLASSIC.format("inception_resnet_v2"),
             folder="inception_resnet_v2",
@@ -110,7 +110,7 @@ APPLICATIONS = dict(
         ),
         _network(
             "MobileNet",
-            (1024, 224, 0),
+            (1024, 224, 3_228_864),
             symmetric,
             file="mobilenet_1_0_{side}_tf_no_top.h5",
             folder="mobilenet",
@@ -118,7 +118,7 @@ APPLICATIONS = dict(
         ),
         _network(
             "MobileNetV2",
-            (1280, 224, 0),
+            (1280, 224, 2_257_984),
             symmetric,
             file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{side}_no_top.h5",
             folder="mobilenet_v2",
@@ -126,7 +126,7 @@ APPLICATIONS = dict(
         ),
         _network(
             "MobileNetV3Large",
-            (960, 224, 0),
+            (960, 224, 2_996_352),
             inside,
             file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
             folder="mobilenet_v3",
@@ -134,7 +134,7 @@ APPLICATIONS = dict(
         ),
         _network(
             "MobileNetV3Small",
-            (576, 224, 0),
+            (576, 224, 939_120),
             inside,
             file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
             folder="mobilenet_v3",
@@ -142,7 +142,7 @@ APPLICATIONS = dict(
         ),
         _network(
             "NASNetLarge",
-            (4032, 331, 0),
+            (4032, 331, 84_916_818),
             symmetric,
             file="nasnet_large_no_top.h5",
             address=f"{_NASNETS}/NASNet-large-no-top.h5",
@@ -150,7 +150,7 @@ APPLICATIONS = dict(
         ),
         _network(
             "NASNetMobile",
-            (1056, 224, 0),
+            (1056, 224, 4_269_716),
             symmetric,
             file="nasnet_mobile_no_top.h5",
             address=f"{_NASNETS}/NASNet-mobile-no-top.h5",
@@ -166,16 +166,16 @@ APPLICATIONS = dict(
                 digest=digest,
             )
             for name, parameters, preprocess, digest in (
-                ("ResNet50", 0, caffe, "4d473c1dd8becc155b73f8504c6f6626"),
-                ("ResNet101", 0, caffe, "88cf7a10940856eca736dc7b7e228a21"),
-                ("ResNet50V2", 0, symmetric, "fac2f116257151a9d068a22e544a4917"),
-                ("ResNet101V2", 0, symmetric, "c0ed64b8031c3730f411d2eb4eea35b5"),
-                ("ResNet152V2", 0, symmetric, "ed17cf2e0169df9d443503ef94b23b33"),
+                ("ResNet50", 23_587_712, caffe, "4d473c1dd8becc155b73f8504c6f6626"),
+                ("ResNet101", 42_658_176, caffe, "88cf7a10940856eca736dc7b7e228a21"),
+                ("ResNet50V2", 23_564_800, symmetric, "fac2f116257151a9d068a22e544a4917"),
+                ("ResNet101V2", 42_626_560, symmetric, "c0ed64b8031c3730f411d2eb4eea35b5"),
+                ("ResNet152V2", 58_331_648, symmetric, "ed17cf2e0169df9d443503ef94b23b33"),
             )
         ),
         _network(
             "VGG19",
-            (512, 224, 0),
+            (512, 224, 20_024_384),
             caffe,
             file=_CLASSIC.format("vgg19"),
             folder="vgg19",

@@ -21,7 +21,7 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
-from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_parquet
+from shelfbench.base.storage import cache_dir, file_stem, fingerprint, load_json, storage_errors, write_json, write_parquet
 from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
@@ -134,7 +134,7 @@ class NetworkTrainer:
         description = self.describe()
         lasting = {key: value for key, value in description.items() if key not in ("epochs", "patience")}
         identity = fingerprint([lasting, data.identity, seed])
-        folder = cache_dir() / _FOLDER / f"{self.name}-{identity}"
+        folder = cache_dir() / _FOLDER / f"{file_stem(self.name)}-{identity}"
         done = folder / f"epochs-{self.epochs}-patience-{self.patience}"
         cached = (done / _RECORD).is_file()
         console.detail(f"the trained network is kept in {done}")
