@@ -21,7 +21,15 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
-from shelfbench.base.storage import cache_dir, file_stem, fingerprint, load_json, storage_errors, write_json, write_parquet
+from shelfbench.base.storage import (
+    cache_dir,
+    file_stem,
+    fingerprint,
+    load_json,
+    storage_errors,
+    write_json,
+    write_parquet,
+)
 from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
