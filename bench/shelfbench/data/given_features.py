@@ -268,9 +268,7 @@ class Embeddings:
         )
 
 
-def _spread(
-    block: Block, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _spread(block: Block, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions of the images of each row, and its embedding for each of them."""
     first, counts = starts[block.asked], (ends - starts)[block.asked]
     if (counts == 1).all():

@@ -25,6 +25,8 @@ FORMAT = 1
 DECISION, DIGEST = "decision.json", "decision.sha256"
 CLASSIFIER = ("classifier.json", "weights.safetensors")
 NETWORK = ("network.json", "network.safetensors")
+# What a network's weights are kept in; network.json says which.
+NETWORK_FILES = ("network.safetensors", "network.onnx")
 ONNX = "model.onnx"
 _MIB = 1 << 20
 # Every file that a decision may contain, and the largest size of each in bytes.
@@ -34,7 +36,7 @@ LIMITS = {
     "classifier.json": 4 * _MIB,
     "network.json": 4 * _MIB,
     "weights.safetensors": 2048 * _MIB,
-    "network.safetensors": 2048 * _MIB,
+    **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
@@ -137,7 +139,7 @@ class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `ModelSpec`; and the model's output for the probe images where the decision was made."""
 
-    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?\Z")]
+    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[^\x00-\x1f\x7f]{1,1000})?\Z")]
     images: ImagesEntry
     pixels: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
     sections: dict[str, dict[str, Any]]

@@ -148,9 +148,7 @@ class Vectors:
             raise InputError(f"{at(asked[row])}: a number of the embedding is null", _NUMBERS)
         return self._checked(asked, flat.to_numpy(zero_copy_only=False).reshape(len(asked), -1), at)
 
-    def _of_rows(
-        self, path: Path, rows: Iterator[tuple[int, Any]], lines: np.ndarray, unit: str
-    ) -> Iterator[Block]:
+    def _of_rows(self, path: Path, rows: Iterator[tuple[int, Any]], lines: np.ndarray, unit: str) -> Iterator[Block]:
         """Read cells one after the other; `rows` yields the line and the cell of each."""
 
         def at(row: int) -> str:
