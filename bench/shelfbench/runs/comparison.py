@@ -114,7 +114,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     if not given:
         experiment.note_view(first.backend.features if first.trained is None else first.trained.features)
         experiment.console.detail(f"features are kept in {first.store.folder}")
-    features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
+    features = first.store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
     experiment.unreadable(unreadable, given=given)
     train = material.images_of("train")

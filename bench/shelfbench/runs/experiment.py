@@ -204,8 +204,8 @@ class Experiment:
     record: Recorder
     jobs: Jobs
     _said: set[str] = field(default_factory=set, repr=False)
-    _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
     _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
+    _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digests(self) -> np.ndarray:
