@@ -96,7 +96,7 @@ def _suited(job: PlannedJob, photos: _Photos, chosen: dict[str, ChosenSize]) -> 
     if job.resized is None:
         return job
     extractor = job.backend().features if job.backend else job.features() if job.features else None
-    if extractor is None:
+    if extractor is None or getattr(extractor, "fixed_size", False):
         return job
     if extractor.name not in chosen:
         chosen[extractor.name] = choose_size(photos.photo_size, extractor.pixels)
@@ -171,13 +171,14 @@ def _photos(
         note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
         catalogue = _stand_in(workers, console)
         return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, photo_size=None, notes=(note,))
-    catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
+    dataset = replace(study.dataset, photos=study.dataset.photos and study.needs_photos)
+    catalogue, _ = open_dataset(dataset, study.generated, data, workers, console)
     # finding equal images means reading all of them, and changes the sizes little
     distinct = np.zeros((len(catalogue.images), 2), np.int64)
     distinct[:, 0] = np.arange(len(distinct))
     material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
     sizes = _counted(material).scaled(images) if images else _counted(material)
-    measured = measure(catalogue.images, study.images.fit)
+    measured = measure(catalogue.images, study.images.fit) if study.needs_photos else None
     return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images, photo_size=measured)
 
 

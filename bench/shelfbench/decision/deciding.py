@@ -19,6 +19,7 @@ from shelfbench.base.processor import cores
 from shelfbench.base.storage import file_stem, load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
+from shelfbench.data.given_features import Given, GivenExtractor
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
@@ -113,9 +114,13 @@ def decide(
             except (ValueError, OSError) as error:
                 raise InputError(f"{folder / name} cannot be read ({str(error)[:160]})", _ELSEWHERE) from None
     features = built.load_features(folder) if trained and built.load_features else built.features
+    given = _given(saved, folder / MODEL) if isinstance(features, GivenExtractor) else None
+    if given is not None:
+        features = GivenExtractor(given.source, given)
     if features.pixels > MAX_SIDE:
         raise InputError(f"{backend} takes {features.pixels} pixels, more than {MAX_SIDE}", "run it on smaller images")
-    _compare(saved, features, backend)
+    if given is None:
+        _compare(saved, features, backend)
     names = opened.categories
     model = Model(
         ruling=ruling,
@@ -123,7 +128,8 @@ def decide(
             backend=backend,
             fit=saved.images.fit,
             pixels=features.pixels,
-            sections={} if built.load_features else saved.sections,
+            sections={} if built.load_features or given else saved.sections,
+            given=given,
             names=tuple(names.get(key, key) for key in saved.classes),
         ),
         features=features,
@@ -150,6 +156,14 @@ def _build(name: str, saved: SavedModel, where: str) -> Backend:
         key: build_section(kind, saved.sections.get(key, {}), key, where) for key, kind in spec.sections.items()
     }
     return spec.build(sections, saved.backbone, cores())
+
+
+def _given(saved: SavedModel, where: Path) -> Given:
+    """Return what the run knew of the embeddings."""
+    try:
+        return Given(**{key: value for key, value in saved.features["settings"].items() if key != "kind"})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where} does not say which embeddings it rests on ({error})", _ELSEWHERE) from None
 
 
 def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import Given
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
 from shelfbench.verdict.mix import Mix
@@ -62,6 +63,8 @@ class ModelSpec:
         Settings that features are computed with; empty if the folder contains the network.
     names : tuple of str
         Display names of the categories, in the order of their codes.
+    given : Given or None
+        The embeddings that it classifies in place of photos, if it does.
     """
 
     backend: str
@@ -69,6 +72,7 @@ class ModelSpec:
     pixels: int
     sections: dict[str, Any]
     names: tuple[str, ...]
+    given: Given | None = None
 
 
 class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,15 +138,26 @@ class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     says: Text
 
 
+class GivenEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.data.given_features.Given`."""
+
+    source: Text
+    column: Text
+    by: Literal["row", "file_name", "product_id"]
+    dimensions: Annotated[int, Meta(ge=1, le=1_000_000)]
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
 class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `ModelSpec`; and the model's output for the probe images where the decision was made."""
 
-    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?\Z")]
+    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[^\x00-\x1f\x7f]{1,1000})?\Z")]
     images: ImagesEntry
     pixels: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
     sections: dict[str, dict[str, Any]]
     probe: Annotated[tuple[Probe, ...], Meta(min_length=PROBES, max_length=PROBES)]
     onnx: OnnxEntry | UnsetType = UNSET
+    given: GivenEntry | UnsetType = UNSET
 
 
 class DatasetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -274,6 +289,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             fit=self.model.images.fit,
             pixels=self.model.pixels,
             sections=self.model.sections,
+            given=Given(**msgspec.structs.asdict(self.model.given)) if self.model.given else None,
             names=tuple(entry.name for entry in self.categories),
         )
 
@@ -345,6 +361,7 @@ def decision_record(
             "images": {"fit": spec.fit},
             "pixels": spec.pixels,
             "sections": spec.sections,
+            **({"given": asdict(spec.given)} if spec.given else {}),
             **found,
         },
         "rests_on": msgspec.to_builtins(rests_on),

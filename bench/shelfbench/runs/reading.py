@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
+from shelfbench.data.given_features import source_of
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.record import AGAIN, RunRecord
@@ -131,7 +132,7 @@ def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -
         columns = record.backends[name].columns if name in record.backends else {}
         feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
         tuned = columns.get("Fine-tuning", "–")
-        if backbone := name.partition("@")[2]:
+        if (backbone := name.partition("@")[2]) and not source_of(backbone):
             feature = f"{feature} ({backbone})"
         short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
         named[name] = BackendLabel(feature, classifier, tuned, short + (", fine-tuned" if tuned == "yes" else ""))

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 
@@ -29,9 +31,12 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"keras"}
-        ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
+    {"given", "keras"}
+        ``given`` for embeddings that are there already (``features:X``), and ``keras`` for the networks that Keras
+        builds, and for every name that stands for nothing else.
     """
+    if source_of(name):
+        return "given"
     return "keras"
 
 
@@ -54,6 +59,8 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     InputError
         If there is no such network, or it cannot be used.
     """
+    if kind_of(backbone.name) == "given":
+        return given_features(backbone.name)
     return _keras_features(backbone, settings)
 
 
@@ -69,6 +76,11 @@ def check_trainable(backbone: BackboneChoice) -> None:
     InputError
         If it is of a kind that only computes features.
     """
+    if kind_of(backbone.name) == "given":
+        raise InputError(
+            f"{backbone.name} are embeddings that are there already, and no network that could be fine-tuned",
+            "use bottleneck-* with them",
+        )
     if kind_of(backbone.name) != "keras":
         raise InputError(
             f"the network {backbone.name} computes features and cannot be fine-tuned",

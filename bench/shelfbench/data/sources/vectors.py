@@ -88,13 +88,18 @@ class Vectors:
         elif suffix in JSON_SUFFIXES:
             yield from self._of_rows(path, _json_cells(path, self.column), lines, "line")
         elif suffix in TABLE_SUFFIXES:
-            cells, unit = cells_of(path, [self.column], lambda present: {"vector": self._found(path, present)})
+            cells, unit = cells_of(path, [self.column], lambda present: {"vector": self.found(path, present)})
             rows = zip(cells.lines.tolist(), map(_parsed, cells.columns["vector"]), strict=True)
             yield from self._of_rows(path, rows, lines, unit)
         else:
             raise InputError(f"{path} is not a table", "give embeddings as Parquet or *.npy")
 
-    def _found(self, path: Path, present: Sequence[str]) -> str:
+    def expect(self, dimensions: int, whose: str) -> None:
+        """Refuse vectors of any other length; `whose` has this one, for the message."""
+        self.dimensions, self._first = dimensions, whose
+
+    def found(self, path: Path, present: Sequence[str]) -> str:
+        """Find the column among those of a table, or raise the line that lists them."""
         if (name := find_column(self.column, present, str(path))) is None:
             raise InputError(
                 f"{path} has no column {self.column!r} of embeddings (it has {listed(present)})", "correct the name"
@@ -113,7 +118,7 @@ class Vectors:
 
         try:
             with pq.ParquetFile(path) as parquet:
-                name = self._found(path, parquet.schema_arrow.names)
+                name = self.found(path, parquet.schema_arrow.names)
                 check_type(parquet.schema_arrow.field(name).type, f"{path}: the column {name!r}")
                 start = 0
                 for batch in parquet.iter_batches(_BLOCK, columns=[name]):
@@ -148,9 +153,7 @@ class Vectors:
             raise InputError(f"{at(asked[row])}: a number of the embedding is null", _NUMBERS)
         return self._checked(asked, flat.to_numpy(zero_copy_only=False).reshape(len(asked), -1), at)
 
-    def _of_rows(
-        self, path: Path, rows: Iterator[tuple[int, Any]], lines: np.ndarray, unit: str
-    ) -> Iterator[Block]:
+    def _of_rows(self, path: Path, rows: Iterator[tuple[int, Any]], lines: np.ndarray, unit: str) -> Iterator[Block]:
         """Read cells one after the other; `rows` yields the line and the cell of each."""
 
         def at(row: int) -> str:
