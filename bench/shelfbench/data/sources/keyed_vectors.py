@@ -122,7 +122,7 @@ def _of_npy(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
 
 def _of_npz(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             names = list(arrays.files)
     except Exception:
         load_array(path)  # says what is wrong with it
