@@ -11,10 +11,10 @@ import numpy as np
 
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.decision.hostile import refuse, shown
-from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, PROBES, ModelSpec
+from shelfbench.decision.record import DECISION, NETWORK, PROBES, ModelSpec, classifier_files
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
-from shelfbench.plugins.finding import find
+from shelfbench.plugins.finding import find_kept
 from shelfbench.study.read import build_section
 
 # The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.
@@ -121,9 +121,10 @@ def build_model(
             features = backend.load_features(inside)
         if features.pixels != spec.pixels or not 0 < features.dimensions <= MAX_DIMENSIONS:
             refuse(where, f"asks for {features.pixels} pixels and {features.dimensions} features")
-        where = folder / CLASSIFIER[0]
+        description, weights = classifier_files([path.name for path in inside.iterdir()])
+        where = folder / description
         classifier = backend.load(inside)
-        where = folder / CLASSIFIER[1]
+        where = folder / weights
         scores = classifier.log_probabilities(features.extract(probe_images(spec.pixels)))
     except ShelfbenchError as error:
         if str(folder) in str(error):
@@ -139,7 +140,7 @@ def build_model(
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:
     """Build the backend from its entry point; settings apply only if the folder has no network."""
-    offered = find(spec.backend.partition("@")[0])
+    offered = find_kept(spec.backend.partition("@")[0])
     none = BackboneChoice(weights="none")
     backend = offered.build({name: kind() for name, kind in offered.sections.items()}, none, workers)
     if not spec.sections:
