@@ -18,7 +18,7 @@ import numpy as np
 from shelfbench.base.storage import write_json
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.keras import keras
-from shelfbench_deep.engines.openvino import CompiledNetwork
+from shelfbench_deep.engines.openvino import CompiledNetwork, from_keras
 from shelfbench_deep.networks.backbones import load_backbone
 
 PIXELS, ROUNDS = 180, 3
@@ -45,7 +45,7 @@ def on_keras_in_bfloat16(model: keras.Model, preprocess: Callable) -> Engine:
 
 def on_openvino(precision: str) -> Callable[[keras.Model, Callable], Engine]:
     def compiled(model: keras.Model, preprocess: Callable) -> Engine:
-        return CompiledNetwork(model, preprocess, PIXELS, model.output_shape[-1], precision)
+        return CompiledNetwork(from_keras(model, preprocess, PIXELS), precision, model.name)
 
     return compiled
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
@@ -34,7 +36,7 @@ class BuiltBackend:
     backend : Backend
     backbone : BackboneChoice
         The backbone that it was built with.
-    store : FeatureStore
+    store : FeatureStore or GivenFeatures
         Features of the network before its training, if it is trained.
     trained : TrainedNetwork or None
         The network after it.
@@ -44,7 +46,7 @@ class BuiltBackend:
     spec: BackendSpec
     backend: Backend
     backbone: BackboneChoice
-    store: FeatureStore
+    store: FeatureStore | GivenFeatures
     trained: TrainedNetwork | None = None
 
 
@@ -76,7 +78,11 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
-    store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
+    store: FeatureStore | GivenFeatures
+    if isinstance(backend.features, GivenExtractor):
+        store = GivenFeatures(backend.features, partial(experiment.embeddings, backend.features.source))
+    else:
+        store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
 

@@ -50,9 +50,8 @@ def _read(table: Any, where: str, name: str) -> HeadSettings:
     for key in table:
         if key not in _KEYS:
             close = difflib.get_close_matches(key, _KEYS, 1)
-            likely = (
-                f"did you mean {close[0]!r}? " if close else f"if it is the estimator's: parameters = {{ {key} = … }}; "
-            )
+            own = f"if it is the estimator's own, write parameters = {{ {key} = ... }}; "
+            likely = f"did you mean {close[0]!r}? " if close else own
             raise InputError(f"{where}: unknown key {key!r}", f"{likely}known: {', '.join(_KEYS)}")
     parameters, grid = _table(table, "parameters", where), _table(table, "grid", where)
     for key, values in grid.items():

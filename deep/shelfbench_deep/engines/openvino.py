@@ -6,8 +6,8 @@ import functools
 import io
 import sys
 from collections import deque
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ REQUEST = 4
 
 
 @functools.cache
-def _openvino() -> Any:
+def library() -> Any:
     """Import OpenVINO without its telemetry, which would report every import and conversion to Google Analytics."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -30,20 +30,60 @@ def _openvino() -> Any:
     return openvino
 
 
+@contextmanager
+def _taking(name: str) -> Iterator[None]:
+    """Turn whatever OpenVINO raises about a network into one line."""
+    try:
+        yield
+    except Exception as error:  # OpenVINO has no class of errors of its own
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(
+            f"OpenVINO cannot take the network {name} ({first[:200]})", "set bottleneck.engine=keras"
+        ) from error
+
+
+def from_keras(model: keras.Model, preprocess: Callable[[Any], Any], pixels: int) -> Any:
+    """Convert a network of Keras on TensorFlow.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From preprocessed float32 images to features. Its weights are copied.
+    preprocess : callable
+        From float32 RGB of 0 to 255 to what `model` takes.
+    pixels : int
+        Side of an image.
+
+    Returns
+    -------
+    openvino.Model
+        From images of uint8, shape (`REQUEST`, pixels, pixels, 3), to features of float32.
+
+    Raises
+    ------
+    RunError
+        If OpenVINO cannot take the network.
+    """
+    from shelfbench_deep.engines.native import traced
+
+    with _taking(model.name):
+        shape = (REQUEST, pixels, pixels, 3)
+        graph = traced(lambda images: model(preprocess(images), training=False), shape)
+        with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
+            return library().convert_model(graph)
+
+
 class CompiledNetwork:
     """A network compiled for the CPU, from bytes to features.
 
     Parameters
     ----------
-    model : keras.Model
-        From preprocessed float32 images to features; on TensorFlow. Its weights are copied.
-    preprocess : callable
-        From float32 RGB of 0 to 255 to what `model` takes.
-    pixels : int
-        Side of an image.
-    dimensions : int
-        Length of its features.
+    network : openvino.Model
+        From images of uint8, shape (`REQUEST`, pixels, pixels, 3), to features of float32, one row per image.
     precision : {"float32", "bfloat16"}
+        Of products and of values between layers.
+    name : str
+        For messages.
 
     Raises
     ------
@@ -51,28 +91,15 @@ class CompiledNetwork:
         If OpenVINO cannot take the network.
     """
 
-    def __init__(
-        self, model: keras.Model, preprocess: Callable[[Any], Any], pixels: int, dimensions: int, precision: str
-    ) -> None:
-        from shelfbench_deep.engines.native import traced
-
-        ov = _openvino()
-        self._dimensions, self._shape = dimensions, (REQUEST, pixels, pixels, 3)
-        try:
-            graph = traced(lambda images: model(preprocess(images), training=False), self._shape)
-            with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
-                converted = ov.convert_model(graph)
+    def __init__(self, network: Any, precision: str, name: str) -> None:
+        with _taking(name):
+            self._dimensions = int(network.output(0).get_partial_shape()[1].get_length())
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
-            compiled = ov.Core().compile_model(converted, "CPU", hints)
+            compiled = library().Core().compile_model(network, "CPU", hints)
             count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             # our own requests and no callbacks: OpenVINO's threads would need the GIL for those, and a network that is
             # being deleted waits for these threads while it holds the GIL
             self._requests = [compiled.create_infer_request() for _ in range(count)]
-        except Exception as error:  # OpenVINO has no class of errors of its own
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RunError(
-                f"OpenVINO cannot take the network {model.name} ({first[:200]})", "set bottleneck.engine=keras"
-            ) from error
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Compute features.

@@ -110,11 +110,10 @@ class BottleneckExtractor:
 
     def _on_openvino(self) -> CompiledNetwork:
         if self._compiled is None:
-            from shelfbench_deep.engines.openvino import CompiledNetwork
+            from shelfbench_deep.engines.openvino import CompiledNetwork, from_keras
 
-            self._compiled = CompiledNetwork(
-                self.model(), self._preprocess, self.pixels, self.dimensions, self.engine.precision
-            )
+            network = from_keras(self.model(), self._preprocess, self.pixels)
+            self._compiled = CompiledNetwork(network, self.engine.precision, self.name)
         return self._compiled
 
     def preprocess(self, images: Any) -> Any:

@@ -112,7 +112,7 @@ import sys
 from shelfbench_deep.features.settings import BottleneckSettings
 print(BottleneckSettings().settle().name)
 import shelfbench_deep.engines.openvino as engine
-engine._openvino()
+engine.library()
 print(any(name.startswith("openvino_telemetry.") for name in sys.modules))
 """
     told = subprocess.run(

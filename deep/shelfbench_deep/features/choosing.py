@@ -1,0 +1,106 @@
+"""Which module computes the features of a backbone: the kind of its name says so.
+
+Whoever adds a kind of network writes a module of this folder with a function from backbone and settings to
+`FeatureParts`, and adds one line to `kind_of` and one to `network_features`. If a decision can take the network along,
+`load_features` gets a line too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shelfbench.base.errors import InputError
+from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
+
+
+def kind_of(name: str) -> str:
+    """Tell what kind of network a backbone's name stands for.
+
+    Parameters
+    ----------
+    name : str
+        Of a `shelfbench.plugins.backend.BackboneChoice`.
+
+    Returns
+    -------
+    {"keras"}
+        ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
+    """
+    return "keras"
+
+
+def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
+    """Make the features of a backbone as it is, before any fine-tuning.
+
+    Parameters
+    ----------
+    backbone : BackboneChoice
+    settings : mapping of str to dataclass instance
+        Sections of the study, with at least ``bottleneck``.
+
+    Returns
+    -------
+    FeatureParts
+        `load_features` is the same for all kinds, as it may not depend on the backbone.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, or it cannot be used.
+    """
+    return _keras_features(backbone, settings)
+
+
+def check_trainable(backbone: BackboneChoice) -> None:
+    """Make sure that ``finetuned-*`` can train the backbone.
+
+    Parameters
+    ----------
+    backbone : BackboneChoice
+
+    Raises
+    ------
+    InputError
+        If it is of a kind that only computes features.
+    """
+    if kind_of(backbone.name) != "keras":
+        raise InputError(
+            f"the network {backbone.name} computes features and cannot be fine-tuned",
+            "use bottleneck-* with it, or fine-tune a network that Keras builds, such as keras:ConvNeXtTiny",
+        )
+
+
+def load_features(folder: Path) -> FeatureExtractor:
+    """Load the network that a decision or a run took along, of whatever kind it is.
+
+    Parameters
+    ----------
+    folder : Path
+        A stranger may have written it.
+
+    Returns
+    -------
+    FeatureExtractor
+
+    Raises
+    ------
+    InputError
+        If it holds no readable network.
+    """
+    return TrainedExtractor(folder)
+
+
+def _keras_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
+    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
+    return FeatureParts(
+        features=extractor,
+        settings={"backbone": asdict(backbone)},
+        save_features=partial(save_bottleneck, extractor),
+        load_features=load_features,
+    )
