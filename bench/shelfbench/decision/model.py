@@ -12,10 +12,10 @@ import numpy as np
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.data.given_features import PREFIX, GivenExtractor
 from shelfbench.decision.hostile import refuse, shown
-from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, PROBES, ModelSpec
+from shelfbench.decision.record import DECISION, NETWORK, PROBES, ModelSpec, classifier_files
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
-from shelfbench.plugins.finding import find
+from shelfbench.plugins.finding import find_kept
 from shelfbench.study.read import build_section
 
 # The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.
@@ -142,9 +142,10 @@ def build_model(
             features = backend.load_features(inside)
         if features.pixels != spec.pixels or not 0 < features.dimensions <= MAX_DIMENSIONS:
             refuse(where, f"asks for {features.pixels} pixels and {features.dimensions} features")
-        where = folder / CLASSIFIER[0]
+        description, weights = classifier_files([path.name for path in inside.iterdir()])
+        where = folder / description
         classifier = backend.load(inside)
-        where = folder / CLASSIFIER[1]
+        where = folder / weights
         scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     except ShelfbenchError as error:
         if str(folder) in str(error):
@@ -160,7 +161,7 @@ def build_model(
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:
     """Build the backend from its entry point; settings apply only if the folder has no network."""
-    offered = find(spec.backend.partition("@")[0])
+    offered = find_kept(spec.backend.partition("@")[0])
     if spec.given and not offered.uses_backbone:
         raise InputError("it rests on embeddings, which the backend does not take")
     none = BackboneChoice(PREFIX + spec.given.source, "none") if spec.given else BackboneChoice(weights="none")

@@ -7,7 +7,7 @@ every other file of the folder). A key that is not listed here is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -25,6 +25,8 @@ from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 FORMAT = 1
 DECISION, DIGEST = "decision.json", "decision.sha256"
 CLASSIFIER = ("classifier.json", "weights.safetensors")
+ESTIMATOR = ("classifier.json", "classifier.skops")
+"""The classifier of a decision is kept as one of these."""
 NETWORK = ("network.json", "network.safetensors")
 ONNX = "model.onnx"
 _MIB = 1 << 20
@@ -35,6 +37,7 @@ LIMITS = {
     "classifier.json": 4 * _MIB,
     "network.json": 4 * _MIB,
     "weights.safetensors": 2048 * _MIB,
+    "classifier.skops": 2048 * _MIB,
     "network.safetensors": 2048 * _MIB,
     ONNX: 2048 * _MIB,
 }
@@ -45,6 +48,22 @@ PROBES = 4
 Text = Annotated[str, Meta(max_length=10_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
+
+
+def classifier_files(names: Container[str]) -> tuple[str, str]:
+    """Tell in which files a classifier is kept.
+
+    Parameters
+    ----------
+    names : container of str
+        Names of the files that are there.
+
+    Returns
+    -------
+    tuple of str
+        `ESTIMATOR` for an estimator of scikit-learn, otherwise `CLASSIFIER`.
+    """
+    return ESTIMATOR if ESTIMATOR[1] in names and CLASSIFIER[1] not in names else CLASSIFIER
 
 
 @dataclass(frozen=True, kw_only=True)
