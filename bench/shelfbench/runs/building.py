@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenExtractor, GivenFeatures
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures, source_of
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
@@ -87,6 +88,23 @@ def _built(
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
 
+def columns_of(spec: BackendSpec, backbone: BackboneChoice) -> dict[str, str]:
+    """Name a backend in the columns of Table 4; one on embeddings that are given is named after them.
+
+    Parameters
+    ----------
+    spec : BackendSpec
+    backbone : BackboneChoice
+        The one that it is built with.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    source = source_of(backbone.name) if spec.uses_backbone else ""
+    return {**spec.columns, **({"Feature": f"embeddings {Path(source).name}"} if source else {})}
+
+
 def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
     """Build a backend again for images of the size that suits the photos, if the study leaves the size to them.
 
@@ -103,6 +121,8 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     BuiltBackend
         The same one if its size is fixed.
     """
+    if isinstance(built.store, GivenFeatures):
+        built.store.open()
     fixed = getattr(built.backend.features, "fixed_size", False)
     if not built.spec.uses_backbone or built.backbone.pixels is not None or fixed:
         return built

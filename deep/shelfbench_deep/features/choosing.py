@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
@@ -30,9 +32,12 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"onnx", "keras"}
-        ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
+    {"given", "onnx", "keras"}
+        ``given`` for embeddings that are there already (``features:X``), and ``keras`` for the networks that Keras
+        builds, and for every name that stands for nothing else.
     """
+    if source_of(name):
+        return "given"
     if name.lower().endswith(".onnx"):
         return "onnx"
     return "keras"
@@ -57,6 +62,8 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     InputError
         If there is no such network, or it cannot be used.
     """
+    if kind_of(backbone.name) == "given":
+        return given_features(backbone.name)
     if kind_of(backbone.name) == "onnx":
         return replace(onnx_features(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
@@ -74,6 +81,11 @@ def check_trainable(backbone: BackboneChoice) -> None:
     InputError
         If it is of a kind that only computes features.
     """
+    if kind_of(backbone.name) == "given":
+        raise InputError(
+            f"{backbone.name} are embeddings that are there already, and no network that could be fine-tuned",
+            "use bottleneck-* with them",
+        )
     if kind_of(backbone.name) != "keras":
         raise InputError(
             f"the network {backbone.name} computes features and cannot be fine-tuned",
