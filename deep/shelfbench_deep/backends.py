@@ -18,6 +18,7 @@ from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 from shelfbench_deep.networks.inception import InceptionSettings
+from shelfbench_deep.networks.onnx_settings import OnnxSettings
 from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.onnx_export import export_onnx
 from shelfbench_deep.training.finetuning import finetuning_trainer
@@ -87,7 +88,7 @@ def _columns(classifier: str, finetuned: bool) -> dict[str, str]:
 
 def _sections(finetuned: bool) -> dict[str, type]:
     training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
-    return {"bottleneck": BottleneckSettings, **(training if finetuned else {})}
+    return {"bottleneck": BottleneckSettings, "onnx": OnnxSettings, **(training if finetuned else {})}
 
 
 def _features_spec(finetuned: bool) -> FeaturesSpec:

@@ -28,6 +28,8 @@ CLASSIFIER = ("classifier.json", "weights.safetensors")
 ESTIMATOR = ("classifier.json", "classifier.skops")
 """The classifier of a decision is kept as one of these."""
 NETWORK = ("network.json", "network.safetensors")
+# What a network's weights are kept in; network.json says which.
+NETWORK_FILES = ("network.safetensors", "network.onnx")
 ONNX = "model.onnx"
 _MIB = 1 << 20
 # Every file that a decision may contain, and the largest size of each in bytes.
@@ -38,7 +40,7 @@ LIMITS = {
     "network.json": 4 * _MIB,
     "weights.safetensors": 2048 * _MIB,
     "classifier.skops": 2048 * _MIB,
-    "network.safetensors": 2048 * _MIB,
+    **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.

@@ -79,6 +79,7 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
+    experiment.note_network(backend.features)
     store: FeatureStore | GivenFeatures
     if isinstance(backend.features, GivenExtractor):
         store = GivenFeatures(backend.features, partial(experiment.embeddings, backend.features.source))

@@ -114,7 +114,9 @@ def save_model(
                 backend=built.name,
                 classes=material.classes.tolist(),
                 images=study.images,
-                backbone=built.backbone,
+                backbone=dataclasses.replace(
+                    built.backbone, name=getattr(built.backend.features, "address", built.backbone.name)
+                ),
                 features=built.store.key,
                 aggregation=rule.aggregation,
                 temperature=rule.temperature,

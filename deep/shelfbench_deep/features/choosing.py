@@ -8,7 +8,7 @@ Whoever adds a kind of network writes a module of this folder with a function fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
 from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 
 
@@ -31,12 +32,14 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"given", "keras"}
+    {"given", "onnx", "keras"}
         ``given`` for embeddings that are there already (``features:X``), and ``keras`` for the networks that Keras
         builds, and for every name that stands for nothing else.
     """
     if source_of(name):
         return "given"
+    if name.lower().endswith(".onnx"):
+        return "onnx"
     return "keras"
 
 
@@ -61,6 +64,8 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     """
     if kind_of(backbone.name) == "given":
         return given_features(backbone.name)
+    if kind_of(backbone.name) == "onnx":
+        return replace(onnx_features(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
 
 
@@ -105,7 +110,7 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
-    return TrainedExtractor(folder)
+    return load_onnx(folder) if holds_onnx(folder) else TrainedExtractor(folder)
 
 
 def _keras_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
