@@ -273,7 +273,10 @@ def test_a_product_without_an_embedding_goes_to_review(decided, tmp_path):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("photo.png", "rests on embeddings of 12 numbers that were computed elsewhere .clip., and cannot look at photos"),
+        (
+            "photo.png",
+            "rests on embeddings of 12 numbers that were computed elsewhere .clip., and cannot look at photos",
+        ),
         ("short.parquet", "the embedding has 5 numbers, but what the decision rests on has 12"),
         ("other.parquet", "no column 'clip' of embeddings"),
     ],

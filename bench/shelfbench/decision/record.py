@@ -39,8 +39,8 @@ LIMITS = {
     "classifier.json": 4 * _MIB,
     "network.json": 4 * _MIB,
     "weights.safetensors": 2048 * _MIB,
-    **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     "classifier.skops": 2048 * _MIB,
+    **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
