@@ -26,6 +26,11 @@ class FeatureExtractor(Protocol):
         Where it computes, for the record: ``cpu`` or the accelerator's name; empty before the first call.
     fixed_size : bool, optional
         Whether its network takes images of this size only, so that ``pixels = "auto"`` leaves it alone.
+    calibration : int, optional
+        How many training photos it has to see before it computes (a network in int8); 0 for none. Then
+        ``calibrated(photos)``, with photos of uint8 and shape (n, pixels, pixels, 3), returns the extractor to use
+        instead. That one has ``save(folder)``, which writes all files that it needs, as `save_features` of
+        `shelfbench.plugins.backend.Backend` does.
     """
 
     name: str

@@ -22,7 +22,17 @@ from shelfbench.cost.timing import versions
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
-from shelfbench.decision.record import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, DatasetEntry, ModelSpec, RestsOn, SplitEntry
+from shelfbench.decision.record import (
+    CLASSIFIER,
+    INT8,
+    MAX_SIDE,
+    NETWORK,
+    ONNX,
+    DatasetEntry,
+    ModelSpec,
+    RestsOn,
+    SplitEntry,
+)
 from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find, split_name
@@ -102,9 +112,8 @@ def decide(
         ProductRule(saved.aggregation, saved.temperature),
     )
     built = _build(backend, saved, str(folder / MODEL))
-    # a network trained in the run is stored next to its classifier
-    trained = built.trainer is not None
-    for name in (*CLASSIFIER, *(NETWORK if trained else ())):
+    kept = _kept_network(folder, built)
+    for name in (*CLASSIFIER, *kept):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing", _ELSEWHERE)
         if name.endswith(".json"):  # before a plug-in's own code reads it
@@ -112,7 +121,7 @@ def decide(
                 load_json(folder / name)
             except (ValueError, OSError) as error:
                 raise InputError(f"{folder / name} cannot be read ({str(error)[:160]})", _ELSEWHERE) from None
-    features = built.load_features(folder) if trained and built.load_features else built.features
+    features = built.load_features(folder) if kept and built.load_features else built.features
     if features.pixels > MAX_SIDE:
         raise InputError(f"{backend} takes {features.pixels} pixels, more than {MAX_SIDE}", "run it on smaller images")
     _compare(saved, features, backend)
@@ -132,6 +141,13 @@ def decide(
     )
     source = _Source(run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model)
     return Decision(model=model, write=lambda saving: _write(source, saving))
+
+
+def _kept_network(folder: Path, backend: Backend) -> tuple[str, ...]:
+    """List the files of the network that the run kept next to a classifier: one that it trained, or calibrated."""
+    if (folder / INT8).is_file():
+        return (NETWORK[0], INT8)
+    return NETWORK if backend.trainer is not None else ()
 
 
 def _predictions(path: Path, measure: str) -> pa.Table:
@@ -184,12 +200,13 @@ def _write(source: _Source, saving: Saving) -> str:
 def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
     """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
-    for name in (*CLASSIFIER, *(NETWORK if backend.trainer is not None else ())):
+    kept = _kept_network(source.folder, backend)
+    for name in (*CLASSIFIER, *kept):
         try:
             shutil.copyfile(source.folder / name, aside / name)
         except FileNotFoundError:
             raise InputError(f"{source.folder / name} is missing", _ELSEWHERE) from None
-    if backend.trainer is None and backend.save_features is not None:
+    if not kept and backend.save_features is not None:
         saving.console.log("writing the network that computes the features")
         backend.save_features(aside)
     classifier = source.model.classifier

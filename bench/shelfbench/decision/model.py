@@ -11,7 +11,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.decision.hostile import refuse, shown
-from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, PROBES, ModelSpec
+from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, NETWORK_FILES, PROBES, ModelSpec
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
 from shelfbench.plugins.finding import find
@@ -113,9 +113,9 @@ def build_model(
     try:
         backend = _backend(spec, workers)
         features = backend.features
-        present = [name for name in NETWORK if (inside / name).exists()]
-        if len(present) != (len(NETWORK) if backend.load_features else 0):
-            refuse(folder / NETWORK[0], f"and {NETWORK[1]} do not fit the backend {spec.backend}")
+        present = [name for name in (NETWORK[0], *NETWORK_FILES) if (inside / name).exists()]
+        if len(present) != (2 if backend.load_features else 0) or (present and present[0] != NETWORK[0]):
+            refuse(folder / NETWORK[0], f"and the network beside it do not fit the backend {spec.backend}")
         if backend.load_features:
             where = folder / NETWORK[0]
             features = backend.load_features(inside)

@@ -25,6 +25,9 @@ FORMAT = 1
 DECISION, DIGEST = "decision.json", "decision.sha256"
 CLASSIFIER = ("classifier.json", "weights.safetensors")
 NETWORK = ("network.json", "network.safetensors")
+# What a network's weights are kept in; network.json says which.
+INT8 = "network-int8.safetensors"
+NETWORK_FILES = ("network.safetensors", INT8)
 ONNX = "model.onnx"
 _MIB = 1 << 20
 # Every file that a decision may contain, and the largest size of each in bytes.
@@ -34,7 +37,7 @@ LIMITS = {
     "classifier.json": 4 * _MIB,
     "network.json": 4 * _MIB,
     "weights.safetensors": 2048 * _MIB,
-    "network.safetensors": 2048 * _MIB,
+    **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.

@@ -16,6 +16,7 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 
 
@@ -93,6 +94,8 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
+    if holds_int8(folder):
+        return QuantisedExtractor(folder)
     return TrainedExtractor(folder)
 
 
