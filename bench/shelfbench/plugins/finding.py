@@ -59,8 +59,7 @@ def find(name: str, heads: Mapping[str, HeadSettings] | None = None) -> BackendS
     offered = available(FEATURES)
     features, _, head = name.partition("-")
     if heads and head in heads and features in offered:
-        kind = "see shelfbench.plugins.backend.FeaturesSpec"
-        return head_backend(_loaded(offered[features], FeaturesSpec, "features", kind), head, heads[head])
+        return head_backend(find_features(features), head, heads[head])
     made = [f"{feature}-{head}" for head in heads or () for feature in offered]
     known = ", ".join([*points, *made]) or "none installed"
     if features in offered and head:
@@ -68,6 +67,28 @@ def find(name: str, heads: Mapping[str, HeadSettings] | None = None) -> BackendS
             f"unknown backend {name!r}", f"define its head in the study, as [heads.{head}], or choose from: {known}"
         )
     raise InputError(f"unknown backend {name!r}", f"choose from: {known}")
+
+
+def find_features(name: str) -> FeaturesSpec:
+    """Load the spec of features.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    FeaturesSpec
+
+    Raises
+    ------
+    InputError
+        If no installed package offers them, or the object offered is not a `FeaturesSpec`.
+    """
+    offered = available(FEATURES)
+    if name not in offered:
+        raise InputError(f"unknown features {name!r}", f"choose from: {', '.join(offered) or 'none installed'}")
+    return _loaded(offered[name], FeaturesSpec, "features", "see shelfbench.plugins.backend.FeaturesSpec")
 
 
 def _loaded(point: EntryPoint, kind: type[Spec], what: str, remedy: str) -> Spec:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
@@ -36,7 +38,7 @@ class BuiltBackend:
     backend : Backend
     backbone : BackboneChoice
         The backbone that it was built with.
-    store : FeatureStore
+    store : FeatureStore or GivenFeatures
         Features of the network before its training, if it is trained.
     trained : TrainedNetwork or None
         The network after it.
@@ -48,7 +50,7 @@ class BuiltBackend:
     spec: BackendSpec
     backend: Backend
     backbone: BackboneChoice
-    store: FeatureStore
+    store: FeatureStore | GivenFeatures
     trained: TrainedNetwork | None = None
     calibrated: bool = False
 
@@ -85,7 +87,9 @@ def _built(
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
 
-def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore:
+def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | GivenFeatures:
+    if isinstance(features, GivenExtractor):
+        return GivenFeatures(features, partial(experiment.embeddings, features.source))
     return FeatureStore(features, experiment.study.images, experiment.console, experiment.workers)
 
 

@@ -11,6 +11,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem, fingerprint, write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
+from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier
@@ -57,7 +58,9 @@ def run(experiment: Experiment) -> Photos | None:
     built = [backend for backend in found if backend is not None]
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         write_parquet(experiment.out / "truth.parquet", truth)
-    if study.report.seeks_near_duplicates(len(material.image)):
+    if not study.needs_photos:
+        experiment.console.log("no photo is read, so near-duplicates are not sought and the page shows no pictures")
+    elif study.report.seeks_near_duplicates(len(material.image)):
         with experiment.console.stage("near-duplicates"):
             twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
         write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
@@ -69,7 +72,7 @@ def run(experiment: Experiment) -> Photos | None:
         groups.setdefault(key, []).append(backend)
     for group in groups.values():
         _run_group(group, experiment)
-    return Photos(material, study.seed) if study.report.pictures else None
+    return Photos(material, study.seed) if study.report.pictures and study.needs_photos else None
 
 
 def _files(out: Path, name: str) -> list[Path]:
@@ -90,7 +93,8 @@ def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
         return
     trained, features = found
     for number, backend in enumerate(trained):
-        shared = features if number == 0 else dataclasses.replace(features, cached=True)
+        again = number > 0 and not isinstance(backend.store, GivenFeatures)
+        shared = dataclasses.replace(features, cached=True) if again else features
         if shared.cached:
             console.log(
                 f"{backend.name}: features reused (computing them took {features.seconds:.1f} s)"
@@ -105,10 +109,12 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     """Train the network of a group, if it has one to train, and compute its features."""
     material = experiment.material
     trained = _trained(group, experiment)
-    experiment.console.detail(f"features are kept in {trained[0].store.folder}")
+    given = isinstance(trained[0].store, GivenFeatures)
+    if not given:
+        experiment.console.detail(f"features are kept in {trained[0].store.folder}")
     features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
-    experiment.unreadable(unreadable)
+    experiment.unreadable(unreadable, given=given)
     train = material.images_of("train")
     if not features.readable[train].any():
         raise InputError(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import fingerprint
+from shelfbench.data.given_features import source_of
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, HeadSettings, as_record
-from shelfbench.plugins.finding import find
+from shelfbench.plugins.finding import find, split_name
 from shelfbench.verdict.metrics import exact_target
 from shelfbench.verdict.settings import VerdictSettings
 
@@ -168,6 +170,24 @@ class Study:
         """
         return find(base, self.heads)
 
+    @cached_property
+    def given(self) -> tuple[str, ...]:
+        """Embeddings that backends are given: columns and files, the study's own before others."""
+        names = [*self.backends, *(variant.backend for variant in self.variants)]
+        found = [source_of(split_name(name, self.backbone)[1].name) for name in names if self._on_given(name)]
+        own = source_of(self.backbone.name)
+        return tuple(dict.fromkeys([*([own] if own in found else []), *found]))
+
+    @cached_property
+    def needs_photos(self) -> bool:
+        """Whether anything in this study computes features of photos."""
+        names = [*self.backends, *(variant.backend for variant in self.variants)]
+        return not names or not all(map(self._on_given, names))
+
+    def _on_given(self, name: str) -> bool:
+        base, backbone = split_name(name, self.backbone)
+        return bool(source_of(backbone.name)) and self.spec(base).uses_backbone
+
     def record(self) -> dict[str, Any]:
         """All settings, as JSON, except sections that nothing in this study reads."""
         result: dict[str, Any] = {
@@ -186,6 +206,7 @@ class Study:
             "labels",
             "file_name",
             "folders",
+            "photos",
         ):  # earlier records lack these: a run without them is the same run
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
