@@ -31,6 +31,7 @@ from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
+from shelfbench.data.view import view_for
 from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingData
 from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
@@ -226,7 +227,7 @@ class Trials:
         images = self.catalogue.images
         order = rng.permutation(len(images))
         if photos := getattr(extractor, "calibration", 0):  # on any photos: what matters here is time
-            decoding = Decoding(extractor.pixels, self.study.images.fit, self.workers)
+            decoding = Decoding(extractor.pixels, view_for(extractor, self.study.images.fit), self.workers)
             calibrating: Any = extractor
             extractor = calibrating.calibrated(drawn_photos(images, order, photos, decoding, 0))
         with PeakMemory().watch() as memory:

@@ -31,6 +31,8 @@ class FeatureExtractor(Protocol):
         ``calibrated(photos)``, with photos of uint8 and shape (n, pixels, pixels, 3), returns the extractor to use
         instead. That one has ``save(folder)``, which writes all files that it needs, as `save_features` of
         `shelfbench.plugins.backend.Backend` does.
+    view : View or None, optional
+        How its network was trained to see photos; None, or without this attribute, as ``images.fit`` of the study says.
     """
 
     name: str

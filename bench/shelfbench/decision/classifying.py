@@ -19,6 +19,7 @@ from shelfbench.data.ahead import in_background
 from shelfbench.data.images import decode_batch
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import Product, products_of
+from shelfbench.data.view import View, view_for
 from shelfbench.decision.model import Model
 from shelfbench.decision.record import DECISION
 from shelfbench.decision.rule import MEASURES
@@ -176,15 +177,16 @@ def schema() -> pa.Schema:
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
     """Classify a few products at a time; yield their rows and their number of photos."""
     batch, pixels = model.features.batch, model.spec.pixels
+    view = view_for(model.features, model.spec.fit)
     # whole batches for the network, which pads the last one
     size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
-    with closing(in_background(_batches(products, size, pixels, model.spec.fit, workers))) as batches:
+    with closing(in_background(_batches(products, size, pixels, view, workers))) as batches:
         for part in batches:
             yield _classified(model, part), part.photos
 
 
 def _batches(
-    products: Iterable[Product], size: int, pixels: int, fit: str, workers: int
+    products: Iterable[Product], size: int, pixels: int, view: View, workers: int
 ) -> Generator[_Batch, None, None]:
     """Cut products into batches of at most `size` photos, unless one product has more, and decode them."""
     with ThreadPoolExecutor(workers) as pool:
@@ -192,19 +194,19 @@ def _batches(
         photos = weight = 0
         for product in products:
             if held and (photos + len(product.photos) > size or weight > _BATCH_BYTES or len(held) >= size):
-                yield _decoded(held, pixels, fit, pool)
+                yield _decoded(held, pixels, view, pool)
                 held, photos, weight = [], 0, 0
             held.append(product)
             photos += len(product.photos)
             weight += sum(map(len, product.photos))
         if held:
-            yield _decoded(held, pixels, fit, pool)
+            yield _decoded(held, pixels, view, pool)
 
 
-def _decoded(products: list[Product], pixels: int, fit: str, pool: ThreadPoolExecutor) -> _Batch:
+def _decoded(products: list[Product], pixels: int, view: View, pool: ThreadPoolExecutor) -> _Batch:
     encoded = [photo for product in products for photo in product.photos]
     owner = np.repeat(np.arange(len(products)), [len(product.photos) for product in products])
-    images, reasons = decode_batch(encoded, pixels, fit, pool)
+    images, reasons = decode_batch(encoded, pixels, view, pool)
     readable = np.ones(len(encoded), bool)
     readable[list(reasons)] = False
     unreadable: dict[int, str] = {}

@@ -19,6 +19,7 @@ from shelfbench.base.processor import cores
 from shelfbench.base.storage import file_stem, load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
+from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
@@ -170,7 +171,8 @@ def _build(name: str, saved: SavedModel, where: str) -> Backend:
 
 def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
     """Make sure that photos yield the same features as in the run."""
-    now = json.loads(json.dumps({"images": saved.images.describe(), "settings": features.describe()}))
+    images = view_for(features, saved.images.fit).describe(saved.images.describe())
+    now = json.loads(json.dumps({"images": images, "settings": features.describe()}))
     changed = differences({key: saved.features.get(key) for key in now}, now)
     if other := [key for key in changed if key.rpartition(".")[2] not in _SOFTWARE]:
         raise InputError(

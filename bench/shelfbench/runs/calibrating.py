@@ -8,6 +8,7 @@ from shelfbench.base.storage import fingerprint
 from shelfbench.data.ahead import Decoding
 from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.extractor import FeatureExtractor
+from shelfbench.data.view import view_for
 from shelfbench.runs.experiment import Experiment
 
 
@@ -37,7 +38,7 @@ def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureEx
     if key not in experiment.calibrated:
         material, console = experiment.material, experiment.console
         console.log(f"{extractor.name}: calibrating int8 on {count} training photos")
-        decoding = Decoding(extractor.pixels, experiment.study.images.fit, experiment.workers)
+        decoding = Decoding(extractor.pixels, view_for(extractor, experiment.study.images.fit), experiment.workers)
         rows = material.image[material.images_of("train")]
         photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
         with console.stage(f"{extractor.name}: calibrating int8"):

@@ -109,10 +109,12 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     """Train the network of a group, if it has one to train, and compute its features."""
     material = experiment.material
     trained = _trained(group, experiment)
-    given = isinstance(trained[0].store, GivenFeatures)
+    first = trained[0]
+    given = isinstance(first.store, GivenFeatures)
     if not given:
-        experiment.console.detail(f"features are kept in {trained[0].store.folder}")
-    features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
+        experiment.note_view(first.backend.features if first.trained is None else first.trained.features)
+        experiment.console.detail(f"features are kept in {first.store.folder}")
+    features = first.store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
     experiment.unreadable(unreadable, given=given)
     train = material.images_of("train")

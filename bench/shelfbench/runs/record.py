@@ -240,6 +240,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         The jobs of the run by name, in the order of the study.
     sizes : dict of str to SizeRecord
         By network; empty if the study fixes the size of the images.
+    views : dict of str to str
+        How networks see photos in ways of their own, by network; empty if all see them as ``images.fit`` says.
     """
 
     shelfbench: str = ""
@@ -257,6 +259,7 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     split: SplitRecord = msgspec.field(default_factory=SplitRecord)
     backends: dict[str, E] = {}
     sizes: dict[str, SizeRecord] = {}
+    views: dict[str, str] = {}
 
     @property
     def settings(self) -> StudyRecord:
