@@ -10,13 +10,21 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem, fingerprint, write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
-from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier
 from shelfbench.plugins.finding import split_name
-from shelfbench.runs.building import BuiltBackend, build_backend, columns_of, suited, training_data, training_images
+from shelfbench.runs.building import (
+    BuiltBackend,
+    build_backend,
+    columns_of,
+    suited,
+    training_data,
+    training_images,
+    with_network,
+)
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
@@ -137,12 +145,8 @@ def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBac
     data = training_images(experiment.material, experiment.digests, study.images.fit, experiment.workers)
     with console.stage(f"{group[0].name}: training the network"):
         trained = trainer.train(data, seed=study.seed, console=console)
-    store = FeatureStore(trained.features, study.images, console, experiment.workers)
     later = dataclasses.replace(trained, cached=True)
-    return [
-        dataclasses.replace(backend, store=store, trained=later if number else trained)
-        for number, backend in enumerate(group)
-    ]
+    return [with_network(backend, later if number else trained, experiment) for number, backend in enumerate(group)]
 
 
 def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment, before: float) -> BackendEntry:

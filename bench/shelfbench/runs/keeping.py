@@ -110,6 +110,8 @@ def save_model(
             classifier.save(aside)
             if built.trained is not None:
                 built.trained.save(aside)
+            elif built.calibrated and built.backend.save_features is not None:
+                built.backend.save_features(aside)
             saved = SavedModel(
                 backend=built.name,
                 classes=material.classes.tolist(),

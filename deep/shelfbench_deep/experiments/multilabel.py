@@ -14,10 +14,11 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem, write_parquet
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.material import Material
-from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import readable_rows
+from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
@@ -120,7 +121,7 @@ def run(experiment: Experiment) -> None:
 class _Group:
     """Heads on the same backbone: hidden units by name, 0 for none."""
 
-    extractor: BottleneckExtractor
+    extractor: FeatureExtractor
     store: FeatureStore
     heads: dict[str, int]
 
@@ -134,11 +135,15 @@ def _build(backbone: str, heads: dict[str, int], experiment: Experiment, pixels:
 
 
 def _suited(group: _Group, experiment: Experiment) -> _Group:
-    """Let the backbone see the photos at the size that suits them, if the study leaves the size to them."""
-    if experiment.study.backbone.pixels is not None:
+    """Suit the backbone to the photos, as `shelfbench.runs.building.suited` does."""
+    if experiment.study.backbone.pixels is None:
+        pixels = experiment.pixels_for(group.extractor)
+        group = _build(group.extractor.name, group.heads, experiment, pixels)
+    extractor = calibrated(group.extractor, experiment)
+    if extractor is group.extractor:
         return group
-    pixels = experiment.pixels_for(group.extractor)
-    return _build(group.extractor.name, group.heads, experiment, pixels)
+    store = FeatureStore(extractor, experiment.study.images, experiment.console, experiment.workers)
+    return _Group(extractor, store, group.heads)
 
 
 def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str, LabelledImages]:
