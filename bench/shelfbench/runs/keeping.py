@@ -263,7 +263,8 @@ def fit_timings(
         "backbone": extractor.name,
         "pixels": extractor.pixels,
         "device": classifier.device,
-        "precision": "float32",
+        # few classifiers can do anything else
+        "precision": getattr(classifier, "precision", "float32"),
         "framework": classifier.framework,
         "batch": classifier.batch,
     }
