@@ -165,6 +165,19 @@ def test_cells_of_table_3_of_x():
     assert cells["First step"] == "3 s"
 
 
+def test_the_papers_count_stands_beside_the_form_that_it_counted():
+    today, decode, *rest = device().parts
+    port = dataclasses.replace(today, name="full inception_v3_2016", parameters=23_626_728)
+    measured = dataclasses.replace(device(), parts=(today, port, decode, *rest))
+    grid = table3x_grid([measured])
+    at = grid.headers.index("Paper: parameters")
+    assert [(row[0], row[5], row[at]) for row in grid.rows] == [
+        ("Inception V3", "23,817,352", "—"),
+        ("Inception V3, Keras' port of 2016", "23,626,728", "23,626,728"),
+    ]
+    assert sum("Inception" in row[0] for row in table3_grid([measured]).rows) == 1
+
+
 def test_a_report_is_made_of_files_alone_and_puts_the_runs_own_device_first(tmp_path):
     device("Ours").write(tmp_path / "device.json")
     device("A GPU elsewhere", jpeg=0.5).write(tmp_path / "a-gpu.json")

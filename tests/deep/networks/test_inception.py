@@ -82,6 +82,27 @@ def test_composition_of_the_papers_count(port):
     assert port.get_layer("predictions").count_params() == 2_049_000
 
 
+def test_each_module_divides_the_channels_among_three_or_four_branches(today, port):
+    # X, §1.2: "3 or 4 separate spaces that are smaller than the original input space"
+    for network in (today, port):
+        branches = [len(network.get_layer(f"mixed{number}").input) for number in range(11)]
+        assert branches == [4, 4, 4, 3, 4, 4, 4, 4, 3, 4, 4]
+        for number in range(1, 11):
+            module = network.get_layer(f"mixed{number}")
+            inside = network.get_layer(f"mixed{number - 1}").output.shape[-1]
+            assert all(branch.shape[-1] <= inside for branch in module.input)
+
+
+def test_widths_are_named_by_the_section_of_the_study():
+    for values, name in (
+        ({"width": -1.0}, "inception.width"),
+        ({"fc": 1}, "inception.fc"),
+        ({"dropout": 2.0}, "inception.dropout"),
+    ):
+        with pytest.raises(InputError, match=f"^{name} is"):
+            InceptionSettings(**values)
+
+
 def test_the_port_differs_from_today_in_four_ways(today, port):
     kinds = [type(layer) for layer in port.layers]
     assert kinds.count(layers.Conv2D) == kinds.count(layers.BatchNormalization) == 94
