@@ -1,6 +1,7 @@
 """Table 3 of both papers: arithmetic of the projections, cells, what fits a week, damaged and missing files."""
 
 import csv
+import dataclasses
 import json
 import math
 import subprocess

@@ -21,6 +21,7 @@ from shelfbench.report.measured import display
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.style import marks
 from shelfbench.runs.entries import HeadEntry
+from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import reading
 from shelfbench.runs.record import RunRecord, read_record
 
@@ -124,7 +125,8 @@ class MultilabelData:
             "public), for networks of full width after 30 million updates; the paper states neither unit nor class "
             "weights, so only the order of its numbers can be compared.",
         )
-        if note := str((self.record.study.get("multilabel") or {}).get("note") or ""):
+        note = str((self.record.study.get("multilabel") or {}).get("note") or "")
+        if note and shows_papers(self.record):  # it is about the data that the study names
             notes = (note, *notes)
         unseen = first.unseen_labels
         return notes + ((f"{unseen} labels that no training image carries are left out.",) if unseen else ())

@@ -93,14 +93,10 @@ def test_each_module_divides_the_channels_among_three_or_four_branches(today, po
             assert all(branch.shape[-1] <= inside for branch in module.input)
 
 
-def test_widths_are_named_by_the_section_of_the_study():
-    for values, name in (
-        ({"width": -1.0}, "inception.width"),
-        ({"fc": 1}, "inception.fc"),
-        ({"dropout": 2.0}, "inception.dropout"),
-    ):
-        with pytest.raises(InputError, match=f"^{name} is"):
-            InceptionSettings(**values)
+def test_settings_are_named_by_the_section_of_the_study():
+    for name, value in (("width", -1.0), ("fc", 1), ("dropout", 2.0), ("port_2016", "yes")):
+        with pytest.raises(InputError, match=rf"^inception\.{name} is"):
+            InceptionSettings(**{name: value})
 
 
 def test_the_port_differs_from_today_in_four_ways(today, port):
