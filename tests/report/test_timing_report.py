@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import span
+from shelfbench.base.grid import MISSING, span
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated
 from shelfbench.cost.timing import projected
 from shelfbench.report.backbones import backbone_rows, precisions_of
@@ -173,7 +173,7 @@ def test_the_papers_count_stands_beside_the_form_that_it_counted():
     grid = table3x_grid([measured])
     at = grid.headers.index("Paper: parameters")
     assert [(row[0], row[5], row[at]) for row in grid.rows] == [
-        ("Inception V3", "23,817,352", "—"),
+        ("Inception V3", "23,817,352", MISSING),
         ("Inception V3, Keras' port of 2016", "23,626,728", "23,626,728"),
     ]
     assert sum("Inception" in row[0] for row in table3_grid([measured]).rows) == 1

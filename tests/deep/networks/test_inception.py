@@ -87,16 +87,10 @@ def test_each_module_divides_the_channels_among_three_or_four_branches(today, po
     for network in (today, port):
         branches = [len(network.get_layer(f"mixed{number}").input) for number in range(11)]
         assert branches == [4, 4, 4, 3, 4, 4, 4, 4, 3, 4, 4]
-        for number in range(1, 11):
+        for number in (1, 2, 4, 5, 6, 7, 9, 10):  # the other two halve the image instead
             module = network.get_layer(f"mixed{number}")
             inside = network.get_layer(f"mixed{number - 1}").output.shape[-1]
-            assert all(branch.shape[-1] <= inside for branch in module.input)
-
-
-def test_settings_are_named_by_the_section_of_the_study():
-    for name, value in (("width", -1.0), ("fc", 1), ("dropout", 2.0), ("port_2016", "yes")):
-        with pytest.raises(InputError, match=rf"^inception\.{name} is"):
-            InceptionSettings(**{name: value})
+            assert all(branch.shape[-1] < inside for branch in module.input)
 
 
 def test_the_port_differs_from_today_in_four_ways(today, port):
@@ -217,7 +211,7 @@ def test_parameters_of_the_2nn(units, classes, expected, normalisation):
     [("width", -1.0), ("width", None), ("dropout", 1), ("dropout", "half"), ("fc", 0), ("port_2016", "yes")],
 )
 def test_bad_settings_are_refused_by_name(name, value):
-    with pytest.raises(InputError, match=rf"^inception_v3\.{name} is "):
+    with pytest.raises(InputError, match=rf"^inception\.{name} is "):
         InceptionSettings(**{name: value})
 
 
