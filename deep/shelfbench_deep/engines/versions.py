@@ -51,6 +51,12 @@ def torch_version() -> str | None:
     return installed_version("torch")
 
 
+def nncf_version() -> str | None:
+    """Version of the installed NNCF, which quantises networks, found out without loading it; None without it."""
+    found = _version("nncf")
+    return None if found == "unknown" else found
+
+
 def keras_home() -> Path:
     """Folder in which Keras keeps its settings and downloads (``KERAS_HOME`` or ``~/.keras``)."""
     if given := os.environ.get("KERAS_HOME"):

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
+from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
 from shelfbench_deep.features.timm_saved import SavedTimm, holds_timm, timm_features
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 from shelfbench_deep.networks.timm_network import PREFIX
@@ -32,9 +35,12 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"onnx", "timm", "keras"}
-        ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
+    {"given", "onnx", "timm", "keras"}
+        ``given`` for embeddings that are there already (``features:X``), and ``keras`` for the networks that Keras
+        builds, and for every name that stands for nothing else.
     """
+    if source_of(name):
+        return "given"
     if name.lower().endswith(".onnx"):
         return "onnx"
     if name.startswith(PREFIX):
@@ -61,6 +67,8 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     InputError
         If there is no such network, or it cannot be used.
     """
+    if kind_of(backbone.name) == "given":
+        return given_features(backbone.name)
     if kind_of(backbone.name) == "onnx":
         return replace(onnx_features(backbone, settings), load_features=load_features)
     if kind_of(backbone.name) == "timm":
@@ -80,6 +88,11 @@ def check_trainable(backbone: BackboneChoice) -> None:
     InputError
         If it is of a kind that only computes features.
     """
+    if kind_of(backbone.name) == "given":
+        raise InputError(
+            f"{backbone.name} are embeddings that are there already, and no network that could be fine-tuned",
+            "use bottleneck-* with them",
+        )
     if kind_of(backbone.name) != "keras":
         raise InputError(
             f"the network {backbone.name} computes features and cannot be fine-tuned",
@@ -106,7 +119,9 @@ def load_features(folder: Path) -> FeatureExtractor:
     """
     if holds_timm(folder):
         return SavedTimm(folder)
-    return load_onnx(folder) if holds_onnx(folder) else TrainedExtractor(folder)
+    if holds_onnx(folder):
+        return load_onnx(folder)
+    return QuantisedExtractor(folder) if holds_int8(folder) else TrainedExtractor(folder)
 
 
 def _keras_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
