@@ -16,6 +16,7 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.keras_saved import SavedKerasExtractor, holds_keras_file, keras_file_features
 from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 
@@ -30,11 +31,13 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"onnx", "keras"}
+    {"onnx", "keras-file", "keras"}
         ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
     """
     if name.lower().endswith(".onnx"):
         return "onnx"
+    if name.lower().endswith(".keras"):
+        return "keras-file"
     return "keras"
 
 
@@ -57,8 +60,11 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     InputError
         If there is no such network, or it cannot be used.
     """
-    if kind_of(backbone.name) == "onnx":
+    kind = kind_of(backbone.name)
+    if kind == "onnx":
         return replace(onnx_features(backbone, settings), load_features=load_features)
+    if kind == "keras-file":
+        return replace(keras_file_features(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
 
 
@@ -98,6 +104,8 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
+    if holds_keras_file(folder):
+        return SavedKerasExtractor(folder)
     return load_onnx(folder) if holds_onnx(folder) else TrainedExtractor(folder)
 
 
