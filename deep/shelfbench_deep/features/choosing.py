@@ -18,6 +18,7 @@ from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
 from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.keras_saved import SavedKerasExtractor, holds_keras_file, keras_file_features
 from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
 from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
@@ -33,7 +34,7 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"given", "onnx", "keras"}
+    {"given", "onnx", "keras-file", "keras"}
         ``given`` for embeddings that are there already (``features:X``), and ``keras`` for the networks that Keras
         builds, and for every name that stands for nothing else.
     """
@@ -41,6 +42,8 @@ def kind_of(name: str) -> str:
         return "given"
     if name.lower().endswith(".onnx"):
         return "onnx"
+    if name.lower().endswith(".keras"):
+        return "keras-file"
     return "keras"
 
 
@@ -63,10 +66,13 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     InputError
         If there is no such network, or it cannot be used.
     """
-    if kind_of(backbone.name) == "given":
+    kind = kind_of(backbone.name)
+    if kind == "given":
         return given_features(backbone.name)
-    if kind_of(backbone.name) == "onnx":
+    if kind == "onnx":
         return replace(onnx_features(backbone, settings), load_features=load_features)
+    if kind == "keras-file":
+        return replace(keras_file_features(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
 
 
@@ -111,6 +117,8 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
+    if holds_keras_file(folder):
+        return SavedKerasExtractor(folder)
     if holds_onnx(folder):
         return load_onnx(folder)
     return QuantisedExtractor(folder) if holds_int8(folder) else TrainedExtractor(folder)
