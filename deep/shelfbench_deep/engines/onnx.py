@@ -210,7 +210,8 @@ class RuntimeGraph:
             values = (values.astype(np.float32) - np.asarray(plan.mean, np.float32)) / np.asarray(plan.std, np.float32)
         if plan.layout == "NCHW":
             values = values.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(values, plan.kind)
+        with np.errstate(over="ignore"):  # what float16 cannot hold is refused when it comes out
+            return np.ascontiguousarray(values, plan.kind)
 
     def _run(self, values: np.ndarray) -> np.ndarray:
         return self._session.run([self._plan.output], {self._plan.input: values})[0]

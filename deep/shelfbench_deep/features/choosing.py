@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.keras_saved import SavedKerasExtractor, holds_keras_file, keras_file_features
 from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
+from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 
 
@@ -31,9 +34,12 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"onnx", "keras-file", "keras"}
-        ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
+    {"given", "onnx", "keras-file", "keras"}
+        ``given`` for embeddings that are there already (``features:X``), ``keras-file`` for models that Keras saved,
+        and ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
     """
+    if source_of(name):
+        return "given"
     if name.lower().endswith(".onnx"):
         return "onnx"
     if name.lower().endswith(".keras"):
@@ -61,6 +67,8 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
         If there is no such network, or it cannot be used.
     """
     kind = kind_of(backbone.name)
+    if kind == "given":
+        return given_features(backbone.name)
     if kind == "onnx":
         return replace(onnx_features(backbone, settings), load_features=load_features)
     if kind == "keras-file":
@@ -80,6 +88,11 @@ def check_trainable(backbone: BackboneChoice) -> None:
     InputError
         If it is of a kind that only computes features.
     """
+    if kind_of(backbone.name) == "given":
+        raise InputError(
+            f"{backbone.name} are embeddings that are there already, and no network that could be fine-tuned",
+            "use bottleneck-* with them",
+        )
     if kind_of(backbone.name) != "keras":
         raise InputError(
             f"the network {backbone.name} computes features and cannot be fine-tuned",
@@ -104,9 +117,11 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
-    if holds_keras_file(folder):
-        return SavedKerasExtractor(folder)
-    return load_onnx(folder) if holds_onnx(folder) else TrainedExtractor(folder)
+    if holds_int8(folder):  # of whatever kind the network was
+        return QuantisedExtractor(folder)
+    if holds_onnx(folder):
+        return load_onnx(folder)
+    return SavedKerasExtractor(folder) if holds_keras_file(folder) else TrainedExtractor(folder)
 
 
 def _keras_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:

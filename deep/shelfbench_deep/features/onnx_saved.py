@@ -150,7 +150,7 @@ def save_onnx(extractor: OnnxExtractor, folder: Path) -> None:
         write_whole(target, partial(shutil.copyfile, network.path))
     record = {
         "kind": KIND,
-        "name": extractor.name,
+        "name": network.path.name,
         "source_sha256": network.sha256,
         "sha256": file_sha256(target),
         "plan": asdict(network.plan),

@@ -143,9 +143,12 @@ class OnnxFile:
             return outputs[0].name
         if [value.name for value in outputs].count("image_embeds") == 1:  # CLIP's own name for the picture as a whole
             return "image_embeds"
-        listed = ", ".join(f"{value.name} {_shape_words(value)}" for value in outputs[:6])
+        listed = ", ".join(f"{value.name}: {_rows(value)}" for value in outputs[:6])
         settings = " or ".join(f"--set onnx.output={value.name}" for value in outputs[:3])
-        raise InputError(f"{self.path} has several outputs ({listed})", f"say which holds the features: {settings}")
+        raise InputError(
+            f"{self.path} has {len(outputs)} outputs ({listed})",
+            f"say which holds the features, as its maker describes them: {settings}",
+        )
 
     def below_head(self, output: str) -> str:
         """Find the features that a classifier's last layer takes.
@@ -270,10 +273,16 @@ def _channels(length: int | str) -> bool:
     return length == 3 or (isinstance(length, str) and "channel" in length.lower())
 
 
+def _rows(value: Value) -> str:
+    """Say what an output is by the number of its dimensions."""
+    known = {2: "one row per image", 3: "tokens", 4: "a map"}
+    return known.get(len(value.shape), "of another shape") if value.shape else "of unknown shape"
+
+
 def _shape_words(value: Value) -> str:
     if value.shape is None:
-        return "(shape unknown)"
-    return f"({', '.join(str(length or '?') for length in value.shape)})"
+        return "(unknown)"
+    return f"({', '.join(str(length) if isinstance(length, int) else '?' for length in value.shape)})"
 
 
 def _words(value: Value) -> str:
