@@ -84,7 +84,9 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     if kind == "given":
         return given_features(backbone.name)
     make = _MAKERS.get(kind)
-    return replace(make(backbone, settings), load_features=load_features) if make else _keras_features(backbone, settings)
+    return (
+        replace(make(backbone, settings), load_features=load_features) if make else _keras_features(backbone, settings)
+    )
     return _keras_features(backbone, settings)
 
 
