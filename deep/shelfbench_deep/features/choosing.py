@@ -83,10 +83,8 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     kind = kind_of(backbone.name)
     if kind == "given":
         return given_features(backbone.name)
-    make = _MAKERS.get(kind)
-    return (
-        replace(make(backbone, settings), load_features=load_features) if make else _keras_features(backbone, settings)
-    )
+    if make := _MAKERS.get(kind):
+        return replace(make(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
 
 
