@@ -26,6 +26,7 @@ from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
 from shelfbench.decision.record import (
     ESTIMATOR,
+    INT8,
     LIMITS,
     MAX_SIDE,
     NETWORK,
@@ -115,9 +116,8 @@ def decide(
         ProductRule(saved.aggregation, saved.temperature),
     )
     built = _build(backend, saved, str(folder / MODEL))
-    # a network trained in the run is stored next to its classifier
-    trained = built.trainer is not None
-    for name in (*_classifier(folder), *(NETWORK if trained else ())):
+    kept = _kept_network(folder, built)
+    for name in (*_classifier(folder), *kept):
         if not (folder / name).is_file():
             if name == ESTIMATOR[1]:
                 built.load(folder)  # says why
@@ -132,7 +132,7 @@ def decide(
                 load_json(folder / name)
             except (ValueError, OSError) as error:
                 raise InputError(f"{folder / name} cannot be read ({str(error)[:160]})", _ELSEWHERE) from None
-    features = built.load_features(folder) if trained and built.load_features else built.features
+    features = built.load_features(folder) if kept and built.load_features else built.features
     given = _given(saved, folder / MODEL) if isinstance(features, GivenExtractor) else None
     if given is not None:
         features = GivenExtractor(given.source, given)
@@ -157,6 +157,13 @@ def decide(
     )
     source = _Source(run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model)
     return Decision(model=model, write=lambda saving: _write(source, saving))
+
+
+def _kept_network(folder: Path, backend: Backend) -> tuple[str, ...]:
+    """List the files of the network that the run kept next to a classifier: one that it trained, or calibrated."""
+    if (folder / INT8).is_file():
+        return (NETWORK[0], INT8)
+    return NETWORK if backend.trainer is not None else ()
 
 
 def _predictions(path: Path, measure: str) -> pa.Table:
@@ -231,12 +238,13 @@ def _write(source: _Source, saving: Saving) -> str:
 def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
     """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
-    for name in (*_classifier(source.folder), *(NETWORK if backend.trainer is not None else ())):
+    kept = _kept_network(source.folder, backend)
+    for name in (*_classifier(source.folder), *kept):
         try:
             shutil.copyfile(source.folder / name, aside / name)
         except FileNotFoundError:
             raise InputError(f"{source.folder / name} is missing", _ELSEWHERE) from None
-    if backend.trainer is None and backend.save_features is not None:
+    if not kept and backend.save_features is not None:
         saving.console.log("writing the network that computes the features")
         backend.save_features(aside)
     classifier = source.model.classifier

@@ -29,7 +29,8 @@ ESTIMATOR = ("classifier.json", "classifier.skops")
 """The classifier of a decision is kept as one of these."""
 NETWORK = ("network.json", "network.safetensors")
 # What a network's weights are kept in; network.json says which.
-NETWORK_FILES = ("network.safetensors", "network.onnx")
+INT8 = "network-int8.safetensors"
+NETWORK_FILES = ("network.safetensors", INT8, "network.onnx")
 ONNX = "model.onnx"
 _MIB = 1 << 20
 # Every file that a decision may contain, and the largest size of each in bytes.

@@ -118,20 +118,10 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
         rng = np.random.default_rng([seed, 0x9F0, 1])
         tune = _draw(tune, label[tune], wanted=settings.tune_products, name="tune_products", least=0, rng=rng)
     rows = np.concatenate([train, tune])
-    images = np.isin(material.owner, rows)
-    new_row = np.full(len(role), -1, np.int64)
-    new_row[rows] = np.arange(len(rows))
+    kept = material.only(rows)
     code = np.full(len(material.classes) + 1, -1, np.int64)  # the last place is for the label -1
     code[classes] = np.arange(len(classes))
-    return dataclasses.replace(
-        material,
-        frame=material.frame.iloc[rows].reset_index(drop=True),
-        image=material.image[images],
-        owner=new_row[material.owner[images]],
-        position=material.position[images],
-        classes=material.classes[classes],
-        label=code[label[rows]],
-    )
+    return dataclasses.replace(kept, classes=material.classes[classes], label=code[kept.label])
 
 
 def _draw(

@@ -19,6 +19,7 @@ from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, Feature
 from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
+from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 
 
@@ -110,7 +111,9 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
-    return load_onnx(folder) if holds_onnx(folder) else TrainedExtractor(folder)
+    if holds_onnx(folder):
+        return load_onnx(folder)
+    return QuantisedExtractor(folder) if holds_int8(folder) else TrainedExtractor(folder)
 
 
 def _keras_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
