@@ -12,7 +12,7 @@ from shelfbench.plugins.heads import joined
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
-from shelfbench_deep.features.choosing import check_trainable, load_features, network_features
+from shelfbench_deep.features.choosing import check_trainable, kind_of, load_features, network_features
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer
@@ -35,7 +35,8 @@ def _features(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneCh
         trainer = finetuning_trainer(backbone, settings["finetuning"], settings["training"], settings["bottleneck"])
         parts = replace(parts, trainer=trainer, save_features=None)
     # a kind of network may export itself; export_onnx refuses those that are not Keras'
-    return parts if parts.export_onnx else replace(parts, export_onnx=export_onnx)
+    none = parts.export_onnx is None and kind_of(backbone.name) != "given"
+    return replace(parts, export_onnx=export_onnx) if none else parts
 
 
 def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:

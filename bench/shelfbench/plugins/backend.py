@@ -89,7 +89,10 @@ class Classifier(Protocol):
         """
 
     def save(self, folder: Path) -> None:
-        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder.
+
+        An estimator of scikit-learn writes ``classifier.skops`` in place of the first.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,15 +319,16 @@ class HeadSettings:
 
     Attributes
     ----------
-    estimator : str
-        Its import path, such as ``sklearn.neighbors.KNeighborsClassifier``.
+    estimator : str or tuple of str
+        Its import path, such as ``sklearn.neighbors.KNeighborsClassifier``, or those of the steps of a pipeline.
     parameters : dict
-        Keyword arguments.
+        Keyword arguments; those of a pipeline's steps by name, as ``sklearn.pipeline.make_pipeline`` names them:
+        ``logisticregression__C``. The text ``None`` stands for None.
     grid : dict
         Lists of values of further parameters, from which the best on `tune` are chosen.
     """
 
-    estimator: str
+    estimator: str | tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
 

@@ -186,13 +186,16 @@ def tune_may_be_empty_or_unknown(build: Build) -> None:
 
 
 def a_saved_model_predicts_the_same(build: Build) -> None:
-    """A saved and loaded model produces the same scores; its files are JSON and safetensors only."""
+    """A saved and loaded model produces the same scores; its files are JSON and safetensors, or skops, only."""
     data = _data()
     classifier = _fitted(build, data)
     with tempfile.TemporaryDirectory() as folder:
         classifier.save(Path(folder))
         names = sorted(path.name for path in Path(folder).iterdir())
-        _require(names == ["classifier.json", "weights.safetensors"], f"save wrote {names}")
+        _require(
+            names in (["classifier.json", "weights.safetensors"], ["classifier.json", "classifier.skops"]),
+            f"save wrote {names}",
+        )
         loaded = build().load(Path(folder))
         _require(
             bool(np.array_equal(classifier.log_probabilities(data.features), loaded.log_probabilities(data.features))),

@@ -194,6 +194,8 @@ class Experiment:
     record : Recorder
         ``run.json``.
     jobs : Jobs
+    calibrated : dict of str to FeatureExtractor
+        Extractors that have been calibrated on training photos, by what they were before (`runs.calibrating`).
     """
 
     study: Study
@@ -203,9 +205,10 @@ class Experiment:
     console: Console
     record: Recorder
     jobs: Jobs
+    calibrated: dict[str, FeatureExtractor] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
-    _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
     _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
+    _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digests(self) -> np.ndarray:

@@ -20,12 +20,15 @@ def network_label(backend: str, settings: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        A file by its name, a network of a library by its address; empty for the study's own network of the papers.
+        A file by its name, a network of a library by its address; empty for the study's own network of the papers,
+        and for embeddings that are given.
     """
     if not (address := backend.partition("@")[2]):
         own = str((settings.get("backbone") or {}).get("name", ""))
         address = own if any(mark in own for mark in ":./\\") else ""
-    if address.startswith("features:") or not address.endswith((".onnx", ".keras")):
+    if address.startswith("features:"):  # these are the features of Table 4
+        return ""
+    if not address.endswith((".onnx", ".keras")):
         return address
     path = PurePath(address)
     # model.onnx in a folder onnx is what networks are called that come from the same converter

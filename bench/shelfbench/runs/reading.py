@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
+from shelfbench.data.given_features import source_of
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.labels import network_label
@@ -133,7 +134,7 @@ def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -
         columns = entry.columns
         feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
         tuned = columns.get("Fine-tuning", "–")
-        if network := network_label(name, entry.settings):
+        if (network := network_label(name, entry.settings)) and not source_of(network):
             feature = f"{feature} ({network})"
         short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
         named[name] = BackendLabel(feature, classifier, tuned, short + (", fine-tuned" if tuned == "yes" else ""))

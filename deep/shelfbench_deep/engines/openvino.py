@@ -31,7 +31,7 @@ def library() -> Any:
 
 
 @contextmanager
-def _taking(name: str) -> Iterator[None]:
+def taking(name: str) -> Iterator[None]:
     """Turn whatever OpenVINO raises about a network into one line."""
     try:
         yield
@@ -66,7 +66,7 @@ def from_keras(model: keras.Model, preprocess: Callable[[Any], Any], pixels: int
     """
     from shelfbench_deep.engines.native import traced
 
-    with _taking(model.name):
+    with taking(model.name):
         shape = (REQUEST, pixels, pixels, 3)
         graph = traced(lambda images: model(preprocess(images), training=False), shape)
         with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
@@ -93,7 +93,7 @@ class CompiledNetwork:
     """
 
     def __init__(self, network: Any, precision: str, name: str) -> None:
-        with _taking(name):
+        with taking(name):
             self._dimensions = int(network.output(0).get_partial_shape()[1].get_length())
             self._at_once = int(network.input(0).get_partial_shape()[0].get_length())
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
