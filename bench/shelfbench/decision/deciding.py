@@ -132,6 +132,7 @@ def decide(
         spec=ModelSpec(
             backend=backend,
             fit=saved.images.fit,
+            scaled=saved.images.scaled,
             pixels=features.pixels,
             sections={} if built.load_features else saved.sections,
             names=tuple(names.get(key, key) for key in saved.classes),
@@ -171,7 +172,7 @@ def _build(name: str, saved: SavedModel, where: str) -> Backend:
 
 def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
     """Make sure that photos yield the same features as in the run."""
-    images = view_for(features, saved.images.fit).describe(saved.images.describe())
+    images = view_for(features, saved.images.view).describe(saved.images.describe())
     now = json.loads(json.dumps({"images": images, "settings": features.describe()}))
     changed = differences({key: saved.features.get(key) for key in now}, now)
     if other := [key for key in changed if key.rpartition(".")[2] not in _SOFTWARE]:
