@@ -177,7 +177,8 @@ def _photos(
         note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
         catalogue = _stand_in(workers, console)
         return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
-    catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
+    dataset = replace(study.dataset, photos=study.dataset.photos and study.needs_photos)
+    catalogue, _ = open_dataset(dataset, study.generated, data, workers, console)
     # finding equal images means reading all of them, and changes the sizes little
     distinct = np.zeros((len(catalogue.images), 2), np.int64)
     distinct[:, 0] = np.arange(len(distinct))

@@ -31,6 +31,7 @@ from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
+from shelfbench.data.given_features import Embeddings, GivenExtractor
 from shelfbench.data.view import view_for
 from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingData
 from shelfbench.plugins.planned import PlannedJob
@@ -181,6 +182,9 @@ class Trials:
                 fitting=None if job.unknown else NO_FITTING,
             )
         backend = job.backend()
+        if isinstance(backend.features, GivenExtractor):
+            source = backend.features.source
+            backend.features.read(Embeddings(source, self.catalogue, self.study.dataset, self.console).given)
         told, trainer = backend.features.describe(), backend.trainer
         trained = None if trainer is None else trainer.describe()
         known: dict[str, Any] = {"name": job.name, "dimensions": backend.features.dimensions}
@@ -218,6 +222,8 @@ class Trials:
         return found
 
     def _extracted(self, extractor: FeatureExtractor) -> Extraction:
+        if isinstance(extractor, GivenExtractor):
+            return Extraction(0.0, 0.0, 0.0)
         key = ["extract", extractor.describe(), self.study.dataset.name]
         return self._kept(Extraction, key, lambda: self._extraction(extractor))
 

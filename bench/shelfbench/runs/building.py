@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenExtractor, GivenFeatures
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures, source_of
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
@@ -83,8 +84,26 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
+    experiment.note_network(backend.features)
     store = _store(backend.features, experiment)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
+
+
+def columns_of(spec: BackendSpec, backbone: BackboneChoice) -> dict[str, str]:
+    """Name a backend in the columns of Table 4; one on embeddings that are given is named after them.
+
+    Parameters
+    ----------
+    spec : BackendSpec
+    backbone : BackboneChoice
+        The one that it is built with.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    source = source_of(backbone.name) if spec.uses_backbone else ""
+    return {**spec.columns, **({"Feature": f"embeddings {Path(source).name}"} if source else {})}
 
 
 def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | GivenFeatures:
@@ -128,6 +147,8 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     BuiltBackend
         The same one if its size is fixed and nothing has to be calibrated.
     """
+    if isinstance(built.store, GivenFeatures):
+        built.store.open()
     fixed = getattr(built.backend.features, "fixed_size", False)
     if built.spec.uses_backbone and built.backbone.pixels is None and not fixed:
         backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))

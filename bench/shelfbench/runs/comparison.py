@@ -16,7 +16,15 @@ from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier
 from shelfbench.plugins.finding import split_name
-from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images, with_network
+from shelfbench.runs.building import (
+    BuiltBackend,
+    build_backend,
+    columns_of,
+    suited,
+    training_data,
+    training_images,
+    with_network,
+)
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
@@ -46,8 +54,8 @@ def run(experiment: Experiment) -> Photos | None:
     study, jobs = experiment.study, experiment.jobs
     built: list[BuiltBackend] = []
     for name in study.backends:
-        spec = study.spec(split_name(name, study.backbone)[0])
-        if not jobs.add(name, _files(experiment.out, name), {"columns": dict(spec.columns)}):
+        base, backbone = split_name(name, study.backbone)
+        if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
             jobs.attempt([name], partial(_check_kept, experiment.out, name))
         elif (backend := jobs.attempt([name], partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
@@ -146,7 +154,7 @@ def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment
     with PeakMemory().watch() as memory:
         chosen = _fit_and_keep(built, features, experiment)
     return BackendEntry(
-        columns=dict(built.spec.columns),
+        columns=columns_of(built.spec, built.backbone),
         chosen=chosen,
         settings=built.backend.settings,
         peak_rss_mib=round(max(memory.mib, before), 1),

@@ -245,6 +245,20 @@ class Experiment:
             self._photo_sizes[view] = measure(self.material.catalogue.images, view)
         return self._photo_sizes[view]
 
+    def note_network(self, extractor: FeatureExtractor) -> None:
+        """Say what was found out or chosen about a network, once, and note it for the page.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+        """
+        if notes := getattr(extractor, "notes", ()):
+            self.record.note_network(extractor.name, "; ".join(notes))
+        for note in notes:
+            if note not in self._said:
+                self._said.add(note)
+                self.console.log(note)
+
     def pixels_for(self, extractor: FeatureExtractor) -> int:
         """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.
 

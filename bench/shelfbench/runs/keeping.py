@@ -116,7 +116,9 @@ def save_model(
                 backend=built.name,
                 classes=material.classes.tolist(),
                 images=study.images,
-                backbone=built.backbone,
+                backbone=dataclasses.replace(
+                    built.backbone, name=getattr(built.backend.features, "address", built.backbone.name)
+                ),
                 features=built.store.key,
                 aggregation=rule.aggregation,
                 temperature=rule.temperature,
@@ -261,7 +263,8 @@ def fit_timings(
         "backbone": extractor.name,
         "pixels": extractor.pixels,
         "device": classifier.device,
-        "precision": "float32",
+        # few classifiers can do anything else
+        "precision": getattr(classifier, "precision", "float32"),
         "framework": classifier.framework,
         "batch": classifier.batch,
     }

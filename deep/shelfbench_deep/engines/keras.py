@@ -14,6 +14,10 @@ from shelfbench_deep.engines.quiet import muted
 __all__ = ["keras"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# On a GPU, memory as it is needed: TensorFlow would take all at once and JAX three quarters, and leave no room for the
+# linear SVM in another library, or for another process.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # TensorFlow mistakes several networks built in one run for one that is retraced needlessly, and warns.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with muted():

@@ -41,7 +41,7 @@ class BottleneckExtractor:
 
     def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = DEFAULT) -> None:
         self.backbone: Backbone = load_backbone(choice)
-        self.name = choice.name
+        self.name = self.backbone.name
         self.pixels = self.backbone.pixels
         self.dimensions = self.backbone.network.dimensions
         self._preprocess = self.backbone.network.preprocess

@@ -12,8 +12,9 @@ from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faste
 from shelfbench.plugins.backend import EARLIER
 from shelfbench_deep.engines.versions import Framework, framework, nncf_version, openvino_version
 
-ENGINES = ("auto", "keras", "openvino")
-PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+ENGINES = ("auto", "keras", "openvino", "torch")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
+TRANSFORMS = ("own", "study")
 NEEDS_NNCF = "python -m pip install 'shelfbench[int8]'"
 
 
@@ -56,12 +57,17 @@ class BottleneckSettings:
 
     Attributes
     ----------
-    engine : {"auto", "keras", "openvino"}
-        OpenVINO takes networks from Keras on TensorFlow, and computes on the CPU. ``auto`` and ``openvino`` fall back
-        to Keras if OpenVINO is not installed, if Keras runs on another engine, or if Keras has a GPU.
-    precision : {"auto", "float32", "bfloat16", "int8"}
+    engine : {"auto", "keras", "openvino", "torch"}
+        OpenVINO takes networks from Keras on TensorFlow, and from timm, and computes on the CPU. ``auto`` and
+        ``openvino`` fall back to Keras if OpenVINO is not installed, if Keras runs on another engine, or if Keras has a
+        GPU. ``keras`` is for networks of Keras only, ``torch`` for those of timm.
+    precision : {"auto", "float32", "bfloat16", "float16", "int8"}
         Of OpenVINO; ``auto`` is bfloat16 if the CPU multiplies it faster (AMX, or AVX512_BF16 on AMD), else float32.
-        ``int8`` is calibrated on photos of the training data, by NNCF.
+        ``int8`` is calibrated on photos of the training data, by NNCF. Of PyTorch; ``auto`` is float32 on a CPU, and on
+        a GPU bfloat16, or float16 where that is all it has.
+    transform : {"own", "study"}
+        How networks that come with a transform of their own (those of timm) see photos: as they were trained to, or as
+        ``images.fit`` says.
     allow_int8 : bool
         Whether ``auto`` may be int8, if NNCF is installed and the CPU multiplies it faster (VNNI, AMX).
 
@@ -73,10 +79,11 @@ class BottleneckSettings:
 
     engine: str = "auto"
     precision: str = "auto"
+    transform: str = field(default="own", metadata={EARLIER: "own"})
     allow_int8: bool = field(default=False, metadata={EARLIER: False})
 
     def __post_init__(self) -> None:
-        for name, allowed in (("engine", ENGINES), ("precision", PRECISIONS)):
+        for name, allowed in (("engine", ENGINES), ("precision", PRECISIONS), ("transform", TRANSFORMS)):
             if getattr(self, name) not in allowed:
                 raise InputError(f"bottleneck.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")
         if not isinstance(self.allow_int8, bool):
@@ -88,7 +95,12 @@ class BottleneckSettings:
             )
 
     def settle(self) -> Engine:
-        """Choose for this machine; warn, once, if it cannot be what was requested."""
+        """Choose for this machine, for a network of Keras; warn, once, if it cannot be what was requested."""
+        for name, value, alone in (("engine", self.engine, "torch"), ("precision", self.precision, "float16")):
+            if value == alone:
+                raise InputError(
+                    f"bottleneck.{name} is {alone!r}, which is for networks of timm", f"leave out bottleneck.{name}"
+                )
         if self.engine == "keras":
             return Engine()
         if reason := why_not_openvino():
