@@ -96,8 +96,8 @@ class ModelSpec:
     pixels: int
     sections: dict[str, Any]
     names: tuple[str, ...]
-    given: Given | None = None
     scaled: bool = False
+    given: Given | None = None
 
 
 class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
