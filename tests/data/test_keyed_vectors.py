@@ -100,7 +100,7 @@ def test_a_key_may_come_twice_with_the_same_embedding(shop, tmp_path):
 
 def test_a_key_with_two_embeddings_is_refused(shop, tmp_path):
     written = keyed(tmp_path, [*PATHS, PATHS[0]], [*VALUES, VALUES[1]])
-    with pytest.raises(InputError, match="two different embeddings for one key, in rows 0 and 6"):
+    with pytest.raises(InputError, match=r"two different embeddings for one key, in rows 0 and 6"):
         of_images(shop, written)
 
 
@@ -111,7 +111,7 @@ def test_a_key_that_is_empty_once_has_the_other_embedding(shop, tmp_path):
 
 def test_keys_that_are_nowhere_are_shown_beside_those_of_the_dataset(shop, tmp_path):
     written = keyed(tmp_path, [f"/data/{path}" for path in PATHS])
-    with pytest.raises(InputError, match="its file_name are such as '/data/shoes/0.jpg', and those of shop such as"):
+    with pytest.raises(InputError, match=r"its file_name are such as '/data/shoes/0.jpg', and those of shop such as"):
         of_images(shop, written)
 
 
@@ -121,13 +121,13 @@ def test_a_matrix_by_itself_is_a_question(shop, tmp_path):
     with pytest.raises(InputError, match=r"unclear whose embeddings its 6 rows are; give one table vectors.csv"):
         of_images(shop, path)
     pd.DataFrame({"file_name": PATHS[:5]}).to_csv(path.with_suffix(".csv"), index=False)
-    with pytest.raises(InputError, match="has 6 rows, but vectors.csv has 5"):
+    with pytest.raises(InputError, match=r"has 6 rows, but vectors.csv has 5"):
         of_images(shop, path)
 
 
 def test_a_key_of_another_name_is_a_question_that_names_it(shop, tmp_path):
     written = keyed(tmp_path, PATHS, by="image_path")
-    with pytest.raises(InputError, match="no column file_name or product_id .* image_path may be file_name"):
+    with pytest.raises(InputError, match=r"no column file_name or product_id .* image_path may be file_name"):
         of_images(shop, written)
 
 
@@ -159,7 +159,7 @@ def test_objects_are_not_loaded(shop, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "array, message",
+    ("array", "message"),
     [
         (np.arange(12).reshape(6, 2), "holds whole numbers"),
         (VALUES[0], "not a matrix with one embedding a row"),

@@ -115,7 +115,7 @@ def test_any_rows_of_a_file_are_what_was_written(drawn):
 def test_what_is_not_there_has_no_zeros_in_its_place(tmp_path):
     cells = [None if number in (0, 7) else list(row) for number, row in enumerate(VALUES)]
     cells[3] = []
-    catalogue, found = embeddings(written(tmp_path, table(pa.array(cells, pa.list_(pa.float32())))))
+    _, found = embeddings(written(tmp_path, table(pa.array(cells, pa.list_(pa.float32())))))
     features = found.features(np.arange(12))
     assert np.flatnonzero(~features.readable).tolist() == [0, 3, 7]
     assert features.reasons == dict.fromkeys([0, 3, 7], "no embedding is given")
@@ -133,7 +133,7 @@ def test_the_hash_is_that_of_the_contents(tmp_path):
 
 
 def test_rows_in_any_order_are_those_of_their_images(tmp_path):
-    catalogue, found = embeddings(written(tmp_path, table()))
+    _, found = embeddings(written(tmp_path, table()))
     order = np.array([7, 2, 2, 11, 0])
     np.testing.assert_array_equal(found.features(order).matrix, VALUES[order])
 
@@ -160,7 +160,7 @@ def test_what_is_not_an_embedding_is_one_line(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "cell, message",
+    ("cell", "message"),
     [
         ("[0.1 0.2]", "line 2: the embedding is the text '\\[0.1 0.2\\]', not a list"),
         ('["a", "b"]', "line 2: the embedding is not a list of numbers"),
@@ -177,7 +177,7 @@ def test_cells_of_text_that_are_no_lists_are_named(cell, message, tmp_path):
 
 
 def test_a_missing_column_lists_those_that_are_there(tmp_path):
-    with pytest.raises(InputError, match="no column 'vector' of embeddings .it has product_id, category, embedding"):
+    with pytest.raises(InputError, match=r"no column 'vector' of embeddings .it has product_id, category, embedding"):
         embeddings(written(tmp_path, table()), "vector")
 
 
@@ -185,7 +185,7 @@ def test_a_folder_of_photos_has_no_column(tmp_path):
     for name in ("a/1.jpg", "b/2.jpg"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"photo")
-    with pytest.raises(InputError, match="features:embedding is a column, but shop is not read from a table"):
+    with pytest.raises(InputError, match=r"features:embedding is a column, but shop is not read from a table"):
         embeddings(tmp_path)
 
 

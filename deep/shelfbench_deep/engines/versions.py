@@ -46,15 +46,15 @@ def installed_version(*distributions: str) -> str | None:
     return None if found == "unknown" else found
 
 
-def torch_version() -> str | None:
-    """Version of the installed PyTorch, found out without loading it; None if it is not installed."""
-    return installed_version("torch")
-
-
 def nncf_version() -> str | None:
     """Version of the installed NNCF, which quantises networks, found out without loading it; None without it."""
     found = _version("nncf")
     return None if found == "unknown" else found
+
+
+def torch_version() -> str | None:
+    """Version of the installed PyTorch, found out without loading it; None if it is not installed."""
+    return installed_version("torch")
 
 
 def keras_home() -> Path:
