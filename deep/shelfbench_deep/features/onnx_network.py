@@ -24,6 +24,7 @@ from shelfbench_deep.engines.onnx import (
     onnxruntime_version,
 )
 from shelfbench_deep.engines.versions import openvino_version
+from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.networks.onnx_file import OnnxFile, find_onnx
 from shelfbench_deep.networks.onnx_preprocessing import CONFIG, Preprocessing, preprocessing_of
@@ -65,7 +66,7 @@ class OnnxNetwork:
     notes: tuple[str, ...] = ()
 
 
-class OnnxExtractor:
+class OnnxExtractor(Quantisable):
     """Features of a network in an ONNX file, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Parameters
@@ -78,8 +79,7 @@ class OnnxExtractor:
     fixed_size = True
 
     def __init__(self, name: str, network: OnnxNetwork) -> None:
-        self.name = name
-        self.network = network
+        self.name, self.network, self.precision = name, network, network.precision
         self.pixels, self.dimensions = network.plan.pixels, network.dimensions
         self.framework, self.device = network.engine, ""
         self.batch = _AT_ONCE
@@ -151,8 +151,13 @@ class OnnxExtractor:
             If the engine cannot take it.
         """
         if self._compute is None:
+            self.check_calibrated()
             self._compute = self._compiled()
         return self._compute
+
+    def to_openvino(self) -> Any:
+        """Convert the network to an `openvino.Model`."""
+        return OpenVINOGraph(self.network.path, self.network.plan).network(self.network.plan)
 
     def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
         network = self.network
@@ -160,9 +165,8 @@ class OnnxExtractor:
             if network.engine == OPENVINO:
                 from shelfbench_deep.engines.openvino import CompiledNetwork
 
-                whole = OpenVINOGraph(network.path, network.plan).network(network.plan)
                 self.device = "cpu"
-                return CompiledNetwork(whole, network.precision, self.name)
+                return CompiledNetwork(self.to_openvino(), network.precision, self.name)
             graph = RuntimeGraph(network.path, network.plan)
         except RunError as error:
             raise RunError(error.message, f"set onnx.engine={RUNTIME}") from error
@@ -363,6 +367,8 @@ def _precision(engine: str, settings: BottleneckSettings) -> str:
         if settings.precision != "auto":
             Console().warn(f"ONNX Runtime computes in float32, not in {settings.precision}")
         return "float32"
+    if settings.takes_int8():
+        return "int8"
     if settings.precision == "auto":
         return "bfloat16" if multiplies_bfloat16_faster() else "float32"
     return settings.precision

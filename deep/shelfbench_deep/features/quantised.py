@@ -10,8 +10,9 @@ import hashlib
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from shelfbench.base.storage import (
     write_json,
 )
 from shelfbench.data.extractor import FeatureExtractor
+from shelfbench.data.view import View
 from shelfbench_deep.engines.versions import nncf_version, openvino_version
 from shelfbench_deep.features.settings import Engine
 
@@ -41,6 +43,50 @@ PRESET = "mixed"
 VERSION = 1
 # Images per call of OpenVINO, as for other precisions.
 _AT_ONCE = 256
+
+
+class Quantisable:
+    """What extractors have in common whose network can be quantised.
+
+    Attributes
+    ----------
+    precision : str
+        Of the network, for those that inherit to define.
+    """
+
+    precision: str
+
+    def to_openvino(self) -> Any:
+        """Convert the network to an `openvino.Model`, for those that inherit to define."""
+        raise NotImplementedError
+
+    @property
+    def calibration(self) -> int:
+        """Number of photos that the network is calibrated on before it computes; 0 unless it does so in int8."""
+        return CALIBRATION if self.precision == "int8" else 0
+
+    def calibrated(self, photos: np.ndarray) -> QuantisedExtractor:
+        """Quantise the network (see `shelfbench_deep.features.quantised.calibrated`).
+
+        Parameters
+        ----------
+        photos : ndarray of uint8, shape (n, pixels, pixels, 3)
+            Of the training data.
+
+        Returns
+        -------
+        QuantisedExtractor
+        """
+        return calibrated(cast(FeatureExtractor, self), self.to_openvino, photos)
+
+    def check_calibrated(self) -> None:
+        """Raise `InputError` if this computes in int8: only what `calibrated` returns does."""
+        if self.calibration:
+            raise InputError(
+                f"{cast(FeatureExtractor, self).name} in int8 has not been calibrated, and nothing here has training "
+                "photos for it",
+                "set bottleneck.precision=auto",
+            )
 
 
 def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.ndarray) -> QuantisedExtractor:
@@ -102,6 +148,7 @@ def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], 
     """Write the two files of a quantised network, whole or not at all."""
     from safetensors.numpy import save_file
 
+    view: View | None = getattr(source, "view", None)
     aside = folder.with_name(f".partial-{uuid.uuid4().hex[:12]}")
     with storage_errors(folder):
         try:
@@ -112,6 +159,7 @@ def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], 
                 "name": source.name,
                 "pixels": source.pixels,
                 "dimensions": source.dimensions,
+                "view": view and asdict(view),
                 "description": description,
                 "sha256": file_sha256(aside / NUMBERS),
             }
@@ -151,6 +199,8 @@ class QuantisedExtractor:
                 raise ValueError("its hash differs")
             self.name = str(record["name"])
             self.pixels, self.dimensions = int(record["pixels"]), int(record["dimensions"])
+            view = record["view"]
+            self.view = None if view is None else View(**{**view, "background": tuple(view["background"])})
             self._description = {**record["description"]}
             self._rest = str(self._description["int8"]["rest"])
             if self._rest not in ("float32", "bfloat16"):
