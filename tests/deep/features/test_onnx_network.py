@@ -9,8 +9,9 @@ import pytest
 
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.features.onnx_network import onnx_extractor, pooling
+from shelfbench_deep.features.onnx_network import onnx_extractor
 from shelfbench_deep.features.settings import BottleneckSettings
+from shelfbench_deep.networks.onnx_pooling import pooling
 from shelfbench_deep.networks.onnx_settings import OnnxSettings
 from tests.helpers.onnx_graphs import CHANNELS, SIDE, computed, graph
 
