@@ -147,7 +147,9 @@ class SavedTimm(TimmExtractor):
         found = find_timm(BackboneChoice(f"{PREFIX}{record.network}", "none", record.pixels))
         network = replace(found, mean=record.mean, std=record.std)
         if network.dimensions != record.dimensions:
-            raise InputError(f"{folder / RECORD} does not fit timm's {network.name}", "install the run's version of timm")
+            raise InputError(
+                f"{folder / RECORD} does not fit timm's {network.name}", "install the run's version of timm"
+            )
         try:
             engine = TorchEngine(record.engine.name, record.engine.precision)
             view = None if record.view is None else View(**msgspec.structs.asdict(record.view))
