@@ -36,7 +36,7 @@ def encoded(image, kind="JPEG", **options):
 
 
 def pillow(data, pixels, fit):
-    return np.asarray(images._square(open_image(data), pixels, View(fit)))
+    return np.asarray(images._square(open_image(data), pixels, View(fit=fit)))
 
 
 def assert_close(ours, theirs, mean=0.02):

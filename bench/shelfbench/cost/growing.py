@@ -50,8 +50,10 @@ def affordable(cost: Callable[[int], float], seconds: float, least: int, most: i
         Seconds of a part of so many products; the larger the part, the more.
     seconds : float
         What may be spent.
-    least, most : int
-        Smallest and largest part that is asked for.
+    least : int
+        Smallest part that is asked for.
+    most : int
+        Largest one.
 
     Returns
     -------

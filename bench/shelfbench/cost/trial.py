@@ -233,7 +233,7 @@ class Trials:
         images = self.catalogue.images
         order = rng.permutation(len(images))
         if photos := getattr(extractor, "calibration", 0):  # on any photos: what matters here is time
-            decoding = Decoding(extractor.pixels, view_for(extractor, self.study.images.fit), self.workers)
+            decoding = Decoding(extractor.pixels, view_for(extractor, self.study.images.view), self.workers)
             calibrating: Any = extractor
             extractor = calibrating.calibrated(drawn_photos(images, order, photos, decoding, 0))
         with PeakMemory().watch() as memory:

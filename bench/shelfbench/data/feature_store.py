@@ -158,7 +158,7 @@ class FeatureStore:
         root: Path | None = None,
     ) -> None:
         self._extractor, self._console, self._workers = extractor, console, workers
-        self._view = view_for(extractor, images.fit)
+        self._view = view_for(extractor, images.view)
         self.key: dict[str, Any] = {
             "version": STORE_VERSION,
             "images": self._view.describe(images.describe()),

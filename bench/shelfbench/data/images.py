@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import PIL
@@ -20,8 +20,9 @@ from shelfbench.data.catalogue import Absent
 from shelfbench.data.jpeg import FILTERS, decode_plain, engine, plain_size, resized
 from shelfbench.data.metadata import orientation, out_of_step, without_metadata
 from shelfbench.data.signatures import HEIC, kind_of
-from shelfbench.data.view import STUDY_FITS, View, view_of
+from shelfbench.data.view import DIVISORS, STUDY_FITS, View, view_of
 
+Divisor = Callable[[tuple[int, int]], int]
 # A header of a few bytes may declare any size; images of more pixels than this are not decoded.
 MAX_PIXELS = 100_000_000
 # Larger photos are rare, and Pillow needs less memory at once for them.
@@ -54,14 +55,26 @@ class ImageSettings:
     ----------
     fit : {'pad', 'crop', 'stretch'}
         Pad to a square with white (default), crop to the central square, or stretch.
+    scaled : bool
+        Whether JPEGs at least twice as large as needed are decoded at a half, a quarter or an eighth: faster, and some
+        pixels differ by a few grey levels. Those that come with a colour profile, a rotation or the like (Exif) only if
+        their sides can be divided so.
     """
 
     fit: str = "pad"
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         if self.fit not in STUDY_FITS:
             raise InputError(f"images.fit is {self.fit!r}", "choose pad, crop or stretch")
+        if not isinstance(self.scaled, bool):
+            raise InputError(f"images.scaled is {self.scaled!r}", "set true or false")
+
+    @property
+    def view(self) -> View:
+        """How photos become squares, unless a network sees them in its own way."""
+        return View(fit=self.fit, scaled=self.scaled)
 
     def describe(self) -> dict[str, object]:
         """Return everything here that changes pixels, for the key of features."""
@@ -72,6 +85,7 @@ class ImageSettings:
             "version": IMAGES_VERSION,
             "pillow": PIL.__version__,  # decoders change with it, and so do the files they refuse
             "engine": engine(),
+            **({"scaled": list(DIVISORS)} if self.scaled else {}),
         }
 
 
@@ -141,7 +155,7 @@ def _square(image: Image.Image, pixels: int, view: View) -> Image.Image:
 
 
 def _on_photo(
-    part: tuple[int, int, int, int], size: tuple[int, int], resized_to: tuple[int, int]
+    part: tuple[int, int, int, int], size: tuple[float, float], resized_to: tuple[int, int]
 ) -> tuple[float, float, float, float]:
     """Find a part of the resized photo on the photo as it was."""
     across, down = size[0] / resized_to[0], size[1] / resized_to[1]
@@ -149,7 +163,7 @@ def _on_photo(
     return part[0] * across, part[1] * down, min(part[2] * across, size[0]), min(part[3] * down, size[1])
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes, divisor: Divisor | None = None) -> Image.Image:
     """Decode bytes to an upright RGB image.
 
     Takes the first frame of an animation, applies the EXIF orientation, puts transparency on white, and converts CMYK,
@@ -160,6 +174,8 @@ def open_image(data: bytes) -> Image.Image:
     ----------
     data : bytes
         An encoded image.
+    divisor : callable, optional
+        By what a JPEG of a width and height may be divided while it is decoded, at most, and without a rest.
 
     Returns
     -------
@@ -174,15 +190,15 @@ def open_image(data: bytes) -> Image.Image:
         raise UnreadableImage(why_absent(data))
     bare = without_metadata(data) if out_of_step(data) else None
     try:
-        return _opened(data) if bare is None else _opened(bare, data)
+        return _opened(data, None, divisor) if bare is None else _opened(bare, data, divisor)
     except UnreadableImage:
         other = without_metadata(data) if bare is None else data
         if other is None:
             raise
-    return _opened(other, data if bare is None else None)
+    return _opened(other, data if bare is None else None, divisor)
 
 
-def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
+def _opened(data: bytes, original: bytes | None, divisor: Divisor | None) -> Image.Image:
     """Decode bytes; those without their metadata come with the original, which has the orientation."""
     try:
         with warnings.catch_warnings():
@@ -190,6 +206,11 @@ def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=_formats(data))
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+            if divisor is not None and image.format in ("JPEG", "MPO"):
+                by = divisor(image.size)
+                while image.width % by or image.height % by:  # its edge would be a part of a pixel
+                    by //= 2
+                image.draft(None, (image.width // by, image.height // by))
             image.load()
             upright = ImageOps.exif_transpose(image)
             turn = 1
@@ -268,21 +289,25 @@ def _plain_square(data: bytes, pixels: int, view: View) -> np.ndarray | None:
     """Do the work of `open_image` and `_square` for a JPEG that `shelfbench.data.jpeg` takes; None for any other."""
     if engine() == "pillow" or view.resample not in FILTERS:
         return None
-    if (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:
+    if (size := plain_size(data)) is None:
         return None
     width, height = size
-    if height > (width if view.fit in ("crop", "stretch", "squash") else 1.9 * width):
-        return None  # Pillow may resize columns first there, which rounds differently
-    if (photo := decode_plain(data)) is None:
+    by = view.divisor(size, pixels)
+    if width * height > min(by * by * MAX_PLAIN, MAX_PIXELS):
         return None
+    if by == 1 and height > (width if view.fit in ("crop", "stretch", "squash") else 1.9 * width):
+        return None  # Pillow may resize columns first there, which rounds differently
+    enough = (-(-width // by), -(-height // by)) if by > 1 else (0, 0)
+    if (photo := decode_plain(data, enough)) is None:
+        return None
+    decoded = width / by, height / by  # the last column or row may be a part of a pixel
     if view.fit == "crop":
-        side = min(size)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side) if width != height else None
-        return resized(photo, (pixels, pixels), box, view.resample)
+        side = min(decoded)
+        left, top = (decoded[0] - side) / 2, (decoded[1] - side) / 2
+        return resized(photo, (pixels, pixels), (left, top, left + side, top + side), view.resample)
     place = view.place(size, pixels)
     seen = place.seen(pixels)
-    box = None if seen == (0, 0, *place.size) else _on_photo(seen, size, place.size)
+    box = _on_photo(seen, decoded, place.size)
     part = resized(photo, (seen[2] - seen[0], seen[3] - seen[1]), box, view.resample)
     if part.shape == (pixels, pixels, 3):
         return part
@@ -314,7 +339,10 @@ def decode(data: bytes, pixels: int, fit: str | View = "pad") -> np.ndarray:
     """
     view = view_of(fit)
     square = _plain_square(data, pixels, view)
-    return np.asarray(_square(open_image(data), pixels, view)) if square is None else square
+    if square is not None:
+        return square
+    divisor = partial(view.divisor, pixels=pixels) if view.scaled else None
+    return np.asarray(_square(open_image(data, divisor), pixels, view))
 
 
 def decode_batch(

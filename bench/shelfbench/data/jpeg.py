@@ -79,13 +79,15 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def decode_plain(data: bytes) -> np.ndarray | None:
+def decode_plain(data: bytes, size: tuple[int, int] = (0, 0)) -> np.ndarray | None:
     """Decode a plain JPEG.
 
     Parameters
     ----------
     data : bytes
         A file accepted by `plain_size`.
+    size : tuple of int
+        Width and height that are enough: it is decoded at the smallest of libjpeg's fractions that has them.
 
     Returns
     -------
@@ -95,7 +97,7 @@ def decode_plain(data: bytes) -> np.ndarray | None:
     import simplejpeg
 
     try:
-        return simplejpeg.decode_jpeg(data, strict=True)
+        return simplejpeg.decode_jpeg(data, strict=True, min_width=size[0], min_height=size[1])
     except ValueError:
         return None
 

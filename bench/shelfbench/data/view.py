@@ -7,7 +7,7 @@ ways (``center``, ``squash``, ``border``) are those of timm, to the pixel: sizes
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ RESAMPLES = ("bilinear", "bicubic", "lanczos", "box", "hamming", "nearest")
 WHITE = (255, 255, 255)
 # Shares of a photo's shorter side that a network may look at; more than 1 leaves a border.
 CROPS = (0.1, 2.0)
+# Of a photo's sides, while it is decoded: the fractions for which libjpeg-turbo has vector instructions.
+DIVISORS = (8, 4, 2)
+# Two fractions of a photo that is smaller than this may have the same size.
+_LEAST = 16
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Place:
         return max(left, 0), max(top, 0), min(left + pixels, width), min(top + pixels, height)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class View:
     """How a photo becomes a square.
 
@@ -59,6 +63,8 @@ class View:
         See `fit`; 1 for the first three.
     background : tuple of int
         Red, green and blue where there is no photo.
+    scaled : bool
+        Whether JPEGs that are larger than needed are decoded at a fraction (``images.scaled`` of the study).
 
     Raises
     ------
@@ -70,6 +76,7 @@ class View:
     resample: str = "bicubic"
     crop: float = 1.0
     background: tuple[int, int, int] = WHITE
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         if self.fit not in STUDY_FITS + OWN_FITS:
@@ -120,6 +127,29 @@ class View:
             width, height = int(target * size[0] / size[1]), target
         return Place((width, height), _middle(width, pixels), _middle(height, pixels))
 
+    def divisor(self, size: tuple[int, int], pixels: int) -> int:
+        """Return by how much a JPEG is divided while it is decoded.
+
+        Parameters
+        ----------
+        size : tuple of int
+            Width and height of the photo.
+        pixels : int
+            Side of the square.
+
+        Returns
+        -------
+        int
+            8, 4, 2 or 1: the most that leaves the photo at least as large as it is then resized to. libjpeg-turbo also
+            decodes at 3/8 and the like, but without vector instructions: no faster than at a half, and less exact.
+        """
+        if not self.scaled or max(size) < _LEAST:
+            return 1
+        scale = pixels / min(size)
+        across, down = self.place(size, pixels).size if self.fit != "crop" else (size[0] * scale, size[1] * scale)
+        fitting = (by for by in DIVISORS if by * across <= size[0] and by * down <= size[1])
+        return next(fitting, 1)
+
     def fills(self, size: tuple[int, int]) -> float:
         """Return how many of a photo's pixels fill the square's side."""
         if self.fit in ("crop", "center"):
@@ -168,24 +198,25 @@ class View:
 
 def view_of(fit: str | View) -> View:
     """Return the view that a study's ``images.fit`` stands for."""
-    return fit if isinstance(fit, View) else View(fit)
+    return fit if isinstance(fit, View) else View(fit=fit)
 
 
-def view_for(extractor: FeatureExtractor, fit: str) -> View:
+def view_for(extractor: FeatureExtractor, fit: str | View) -> View:
     """Return how an extractor sees photos: its own way, if it has one, or the study's.
 
     Parameters
     ----------
     extractor : FeatureExtractor
-    fit : {'pad', 'crop', 'stretch'}
-        ``images.fit`` of the study.
+    fit : {'pad', 'crop', 'stretch'} or View
+        ``images.fit`` of the study, or its view, which also says whether large JPEGs are decoded at a fraction.
 
     Returns
     -------
     View
     """
     own: View | None = getattr(extractor, "view", None)
-    return own or View(fit)
+    view = view_of(fit)
+    return view if own is None else replace(own, scaled=view.scaled)
 
 
 def _middle(side: int, pixels: int) -> int:

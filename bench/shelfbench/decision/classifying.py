@@ -184,7 +184,7 @@ def schema() -> pa.Schema:
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
     """Classify a few products at a time; yield their rows and their number of photos."""
     batch, pixels = model.features.batch, model.spec.pixels
-    view = view_for(model.features, model.spec.fit)
+    view = view_for(model.features, View(fit=model.spec.fit, scaled=model.spec.scaled))
     # whole batches for the network, which pads the last one
     size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
     with closing(in_background(_batches(products, size, pixels, view, workers))) as batches:

@@ -146,6 +146,7 @@ def decide(
         spec=ModelSpec(
             backend=backend,
             fit=saved.images.fit,
+            scaled=saved.images.scaled,
             pixels=features.pixels,
             sections={} if built.load_features or given else saved.sections,
             given=given,
@@ -203,7 +204,7 @@ def _given(saved: SavedModel, where: Path) -> Given:
 
 def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
     """Make sure that photos yield the same features as in the run."""
-    images = view_for(features, saved.images.fit).describe(saved.images.describe())
+    images = view_for(features, saved.images.view).describe(saved.images.describe())
     now = json.loads(json.dumps({"images": images, "settings": features.describe()}))
     changed = differences({key: saved.features.get(key) for key in now}, now)
     if "settings.sha256" in changed:

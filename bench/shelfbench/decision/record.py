@@ -79,6 +79,8 @@ class ModelSpec:
         Its name in the run.
     fit : str
         How a photo becomes a square (see `shelfbench.data.images.ImageSettings`).
+    scaled : bool
+        Whether photos that are larger than needed are decoded at a fraction.
     pixels : int
         Side of the square.
     sections : dict
@@ -94,6 +96,7 @@ class ModelSpec:
     pixels: int
     sections: dict[str, Any]
     names: tuple[str, ...]
+    scaled: bool = False
     given: Given | None = None
 
 
@@ -138,10 +141,11 @@ class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How a photo becomes a square."""
 
     fit: Text
+    scaled: bool = False  # decisions of earlier versions lack it
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        ImageSettings(self.fit)
+        ImageSettings(self.fit, self.scaled)
 
 
 class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -309,6 +313,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return ModelSpec(
             backend=self.model.backend,
             fit=self.model.images.fit,
+            scaled=self.model.images.scaled,
             pixels=self.model.pixels,
             sections=self.model.sections,
             given=Given(**msgspec.structs.asdict(self.model.given)) if self.model.given else None,
@@ -380,7 +385,7 @@ def decision_record(
         "categories": [{"key": key, "name": name} for key, name in zip(ruling.categories, spec.names, strict=True)],
         "model": {
             "backend": spec.backend,
-            "images": {"fit": spec.fit},
+            "images": {"fit": spec.fit, **({"scaled": True} if spec.scaled else {})},
             "pixels": spec.pixels,
             "sections": spec.sections,
             **({"given": asdict(spec.given)} if spec.given else {}),

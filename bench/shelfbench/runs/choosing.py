@@ -105,6 +105,14 @@ def _check(study: Study) -> None:
         )
 
 
+class _Hushed(Console):
+    """Keeps to itself what a candidate has to say about a part: of everything, it may be otherwise."""
+
+    def warn(self, message: str) -> None:
+        """Print the warning only if verbose."""
+        self.detail(message)
+
+
 class _Choosing:
     """A quick choice while it is made.
 
@@ -113,6 +121,7 @@ class _Choosing:
 
     def __init__(self, experiment: Experiment, budget: Budget, clock: Callable[[], float]) -> None:
         self.experiment, self.budget, self._clock = experiment, budget, clock
+        self._hushed = _Hushed(experiment.console.quiet, experiment.console.verbose)
         self.parts = Parts.of(experiment.material, experiment.study.seed)  # opens the data
         self.all_images = len(experiment.material.image)
         judging = self.parts.material.only(np.sort(self.parts.tune)), self.parts.part(self.parts.first)
@@ -223,11 +232,11 @@ class _Choosing:
 
     def _fit(self, name: str, features: Features, part: Material) -> Judged:
         """Fit a candidate on a part and predict the products that judge."""
-        experiment, study = self.experiment, self.experiment.study
+        study = self.experiment.study
         classifier = self.built[name].backend.classifier()
         train, tune = part.images_of("train"), part.images_of("tune")
         started = self._clock()
-        classifier.fit(training_data(features, part), seed=study.seed, console=experiment.console)
+        classifier.fit(training_data(features, part), seed=study.seed, console=self._hushed)
         fitted = self._clock()
         units = train.stop - train.start + _JUDGING * (tune.stop - tune.start)
         self.fits[name] = self.fits.get(name, Pace()).and_(units, fitted - started)

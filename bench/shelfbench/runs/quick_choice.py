@@ -248,8 +248,8 @@ class QuickChoice:
     def _tie(self, found: Standing, judged: Round) -> str:
         where = "" if judged is self.last else f" on {count(judged.products)} training products, its last"
         text = (
-            f"{found.name} may be as good: it is behind by {percent(found.behind)}{where}, by "
-            f"{percent(max(found.behind_high, 0.0))} at most."
+            f"{found.name} may be as good: it is behind by {_points(found.behind)}{where}, by "
+            f"{_points(max(found.behind_high, 0.0))} at most."
         )
         wanted = found.to_settle(self.judges)
         if wanted is None:
@@ -345,6 +345,10 @@ def _as_toml(value: Any) -> str:
     if isinstance(value, str) and parse_setting(f"key={value}")[1] == value:
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f} points"
 
 
 def _rounded(number: int) -> int:

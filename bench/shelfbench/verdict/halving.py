@@ -3,8 +3,9 @@
 On every part, all candidates are judged on the same products of `tune`, so that what makes a product hard falls out of
 their difference. One is dropped only where it is behind for sure and does not catch up, or where the budget forces it.
 
-The measure is precision over all products: on a small part of train it tells candidates apart with a fraction of the
-products that acceptance at 90% takes, which is 0 for all of them as long as none is precise enough.
+The measure is precision over all products, where a run chooses by acceptance at a precision of 0.9. On parts of 1/32 to
+1/8 of `fashion`, it told the backend that wins in the end from the others more surely than acceptance did in 20 of 28
+comparisons; and where no candidate is precise enough yet, acceptance is 0 for all of them.
 """
 
 from __future__ import annotations

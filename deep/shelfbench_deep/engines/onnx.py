@@ -6,6 +6,7 @@ and what comes out is pooled to one row per image.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from shelfbench_deep.engines.versions import installed_version
 POOLS = ("", "cls", "mean", "mean_nchw", "mean_nhwc")
 # Images per call of ONNX Runtime.
 _BATCH_CPU, _BATCH_GPU = 8, 64
+# The most numbers of one value between two layers: those of four images of 1,024 pixels with 256 channels, 4 GiB.
+LARGEST_VALUE = 1 << 30
 _GPUS = ("CUDAExecutionProvider", "ROCMExecutionProvider")
 
 
@@ -84,6 +87,13 @@ class OpenVINOGraph:
     plan : OnnxPlan
         Its pool is not yet known.
 
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the output for some images.
+    bounded : bool
+        Whether the size of every value is known before anything is computed; each is then within `LARGEST_VALUE`.
+
     Raises
     ------
     Exception
@@ -102,6 +112,11 @@ class OpenVINOGraph:
         if found.is_dynamic:
             raise ValueError(f"its output has the shape {found}, which depends on what is in the photo")
         self.shape = tuple(int(length) for length in found.to_shape())
+        shapes = [output.get_partial_shape() for node in model.get_ops() for output in node.outputs()]
+        self.bounded = not any(shape.is_dynamic for shape in shapes)
+        largest = max(math.prod(shape.to_shape()) for shape in shapes if shape.is_static)
+        if largest > LARGEST_VALUE:
+            raise ValueError(f"one of its values has {largest:,} numbers, more than {LARGEST_VALUE:,}")
 
     def network(self, plan: OnnxPlan) -> Any:
         """Add the preprocessing before and the pooling after the graph, which can be done once.

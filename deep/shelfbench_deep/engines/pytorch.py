@@ -34,7 +34,10 @@ def seeing(model: torch.nn.Module, mean: Three, std: Three) -> torch.nn.Module:
     """
     import torch
 
-    class Seeing(torch.nn.Module):
+    class Seeing(torch.nn.Module):  # type: ignore[misc, unused-ignore]
+        mean: torch.Tensor
+        std: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -43,7 +46,8 @@ def seeing(model: torch.nn.Module, mean: Three, std: Three) -> torch.nn.Module:
                 self.register_buffer(name, scaled.float().view(1, 3, 1, 1), persistent=False)
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return self.model((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+            features: torch.Tensor = self.model((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+            return features
 
     return Seeing().eval()
 
@@ -81,7 +85,7 @@ class TorchNetwork:
         kind = torch_device()
         self.device = torch.cuda.get_device_name() if kind == "cuda" else "cpu"
         self._device, self._batch = torch.device(kind), batch
-        self._network = network.to(self._device, memory_format=torch.channels_last)
+        self._network = network.to(self._device).to(memory_format=torch.channels_last)
         self._half = None if precision == "float32" else getattr(torch, precision)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

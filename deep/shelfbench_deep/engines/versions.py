@@ -52,6 +52,11 @@ def nncf_version() -> str | None:
     return None if found == "unknown" else found
 
 
+def torch_version() -> str | None:
+    """Version of the installed PyTorch, found out without loading it; None if it is not installed."""
+    return installed_version("torch")
+
+
 def keras_home() -> Path:
     """Folder in which Keras keeps its settings and downloads (``KERAS_HOME`` or ``~/.keras``)."""
     if given := os.environ.get("KERAS_HOME"):

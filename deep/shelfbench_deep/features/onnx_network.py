@@ -116,7 +116,7 @@ class OnnxExtractor:
         ValueError
             If the images are of another shape or type.
         RunError
-            If the network returns something that is not a number.
+            If the network returns something that is not a number, or another count of numbers.
         """
         if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
             raise ValueError(
@@ -126,6 +126,10 @@ class OnnxExtractor:
         if len(images) == 0:
             return np.empty((0, self.dimensions), np.float32)
         features = self.prepare()(images)
+        if features.shape != (len(images), self.dimensions):
+            raise RunError(
+                f"{self.name} returns values of shape {features.shape}, not {self.dimensions} for each image"
+            )
         if not np.isfinite(features).all():
             raise RunError(
                 f"{self.name} returns values that are not numbers",

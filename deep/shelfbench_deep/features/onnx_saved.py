@@ -17,9 +17,16 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_sha256, load_json, write_json, write_whole
 from shelfbench.data.view import View
 from shelfbench.plugins.backend import BackboneChoice, FeatureParts
-from shelfbench_deep.engines.onnx import OnnxPlan, onnxruntime_version
+from shelfbench_deep.engines.onnx import OnnxPlan, OpenVINOGraph, onnxruntime_version
 from shelfbench_deep.engines.versions import openvino_version
-from shelfbench_deep.features.onnx_network import OPENVINO, RUNTIME, OnnxExtractor, OnnxNetwork, onnx_extractor
+from shelfbench_deep.features.onnx_network import (
+    OPENVINO,
+    RUNTIME,
+    OnnxExtractor,
+    OnnxNetwork,
+    first_line,
+    onnx_extractor,
+)
 from shelfbench_deep.networks.onnx_file import open_onnx
 
 NETWORK, RECORD = "network.onnx", "network.json"
@@ -137,6 +144,7 @@ def save_onnx(extractor: OnnxExtractor, folder: Path) -> None:
     if file.sha256() != network.sha256:
         raise InputError(f"{network.path} has changed", "restore the network of the run, or run the study again")
     check_operators(network.path)
+    check_bounds(extractor)
     size = sum(path.stat().st_size for path in (file.path, *file.external))
     if size > LARGEST:
         raise InputError(
@@ -194,6 +202,32 @@ def check_operators(path: Path) -> None:
             )
 
 
+def check_bounds(extractor: OnnxExtractor) -> None:
+    """Refuse a graph with a value whose size nobody knows before it is computed: it may be too large for any memory.
+
+    Parameters
+    ----------
+    extractor : OnnxExtractor
+
+    Raises
+    ------
+    InputError
+        If there is one. A graph that only ONNX Runtime takes cannot be asked.
+    """
+    network = extractor.network
+    try:
+        bounded = OpenVINOGraph(network.path, network.plan).bounded
+    except Exception as error:  # OpenVINO has no class of errors of its own
+        if network.engine == RUNTIME:
+            return
+        raise InputError(f"OpenVINO cannot take {network.path} ({first_line(error)})", "export it again") from None
+    if not bounded:
+        raise InputError(
+            f"{network.path} computes values whose size depends on the photo, which a decision may not contain",
+            "export it for a fixed number of images of a fixed size",
+        )
+
+
 def holds_onnx(folder: Path) -> bool:
     """Tell whether a folder's ``network.json`` is about an ONNX file; the file itself may be missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
@@ -241,6 +275,7 @@ def load_onnx(folder: Path) -> OnnxExtractor:
         view=view,
     )
     extractor = OnnxExtractor(record.name, network)
+    check_bounds(extractor)
     extractor.prepare()
     return extractor
 

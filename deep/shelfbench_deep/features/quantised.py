@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from shelfbench.base.storage import (
     write_json,
 )
 from shelfbench.data.extractor import FeatureExtractor
+from shelfbench.data.view import View
 from shelfbench_deep.engines.versions import nncf_version, openvino_version
 from shelfbench_deep.features.settings import Engine
 
@@ -102,6 +104,7 @@ def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], 
     """Write the two files of a quantised network, whole or not at all."""
     from safetensors.numpy import save_file
 
+    view: View | None = getattr(source, "view", None)
     aside = folder.with_name(f".partial-{uuid.uuid4().hex[:12]}")
     with storage_errors(folder):
         try:
@@ -112,6 +115,7 @@ def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], 
                 "name": source.name,
                 "pixels": source.pixels,
                 "dimensions": source.dimensions,
+                "view": view and asdict(view),
                 "description": description,
                 "sha256": file_sha256(aside / NUMBERS),
             }
@@ -151,6 +155,8 @@ class QuantisedExtractor:
                 raise ValueError("its hash differs")
             self.name = str(record["name"])
             self.pixels, self.dimensions = int(record["pixels"]), int(record["dimensions"])
+            view = record["view"]
+            self.view = None if view is None else View(**{**view, "background": tuple(view["background"])})
             self._description = {**record["description"]}
             self._rest = str(self._description["int8"]["rest"])
             if self._rest not in ("float32", "bfloat16"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,10 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faster
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
-from shelfbench.plugins.backend import BackboneChoice, FeatureParts
 from shelfbench_deep.engines.versions import openvino_version, torch_version
 from shelfbench_deep.features.settings import BottleneckSettings
-from shelfbench_deep.networks.timm_network import (
-    PREFIX,
-    TimmNetwork,
-    build_timm,
-    find_timm,
-    timm_version,
-    weights_sha256,
-)
+from shelfbench_deep.networks.timm_network import PREFIX, TimmNetwork, timm_version
+from shelfbench_deep.networks.timm_weights import build_timm, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +138,7 @@ class TimmExtractor:
         self.view = network.view if settings.transform == "own" else None
         self._uses(settle(settings))
         self._module: torch.nn.Module | None = None
+        self._converted: Any = None
         self._compute: Callable[[np.ndarray], np.ndarray] | None = None
         self._description: dict[str, Any] | None = None
 
@@ -155,7 +148,7 @@ class TimmExtractor:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the network itself behind: it is built again where it is needed."""
-        return {**self.__dict__, "_module": None, "_compute": None}
+        return {**self.__dict__, "_module": None, "_converted": None, "_compute": None}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -242,6 +235,7 @@ class TimmExtractor:
             converted = from_torch(seeing, self.pixels, self.name)
             error = apart(seeing, converted, self.pixels, self.name)
             reason = "" if error <= _APART else f"its features there differ by {error:.1g} of their spread"
+            self._converted = None if reason else converted
         except RunError as refused:
             reason = refused.message
         write_json(kept, {"network": network.name, "pixels": network.pixels, "versions": versions, "reason": reason})
@@ -287,45 +281,18 @@ class TimmExtractor:
     def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
         from shelfbench_deep.engines.pytorch import TorchNetwork, from_torch
 
-        seeing = self._seeing()
         if self.engine.name == "torch":
-            network = TorchNetwork(seeing, self.engine.precision, self.batch)
+            network = TorchNetwork(self._seeing(), self.engine.precision, self.batch)
             self.device = network.device
             return network
         from shelfbench_deep.engines.openvino import CompiledNetwork
 
-        converted = from_torch(seeing, self.pixels, self.name)
-        self.device, self._module = "cpu", None  # OpenVINO has a copy of the weights
+        converted = self._converted or from_torch(self._seeing(), self.pixels, self.name)
+        self.device, self._module, self._converted = "cpu", None, None  # OpenVINO has a copy of the weights
         return CompiledNetwork(converted, self.engine.precision, self.name)
 
 
 _HASHES: dict[Any, str] = {}
-
-
-def timm_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
-    """Make the features of a network of timm.
-
-    Parameters
-    ----------
-    backbone : BackboneChoice
-    settings : mapping of str to dataclass instance
-        The section ``bottleneck``.
-
-    Returns
-    -------
-    FeatureParts
-
-    Raises
-    ------
-    InputError
-        See `shelfbench_deep.networks.timm_network.find_timm` and `settle`.
-    """
-    extractor = TimmExtractor(find_timm(backbone), backbone.weights, settings["bottleneck"])
-    return FeatureParts(
-        features=extractor,
-        settings={"backbone": asdict(backbone), "network": {**asdict(extractor.network)}},
-        save_features=partial(save_timm, extractor),
-    )
 
 
 @functools.cache

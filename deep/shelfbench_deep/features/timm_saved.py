@@ -5,7 +5,9 @@ No code is in the folder and none is run from it; timm must be installed where t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,12 +18,13 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.data.view import View
-from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.backend import BackboneChoice, FeatureParts
 from shelfbench_deep.engines.versions import openvino_version
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.features.timm_network import TimmExtractor, TorchEngine
 from shelfbench_deep.features.trained import RECORD, WEIGHTS
-from shelfbench_deep.networks.timm_network import PREFIX, build_timm, find_timm, shapes_of, weights_sha256
+from shelfbench_deep.networks.timm_network import PREFIX, find_timm
+from shelfbench_deep.networks.timm_weights import build_timm, shapes_of, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +81,32 @@ class TimmRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
+def timm_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:
+    """Make the features of a network of timm.
+
+    Parameters
+    ----------
+    backbone : BackboneChoice
+    settings : mapping of str to dataclass instance
+        The section ``bottleneck``.
+
+    Returns
+    -------
+    FeatureParts
+
+    Raises
+    ------
+    InputError
+        See `shelfbench_deep.networks.timm_network.find_timm` and `shelfbench_deep.features.timm_network.settle`.
+    """
+    extractor = TimmExtractor(find_timm(backbone), backbone.weights, settings["bottleneck"])
+    return FeatureParts(
+        features=extractor,
+        settings={"backbone": asdict(backbone), "network": asdict(extractor.network)},
+        save_features=partial(save_timm, extractor),
+    )
+
+
 def save_timm(extractor: TimmExtractor, folder: Path) -> None:
     """Write ``network.safetensors`` and ``network.json`` into an existing folder.
 
@@ -105,7 +134,7 @@ def save_timm(extractor: TimmExtractor, folder: Path) -> None:
     write_whole(folder / WEIGHTS, lambda aside: save_file(state, aside))
     view = extractor.view
     record = TimmRecord(
-        kind=KIND,
+        kind="timm",
         network=network.name,
         pixels=network.pixels,
         dimensions=network.dimensions,

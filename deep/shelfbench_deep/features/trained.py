@@ -14,7 +14,7 @@ from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import ON_KERAS, Engine, available_engine
 from shelfbench_deep.networks.blueprint import Blueprint, features_of
-from shelfbench_deep.networks.weights import hash_of_arrays
+from shelfbench_deep.networks.weights import hash_of_arrays, put_arrays
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -127,7 +127,7 @@ def load_network(folder: Path) -> keras.Model:
         if blueprint.least_parameters() > sum(array.size for array in arrays.values()):
             raise ValueError("it has fewer parameters than the network")
         model = blueprint.build()
-        model.set_weights([arrays[name] for name in sorted(arrays)])
+        put_arrays(model, [arrays[name] for name in sorted(arrays)])
     except Exception as error:  # safetensors and Keras raise all sorts of errors
         raise unreadable(folder, error) from error
     return model

@@ -1,8 +1,8 @@
-"""Networks of timm: their names, how they see photos, and their weights.
+"""Networks of timm: their names, and how they see photos.
 
 timm's ``pretrained_cfg`` says how a network was trained to see photos: size, crop, interpolation, mean and standard
-deviation. Features are what the network computes before its head (``num_classes=0``), pooled as timm pools them for it:
-the class token of CLIP's and DINO's, attention pooling of SigLIP's, the mean of most others. timm and PyTorch are loaded
+deviation. Features are what the network computes before its head (``num_classes=0``), pooled as timm pools them: the
+class token of CLIP's and DINO's, attention pooling of SigLIP's, the mean of most others. timm and PyTorch are loaded
 inside functions only.
 """
 
@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError
 from shelfbench.base.storage import load_json
 from shelfbench.data.view import View
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.networks.backbones import RANDOM_SEED, hash_of_arrays
-
-if TYPE_CHECKING:
-    import torch
 
 PREFIX = "timm:"
 EXTRA = "python -m pip install 'shelfbench[timm]'"
@@ -205,8 +200,10 @@ def _described(config: Mapping[str, Any]) -> TimmNetwork:
         channels, height, width = map(int, config["input_size"])
         mean, std = (_three(config[key]) for key in ("mean", "std"))
         mode = config["crop_mode"] or "center"
-        background = tuple(round(255 * value) for value in mean) if mode == "border" else _BLACK
-        view = View(mode, config["interpolation"], float(config["crop_pct"]), (*background,))  # type: ignore[arg-type]
+        background = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])) if mode == "border" else _BLACK
+        view = View(
+            fit=mode, resample=config["interpolation"], crop=float(config["crop_pct"]), background=(*background,)
+        )
         if min(std) <= 0:
             raise ValueError("a standard deviation is not above zero")
     except (TypeError, ValueError) as error:
@@ -233,7 +230,7 @@ def _three(values: Any) -> tuple[float, float, float]:
         numbers *= 3
     if len(numbers) != 3 or not all(abs(number) < 1e6 for number in numbers):
         raise ValueError(f"{values} are not three numbers")
-    return numbers  # type: ignore[return-value]
+    return numbers
 
 
 def _at_size(network: TimmNetwork, pixels: int | None) -> TimmNetwork:
@@ -257,10 +254,10 @@ def _tried(network: TimmNetwork) -> TimmNetwork:
         raise
     except TypeError as error:
         if "img_size" not in str(error):
-            raise InputError(f"{name} cannot be built ({_first(error)})", remedy) from error
+            raise InputError(f"{name} cannot be built ({first_line(error)})", remedy) from error
         raise InputError(f"{name} takes images of {network.made_for} pixels only", remedy) from error
     except Exception as error:  # networks raise all sorts of errors about sizes
-        raise InputError(f"{name} cannot take images of {pixels} pixels ({_first(error)})", remedy) from error
+        raise InputError(f"{name} cannot take images of {pixels} pixels ({first_line(error)})", remedy) from error
     if len(shape) != 2:
         raise InputError(f"{name} has no pooled features (their shape is {shape})", "choose another network")
     return replace(network, dimensions=int(shape[1]), pooling=_pooling(model))
@@ -289,100 +286,8 @@ def _pooling(model: Any) -> str:
     return "its own"
 
 
-def build_timm(network: TimmNetwork, weights: str) -> torch.nn.Module:
-    """Build a network with its weights.
-
-    Parameters
-    ----------
-    network : TimmNetwork
-    weights : str
-        See `find_timm`. A file is read without executing anything in it.
-
-    Returns
-    -------
-    torch.nn.Module
-        From normalised float32 images of shape (n, 3, pixels, pixels) to features of shape (n, dimensions).
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or does not fit the network.
-    RunError
-        If the pretrained weights cannot be fetched.
-    """
-    import torch
-
-    timm = library()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RANDOM_SEED)
-        if weights == "none":
-            model = timm.create_model(network.name, pretrained=False, **network.arguments)
-        elif weights == "imagenet":
-            with _fetching(network.name):
-                model = timm.create_model(network.name, pretrained=True, **network.arguments)
-        else:
-            model = _from_file(network, Path(weights).expanduser())
-    return model.float().eval().requires_grad_(False)
-
-
-def weights_sha256(model: torch.nn.Module) -> str:
-    """Hash the weights of a network as they were loaded, whatever file they came from."""
-    return hash_of_arrays((name, tensor.numpy()) for name, tensor in model.state_dict().items())
-
-
-@contextmanager
-def _fetching(name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # the hub raises all sorts of errors
-        cfg = library().get_pretrained_cfg(name)
-        file = cfg.hf_hub_filename or "model.safetensors"
-        url = f"https://huggingface.co/{cfg.hf_hub_id}/resolve/main/{file}" if cfg.hf_hub_id else str(cfg.url)
-        raise RunError(
-            f"the pretrained weights of {name} cannot be fetched ({_first(error)})",
-            f"fetch {url} and --set weights=PATH of it, or --set weights=none",
-        ) from error
-
-
-def _from_file(network: TimmNetwork, path: Path) -> Any:
-    timm = library()
-    try:
-        # PyTorch's own reader of weights and nothing else (weights_only); safetensors executes nothing anyway
-        state = timm.models.load_state_dict(str(path))
-        missing = _missing(network, state)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file may raise almost anything
-        raise InputError(f"{path} cannot be read as weights ({_first(error)})", "fetch the file again") from error
-    if missing:
-        raise InputError(
-            f"{path} lacks {len(missing):,} of the weights of {network.name}, such as {missing[0]}",
-            "give the file that timm publishes for this network, or one that timm saved",
-        )
-    try:
-        given = {"state_dict": state, "custom_load": False}
-        return timm.create_model(network.name, pretrained=True, pretrained_cfg_overlay=given, **network.arguments)
-    except Exception as error:  # PyTorch raises RuntimeError with a long list
-        raise InputError(
-            f"{path} does not fit {network.name} ({_first(error)})", "give the weights of this very network"
-        ) from error
-
-
-def _missing(network: TimmNetwork, state: Mapping[str, Any]) -> list[str]:
-    """List the weights that a file lacks: timm itself leaves those random, and only logs it."""
-    return [name for name in shapes_of(network) if name not in state and not name.endswith("num_batches_tracked")]
-
-
-def shapes_of(network: TimmNetwork) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a network's weights, without memory for them."""
-    import torch
-
-    with torch.device("meta"):
-        model = library().create_model(network.name, pretrained=False, **network.arguments)
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Say in one line what a library raised."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # PyTorch's first line only announces the others
     line = lines[1] if len(lines) > 1 and lines[0].startswith("Error(s) in loading") else (lines or [""])[0]

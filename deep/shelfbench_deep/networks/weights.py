@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,6 +160,20 @@ def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             for name in names:
                 if root[name].dtype.kind in "fiub":
                     yield name, root[name][()]
+
+
+def put_arrays(model: keras.Model, arrays: Sequence[np.ndarray]) -> None:
+    """Put weights into a network, in the order of its own.
+
+    Parameters
+    ----------
+    model : keras.Model
+    arrays : sequence of ndarray
+    """
+    model.set_weights(arrays)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # a layer that normalises computes with copies of its weights
+            layer.finalize_state()
 
 
 def set_weights(model: keras.Model, path: Path) -> None:

@@ -16,6 +16,7 @@ from shelfbench.plugins.backend import BackboneChoice, TrainingImages
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint, features_of
+from shelfbench_deep.networks.weights import put_arrays
 from shelfbench_deep.training.freezing import boundary, freeze
 from shelfbench_deep.training.objective import OneLabel
 from shelfbench_deep.training.parallel import predict
@@ -75,7 +76,7 @@ def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TrainingIma
     keras.utils.set_random_seed(seed)
     model = blueprint.build()
     head = model.layers[-1]
-    model.set_weights([*weights, *head.get_weights()])
+    put_arrays(model, [*weights, *head.get_weights()])
     if settings.head == "fitted":
         head.set_weights(_fitted_head(model, blueprint, data, rows))
     freeze(model, count, batch_norm=settings.batch_norm == "frozen")

@@ -15,6 +15,7 @@ from shelfbench_deep.networks.applications import APPLICATIONS
 from shelfbench_deep.networks.backbones import load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint
 from shelfbench_deep.networks.known import KNOWN, NETWORKS, find_network
+from shelfbench_deep.networks.weights import put_arrays
 
 OFFERED = sorted(name for name in dir(keras.applications) if name[0].isupper())
 
@@ -118,6 +119,10 @@ def test_efficientnets_scale_pixels_as_keras_does_for_imagenet(tmp_path, monkeyp
     close = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(ours, expected, atol=close)
     assert np.abs(unscaled - expected).max() > 10 * close, "the layer matters"
+    copy = Blueprint(network="keras:EfficientNetB0", pixels=32, classes=0).build()
+    put_arrays(copy, backbone.model().get_weights())
+    scaled = copy.predict_on_batch(backbone.network.preprocess(images))
+    np.testing.assert_array_equal(scaled, ours, "weights that are put one by one reach the layers that normalise")
     with pytest.raises(InputError, match=r"not the file that Keras publishes.*model\.save\('network\.keras'\)"):
         load_backbone(BackboneChoice("keras:EfficientNetB0", str(published), 32))
 
