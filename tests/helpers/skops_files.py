@@ -139,7 +139,9 @@ def many_times(path, canary):
     found = members(path)
     values = json.loads(found["schema.json"])
     large = next(node for node in nodes(values) if "file" in node)
-    found[large["file"]] = found[large["file"]] + bytes(1 << 20)
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(100_000))
+    found[large["file"]] = buffer.getvalue()
     values["content"]["content"]["verbose"] = {
         **of_text(),
         "content": [{**large, "__id__": 100 + number} for number in range(3000)],
@@ -194,7 +196,7 @@ def no_nodes(values, canary):
 
 def node_count(values, canary):
     tree = next(node for node in nodes(values) if node["__loader__"] == "TreeNode")
-    tree["content"]["content"]["node_count"]["content"] = "1000000"
+    tree["content"]["content"]["node_count"].update({"content": "0", "__id__": 7})
 
 
 def booster(old, new):

@@ -112,7 +112,7 @@ HOSTILE = {
     "a tree of a negative feature": (FOREST, array("nodes", at("feature", 0, -5))),
     "a tree of many outputs": (FOREST, schema(outputs)),
     "a tree without nodes": (FOREST, schema(no_nodes)),
-    "a tree of more nodes than there are": (FOREST, schema(node_count)),
+    "a tree of no nodes, though there are some": (FOREST, schema(node_count)),
     "a tree of other categories": (FOREST, array("classes_", lambda codes: np.arange(9))),
     "a forest of other features": (FOREST, attribute("n_features_in_", 21)),
     "boosting whose child is far away": (HGB, array("nodes", at("left", 0, FAR))),

@@ -268,7 +268,7 @@ def _check(path: Path, allowed: Set[str]) -> set[str]:
                 _refuse(path, "gives two objects the same number")
             if "file" in node:
                 read += members[node["file"]].file_size
-                if read > total + 64 * _MIB:
+                if read > total + 8 * _MIB:
                     _refuse(path, "uses the same arrays more often than allowed")
                 if kind == "NdArrayNode":
                     _check_array(archive, members[node["file"]], path)
