@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.data.given_features import PREFIX, GivenExtractor
 from shelfbench.decision.hostile import refuse, shown
-from shelfbench.decision.record import DECISION, NETWORK, PROBES, ModelSpec, classifier_files
+from shelfbench.decision.record import DECISION, NETWORK, NETWORK_FILES, PROBES, ModelSpec, classifier_files
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
 from shelfbench.plugins.finding import find_kept
@@ -65,8 +66,26 @@ def probe_images(pixels: int) -> np.ndarray:
     return np.rint(127.5 + 120 * wave).astype(np.uint8)
 
 
+def probe_inputs(features: FeatureExtractor) -> np.ndarray:
+    """Draw what a model is probed with: images, or embeddings where it takes these.
+
+    Parameters
+    ----------
+    features : FeatureExtractor
+
+    Returns
+    -------
+    ndarray
+        `probe_images`, or float32 of shape (4, dimensions).
+    """
+    if not isinstance(features, GivenExtractor):
+        return probe_images(features.pixels)
+    number, column = np.ogrid[:PROBES, : features.dimensions]
+    return np.sin((number + 1) * (column + 1)).astype(np.float32)
+
+
 def probe(features: FeatureExtractor, classifier: Classifier) -> list[dict[str, Any]]:
-    """Classify `probe_images`.
+    """Classify `probe_inputs`.
 
     Parameters
     ----------
@@ -78,7 +97,7 @@ def probe(features: FeatureExtractor, classifier: Classifier) -> list[dict[str, 
     list of dict
         Code and log-probability of the most likely category of each.
     """
-    scores = classifier.log_probabilities(features.extract(probe_images(features.pixels)))
+    scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     best = scores.argmax(axis=1)
     return [{"code": int(code), "log_probability": float(row[code])} for code, row in zip(best, scores, strict=True)]
 
@@ -102,7 +121,7 @@ def build_model(
     features : FeatureExtractor
     classifier : Classifier
     scores : ndarray of float64, shape (4, classes)
-        Its log-probabilities of `probe_images`.
+        Its log-probabilities of `probe_inputs`.
 
     Raises
     ------
@@ -113,9 +132,11 @@ def build_model(
     try:
         backend = _backend(spec, workers)
         features = backend.features
-        present = [name for name in NETWORK if (inside / name).exists()]
-        if len(present) != (len(NETWORK) if backend.load_features else 0):
-            refuse(folder / NETWORK[0], f"and {NETWORK[1]} do not fit the backend {spec.backend}")
+        if spec.given:
+            features = GivenExtractor(spec.given.source, spec.given)
+        present = [name for name in (NETWORK[0], *NETWORK_FILES) if (inside / name).exists()]
+        if len(present) != (2 if backend.load_features else 0) or (present and present[0] != NETWORK[0]):
+            refuse(folder / NETWORK[0], f"and the network beside it do not fit the backend {spec.backend}")
         if backend.load_features:
             where = folder / NETWORK[0]
             features = backend.load_features(inside)
@@ -125,7 +146,7 @@ def build_model(
         where = folder / description
         classifier = backend.load(inside)
         where = folder / weights
-        scores = classifier.log_probabilities(features.extract(probe_images(spec.pixels)))
+        scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     except ShelfbenchError as error:
         if str(folder) in str(error):
             raise
@@ -141,7 +162,9 @@ def build_model(
 def _backend(spec: ModelSpec, workers: int) -> Backend:
     """Build the backend from its entry point; settings apply only if the folder has no network."""
     offered = find_kept(spec.backend.partition("@")[0])
-    none = BackboneChoice(weights="none")
+    if spec.given and not offered.uses_backbone:
+        raise InputError("it rests on embeddings, which the backend does not take")
+    none = BackboneChoice(PREFIX + spec.given.source, "none") if spec.given else BackboneChoice(weights="none")
     backend = offered.build({name: kind() for name, kind in offered.sections.items()}, none, workers)
     if not spec.sections:
         return backend

@@ -218,8 +218,8 @@ class Backend:
     trainer : Trainer or None
         Trains the network first; `features` is then the network before its training.
     save_features : callable or None
-        Writes the files that `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an
-        existing folder; None if the settings are enough (`hog-svm`).
+        Writes the files that `features` needs on another machine, ``network.json`` and ``network.safetensors`` (or
+        ``network.onnx``), into an existing folder; None if the settings are enough (`hog-svm`).
     load_features : callable or None
         Returns the extractor that `save_features`, or `TrainedNetwork.save`, wrote into a folder; as careful as `load`.
         If it is given, neither it nor `load` may depend on the settings that the backend was built from.

@@ -122,8 +122,9 @@ class Recorder:
             "split": previous.get("split") or {},
             "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
         }
-        if previous.get("sizes"):
-            values["sizes"] = previous["sizes"]
+        for name in ("sizes", "views", "networks"):
+            if previous.get(name):
+                values[name] = previous[name]
         return cls(out, values)
 
     def _write(self) -> None:
@@ -180,6 +181,31 @@ class Recorder:
         chosen : ChosenSize
         """
         self.values.setdefault("sizes", {})[name] = dataclasses.asdict(chosen)
+        self._write()
+
+    def note_view(self, name: str, says: str) -> None:
+        """Note how a network sees photos in its own way, rather than the study's.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+        says : str
+            `shelfbench.data.view.View.says`.
+        """
+        self.values.setdefault("views", {})[name] = says
+        self._write()
+
+    def note_network(self, name: str, says: str) -> None:
+        """Note what was found out or chosen about a network that comes in a file.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+        says : str
+        """
+        self.values.setdefault("networks", {})[name] = says
         self._write()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:

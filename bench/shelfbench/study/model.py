@@ -226,6 +226,8 @@ class Study:
         ):  # earlier records lack these: a run without them is the same run
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
+        if not self.images.scaled:
+            del result["images"]["scaled"]
         # a section that came later says nothing of a run that leaves it alone
         result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
         if used := self.used_heads():

@@ -117,7 +117,11 @@ def _dataset_of(tables: Mapping[str, Any]) -> Any:
 
 
 def _apply(tables: dict[str, Any], overrides: Sequence[Override], sections: Sequence[str]) -> None:
-    """Replace what a study says by the overrides."""
+    """Replace what a study says by the overrides; a backbone and given features replace each other."""
+    set_here = {keys[0] for keys, _ in overrides if len(keys) == 1}
+    for key, other in (("backbone", "features"), ("features", "backbone")):
+        if key in set_here and other not in set_here:
+            tables.pop(other, None)
     for keys, value in overrides:
         target, key = tables, keys[-1]
         for depth, name in enumerate(keys[:-1]):
