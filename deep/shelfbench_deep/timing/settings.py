@@ -104,3 +104,16 @@ class TimingSettings:
             *(f"head {units}" for units in self.units),
             *(f"extract {name}" for name in self.networks),
         ]
+
+    def by_importance(self) -> list[str]:
+        """Parts in the order in which they are measured: those of the first two networks come first, and all heads."""
+        first, rest = self.networks[:2], self.networks[2:]
+        order = [
+            "decode",
+            *(f"full {name}" for name in first),
+            *(f"head {units}" for units in self.units),
+            *(f"extract {name}" for name in first),
+            *(f"{kind} {name}" for kind in ("full", "extract") for name in rest),
+        ]
+        known = self.names()
+        return [part for part in order if part in known]

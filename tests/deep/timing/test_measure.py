@@ -157,7 +157,7 @@ def answers(failing=()):
 
     asked = []
 
-    def child(part, settings, processes=False):
+    def child(part, settings, processes=False, seconds=None):
         asked.append(part)
         if part == "device":
             peaks = [{"precision": "float32", "side": 8, "flops": 1e9, "low": 9e8, "high": 2e9}]
