@@ -24,6 +24,7 @@ from shelfbench.base.version import __version__
 
 if TYPE_CHECKING:
     from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+    from shelfbench.choosing import choose
     from shelfbench.cost.plan import Plan
     from shelfbench.decision.deciding import decide
     from shelfbench.decision.decision import Decision, load_decision
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from shelfbench.face import classify, generate, load_run, load_study, plan, run
     from shelfbench.plugins.backend import BackendSpec
     from shelfbench.runs.directory import Run
+    from shelfbench.runs.quick_choice import QuickChoice
     from shelfbench.study.model import Study
 
 _HOMES = {
@@ -38,11 +40,13 @@ _HOMES = {
     "Decision": "shelfbench.decision.decision",
     "InputError": "shelfbench.base.errors",
     "Plan": "shelfbench.cost.plan",
+    "QuickChoice": "shelfbench.runs.quick_choice",
     "Run": "shelfbench.runs.directory",
     "RunError": "shelfbench.base.errors",
     "ShelfbenchError": "shelfbench.base.errors",
     "Study": "shelfbench.study.model",
     "Verdict": "shelfbench.decision.rule",
+    "choose": "shelfbench.choosing",
     "classify": "shelfbench.face",
     "decide": "shelfbench.decision.deciding",
     "generate": "shelfbench.face",
@@ -58,12 +62,14 @@ __all__ = [
     "Decision",
     "InputError",
     "Plan",
+    "QuickChoice",
     "Run",
     "RunError",
     "ShelfbenchError",
     "Study",
     "Verdict",
     "__version__",
+    "choose",
     "classify",
     "decide",
     "generate",

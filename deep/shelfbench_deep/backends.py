@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,13 @@ from shelfbench.plugins.heads import joined
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.choosing import check_trainable, kind_of, load_features, network_features
 from shelfbench_deep.features.settings import BottleneckSettings
-from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
 from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 from shelfbench_deep.networks.inception import InceptionSettings
+from shelfbench_deep.networks.onnx_settings import OnnxSettings
 from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.onnx_export import export_onnx
 from shelfbench_deep.training.finetuning import finetuning_trainer
@@ -27,19 +28,15 @@ from shelfbench_deep.training.settings import FinetuningSettings, FullSettings, 
 
 def _features(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> FeatureParts:
     """Make the bottlenecks of the backbone, fine-tuned or not."""
-    extractor = BottleneckExtractor(backbone, settings["bottleneck"])
+    if finetuned:
+        check_trainable(backbone)
+    parts = network_features(backbone, settings)
     if finetuned:
         trainer = finetuning_trainer(backbone, settings["finetuning"], settings["training"], settings["bottleneck"])
-        own: dict[str, Any] = {"trainer": trainer}
-    else:
-        own = {"save_features": partial(save_bottleneck, extractor)}
-    return FeatureParts(
-        features=extractor,
-        settings={"backbone": asdict(backbone)},
-        **own,
-        load_features=TrainedExtractor,
-        export_onnx=export_onnx,
-    )
+        parts = replace(parts, trainer=trainer, save_features=None)
+    # a kind of network may export itself; export_onnx refuses those that are not Keras'
+    none = parts.export_onnx is None and kind_of(backbone.name) != "given"
+    return replace(parts, export_onnx=export_onnx) if none else parts
 
 
 def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
@@ -76,7 +73,7 @@ def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, w
         load=OwnHead.load,
         settings={"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(training)},
         trainer=full_trainer(network, chosen, training, own, settings["bottleneck"]),
-        load_features=TrainedExtractor,
+        load_features=load_features,
         export_onnx=export_onnx,
     )
 
@@ -91,7 +88,7 @@ def _columns(classifier: str, finetuned: bool) -> dict[str, str]:
 
 def _sections(finetuned: bool) -> dict[str, type]:
     training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
-    return {"bottleneck": BottleneckSettings, **(training if finetuned else {})}
+    return {"bottleneck": BottleneckSettings, "onnx": OnnxSettings, **(training if finetuned else {})}
 
 
 def _features_spec(finetuned: bool) -> FeaturesSpec:

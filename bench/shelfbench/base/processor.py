@@ -40,6 +40,11 @@ def multiplies_bfloat16_faster() -> bool:
     return has("amx_bf16") or (vendor() == "AuthenticAMD" and has("avx512_bf16"))
 
 
+def multiplies_int8_faster() -> bool:
+    """Tell whether matrix products take less time in 8 bits than in any other precision (VNNI or AMX)."""
+    return has("avx512_vnni") or has("avx_vnni") or has("amx_int8")
+
+
 def cores() -> int:
     """Count the cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -128,6 +128,27 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--again", action="store_true", help="repeat measurements already made on this machine")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
     one = verb(
+        "choose",
+        "choose among backends in a small share of a study's time, on growing parts of train",
+        "shelfbench choose --dataset photos/ --budget 15%",
+    )
+    one.add_argument("study", nargs="?", metavar="STUDY", help="as for run")
+    one.add_argument("--dataset", metavar="NAME|PATH", help="as for run")
+    one.add_argument("--data", type=folder, metavar="DIR", help="folder with the named dataset")
+    one.add_argument("--backend", action="append", metavar="NAME", help="a candidate, not the study's (repeatable)")
+    one.add_argument(
+        "--budget",
+        default="15%",
+        metavar="SHARE|TIME",
+        help="a share of the full study's time (15%%), or minutes (10m); default: 15%%",
+    )
+    one.add_argument("--out", type=folder, metavar="DIR", help="also keep a record, a table, a figure and a page here")
+    one.add_argument("--seed", type=int, metavar="N", help="seed of split, parts and training")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
+    )
+    one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
+    one = verb(
         "compare",
         "compare two backends of a run, product by product; without names, all of them",
         "shelfbench compare results/mine bottleneck-2nn-2048 bottleneck-svm",

@@ -59,6 +59,26 @@ def plan(options: argparse.Namespace, console: Console) -> None:
     show(str(found))
 
 
+def choose(options: argparse.Namespace, console: Console) -> None:
+    """Choose among backends in a small share of a study's time."""
+    import shelfbench
+
+    found = shelfbench.choose(
+        options.study,
+        dataset=options.dataset,
+        backends=options.backend,
+        budget=options.budget,
+        out=options.out,
+        seed=options.seed,
+        settings=_settings(options.set),
+        workers=options.workers,
+        data=options.data,
+        quiet=options.quiet,
+        verbose=options.verbose,
+    )
+    show(str(found))
+
+
 def report(options: argparse.Namespace, console: Console) -> None:
     """Remake the tables, figures and page of a run."""
     from shelfbench.report.build import report_again
@@ -186,6 +206,7 @@ def _command(options: argparse.Namespace) -> str:
 VERBS = {
     "run": run,
     "plan": plan,
+    "choose": choose,
     "report": report,
     "compare": compare,
     "claims": claims,

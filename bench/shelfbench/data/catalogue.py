@@ -102,6 +102,29 @@ class Labels:
         return result
 
 
+@dataclass(frozen=True)
+class TableRows:
+    """Which row of which table each image of a catalogue comes from.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        The tables.
+    file : ndarray of int32, shape (images,)
+        Number of the table.
+    line : ndarray of int64, shape (images,)
+        Where the row begins in a table of text, as its readers count; the row's number, from 0, in Parquet.
+    """
+
+    files: tuple[Path, ...]
+    file: np.ndarray
+    line: np.ndarray
+
+    def of(self, rows: np.ndarray) -> TableRows:
+        """Take some rows, in this order."""
+        return TableRows(self.files, self.file[rows], self.line[rows])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
     """Products and their images.
@@ -128,6 +151,8 @@ class Catalogue:
         The reader's remarks on the data, such as a truncated tail.
     labels : Labels or None
         Labels from the columns that the dataset's settings name, if any.
+    rows : TableRows or None
+        The rows of the images, if it was read from tables.
     """
 
     name: str
@@ -140,6 +165,7 @@ class Catalogue:
     unlabelled: int = 0
     notes: tuple[str, ...] = field(default=())
     labels: Labels | None = None
+    rows: TableRows | None = None
 
     def __post_init__(self) -> None:
         """Check what every reader must guarantee."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,32 @@ class Material:
             return slice(0, 0)
         return slice(
             int(np.searchsorted(self.owner, rows[0])), int(np.searchsorted(self.owner, rows[-1], side="right"))
+        )
+
+    def only(self, rows: np.ndarray) -> Material:
+        """Keep some of the products.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Rows of `frame`, ascending.
+
+        Returns
+        -------
+        Material
+            With the same categories and codes, of which train may now lack some; `split` is still that of the whole
+            catalogue.
+        """
+        images = np.isin(self.owner, rows)
+        new_row = np.full(len(self.frame), -1, np.int64)
+        new_row[rows] = np.arange(len(rows))
+        return replace(
+            self,
+            frame=self.frame.iloc[rows].reset_index(drop=True),
+            image=self.image[images],
+            owner=new_row[self.owner[images]],
+            position=self.position[images],
+            label=self.label[rows],
         )
 
     def unreadable(self, reasons: Mapping[int, str]) -> list[dict[str, str]]:

@@ -21,7 +21,6 @@ from shelfbench.base.storage import file_sha256, storage_errors, write_json, wri
 from shelfbench.decision.hostile import check_safetensors, copy_known, refuse, strict_json, typed
 from shelfbench.decision.model import Model, build_model
 from shelfbench.decision.record import (
-    CLASSIFIER,
     DECISION,
     DIGEST,
     FORMAT,
@@ -30,6 +29,7 @@ from shelfbench.decision.record import (
     DecisionRecord,
     ModelSpec,
     RestsOn,
+    classifier_files,
     decision_record,
 )
 from shelfbench.decision.rule import Ruling
@@ -177,7 +177,7 @@ def load_model(folder: Path, workers: int) -> Model:
         hashes = copy_known(folder, inside, LIMITS)
         record = _read(folder, inside, hashes)
         features, classifier, scores = build_model(folder, inside, record.spec, workers)
-    weights = folder / CLASSIFIER[1]
+    weights = folder / classifier_files(hashes)[1]
     count = len(record.categories)
     if scores.shape != (PROBES, count) or not np.allclose(np.logaddexp.reduce(scores, axis=1), 0, atol=1e-6):
         refuse(weights, f"does not return log-probabilities of {count} categories")
@@ -200,7 +200,7 @@ def load_model(folder: Path, workers: int) -> Model:
 
 def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionRecord:
     """Check all files of the copy `inside`, and read ``decision.json``."""
-    for name in (DECISION, DIGEST, *CLASSIFIER):
+    for name in (DECISION, DIGEST, *classifier_files(hashes)):
         if name not in hashes:
             refuse(folder / name, "is missing")
     if (inside / DIGEST).read_bytes() != f"{hashes[DECISION]}  {DECISION}\n".encode():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, FeatureParts, FeaturesSpec, HeadSettings
+from shelfbench.plugins.estimators import Recipe, recipe_of_head
 
 
 def head_backend(features: FeaturesSpec, name: str, head: HeadSettings) -> BackendSpec:
-    """Put a head on features.
+    """Put a head of a study on features.
 
     Parameters
     ----------
@@ -24,25 +25,72 @@ def head_backend(features: FeaturesSpec, name: str, head: HeadSettings) -> Backe
     -------
     BackendSpec
     """
+    recipe = recipe_of_head(name, head)
+    return replace(estimator_backend(features, recipe, {"Classifier": name}), head=head)
+
+
+def estimator_backend(features: FeaturesSpec, recipe: Recipe, columns: Mapping[str, str]) -> BackendSpec:
+    """Put an estimator on features.
+
+    Parameters
+    ----------
+    features : FeaturesSpec
+    recipe : Recipe
+        How the estimator is made.
+    columns : mapping of str to str
+        What Table 4 calls it, if not by the names of the features and the estimator.
+
+    Returns
+    -------
+    BackendSpec
+    """
 
     def build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
-        from shelfbench.plugins.sklearn import EstimatorHead
+        from shelfbench.plugins.estimator_head import EstimatorHead
 
-        parts = features.build(settings, backbone, workers)
+        recipe.check()
         return joined(
-            parts,
-            classifier=partial(EstimatorHead, head),
-            load=EstimatorHead.load,
-            settings={"head": asdict(head)},
+            features.build(settings, backbone, workers),
+            classifier=partial(EstimatorHead, recipe, workers),
+            load=partial(EstimatorHead.load, recipe=recipe),
+            settings={"head": recipe.record},
         )
 
     return BackendSpec(
-        summary=f"{features.summary}, {head.estimator}",
+        summary=f"{features.summary}, {recipe.title}",
+        build=build,
+        sections=features.sections,
+        columns={**features.columns, "Classifier": recipe.title, **columns},
+        uses_backbone=features.uses_backbone,
+    )
+
+
+def kept_backend(features: FeaturesSpec, name: str) -> BackendSpec:
+    """Put a head that was saved on features; it can be loaded, and not be fitted.
+
+    Parameters
+    ----------
+    features : FeaturesSpec
+    name : str
+        Name of the head in the study.
+
+    Returns
+    -------
+    BackendSpec
+    """
+
+    def build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+        from shelfbench.plugins.estimator_head import EstimatorHead
+
+        parts = features.build(settings, backbone, workers)
+        return joined(parts, classifier=EstimatorHead, load=EstimatorHead.load, settings={})
+
+    return BackendSpec(
+        summary=f"{features.summary}, {name}",
         build=build,
         sections=features.sections,
         columns={**features.columns, "Classifier": name},
         uses_backbone=features.uses_backbone,
-        head=head,
     )
 
 

@@ -20,7 +20,7 @@ A job that fails does not stop the others; `shelfbench.experiments.run_study` re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,12 +31,15 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, ShelfbenchError, explain
 from shelfbench.base.storage import cache_dir, write_parquet
+from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
+from shelfbench.data.given_features import NO_EMBEDDING, Embeddings
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.photo_size import PhotoSize, choose_size, measure
 from shelfbench.data.split import make_split
+from shelfbench.data.view import View, view_for
 from shelfbench.runs.data_line import data_line
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.record import DatasetRecord, SplitRecord
@@ -191,6 +194,8 @@ class Experiment:
     record : Recorder
         ``run.json``.
     jobs : Jobs
+    calibrated : dict of str to FeatureExtractor
+        Extractors that have been calibrated on training photos, by what they were before (`runs.calibrating`).
     """
 
     study: Study
@@ -200,22 +205,59 @@ class Experiment:
     console: Console
     record: Recorder
     jobs: Jobs
+    calibrated: dict[str, FeatureExtractor] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
+    _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
+    _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digests(self) -> np.ndarray:
-        """Content hash of every image of the catalogue."""
+        """Content hash of every image of the catalogue, or of its embedding where no backend needs photos."""
         return self._opened[1]
+
+    def embeddings(self, source: str) -> Embeddings:
+        """Open embeddings of the catalogue, once.
+
+        Parameters
+        ----------
+        source : str
+            A column or a file.
+
+        Returns
+        -------
+        Embeddings
+        """
+        return self._found(source, self.material.catalogue)
+
+    def _found(self, source: str, catalogue: Catalogue) -> Embeddings:
+        if source not in self._embeddings:
+            self._embeddings[source] = Embeddings(source, catalogue, self.study.dataset, self.console)
+        return self._embeddings[source]
 
     @cached_property
     def material(self) -> Material:
         """The catalogue, split."""
         return self._opened[0]
 
-    @cached_property
-    def photo_size(self) -> PhotoSize:
-        """How large the photos of the catalogue are."""
-        return measure(self.material.catalogue.images, self.study.images.fit)
+    def _photo_size(self, view: View) -> PhotoSize:
+        """How large the photos of the catalogue are, seen in one way."""
+        if view not in self._photo_sizes:
+            self._photo_sizes[view] = measure(self.material.catalogue.images, view)
+        return self._photo_sizes[view]
+
+    def note_network(self, extractor: FeatureExtractor) -> None:
+        """Say what was found out or chosen about a network, once, and note it for the page.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+        """
+        if notes := getattr(extractor, "notes", ()):
+            self.record.note_network(extractor.name, "; ".join(notes))
+        for note in notes:
+            if note not in self._said:
+                self._said.add(note)
+                self.console.log(note)
 
     def pixels_for(self, extractor: FeatureExtractor) -> int:
         """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.
@@ -232,20 +274,38 @@ class Experiment:
         """
         chosen = self.record.size(extractor.name)
         if chosen is None:
-            chosen = choose_size(self.photo_size, extractor.pixels)
+            view = view_for(extractor, self.study.images.fit)
+            chosen = choose_size(self._photo_size(view), extractor.pixels)
             self.record.note_size(extractor.name, chosen)
             self.console.log(f"{extractor.name} at {chosen.pixels} px: {chosen.reason}")
         return chosen.pixels
+
+    def note_view(self, extractor: FeatureExtractor) -> None:
+        """Say how a network sees photos, if not as the study says, and note it for the page.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+        """
+        view = view_for(extractor, self.study.images.fit)
+        if view.own:
+            says = view.says(extractor.pixels)
+            self.record.note_view(extractor.name, says)
+            self.console.log(f"{extractor.name} sees photos by {says}")
 
     @cached_property
     def _opened(self) -> tuple[Material, np.ndarray, NamedDataset | None]:
         study, console = self.study, self.console
         console.detail(f"dataset {study.dataset.name}; caches in {cache_dir()}; run directory {self.out}")
         with console.stage("opening the data"):
-            catalogue, named = open_dataset(study.dataset, study.generated, self.data, self.workers, console)
+            dataset = replace(study.dataset, photos=study.dataset.photos and study.needs_photos)
+            catalogue, named = open_dataset(dataset, study.generated, self.data, self.workers, console)
         for note in catalogue.notes:
             console.warn(note)
-        digests = image_digests(catalogue, console)
+        if study.needs_photos:
+            digests = image_digests(catalogue, console)
+        else:
+            digests = self._found(study.given[0], catalogue).digests
         with console.stage("splitting"):
             split = make_split(catalogue, study.split, study.seed, digests)
             material = gather(catalogue, split)
@@ -275,15 +335,19 @@ class Experiment:
         if self.record.values["dataset"].get("unreadable_images") is not None:  # of an earlier run, which is resumed
             self._say_left_out()
 
-    def unreadable(self, records: list[dict[str, str]]) -> None:
+    def unreadable(self, records: list[dict[str, str]], *, given: bool = False) -> None:
         """Note the images that cannot be read, and say once how much of the data cannot be used.
 
         Parameters
         ----------
         records : list of dict
             ``record`` (where it is) and ``reason`` of each.
+        given : bool
+            Whether these are embeddings that are not there; photos that cannot be read are noted beside them.
         """
-        self.record.unreadable(records)
+        known = self.record.values["dataset"].get("unreadable") or []
+        others = [entry for entry in known if (entry["reason"] == NO_EMBEDDING) != given]
+        self.record.unreadable([*records, *others] if given else [*others, *records])
         self._say_left_out()
 
     def _say_left_out(self) -> None:

@@ -20,6 +20,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.material import Material
 from shelfbench.plugins.finding import split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
@@ -117,20 +118,10 @@ def cut(material: Material, settings: ProfileSettings, seed: int) -> Material:
         rng = np.random.default_rng([seed, 0x9F0, 1])
         tune = _draw(tune, label[tune], wanted=settings.tune_products, name="tune_products", least=0, rng=rng)
     rows = np.concatenate([train, tune])
-    images = np.isin(material.owner, rows)
-    new_row = np.full(len(role), -1, np.int64)
-    new_row[rows] = np.arange(len(rows))
+    kept = material.only(rows)
     code = np.full(len(material.classes) + 1, -1, np.int64)  # the last place is for the label -1
     code[classes] = np.arange(len(classes))
-    return dataclasses.replace(
-        material,
-        frame=material.frame.iloc[rows].reset_index(drop=True),
-        image=material.image[images],
-        owner=new_row[material.owner[images]],
-        position=material.position[images],
-        classes=material.classes[classes],
-        label=code[label[rows]],
-    )
+    return dataclasses.replace(kept, classes=material.classes[classes], label=code[kept.label])
 
 
 def _draw(
@@ -200,13 +191,13 @@ class _Trainings:
         ]
         return _Trained(classifier.history, classifier.chosen, timings)
 
-    def _extracted(self, variant: Variant, store: FeatureStore, material: Material) -> Features:
+    def _extracted(self, variant: Variant, store: FeatureStore | GivenFeatures, material: Material) -> Features:
         experiment = self.experiment
         key = (store.folder, _drawing(variant))
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        experiment.unreadable(material.unreadable(features.reasons))
+        experiment.unreadable(material.unreadable(features.reasons), given=isinstance(store, GivenFeatures))
         if not features.readable[material.images_of("train")].any():
             raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
         self._features = {key: features}  # one at a time: they may be gigabytes

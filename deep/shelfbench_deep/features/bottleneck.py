@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.features.quantised import CALIBRATION, QuantisedExtractor, calibrated
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 
@@ -39,7 +41,7 @@ class BottleneckExtractor:
 
     def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = DEFAULT) -> None:
         self.backbone: Backbone = load_backbone(choice)
-        self.name = choice.name
+        self.name = self.backbone.name
         self.pixels = self.backbone.pixels
         self.dimensions = self.backbone.network.dimensions
         self._preprocess = self.backbone.network.preprocess
@@ -108,12 +110,40 @@ class BottleneckExtractor:
             features[start : start + len(part)] = np.asarray(computed)[: len(part)]
         return features
 
+    @property
+    def calibration(self) -> int:
+        """Number of photos that the network is calibrated on before it computes; 0 unless it does so in int8."""
+        return CALIBRATION if self.engine.precision == "int8" else 0
+
+    def calibrated(self, photos: np.ndarray) -> QuantisedExtractor:
+        """Quantise the network (see `shelfbench_deep.features.quantised.calibrated`).
+
+        Parameters
+        ----------
+        photos : ndarray of uint8, shape (n, pixels, pixels, 3)
+            Of the training data.
+
+        Returns
+        -------
+        QuantisedExtractor
+        """
+        return calibrated(self, self._network, photos)
+
+    def _network(self) -> Any:
+        from shelfbench_deep.engines.openvino import from_keras
+
+        return from_keras(self.model(), self._preprocess, self.pixels)
+
     def _on_openvino(self) -> CompiledNetwork:
         if self._compiled is None:
-            from shelfbench_deep.engines.openvino import CompiledNetwork, from_keras
+            from shelfbench_deep.engines.openvino import CompiledNetwork
 
-            network = from_keras(self.model(), self._preprocess, self.pixels)
-            self._compiled = CompiledNetwork(network, self.engine.precision, self.name)
+            if self.calibration:
+                raise InputError(
+                    f"{self.name} in int8 has not been calibrated, and nothing here has training photos for it",
+                    "set bottleneck.precision=auto",
+                )
+            self._compiled = CompiledNetwork(self._network(), self.engine.precision, self.name)
         return self._compiled
 
     def preprocess(self, images: Any) -> Any:

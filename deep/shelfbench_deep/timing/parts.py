@@ -13,7 +13,7 @@ import numpy as np
 
 from shelfbench.cost.measurements import MatrixPeak, Repeated
 from shelfbench_deep.timing.feeding import BUFFERED, fed_from_jpeg
-from shelfbench_deep.timing.settings import TimingSettings
+from shelfbench_deep.timing.settings import PORT, TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder, photos
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Sides of the matrices whose product may reach the peak of a device; the fastest counts.
 _SIDES = {"gpu": (4096, 8192, 16384), "cpu": (1024, 2048, 4096)}
 # On a GPU, images have the size that each network was made for (X, Table 1).
-_MADE_FOR = {"inception_v3": 299, "xception": 299}
+_MADE_FOR = {"inception_v3": 299, PORT: 299, "xception": 299}
 _OTHERS = 224
 _PHOTOS = 512
 _ROWS = 8192
@@ -182,10 +182,13 @@ def _network(name: str, training: bool, settings: TimingSettings, processes: boo
 
 
 def _classifier(name: str, pixels: int, classes: int) -> keras.Model:
-    """Build a network of ``keras.applications`` with its top, from bytes to logits, with random weights."""
+    """Build a network with its top, from bytes to logits, with random weights; of ``keras.applications``, or `PORT`."""
     from shelfbench_deep.engines.keras import keras
-    from shelfbench_deep.networks.backbones import NETWORKS
+    from shelfbench_deep.networks.inception import InceptionSettings, inception_v3
+    from shelfbench_deep.networks.known import NETWORKS
 
+    if name == PORT:
+        return _from_bytes(inception_v3(pixels, classes, InceptionSettings(port_2016=True)), pixels)
     build = getattr(keras.applications, NETWORKS[name].application)
     shape = (pixels, pixels, 3)
     return _from_bytes(build(weights=None, input_shape=shape, classes=classes, classifier_activation=None), pixels)

@@ -177,7 +177,7 @@ def answers(failing=()):
 
 def test_the_file_is_written_after_every_part_and_resumed(tmp_path, monkeypatch):
     settings = TimingSettings(**TINY)
-    child, asked = answers(failing=("extract inception_v3",))
+    child, asked = answers(failing=("full inception_v3_2016",))
     monkeypatch.setattr(measuring, "measure_in_child", child)
     with pytest.raises(KeyboardInterrupt):
         measure(settings, tmp_path, "", QUIET)
@@ -186,7 +186,7 @@ def test_the_file_is_written_after_every_part_and_resumed(tmp_path, monkeypatch)
     child, asked = answers()
     monkeypatch.setattr(measuring, "measure_in_child", child)
     found, path = measure(settings, tmp_path, "", QUIET)
-    assert asked == ["device", "extract inception_v3"]
+    assert asked == ["device", "full inception_v3_2016"]
     assert [part.name for part in found.parts] == settings.names()
     assert path == tmp_path / "test-9.json"
     with pytest.raises(InputError, match="measured with other settings"):

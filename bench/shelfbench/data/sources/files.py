@@ -55,6 +55,30 @@ class FileImages:
         return None
 
 
+class NoPhotos:
+    """Rows of tables of which no photo is wanted."""
+
+    def __init__(self, files: tuple[Path, ...], names: np.ndarray) -> None:
+        self.files = files
+        self._names = names
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._names)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Return `Absent` for each."""
+        return [Absent("photos are not read")] * len(indices)
+
+    def where(self, index: int) -> str:
+        """Name what the table names, or else the row."""
+        return str(self._names[index])
+
+    def identity(self) -> None:
+        """Return None, because there is no content."""
+        return None
+
+
 def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
     """Read a photo.
 

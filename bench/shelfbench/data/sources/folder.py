@@ -12,7 +12,7 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import Catalogue, ImageBytes
+from shelfbench.data.catalogue import Catalogue, ImageBytes, TableRows
 from shelfbench.data.sources.cdiscount import read_bson
 from shelfbench.data.sources.contents import Contents, Parts, shown
 from shelfbench.data.sources.files import skipped
@@ -63,12 +63,16 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
         return replace(catalogue, notes=(*layout.notes, *catalogue.notes))
     if layout.kind == "tar":
         return read_webdataset(layout.files, name, settings, quiet, layout.splits)
-    rows, notes = _rows_of_tables(layout, settings) if layout.kind == "tables" else _rows_of_folders(layout, settings)
+    tables: TableRows | None = None
+    if layout.kind == "tables":
+        rows, notes, tables = _rows_of_tables(layout, replace(settings, photos=True))
+    else:
+        rows, notes = _rows_of_folders(layout, settings)
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
         return images_named(root, where, settings, quiet)
 
-    return catalogue_from_rows(name, rows, images_of, notes=notes)
+    return catalogue_from_rows(name, rows, images_of, notes=notes, tables=tables)
 
 
 def _rows_of_folders(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str]]:
@@ -119,7 +123,7 @@ def _meaning(parts: Parts, roles: Sequence[str], root: Path) -> dict[str, str]:
     return said
 
 
-def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str]]:
+def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataFrame, list[str], TableRows]:
     """Read the tables of a folder, and hold them against the photos that are there."""
     held = layout.contents
     tables = [_named(path, held, settings) for path in layout.files]
@@ -141,7 +145,9 @@ def _rows_of_tables(layout: Layout, settings: DatasetSettings) -> tuple[pd.DataF
         leaves = f"{layout.files[0].name} leaves" if len(layout.files) == 1 else "the tables leave"
         count, photos = f"{len(left_out):,}", f"{len(there):,}"
         notes.append(f"{leaves} out {count} of the {photos} photos that are there: {shown(left_out, 3)}")
-    return rows, notes
+    number = np.repeat(np.arange(len(tables), dtype=np.int32), [len(table.rows) for table in tables])
+    lines = np.concatenate([table.lines for table in tables])
+    return rows, notes, TableRows(tuple(layout.files), number, lines)
 
 
 def _named(path: Path, held: Contents, settings: DatasetSettings) -> NamedImages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,35 @@ def read_json(path: Path, columns_of: ColumnsOf) -> Cells:
     InputError
         If the file is not JSON, or a row is not an object; the message names the line.
     """
-    encoding, note = find_encoding(path)
+    # the keys first: rows may lack some of them, and keeping all values would take too much memory
+    return _cells(json_rows(path), path, columns_of, find_encoding(path)[1])
+
+
+def json_rows(path: Path) -> Callable[[], Iterator[tuple[int, Any]]]:
+    """Open a table in JSON.
+
+    Parameters
+    ----------
+    path : Path
+        See `read_json`.
+
+    Returns
+    -------
+    callable
+        Goes through the rows: the line, or the number from 1, and the value of each.
+
+    Raises
+    ------
+    InputError
+        If the file is not JSON; going through the rows raises it too.
+    """
+    encoding, _ = find_encoding(path)
     with open_text(path, encoding) as handle:
         first = handle.read(4096).lstrip("\ufeff \t\r\n")
         if first.startswith("["):
             handle.seek(0)
-            return _cells(_listed(path, handle.read()), path, columns_of, note)
-    # the keys first: rows may lack some of them, and keeping all values would take too much memory
-    return _cells(_lines(path, encoding), path, columns_of, note)
+            return _listed(path, handle.read())
+    return _lines(path, encoding)
 
 
 def _parse(text: str | msgspec.Raw) -> Any:

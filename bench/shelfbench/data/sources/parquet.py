@@ -14,7 +14,8 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import Absent, Catalogue, ImageBytes
+from shelfbench.data.catalogue import Absent, Catalogue, ImageBytes, TableRows
+from shelfbench.data.sources.files import NoPhotos
 from shelfbench.data.sources.parquet_columns import Photos, class_names, find_photos, named_labels, same_names
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.split_words import split_within
@@ -168,6 +169,11 @@ def read_parquet(
         def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
             return ParquetImages(tuple(files), photos.column, file_of[numbers], row_of[numbers])
 
+    elif photos.kind == "none":
+
+        def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
+            return NoPhotos(tuple(files), where)
+
     else:
         root = Path(os.path.commonpath([file.absolute().parent for file in files]))
         found = [named_in(file, root, photos) for file in files]
@@ -178,7 +184,8 @@ def read_parquet(
         def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
             return images_named(root, where, settings, quiet)
 
-    return catalogue_from_rows(name, rows.drop(columns=["file", "row"]), images_of, display, notes)
+    tables = TableRows(tuple(files), rows["file"].to_numpy(np.int32), rows["row"].to_numpy(np.int64))
+    return catalogue_from_rows(name, rows.drop(columns=["file", "row"]), images_of, display, notes, tables=tables)
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ def _read_shard(file: Path, settings: DatasetSettings) -> _Shard:
 
     try:
         schema = pq.read_schema(file)
-        photos = find_photos(file, settings)
+        photos = find_photos(file, settings) if settings.photos else Photos("none", "")
         columns = wanted_columns(settings, schema.names, str(file))
         columns |= perhaps_splits(columns, schema.names) | perhaps_products(columns, schema.names)
         table = pq.read_table(file, columns=sorted(set(columns.values())))

@@ -21,9 +21,9 @@ class Photos:
 
     Attributes
     ----------
-    kind : {'bytes', 'paths', 'names'}
-        Encoded images in the column; an image column ``{bytes, path}`` in which only the paths are filled; or a column
-        that names files and links.
+    kind : {'bytes', 'paths', 'names', 'none'}
+        Encoded images in the column; an image column ``{bytes, path}`` in which only the paths are filled; a column
+        that names files and links; or no photos are wanted.
     column : str
     note : str
         Which column was taken, if the settings do not name it; else empty.

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.data.catalogue import Catalogue, ImageBytes
+from shelfbench.data.catalogue import Catalogue, ImageBytes, TableRows
+from shelfbench.data.sources.files import NoPhotos
 from shelfbench.data.sources.places import images_named
 from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.table_rows import folders_of, split_by_folder
@@ -42,6 +43,7 @@ def read_table_file(path: Path, name: str, settings: DatasetSettings, console: C
     rows, notes = split_by_folder(named.rows, folders_of(named.rows, path, root), path)
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
-        return images_named(root, where, settings, console)
+        return images_named(root, where, settings, console) if settings.photos else NoPhotos((path,), where)
 
-    return catalogue_from_rows(name, rows, images_of, notes=(*named.notes, *notes))
+    tables = TableRows((path,), np.zeros(len(rows), np.int32), named.lines)
+    return catalogue_from_rows(name, rows, images_of, notes=(*named.notes, *notes), tables=tables)

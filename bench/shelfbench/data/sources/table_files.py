@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from shelfbench.data.sources.table_paths import located
 from shelfbench.data.sources.table_products import perhaps_product, perhaps_products, shared_products
 from shelfbench.data.sources.table_rows import settled_split
 from shelfbench.data.sources.tables import DatasetSettings, optional_column, perhaps_splits, wanted_columns
-from shelfbench.data.sources.text_tables import Cells, read_text
+from shelfbench.data.sources.text_tables import Cells, ColumnsOf, read_text
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -47,12 +47,15 @@ class NamedImages:
         `catalogue_from_rows` takes them.
     notes : tuple of str
         What was unsure about reading the table.
+    lines : ndarray of int64, shape (rows,)
+        See `shelfbench.data.catalogue.TableRows`.
     refused : dict of int to str
         Why rows name no file, by row; an error where the table must have categories.
     """
 
     rows: pd.DataFrame
     notes: tuple[str, ...]
+    lines: np.ndarray
     refused: dict[int, str] = field(default_factory=dict)
 
 
@@ -82,10 +85,38 @@ def read_cells(path: Path, settings: DatasetSettings, *, labelled: bool = True) 
     """
 
     def columns_of(present: list[str]) -> dict[str, str]:
-        file_name = _file_column(present, settings, path, labelled)
-        return {"file_name": file_name, **_other_columns(present, settings, path, labelled)}
+        file_name = None if settings.photos else find_column(settings.file_name, present, str(path))
+        if file_name is None and (settings.photos or settings.file_name != DatasetSettings.file_name):
+            file_name = _file_column(present, settings, path, labelled)
+        named = {"file_name": file_name} if file_name else {}
+        return {**named, **_other_columns(present, settings, path, labelled)}
 
-    needed = [settings.file_name, *([settings.category] if labelled else [])]
+    return cells_of(path, [settings.file_name, *([settings.category] if labelled else [])], columns_of)
+
+
+def cells_of(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> tuple[Cells, str]:
+    """Read some columns of a table, whatever its format.
+
+    Parameters
+    ----------
+    path : Path
+        A file with a suffix among `TABLE_SUFFIXES`.
+    needed : sequence of str
+        Names of columns by which the header and the delimiter are recognised.
+    columns_of : callable
+        Takes the names of all columns and returns the column to read by role.
+
+    Returns
+    -------
+    cells : Cells
+    unit : str
+        What the rows of such a file are called: line or row.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix in TEXT_SUFFIXES:
@@ -211,8 +242,14 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
         return f"{path}, {unit} {cells.lines[row]}"
 
     refused: dict[int, str] | None = None if labelled else {}
-    names = columns.pop("file_name")
+    names = columns.pop("file_name", None)
     rows = pd.DataFrame({role: pd.Series(values, dtype=values.dtype) for role, values in columns.items()})
+    if not settings.photos:
+        given = np.full(len(cells.lines), None) if names is None else names
+        places = (f"{path.name}, {unit} {line}" for line in cells.lines.tolist())
+        named = [str(name) if name is not None else place for name, place in zip(given, places, strict=True)]
+        return _rows(rows.assign(where=pd.Series(named, dtype=object)), path, cells, [])
+    assert names is not None
     bare = np.fromiter((name is None or (isinstance(name, str) and not name.strip()) for name in names), bool)
     if labelled and bare.any() and not bare.all():
         of = np.flatnonzero(~bare)
@@ -225,11 +262,16 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
         where, notes = located(names, at, path, root, refused)
         kept = np.ones(len(names), bool)
     rows["where"] = pd.Series(where, dtype=object)
-    rows = rows if kept.all() else rows[kept].reset_index(drop=True)
+    found = _rows(rows if kept.all() else rows[kept].reset_index(drop=True), path, cells, notes)
+    return replace(found, lines=cells.lines[kept], refused=refused or {})
+
+
+def _rows(rows: pd.DataFrame, path: Path, cells: Cells, notes: Sequence[str]) -> NamedImages:
+    """Settle what columns of other names mean."""
     rows, said = settled_split(rows)
     rows, alike = shared_products(rows, path.name)
     remarks = (*([cells.note] if cells.note else []), *notes, *said, *alike)
-    return NamedImages(rows=rows, notes=remarks, refused=refused or {})
+    return NamedImages(rows=rows, notes=remarks, lines=cells.lines)
 
 
 def _without_photo(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, gather_products
+from shelfbench.data.catalogue import Catalogue, Category, ImageBytes, Labels, ProductTable, TableRows, gather_products
 from shelfbench.data.sources.columns import FLAGS, USUAL, find_column, listed, plain_header, suggestion
 from shelfbench.data.sources.labels import category_keys, clean, plain_values, product_keys
 from shelfbench.data.sources.split_words import SPLIT_NAMES
@@ -45,6 +45,8 @@ class DatasetSettings:
         Whether the products before an unreadable tail of a BSON file may be used.
     retry : bool
         Whether links that failed in an earlier run are tried again.
+    photos : bool
+        Whether tables must name or hold photos; a run on given features needs none.
     """
 
     name: str = "generated"
@@ -58,6 +60,7 @@ class DatasetSettings:
     folders: str = ""
     truncated: str = "refuse"
     retry: bool = False
+    photos: bool = True
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -175,7 +178,12 @@ def _lacks(name: str, present: Sequence[str], where: str, remedy: str) -> InputE
 
 
 def catalogue_from_rows(
-    name: str, rows: pd.DataFrame, images_of: ImagesOf, display: dict[str, str] | None = None, notes: Sequence[str] = ()
+    name: str,
+    rows: pd.DataFrame,
+    images_of: ImagesOf,
+    display: dict[str, str] | None = None,
+    notes: Sequence[str] = (),
+    tables: TableRows | None = None,
 ) -> Catalogue:
     """Build a catalogue from rows with one image each.
 
@@ -192,6 +200,7 @@ def catalogue_from_rows(
         Display names of category keys.
     notes : sequence of str
         The reader's remarks.
+    tables : TableRows, optional
 
     Returns
     -------
@@ -236,17 +245,19 @@ def catalogue_from_rows(
             split = None
     levels, said = _levels(rows, code, keys)
     remarks += said
+    image = row_numbers[table.image_row]
     return Catalogue(
         name=name,
         categories=tuple(Category(key, (display or {}).get(key, key), levels.get(key, ())) for key in found.names),
         product_id=table.product_id if identifiers.dtype == np.int64 else table.product_id.astype(object),
         product_category=code[table.product_row],
         image_product=table.image_product,
-        images=images_of(row_numbers[table.image_row], rows["where"].to_numpy()[table.image_row]),
+        images=images_of(image, rows["where"].to_numpy()[table.image_row]),
         split=split,
         unlabelled=unlabelled,
         notes=tuple(remarks),
         labels=_labels(rows, table),
+        rows=tables.of(image) if tables else None,
     )
 
 

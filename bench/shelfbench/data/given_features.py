@@ -1,0 +1,327 @@
+"""Embeddings that are there already, in place of features that are computed from photos."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.storage import cache_dir, fingerprint
+from shelfbench.data.catalogue import DIGEST, Catalogue, TableRows, digest
+from shelfbench.data.feature_store import Features
+from shelfbench.data.sources.keyed_vectors import PRODUCT, match, open_keyed, split_source
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.vectors import Block, Vectors
+
+PREFIX = "features:"
+NO_EMBEDDING = "no embedding is given"
+"""The reason, on record, of an image that cannot be used."""
+_ABSENT = np.frombuffer(digest(b""), DIGEST)[0]
+
+
+def source_of(backbone: str) -> str:
+    """Return the column or the file that a backbone's name gives; empty for that of a network.
+
+    Parameters
+    ----------
+    backbone : str
+        Such as ``features:embedding``.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If nothing follows ``features:``.
+    """
+    if not backbone.startswith(PREFIX):
+        return ""
+    if not (source := backbone.removeprefix(PREFIX)):
+        raise InputError(f"{backbone} names no embeddings", "write features:COLUMN or features:PATH.parquet")
+    return source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What is known of embeddings once they have been read.
+
+    Attributes
+    ----------
+    source : str
+        The column or the file, as the study names it.
+    column : str
+        The column that was read; empty for ``*.npy``.
+    by : {'row', 'file_name', 'product_id'}
+        Whether each row of the dataset's table has its own, or what they are keyed by.
+    dimensions : int
+    sha256 : str
+        Of the embeddings of the whole catalogue, in its order.
+    """
+
+    source: str
+    column: str
+    by: str
+    dimensions: int
+    sha256: str
+
+
+class GivenExtractor:
+    """Stands where an extractor of photos stands; takes embeddings and returns them.
+
+    Parameters
+    ----------
+    source : str
+        The column or the file.
+    given : Given, optional
+        If they have been read.
+
+    Attributes
+    ----------
+    name, pixels, dimensions, batch, framework, device, fixed_size
+        See `shelfbench.data.extractor.FeatureExtractor`; there are no pixels, and no dimensions before they are read.
+    given : Given or None
+        None before they are read.
+    """
+
+    pixels = 1
+    batch = 4096
+    framework = "none"
+    device = "none"
+    fixed_size = True
+
+    def __init__(self, source: str, given: Given | None = None) -> None:
+        self.source = source
+        self.name = PREFIX + source
+        self.given = given
+        self.dimensions = given.dimensions if given else 0
+
+    def read(self, given: Given) -> None:
+        """Take what is known once the embeddings have been read."""
+        self.given, self.dimensions = given, given.dimensions
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the embeddings (JSON).
+
+        Raises
+        ------
+        InputError
+            If nobody has read them: what asks has no table, but photos.
+        """
+        if self.given is None:
+            raise InputError(
+                f"{self.name}: embeddings that are there already are opened by a comparison, not by this experiment",
+                "name a network as the backbone",
+            )
+        return {"kind": "given", **asdict(self.given)}
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Return embeddings, float32 of shape (n, dimensions), as they are; refuse photos."""
+        if images.ndim == 2 and images.dtype == np.float32:
+            return images
+        raise InputError(
+            f"no photo can be classified on {self.name}: its features are embeddings computed elsewhere",
+            "give a table with the embeddings of the new products",
+        )
+
+
+class Embeddings:
+    """The embeddings of a catalogue's images, found and checked; only hashes of them are in memory.
+
+    Parameters
+    ----------
+    source : str
+        See `shelfbench.data.sources.keyed_vectors.split_source`.
+    catalogue : Catalogue
+    settings : DatasetSettings
+        Names of columns.
+    console : Console
+
+    Attributes
+    ----------
+    given : Given
+    digests : ndarray of V16, shape (images,)
+        Hash of each image's embedding; that of nothing where there is none.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read, it is unclear whose they are, or no image has one.
+    """
+
+    def __init__(self, source: str, catalogue: Catalogue, settings: DatasetSettings, console: Console) -> None:
+        path, self._column = split_source(source)
+        by, again = "row", {}
+        if path is None:
+            if catalogue.rows is None:
+                raise InputError(
+                    f"{PREFIX}{source} is a column, but {catalogue.name} is not read from a table",
+                    "give a file of embeddings, as *.parquet or *.npy",
+                )
+            self._rows = catalogue.rows
+        else:
+            file = open_keyed(path, self._column, settings)
+            self._column = file.column
+            matched = match(file, catalogue)
+            by, again = matched.by, matched.again
+            found = np.where(matched.row >= 0, file.lines[matched.row], -1)
+            self._rows = TableRows((path,), np.zeros(len(found), np.int32), found)
+        self._dimensions = 0
+        with console.stage("reading embeddings"):
+            self.digests = self._hashed(self._rows)
+            for row, others in again.items():
+                self._take_again(file.lines, matched.row, row, others)
+        if not self._dimensions:
+            raise InputError(f"{PREFIX}{source}: no image of {catalogue.name} has an embedding", "check the column")
+        state = hashlib.sha256(f"{self._dimensions}\0".encode())
+        state.update(np.ascontiguousarray(self.digests).data)
+        self.given = Given(
+            source=source, column=self._column, by=by, dimensions=self._dimensions, sha256=state.hexdigest()
+        )
+        self._say(catalogue, console)
+
+    def _take_again(self, lines: np.ndarray, row_of: np.ndarray, row: int, others: list[int]) -> None:
+        """Compare the embeddings of rows with the same key; one may be empty, two may not differ."""
+        path = self._rows.files[0]
+        mine = np.flatnonzero(row_of == row)
+        for other in others:
+            [found] = self._hashed(TableRows((path,), np.zeros(1, np.int32), lines[[other]]))
+            if found in (_ABSENT, self.digests[mine[0]]):
+                continue
+            if self.digests[mine[0]] != _ABSENT:
+                raise InputError(
+                    f"{path} has two different embeddings for one key, in rows {lines[row]} and {lines[other]}",
+                    "keep one of them",
+                )
+            self.digests[mine] = found
+            self._rows.line[mine] = lines[other]
+
+    def _blocks(self, rows: TableRows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield positions among rows, and the embedding of each."""
+        vectors = Vectors(self._column)
+        vectors.expect(self._dimensions, "the first")
+        for number, path in enumerate(rows.files):
+            mine = np.flatnonzero((rows.file == number) & (rows.line >= 0))
+            if not len(mine):
+                continue
+            mine = mine[np.argsort(rows.line[mine], kind="stable")]
+            lines, starts = np.unique(rows.line[mine], return_index=True)
+            ends = np.append(starts[1:], len(mine))
+            for block in vectors.blocks(path, lines):
+                yield _spread(block, mine, starts, ends)
+        self._dimensions = vectors.dimensions
+
+    def _hashed(self, rows: TableRows) -> np.ndarray:
+        result = np.full(len(rows.line), _ABSENT, DIGEST)
+        for positions, values in self._blocks(rows):
+            result[positions] = _digests(values)
+        return result
+
+    def _say(self, catalogue: Catalogue, console: Console) -> None:
+        """Tell what a user may not expect."""
+        given = self.given
+        there = int((self.digests != _ABSENT).sum())
+        console.log(f"{PREFIX}{given.source}: {there:,} embeddings of {given.dimensions:,} numbers")
+        if given.by == PRODUCT and len(catalogue.product_id) < len(catalogue.images):
+            console.warn(f"{PREFIX}{given.source} is keyed by product: all photos of a product have the same embedding")
+        zero = np.frombuffer(digest(bytes(4 * given.dimensions)), DIGEST)[0]
+        if zeros := int((self.digests == zero).sum()):
+            few = "1 embedding is" if zeros == 1 else f"{zeros:,} embeddings are"
+            console.warn(f"{PREFIX}{given.source}: {few} nothing but zeros; leave the cell empty where there is none")
+
+    def features(self, indices: np.ndarray) -> Features:
+        """Return the embeddings of some images.
+
+        Parameters
+        ----------
+        indices : ndarray of int, shape (n,)
+
+        Returns
+        -------
+        Features
+
+        Raises
+        ------
+        InputError
+            If they are others than when they were opened.
+        """
+        indices = np.asarray(indices)
+        matrix = np.zeros((len(indices), self.given.dimensions), np.float32)
+        for positions, values in self._blocks(self._rows.of(indices)):
+            if np.any(_digests(values) != self.digests[indices[positions]]):
+                raise InputError(f"{PREFIX}{self.given.source} has changed since it was opened", "run it again")
+            matrix[positions] = values
+        readable = self.digests[indices] != _ABSENT
+        return Features(
+            matrix=matrix,
+            readable=readable,
+            reasons=dict.fromkeys(np.flatnonzero(~readable).tolist(), NO_EMBEDDING),
+            seconds=0.0,
+            computed=0,
+            cached=False,
+        )
+
+
+def _spread(block: Block, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the images of each row, and its embedding for each of them."""
+    first, counts = starts[block.asked], (ends - starts)[block.asked]
+    if (counts == 1).all():
+        return mine[first], block.values
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return mine[np.repeat(first, counts) + within], np.repeat(block.values, counts, axis=0)
+
+
+def _digests(values: np.ndarray) -> np.ndarray:
+    return np.frombuffer(b"".join(digest(row.data) for row in values), DIGEST)
+
+
+class GivenFeatures:
+    """Embeddings in the place of a `shelfbench.data.feature_store.FeatureStore`.
+
+    Parameters
+    ----------
+    extractor : GivenExtractor
+    find : callable
+        Returns the embeddings of the catalogue; called when they are first needed.
+    """
+
+    def __init__(self, extractor: GivenExtractor, find: Callable[[], Embeddings]) -> None:
+        self._extractor, self._find = extractor, find
+
+    @cached_property
+    def _embeddings(self) -> Embeddings:
+        embeddings = self._find()
+        self._extractor.read(embeddings.given)
+        return embeddings
+
+    def open(self) -> None:
+        """Read the embeddings once, and check them; the extractor then tells what they are."""
+        self._embeddings  # noqa: B018
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What identifies the embeddings, their hash included (JSON)."""
+        given = self._embeddings.given
+        return {
+            "version": 1,
+            "dimensions": given.dimensions,
+            "extractor": self._extractor.name,
+            "settings": self._extractor.describe(),
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where a store would keep features with this key; nothing is written there."""
+        return cache_dir() / "features" / f"given-{fingerprint(self.key)}"
+
+    def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
+        """Return the embeddings of some images; see `Embeddings.features`."""
+        return self._embeddings.features(indices)
