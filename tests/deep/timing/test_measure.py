@@ -182,7 +182,7 @@ def test_the_file_is_written_after_every_part_and_resumed(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         measure(settings, tmp_path, "", QUIET)
     stored = read_measurements(tmp_path / "test-9.json")
-    assert [part.name for part in stored.parts] == ["decode", "full inception_v3", "head 8"]
+    assert [part.name for part in stored.parts] == ["decode", "full inception_v3", "head 8", "extract inception_v3"]
     child, asked = answers()
     monkeypatch.setattr(measuring, "measure_in_child", child)
     found, path = measure(settings, tmp_path, "", QUIET)
