@@ -17,7 +17,6 @@ from shelfbench_deep.networks.applications import APPLICATIONS
 from shelfbench_deep.networks.backbones import load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint
 from shelfbench_deep.networks.known import KNOWN, NETWORKS, find_network
-from shelfbench_deep.networks.weights import put_arrays
 from tests.helpers.sources import ROOT
 
 OFFERED = sorted(name for name in dir(keras.applications) if name[0].isupper())
@@ -141,10 +140,12 @@ def test_efficientnets_scale_pixels_as_keras_does_for_imagenet(tmp_path, monkeyp
     close = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(ours, expected, atol=close)
     assert np.abs(unscaled - expected).max() > 10 * close, "the layer matters"
-    copy = Blueprint(network="keras:EfficientNetB0", pixels=32, classes=0).build()
-    put_arrays(copy, backbone.model().get_weights())
-    scaled = copy.predict_on_batch(backbone.network.preprocess(images))
-    np.testing.assert_array_equal(scaled, ours, "weights that are put one by one reach the layers that normalise")
+    folder = tmp_path / "decision"
+    folder.mkdir()
+    extractor = BottleneckExtractor(BackboneChoice("keras:EfficientNetB0", pixels=32), BottleneckSettings("keras"))
+    save_bottleneck(extractor, folder)
+    copy = TrainedExtractor(folder).model().predict_on_batch(backbone.network.preprocess(images))
+    np.testing.assert_array_equal(copy, ours, "the weights reach the layer that normalises, which keeps copies of them")
     with pytest.raises(InputError, match=r"not the file that Keras publishes.*model\.save\('network\.keras'\)"):
         load_backbone(BackboneChoice("keras:EfficientNetB0", str(published), 32))
 
