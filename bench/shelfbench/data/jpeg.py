@@ -21,7 +21,7 @@ _uint16 = struct.Struct(">H").unpack_from
 _TABLES = {0xDB, 0xC4, 0xDD, 0xFE}
 _BASELINE, _PROGRESSIVE, _SCAN = 0xC0, 0xC2, 0xDA
 _of_thread = threading.local()
-# Filters of Pillow, and what fast_image_resize calls them. Its box takes another pixel than Pillow's where two are near.
+# Filters of Pillow, and what fast_image_resize calls them; its box takes another pixel than Pillow's if two are as near.
 FILTERS = {
     "bicubic": "catmull_rom",
     "bilinear": "bilinear",

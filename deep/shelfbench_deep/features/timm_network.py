@@ -15,6 +15,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faster
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench_deep.engines.versions import openvino_version, torch_version
+from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.networks.timm_network import PREFIX, TimmNetwork, timm_version
 from shelfbench_deep.networks.timm_weights import build_timm, weights_sha256
@@ -37,7 +38,7 @@ class TorchEngine:
     Attributes
     ----------
     name : {"openvino", "torch"}
-    precision : {"float32", "bfloat16", "float16"}
+    precision : {"float32", "bfloat16", "float16", "int8"}
         Of products; the features are float32.
     """
 
@@ -46,7 +47,7 @@ class TorchEngine:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless this is an engine: a record may come from anyone."""
-        pairs = {"openvino": ("float32", "bfloat16"), "torch": ("float32", "bfloat16", "float16")}
+        pairs = {"openvino": ("float32", "bfloat16", "int8"), "torch": ("float32", "bfloat16", "float16")}
         if self.precision not in pairs.get(self.name, ()):
             raise ValueError(f"there is no engine {str(self.name)[:40]!r} in {str(self.precision)[:40]!r}")
 
@@ -83,10 +84,12 @@ def settle(settings: BottleneckSettings) -> TorchEngine:
     if openvino_version() is None:
         _warn("networks of timm are computed by PyTorch: openvino is not installed (python -m pip install openvino)")
         return TorchEngine("torch", _torch_precision(settings.precision, gpu))
+    if settings.takes_int8():
+        return TorchEngine("openvino", "int8")
     if settings.precision not in ("auto", "float32", "bfloat16"):
         raise InputError(
-            f"bottleneck.precision is {settings.precision!r}, and OpenVINO computes timm's networks in float32 or "
-            "bfloat16",
+            f"bottleneck.precision is {settings.precision!r}, and OpenVINO computes timm's networks in float32, "
+            "bfloat16 or int8",
             "choose one of these, or leave it out",
         )
     if settings.precision == "auto":
@@ -119,7 +122,7 @@ def _on_gpu() -> bool:
     return torch_device() == "cuda"
 
 
-class TimmExtractor:
+class TimmExtractor(Quantisable):
     """Pooled features of a network of timm, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Parameters
@@ -144,6 +147,124 @@ class TimmExtractor:
 
     def _uses(self, engine: TorchEngine) -> None:
         self.engine, self.framework, self.device = engine, engine.name, ""
+        self.precision = engine.precision
+        self.batch = _AT_ONCE if engine.name == "openvino" else _ON_GPU if _on_gpu() else _ON_CPU
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the network itself behind: it is built again where it is needed."""
+        return {**self.__dict__, "_module": None, "_converted": None, "_compute": None}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth saying about this network, once."""
+        network, found = self.network, []
+        if self.view is None:
+            found.append(f"{self.name} sees photos as images.fit says, not by its own transform")
+        if network.fixed_size and network.pixels >= _SLOW and self.framework == "openvino":
+            share = (_QUICK / network.pixels) ** 2
+            found.append(
+                f"{self.name} computes at the {network.pixels} px that it was made for; --set pixels={_QUICK}, if it "
+                f"takes that, needs about {share:.0%} of the time"
+            )
+        return tuple(found)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe what changes the features (JSON), without loading an engine."""
+        installed = openvino_version() if self.name == "openvino" else torch_version()
+        return {
+            "precision": self.precision,
+            "framework": {"engine": self.name, "engine_version": installed or "unknown"},
+        }
+
+
+def settle(settings: BottleneckSettings) -> TorchEngine:
+    """Choose what computes networks of timm on this machine; warn, once, if it cannot be what was requested.
+
+    Parameters
+    ----------
+    settings : BottleneckSettings
+
+    Returns
+    -------
+    TorchEngine
+
+    Raises
+    ------
+    InputError
+        If these networks cannot be computed as the settings say.
+    """
+    if settings.engine == "keras":
+        raise InputError("bottleneck.engine is 'keras', and this network is timm's", "set bottleneck.engine=auto")
+    gpu = _on_gpu()
+    if settings.engine == "torch" or (gpu and settings.engine == "auto"):
+        return TorchEngine("torch", _torch_precision(settings.precision, gpu))
+    if openvino_version() is None:
+        _warn("networks of timm are computed by PyTorch: openvino is not installed (python -m pip install openvino)")
+        return TorchEngine("torch", _torch_precision(settings.precision, gpu))
+    if settings.takes_int8():
+        return TorchEngine("openvino", "int8")
+    if settings.precision not in ("auto", "float32", "bfloat16"):
+        raise InputError(
+            f"bottleneck.precision is {settings.precision!r}, and OpenVINO computes timm's networks in float32, "
+            "bfloat16 or int8",
+            "choose one of these, or leave it out",
+        )
+    if settings.precision == "auto":
+        return TorchEngine("openvino", "bfloat16" if multiplies_bfloat16_faster() else "float32")
+    return TorchEngine("openvino", settings.precision)
+
+
+def _torch_precision(wanted: str, gpu: bool) -> str:
+    if wanted == "auto":
+        if not gpu:
+            return "float32"
+        from shelfbench_deep.engines.pytorch import half_precision
+
+        return half_precision()
+    if wanted == "float16" and not gpu:
+        raise InputError("bottleneck.precision is 'float16', and there is no GPU", "set bottleneck.precision=auto")
+    if wanted not in ("float32", "bfloat16", "float16"):
+        raise InputError(
+            f"bottleneck.precision is {wanted!r}, and PyTorch computes in float32, bfloat16 or float16",
+            "choose one of these, or leave it out",
+        )
+    return wanted
+
+
+def _on_gpu() -> bool:
+    if not has_accelerator():
+        return False
+    from shelfbench_deep.engines.pytorch import torch_device
+
+    return torch_device() == "cuda"
+
+
+class TimmExtractor(Quantisable):
+    """Pooled features of a network of timm, as a `shelfbench.plugins.backend.FeatureExtractor`.
+
+    Parameters
+    ----------
+    network : TimmNetwork
+    weights : str
+        See `shelfbench_deep.networks.timm_network.find_timm`.
+    settings : BottleneckSettings
+        Engine, precision, and whether photos are seen in the network's own way.
+    """
+
+    def __init__(self, network: TimmNetwork, weights: str, settings: BottleneckSettings) -> None:
+        self.network, self.weights, self.settings = network, weights, settings
+        self.name = f"{PREFIX}{network.name}"
+        self.pixels, self.dimensions, self.fixed_size = network.pixels, network.dimensions, network.fixed_size
+        self.view = network.view if settings.transform == "own" else None
+        self._uses(settle(settings))
+        self._module: torch.nn.Module | None = None
+        self._converted: Any = None
+        self._compute: Callable[[np.ndarray], np.ndarray] | None = None
+        self._description: dict[str, Any] | None = None
+
+    def _uses(self, engine: TorchEngine) -> None:
+        self.engine, self.framework, self.device = engine, engine.name, ""
+        self.precision = engine.precision
         self.batch = _AT_ONCE if engine.name == "openvino" else _ON_GPU if _on_gpu() else _ON_CPU
 
     def __getstate__(self) -> dict[str, Any]:
@@ -269,6 +390,7 @@ class TimmExtractor:
             return np.empty((0, self.dimensions), np.float32)
         if self._compute is None:
             self._check_engine()
+            self.check_calibrated()
             self._compute = self._compiled()
         features = self._compute(images)
         if not np.isfinite(features).all():
@@ -279,7 +401,7 @@ class TimmExtractor:
         return features
 
     def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
-        from shelfbench_deep.engines.pytorch import TorchNetwork, from_torch
+        from shelfbench_deep.engines.pytorch import TorchNetwork
 
         if self.engine.name == "torch":
             network = TorchNetwork(self._seeing(), self.engine.precision, self.batch)
@@ -287,9 +409,15 @@ class TimmExtractor:
             return network
         from shelfbench_deep.engines.openvino import CompiledNetwork
 
-        converted = self._converted or from_torch(self._seeing(), self.pixels, self.name)
+        compiled = CompiledNetwork(self.to_openvino(), self.engine.precision, self.name)
         self.device, self._module, self._converted = "cpu", None, None  # OpenVINO has a copy of the weights
-        return CompiledNetwork(converted, self.engine.precision, self.name)
+        return compiled
+
+    def to_openvino(self) -> Any:
+        """Convert the network to an `openvino.Model`."""
+        from shelfbench_deep.engines.pytorch import from_torch
+
+        return self._converted or from_torch(self._seeing(), self.pixels, self.name)
 
 
 _HASHES: dict[Any, str] = {}
