@@ -21,7 +21,8 @@ _uint16 = struct.Struct(">H").unpack_from
 _TABLES = {0xDB, 0xC4, 0xDD, 0xFE}
 _BASELINE, _PROGRESSIVE, _SCAN = 0xC0, 0xC2, 0xDA
 _of_thread = threading.local()
-# Filters of Pillow, and what fast_image_resize calls them; its box takes another pixel than Pillow's if two are as near.
+# Filters of Pillow, and what fast_image_resize calls them. Its box is another: it takes the other of two pixels that are
+# equally near.
 FILTERS = {
     "bicubic": "catmull_rom",
     "bilinear": "bilinear",
