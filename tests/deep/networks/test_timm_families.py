@@ -8,6 +8,8 @@ from shelfbench.plugins.backend import BackboneChoice, TrainingData
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 from shelfbench_deep.features.choosing import network_features
 from shelfbench_deep.features.settings import BottleneckSettings
+from tests.helpers.lite_weights import timm_lite
+from tests.helpers.timm_weights import lite_folder
 
 pytest.importorskip("timm", reason="timm is not installed")
 pytest.importorskip("openvino", reason="openvino is not installed")
@@ -74,3 +76,16 @@ def test_built_converted_and_run_through_a_linear_svm(name, pixels):
     )
     svm.fit(data, seed=0, console=Console(quiet=True))
     np.testing.assert_allclose(np.exp(svm.log_probabilities(features)).sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_second_network_with_real_weights(tmp_path):
+    import torch
+
+    settings = {"bottleneck": BottleneckSettings(engine="openvino", precision="float32")}
+    choice = BackboneChoice("timm:tf_efficientnet_lite2", str(lite_folder(tmp_path, 2)))
+    extractor = network_features(choice, settings).features
+    assert extractor.pixels == 260
+    images = np.random.default_rng(0).integers(0, 256, (5, 260, 260, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = timm_lite(2)((torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128).numpy()
+    np.testing.assert_allclose(extractor.extract(images), expected, atol=1e-4)
