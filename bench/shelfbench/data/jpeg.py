@@ -21,8 +21,7 @@ _uint16 = struct.Struct(">H").unpack_from
 _TABLES = {0xDB, 0xC4, 0xDD, 0xFE}
 _BASELINE, _PROGRESSIVE, _SCAN = 0xC0, 0xC2, 0xDA
 _of_thread = threading.local()
-# Filters of Pillow, and what fast_image_resize calls them. Its box is another one, which takes other pixels where two are
-# equally near.
+# Filters of Pillow, and what fast_image_resize calls them. Its box differs: of two equally near pixels it takes the other.
 FILTERS = {
     "bicubic": "catmull_rom",
     "bilinear": "bilinear",

@@ -238,7 +238,7 @@ def test_what_openvino_cannot_take_is_computed_by_pytorch_and_said_once(fresh_ca
 def test_engines_and_precisions(monkeypatch):
     assert settle(BottleneckSettings(engine="torch")) == TorchEngine("torch", "float32")
     assert settle(BottleneckSettings(precision="bfloat16")) == TorchEngine("openvino", "bfloat16")
-    for settings in ({"engine": "keras"}, {"precision": "float16"}, {"precision": "int8"}):
+    for settings in ({"engine": "keras"}, {"precision": "float16"}, {"engine": "torch", "precision": "int8"}):
         with pytest.raises(InputError):
             settle(BottleneckSettings(**settings))
     for settings in ({"engine": "torch"}, {"precision": "float16"}):
