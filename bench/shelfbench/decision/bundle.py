@@ -30,10 +30,10 @@ from shelfbench.decision.record import (
     PROBES,
     DecisionRecord,
     ModelSpec,
-    RestsOn,
     classifier_files,
     decision_record,
 )
+from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling
 
 # How far log-probabilities of the probes may differ between machines and versions.
