@@ -23,7 +23,7 @@ from shelfbench.data.given_features import Given, GivenExtractor
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
-from shelfbench.decision.model import Model, probe
+from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.record import (
     ESTIMATOR,
     INT8,
@@ -35,7 +35,6 @@ from shelfbench.decision.record import (
     ModelSpec,
     RestsOn,
     SplitEntry,
-    classifier_files,
 )
 from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor

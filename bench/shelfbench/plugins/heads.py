@@ -100,7 +100,9 @@ def joined(parts: FeatureParts, *, classifier: Any, load: Any, settings: dict[st
     Parameters
     ----------
     parts : FeatureParts
-    classifier, load : callable
+    classifier : callable
+        As in `Backend`.
+    load : callable
         As in `Backend`.
     settings : dict
         The classifier's, for the record; those of the features come before them.
