@@ -168,6 +168,15 @@ def backends(options: argparse.Namespace, console: Console) -> None:
     show(printable(f"[heads.NAME] of a study makes {made} of any classifier of scikit-learn (docs/classifiers.md)"))
 
 
+def new_backend(options: argparse.Namespace, console: Console) -> None:
+    """Write a package with a backend."""
+    from shelfbench.plugins.package import write_package
+
+    folder = write_package(options.name, options.out)
+    show(printable(str(folder)))
+    console.log(f"next: cd {folder} && python -m pip install -e '.[test]' && python -m pytest")
+
+
 def fetch(options: argparse.Namespace, console: Console) -> None:
     """Download a named dataset."""
     from shelfbench.data.datasets import fetch as fetch_dataset
@@ -216,6 +225,7 @@ VERBS = {
     "classify": classify,
     "datasets": datasets,
     "backends": backends,
+    "new-backend": new_backend,
     "fetch": fetch,
     "generate": generate,
 }

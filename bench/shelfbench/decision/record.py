@@ -125,7 +125,7 @@ class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How a photo becomes a square."""
 
     fit: Text
-    scaled: bool = False  # decisions of earlier versions lack it
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

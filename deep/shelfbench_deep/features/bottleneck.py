@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.features.quantised import CALIBRATION, QuantisedExtractor, calibrated
+from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 256
 
 
-class BottleneckExtractor:
+class BottleneckExtractor(Quantisable):
     """Pooled features of a backbone, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Keras is loaded and the network is built at the first `extract`; until then the object is light and can be pickled.
@@ -111,25 +110,12 @@ class BottleneckExtractor:
         return features
 
     @property
-    def calibration(self) -> int:
-        """Number of photos that the network is calibrated on before it computes; 0 unless it does so in int8."""
-        return CALIBRATION if self.engine.precision == "int8" else 0
+    def precision(self) -> str:  # type: ignore[override]
+        """Of products and of values between layers."""
+        return self.engine.precision
 
-    def calibrated(self, photos: np.ndarray) -> QuantisedExtractor:
-        """Quantise the network (see `shelfbench_deep.features.quantised.calibrated`).
-
-        Parameters
-        ----------
-        photos : ndarray of uint8, shape (n, pixels, pixels, 3)
-            Of the training data.
-
-        Returns
-        -------
-        QuantisedExtractor
-        """
-        return calibrated(self, self._network, photos)
-
-    def _network(self) -> Any:
+    def to_openvino(self) -> Any:
+        """Convert the network, from bytes to features, to an `openvino.Model`."""
         from shelfbench_deep.engines.openvino import from_keras
 
         return from_keras(self.model(), self._preprocess, self.pixels)
@@ -138,12 +124,8 @@ class BottleneckExtractor:
         if self._compiled is None:
             from shelfbench_deep.engines.openvino import CompiledNetwork
 
-            if self.calibration:
-                raise InputError(
-                    f"{self.name} in int8 has not been calibrated, and nothing here has training photos for it",
-                    "set bottleneck.precision=auto",
-                )
-            self._compiled = CompiledNetwork(self._network(), self.engine.precision, self.name)
+            self.check_calibrated()
+            self._compiled = CompiledNetwork(self.to_openvino(), self.engine.precision, self.name)
         return self._compiled
 
     def preprocess(self, images: Any) -> Any:

@@ -67,6 +67,7 @@ class ViewEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resample: Text
     crop: float
     background: tuple[int, int, int]
+    scaled: Literal[False] = False  # is the study's to say
 
 
 class OnnxRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -43,6 +43,50 @@ PRESET = "mixed"
 VERSION = 1
 # Images per call of OpenVINO, as for other precisions.
 _AT_ONCE = 256
+
+
+class Quantisable:
+    """What extractors have in common whose network can be quantised.
+
+    Attributes
+    ----------
+    precision : str
+        Of the network, for those that inherit to define.
+    """
+
+    precision: str
+
+    def to_openvino(self) -> Any:
+        """Convert the network to an `openvino.Model`, for those that inherit to define."""
+        raise NotImplementedError
+
+    @property
+    def calibration(self) -> int:
+        """Number of photos that the network is calibrated on before it computes; 0 unless it does so in int8."""
+        return CALIBRATION if self.precision == "int8" else 0
+
+    def calibrated(self, photos: np.ndarray) -> QuantisedExtractor:
+        """Quantise the network (see `shelfbench_deep.features.quantised.calibrated`).
+
+        Parameters
+        ----------
+        photos : ndarray of uint8, shape (n, pixels, pixels, 3)
+            Of the training data.
+
+        Returns
+        -------
+        QuantisedExtractor
+        """
+        return calibrated(cast(FeatureExtractor, self), self.to_openvino, photos)
+
+    def check_calibrated(self) -> None:
+        """Raise `InputError` if this computes in int8: only what `calibrated` returns does."""
+        if self.calibration:
+            raise InputError(
+                f"{cast(FeatureExtractor, self).name} in int8 has not been calibrated, and nothing here has training "
+                "photos for it",
+                "set bottleneck.precision=auto",
+            )
 
 
 def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.ndarray) -> QuantisedExtractor:

@@ -108,13 +108,24 @@ class BottleneckSettings:
             if reason is not _GPU or self != DEFAULT:
                 _warn(f"bottlenecks are computed by Keras in float32: {reason}")
             return Engine()
-        if self.precision == "int8" and nncf_version() is None:
-            raise InputError("bottleneck.precision is 'int8', and the package nncf is not installed", NEEDS_NNCF)
+        if self.takes_int8():
+            return Engine("openvino", "int8")
         if self.precision == "auto":
-            if self.allow_int8 and multiplies_int8_faster() and nncf_version() is not None:
-                return Engine("openvino", "int8")
             return Engine("openvino", "bfloat16" if multiplies_bfloat16_faster() else "float32")
         return Engine("openvino", self.precision)
+
+    def takes_int8(self) -> bool:
+        """Tell whether OpenVINO, where it computes, does so in int8: as requested, or allowed and faster here.
+
+        Raises
+        ------
+        InputError
+            If it is requested and NNCF is not installed.
+        """
+        if self.precision == "int8" and nncf_version() is None:
+            raise InputError("bottleneck.precision is 'int8', and the package nncf is not installed", NEEDS_NNCF)
+        allowed = self.precision == "auto" and self.allow_int8 and nncf_version() is not None
+        return self.precision == "int8" or (allowed and multiplies_int8_faster())
 
 
 def available_engine(recorded: Engine) -> Engine:

@@ -15,6 +15,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faster
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench_deep.engines.versions import openvino_version, torch_version
+from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.networks.timm_network import PREFIX, TimmNetwork, timm_version
 from shelfbench_deep.networks.timm_weights import build_timm, weights_sha256
@@ -37,7 +38,7 @@ class TorchEngine:
     Attributes
     ----------
     name : {"openvino", "torch"}
-    precision : {"float32", "bfloat16", "float16"}
+    precision : {"float32", "bfloat16", "float16", "int8"}
         Of products; the features are float32.
     """
 
@@ -46,7 +47,7 @@ class TorchEngine:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless this is an engine: a record may come from anyone."""
-        pairs = {"openvino": ("float32", "bfloat16"), "torch": ("float32", "bfloat16", "float16")}
+        pairs = {"openvino": ("float32", "bfloat16", "int8"), "torch": ("float32", "bfloat16", "float16")}
         if self.precision not in pairs.get(self.name, ()):
             raise ValueError(f"there is no engine {str(self.name)[:40]!r} in {str(self.precision)[:40]!r}")
 
@@ -83,10 +84,12 @@ def settle(settings: BottleneckSettings) -> TorchEngine:
     if openvino_version() is None:
         _warn("networks of timm are computed by PyTorch: openvino is not installed (python -m pip install openvino)")
         return TorchEngine("torch", _torch_precision(settings.precision, gpu))
+    if settings.takes_int8():
+        return TorchEngine("openvino", "int8")
     if settings.precision not in ("auto", "float32", "bfloat16"):
         raise InputError(
-            f"bottleneck.precision is {settings.precision!r}, and OpenVINO computes timm's networks in float32 or "
-            "bfloat16",
+            f"bottleneck.precision is {settings.precision!r}, and OpenVINO computes timm's networks in float32, "
+            "bfloat16 or int8",
             "choose one of these, or leave it out",
         )
     if settings.precision == "auto":
@@ -119,7 +122,7 @@ def _on_gpu() -> bool:
     return torch_device() == "cuda"
 
 
-class TimmExtractor:
+class TimmExtractor(Quantisable):
     """Pooled features of a network of timm, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Parameters
@@ -144,6 +147,7 @@ class TimmExtractor:
 
     def _uses(self, engine: TorchEngine) -> None:
         self.engine, self.framework, self.device = engine, engine.name, ""
+        self.precision = engine.precision
         self.batch = _AT_ONCE if engine.name == "openvino" else _ON_GPU if _on_gpu() else _ON_CPU
 
     def __getstate__(self) -> dict[str, Any]:
@@ -269,6 +273,7 @@ class TimmExtractor:
             return np.empty((0, self.dimensions), np.float32)
         if self._compute is None:
             self._check_engine()
+            self.check_calibrated()
             self._compute = self._compiled()
         features = self._compute(images)
         if not np.isfinite(features).all():
@@ -279,7 +284,7 @@ class TimmExtractor:
         return features
 
     def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
-        from shelfbench_deep.engines.pytorch import TorchNetwork, from_torch
+        from shelfbench_deep.engines.pytorch import TorchNetwork
 
         if self.engine.name == "torch":
             network = TorchNetwork(self._seeing(), self.engine.precision, self.batch)
@@ -287,9 +292,15 @@ class TimmExtractor:
             return network
         from shelfbench_deep.engines.openvino import CompiledNetwork
 
-        converted = self._converted or from_torch(self._seeing(), self.pixels, self.name)
+        compiled = CompiledNetwork(self.to_openvino(), self.engine.precision, self.name)
         self.device, self._module, self._converted = "cpu", None, None  # OpenVINO has a copy of the weights
-        return CompiledNetwork(converted, self.engine.precision, self.name)
+        return compiled
+
+    def to_openvino(self) -> Any:
+        """Convert the network to an `openvino.Model`."""
+        from shelfbench_deep.engines.pytorch import from_torch
+
+        return self._converted or from_torch(self._seeing(), self.pixels, self.name)
 
 
 _HASHES: dict[Any, str] = {}

@@ -16,9 +16,11 @@ from shelfbench.plugins.backend import BackboneChoice, as_record
 from shelfbench_deep.engines.versions import nncf_version
 from shelfbench_deep.features import quantised, settings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
-from shelfbench_deep.features.choosing import load_features
+from shelfbench_deep.features.choosing import load_features, network_features
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
+from shelfbench_deep.networks.onnx_settings import OnnxSettings
 from tests.benchmarks.inputs import jpegs
+from tests.helpers.onnx_graphs import graph
 
 PIXELS = 64
 here = pytest.mark.skipif(
@@ -205,3 +207,36 @@ print(any(name.startswith("openvino_telemetry.") for name in sys.modules))
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (told.stdout, told.stderr) == ("False\n", "")
+
+
+def other_networks():
+    """A network of one convolution in ONNX, and a small transformer of timm."""
+    return {"onnx": {"end": "row"}, "onnx of one image": {"batch": 1}, "timm": "timm:vit_tiny_patch16_224"}
+
+
+@here
+@pytest.mark.parametrize("kind", other_networks())
+def test_networks_that_keras_does_not_build(cache, tmp_path, kind):
+    name = other_networks()[kind]
+    if kind == "timm":
+        pytest.importorskip("timm")
+        choice = BackboneChoice(name, "none", 224)
+    else:
+        choice = BackboneChoice(str(graph(tmp_path / "net.onnx", side=PIXELS, **name)))
+    onnx = OnnxSettings(mean=(120.0, 110.0, 100.0), std=(50.0, 60.0, 70.0))
+    made = [
+        network_features(choice, {"bottleneck": BottleneckSettings("openvino", precision), "onnx": onnx}).features
+        for precision in ("float32", "int8")
+    ]
+    assert made[1].calibration == 600
+    with pytest.raises(InputError, match="has not been calibrated"):
+        made[1].extract(np.zeros((1, made[1].pixels, made[1].pixels, 3), np.uint8))
+    given = photos(5, 24).repeat(made[0].pixels // PIXELS + 1, axis=1).repeat(made[0].pixels // PIXELS + 1, axis=2)
+    given = np.ascontiguousarray(given[:, : made[0].pixels, : made[0].pixels])
+    small = made[1].calibrated(given)
+    exact, close = made[0].extract(given), small.extract(given)
+    cosine = (exact * close).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(close, axis=1)
+    assert 0.9 < cosine.min() < 1 - 1e-9
+    assert getattr(small, "view", None) == getattr(made[1], "view", None)
+    small.save(tmp_path)
+    np.testing.assert_array_equal(load_features(tmp_path).extract(given), close)
