@@ -29,7 +29,7 @@ def datasets(options: argparse.Namespace, console: Console) -> None:
 
 def backends(options: argparse.Namespace, console: Console) -> None:
     """List the installed backends."""
-    from shelfbench.plugins.finding import available, find
+    from shelfbench.plugins.finding import FEATURES, available, find
 
     names = available()
     width = max(map(len, names), default=0)
@@ -39,6 +39,8 @@ def backends(options: argparse.Namespace, console: Console) -> None:
         except ShelfbenchError as error:
             summary = f"not usable: {error.message}"
         show(f"{name:{width}}  {printable(summary)}")
+    made = ", ".join(f"{features}-NAME" for features in available(FEATURES))
+    show(printable(f"[heads.NAME] of a study makes {made} of any classifier of scikit-learn (docs/classifiers.md)"))
 
 
 def new_backend(options: argparse.Namespace, console: Console) -> None:

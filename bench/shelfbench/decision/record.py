@@ -7,7 +7,7 @@ every other file of the folder). A key that is not listed here is refused.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -52,22 +52,6 @@ PROBES = 4
 Text = Annotated[str, Meta(max_length=10_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
-
-
-def classifier_files(names: Container[str]) -> tuple[str, str]:
-    """Tell in which files a classifier is kept.
-
-    Parameters
-    ----------
-    names : container of str
-        Names of the files that are there.
-
-    Returns
-    -------
-    tuple of str
-        `ESTIMATOR` for an estimator of scikit-learn, otherwise `CLASSIFIER`.
-    """
-    return ESTIMATOR if ESTIMATOR[1] in names and CLASSIFIER[1] not in names else CLASSIFIER
 
 
 @dataclass(frozen=True, kw_only=True)
