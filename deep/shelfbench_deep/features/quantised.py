@@ -131,11 +131,15 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
     }
     folder = cache_dir() / "int8" / f"{file_stem(source.name)}-{fingerprint(description)}"
     try:
-        return QuantisedExtractor(folder)
+        found = QuantisedExtractor(folder)
     except InputError:
         shutil.rmtree(folder, ignore_errors=True)  # missing or damaged
-    _write(folder, source, description, _arrays(network(), photos, source.name))
-    return QuantisedExtractor(folder)
+        _write(folder, source, description, _arrays(network(), photos, source.name))
+        found = QuantisedExtractor(folder)
+    found.notes = (*getattr(source, "notes", ()), *found.notes)
+    if address := getattr(source, "address", ""):
+        found.address = address
+    return found
 
 
 def _arrays(network: Any, photos: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -178,6 +182,13 @@ def holds_int8(folder: Path) -> bool:
 class QuantisedExtractor:
     """Features of a quantised network, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
+    Attributes
+    ----------
+    notes : tuple of str
+        What is said of it on the screen and on the page.
+    address : str
+        Of the network that was quantised, where that has one.
+
     Parameters
     ----------
     folder : Path
@@ -188,6 +199,8 @@ class QuantisedExtractor:
     InputError
         If the folder contains no readable network, or OpenVINO is not installed.
     """
+
+    address: str
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -209,6 +222,9 @@ class QuantisedExtractor:
             raise _unreadable(folder, error) from error
         self._sha256 = record["sha256"]
         self.batch, self.framework, self.device = _AT_ONCE, "openvino", "cpu"
+        self.notes: tuple[str, ...] = (
+            f"{self.name} computes in int8, calibrated on {self._description['int8']['photos']} training photos",
+        )
         self._compiled: CompiledNetwork | None = None
 
     def describe(self) -> dict[str, Any]:
