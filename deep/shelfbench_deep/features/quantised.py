@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 RECORD, NUMBERS = "network.json", "network-int8.safetensors"
 # Photos that ranges are measured on; NNCF's own default is 300.
 CALIBRATION = 600
-PRESET = "mixed"
 # Increased whenever the same network and photos would be quantised differently.
 VERSION = 1
 # Images per call of OpenVINO, as for other precisions.
@@ -121,7 +120,6 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
         **source.describe(),
         "int8": {
             "version": VERSION,
-            "preset": PRESET,
             "nncf": nncf_version() or "unknown",
             "photos": len(photos),
             "photos_sha256": hashlib.sha256(np.ascontiguousarray(photos).data).hexdigest(),
@@ -145,7 +143,7 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
 def _arrays(network: Any, photos: np.ndarray, name: str) -> dict[str, np.ndarray]:
     from shelfbench_deep.engines.quantising import quantised, to_arrays
 
-    return to_arrays(quantised(network, photos, PRESET, name))
+    return to_arrays(quantised(network, photos, name))
 
 
 def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
