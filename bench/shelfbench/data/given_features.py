@@ -111,6 +111,10 @@ class GivenExtractor:
     def describe(self) -> dict[str, Any]:
         """Describe the embeddings (JSON).
 
+        Returns
+        -------
+        dict
+
         Raises
         ------
         InputError

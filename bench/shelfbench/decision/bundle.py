@@ -21,8 +21,10 @@ from shelfbench.base.storage import file_sha256, storage_errors, write_json, wri
 from shelfbench.decision.hostile import check_safetensors, copy_known, refuse, strict_json, typed
 from shelfbench.decision.model import Model, build_model
 from shelfbench.decision.record import (
+    CLASSIFIER,
     DECISION,
     DIGEST,
+    ESTIMATOR,
     FORMAT,
     LIMITS,
     PROBES,
@@ -200,6 +202,8 @@ def load_model(folder: Path, workers: int) -> Model:
 
 def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionRecord:
     """Check all files of the copy `inside`, and read ``decision.json``."""
+    if {CLASSIFIER[1], ESTIMATOR[1]} <= set(hashes):
+        refuse(folder / ESTIMATOR[1], f"stands beside {CLASSIFIER[1]}, and a classifier is one of them")
     for name in (DECISION, DIGEST, *classifier_files(hashes)):
         if name not in hashes:
             refuse(folder / name, "is missing")

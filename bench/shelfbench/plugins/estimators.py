@@ -130,7 +130,8 @@ class Recipe:
         for name in values:
             if name not in known:
                 own = sorted(key for key in known if not _is_step(estimator, key))
-                close = difflib.get_close_matches(name, own, 1)
+                of_steps = [key for key in own if key.endswith(f"__{name}")]
+                close = [*of_steps, *difflib.get_close_matches(name, own, 1)]
                 raise InputError(
                     f"{self.where}: {self.title} has no parameter {name!r}",
                     f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(own)}",
@@ -257,4 +258,4 @@ def first_line(error: object) -> str:
     str
     """
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return lines[0][:200].rstrip(":") if lines else type(error).__name__

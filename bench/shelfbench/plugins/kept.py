@@ -179,8 +179,11 @@ def load_head(head: EstimatorHead, folder: Path) -> EstimatorHead:
     head.smoothing = type(head.smoothing)(kept.share, kept.temperature)
     head.factor = kept.factor
     head.estimator = load_estimator(path, own)
-    if (head.estimator is None) != (len(kept.codes) == 1):
+    wanted = "predict_proba" if kept.outputs == "probabilities" else "decision_function"
+    if (head.estimator is None) if len(kept.codes) > 1 else (head.estimator is not None):
         _refuse(path, f"does not hold what {RECORD} describes")
+    if head.estimator is not None and not callable(getattr(type(head.estimator), wanted, None)):
+        _refuse(path, f"holds an estimator without {wanted}")
     head.framework = next((name for name in kept.versions if name != "scikit-learn"), "scikit-learn")
     now = _versions(*kept.versions)
     if apart := [f"{name} {was}" for name, was in kept.versions.items() if _minor(was) != _minor(now.get(name, ""))]:
@@ -265,7 +268,7 @@ def _check(path: Path, allowed: Set[str]) -> set[str]:
                 _refuse(path, "gives two objects the same number")
             if "file" in node:
                 read += members[node["file"]].file_size
-                if read > total + 64 * _MIB:
+                if read > total + 8 * _MIB:
                     _refuse(path, "uses the same arrays more often than allowed")
                 if kind == "NdArrayNode":
                     _check_array(archive, members[node["file"]], path)

@@ -7,7 +7,6 @@ function that a file could name, opens a file, or imports a module that a file n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,8 +66,9 @@ CLASSES = frozenset(
     ".".join(part for part in ("sklearn", module, name) if part) for module, names in _SKLEARN.items() for name in names
 ) | {"xgboost.sklearn.XGBClassifier"}
 
-# Attributes that only further training would need.
-_OF_TRAINING = (
+# Attributes that only further training would need, or that repeat others.
+_UNNEEDED = (
+    "named_estimators_",
     "_optimizer",
     "_random_state",
     "_rng",
@@ -77,37 +77,6 @@ _OF_TRAINING = (
     "_loss_function_",
     "loss_function_",
 )
-_BOOSTER = "_Booster"
-
-
-def changed(value: Any, change: Callable[[Any], None]) -> Any:
-    """Copy an estimator with all its parts, sharing the arrays, and change every part of the copy.
-
-    Parameters
-    ----------
-    value : object
-    change : callable
-        Changes a part, whose attributes may be set.
-
-    Returns
-    -------
-    object
-    """
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(changed(item, change) for item in value)
-    if type(value) is dict:
-        return {key: changed(item, change) for key, item in value.items()}
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        copied = np.empty(value.shape, object)
-        for position, item in np.ndenumerate(value):
-            copied[position] = changed(item, change)
-        return copied
-    if not is_part(value):
-        return value
-    result = object.__new__(type(value))
-    result.__dict__.update({name: changed(item, change) for name, item in vars(value).items()})
-    change(result)
-    return result
 
 
 def is_part(value: Any) -> bool:
@@ -132,25 +101,34 @@ def is_part(value: Any) -> bool:
     )
 
 
-def prepared(estimator: Any) -> Any:
-    """Return an estimator as it is kept: without what only training needs, and boosters of XGBoost as text.
+def prepared(value: Any) -> Any:
+    """Return an estimator as it is kept: without what prediction does not need, and boosters of XGBoost as text.
 
     Parameters
     ----------
-    estimator : object
-        Not changed.
+    value : object
+        An estimator, or a part of one. Not changed; the copy shares its arrays.
 
     Returns
     -------
     object
     """
-
-    def change(part: Any) -> None:
-        for name in _OF_TRAINING:
-            if name in vars(part):
-                delattr(part, name)
-        booster = vars(part).get(_BOOSTER)
-        if type(booster).__name__ == "Booster":
-            setattr(part, _BOOSTER, bytes(booster.save_raw("json")))
-
-    return changed(estimator, change)
+    if type(value) in (list, tuple):
+        return type(value)(prepared(item) for item in value)
+    if type(value) is dict:
+        return {key: prepared(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        copied = np.empty(value.shape, object)
+        for position, item in np.ndenumerate(value):
+            copied[position] = prepared(item)
+        return copied
+    if not is_part(value):
+        return value
+    kind: Any = type(value)
+    result = kind.__new__(kind)
+    for name, item in vars(value).items():
+        if type(item).__name__ == "Booster":
+            result.__dict__[name] = bytes(item.save_raw("json"))
+        elif name not in _UNNEEDED:
+            result.__dict__[name] = prepared(item)
+    return result

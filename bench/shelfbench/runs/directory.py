@@ -389,7 +389,6 @@ def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
         return run_dir
     record: RunRecord[BackendEntry] = read_record(run_dir)
     files = (run_dir / "predictions").glob("*.parquet")
-    # a backend's name may have been written otherwise to be that of a file
     written = {file_stem(name): name for name in record.backends}
     found = {written.get(file.stem, file.stem) for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in record.backends.items() if entry.failed}

@@ -14,7 +14,7 @@ import numpy as np
 
 from shelfbench.verdict.temperature import fit_temperature, log_normaliser
 
-SHARES = (1e-12, 1e-9, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+SHARES = (1e-12, 1e-9, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 0.5, 0.8)
 """The shares to choose from."""
 UNCHOSEN = 1e-3
 """The share where there is nothing to choose it on."""

@@ -109,6 +109,19 @@ class TimingSettings:
             *(f"extract {name}" for name in self.networks),
         ]
 
+    def by_importance(self) -> list[str]:
+        """Parts in the order in which they are measured: those of the first two networks come first, and all heads."""
+        first, rest = self.networks[:2], self.networks[2:]
+        whole = [name for name in trained_whole(first) if name in first]
+        return [
+            "decode",
+            *(f"full {name}" for name in whole),
+            *(f"head {units}" for units in self.units),
+            *(f"extract {name}" for name in first),
+            *(f"full {name}" for name in trained_whole(self.networks) if name not in whole),
+            *(f"extract {name}" for name in rest),
+        ]
+
 
 def trained_whole(networks: Sequence[str]) -> Iterator[str]:
     """List the networks that are trained end to end, Inception V3 also as its port of 2016 (X, Table 3)."""

@@ -1,17 +1,21 @@
 """Networks from ONNX files: both engines compute what the file says, and what is unclear is asked."""
 
 import pickle
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
-from shelfbench_deep.features.onnx_network import onnx_extractor, pooling
+from shelfbench_deep.features.onnx_network import onnx_extractor
 from shelfbench_deep.features.settings import BottleneckSettings
+from shelfbench_deep.networks.onnx_pooling import pooling
 from shelfbench_deep.networks.onnx_settings import OnnxSettings
 from tests.helpers.onnx_graphs import CHANNELS, SIDE, computed, graph
 
+REFERENCE = Path(__file__).parents[2] / "helpers" / "efficientnet_lite0_224.npz"
 MEAN, STD = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
 FLOAT32 = BottleneckSettings(precision="float32")
 ENGINES = ("openvino", "onnxruntime")
@@ -21,10 +25,11 @@ def images(count=7, side=SIDE):
     return np.random.default_rng(3).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
-def opened(path, pixels=None, **settings):
+def opened(path, pixels=None, precision="float32", **settings):
     if "mean" not in settings:
         settings |= {"mean": MEAN, "std": STD}
-    return onnx_extractor(BackboneChoice(str(path), pixels=pixels), FLOAT32, OnnxSettings(**settings))
+    bottleneck = BottleneckSettings(precision=precision)
+    return onnx_extractor(BackboneChoice(str(path), pixels=pixels), bottleneck, OnnxSettings(**settings))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -163,3 +168,33 @@ def test_without_onnx_runtime_the_line_says_how_to_get_it(tmp_path, monkeypatch)
         opened(graph(tmp_path / "one.onnx"), engine="onnxruntime")
     with pytest.raises(InputError, match=r"OpenVINO cannot take.*python -m pip install 'shelfbench\[onnxruntime\]'"):
         opened(graph(tmp_path / "net.onnx", extra=["org.example:Magic"]))
+
+
+@pytest.mark.slow
+def test_one_network_three_ways(tmp_path):
+    """EfficientNet-Lite0 with its ImageNet weights, ours, timm's, and timm's exported to ONNX, as its makers ran it."""
+    import torch
+
+    from shelfbench_deep.features.bottleneck import BottleneckExtractor
+    from tests.helpers.lite_weights import timm_lite
+
+    reference = np.load(REFERENCE)
+    squares = reference["images"]
+    network = timm_lite(0)
+    with torch.no_grad():
+        given = (torch.from_numpy(squares).permute(0, 3, 1, 2).float() - 127) / 128
+        by_timm = network(given).numpy()
+    path = tmp_path / "lite0.onnx"
+    axes = {"input": {0: "batch"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch recommends its newer exporter, which needs another package
+        torch.onnx.export(network, (given,), str(path), input_names=["input"], dynamic_axes=axes, dynamo=False)
+    expected = {"timm": by_timm, "the reference": reference["pooled_features"]}
+    expected["ours"] = BottleneckExtractor(BackboneChoice(pixels=224), FLOAT32).extract(squares)
+    for engine in ENGINES:
+        features = opened(path, mean=(127.0,), std=(128.0,), engine=engine).extract(squares)
+        for name, values in expected.items():
+            np.testing.assert_allclose(features, values, atol=1e-4, err_msg=f"{engine} against {name}")
+    both = opened(path, mean=(127.0,), std=(128.0,), precision="bfloat16").extract(squares)
+    cosine = (both * by_timm).sum(1) / np.linalg.norm(both, axis=1) / np.linalg.norm(by_timm, axis=1)
+    assert cosine.min() > 0.99
