@@ -30,7 +30,6 @@ from shelfbench.decision.record import (
     PROBES,
     DecisionRecord,
     ModelSpec,
-    classifier_files,
     decision_record,
 )
 from shelfbench.decision.rests_on import RestsOn

@@ -32,7 +32,6 @@ from shelfbench.decision.record import (
     NETWORK,
     ONNX,
     ModelSpec,
-    classifier_files,
 )
 from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, judge
