@@ -74,6 +74,10 @@ class TimmNetwork:
 def library() -> Any:
     """Import timm, and keep the Hugging Face hub from counting its users.
 
+    Returns
+    -------
+    module
+
     Raises
     ------
     InputError

@@ -80,13 +80,7 @@ def _fetched(network: TimmNetwork) -> Any:
 
 
 def _from_cache(cfg: Any) -> dict[str, Any]:
-    """Find weights that the hub's cache has, so that nothing is asked of the network; without one, fail at once.
-
-    Raises
-    ------
-    OSError
-        If the file is not in the cache and the hub's name cannot be resolved: the hub would try for a minute.
-    """
+    """Find weights that the hub's cache has, so that the hub is not asked; without a connection, fail at once."""
     import huggingface_hub
     from huggingface_hub import constants
 
@@ -96,6 +90,7 @@ def _from_cache(cfg: Any) -> dict[str, Any]:
     if isinstance(held, str) and not cfg.custom_load:
         return {"file": held}
     if not isinstance(held, str) and not getproxies():
+        # raises OSError, where the hub would try for a minute
         socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
     return {}
 
