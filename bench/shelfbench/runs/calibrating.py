@@ -43,4 +43,5 @@ def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureEx
         photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
         with console.stage(f"{extractor.name}: calibrating int8"):
             experiment.calibrated[key] = cast(Any, extractor).calibrated(photos)
+            experiment.note_network(experiment.calibrated[key])
     return experiment.calibrated[key]
