@@ -98,8 +98,8 @@ def _from_cache(cfg: Any) -> dict[str, Any]:
 def _from_file(network: TimmNetwork, path: Path) -> Any:
     timm = library()
     try:
-        # PyTorch's own reader of weights and nothing else (weights_only); safetensors executes nothing anyway
-        state = timm.models.load_state_dict(str(path))
+        # PyTorch's reader of weights, which executes nothing; older versions of timm need to be told
+        state = timm.models.load_state_dict(str(path), weights_only=True)
         missing = _missing(network, state)
     except InputError:
         raise
