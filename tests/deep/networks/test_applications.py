@@ -17,6 +17,7 @@ from shelfbench_deep.networks.applications import APPLICATIONS
 from shelfbench_deep.networks.backbones import load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint
 from shelfbench_deep.networks.known import KNOWN, NETWORKS, find_network
+from shelfbench_deep.training.freezing import boundary
 from tests.helpers.sources import ROOT
 
 OFFERED = sorted(name for name in dir(keras.applications) if name[0].isupper())
@@ -200,5 +201,7 @@ def test_features_of_a_network_and_of_its_copy(extractor, tmp_path):
     assert features.shape == (6, extractor.dimensions)
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
     assert extractor.model().count_params() == KNOWN[extractor.name].parameters
+    frozen = extractor.model().layers[boundary(extractor.name, extractor.model(), 0.4, "module") - 1].name
+    assert frozen in ("expanded_conv_4_add", "convnext_tiny_stage_2_block_0_identity"), "the end of a block"
     save_bottleneck(extractor, tmp_path)
     np.testing.assert_array_equal(TrainedExtractor(tmp_path).extract(images), features)
