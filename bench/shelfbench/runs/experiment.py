@@ -287,8 +287,8 @@ class Experiment:
             return
         self._said.add("larger")
         self.console.log(
-            f"photos of {side:,.0f} px are larger than needed: --set images.scaled=true decodes JPEGs at a fraction, in "
-            "about half the time, and pixels differ by about one grey level"
+            f"photos of {side:,.0f} px are larger than needed: --set images.scaled=true decodes JPEGs at a fraction, "
+            "in about half the time, and pixels differ by about one grey level"
         )
 
     def note_view(self, extractor: FeatureExtractor) -> None:
