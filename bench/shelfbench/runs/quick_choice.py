@@ -14,7 +14,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent, share
 from shelfbench.base.screen import CODE
 from shelfbench.study.overrides import parse_setting
-from shelfbench.verdict.halving import Round, Standing, ties
+from shelfbench.verdict.halving import Round, Standing, best, expected, ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,16 @@ class QuickChoice:
     @property
     def winner(self) -> str:
         """The name of the backend to run."""
-        return self.last.leader.name
+        return best(self._rounds, self.products)
+
+    @property
+    def expected(self) -> dict[str, float]:
+        """Precision on `tune` that the last candidates are expected to reach at least, with all of train."""
+        return expected(self.last, self._rounds[-2] if len(self.rounds) > 1 else None, self.products)
+
+    @property
+    def _rounds(self) -> list[Round]:
+        return [trial.standing for trial in self.rounds]
 
     @property
     def ties(self) -> tuple[str, ...]:
@@ -182,12 +191,14 @@ class QuickChoice:
         return pd.DataFrame(rows)
 
     def _ties(self) -> tuple[tuple[Standing, Round], ...]:
-        return ties([trial.standing for trial in self.rounds])
+        return ties(self._rounds, self.products)
 
     def outcome(self, found: Standing, trial: Trial) -> str:
         """Say what became of a candidate after a round."""
         if trial is self.rounds[-1]:
-            return "chosen" if found.name == self.winner else ("may be as good" if found.tied else "behind")
+            return (
+                "chosen" if found.name == self.winner else ("may be as good" if found.name in self.ties else "behind")
+            )
         following = self.rounds[[*self.rounds].index(trial) + 1]
         judged = {standing.name for standing in following.standing.standings}
         return "goes on" if found.name in judged else self.dropped.get(found.name, "failed")
@@ -228,10 +239,11 @@ class QuickChoice:
 
     def sentences(self) -> tuple[str, ...]:
         """Say what was found, the main thing first."""
-        first, found = self.last.leader, self._ties()
+        found = self._ties()
+        [first] = [standing for standing in self.last.standings if standing.name == self.winner]
         size = f"{count(self.last.products)} of {count(self.products)} training products"
         right = f"{percent(first.precision)} [{percent(first.low)}, {percent(first.high)}]"
-        verdict = f"{first.name} leads" if found else f"{first.name} wins"
+        verdict = f"{first.name} {'is the best bet' if found else 'wins'}"
         said = [
             f"{verdict}: having learnt from {size}, it is right on {right} of {count(self.judges)} products of tune."
         ]
@@ -246,15 +258,30 @@ class QuickChoice:
         return tuple(said)
 
     def _tie(self, found: Standing, judged: Round) -> str:
+        if judged is self.last and (found is self.last.leader or not found.tied):
+            return self._crossing(found)
         where = "" if judged is self.last else f" on {count(judged.products)} training products, its last"
         text = (
-            f"{found.name} may be as good: it is behind by {_points(found.behind)}{where}, by "
+            f"{found.name} may be as good: it is behind {self._leader(judged)}by {_points(found.behind)}{where}, by "
             f"{_points(max(found.behind_high, 0.0))} at most."
         )
-        wanted = found.to_settle(self.judges)
+        wanted = found.to_settle(judged.judges)
         if wanted is None:
             return f"{text} No number of products that one could label tells such a difference."
         return f"{text} About {count(_rounded(wanted))} labelled products in tune would tell such a difference."
+
+    def _leader(self, judged: Round) -> str:
+        """Name the leader that somebody is behind, where it is not the choice."""
+        return "" if judged.leader.name == self.winner else f"{judged.leader.name} "
+
+    def _crossing(self, found: Standing) -> str:
+        """Say of one that learns faster, or more slowly, than the choice what is expected of both."""
+        hoped, ahead = self.expected, found is self.last.leader
+        now = "is ahead on this part, but learns more slowly" if ahead else "is behind, but catches up"
+        return (
+            f"{found.name} {now}: with all of train, at least {percent(hoped[self.winner])} is expected of "
+            f"{self.winner}, and {percent(hoped[found.name])} of it."
+        )
 
     def _cost(self) -> str:
         text = (
@@ -285,6 +312,7 @@ class QuickChoice:
         return {
             "winner": self.winner,
             "ties": list(self.ties),
+            "expected": self.expected,
             "study": self.study,
             "data": self.data,
             "products": self.products,
