@@ -155,7 +155,7 @@ class QuickChoice:
 
     @property
     def expected(self) -> dict[str, float]:
-        """Precision on `tune` that the last candidates are expected to reach at least, with all of train."""
+        """Average (see `Standing`) that the last candidates are expected to reach at least, with all of train."""
         return expected(self.last, self._rounds[-2] if len(self.rounds) > 1 else None, self.products)
 
     @property
@@ -215,10 +215,11 @@ class QuickChoice:
                     (
                         f"{trial.standing.products:,} ({trial.standing.products / self.products:.1%})",
                         found.name,
-                        f"{share(found.precision)} [{share(found.low)}, {share(found.high)}]",
+                        share(found.average),
                         f"{share(found.behind)} [{share(found.behind_low)}, {share(found.behind_high)}]"
                         if found.name != trial.standing.leader.name
                         else MISSING,
+                        f"{share(found.precision)} [{share(found.low)}, {share(found.high)}]",
                         share(found.acceptance),
                         f"{trial.fits[found.name]:.1f}",
                         self.outcome(found, trial),
@@ -226,14 +227,16 @@ class QuickChoice:
                 )
         return Grid(
             title=f"{self.data}: candidates on growing parts of train, judged on {count(self.judges)} products of tune",
-            headers=("Products to learn from", "Backend", "Precision", "Behind", "Acc. at 0.9", "Seconds", "Outcome"),
+            headers=("Learnt from", "Backend", "Average", "Behind", "Precision", "Acc. at 0.9", "Seconds", "Outcome"),
             rows=tuple(rows),
-            numeric=frozenset({0, 2, 3, 4, 5}),
+            numeric=frozenset({0, 2, 3, 4, 5, 6}),
             best=frozenset(best),
             notes=(
-                "Behind: how much less precise than the best, on the same products, with the 95% interval of the "
-                "difference. Seconds: of fitting and judging; features come on top. Nothing was judged on certify or "
-                "test.",
+                "Average: precision of the surest k products, averaged over all k; candidates are compared by it. "
+                "Behind: the difference to the best, on the same products, with its 95% interval. Seconds: of fitting "
+                "and judging; features come on top. "
+                f"The first part was judged on {count(self.rounds[0].standing.judges)} products. Nothing was judged on "
+                "certify or test.",
             ),
         )
 
