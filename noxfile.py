@@ -31,6 +31,7 @@ COMMITTED = {
     "finetuning": ("finetuning",),
     "xception": ("xception", "--set", "profiles.seeds=[0]"),
     "multilabel": ("multilabel",),
+    "jft": ("jft",),
 }
 
 

@@ -20,12 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench_baselines.margins import LANES, Margins
+from shelfbench_baselines.margins import Margins
 from shelfbench_baselines.squared_hinge import SquaredHinge, row_blocks
 
-# Bytes that the two matrices rows x categories (slacks, and their change along the direction) may take at a time.
-MARGIN_BYTES = 256 * 2**20
-WIDEST = 512
 # Share of the slope at which the line search ends, after one more secant step that is not evaluated.
 LINE_TOLERANCE = 0.2
 # Sweeps after which Newton's method takes over, and what one of its steps may cost, in sweeps over the data. It takes
@@ -73,7 +70,7 @@ def regularisation_path(
     max_iter: int,
     *,
     done: Callable[[int], object] = lambda categories: None,
-    margins: Callable[[SquaredHinge, np.ndarray], Any] = Margins,
+    margins: Any = Margins,
 ) -> list[Solution]:
     """Solve the problem for all categories at each C, starting from the solutions at the C before.
 
@@ -93,7 +90,8 @@ def regularisation_path(
     done : callable, optional
         Called with the number of categories that have just finished at one C.
     margins : callable, optional
-        Makes the margins of a block of categories, `Margins` or an accelerator's from `shelfbench_baselines.device`.
+        Makes the margins of a block of categories, `Margins` or an accelerator's from `shelfbench_baselines.device`;
+        its `widest` says how many categories a block may have. The result does not depend on that beyond the tolerance.
 
     Returns
     -------
@@ -102,9 +100,8 @@ def regularisation_path(
     """
     classes, shape = problem.classes, (problem.dimensions + 1, problem.classes)
     path = [Solution(np.empty(shape), np.empty(classes), np.empty(classes), np.empty(classes, np.int64)) for _ in grid]
-    widest = int(np.clip(MARGIN_BYTES // (8 * problem.count) // LANES * LANES, LANES, WIDEST))
     with problem.threads():
-        for columns in row_blocks(classes, widest):
+        for columns in row_blocks(classes, margins.widest(problem)):
             live = np.arange(columns.start, columns.stop)
             block = _Descent(problem, np.asarray(grid, float), tolerance, live, margins(problem, live))
             while block.live.size:

@@ -9,22 +9,27 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.processor import has_accelerator
-from shelfbench_baselines.margins import Columns, Margins
+from shelfbench.base.processor import free_memory, has_accelerator
+from shelfbench_baselines.margins import Columns, Margins, widest_block
 from shelfbench_baselines.squared_hinge import SquaredHinge
 
 LIBRARIES = ("cupy", "torch", "jax")
 ENGINES = ("auto", "numpy", *LIBRARIES)
+# At its peak a sweep holds eight float32 matrices rows x categories: signs, slacks, their change along the direction,
+# and what becomes of them. A block may take this share of the device's free memory.
+BYTES_EACH = 8 * 4
+SHARE = 1 / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +56,18 @@ class Device:
     name: str
     exact: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
 
-    def margins(self, problem: SquaredHinge) -> Callable[..., DeviceMargins]:
+    def margins(self, problem: SquaredHinge) -> DeviceBlocks:
         """Copy a problem's features to the device; return a factory of margins for `regularisation_path`."""
-        return partial(DeviceMargins, self, [self.put(problem.features[part]) for part in problem.parts])
+        return DeviceBlocks(self, [self.put(problem.features[part]) for part in problem.parts])
+
+    def free(self) -> int:
+        """Count the bytes that are free where it computes; 0 if the library does not tell."""
+        if self.name == "cpu":
+            return free_memory()
+        try:
+            return _FREE[self.library](self.device)
+        except Exception:  # each library raises its own errors
+            return 0
 
     def put(self, array: np.ndarray) -> Any:
         """Copy an array to the device."""
@@ -90,8 +104,8 @@ def find_device(engine: str) -> Device | None:
     Parameters
     ----------
     engine : {"auto", "numpy", "cupy", "torch", "jax"}
-        ``auto`` is the first installed library that sees an accelerator (on Linux), or NumPy if none does. A library
-        that is named also computes on a CPU.
+        ``auto`` is the first library that sees an accelerator (on Linux) of those that this process has loaded, or that
+        are installed; or NumPy if none does. A library that is named also computes on a CPU.
 
     Returns
     -------
@@ -107,7 +121,8 @@ def find_device(engine: str) -> Device | None:
     if engine in LIBRARIES:
         return _device(engine)
     if engine == "auto" and has_accelerator():
-        for library in LIBRARIES:
+        # memory that a library has taken for Keras serves its own arrays, and no other library's
+        for library in sorted(LIBRARIES, key=lambda name: name not in sys.modules):
             if importlib.util.find_spec(library) is not None:
                 with contextlib.suppress(Exception):  # a library without a driver sees no accelerator
                     found = _device(library)
@@ -118,7 +133,7 @@ def find_device(engine: str) -> Device | None:
 
 def margins_for(
     engine: str, problem: SquaredHinge, console: Console
-) -> tuple[Callable[..., Margins | DeviceMargins], Device | None]:
+) -> tuple[type[Margins] | DeviceBlocks, Device | None]:
     """Choose the function that makes the margins for `regularisation_path`, and copy the features to the device.
 
     With ``auto``, NumPy takes over, with a warning, if the device has no room for the features, because another library
@@ -158,6 +173,8 @@ def margins_for(
 
 def _device(library: str) -> Device:
     if library == "jax":
+        # like Keras (`shelfbench_deep.engines.keras`): memory as it is needed, not three quarters at once
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import jax
 
         jax_device = jax.local_devices()[0]
@@ -178,6 +195,45 @@ def _device(library: str) -> Device:
     if torch.cuda.is_available():
         return Device(library=library, xp=xp, device="cuda", name=torch.cuda.get_device_name(0))
     return Device(library=library, xp=xp, device="cpu", name="cpu")
+
+
+def _free_of_cupy(device: Any) -> int:
+    cupy = importlib.import_module("cupy")
+    return int(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
+
+
+def _free_of_torch(device: Any) -> int:
+    cuda = importlib.import_module("torch").cuda
+    return int(cuda.mem_get_info()[0] + cuda.memory_reserved() - cuda.memory_allocated())
+
+
+def _free_of_jax(device: Any) -> int:
+    known = device.memory_stats()
+    return int(known["bytes_limit"] - known["bytes_in_use"])
+
+
+_FREE = {"cupy": _free_of_cupy, "torch": _free_of_torch, "jax": _free_of_jax}
+
+
+class DeviceBlocks:
+    """Makes the margins of blocks of categories on features that are on a device.
+
+    Parameters
+    ----------
+    device : Device
+    features : list of arrays of the device's library, float32, shape (rows of a part, d)
+    """
+
+    def __init__(self, device: Device, features: list[Any]) -> None:
+        self._device, self._features = device, features
+
+    def widest(self, problem: SquaredHinge) -> int:
+        """Count the categories for whose margins the device has memory beside the features."""
+        return widest_block(problem.count, BYTES_EACH, SHARE * self._device.free())
+
+    def __call__(self, problem: SquaredHinge, live: np.ndarray) -> DeviceMargins:
+        """Make the margins of a block."""
+        return DeviceMargins(self._device, self._features, problem, live)
 
 
 class DeviceMargins:

@@ -9,10 +9,36 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from shelfbench.base.processor import free_memory
 from shelfbench_baselines.squared_hinge import PIECE, SquaredHinge, row_blocks
 
 # Columns are padded to a multiple of this, because BLAS is slower where a row ends within a vector register.
 LANES = 16
+# A block of categories takes this share of the memory that is free, and at least this many bytes: problems that fit
+# are solved in the same blocks on every machine.
+SHARE = 1 / 4
+LEAST_BYTES = 256 * 2**20
+WIDEST = 512
+
+
+def widest_block(count: int, bytes_each: int, room: float) -> int:
+    """Count the categories of a block.
+
+    Parameters
+    ----------
+    count : int
+        Rows of the problem.
+    bytes_each : int
+        Bytes that a row takes for each category.
+    room : float
+        Bytes that the block may take; `LEAST_BYTES` if it is less.
+
+    Returns
+    -------
+    int
+        A multiple of `LANES`, at most `WIDEST`.
+    """
+    return int(np.clip(max(room, LEAST_BYTES) // (bytes_each * max(count, 1)) // LANES * LANES, LANES, WIDEST))
 
 
 class Columns:
@@ -88,6 +114,13 @@ class Margins:
         self._slack = np.zeros((problem.count, self._columns.width), np.float32)
         self._along = np.zeros_like(self._slack)
         self._slack[:, self._columns.at] = 1
+
+    @staticmethod
+    def widest(problem: SquaredHinge) -> int:
+        """Count the categories for whose slacks, and their change along the direction, there is memory."""
+        few = widest_block(problem.count, 8, 0)
+        # no memory is asked for where it makes no difference
+        return few if few >= min(problem.classes, WIDEST) else widest_block(problem.count, 8, SHARE * free_memory())
 
     def keep(self, kept: np.ndarray, live: np.ndarray) -> None:
         """Drop the categories that are not `kept` (bool, shape (k,)); `live` remain."""

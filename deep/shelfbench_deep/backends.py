@@ -12,12 +12,13 @@ from shelfbench.plugins.heads import joined
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
-from shelfbench_deep.features.choosing import check_trainable, load_features, network_features
+from shelfbench_deep.features.choosing import check_trainable, kind_of, load_features, network_features
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 from shelfbench_deep.networks.inception import InceptionSettings
+from shelfbench_deep.networks.onnx_settings import OnnxSettings
 from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.onnx_export import export_onnx
 from shelfbench_deep.training.finetuning import finetuning_trainer
@@ -34,7 +35,8 @@ def _features(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneCh
         trainer = finetuning_trainer(backbone, settings["finetuning"], settings["training"], settings["bottleneck"])
         parts = replace(parts, trainer=trainer, save_features=None)
     # a kind of network may export itself; export_onnx refuses those that are not Keras'
-    return parts if parts.export_onnx else replace(parts, export_onnx=export_onnx)
+    none = parts.export_onnx is None and kind_of(backbone.name) != "given"
+    return replace(parts, export_onnx=export_onnx) if none else parts
 
 
 def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
@@ -86,7 +88,7 @@ def _columns(classifier: str, finetuned: bool) -> dict[str, str]:
 
 def _sections(finetuned: bool) -> dict[str, type]:
     training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
-    return {"bottleneck": BottleneckSettings, **(training if finetuned else {})}
+    return {"bottleneck": BottleneckSettings, "onnx": OnnxSettings, **(training if finetuned else {})}
 
 
 def _features_spec(finetuned: bool) -> FeaturesSpec:

@@ -1,15 +1,17 @@
 """What training costs on this machine: Table 3 of C, Table 3 of X, and the cost of every backbone.
 
-Runs by itself wherever there is Keras with one of its engines; it needs neither data nor network access::
+Runs wherever there are Pillow and Keras with one of its engines, also from a checkout that is not installed; it needs
+neither data nor network access::
 
-    KERAS_BACKEND=jax python -m shelfbench_deep.measure --out DIR
+    PYTHONPATH=bench:baselines:deep KERAS_BACKEND=jax python -m shelfbench_deep.measure --out DIR --minutes 10
 
-and within the study ``timing``. Repeat the command to measure the missing parts of an interrupted run.
+and within the study ``timing``. Repeat the command to measure the missing parts of a run that ended early.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 from shelfbench.base.console import Console
 from shelfbench.base.errors import ShelfbenchError
 from shelfbench.base.screen import printable, show
+from shelfbench_deep.timing.child import TIME_UP
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import PRECISIONS, TimingSettings
 
@@ -39,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--networks", nargs="*", default=_DEFAULT.networks, metavar="NAME", help="backbones to measure")
     parser.add_argument("--units", nargs="*", type=int, default=_DEFAULT.units, metavar="N", help="2NN to measure")
     parser.add_argument("--precision", default=_DEFAULT.precision, metavar="NAME", help=", ".join(PRECISIONS))
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, metavar="N", help="stop after these; what was measured is kept"
+    )
     parser.add_argument("--quick", action="store_true", help="few, short repetitions")
     return parser
 
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 if a part failed; 2 for wrong input.
+        0, also if the time was up; 1 if a part failed; 2 for wrong input.
     """
     options = _parser().parse_args(arguments)
     numbers = {name: getattr(options, name) for name in _NUMBERS}
@@ -66,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **numbers | ({"repetitions": 2} if options.quick else {}),
             seconds=0.3 if options.quick else _DEFAULT.seconds,
         )
-        measured, path = measure(settings, options.out, "", Console())
+        measured, path = measure(settings, options.out, "", Console(), minutes=options.minutes)
         from shelfbench.report.table3 import short_table
 
         show(short_table([measured]))
@@ -74,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ShelfbenchError as error:
         print(f"shelfbench_deep.measure: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
-    return int(any(part.status != "done" for part in measured.parts))
+    return int(any(part.status != "done" and part.reason != TIME_UP for part in measured.parts))
 
 
 if __name__ == "__main__":

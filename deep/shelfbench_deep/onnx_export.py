@@ -17,6 +17,7 @@ from shelfbench.base.storage import write_whole
 from shelfbench.plugins.backend import Classifier, FeatureExtractor
 from shelfbench_baselines.linear_svm import LinearSVM
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.quantised import QuantisedExtractor
 from shelfbench_deep.heads.own_head import OwnHead
 from shelfbench_deep.heads.two_layer import TwoLayer
 
@@ -43,8 +44,11 @@ def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) 
     InputError
         If the package that converts is not installed, or the features or the classifier are of another kind.
     """
-    from shelfbench_deep.engines.keras import keras
-
+    if isinstance(features, QuantisedExtractor):
+        raise InputError(
+            f"{features.name} in int8 cannot be saved as ONNX",
+            "omit --onnx, or run the study again with bottleneck.precision=float32",
+        )
     if not isinstance(features, BottleneckExtractor) or not isinstance(classifier, LinearSVM | TwoLayer | OwnHead):
         raise InputError(
             f"{type(classifier).__name__} on {features.name} is not a network that can be saved as ONNX", "omit --onnx"
@@ -55,6 +59,8 @@ def export_onnx(features: FeatureExtractor, classifier: Classifier, path: Path) 
             "confidences differ slightly from those that the threshold was chosen on (after a run with "
             "bottleneck.precision=float32 they are the same)"
         )
+    from shelfbench_deep.engines.keras import keras
+
     pixels = keras.Input((features.pixels, features.pixels, 3), dtype="uint8", name=INPUT)
     values = features.preprocess(keras.ops.cast(pixels, "float32"))
     graph = keras.Model(pixels, keras.ops.log_softmax(_logits(features.model()(values), classifier)))

@@ -49,6 +49,27 @@ def test_a_machine_that_does_not_say(tmp_path, monkeypatch):
         processor.cpuinfo.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("folder", "names", "limit", "left"),
+    [
+        (".", ("memory.max", "memory.current", "inactive_file"), "5000", 5000 - 3000 + 700),
+        ("memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"), "5000", 2700),
+        (".", ("memory.max", "memory.current", "inactive_file"), "2000", 0),
+        (".", ("memory.max", "memory.current", "inactive_file"), "max", None),
+    ],
+)
+def test_a_container_may_have_less_memory_than_its_machine(tmp_path, monkeypatch, folder, names, limit, left):
+    monkeypatch.setattr(processor, "CGROUPS", tmp_path)
+    whole = processor.free_memory()
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name, text in zip(names, (limit, "3000", ""), strict=True):
+        (tmp_path / folder / name).write_text(text)
+    (tmp_path / folder / "memory.stat").write_text(f"anon 2000\n{names[2]} 700\n")
+    found = processor.free_memory()
+    assert found == left if left is not None else found > 2**20
+    assert whole > 2**20
+
+
 def test_only_the_first_processor_is_read(on):
     on(*ZEN_5)
     assert processor.has("fpu")

@@ -1,5 +1,7 @@
 """The sweeps through the Array API: with any library, the same descent as with NumPy."""
 
+from types import SimpleNamespace
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from shelfbench.plugins.backend import BackboneChoice, TrainingData
 from shelfbench_baselines import device as module
 from shelfbench_baselines.backends import hog_svm
 from shelfbench_baselines.descent import regularisation_path
-from shelfbench_baselines.device import Device, find_device, margins_for
+from shelfbench_baselines.device import Device, DeviceBlocks, find_device, margins_for
 from shelfbench_baselines.estimator import BatchedLinearSVC
 from shelfbench_baselines.hog import HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
-from shelfbench_baselines.margins import Margins
+from shelfbench_baselines.margins import LANES, Margins
 from shelfbench_baselines.squared_hinge import SquaredHinge
 
 STRICT = Device(library="array_api_strict", xp=array_api_strict, device=None, name="cpu")
@@ -88,7 +90,11 @@ def test_auto_takes_the_first_library_that_sees_the_accelerator(monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: None if library == "cupy" else library)
     assert find_device("auto").library == "jax"
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda library: library)
+    for library in module.LIBRARIES:
+        monkeypatch.delitem(module.sys.modules, library, raising=False)
     assert find_device("auto").library == "cupy"
+    monkeypatch.setitem(module.sys.modules, "jax", None)  # its memory is taken already
+    assert find_device("auto").library == "jax"
 
 
 def test_auto_skips_a_library_that_does_not_load(monkeypatch):
@@ -118,6 +124,38 @@ def test_numpy_takes_over_if_the_device_is_full_unless_it_was_named(engine, monk
     else:
         with pytest.raises(MemoryError):
             margins_for(engine, problem, Console())
+
+
+class Used:
+    """A device of JAX, as far as its memory goes."""
+
+    def __init__(self, free):
+        self.free = free
+
+    def memory_stats(self):
+        return {"bytes_limit": 100 * 2**30, "bytes_in_use": 100 * 2**30 - self.free} if self.free else None
+
+
+@pytest.mark.parametrize(
+    ("free", "width"),
+    [(None, 0), (2**30, 0), (16 * 2**30, 128), (40 * 2**30, 352), (90 * 2**30, 512)],
+)
+def test_blocks_fill_what_the_device_has_left(free, width):
+    """A device that does not tell gets the smallest blocks."""
+    device = Device(library="jax", xp=None, device=Used(free), name="a GPU")
+    found = DeviceBlocks(device, []).widest(SimpleNamespace(count=1_900_000, classes=1_000))
+    assert found == max(width, LANES)
+    assert width == 0 or found * 8 * 4 * 1_900_000 <= free / 2
+
+
+def test_wide_and_narrow_blocks_solve_the_same(monkeypatch):
+    features, labels = data()
+    problem = SquaredHinge(features, labels, 37, True)
+    (whole,) = regularisation_path(problem, (1e-2,), 1e-6, 300, margins=STRICT.margins(problem))
+    monkeypatch.setattr(DeviceBlocks, "widest", lambda self, problem: 16)
+    (blocks,) = regularisation_path(problem, (1e-2,), 1e-6, 300, margins=STRICT.margins(problem))
+    np.testing.assert_allclose(blocks.objective, whole.objective, rtol=1e-5)
+    np.testing.assert_allclose(blocks.weights, whole.weights, atol=2e-3 * np.abs(whole.weights).max())
 
 
 def test_missing_libraries_and_unknown_engines_are_refused(monkeypatch):

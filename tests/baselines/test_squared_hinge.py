@@ -1,5 +1,7 @@
 """The solver compared with scikit-learn's LinearSVC, and what must not change its answer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 import shelfbench_baselines.descent as descent
+import shelfbench_baselines.margins as margins
 import shelfbench_baselines.squared_hinge as module
 from shelfbench.base.errors import RunError
 from shelfbench_baselines.squared_hinge import SquaredHinge
@@ -97,9 +100,48 @@ def test_blocks_of_rows_and_categories_do_not_matter(monkeypatch):
     features, labels = correlated(700, 20, 40)
     _, whole = solved(features, labels, 40, 1e-2, tolerance=1e-6)
     monkeypatch.setattr(module, "ROWS", 64)
-    monkeypatch.setattr(descent, "WIDEST", 16)
+    monkeypatch.setattr(margins, "WIDEST", 16)
     _, pieces = solved(features, labels, 40, 1e-2, tolerance=1e-6)
     np.testing.assert_allclose(pieces.objective, whole.objective, rtol=1e-4)
+
+
+class Blocks:
+    """Margins in blocks of a given number of categories."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def widest(self, problem):
+        return self.width
+
+    def __call__(self, problem, live):
+        return margins.Margins(problem, live)
+
+
+@given(seed=st.integers(0, 1000), classes=st.integers(2, 40), width=st.integers(1, 40), C=st.sampled_from([1e-3, 0.1]))
+@settings(max_examples=25, deadline=None)
+def test_the_solution_does_not_depend_on_the_size_of_the_blocks(seed, classes, width, C):
+    """The objective curves at least as |w|^2 / 2, so that a gap bounds the distance of the weights to the optimum."""
+    features, labels = correlated(200, 12, classes, seed)
+    problem = SquaredHinge(features, labels, classes, True)
+    (whole,) = descent.regularisation_path(problem, (C,), 1e-6, 300, margins=Blocks(classes))
+    (blocks,) = descent.regularisation_path(problem, (C,), 1e-6, 300, margins=Blocks(width))
+    np.testing.assert_allclose(blocks.objective, whole.objective, rtol=2e-6)
+    bound = sum(np.sqrt(2 * (1e-6 + found.gap) * found.objective) for found in (whole, blocks))
+    assert (np.linalg.norm(blocks.weights - whole.weights, axis=0) <= bound + 1e-6).all()
+
+
+def test_blocks_are_as_wide_as_the_memory_allows(monkeypatch):
+    def problem(count, classes):
+        return SimpleNamespace(count=count, classes=classes)
+
+    monkeypatch.setattr(margins, "free_memory", lambda: pytest.fail("asked for the memory"))
+    assert margins.Margins.widest(problem(35_000, 90)) == 512
+    for gibibytes, width in ((0.1, 16), (4, 64), (16, 272), (64, 512), (1024, 512)):
+        monkeypatch.setattr(margins, "free_memory", lambda: gibibytes * 2**30)  # noqa: B023
+        assert margins.Margins.widest(problem(1_900_000, 1_000)) == width
+        assert width == 16 or width * 8 * 1_900_000 <= gibibytes / 4 * 2**30
+    assert margins.Margins.widest(problem(10**9, 1_000)) >= 16
 
 
 def test_without_the_gram_matrix_the_optimum_is_the_same(monkeypatch):

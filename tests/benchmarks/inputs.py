@@ -64,14 +64,14 @@ def squares(count: int, pixels: int) -> np.ndarray:
     return np.stack(shown)
 
 
-def jpegs(count: int) -> list[bytes]:
-    """Photographs that come with scikit-image, at the size of Cdiscount's, cut and turned into a few hundred."""
+def jpegs(count: int, side: int = 180) -> list[bytes]:
+    """Photographs that come with scikit-image, by default at the size of Cdiscount's, cut and turned into hundreds."""
     sources = [photos.astronaut(), photos.coffee(), photos.chelsea(), photos.rocket(), photos.cat()]
     encoded = []
     for number in range(count):
         photo = np.rot90(sources[number % len(sources)], number // len(sources))[number % 60 :]
         buffer = io.BytesIO()
-        Image.fromarray(photo).resize((180, 180)).save(buffer, "JPEG", quality=90)
+        Image.fromarray(photo).resize((side, side)).save(buffer, "JPEG", quality=90)
         encoded.append(buffer.getvalue())
     return encoded
 

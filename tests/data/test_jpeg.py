@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageFile
 from shelfbench.data import images
 from shelfbench.data.images import ImageSettings, UnreadableImage, decode, open_image
 from shelfbench.data.jpeg import decode_plain, engine, plain_size
+from shelfbench.data.view import View
 from tests.helpers.photos import picture
 
 pytestmark = pytest.mark.skipif(engine() == "pillow", reason="simplejpeg or cykooz.resizer is not installed")
@@ -35,7 +36,7 @@ def encoded(image, kind="JPEG", **options):
 
 
 def pillow(data, pixels, fit):
-    return np.asarray(images._square(open_image(data), pixels, fit))
+    return np.asarray(images._square(open_image(data), pixels, View(fit=fit)))
 
 
 def assert_close(ours, theirs, mean=0.02):

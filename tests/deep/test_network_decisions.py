@@ -18,6 +18,7 @@ from shelfbench.decision.bundle import load_model
 from shelfbench.experiments import run_study
 from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study
+from shelfbench_deep.engines.versions import nncf_version
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx
 
@@ -37,10 +38,11 @@ SETTINGS = [
     "full.epochs=1",
     "xception.width=0.05",
     "report.pictures=false",
-    "bottleneck.precision=float32",  # as ONNX computes
 ]
 NAMES = ["bottleneck-svm", "bottleneck-2nn-512"]
-TUNED = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetuned-svm", "full-xception")]
+INT8 = "int8"
+needs_nncf = pytest.mark.skipif(nncf_version() is None, reason="pip install 'shelfbench[int8]'")
+TUNED = ["finetuned-svm", "full-xception"]
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +59,14 @@ def run(tmp_path_factory, cache):
     """Give the run directory of one backend, made when first asked for."""
     root, made = tmp_path_factory.mktemp("runs"), {}
 
-    def of(name):
+    def of(name, precision="float32"):
         names = NAMES if name in NAMES else [name]
-        if names[0] not in made:
-            overrides = [parse_setting(text) for text in SETTINGS]
+        folder = root / f"{names[0]}-{precision}"
+        if folder not in made:
+            overrides = [parse_setting(text) for text in (*SETTINGS, f"bottleneck.precision={precision}")]
             study = read_study("default", [*overrides, (["backends"], names)])
-            made[names[0]] = root / names[0]
-            run_study(study, out=made[names[0]], command="shelfbench run test")
-        return made[names[0]]
+            made[folder] = run_study(study, out=folder, command="shelfbench run test")
+        return folder
 
     return of
 
@@ -77,13 +79,23 @@ def catalogue(cache, run):
     return path
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TUNED])
-def test_the_same_products_get_the_same_answers(run, catalogue, name, tmp_path, monkeypatch):
-    out, folder, answers = run(name), tmp_path / "decision", tmp_path / "answers.csv"
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        *[(name, "float32") for name in NAMES],  # as ONNX computes
+        pytest.param(NAMES[0], INT8, marks=needs_nncf),
+        *[pytest.param(name, "float32", marks=pytest.mark.slow) for name in TUNED],
+        pytest.param(TUNED[0], INT8, marks=[pytest.mark.slow, needs_nncf]),
+    ],
+)
+def test_the_same_products_get_the_same_answers(run, catalogue, name, precision, tmp_path, monkeypatch):
+    out, folder, answers = run(name, precision), tmp_path / "decision", tmp_path / "answers.csv"
     words = ["--precision", "0.2", "--confidence", "0.5", "--out", str(folder), "--quiet"]
     assert main(["decide", str(out), name, *words]) in (0, 3, 4)
-    assert {"network.json", "network.safetensors"} <= {path.name for path in folder.iterdir()}
-    # another machine: no cache, no weights of any backbone
+    weights = "network-int8.safetensors" if precision == INT8 else "network.safetensors"
+    assert {path.name for path in folder.iterdir() if path.name.startswith("network")} == {"network.json", weights}
+    # another machine: no cache, no weights of any backbone, no NNCF
+    monkeypatch.setitem(sys.modules, "nncf", None)
     monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
         "shelfbench_deep.networks.backbones._packaged", lambda: pytest.fail("weights from outside the folder")
@@ -121,7 +133,9 @@ def crops(side, count=60):
     return np.stack(squares)
 
 
-@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1], *TUNED])
+@pytest.mark.parametrize(
+    "name", [NAMES[1], *(pytest.param(name, marks=pytest.mark.slow) for name in (NAMES[0], *TUNED))]
+)
 def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
@@ -153,6 +167,14 @@ def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch
     export_onnx(model.features, model.classifier, tmp_path / "model.onnx")
     assert "model.onnx computes in float32, and the run's features" in capsys.readouterr().err
     assert (tmp_path / "model.onnx").exists()
+
+
+@needs_nncf
+def test_int8_is_not_written_as_onnx(run, tmp_path, capsys):
+    words = ["decide", str(run(NAMES[0], INT8)), NAMES[0], "--onnx", "--out", str(tmp_path / "decision"), "--quiet"]
+    assert main(words) == 2
+    assert "in int8 cannot be saved as ONNX" in capsys.readouterr().err
+    assert not (tmp_path / "decision").exists()
 
 
 def test_a_network_is_checked_before_it_is_built(tmp_path):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -125,11 +126,11 @@ def make_shop(root: Path) -> Path:
     return root
 
 
-def run_shop(shop: Path, out: Path) -> Path:
-    """Run `hog-svm` on it."""
+def run_shop(shop: Path, out: Path, backend: str = "hog-svm", more: Sequence[str] = ()) -> Path:
+    """Run a backend on it."""
     settings = ["hog.pixels=32", "hog.cells=8", "svm.C=[0.01]", "report.pictures=false", "split.min_products=10"]
-    overrides = [parse_setting(text) for text in settings]
-    study = read_study("default", [*overrides, (["dataset", "name"], str(shop)), (["backends"], ["hog-svm"])])
+    overrides = [parse_setting(text) for text in (*settings, *more)]
+    study = read_study("default", [*overrides, (["dataset", "name"], str(shop)), (["backends"], [backend])])
     console = Console(quiet=True)
     run_study(study, data=None, out=out, workers=1, console=console, command="shelfbench run test")
     return out

@@ -1,6 +1,7 @@
 """Table 3 of both papers: arithmetic of the projections, cells, what fits a week, damaged and missing files."""
 
 import csv
+import dataclasses
 import json
 import math
 import subprocess
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import span
+from shelfbench.base.grid import MISSING, span
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated
 from shelfbench.cost.timing import projected
 from shelfbench.report.backbones import backbone_rows, precisions_of
@@ -163,6 +164,19 @@ def test_cells_of_table_3_of_x():
     assert cells["Waited for data"] == "25.0%"
     assert cells["Peak memory"] == "2.0 GiB of device"
     assert cells["First step"] == "3 s"
+
+
+def test_the_papers_count_stands_beside_the_form_that_it_counted():
+    today, decode, *rest = device().parts
+    port = dataclasses.replace(today, name="full inception_v3_2016", parameters=23_626_728)
+    measured = dataclasses.replace(device(), parts=(today, port, decode, *rest))
+    grid = table3x_grid([measured])
+    at = grid.headers.index("Paper: parameters")
+    assert [(row[0], row[5], row[at]) for row in grid.rows] == [
+        ("Inception V3", "23,817,352", MISSING),
+        ("Inception V3, Keras' port of 2016", "23,626,728", "23,626,728"),
+    ]
+    assert sum("Inception" in row[0] for row in table3_grid([measured]).rows) == 1
 
 
 def test_a_report_is_made_of_files_alone_and_puts_the_runs_own_device_first(tmp_path):

@@ -176,6 +176,13 @@ def parser() -> argparse.ArgumentParser:
     )
     one = verb("datasets", "list the named datasets and where they are", "shelfbench datasets")
     one = verb("backends", "list the installed backends", "shelfbench backends")
+    one = verb(
+        "new-backend",
+        "write a package of your own with a backend, its entry point, tests and README, which passes as it is",
+        "shelfbench new-backend my-backend",
+    )
+    one.add_argument("name", metavar="NAME", help="of the backend: small letters, digits and hyphens")
+    one.add_argument("--out", type=folder, metavar="DIR", help="a new or empty folder; default: shelfbench-NAME")
     one = verb("fetch", "download a named dataset into the cache", "shelfbench fetch fashion")
     one.add_argument("name", metavar="NAME", help="fashion or cdiscount")
     one = verb(

@@ -166,6 +166,15 @@ def backends(options: argparse.Namespace, console: Console) -> None:
         show(f"{name:{width}}  {printable(summary)}")
 
 
+def new_backend(options: argparse.Namespace, console: Console) -> None:
+    """Write a package with a backend."""
+    from shelfbench.plugins.package import write_package
+
+    folder = write_package(options.name, options.out)
+    show(printable(str(folder)))
+    console.log(f"next: cd {folder} && python -m pip install -e '.[test]' && python -m pytest")
+
+
 def fetch(options: argparse.Namespace, console: Console) -> None:
     """Download a named dataset."""
     from shelfbench.data.datasets import fetch as fetch_dataset
@@ -214,6 +223,7 @@ VERBS = {
     "classify": classify,
     "datasets": datasets,
     "backends": backends,
+    "new-backend": new_backend,
     "fetch": fetch,
     "generate": generate,
 }

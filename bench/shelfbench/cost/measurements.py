@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from shelfbench.base.errors import InputError
@@ -176,6 +175,13 @@ def read_measurements(path: Path) -> Measurements | None:
     InputError
         If the file is damaged.
     """
+    try:
+        import msgspec
+    except ModuleNotFoundError:  # measuring works without it
+        raise InputError(
+            f"{path} cannot be read, because msgspec is not installed",
+            "python -m pip install msgspec, or choose another folder",
+        ) from None
     try:
         values = msgspec.json.decode(path.read_bytes())
         if not isinstance(values, dict) or values.pop("what", "") != _WHAT:

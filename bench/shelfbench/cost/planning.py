@@ -14,10 +14,12 @@ from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.trial import Sizes, Trial, Trials
 from shelfbench.data.catalogue import DIGEST, Catalogue
 from shelfbench.data.datasets import find_named, named_datasets, open_dataset
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material, gather
 from shelfbench.data.photo_size import ChosenSize, PhotoSize, choose_size, measure
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import make_split
+from shelfbench.data.view import view_for
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.experiment import find_experiment
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
@@ -96,10 +98,10 @@ def _suited(job: PlannedJob, photos: _Photos, chosen: dict[str, ChosenSize]) -> 
     if job.resized is None:
         return job
     extractor = job.backend().features if job.backend else job.features() if job.features else None
-    if extractor is None:
+    if extractor is None or getattr(extractor, "fixed_size", False):
         return job
     if extractor.name not in chosen:
-        chosen[extractor.name] = choose_size(photos.photo_size, extractor.pixels)
+        chosen[extractor.name] = choose_size(photos.seen(extractor), extractor.pixels)
     built = partial(job.resized, chosen[extractor.name].pixels)
     return replace(job, backend=built) if job.backend else replace(job, features=built)
 
@@ -132,15 +134,19 @@ def _planned(study: Study, workers: int) -> PlannedJobs:
 class _Photos:
     """Photos to try jobs on, and the sizes to plan for.
 
-    `material` and `photo_size` are None if the photos only stand in for data that are not here.
+    `material` is None, and `fit` empty, if the photos only stand in for data that are not here.
     """
 
     catalogue: Catalogue
     material: Material | None
     sizes: Sizes
     images: int
-    photo_size: PhotoSize | None
+    fit: str = ""
     notes: tuple[str, ...] = ()
+
+    def seen(self, extractor: FeatureExtractor) -> PhotoSize | None:
+        """Measure the photos as an extractor sees them, if they are here."""
+        return measure(self.catalogue.images, view_for(extractor, self.fit)) if self.fit else None
 
     def sizes_of(self, job: PlannedJob) -> Sizes:
         """Count the images that a job uses: its own part of the data, or all."""
@@ -160,7 +166,7 @@ def _photos(
         count = images or planned.images
         sizes = Sizes(images=count, train=0, tune=0, held_out=0, classes=planned.classes)
         note = f"The trial's photos are generated, not those of {name}."
-        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, photo_size=None, notes=(note,))
+        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
     if named and named.method != "generate" and find_named(name, data) is None:
         if not images:
             raise InputError(
@@ -170,15 +176,16 @@ def _photos(
         sizes = Sizes(images=100, train=80, tune=5, held_out=20, classes=classes).scaled(images)
         note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
         catalogue = _stand_in(workers, console)
-        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, photo_size=None, notes=(note,))
-    catalogue, _ = open_dataset(study.dataset, study.generated, data, workers, console)
+        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
+    dataset = replace(study.dataset, photos=study.dataset.photos and study.needs_photos)
+    catalogue, _ = open_dataset(dataset, study.generated, data, workers, console)
     # finding equal images means reading all of them, and changes the sizes little
     distinct = np.zeros((len(catalogue.images), 2), np.int64)
     distinct[:, 0] = np.arange(len(distinct))
     material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
     sizes = _counted(material).scaled(images) if images else _counted(material)
-    measured = measure(catalogue.images, study.images.fit)
-    return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images, photo_size=measured)
+    fit = study.images.fit
+    return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images, fit=fit)
 
 
 def _stand_in(workers: int, console: Console) -> Catalogue:

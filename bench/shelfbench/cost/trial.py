@@ -26,9 +26,13 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
+from shelfbench.data.ahead import Decoding
+from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
+from shelfbench.data.given_features import Embeddings, GivenExtractor
+from shelfbench.data.view import view_for
 from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingData
 from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
@@ -178,6 +182,9 @@ class Trials:
                 fitting=None if job.unknown else NO_FITTING,
             )
         backend = job.backend()
+        if isinstance(backend.features, GivenExtractor):
+            source = backend.features.source
+            backend.features.read(Embeddings(source, self.catalogue, self.study.dataset, self.console).given)
         told, trainer = backend.features.describe(), backend.trainer
         trained = None if trainer is None else trainer.describe()
         known: dict[str, Any] = {"name": job.name, "dimensions": backend.features.dimensions}
@@ -215,6 +222,8 @@ class Trials:
         return found
 
     def _extracted(self, extractor: FeatureExtractor) -> Extraction:
+        if isinstance(extractor, GivenExtractor):
+            return Extraction(0.0, 0.0, 0.0)
         key = ["extract", extractor.describe(), self.study.dataset.name]
         return self._kept(Extraction, key, lambda: self._extraction(extractor))
 
@@ -223,6 +232,10 @@ class Trials:
         rng = np.random.default_rng(0)
         images = self.catalogue.images
         order = rng.permutation(len(images))
+        if photos := getattr(extractor, "calibration", 0):  # on any photos: what matters here is time
+            decoding = Decoding(extractor.pixels, view_for(extractor, self.study.images.view), self.workers)
+            calibrating: Any = extractor
+            extractor = calibrating.calibrated(drawn_photos(images, order, photos, decoding, 0))
         with PeakMemory().watch() as memory:
             with Stopwatch() as first:
                 few = min(extractor.batch, 64)  # enough for processes and networks to start

@@ -14,6 +14,7 @@ import numpy as np
 
 from shelfbench.data.catalogue import ImageBytes
 from shelfbench.data.images import decode_batch
+from shelfbench.data.view import View
 
 T = TypeVar("T")
 
@@ -80,14 +81,14 @@ class Decoding:
     ----------
     pixels : int
         Side of the square.
-    fit : {'pad', 'crop', 'stretch'}
+    fit : {'pad', 'crop', 'stretch'} or View
         See `shelfbench.data.images.ImageSettings`.
     workers : int
         Threads that decode.
     """
 
     pixels: int
-    fit: str
+    fit: str | View
     workers: int
 
 

@@ -26,6 +26,17 @@ class FeatureExtractor(Protocol):
         Where it computes, for the record: ``cpu`` or the accelerator's name; empty before the first call.
     fixed_size : bool, optional
         Whether its network takes images of this size only, so that ``pixels = "auto"`` leaves it alone.
+    notes : tuple of str, optional
+        What was found out or chosen about the network; said once, when a run begins.
+    address : str, optional
+        The name of the backbone, if not the user's own words, so that it is found from any folder.
+    calibration : int, optional
+        How many training photos it has to see before it computes (a network in int8); 0 for none. Then
+        ``calibrated(photos)``, with photos of uint8 and shape (n, pixels, pixels, 3), returns the extractor to use
+        instead. That one has ``save(folder)``, which writes all files that it needs, as `save_features` of
+        `shelfbench.plugins.backend.Backend` does.
+    view : View or None, optional
+        How its network was trained to see photos; None, or without this attribute, as ``images.fit`` of the study says.
     """
 
     name: str

@@ -30,6 +30,7 @@ from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, dig
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
 from shelfbench.data.sources.places import bring_all
+from shelfbench.data.view import view_for
 
 # Images per segment: the most that an interruption can cost.
 SEGMENT_IMAGES = 2048
@@ -140,6 +141,7 @@ class FeatureStore:
     ----------
     extractor : FeatureExtractor
     images : ImageSettings
+        The study's; an extractor with a `view` of its own is given photos in its own way.
     console : Console
     workers : int
         Threads that decode.
@@ -155,10 +157,11 @@ class FeatureStore:
         workers: int,
         root: Path | None = None,
     ) -> None:
-        self._extractor, self._images, self._console, self._workers = extractor, images, console, workers
+        self._extractor, self._console, self._workers = extractor, console, workers
+        self._view = view_for(extractor, images.view)
         self.key: dict[str, Any] = {
             "version": STORE_VERSION,
-            "images": images.describe(),
+            "images": self._view.describe(images.describe()),
             "pixels": extractor.pixels,
             "dimensions": extractor.dimensions,
             "extractor": extractor.name,
@@ -222,7 +225,7 @@ class FeatureStore:
         decoded = decoded_ahead(
             images,
             (batch for part in parts for batch in chunks(part, extractor.batch)),
-            Decoding(extractor.pixels, self._images.fit, self._workers),
+            Decoding(extractor.pixels, self._view, self._workers),
             then=lambda batch, pixels, reasons: (len(batch), pixels, reasons),
         )
         with self._console.progress(len(missing), f"features of {extractor.name}") as bar, closing(decoded):

@@ -81,6 +81,8 @@ class GivenExtractor:
     ----------
     source : str
         The column or the file.
+    given : Given, optional
+        If they have been read.
 
     Attributes
     ----------
@@ -96,18 +98,22 @@ class GivenExtractor:
     device = "none"
     fixed_size = True
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, given: Given | None = None) -> None:
         self.source = source
         self.name = PREFIX + source
-        self.given: Given | None = None
+        self.given = given
+        self.dimensions = given.dimensions if given else 0
 
-    @property
-    def dimensions(self) -> int:
-        """Length of an embedding."""
-        return self.given.dimensions if self.given else 0
+    def read(self, given: Given) -> None:
+        """Take what is known once the embeddings have been read."""
+        self.given, self.dimensions = given, given.dimensions
 
     def describe(self) -> dict[str, Any]:
         """Describe the embeddings (JSON).
+
+        Returns
+        -------
+        dict
 
         Raises
         ------
@@ -116,7 +122,7 @@ class GivenExtractor:
         """
         if self.given is None:
             raise InputError(
-                f"{self.name}: embeddings that are there already can only be compared, in a study without an experiment",
+                f"{self.name}: embeddings that are there already are opened by a comparison, not by this experiment",
                 "name a network as the backbone",
             )
         return {"kind": "given", **asdict(self.given)}
@@ -205,7 +211,7 @@ class Embeddings:
     def _blocks(self, rows: TableRows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield positions among rows, and the embedding of each."""
         vectors = Vectors(self._column)
-        vectors.dimensions = self._dimensions
+        vectors.expect(self._dimensions, "the first")
         for number, path in enumerate(rows.files):
             mine = np.flatnonzero((rows.file == number) & (rows.line >= 0))
             if not len(mine):
@@ -268,9 +274,7 @@ class Embeddings:
         )
 
 
-def _spread(
-    block: Block, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _spread(block: Block, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions of the images of each row, and its embedding for each of them."""
     first, counts = starts[block.asked], (ends - starts)[block.asked]
     if (counts == 1).all():
@@ -289,18 +293,22 @@ class GivenFeatures:
     Parameters
     ----------
     extractor : GivenExtractor
-    open : callable
+    find : callable
         Returns the embeddings of the catalogue; called when they are first needed.
     """
 
-    def __init__(self, extractor: GivenExtractor, open: Callable[[], Embeddings]) -> None:
-        self._extractor, self._open = extractor, open
+    def __init__(self, extractor: GivenExtractor, find: Callable[[], Embeddings]) -> None:
+        self._extractor, self._find = extractor, find
 
     @cached_property
     def _embeddings(self) -> Embeddings:
-        embeddings = self._open()
-        self._extractor.given = embeddings.given
+        embeddings = self._find()
+        self._extractor.read(embeddings.given)
         return embeddings
+
+    def open(self) -> None:
+        """Read the embeddings once, and check them; the extractor then tells what they are."""
+        self._embeddings  # noqa: B018
 
     @cached_property
     def key(self) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import PIL
@@ -16,14 +17,18 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Absent
-from shelfbench.data.jpeg import decode_plain, engine, plain_size, resized
+from shelfbench.data.jpeg import FILTERS, decode_plain, engine, plain_size, resized
 from shelfbench.data.metadata import orientation, out_of_step, without_metadata
 from shelfbench.data.signatures import HEIC, kind_of
+from shelfbench.data.view import DIVISORS, STUDY_FITS, View, view_of
 
+Divisor = Callable[[tuple[int, int]], int]
 # A header of a few bytes may declare any size; images of more pixels than this are not decoded.
 MAX_PIXELS = 100_000_000
 # Larger photos are rare, and Pillow needs less memory at once for them.
 MAX_PLAIN = 16_000_000
+# Times the square: photos that would become larger than this are resized only where the square lies.
+_ELONGATED = 16
 IMAGES_VERSION = 1
 # What to do about photos of phones.
 NEEDS_HEIF = "HEIC needs pillow-heif: python -m pip install 'shelfbench[heic]'"
@@ -50,14 +55,26 @@ class ImageSettings:
     ----------
     fit : {'pad', 'crop', 'stretch'}
         Pad to a square with white (default), crop to the central square, or stretch.
+    scaled : bool
+        Whether JPEGs at least twice as large as needed are decoded at a half, a quarter or an eighth: faster, and some
+        pixels differ by a few grey levels. Those that come with a colour profile, a rotation or the like (Exif) only if
+        their sides can be divided so.
     """
 
     fit: str = "pad"
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        if self.fit not in ("pad", "crop", "stretch"):
+        if self.fit not in STUDY_FITS:
             raise InputError(f"images.fit is {self.fit!r}", "choose pad, crop or stretch")
+        if not isinstance(self.scaled, bool):
+            raise InputError(f"images.scaled is {self.scaled!r}", "set true or false")
+
+    @property
+    def view(self) -> View:
+        """How photos become squares, unless a network sees them in its own way."""
+        return View(fit=self.fit, scaled=self.scaled)
 
     def describe(self) -> dict[str, object]:
         """Return everything here that changes pixels, for the key of features."""
@@ -68,6 +85,7 @@ class ImageSettings:
             "version": IMAGES_VERSION,
             "pillow": PIL.__version__,  # decoders change with it, and so do the files they refuse
             "engine": engine(),
+            **({"scaled": list(DIVISORS)} if self.scaled else {}),
         }
 
 
@@ -117,26 +135,35 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _inner(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-    """Compute the size of a photo within the square that it is padded to."""
-    scale = pixels / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _square(image: Image.Image, pixels: int, fit: str) -> Image.Image:
-    how = Image.Resampling.BICUBIC
-    if fit == "stretch":
-        return image.resize((pixels, pixels), how)
-    if fit == "crop":
+def _square(image: Image.Image, pixels: int, view: View) -> Image.Image:
+    how = Image.Resampling[view.resample.upper()]
+    if view.fit == "crop":
         return ImageOps.fit(image, (pixels, pixels), how)
-    size = _inner(image.size, pixels)
-    inner = image.resize(size, how)
-    canvas = Image.new("RGB", (pixels, pixels), "white")
-    canvas.paste(inner, ((pixels - size[0]) // 2, (pixels - size[1]) // 2))
+    place = view.place(image.size, pixels)
+    if place.size == (pixels, pixels):
+        return image.resize(place.size, how)
+    seen = place.seen(pixels)
+    if math.prod(place.size) > _ELONGATED * pixels * pixels:  # the rest of a long strip would only take memory
+        part = image.resize((seen[2] - seen[0], seen[3] - seen[1]), how, _on_photo(seen, image.size, place.size))
+    else:
+        part = image.resize(place.size, how).crop(seen)
+    if part.size == (pixels, pixels):
+        return part
+    canvas = Image.new("RGB", (pixels, pixels), view.background)
+    canvas.paste(part, (max(-place.left, 0), max(-place.top, 0)))
     return canvas
 
 
-def open_image(data: bytes) -> Image.Image:
+def _on_photo(
+    part: tuple[int, int, int, int], size: tuple[float, float], resized_to: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Find a part of the resized photo on the photo as it was."""
+    across, down = size[0] / resized_to[0], size[1] / resized_to[1]
+    # products of rounded numbers may end a little outside
+    return part[0] * across, part[1] * down, min(part[2] * across, size[0]), min(part[3] * down, size[1])
+
+
+def open_image(data: bytes, divisor: Divisor | None = None) -> Image.Image:
     """Decode bytes to an upright RGB image.
 
     Takes the first frame of an animation, applies the EXIF orientation, puts transparency on white, and converts CMYK,
@@ -147,6 +174,8 @@ def open_image(data: bytes) -> Image.Image:
     ----------
     data : bytes
         An encoded image.
+    divisor : callable, optional
+        By what a JPEG of a width and height may be divided while it is decoded, at most, and without a rest.
 
     Returns
     -------
@@ -161,15 +190,15 @@ def open_image(data: bytes) -> Image.Image:
         raise UnreadableImage(why_absent(data))
     bare = without_metadata(data) if out_of_step(data) else None
     try:
-        return _opened(data) if bare is None else _opened(bare, data)
+        return _opened(data, None, divisor) if bare is None else _opened(bare, data, divisor)
     except UnreadableImage:
         other = without_metadata(data) if bare is None else data
         if other is None:
             raise
-    return _opened(other, data if bare is None else None)
+    return _opened(other, data if bare is None else None, divisor)
 
 
-def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
+def _opened(data: bytes, original: bytes | None, divisor: Divisor | None) -> Image.Image:
     """Decode bytes; those without their metadata come with the original, which has the orientation."""
     try:
         with warnings.catch_warnings():
@@ -177,6 +206,11 @@ def _opened(data: bytes, original: bytes | None = None) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=_formats(data))
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS // 10**6} million")
+            if divisor is not None and image.format in ("JPEG", "MPO"):
+                by = divisor(image.size)
+                while image.width % by or image.height % by:  # its edge would be a part of a pixel
+                    by //= 2
+                image.draft(None, (image.width // by, image.height // by))
             image.load()
             upright = ImageOps.exif_transpose(image)
             turn = 1
@@ -251,29 +285,39 @@ def _size(data: bytes) -> tuple[int, int]:
             return image.size
 
 
-def _plain_square(data: bytes, pixels: int, fit: str) -> np.ndarray | None:
+def _plain_square(data: bytes, pixels: int, view: View) -> np.ndarray | None:
     """Do the work of `open_image` and `_square` for a JPEG that `shelfbench.data.jpeg` takes; None for any other."""
-    if engine() == "pillow" or (size := plain_size(data)) is None or size[0] * size[1] > MAX_PLAIN:
+    if engine() == "pillow" or view.resample not in FILTERS:
+        return None
+    if (size := plain_size(data)) is None:
         return None
     width, height = size
-    if height > (1.9 * width if fit == "pad" else width):
-        return None  # Pillow may resize columns first there, which rounds differently
-    if (photo := decode_plain(data)) is None:
+    by = view.divisor(size, pixels)
+    if width * height > min(by * by * MAX_PLAIN, MAX_PIXELS):
         return None
-    if fit == "stretch" or width == height:
-        return resized(photo, (pixels, pixels))
-    if fit == "crop":
-        side = min(size)
-        left, top = (width - side) / 2, (height - side) / 2
-        return resized(photo, (pixels, pixels), (left, top, left + side, top + side))
-    inner = _inner(size, pixels)
-    left, top = (pixels - inner[0]) // 2, (pixels - inner[1]) // 2
-    canvas = np.full((pixels, pixels, 3), 255, np.uint8)
-    canvas[top : top + inner[1], left : left + inner[0]] = resized(photo, inner)
+    if by == 1 and height > (width if view.fit in ("crop", "stretch", "squash") else 1.9 * width):
+        return None  # Pillow may resize columns first there, which rounds differently
+    enough = (-(-width // by), -(-height // by)) if by > 1 else (0, 0)
+    if (photo := decode_plain(data, enough)) is None:
+        return None
+    decoded = width / by, height / by  # the last column or row may be a part of a pixel
+    if view.fit == "crop":
+        side = min(decoded)
+        left, top = (decoded[0] - side) / 2, (decoded[1] - side) / 2
+        return resized(photo, (pixels, pixels), (left, top, left + side, top + side), view.resample)
+    place = view.place(size, pixels)
+    seen = place.seen(pixels)
+    box = _on_photo(seen, decoded, place.size)
+    part = resized(photo, (seen[2] - seen[0], seen[3] - seen[1]), box, view.resample)
+    if part.shape == (pixels, pixels, 3):
+        return part
+    canvas = np.full((pixels, pixels, 3), view.background, np.uint8)
+    left, top = max(-place.left, 0), max(-place.top, 0)
+    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
     return canvas
 
 
-def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
+def decode(data: bytes, pixels: int, fit: str | View = "pad") -> np.ndarray:
     """Decode bytes to a square image.
 
     Parameters
@@ -282,7 +326,7 @@ def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
         An encoded image.
     pixels : int
         Side of the square.
-    fit : {'pad', 'crop', 'stretch'}
+    fit : {'pad', 'crop', 'stretch'} or View
 
     Returns
     -------
@@ -293,11 +337,17 @@ def decode(data: bytes, pixels: int, fit: str = "pad") -> np.ndarray:
     UnreadableImage
         See `open_image`.
     """
-    square = _plain_square(data, pixels, fit)
-    return np.asarray(_square(open_image(data), pixels, fit)) if square is None else square
+    view = view_of(fit)
+    square = _plain_square(data, pixels, view)
+    if square is not None:
+        return square
+    divisor = partial(view.divisor, pixels=pixels) if view.scaled else None
+    return np.asarray(_square(open_image(data, divisor), pixels, view))
 
 
-def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) -> tuple[np.ndarray, dict[int, str]]:
+def decode_batch(
+    batch: Sequence[bytes], pixels: int, fit: str | View, pool: Executor
+) -> tuple[np.ndarray, dict[int, str]]:
     """Decode many images in threads (decoders release the GIL).
 
     Parameters
@@ -306,7 +356,7 @@ def decode_batch(batch: Sequence[bytes], pixels: int, fit: str, pool: Executor) 
         Encoded images.
     pixels : int
         Side of the squares.
-    fit : {'pad', 'crop', 'stretch'}
+    fit : {'pad', 'crop', 'stretch'} or View
     pool : Executor
         Its threads decode.
 

@@ -21,6 +21,13 @@ _uint16 = struct.Struct(">H").unpack_from
 _TABLES = {0xDB, 0xC4, 0xDD, 0xFE}
 _BASELINE, _PROGRESSIVE, _SCAN = 0xC0, 0xC2, 0xDA
 _of_thread = threading.local()
+# Filters of Pillow, and what fast_image_resize calls them.
+FILTERS = {
+    "bicubic": "catmull_rom",
+    "bilinear": "bilinear",
+    "lanczos": "lanczos3",
+    "box": "box",
+}
 
 
 @cache
@@ -72,13 +79,15 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def decode_plain(data: bytes) -> np.ndarray | None:
+def decode_plain(data: bytes, size: tuple[int, int] = (0, 0)) -> np.ndarray | None:
     """Decode a plain JPEG.
 
     Parameters
     ----------
     data : bytes
         A file accepted by `plain_size`.
+    size : tuple of int
+        Width and height that are enough: it is decoded at the smallest of libjpeg's fractions that has them.
 
     Returns
     -------
@@ -88,25 +97,30 @@ def decode_plain(data: bytes) -> np.ndarray | None:
     import simplejpeg
 
     try:
-        return simplejpeg.decode_jpeg(data, strict=True)
+        return simplejpeg.decode_jpeg(data, strict=True, min_width=size[0], min_height=size[1])
     except ValueError:
         return None
 
 
-def _resizer() -> tuple[Any, Any]:
+def _resizer(resample: str) -> tuple[Any, Any]:
     """Return this thread's resizer, which keeps buffers, and its options."""
     import cykooz_resizer as library
 
     if not hasattr(_of_thread, "resizer"):
-        options = library.ResizeOptions(library.ResizeAlg.convolution(library.FilterType.catmull_rom), use_alpha=False)
-        _of_thread.resizer = library.Resizer(), options
-    return _of_thread.resizer
+        _of_thread.resizer, _of_thread.options = library.Resizer(), {}
+    if resample not in _of_thread.options:
+        kind = getattr(library.FilterType, FILTERS[resample])
+        _of_thread.options[resample] = library.ResizeOptions(library.ResizeAlg.convolution(kind), use_alpha=False)
+    return _of_thread.resizer, _of_thread.options[resample]
 
 
 def resized(
-    pixels: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+    pixels: np.ndarray,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+    resample: str = "bicubic",
 ) -> np.ndarray:
-    """Resize with Pillow's bicubic filter: first rows, rounded to 8 bits, then columns, as Pillow does.
+    """Resize with a filter of Pillow's: first rows, rounded to 8 bits, then columns, as Pillow does.
 
     Parameters
     ----------
@@ -115,6 +129,8 @@ def resized(
         Width and height of the result.
     box : tuple of float, optional
         Left, top, right and bottom of the part to resize; by default the whole image.
+    resample : str
+        A key of `FILTERS`.
 
     Returns
     -------
@@ -122,7 +138,7 @@ def resized(
     """
     from cykooz_resizer import CropBox, ImageData, PixelType
 
-    resizer, whole = _resizer()
+    resizer, whole = _resizer(resample)
     height, width = pixels.shape[:2]
     left, top, right, bottom = box or (0, 0, width, height)
     image = ImageData(width, height, PixelType.U8x3, pixels.tobytes())

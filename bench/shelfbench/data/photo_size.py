@@ -15,6 +15,7 @@ import numpy as np
 
 from shelfbench.data.catalogue import ImageBytes
 from shelfbench.data.images import UnreadableImage, photo_size
+from shelfbench.data.view import View, view_of
 
 SAMPLE = 500
 ENLARGED = 1.6
@@ -57,14 +58,14 @@ class ChosenSize:
     reason: str
 
 
-def measure(images: ImageBytes, fit: str) -> PhotoSize:
+def measure(images: ImageBytes, fit: str | View) -> PhotoSize:
     """Measure the photos of a catalogue, on a sample spread evenly over it.
 
     Parameters
     ----------
     images : ImageBytes
         Only the sample is read, and of it only the headers.
-    fit : {'pad', 'crop', 'stretch'}
+    fit : {'pad', 'crop', 'stretch'} or View
         How a photo becomes a square.
 
     Returns
@@ -72,7 +73,7 @@ def measure(images: ImageBytes, fit: str) -> PhotoSize:
     PhotoSize
         The same for the same catalogue.
     """
-    count = min(SAMPLE, len(images))
+    view, count = view_of(fit), min(SAMPLE, len(images))
     chosen = np.arange(count) * len(images) // max(1, count)
     sides = []
     for start in range(0, count, _AT_ONCE):
@@ -81,7 +82,7 @@ def measure(images: ImageBytes, fit: str) -> PhotoSize:
                 size = photo_size(data)
             except UnreadableImage:
                 continue
-            sides.append(min(size) if fit == "crop" else max(size))
+            sides.append(view.fills(size))
     return PhotoSize(float(np.median(sides)) if sides else 0.0, count)
 
 

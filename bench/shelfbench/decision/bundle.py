@@ -24,12 +24,14 @@ from shelfbench.decision.record import (
     CLASSIFIER,
     DECISION,
     DIGEST,
+    ESTIMATOR,
     FORMAT,
     LIMITS,
     PROBES,
     DecisionRecord,
     ModelSpec,
     RestsOn,
+    classifier_files,
     decision_record,
 )
 from shelfbench.decision.rule import Ruling
@@ -177,7 +179,7 @@ def load_model(folder: Path, workers: int) -> Model:
         hashes = copy_known(folder, inside, LIMITS)
         record = _read(folder, inside, hashes)
         features, classifier, scores = build_model(folder, inside, record.spec, workers)
-    weights = folder / CLASSIFIER[1]
+    weights = folder / classifier_files(hashes)[1]
     count = len(record.categories)
     if scores.shape != (PROBES, count) or not np.allclose(np.logaddexp.reduce(scores, axis=1), 0, atol=1e-6):
         refuse(weights, f"does not return log-probabilities of {count} categories")
@@ -200,7 +202,9 @@ def load_model(folder: Path, workers: int) -> Model:
 
 def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionRecord:
     """Check all files of the copy `inside`, and read ``decision.json``."""
-    for name in (DECISION, DIGEST, *CLASSIFIER):
+    if {CLASSIFIER[1], ESTIMATOR[1]} <= set(hashes):
+        refuse(folder / ESTIMATOR[1], f"stands beside {CLASSIFIER[1]}, and a classifier is one of them")
+    for name in (DECISION, DIGEST, *classifier_files(hashes)):
         if name not in hashes:
             refuse(folder / name, "is missing")
     if (inside / DIGEST).read_bytes() != f"{hashes[DECISION]}  {DECISION}\n".encode():

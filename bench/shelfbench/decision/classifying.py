@@ -16,9 +16,12 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.ahead import in_background
+from shelfbench.data.given_features import NO_EMBEDDING
+from shelfbench.data.given_stream import EmbeddedProducts, embedded_products
 from shelfbench.data.images import decode_batch
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import Product, products_of
+from shelfbench.data.view import View, view_for
 from shelfbench.decision.model import Model
 from shelfbench.decision.record import DECISION
 from shelfbench.decision.rule import MEASURES
@@ -69,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """Whole products, their photos decoded; `owner` is the product of each readable photo."""
+    """Whole products, their photos decoded, or their embeddings; `owner` is the product of each readable photo."""
 
     products: list[str]
     pixels: np.ndarray
@@ -158,8 +161,13 @@ def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, cons
         console.warn(model.warning)
     if not ruling.passed:
         console.warn(f"the decision did not pass ({ruling.verdict}): every product goes to {REVIEW}")
-    progress = _Progress(console)
-    yield from progress.follow(_rows(model, products_of(paths, settings, console), model.workers))
+    given = model.spec.given
+    progress = _Progress(console, "embedding" if given else "photo")
+    if given:
+        rows = _rows_of_embeddings(model, embedded_products(paths, given, settings))
+    else:
+        rows = _rows(model, products_of(paths, settings, console), model.workers)
+    yield from progress.follow(rows)
     progress.say()
     progress.say_unreadable()
 
@@ -176,15 +184,30 @@ def schema() -> pa.Schema:
 def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
     """Classify a few products at a time; yield their rows and their number of photos."""
     batch, pixels = model.features.batch, model.spec.pixels
+    view = view_for(model.features, View(fit=model.spec.fit, scaled=model.spec.scaled))
     # whole batches for the network, which pads the last one
     size = max(batch, min(4 * batch, _BATCH_BYTES // (3 * pixels * pixels)))
-    with closing(in_background(_batches(products, size, pixels, model.spec.fit, workers))) as batches:
+    with closing(in_background(_batches(products, size, pixels, view, workers))) as batches:
         for part in batches:
             yield _classified(model, part), part.photos
 
 
+def _rows_of_embeddings(model: Model, parts: Iterable[EmbeddedProducts]) -> Iterator[tuple[list[Row], int]]:
+    """Classify products by their embeddings; yield their rows and the number of embeddings."""
+    for part in parts:
+        none = dict.fromkeys(np.setdiff1d(np.arange(len(part.keys)), part.owner).tolist(), NO_EMBEDDING)
+        count = len(part.values)
+        yield (
+            _classified(
+                model,
+                _Batch(products=part.keys, pixels=part.values, owner=part.owner, unreadable=none, photos=count),
+            ),
+            count,
+        )
+
+
 def _batches(
-    products: Iterable[Product], size: int, pixels: int, fit: str, workers: int
+    products: Iterable[Product], size: int, pixels: int, view: View, workers: int
 ) -> Generator[_Batch, None, None]:
     """Cut products into batches of at most `size` photos, unless one product has more, and decode them."""
     with ThreadPoolExecutor(workers) as pool:
@@ -192,19 +215,19 @@ def _batches(
         photos = weight = 0
         for product in products:
             if held and (photos + len(product.photos) > size or weight > _BATCH_BYTES or len(held) >= size):
-                yield _decoded(held, pixels, fit, pool)
+                yield _decoded(held, pixels, view, pool)
                 held, photos, weight = [], 0, 0
             held.append(product)
             photos += len(product.photos)
             weight += sum(map(len, product.photos))
         if held:
-            yield _decoded(held, pixels, fit, pool)
+            yield _decoded(held, pixels, view, pool)
 
 
-def _decoded(products: list[Product], pixels: int, fit: str, pool: ThreadPoolExecutor) -> _Batch:
+def _decoded(products: list[Product], pixels: int, view: View, pool: ThreadPoolExecutor) -> _Batch:
     encoded = [photo for product in products for photo in product.photos]
     owner = np.repeat(np.arange(len(products)), [len(product.photos) for product in products])
-    images, reasons = decode_batch(encoded, pixels, fit, pool)
+    images, reasons = decode_batch(encoded, pixels, view, pool)
     readable = np.ones(len(encoded), bool)
     readable[list(reasons)] = False
     unreadable: dict[int, str] = {}
@@ -240,7 +263,7 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
         suggestion = predicted[number]
         if suggestion == "" and number not in seen:
             why = batch.unreadable.get(number)
-            reason = f"{_UNREADABLE}{why}" if why else "no image"
+            reason = why if why == NO_EMBEDDING else f"{_UNREADABLE}{why}" if why else "no image"
             rows.append(Row(product=key, category=REVIEW, name="", confidence=None, suggestion=None, reason=reason))
             continue
         reason = reasons[number]
@@ -260,8 +283,8 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
 class _Progress:
     """Counts the products that pass by, and logs the counts from time to time."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, unit: str) -> None:
+        self._console, self._unit = console, unit
         self._started = self._said = time.perf_counter()
         self._products = self._photos = self._accepted = 0
         self._unreadable: Counter[str] = Counter()
@@ -283,8 +306,8 @@ class _Progress:
         seconds = self._said - self._started
         self._console.log(
             f"{self._products:,} product{'' if self._products == 1 else 's'}, "
-            f"{self._photos:,} photo{'' if self._photos == 1 else 's'} in {seconds:.1f} s "
-            f"({self._photos / max(seconds, 1e-9):,.1f} photos/s): {self._accepted:,} accepted, "
+            f"{self._photos:,} {self._unit}{'' if self._photos == 1 else 's'} in {seconds:.1f} s "
+            f"({self._photos / max(seconds, 1e-9):,.1f} {self._unit}s/s): {self._accepted:,} accepted, "
             f"{self._products - self._accepted:,} to {REVIEW}"
         )
 
@@ -293,4 +316,5 @@ class _Progress:
         if count := self._unreadable.total():
             why = grouped(reason.removeprefix(_UNREADABLE) for reason in self._unreadable.elements())
             one = "1 product has" if count == 1 else f"{count:,} products have"
-            self._console.warn(f"{one} no readable photo: {why}")
+            told = "no embedding" if self._unit == "embedding" else f"no readable photo: {why}"
+            self._console.warn(f"{one} {told}")

@@ -19,13 +19,27 @@ from shelfbench.base.processor import cores
 from shelfbench.base.storage import file_stem, load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
+from shelfbench.data.given_features import Given, GivenExtractor
+from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, probe
-from shelfbench.decision.record import CLASSIFIER, MAX_SIDE, NETWORK, ONNX, DatasetEntry, ModelSpec, RestsOn, SplitEntry
+from shelfbench.decision.record import (
+    ESTIMATOR,
+    INT8,
+    LIMITS,
+    MAX_SIDE,
+    NETWORK,
+    ONNX,
+    DatasetEntry,
+    ModelSpec,
+    RestsOn,
+    SplitEntry,
+    classifier_files,
+)
 from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
-from shelfbench.plugins.finding import find, split_name
+from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
 from shelfbench.runs.recorder import differences
@@ -102,28 +116,40 @@ def decide(
         ProductRule(saved.aggregation, saved.temperature),
     )
     built = _build(backend, saved, str(folder / MODEL))
-    # a network trained in the run is stored next to its classifier
-    trained = built.trainer is not None
-    for name in (*CLASSIFIER, *(NETWORK if trained else ())):
+    kept = _kept_network(folder, built)
+    for name in (*_classifier(folder), *kept):
         if not (folder / name).is_file():
+            if name == ESTIMATOR[1]:
+                built.load(folder)  # says why
             raise InputError(f"{folder / name} is missing", _ELSEWHERE)
+        if (size := (folder / name).stat().st_size) > LIMITS[name]:
+            raise InputError(
+                f"{folder / name} has {size:,} bytes, more than the {LIMITS[name]:,} of a decision",
+                "choose a classifier that keeps less",
+            )
         if name.endswith(".json"):  # before a plug-in's own code reads it
             try:
                 load_json(folder / name)
             except (ValueError, OSError) as error:
                 raise InputError(f"{folder / name} cannot be read ({str(error)[:160]})", _ELSEWHERE) from None
-    features = built.load_features(folder) if trained and built.load_features else built.features
+    features = built.load_features(folder) if kept and built.load_features else built.features
+    given = _given(saved, folder / MODEL) if isinstance(features, GivenExtractor) else None
+    if given is not None:
+        features = GivenExtractor(given.source, given)
     if features.pixels > MAX_SIDE:
         raise InputError(f"{backend} takes {features.pixels} pixels, more than {MAX_SIDE}", "run it on smaller images")
-    _compare(saved, features, backend)
+    if given is None:
+        _compare(saved, features, backend)
     names = opened.categories
     model = Model(
         ruling=ruling,
         spec=ModelSpec(
             backend=backend,
             fit=saved.images.fit,
+            scaled=saved.images.scaled,
             pixels=features.pixels,
-            sections={} if built.load_features else saved.sections,
+            sections={} if built.load_features or given else saved.sections,
+            given=given,
             names=tuple(names.get(key, key) for key in saved.classes),
         ),
         features=features,
@@ -132,6 +158,13 @@ def decide(
     )
     source = _Source(run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model)
     return Decision(model=model, write=lambda saving: _write(source, saving))
+
+
+def _kept_network(folder: Path, backend: Backend) -> tuple[str, ...]:
+    """List the files of the network that the run kept next to a classifier: one that it trained, or calibrated."""
+    if (folder / INT8).is_file():
+        return (NETWORK[0], INT8)
+    return NETWORK if backend.trainer is not None else ()
 
 
 def _predictions(path: Path, measure: str) -> pa.Table:
@@ -143,19 +176,41 @@ def _predictions(path: Path, measure: str) -> pa.Table:
         raise InputError(f"{path} cannot be read ({reason})", _ELSEWHERE) from None
 
 
+def _classifier(folder: Path) -> tuple[str, str]:
+    """Tell in which files a run keeps a classifier."""
+    try:
+        estimator = load_json(folder / ESTIMATOR[0]).get("classifier") == "estimator"
+    except (ValueError, OSError, AttributeError):  # told where the file is read
+        estimator = False
+    return ESTIMATOR if estimator else classifier_files([path.name for path in folder.iterdir()])
+
+
 def _build(name: str, saved: SavedModel, where: str) -> Backend:
     """Build the backend as the run did."""
-    spec = find(split_name(name, BackboneChoice())[0])
+    spec = find_kept(split_name(name, BackboneChoice())[0])
     sections = {
         key: build_section(kind, saved.sections.get(key, {}), key, where) for key, kind in spec.sections.items()
     }
     return spec.build(sections, saved.backbone, cores())
 
 
+def _given(saved: SavedModel, where: Path) -> Given:
+    """Return what the run knew of the embeddings."""
+    try:
+        return Given(**{key: value for key, value in saved.features["settings"].items() if key != "kind"})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where} does not say which embeddings it rests on ({error})", _ELSEWHERE) from None
+
+
 def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
     """Make sure that photos yield the same features as in the run."""
-    now = json.loads(json.dumps({"images": saved.images.describe(), "settings": features.describe()}))
+    images = view_for(features, saved.images.view).describe(saved.images.describe())
+    now = json.loads(json.dumps({"images": images, "settings": features.describe()}))
     changed = differences({key: saved.features.get(key) for key in now}, now)
+    if "settings.sha256" in changed:
+        raise InputError(
+            f"{name}: the network or its weights are no longer those of the run", "restore them, or run the study again"
+        )
     if other := [key for key in changed if key.rpartition(".")[2] not in _SOFTWARE]:
         raise InputError(
             f"{name}: features would now be computed differently than in the run ({', '.join(other)})",
@@ -184,12 +239,13 @@ def _write(source: _Source, saving: Saving) -> str:
 def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
     """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
-    for name in (*CLASSIFIER, *(NETWORK if backend.trainer is not None else ())):
+    kept = _kept_network(source.folder, backend)
+    for name in (*_classifier(source.folder), *kept):
         try:
             shutil.copyfile(source.folder / name, aside / name)
         except FileNotFoundError:
             raise InputError(f"{source.folder / name} is missing", _ELSEWHERE) from None
-    if backend.trainer is None and backend.save_features is not None:
+    if not kept and backend.save_features is not None:
         saving.console.log("writing the network that computes the features")
         backend.save_features(aside)
     classifier = source.model.classifier

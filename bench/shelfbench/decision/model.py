@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.data.given_features import PREFIX, GivenExtractor
 from shelfbench.decision.hostile import refuse, shown
-from shelfbench.decision.record import CLASSIFIER, DECISION, NETWORK, PROBES, ModelSpec
+from shelfbench.decision.record import DECISION, NETWORK, NETWORK_FILES, PROBES, ModelSpec, classifier_files
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
-from shelfbench.plugins.finding import find
+from shelfbench.plugins.finding import find_kept
 from shelfbench.study.read import build_section
 
 # The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.
@@ -65,8 +66,26 @@ def probe_images(pixels: int) -> np.ndarray:
     return np.rint(127.5 + 120 * wave).astype(np.uint8)
 
 
+def probe_inputs(features: FeatureExtractor) -> np.ndarray:
+    """Draw what a model is probed with: images, or embeddings where it takes these.
+
+    Parameters
+    ----------
+    features : FeatureExtractor
+
+    Returns
+    -------
+    ndarray
+        `probe_images`, or float32 of shape (4, dimensions).
+    """
+    if not isinstance(features, GivenExtractor):
+        return probe_images(features.pixels)
+    number, column = np.ogrid[:PROBES, : features.dimensions]
+    return np.sin((number + 1) * (column + 1)).astype(np.float32)
+
+
 def probe(features: FeatureExtractor, classifier: Classifier) -> list[dict[str, Any]]:
-    """Classify `probe_images`.
+    """Classify `probe_inputs`.
 
     Parameters
     ----------
@@ -78,7 +97,7 @@ def probe(features: FeatureExtractor, classifier: Classifier) -> list[dict[str, 
     list of dict
         Code and log-probability of the most likely category of each.
     """
-    scores = classifier.log_probabilities(features.extract(probe_images(features.pixels)))
+    scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     best = scores.argmax(axis=1)
     return [{"code": int(code), "log_probability": float(row[code])} for code, row in zip(best, scores, strict=True)]
 
@@ -102,7 +121,7 @@ def build_model(
     features : FeatureExtractor
     classifier : Classifier
     scores : ndarray of float64, shape (4, classes)
-        Its log-probabilities of `probe_images`.
+        Its log-probabilities of `probe_inputs`.
 
     Raises
     ------
@@ -113,18 +132,21 @@ def build_model(
     try:
         backend = _backend(spec, workers)
         features = backend.features
-        present = [name for name in NETWORK if (inside / name).exists()]
-        if len(present) != (len(NETWORK) if backend.load_features else 0):
-            refuse(folder / NETWORK[0], f"and {NETWORK[1]} do not fit the backend {spec.backend}")
+        if spec.given:
+            features = GivenExtractor(spec.given.source, spec.given)
+        present = [name for name in (NETWORK[0], *NETWORK_FILES) if (inside / name).exists()]
+        if len(present) != (2 if backend.load_features else 0) or (present and present[0] != NETWORK[0]):
+            refuse(folder / NETWORK[0], f"and the network beside it do not fit the backend {spec.backend}")
         if backend.load_features:
             where = folder / NETWORK[0]
             features = backend.load_features(inside)
         if features.pixels != spec.pixels or not 0 < features.dimensions <= MAX_DIMENSIONS:
             refuse(where, f"asks for {features.pixels} pixels and {features.dimensions} features")
-        where = folder / CLASSIFIER[0]
+        description, weights = classifier_files([path.name for path in inside.iterdir()])
+        where = folder / description
         classifier = backend.load(inside)
-        where = folder / CLASSIFIER[1]
-        scores = classifier.log_probabilities(features.extract(probe_images(spec.pixels)))
+        where = folder / weights
+        scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     except ShelfbenchError as error:
         if str(folder) in str(error):
             raise
@@ -139,8 +161,10 @@ def build_model(
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:
     """Build the backend from its entry point; settings apply only if the folder has no network."""
-    offered = find(spec.backend.partition("@")[0])
-    none = BackboneChoice(weights="none")
+    offered = find_kept(spec.backend.partition("@")[0])
+    if spec.given and not offered.uses_backbone:
+        raise InputError("it rests on embeddings, which the backend does not take")
+    none = BackboneChoice(PREFIX + spec.given.source, "none") if spec.given else BackboneChoice(weights="none")
     backend = offered.build({name: kind() for name, kind in offered.sections.items()}, none, workers)
     if not spec.sections:
         return backend

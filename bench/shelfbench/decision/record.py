@@ -7,7 +7,7 @@ every other file of the folder). A key that is not listed here is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import Given
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
 from shelfbench.verdict.mix import Mix
@@ -24,7 +25,12 @@ from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 FORMAT = 1
 DECISION, DIGEST = "decision.json", "decision.sha256"
 CLASSIFIER = ("classifier.json", "weights.safetensors")
+ESTIMATOR = ("classifier.json", "classifier.skops")
+"""The classifier of a decision is kept as one of these."""
 NETWORK = ("network.json", "network.safetensors")
+# What a network's weights are kept in; network.json says which.
+INT8 = "network-int8.safetensors"
+NETWORK_FILES = ("network.safetensors", INT8, "network.onnx")
 ONNX = "model.onnx"
 _MIB = 1 << 20
 # Every file that a decision may contain, and the largest size of each in bytes.
@@ -34,7 +40,8 @@ LIMITS = {
     "classifier.json": 4 * _MIB,
     "network.json": 4 * _MIB,
     "weights.safetensors": 2048 * _MIB,
-    "network.safetensors": 2048 * _MIB,
+    "classifier.skops": 2048 * _MIB,
+    **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
@@ -44,6 +51,22 @@ PROBES = 4
 Text = Annotated[str, Meta(max_length=10_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
+
+
+def classifier_files(names: Container[str]) -> tuple[str, str]:
+    """Tell in which files a classifier is kept.
+
+    Parameters
+    ----------
+    names : container of str
+        Names of the files that are there.
+
+    Returns
+    -------
+    tuple of str
+        `ESTIMATOR` for an estimator of scikit-learn, otherwise `CLASSIFIER`.
+    """
+    return ESTIMATOR if ESTIMATOR[1] in names and CLASSIFIER[1] not in names else CLASSIFIER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +79,16 @@ class ModelSpec:
         Its name in the run.
     fit : str
         How a photo becomes a square (see `shelfbench.data.images.ImageSettings`).
+    scaled : bool
+        Whether photos that are larger than needed are decoded at a fraction.
     pixels : int
         Side of the square.
     sections : dict
         Settings that features are computed with; empty if the folder contains the network.
     names : tuple of str
         Display names of the categories, in the order of their codes.
+    given : Given or None
+        The embeddings that it classifies in place of photos, if it does.
     """
 
     backend: str
@@ -69,6 +96,8 @@ class ModelSpec:
     pixels: int
     sections: dict[str, Any]
     names: tuple[str, ...]
+    scaled: bool = False
+    given: Given | None = None
 
 
 class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,10 +141,11 @@ class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How a photo becomes a square."""
 
     fit: Text
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        ImageSettings(self.fit)
+        ImageSettings(self.fit, self.scaled)
 
 
 class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,15 +164,26 @@ class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     says: Text
 
 
+class GivenEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.data.given_features.Given`."""
+
+    source: Text
+    column: Text
+    by: Literal["row", "file_name", "product_id"]
+    dimensions: Annotated[int, Meta(ge=1, le=1_000_000)]
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
 class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `ModelSpec`; and the model's output for the probe images where the decision was made."""
 
-    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[A-Za-z0-9_]{1,100})?\Z")]
+    backend: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}(@[^\x00-\x1f\x7f]{1,1000})?\Z")]
     images: ImagesEntry
     pixels: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
     sections: dict[str, dict[str, Any]]
     probe: Annotated[tuple[Probe, ...], Meta(min_length=PROBES, max_length=PROBES)]
     onnx: OnnxEntry | UnsetType = UNSET
+    given: GivenEntry | UnsetType = UNSET
 
 
 class DatasetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -272,8 +313,10 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return ModelSpec(
             backend=self.model.backend,
             fit=self.model.images.fit,
+            scaled=self.model.images.scaled,
             pixels=self.model.pixels,
             sections=self.model.sections,
+            given=Given(**msgspec.structs.asdict(self.model.given)) if self.model.given else None,
             names=tuple(entry.name for entry in self.categories),
         )
 
@@ -342,9 +385,10 @@ def decision_record(
         "categories": [{"key": key, "name": name} for key, name in zip(ruling.categories, spec.names, strict=True)],
         "model": {
             "backend": spec.backend,
-            "images": {"fit": spec.fit},
+            "images": {"fit": spec.fit, **({"scaled": True} if spec.scaled else {})},
             "pixels": spec.pixels,
             "sections": spec.sections,
+            **({"given": asdict(spec.given)} if spec.given else {}),
             **found,
         },
         "rests_on": msgspec.to_builtins(rests_on),

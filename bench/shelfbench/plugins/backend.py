@@ -89,7 +89,10 @@ class Classifier(Protocol):
         """
 
     def save(self, folder: Path) -> None:
-        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder."""
+        """Write ``weights.safetensors`` and ``classifier.json`` into an existing folder.
+
+        An estimator of scikit-learn writes ``classifier.skops`` in place of the first.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +218,8 @@ class Backend:
     trainer : Trainer or None
         Trains the network first; `features` is then the network before its training.
     save_features : callable or None
-        Writes the files that `features` needs on another machine, ``network.safetensors`` and ``network.json``, into an
-        existing folder; None if the settings are enough (`hog-svm`).
+        Writes the files that `features` needs on another machine, ``network.json`` and ``network.safetensors`` (or
+        ``network.onnx``), into an existing folder; None if the settings are enough (`hog-svm`).
     load_features : callable or None
         Returns the extractor that `save_features`, or `TrainedNetwork.save`, wrote into a folder; as careful as `load`.
         If it is given, neither it nor `load` may depend on the settings that the backend was built from.
@@ -316,15 +319,16 @@ class HeadSettings:
 
     Attributes
     ----------
-    estimator : str
-        Its import path, such as ``sklearn.neighbors.KNeighborsClassifier``.
+    estimator : str or tuple of str
+        Its import path, such as ``sklearn.neighbors.KNeighborsClassifier``, or those of the steps of a pipeline.
     parameters : dict
-        Keyword arguments.
+        Keyword arguments; those of a pipeline's steps by name, as ``sklearn.pipeline.make_pipeline`` names them:
+        ``logisticregression__C``. The text ``None`` stands for None.
     grid : dict
         Lists of values of further parameters, from which the best on `tune` are chosen.
     """
 
-    estimator: str
+    estimator: str | tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
 

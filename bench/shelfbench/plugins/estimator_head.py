@@ -2,63 +2,295 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.storage import load_json, write_json
+from shelfbench.base.errors import RunError, ShelfbenchError
 from shelfbench.plugins.backend import TrainingData
-from shelfbench.plugins.estimators import Recipe
+from shelfbench.plugins.estimators import Recipe, first_line
+from shelfbench.plugins.grids import Search, shown
+from shelfbench.verdict.smoothing import Smoothing, fit_margins, fit_smoothing
+from shelfbench.verdict.temperature import log_normaliser
 
-_FILE, _RECORD = "classifier.skops", "classifier.json"
+PROBABILITIES, MARGINS = "probabilities", "margins"
+# Images that are scored at once.
+_ROWS = 4096
+# Scores (images x categories) of `tune` for the calibration: 256 MiB. If there are more, images are drawn.
+_CALIBRATED = 1 << 25
 
 
 class EstimatorHead:
     """A scikit-learn estimator as a `shelfbench.plugins.backend.Classifier`.
 
+    The values of a grid are chosen by precision on `tune`; in a tie, the first. Probabilities are smoothed, and margins
+    become probabilities by a softmax, as `tune` makes them most likely (see `shelfbench.verdict.smoothing`). The
+    estimator sees the categories that have training images as codes without gaps; the others have no probability.
+
     Parameters
     ----------
     recipe : Recipe or None
         How the estimator is made; None for one that is loaded.
+    workers : int
+        Its ``n_jobs``, where it has them and the study does not say.
+
+    Attributes
+    ----------
+    chosen : dict
+        ``parameters`` and ``tune_precision`` (of each candidate) if there is a grid, with ``edge`` if the best value is
+        the smallest or the largest of one; ``smoothing`` and ``probability_temperature``, or ``margin_factor``.
+    estimator : object
+        The fitted estimator; None if only one category has training images.
+    codes : ndarray of int64
+        The categories that have training images.
+    classes, dimensions : int
+        Number of categories, and length of a feature vector.
+    outputs : {'probabilities', 'margins'}
+        What the estimator returns.
+    smoothing : Smoothing
+    factor : float
+        Of the margins.
     """
 
     framework, device, batch = "scikit-learn", "cpu", 0
     history = None
 
-    def __init__(self, recipe: Recipe | None = None) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe | None = None, workers: int = 1) -> None:
+        self.recipe, self.workers = recipe, workers
         self.chosen: dict[str, Any] = {}
-        self.classes = 0
-        self._estimator: Any = None
+        self.estimator: Any = None
+        self.codes = np.zeros(0, np.int64)
+        self.classes = self.dimensions = 0
+        self.outputs = PROBABILITIES
+        self.smoothing, self.factor = Smoothing(0.0, 1.0), 1.0
+        if recipe is not None and recipe.library != "sklearn":
+            self.framework = recipe.library
+
+    @property
+    def where(self) -> str:
+        """What it is called in messages."""
+        return f"{self.recipe.where} ({self.recipe.title})" if self.recipe else "the estimator"
 
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
-        """Fit the estimator on the training images."""
+        """Fit every candidate of the grid, keep the best, and calibrate it.
+
+        Parameters
+        ----------
+        data : TrainingData
+        seed : int
+            The ``random_state`` of every part that has one and for which the study does not say.
+        console : Console
+
+        Raises
+        ------
+        RunError
+            If there are no training images, a feature is not finite, or no candidate can be fitted.
+        """
+        assert self.recipe is not None, "a loaded estimator is not fitted again"
+        features, labels = _checked(data.features), np.asarray(data.labels)
+        if not len(labels):
+            raise RunError("there are no training images", "check the split")
+        self.codes, encoded = np.unique(labels, return_inverse=True)
+        self.classes, self.dimensions = data.classes, features.shape[1]
+        if len(self.codes) == 1:  # most estimators refuse to learn that
+            return
+        tune, known = _checked(data.tune_features), np.isin(data.tune_labels, self.codes)
+        candidates = list(self.recipe.candidates())
+        if len(candidates) > 1 and not known.any():
+            console.log(f"{self.where}: tune is empty, so the first of {len(candidates)} candidates is taken")
+            candidates = candidates[:1]
+        search = Search(self.recipe, candidates)
+        with console.progress(len(candidates), f"candidates of {self.where}", "fits") as bar:
+            for candidate in candidates:
+                try:
+                    with _told(f"{self.where}{shown(candidate)}", console):
+                        fitted = self._fitted(candidate, features, encoded, seed)
+                        scores = self._scores(fitted, tune)
+                except (ShelfbenchError, MemoryError):
+                    raise
+                except Exception as error:  # whatever a library raises on values or data that it refuses
+                    if os.environ.get("SHELFBENCH_DEBUG"):
+                        raise
+                    search.failed(candidate, error)
+                    console.warn(f"{self.where}{shown(candidate)} cannot be fitted ({first_line(error)})")
+                else:
+                    right = self.codes[scores.argmax(axis=1)] == data.tune_labels
+                    search.add(candidate, float(right.mean()) if len(right) else 0.0, (fitted, scores))
+                bar.update()
+        self.estimator, scores = search.best(self.where, len(labels))
+        self.outputs = _outputs(self.estimator)
+        self.chosen = search.record(bool(len(data.tune_labels)))
+        if "edge" in self.chosen:
+            console.warn(f"{self.where}: {search.warning()}")
+        self._calibrate(scores[known], np.searchsorted(self.codes, data.tune_labels[known]), seed)
+        _alone(self.estimator)
+
+    def _fitted(self, candidate: Mapping[str, Any], features: np.ndarray, labels: np.ndarray, seed: int) -> Any:
         assert self.recipe is not None
-        self._estimator = self.recipe.estimator().fit(data.features, data.labels)
-        self.classes = data.classes
+        estimator = self.recipe.estimator(candidate)
+        given = {**self.recipe.parameters, **candidate}
+        free = {name for name, value in estimator.get_params(deep=True).items() if value is None} - set(given)
+        for suffix, value in (("random_state", seed), ("n_jobs", self.workers)):
+            estimator.set_params(**{name: value for name in free if name.rpartition("__")[2] == suffix})
+        for name, value in estimator.get_params(deep=True).items():
+            if name not in given and value == "auto" and name.rpartition("__")[2] == "algorithm":
+                estimator.set_params(**{name: "brute"})  # as it is for long features; a tree of them is not kept
+        return estimator.fit(features, labels)
+
+    def _calibrate(self, scores: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        most = max(1, _CALIBRATED // len(self.codes))
+        if len(labels) > most:
+            drawn = np.sort(np.random.default_rng([seed, 3]).permutation(len(labels))[:most])
+            scores, labels = scores[drawn], labels[drawn]
+        if self.outputs == MARGINS:
+            self.factor = fit_margins(scores, labels)
+            self.chosen["margin_factor"] = self.factor
+        else:
+            self.smoothing = fit_smoothing(scores, labels)
+            self.chosen["smoothing"] = self.smoothing.share
+            self.chosen["probability_temperature"] = self.smoothing.temperature
+
+    def _scores(self, estimator: Any, features: np.ndarray) -> np.ndarray:
+        """Compute what the estimator returns, float64, shape (n, categories with training images)."""
+        scores = np.empty((len(features), len(self.codes)))
+        for start in range(0, len(features), _ROWS):
+            block = slice(start, start + _ROWS)
+            scores[block] = _output(estimator, features[block], len(self.codes))
+            if np.isnan(scores[block]).any():
+                raise RunError(f"{self.where} returns scores that contain NaN", "change its parameters")
+        return scores
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Score images: float64, shape (n, classes)."""
-        scores = np.full((len(features), self.classes), 1e-12)
-        scores[:, self._estimator.classes_] += self._estimator.predict_proba(features)
-        return np.log(scores / scores.sum(axis=1, keepdims=True))
+        """Compute calibrated log-probabilities.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+            -inf for a category without training images.
+
+        Raises
+        ------
+        RunError
+            If the number of features differs from the training's, or a feature is not finite.
+        """
+        features = _checked(features)
+        if features.shape[1] != self.dimensions:
+            raise RunError(
+                f"{self.where} takes {self.dimensions} features, not {features.shape[1]}",
+                "use the features it was fitted on",
+            )
+        result = np.full((len(features), self.classes), -np.inf)
+        if self.estimator is None:
+            result[:, self.codes] = 0.0
+            return result
+        scores = self._scores(self.estimator, features)
+        if self.outputs == MARGINS:
+            scores *= self.factor
+            result[:, self.codes] = scores - log_normaliser(scores, 1.0)[:, None]
+        else:
+            result[:, self.codes] = self.smoothing.log_probabilities(scores)
+        return result
 
     def save(self, folder: Path) -> None:
-        """Write ``classifier.skops`` and ``classifier.json``."""
-        import skops.io
+        """Write ``classifier.skops`` and ``classifier.json`` into an existing folder."""
+        from shelfbench.plugins.kept import save_head
 
-        skops.io.dump(self._estimator, folder / _FILE)
-        write_json(folder / _RECORD, {"chosen": self.chosen, "classes": self.classes})
+        save_head(self, folder)
 
     @classmethod
-    def load(cls, folder: Path) -> EstimatorHead:
-        """Read what `save` wrote."""
-        import skops.io
+    def load(cls, folder: Path, recipe: Recipe | None = None) -> EstimatorHead:
+        """Load a saved estimator; nothing in the folder is executed, and no other class than those allowed is used.
 
-        record = load_json(folder / _RECORD)
-        head = cls()
-        head.chosen, head.classes = record["chosen"], int(record["classes"])
-        head._estimator = skops.io.load(folder / _FILE)
-        return head
+        Parameters
+        ----------
+        folder : Path
+            Folder that `save` wrote to.
+        recipe : Recipe, optional
+            Of an installed package, whose own classes are then allowed as well.
+
+        Returns
+        -------
+        EstimatorHead
+
+        Raises
+        ------
+        InputError
+            If a file is missing, was not written by `save`, or holds what must not be loaded.
+        """
+        from shelfbench.plugins.kept import load_head
+
+        return load_head(cls(recipe), folder)
+
+
+def _checked(features: np.ndarray) -> np.ndarray:
+    """Return features as float32 of two dimensions, finite."""
+    features = np.asarray(features, dtype=np.float32)
+    if features.ndim != 2:
+        raise RunError(f"features have the shape {features.shape}", "give one row per image")
+    for start in range(0, len(features), _ROWS):
+        finite = np.isfinite(features[start : start + _ROWS])
+        if not finite.all():
+            row = start + int(np.argwhere(~finite)[0, 0])
+            raise RunError(
+                f"the features of image {row} are not finite",
+                "compute the features again, or look for a broken network or image",
+            )
+    return features
+
+
+def _outputs(estimator: Any) -> str:
+    return PROBABILITIES if hasattr(estimator, "predict_proba") else MARGINS
+
+
+def _output(estimator: Any, features: np.ndarray, classes: int) -> np.ndarray:
+    """Return probabilities or margins with one column for each code, as the estimator's ``classes_`` order them."""
+    if _outputs(estimator) == PROBABILITIES:
+        values = np.asarray(estimator.predict_proba(features))
+    else:
+        values = np.asarray(estimator.decision_function(features), np.float64)
+        if values.ndim == 1:  # of the second of two categories
+            values = np.stack([np.zeros(len(values)), values], axis=1)
+    if values.shape != (len(features), classes):
+        raise RunError(
+            f"{type(estimator).__name__} returns scores of shape {values.shape} for {len(features)} images and "
+            f"{classes} categories",
+            "choose parameters with one score per category",
+        )
+    order = getattr(estimator, "classes_", None)
+    if order is not None and not np.array_equal(order, np.arange(classes)):
+        values = values[:, np.argsort(order)]
+    return values
+
+
+def _alone(estimator: Any) -> None:
+    """Let scikit-learn score in one thread: a forest's threads add up its votes in any order, which shows in a bit."""
+    values = estimator.get_params(deep=True)
+    for name in values:
+        owner, _, last = name.rpartition("__")
+        if last == "n_jobs" and not type(values.get(owner, estimator)).__module__.startswith("xgboost"):
+            estimator.set_params(**{name: 1})
+
+
+@contextmanager
+def _told(what: str, console: Console) -> Iterator[None]:
+    """Turn the warnings of a library into one line for each kind."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for category in (DeprecationWarning, FutureWarning):  # about a library's own future
+            warnings.simplefilter("ignore", category)
+        yield
+    for name, text in dict.fromkeys((item.category.__name__, first_line(item.message)) for item in caught):
+        if name == "ConvergenceWarning":
+            console.warn(f"{what} did not converge ({text}); raise max_iter, or scale the features first")
+        else:
+            console.warn(f"{what}: {text}")

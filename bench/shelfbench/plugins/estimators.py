@@ -12,6 +12,7 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import HeadSettings
 
+_IN_CODE = "make it in a function of a package (shelfbench.plugins.sklearn)"
 NONE = "None"
 """TOML has no null: this text stands for it."""
 
@@ -32,6 +33,8 @@ class Recipe:
         See `HeadSettings`.
     record : dict
         The settings for the record of a run.
+    library : str
+        The package that the last step comes from: ``sklearn``.
     """
 
     where: str
@@ -40,6 +43,7 @@ class Recipe:
     parameters: Mapping[str, Any]
     grid: Mapping[str, Sequence[Any]]
     record: dict[str, Any]
+    library: str
 
     def estimator(self, chosen: Mapping[str, Any] | None = None) -> Any:
         """Make the unfitted estimator.
@@ -67,7 +71,10 @@ class Recipe:
 
             estimator = make_pipeline(*made)
         self._set(estimator, {**self.parameters, **(chosen or {})})
-        _check_kind(estimator, self.where, self.title)
+        try:
+            _check_kind(estimator, self.where, self.title)
+        except AttributeError as error:  # an estimator that holds another one, which is missing
+            raise InputError(f"{self.where}: {self.title} cannot be used ({first_line(error)})", _IN_CODE) from None
         return estimator
 
     def candidates(self) -> Iterator[dict[str, Any]]:
@@ -87,12 +94,24 @@ class Recipe:
             estimator = self.estimator(chosen)
             steps = [step for _, step in estimator.steps] if len(self.steps) > 1 else [estimator]
             for step in steps:
-                validate = getattr(step, "_validate_params", None)  # what scikit-learn's own fit begins with
                 try:
-                    if validate is not None:
-                        validate()
+                    if hasattr(step, "_parameter_constraints"):
+                        step._validate_params()  # what scikit-learn's own fit begins with
                 except (ValueError, TypeError) as error:
                     raise InputError(f"{self.where}: {first_line(error)}", "give another value") from None
+
+    def classes(self) -> frozenset[str]:
+        """Names of the classes that the estimator and its parts have, before they are fitted.
+
+        Raises
+        ------
+        InputError
+            See `estimator`.
+        """
+        estimator = self.estimator()
+        parts = [estimator, *estimator.get_params(deep=True).values()]
+        kinds = {type(part) for part in parts if hasattr(part, "get_params")}
+        return frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
 
     def _step(self, make: Callable[[], Any]) -> Any:
         try:
@@ -101,7 +120,7 @@ class Recipe:
             raise InputError(
                 f"{self.where}: {getattr(make, '__name__', self.title)} cannot be made without arguments "
                 f"({first_line(error)})",
-                "make it in a function of a package (shelfbench.plugins.sklearn)",
+                _IN_CODE,
             ) from None
 
     def _set(self, estimator: Any, values: Mapping[str, Any]) -> None:
@@ -111,7 +130,8 @@ class Recipe:
         for name in values:
             if name not in known:
                 own = sorted(key for key in known if not _is_step(estimator, key))
-                close = difflib.get_close_matches(name, own, 1)
+                of_steps = [key for key in own if key.endswith(f"__{name}")]
+                close = [*of_steps, *difflib.get_close_matches(name, own, 1)]
                 raise InputError(
                     f"{self.where}: {self.title} has no parameter {name!r}",
                     f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(own)}",
@@ -154,6 +174,7 @@ def recipe_of(
         parameters=parameters or {},
         grid=grid or {},
         record=record,
+        library=(paths[-1] if paths else str(getattr(estimator, "__module__", ""))).partition(".")[0],
     )
 
 
@@ -211,6 +232,9 @@ def _suggest(name: str) -> str:
 def _check_kind(estimator: Any, where: str, title: str) -> None:
     from sklearn.base import is_clusterer, is_regressor
 
+    shape = {key: value for key, value in estimator.get_params(deep=True).items() if key.endswith("function_shape")}
+    if "ovo" in shape.values():
+        raise InputError(f"{where}: {title} scores pairs of categories", f"set {next(iter(shape))} to 'ovr'")
     remedy = "name a classifier with predict_proba or decision_function"
     if is_regressor(estimator):
         raise InputError(f"{where}: {title} predicts numbers, not categories", remedy)
@@ -222,16 +246,16 @@ def _check_kind(estimator: Any, where: str, title: str) -> None:
         raise InputError(f"{where}: {title} gives neither probabilities nor scores with these parameters", remedy)
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: object) -> str:
     """Return the first line of an error's text, at most 200 characters.
 
     Parameters
     ----------
-    error : BaseException
+    error : BaseException or str
 
     Returns
     -------
     str
     """
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return lines[0][:200].rstrip(":") if lines else type(error).__name__

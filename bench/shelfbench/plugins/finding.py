@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec, HeadSettings
-from shelfbench.plugins.heads import head_backend
+from shelfbench.plugins.heads import head_backend, kept_backend
 
 BACKENDS, FEATURES = "shelfbench.backends", "shelfbench.features"
 Spec = TypeVar("Spec", BackendSpec, FeaturesSpec)
@@ -67,6 +67,48 @@ def find(name: str, heads: Mapping[str, HeadSettings] | None = None) -> BackendS
             f"unknown backend {name!r}", f"define its head in the study, as [heads.{head}], or choose from: {known}"
         )
     raise InputError(f"unknown backend {name!r}", f"choose from: {known}")
+
+
+def head_of(name: str) -> str:
+    """Return the name of the head that a backend would be made of: ``knn`` of ``bottleneck-knn@xception``.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+        Empty if an installed package offers the backend itself.
+    """
+    base = name.partition("@")[0]
+    return "" if base in available() else base.partition("-")[2]
+
+
+def find_kept(name: str) -> BackendSpec:
+    """Load the spec of a backend that is to load a saved model: of its head, no more is needed than the model.
+
+    So the study's own settings, which name what to import, are never read from a model.
+
+    Parameters
+    ----------
+    name : str
+        Its name without ``@BACKBONE``.
+
+    Returns
+    -------
+    BackendSpec
+        An installed one, or a head that cannot be fitted on features of an installed package.
+
+    Raises
+    ------
+    InputError
+        See `find`.
+    """
+    features, _, head = name.partition("-")
+    if name not in available() and head and features in available(FEATURES):
+        return kept_backend(find_features(features), head)
+    return find(name)
 
 
 def find_features(name: str) -> FeaturesSpec:

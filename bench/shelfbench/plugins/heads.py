@@ -51,8 +51,8 @@ def estimator_backend(features: FeaturesSpec, recipe: Recipe, columns: Mapping[s
         recipe.check()
         return joined(
             features.build(settings, backbone, workers),
-            classifier=partial(EstimatorHead, recipe),
-            load=EstimatorHead.load,
+            classifier=partial(EstimatorHead, recipe, workers),
+            load=partial(EstimatorHead.load, recipe=recipe),
             settings={"head": recipe.record},
         )
 
@@ -61,6 +61,35 @@ def estimator_backend(features: FeaturesSpec, recipe: Recipe, columns: Mapping[s
         build=build,
         sections=features.sections,
         columns={**features.columns, "Classifier": recipe.title, **columns},
+        uses_backbone=features.uses_backbone,
+    )
+
+
+def kept_backend(features: FeaturesSpec, name: str) -> BackendSpec:
+    """Put a head that was saved on features; it can be loaded, and not be fitted.
+
+    Parameters
+    ----------
+    features : FeaturesSpec
+    name : str
+        Name of the head in the study.
+
+    Returns
+    -------
+    BackendSpec
+    """
+
+    def build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+        from shelfbench.plugins.estimator_head import EstimatorHead
+
+        parts = features.build(settings, backbone, workers)
+        return joined(parts, classifier=EstimatorHead, load=EstimatorHead.load, settings={})
+
+    return BackendSpec(
+        summary=f"{features.summary}, {name}",
+        build=build,
+        sections=features.sections,
+        columns={**features.columns, "Classifier": name},
         uses_backbone=features.uses_backbone,
     )
 

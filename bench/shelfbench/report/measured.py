@@ -16,6 +16,7 @@ _NAMES = {
     "vgg16": "VGG-16",
     "resnet152": "ResNet-152",
     "inception_v3": "Inception V3",
+    "inception_v3_2016": "Inception V3, Keras' port of 2016",
     "xception": "Xception",
     "efficientnet_lite0": "EfficientNet-Lite0",
 }

@@ -15,6 +15,8 @@ from shelfbench.report.measured import UNITS, catalogue_images, display, failure
 
 # a training step is one forward pass and, at twice the cost, one backward pass; a multiply-accumulate is two operations
 _STEP, _OPERATIONS = 3, 2
+PORT = "inception_v3_2016"
+"""Inception V3 as Keras had it when X was written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ def _full_rows(device: Measurements) -> Iterator[TrainingCost]:
     for part in device.parts:
         kind, _, network = part.name.partition(" ")
         found = part.way("jpeg")
-        if kind == "full" and found:
+        if kind == "full" and network != PORT and found:
             yield _measured(f"full tuning, {display(network)}", device, _Timed(part, found))
 
 
@@ -245,7 +247,10 @@ def table3x_grid(devices: Sequence[Measurements]) -> Grid:
         claim.value["network"]: claim.value for claim in load_claims().values() if "steps_per_second" in claim.value
     }
     rows = []
-    for row in speed_rows(devices):
+    measured = list(speed_rows(devices))
+    if any(row["network"] == PORT for row in measured):  # the form whose parameters X counts
+        paper[PORT] = paper.pop(PORT.removesuffix("_2016"))
+    for row in measured:
         printed = paper.get(row["network"], {})
         rows.append(
             (

@@ -6,22 +6,25 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenExtractor, GivenFeatures
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures, source_of
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
     Backend,
     BackendSpec,
+    FeatureExtractor,
     TrainedNetwork,
     TrainingData,
     TrainingImages,
 )
 from shelfbench.plugins.finding import split_name
+from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.experiment import Experiment
 
 
@@ -40,6 +43,8 @@ class BuiltBackend:
         Features of the network before its training, if it is trained.
     trained : TrainedNetwork or None
         The network after it.
+    calibrated : bool
+        Whether its features were calibrated on photos of this run, so that its network is kept with its classifier.
     """
 
     name: str
@@ -48,6 +53,7 @@ class BuiltBackend:
     backbone: BackboneChoice
     store: FeatureStore | GivenFeatures
     trained: TrainedNetwork | None = None
+    calibrated: bool = False
 
 
 def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
@@ -78,16 +84,55 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
-    store: FeatureStore | GivenFeatures
-    if isinstance(backend.features, GivenExtractor):
-        store = GivenFeatures(backend.features, partial(experiment.embeddings, backend.features.source))
-    else:
-        store = FeatureStore(backend.features, experiment.study.images, experiment.console, experiment.workers)
+    experiment.note_network(backend.features)
+    store = _store(backend.features, experiment)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
 
+def columns_of(spec: BackendSpec, backbone: BackboneChoice) -> dict[str, str]:
+    """Name a backend in the columns of Table 4; one on embeddings that are given is named after them.
+
+    Parameters
+    ----------
+    spec : BackendSpec
+    backbone : BackboneChoice
+        The one that it is built with.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    source = source_of(backbone.name) if spec.uses_backbone else ""
+    return {**spec.columns, **({"Feature": f"embeddings {Path(source).name}"} if source else {})}
+
+
+def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | GivenFeatures:
+    if isinstance(features, GivenExtractor):
+        return GivenFeatures(features, partial(experiment.embeddings, features.source))
+    return FeatureStore(features, experiment.study.images, experiment.console, experiment.workers)
+
+
+def with_network(built: BuiltBackend, trained: TrainedNetwork, experiment: Experiment) -> BuiltBackend:
+    """Go on with the network that a backend has trained, calibrated if it has to be.
+
+    Parameters
+    ----------
+    built : BuiltBackend
+    trained : TrainedNetwork
+    experiment : Experiment
+
+    Returns
+    -------
+    BuiltBackend
+    """
+    features = calibrated(trained.features, experiment)
+    if features is not trained.features:
+        trained = replace(trained, features=features, save=cast(Any, features).save)
+    return replace(built, store=_store(features, experiment), trained=trained)
+
+
 def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
-    """Build a backend again for images of the size that suits the photos, if the study leaves the size to them.
+    """Suit a backend to the photos: to their size, if the study leaves it to them, and by calibration, if it needs it.
 
     Parameters
     ----------
@@ -100,13 +145,21 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     Returns
     -------
     BuiltBackend
-        The same one if its size is fixed.
+        The same one if its size is fixed and nothing has to be calibrated.
     """
+    if isinstance(built.store, GivenFeatures):
+        built.store.open()
     fixed = getattr(built.backend.features, "fixed_size", False)
-    if not built.spec.uses_backbone or built.backbone.pixels is not None or fixed:
+    if built.spec.uses_backbone and built.backbone.pixels is None and not fixed:
+        backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))
+        built = _built(built.name, built.spec, sections, backbone, experiment)
+    if built.backend.trainer is not None:
+        return built  # what is trained is calibrated afterwards
+    features = calibrated(built.backend.features, experiment)
+    if features is built.backend.features:
         return built
-    backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))
-    return _built(built.name, built.spec, sections, backbone, experiment)
+    backend = replace(built.backend, features=features, save_features=cast(Any, features).save)
+    return replace(built, backend=backend, store=_store(features, experiment), calibrated=True)
 
 
 def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:

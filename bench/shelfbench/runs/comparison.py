@@ -10,13 +10,21 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem, fingerprint, write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
-from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier
 from shelfbench.plugins.finding import split_name
-from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
+from shelfbench.runs.building import (
+    BuiltBackend,
+    build_backend,
+    columns_of,
+    suited,
+    training_data,
+    training_images,
+    with_network,
+)
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
@@ -46,8 +54,8 @@ def run(experiment: Experiment) -> Photos | None:
     study, jobs = experiment.study, experiment.jobs
     built: list[BuiltBackend] = []
     for name in study.backends:
-        spec = study.spec(split_name(name, study.backbone)[0])
-        if not jobs.add(name, _files(experiment.out, name), {"columns": dict(spec.columns)}):
+        base, backbone = split_name(name, study.backbone)
+        if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
             jobs.attempt([name], partial(_check_kept, experiment.out, name))
         elif (backend := jobs.attempt([name], partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
@@ -109,10 +117,12 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     """Train the network of a group, if it has one to train, and compute its features."""
     material = experiment.material
     trained = _trained(group, experiment)
-    given = isinstance(trained[0].store, GivenFeatures)
+    first = trained[0]
+    given = isinstance(first.store, GivenFeatures)
     if not given:
-        experiment.console.detail(f"features are kept in {trained[0].store.folder}")
-    features = trained[0].store.features(material.catalogue, material.image, experiment.digests)
+        experiment.note_view(first.backend.features if first.trained is None else first.trained.features)
+        experiment.console.detail(f"features are kept in {first.store.folder}")
+    features = first.store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)
     experiment.unreadable(unreadable, given=given)
     train = material.images_of("train")
@@ -135,12 +145,8 @@ def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBac
     data = training_images(experiment.material, experiment.digests, study.images.fit, experiment.workers)
     with console.stage(f"{group[0].name}: training the network"):
         trained = trainer.train(data, seed=study.seed, console=console)
-    store = FeatureStore(trained.features, study.images, console, experiment.workers)
     later = dataclasses.replace(trained, cached=True)
-    return [
-        dataclasses.replace(backend, store=store, trained=later if number else trained)
-        for number, backend in enumerate(group)
-    ]
+    return [with_network(backend, later if number else trained, experiment) for number, backend in enumerate(group)]
 
 
 def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment, before: float) -> BackendEntry:
@@ -148,7 +154,7 @@ def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment
     with PeakMemory().watch() as memory:
         chosen = _fit_and_keep(built, features, experiment)
     return BackendEntry(
-        columns=dict(built.spec.columns),
+        columns=columns_of(built.spec, built.backbone),
         chosen=chosen,
         settings=built.backend.settings,
         peak_rss_mib=round(max(memory.mib, before), 1),

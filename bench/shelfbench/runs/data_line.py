@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from shelfbench.data.given_features import NO_EMBEDDING
 from shelfbench.data.images import NEEDS_HEIF
 from shelfbench.runs.record import DatasetRecord, SplitRecord
 
@@ -42,8 +43,11 @@ def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
         One line in plain English; empty if there is nothing to say.
     """
     parts = []
-    if photos := dataset.unreadable_images or 0:
-        why = grouped(entry.reason for entry in dataset.unreadable)
+    given = sum(entry.reason == NO_EMBEDDING for entry in dataset.unreadable)
+    if given:
+        parts.append(f"{_number(given, 'row')} {'has' if given == 1 else 'have'} no embedding")
+    if photos := (dataset.unreadable_images or 0) - given:
+        why = grouped(entry.reason for entry in dataset.unreadable if entry.reason != NO_EMBEDDING)
         parts.append(f"{_number(photos, 'photo')} could not be read{f': {why}' if why else ''}")
         if any(entry.reason == NEEDS_HEIF for entry in dataset.unreadable):
             # whoever installs it and repeats the command gets the run without these photos

@@ -389,7 +389,8 @@ def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
         return run_dir
     record: RunRecord[BackendEntry] = read_record(run_dir)
     files = (run_dir / "predictions").glob("*.parquet")
-    found = {file.stem for file in files if not file.name.startswith(".")}
+    written = {file_stem(name): name for name in record.backends}
+    found = {written.get(file.stem, file.stem) for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in record.backends.items() if entry.failed}
     if not found and not (experiments and record.experiment):
         raise InputError(

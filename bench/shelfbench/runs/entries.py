@@ -104,11 +104,13 @@ class NetworkEntry(Entry, kw_only=True):
 
 
 class HeadEntry(Entry, kw_only=True):
-    """A head of the experiment ``multilabel``.
+    """A head, or a whole network, of the experiment ``multilabel``.
 
     Attributes
     ----------
     backbone : str
+    trained : str
+        ``head`` on a frozen backbone, or ``whole network``.
     pixels : int
     fully_connected : str
         ``yes`` or ``no``.
@@ -126,6 +128,7 @@ class HeadEntry(Entry, kw_only=True):
     """
 
     backbone: str = ""
+    trained: str = "head"
     pixels: int = 0
     fully_connected: str = "no"
     scores: dict[str, dict[str, float]] = {}

@@ -39,6 +39,7 @@ from shelfbench.data.given_features import NO_EMBEDDING, Embeddings
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.photo_size import PhotoSize, choose_size, measure
 from shelfbench.data.split import make_split
+from shelfbench.data.view import View, view_for
 from shelfbench.runs.data_line import data_line
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.record import DatasetRecord, SplitRecord
@@ -193,6 +194,8 @@ class Experiment:
     record : Recorder
         ``run.json``.
     jobs : Jobs
+    calibrated : dict of str to FeatureExtractor
+        Extractors that have been calibrated on training photos, by what they were before (`runs.calibrating`).
     """
 
     study: Study
@@ -202,7 +205,9 @@ class Experiment:
     console: Console
     record: Recorder
     jobs: Jobs
+    calibrated: dict[str, FeatureExtractor] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
+    _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
     _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -234,10 +239,25 @@ class Experiment:
         """The catalogue, split."""
         return self._opened[0]
 
-    @cached_property
-    def photo_size(self) -> PhotoSize:
-        """How large the photos of the catalogue are."""
-        return measure(self.material.catalogue.images, self.study.images.fit)
+    def _photo_size(self, view: View) -> PhotoSize:
+        """How large the photos of the catalogue are, seen in one way."""
+        if view not in self._photo_sizes:
+            self._photo_sizes[view] = measure(self.material.catalogue.images, view)
+        return self._photo_sizes[view]
+
+    def note_network(self, extractor: FeatureExtractor) -> None:
+        """Say what was found out or chosen about a network, once, and note it for the page.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+        """
+        if notes := getattr(extractor, "notes", ()):
+            self.record.note_network(extractor.name, "; ".join(notes))
+        for note in notes:
+            if note not in self._said:
+                self._said.add(note)
+                self.console.log(note)
 
     def pixels_for(self, extractor: FeatureExtractor) -> int:
         """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.
@@ -254,10 +274,24 @@ class Experiment:
         """
         chosen = self.record.size(extractor.name)
         if chosen is None:
-            chosen = choose_size(self.photo_size, extractor.pixels)
+            view = view_for(extractor, self.study.images.fit)
+            chosen = choose_size(self._photo_size(view), extractor.pixels)
             self.record.note_size(extractor.name, chosen)
             self.console.log(f"{extractor.name} at {chosen.pixels} px: {chosen.reason}")
         return chosen.pixels
+
+    def note_view(self, extractor: FeatureExtractor) -> None:
+        """Say how a network sees photos, if not as the study says, and note it for the page.
+
+        Parameters
+        ----------
+        extractor : FeatureExtractor
+        """
+        view = view_for(extractor, self.study.images.fit)
+        if view.own:
+            says = view.says(extractor.pixels)
+            self.record.note_view(extractor.name, says)
+            self.console.log(f"{extractor.name} sees photos by {says}")
 
     @cached_property
     def _opened(self) -> tuple[Material, np.ndarray, NamedDataset | None]:

@@ -110,11 +110,15 @@ def save_model(
             classifier.save(aside)
             if built.trained is not None:
                 built.trained.save(aside)
+            elif built.calibrated and built.backend.save_features is not None:
+                built.backend.save_features(aside)
             saved = SavedModel(
                 backend=built.name,
                 classes=material.classes.tolist(),
                 images=study.images,
-                backbone=built.backbone,
+                backbone=dataclasses.replace(
+                    built.backbone, name=getattr(built.backend.features, "address", built.backbone.name)
+                ),
                 features=built.store.key,
                 aggregation=rule.aggregation,
                 temperature=rule.temperature,
@@ -259,7 +263,8 @@ def fit_timings(
         "backbone": extractor.name,
         "pixels": extractor.pixels,
         "device": classifier.device,
-        "precision": "float32",
+        # few classifiers can do anything else
+        "precision": getattr(classifier, "precision", "float32"),
         "framework": classifier.framework,
         "batch": classifier.batch,
     }

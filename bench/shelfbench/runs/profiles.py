@@ -20,6 +20,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
 from shelfbench.data.feature_store import Features, FeatureStore
+from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.material import Material
 from shelfbench.plugins.finding import split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
@@ -190,13 +191,13 @@ class _Trainings:
         ]
         return _Trained(classifier.history, classifier.chosen, timings)
 
-    def _extracted(self, variant: Variant, store: FeatureStore, material: Material) -> Features:
+    def _extracted(self, variant: Variant, store: FeatureStore | GivenFeatures, material: Material) -> Features:
         experiment = self.experiment
         key = (store.folder, _drawing(variant))
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        experiment.unreadable(material.unreadable(features.reasons))
+        experiment.unreadable(material.unreadable(features.reasons), given=isinstance(store, GivenFeatures))
         if not features.readable[material.images_of("train")].any():
             raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
         self._features = {key: features}  # one at a time: they may be gigabytes

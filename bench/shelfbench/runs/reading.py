@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
+from shelfbench.data.given_features import source_of
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
+from shelfbench.runs.labels import network_label
 from shelfbench.runs.record import AGAIN, RunRecord
 from shelfbench.verdict.confidence import MEASURES, measure
 
@@ -128,11 +130,12 @@ def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -
     """Name the backends as in Table 4; if two would have the same name, the full name tells them apart."""
     named = {}
     for name in backends:
-        columns = record.backends[name].columns if name in record.backends else {}
+        entry = record.backends.get(name, BackendEntry())
+        columns = entry.columns
         feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
         tuned = columns.get("Fine-tuning", "–")
-        if backbone := name.partition("@")[2]:
-            feature = f"{feature} ({backbone})"
+        if (network := network_label(name, entry.settings)) and not source_of(network):
+            feature = f"{feature} ({network})"
         short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
         named[name] = BackendLabel(feature, classifier, tuned, short + (", fine-tuned" if tuned == "yes" else ""))
     counts = [label.short for label in named.values()]

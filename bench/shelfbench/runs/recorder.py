@@ -22,6 +22,7 @@ from shelfbench.base.storage import write_json, write_parquet
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import machine, versions
 from shelfbench.data.photo_size import ChosenSize
+from shelfbench.plugins.finding import head_of
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.reading import reading
 from shelfbench.runs.record import RECORD, as_json, read_json, read_record
@@ -109,6 +110,8 @@ class Recorder:
         }
         values = json.loads(json.dumps(values))  # as it will be read back: tuples become lists
         previous = _previous(out, values)
+        if heads := {**_heads(previous), **values["study"].get("heads", {})}:
+            values["study"]["heads"] = heads
         values |= {
             "started": previous.get("started") or _now(),
             "finished": "",
@@ -119,8 +122,9 @@ class Recorder:
             "split": previous.get("split") or {},
             "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
         }
-        if previous.get("sizes"):
-            values["sizes"] = previous["sizes"]
+        for name in ("sizes", "views", "networks"):
+            if previous.get(name):
+                values[name] = previous[name]
         return cls(out, values)
 
     def _write(self) -> None:
@@ -177,6 +181,31 @@ class Recorder:
         chosen : ChosenSize
         """
         self.values.setdefault("sizes", {})[name] = dataclasses.asdict(chosen)
+        self._write()
+
+    def note_view(self, name: str, says: str) -> None:
+        """Note how a network sees photos in its own way, rather than the study's.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+        says : str
+            `shelfbench.data.view.View.says`.
+        """
+        self.values.setdefault("views", {})[name] = says
+        self._write()
+
+    def note_network(self, name: str, says: str) -> None:
+        """Note what was found out or chosen about a network that comes in a file.
+
+        Parameters
+        ----------
+        name : str
+            Of its extractor.
+        says : str
+        """
+        self.values.setdefault("networks", {})[name] = says
         self._write()
 
     def unreadable(self, records: list[dict[str, str]]) -> None:
@@ -291,6 +320,11 @@ def _elsewhere(out: Path, dataset: str) -> str:
     return f"choose another --out for {dataset}, such as --out {place}"
 
 
+def _heads(previous: dict[str, Any]) -> dict[str, Any]:
+    """Return the heads of earlier commands in this directory."""
+    return dict((previous.get("study") or {}).get("heads") or {})
+
+
 def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Return the record of the run in a directory, empty if there are no results; refuse one with other settings."""
     predictions = any((out / "predictions").glob("*.parquet"))
@@ -314,6 +348,13 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"{out} contains a run of another dataset, {earlier}", _elsewhere(out, new))
         raise InputError(
             f"{out} contains a run with other settings ({', '.join(differ) or 'of its backends'})", ELSEWHERE
+        )
+    finished = {head_of(name) for name, entry in record.backends.items() if entry.done}
+    now = values["study"].get("heads", {})
+    kept = {head: made for head, made in _heads(previous).items() if head in finished & set(now)}
+    if differ := differences(kept, {head: now[head] for head in kept}, "heads."):
+        raise InputError(
+            f"{out} contains results of other settings ({', '.join(differ)})", f"rename the head, or {ELSEWHERE}"
         )
     done = any(entry.done for entry in record.backends.values())
     return previous if predictions or (values["study"].get("experiment") and done) else {}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import HeadSettings
+from shelfbench.plugins.estimators import recipe_of_head
 from shelfbench.plugins.finding import FEATURES, available
 
-_KEYS = {"estimator": str, "parameters": Mapping, "grid": Mapping}
+_KEYS = ("estimator", "parameters", "grid")
 _EXAMPLE = 'write estimator = "sklearn.neighbors.KNeighborsClassifier"'
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_LIST = "give a list of values, like { C = [0.1, 1, 10] }"
 
 
 def read_heads(tables: Any, label: str) -> dict[str, HeadSettings]:
-    """Read the sections ``[heads.NAME]``.
+    """Read the sections ``[heads.NAME]``. Nothing is imported: see `check_heads`.
 
     Parameters
     ----------
@@ -35,26 +39,67 @@ def read_heads(tables: Any, label: str) -> dict[str, HeadSettings]:
     """
     if not isinstance(tables, Mapping):
         raise InputError(f"{label}: heads is {tables!r}", "write [heads.NAME]")
-    heads = {}
-    for name, table in tables.items():
-        where = f"{label}: heads.{name}"
-        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-            raise InputError(f"{where}: the name becomes part of a backend's name", "use letters, digits and '_'")
-        if not isinstance(table, Mapping):
-            raise InputError(f"{where} is {table!r}, but it must be a section", _EXAMPLE)
-        for key, value in table.items():
-            if key not in _KEYS:
-                raise InputError(f"{where}: unknown key {key!r}", f"known: {', '.join(_KEYS)}")
-            if not isinstance(value, _KEYS[key]):
-                kind = "text in quotes" if _KEYS[key] is str else "a table, like { n_neighbors = 10 }"
-                raise InputError(f"{where}.{key} is {value!r}", f"give {kind}")
-        if not table.get("estimator"):
-            raise InputError(f"{where} names no estimator", _EXAMPLE)
-        if taken := [backend for feature in available(FEATURES) if (backend := f"{feature}-{name}") in available()]:
-            raise InputError(f"{where}: {taken[0]} is a backend that is installed", "give the head another name")
-        heads[name] = HeadSettings(
-            estimator=table["estimator"],
-            parameters=dict(table.get("parameters", {})),
-            grid=dict(table.get("grid", {})),
-        )
-    return heads
+    return {name: _read(table, f"{label}: heads.{name}", name) for name, table in tables.items()}
+
+
+def _read(table: Any, where: str, name: str) -> HeadSettings:
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise InputError(f"{where}: the name becomes part of a backend's name", "use letters, digits and '_'")
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where} is {table!r}, but it must be a section", _EXAMPLE)
+    for key in table:
+        if key not in _KEYS:
+            close = difflib.get_close_matches(key, _KEYS, 1)
+            own = f"if it is the estimator's own, write parameters = {{ {key} = ... }}; "
+            likely = f"did you mean {close[0]!r}? " if close else own
+            raise InputError(f"{where}: unknown key {key!r}", f"{likely}known: {', '.join(_KEYS)}")
+    parameters, grid = _table(table, "parameters", where), _table(table, "grid", where)
+    for key, values in grid.items():
+        if not isinstance(values, (list, tuple)) or not values:
+            raise InputError(f"{where}.grid.{key} is {values!r}", _LIST)
+        if key in parameters:
+            raise InputError(f"{where}: {key!r} is in parameters and in grid", "keep one of them")
+    if taken := [backend for feature in available(FEATURES) if (backend := f"{feature}-{name}") in available()]:
+        raise InputError(f"{where}: {taken[0]} is a backend that is installed", "give the head another name")
+    return HeadSettings(estimator=_estimator(table.get("estimator"), where), parameters=parameters, grid=grid)
+
+
+def _estimator(given: Any, where: str) -> str | tuple[str, ...]:
+    if not given:
+        raise InputError(f"{where} names no estimator", _EXAMPLE)
+    steps = [given] if isinstance(given, str) else given
+    if not isinstance(steps, (list, tuple)) or not all(isinstance(step, str) for step in steps):
+        raise InputError(f"{where}.estimator is {given!r}", "give an import path in quotes, or a list of them")
+    for step in steps:
+        if not _PATH.fullmatch(step):
+            raise InputError(f"{where}.estimator: {step!r} is not an import path", _EXAMPLE)
+    return given if isinstance(given, str) else tuple(steps)
+
+
+def _table(table: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    values = table.get(key, {})
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}.{key} is {values!r}", "give a table, like { n_neighbors = 10 }")
+    return dict(values)
+
+
+def check_heads(heads: Mapping[str, HeadSettings], label: str) -> None:
+    """Import the estimators of heads and check their parameters, before anything is computed.
+
+    Parameters
+    ----------
+    heads : mapping of str to HeadSettings
+        Those that are used.
+    label : str
+        The study, for messages.
+
+    Raises
+    ------
+    InputError
+        If an estimator cannot be imported, is not a classifier, or refuses a parameter.
+    """
+    for name, head in heads.items():
+        try:
+            recipe_of_head(name, head).check()
+        except InputError as error:
+            raise InputError(f"{label}: {error.message}", error.remedy) from None

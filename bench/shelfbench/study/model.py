@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, HeadSettings, as_record
-from shelfbench.plugins.finding import find, split_name
+from shelfbench.plugins.finding import find, head_of, split_name
 from shelfbench.verdict.metrics import exact_target
 from shelfbench.verdict.settings import VerdictSettings
 
@@ -170,6 +170,22 @@ class Study:
         """
         return find(base, self.heads)
 
+    def used_heads(self, backends: Sequence[str] | None = None) -> dict[str, HeadSettings]:
+        """Select the heads that backends are made of.
+
+        Parameters
+        ----------
+        backends : sequence of str, optional
+            By default, those of this study and of its variants.
+
+        Returns
+        -------
+        dict of str to HeadSettings
+        """
+        names = [*self.backends, *(variant.backend for variant in self.variants)] if backends is None else backends
+        used = {head for name in names if (head := head_of(name)) in self.heads}
+        return {name: head for name, head in self.heads.items() if name in used}
+
     @cached_property
     def given(self) -> tuple[str, ...]:
         """Embeddings that backends are given: columns and files, the study's own before others."""
@@ -189,7 +205,7 @@ class Study:
         return bool(source_of(backbone.name)) and self.spec(base).uses_backbone
 
     def record(self) -> dict[str, Any]:
-        """All settings, as JSON, except sections that nothing in this study reads."""
+        """All settings, as JSON, except sections and heads that nothing in this study reads."""
         result: dict[str, Any] = {
             "name": self.name,
             "title": self.title,
@@ -210,10 +226,12 @@ class Study:
         ):  # earlier records lack these: a run without them is the same run
             if getattr(self.dataset, later) == getattr(DatasetSettings(), later):
                 del result["dataset"][later]
+        if not self.images.scaled:
+            del result["images"]["scaled"]
         # a section that came later says nothing of a run that leaves it alone
         result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
-        if self.heads:
-            result["heads"] = {name: dataclasses.asdict(head) for name, head in self.heads.items()}
+        if used := self.used_heads():
+            result["heads"] = {name: dataclasses.asdict(head) for name, head in used.items()}
         if self.experiment:
             result["experiment"] = self.experiment
             result["variants"] = {
@@ -233,10 +251,18 @@ class Study:
         return result
 
     def results_hash(self) -> str:
-        """Hash everything that can change a prediction: not the title, the report's settings, or which backends run."""
+        """Hash everything that can change a prediction: not the title, the report's settings, or which backends run.
+
+        Nor the heads of backends, so that a run may go on with another one; a run directory compares those that it
+        has results of by themselves (`shelfbench.runs.recorder`).
+        """
         record = {
-            key: value for key, value in self.record().items() if key not in ("name", "title", "report", "backends")
+            key: value
+            for key, value in self.record().items()
+            if key not in ("name", "title", "report", "backends", "heads")
         }
+        if heads := self.used_heads([variant.backend for variant in self.variants]):
+            record["heads"] = {name: dataclasses.asdict(head) for name, head in heads.items()}
         record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
         sections = {name: values for name, section in self.sections.items() if (values := as_record(section))}
         return fingerprint({**record, **sections})

@@ -9,7 +9,17 @@ from typing import Any
 from shelfbench.base.errors import InputError
 
 Override = tuple[list[str], Any]
-"""A setting's path (``["split", "min_products"]``, or one root key) and its value."""
+"""A setting's path and its value: ``["split", "min_products"]``, one root key, or ``["heads", "knn", "estimator"]`` and
+further keys of a table in it."""
+
+HEADS = "heads"
+_DEEPEST = 4
+
+
+def _names_setting(path: list[str]) -> bool:
+    """Tell whether a path may name a setting: heads are sections with names, and tables in them."""
+    deepest = _DEEPEST if path[:1] == [HEADS] else 2
+    return bool(path) and all(path) and len(path) <= deepest
 
 
 def parse_setting(text: str) -> Override:
@@ -34,7 +44,7 @@ def parse_setting(text: str) -> Override:
         raise InputError(f"--set {text[:40]!r} ... is not KEY=VALUE", "write one setting on one line")
     key, equals, raw = text.partition("=")
     path = key.strip().split(".")
-    if not equals or not all(path) or len(path) > 2:
+    if not equals or not _names_setting(path):
         raise InputError(f"--set {text!r} is not KEY=VALUE", "write for example --set split.min_products=10")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
@@ -49,7 +59,7 @@ def setting(key: str, value: Any) -> Override:
     Parameters
     ----------
     key : str
-        ``SECTION.KEY``, or a root key such as ``weights``.
+        ``SECTION.KEY``, ``heads.NAME.KEY``, or a root key such as ``weights``.
     value : object
         A path becomes text.
 
@@ -64,6 +74,6 @@ def setting(key: str, value: Any) -> Override:
         If the key does not name a setting.
     """
     path = key.split(".") if isinstance(key, str) else []
-    if not path or not all(path) or len(path) > 2:
+    if not _names_setting(path):
         raise InputError(f"the setting {key!r} is not SECTION.KEY", "write for example {'split.min_products': 10}")
     return path, str(value) if isinstance(value, Path) else value

@@ -19,7 +19,7 @@ from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
 from shelfbench.plugins.finding import available, find, split_name
-from shelfbench.study.heads import read_heads
+from shelfbench.study.heads import check_heads, read_heads
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 from shelfbench.study.overrides import Override
 
@@ -117,13 +117,20 @@ def _dataset_of(tables: Mapping[str, Any]) -> Any:
 
 
 def _apply(tables: dict[str, Any], overrides: Sequence[Override], sections: Sequence[str]) -> None:
-    """Replace what a study says by the overrides."""
+    """Replace what a study says by the overrides; a backbone and given features replace each other."""
+    set_here = {keys[0] for keys, _ in overrides if len(keys) == 1}
+    for key, other in (("backbone", "features"), ("features", "backbone")):
+        if key in set_here and other not in set_here:
+            tables.pop(other, None)
     for keys, value in overrides:
-        target, key = (tables, keys[0]) if len(keys) == 1 else (tables.setdefault(keys[0], {}), keys[1])
-        if not isinstance(target, dict):
-            raise InputError(
-                f"setting {'.'.join(keys)}: {keys[0]} is not a section", f"sections: {', '.join(sections)}"
-            )
+        target, key = tables, keys[-1]
+        for depth, name in enumerate(keys[:-1]):
+            target = target.setdefault(name, {})
+            if not isinstance(target, dict):
+                raise InputError(
+                    f"setting {'.'.join(keys)}: {'.'.join(keys[: depth + 1])} is not a section",
+                    f"sections: {', '.join(sections)}",
+                )
         as_text = ("" if len(keys) == 1 else keys[0], key) in _TEXT_KEYS and isinstance(value, (int, float))
         target[key] = str(value) if as_text else value
 
@@ -163,7 +170,7 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
         spec = find(split_name(variant.backend, backbone)[0], heads)
         on_backbone |= spec.uses_backbone
         used |= set(spec.sections)
-    return Study(
+    study = Study(
         name=name,
         title=_value(tables.get("title", name), str, f"{label}: title"),
         seed=seed,
@@ -177,6 +184,8 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
         on_backbone=on_backbone,
         heads=heads,
     )
+    check_heads(study.used_heads(), label)
+    return study
 
 
 def _backbone(tables: Mapping[str, Any], label: str) -> str:

@@ -31,7 +31,7 @@ def library() -> Any:
 
 
 @contextmanager
-def _taking(name: str) -> Iterator[None]:
+def taking(name: str) -> Iterator[None]:
     """Turn whatever OpenVINO raises about a network into one line."""
     try:
         yield
@@ -66,7 +66,7 @@ def from_keras(model: keras.Model, preprocess: Callable[[Any], Any], pixels: int
     """
     from shelfbench_deep.engines.native import traced
 
-    with _taking(model.name):
+    with taking(model.name):
         shape = (REQUEST, pixels, pixels, 3)
         graph = traced(lambda images: model(preprocess(images), training=False), shape)
         with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
@@ -79,7 +79,8 @@ class CompiledNetwork:
     Parameters
     ----------
     network : openvino.Model
-        From images of uint8, shape (`REQUEST`, pixels, pixels, 3), to features of float32, one row per image.
+        From images of uint8, shape (n, pixels, pixels, 3), to features of float32, one row per image; n is `REQUEST`,
+        or what the network insists on.
     precision : {"float32", "bfloat16"}
         Of products and of values between layers.
     name : str
@@ -92,8 +93,9 @@ class CompiledNetwork:
     """
 
     def __init__(self, network: Any, precision: str, name: str) -> None:
-        with _taking(name):
+        with taking(name):
             self._dimensions = int(network.output(0).get_partial_shape()[1].get_length())
+            self._at_once = int(network.input(0).get_partial_shape()[0].get_length())
             hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
             compiled = library().Core().compile_model(network, "CPU", hints)
             count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -117,18 +119,19 @@ class CompiledNetwork:
         """
         features = np.empty((len(images), self._dimensions), np.float32)
         going: deque[tuple[Any, int]] = deque()
+        at_once = self._at_once
 
         def keep() -> Any:
             request, start = going.popleft()
             request.wait()
-            part = features[start : start + REQUEST]
+            part = features[start : start + at_once]
             part[:] = request.get_output_tensor().data[: len(part)]
             return request
 
         try:
-            for start in range(0, len(images), REQUEST):
+            for start in range(0, len(images), at_once):
                 request = keep() if len(going) == len(self._requests) else self._requests[len(going)]
-                part = images[start : start + REQUEST]
+                part = images[start : start + at_once]
                 given = request.get_input_tensor().data
                 given[: len(part)] = part
                 given[len(part) :] = 0

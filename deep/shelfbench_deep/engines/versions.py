@@ -37,8 +37,24 @@ def framework() -> Framework:
 
 def openvino_version() -> str | None:
     """Version of the installed OpenVINO, found out without loading it; None if it is not installed."""
-    found = _version("openvino", "openvino-nightly")
+    return installed_version("openvino", "openvino-nightly")
+
+
+def installed_version(*distributions: str) -> str | None:
+    """Version of the first of some distributions that is installed, found out without loading it; None without any."""
+    found = _version(*distributions)
     return None if found == "unknown" else found
+
+
+def nncf_version() -> str | None:
+    """Version of the installed NNCF, which quantises networks, found out without loading it; None without it."""
+    found = _version("nncf")
+    return None if found == "unknown" else found
+
+
+def torch_version() -> str | None:
+    """Version of the installed PyTorch, found out without loading it; None if it is not installed."""
+    return installed_version("torch")
 
 
 def keras_home() -> Path:

@@ -1,4 +1,8 @@
-"""The experiment ``multilabel``: Table 2 of X, multi-label classification scored by MAP@100, on bottlenecks."""
+"""The experiment ``multilabel``: Table 2 of X, multi-label classification scored by MAP@100.
+
+Heads on frozen backbones are here, networks that are trained as wholes in
+`shelfbench_deep.experiments.multilabel_networks`.
+"""
 
 from __future__ import annotations
 
@@ -7,83 +11,32 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem, write_parquet
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.material import Material
-from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import readable_rows
+from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
+from shelfbench_deep.experiments.labels import Task, task_of
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
+from shelfbench_deep.experiments.multilabel_networks import checked, names_of, train
+from shelfbench_deep.experiments.multilabel_networks import planned as planned_networks
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings
+from shelfbench_deep.networks.inception import InceptionSettings
+from shelfbench_deep.networks.xception import XceptionSettings
 from shelfbench_deep.training.recipes import RECIPES
-
-
-@dataclass(frozen=True)
-class Task:
-    """The labels to learn.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Labels that some training image carries.
-    targets : ndarray of bool, shape (images of the material, labels)
-    shares : ndarray of float64, shape (labels,)
-        Share of the training images that carry each: the class weights. X weights by how common a class is among social
-        media images, by scores that are not public.
-    unseen : int
-        Labels that train lacks, left out.
-    """
-
-    names: tuple[str, ...]
-    targets: np.ndarray
-    shares: np.ndarray
-    unseen: int
-
-
-def task_of(material: Material) -> Task:
-    """Gather the labels of all images of a split.
-
-    Parameters
-    ----------
-    material : Material
-
-    Returns
-    -------
-    Task
-
-    Raises
-    ------
-    InputError
-        If the catalogue has no labels.
-    """
-    catalogue = material.catalogue
-    if catalogue.labels is None:
-        raise InputError(
-            f"{catalogue.name} is read without labels", 'name their columns with --set dataset.labels=["COLUMN", ...]'
-        )
-    targets = catalogue.labels.targets(catalogue.image_product[material.image])
-    train = targets[material.images_of("train")]
-    known = np.any(train, axis=0)
-    if not known.any():
-        raise InputError(
-            f"no training image of {catalogue.name} carries a label", "name other columns with --set dataset.labels"
-        )
-    names = tuple(name for name, kept in zip(catalogue.labels.names, known, strict=True) if kept)
-    unseen = int((targets.any(axis=0) & ~known).sum())
-    return Task(names, targets[:, known], train[:, known].mean(axis=0), unseen)
+from shelfbench_deep.training.settings import FullSettings, TrainingSettings
 
 
 def run(experiment: Experiment) -> None:
-    """Train every backbone's head without and with fully connected layers.
+    """Train every backbone's head, and every whole network, without and with fully connected layers.
 
     Parameters
     ----------
@@ -97,11 +50,14 @@ def run(experiment: Experiment) -> None:
     study, jobs = experiment.study, experiment.jobs
     settings: MultilabelSettings = study.sections["multilabel"]
     groups: list[_Group] = []
-    for backbone in settings.backbones or (study.backbone.name,):
+    for backbone in backbones_of(study):
         heads = {f"{backbone}{suffix}": units for suffix, units in (("", 0), ("-fc", settings.units))}
         heads = {name: units for name, units in heads.items() if jobs.add(name)}
         if heads and (group := jobs.attempt([*heads], partial(_build, backbone, heads, experiment))) is not None:
             groups.append(group)
+    wholes = [name for name in names_of(study) if jobs.add(name)]
+    if wholes and jobs.attempt(wholes, partial(checked, study)) is None:
+        wholes = []
     jobs.require()
     task = task_of(experiment.material)
     experiment.begin()
@@ -114,13 +70,22 @@ def run(experiment: Experiment) -> None:
         for name in group.heads:
             experiment.console.log(f"{name}: fitting")
             jobs.run(name, partial(_fit, name, group, parts, task=task, experiment=experiment))
+    for name in wholes:
+        experiment.console.log(f"{name}: training")
+        jobs.run(name, partial(train, name, task, experiment))
+
+
+def backbones_of(study: Study) -> tuple[str, ...]:
+    """Frozen backbones that get heads: those named, or the study's own if it trains no whole network."""
+    settings: MultilabelSettings = study.sections["multilabel"]
+    return settings.backbones or (() if settings.networks else (study.backbone.name,))
 
 
 @dataclass(frozen=True)
 class _Group:
     """Heads on the same backbone: hidden units by name, 0 for none."""
 
-    extractor: BottleneckExtractor
+    extractor: FeatureExtractor
     store: FeatureStore
     heads: dict[str, int]
 
@@ -134,11 +99,15 @@ def _build(backbone: str, heads: dict[str, int], experiment: Experiment, pixels:
 
 
 def _suited(group: _Group, experiment: Experiment) -> _Group:
-    """Let the backbone see the photos at the size that suits them, if the study leaves the size to them."""
-    if experiment.study.backbone.pixels is not None:
+    """Suit the backbone to the photos, as `shelfbench.runs.building.suited` does."""
+    if experiment.study.backbone.pixels is None:
+        pixels = experiment.pixels_for(group.extractor)
+        group = _build(group.extractor.name, group.heads, experiment, pixels)
+    extractor = calibrated(group.extractor, experiment)
+    if extractor is group.extractor:
         return group
-    pixels = experiment.pixels_for(group.extractor)
-    return _build(group.extractor.name, group.heads, experiment, pixels)
+    store = FeatureStore(extractor, experiment.study.images, experiment.console, experiment.workers)
+    return _Group(extractor, store, group.heads)
 
 
 def _parts(store: FeatureStore, task: Task, experiment: Experiment) -> dict[str, LabelledImages]:
@@ -204,7 +173,7 @@ def planned(study: Study, workers: int) -> PlannedJobs:
     """
     settings: MultilabelSettings = study.sections["multilabel"]
     jobs = []
-    for name in settings.backbones or (study.backbone.name,):
+    for name in backbones_of(study):
         choice = BackboneChoice(name, study.backbone.weights, study.backbone.pixels)
 
         def resized(pixels: int, choice: BackboneChoice = choice) -> BottleneckExtractor:
@@ -221,14 +190,21 @@ def planned(study: Study, workers: int) -> PlannedJobs:
                 unknown="what training the two heads of each backbone takes",
             )
         )
-    return PlannedJobs(jobs=tuple(jobs))
+    return PlannedJobs(jobs=(*jobs, *planned_networks(study)))
 
 
 multilabel = ExperimentSpec(
-    summary="Table 2 of X: MAP@100 of multi-label classifiers on bottlenecks, without and with fully connected layers",
+    summary="Table 2 of X: MAP@100 of multi-label heads and whole networks, without and with fully connected layers",
     run=run,
     report=report,
     jobs="heads",
-    sections={"multilabel": MultilabelSettings, "bottleneck": BottleneckSettings},
+    sections={
+        "multilabel": MultilabelSettings,
+        "bottleneck": BottleneckSettings,
+        "full": FullSettings,
+        "training": TrainingSettings,
+        "xception": XceptionSettings,
+        "inception": InceptionSettings,
+    },
     plan=planned,
 )

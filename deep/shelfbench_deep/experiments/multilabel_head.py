@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,13 @@ import pandas as pd
 
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.verdict.ranking import Best, average_precisions, best_per_image, weighted_mean
-from shelfbench_deep.training.recipes import RECIPES, averaged, loss, set_weight_decay
+from shelfbench.plugins.backend import EARLIER
+from shelfbench_deep.training.many_labels import cross_entropy, mean_average_precision
+from shelfbench_deep.training.recipes import RECIPES, WEIGHT_DECAY, averaged, loss, set_weight_decay
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
 
-BEST = 100  # X, §4.1
 # Rows per prediction; always padded, so that a row's scores do not depend on the rows computed with it.
 _ROWS = 512
 
@@ -29,13 +29,14 @@ class MultilabelSettings:
     """Section ``multilabel`` of a study.
 
     The optimiser is X's for JFT (X07: RMSprop, momentum 0.9, rate times 0.9 every 3,000,000 samples, Polyak averaging);
-    its weight decay is that of X08 for the backbone, without dropout. X trains whole networks; here the backbone is
-    frozen.
+    its weight decay is that of X08 for the backbone, without dropout. X trains whole networks, as `networks` does;
+    heads are trained on a frozen backbone.
 
     Attributes
     ----------
     backbones : tuple of str
-        One row of the table each; by default the study's backbone. All use the study's `weights` and `pixels`.
+        Frozen backbones of heads, one row of the table each; by default the study's backbone, or none if there are
+        `networks`. All use the study's `weights` and `pixels`.
     units : int
         Units of each of the two fully connected layers (X, §4.5.1).
     epochs : int
@@ -50,6 +51,14 @@ class MultilabelSettings:
         Share of itself that the average of the weights keeps at an update; 0 for no average. X states no value. Its
         networks train for 30 million updates; with a hundred updates per epoch, 0.99 forgets the start within a few
         epochs.
+    networks : tuple of str
+        Networks to train as wholes, ``inception_v3`` and ``xception``, each without and with fully connected layers,
+        by the sections ``full``, ``training`` and the network's own.
+    products : int
+        Number of products to train the networks on, drawn with the study's seed so that each category keeps its share;
+        0 for all.
+    note : str
+        What the study can and cannot show, for the page.
 
     Raises
     ------
@@ -64,12 +73,20 @@ class MultilabelSettings:
     batch: int = 256
     learning_rate: float = 0.001
     ema: float = 0.99
+    networks: tuple[str, ...] = field(default=(), metadata={EARLIER: ()})
+    products: int = field(default=0, metadata={EARLIER: 0})
+    note: str = field(default="", metadata={EARLIER: ""})
 
     def __post_init__(self) -> None:
         """Validate the settings."""
+        for name in self.networks:
+            if name not in WEIGHT_DECAY:
+                raise InputError(f"multilabel.networks names {name!r}", f"choose from: {', '.join(WEIGHT_DECAY)}")
+        if len(set(self.networks)) < len(self.networks):
+            raise InputError(f"multilabel.networks is {list(self.networks)}", "name each only once")
         if len(set(self.backbones)) < len(self.backbones):
             raise InputError(f"multilabel.backbones is {list(self.backbones)}", "name each only once")
-        for name, least in (("units", 1), ("epochs", 1), ("patience", 0), ("batch", 1)):
+        for name, least in (("units", 1), ("epochs", 1), ("patience", 0), ("batch", 1), ("products", 0)):
             if getattr(self, name) < least:
                 raise InputError(
                     f"multilabel.{name} is {getattr(self, name)}", f"give a whole number of at least {least}"
@@ -238,14 +255,6 @@ class MultilabelHead:
         return total / (len(order) // batch)
 
 
-def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean sigmoid cross-entropy over images and labels; NaN without images."""
-    if not len(logits):
-        return math.nan
-    values = np.asarray(logits, np.float64)
-    return float((np.logaddexp(0, values) - values * targets).mean())
-
-
 def score(logits: np.ndarray, images: LabelledImages, shares: np.ndarray) -> dict[str, float]:
     """Compute MAP@100 of some images, with and without class weights.
 
@@ -260,9 +269,4 @@ def score(logits: np.ndarray, images: LabelledImages, shares: np.ndarray) -> dic
     dict
         ``map_100`` and ``map_100_unweighted``.
     """
-    found = best_per_image(logits, BEST)
-    code = np.full((len(images.readable), found.code.shape[1]), -1, np.int32)
-    value = np.zeros(code.shape)
-    code[images.readable], value[images.readable] = found.code, found.score
-    precisions = average_precisions(Best(code, value, found.classes), images.targets, BEST)
-    return {"map_100": weighted_mean(precisions, shares), "map_100_unweighted": weighted_mean(precisions)}
+    return mean_average_precision(logits, images.readable, images.targets, shares)

@@ -14,7 +14,10 @@ from shelfbench.base.errors import InputError
 from shelfbench.verdict.ranking import best_per_image
 from shelfbench_deep.engines.versions import framework, keras_home
 from shelfbench_deep.heads.softmax import log_softmax
-from shelfbench_deep.networks.backbones import NETWORKS, RANDOM_SEED, Network, fetch_weights
+from shelfbench_deep.networks.backbones import RANDOM_SEED
+from shelfbench_deep.networks.known import NETWORKS
+from shelfbench_deep.networks.network import Network
+from shelfbench_deep.networks.weights import fetch_weights
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -25,7 +28,7 @@ CROP = 0.875
 
 
 def _with_top(name: str, pixels: int, file: str, md5: str) -> Network:
-    return dataclasses.replace(NETWORKS[name], dimensions=CLASSES, pixels=pixels, file=file, md5=md5)
+    return dataclasses.replace(NETWORKS[name], dimensions=CLASSES, pixels=pixels, file=file, digest=md5)
 
 
 # The networks of Table 1 at their own sizes, with the weights that ``keras.applications`` publishes including the top.
@@ -89,7 +92,7 @@ class TopFive:
         weights = (
             {"source": "none", "seed": RANDOM_SEED}
             if self.weights == "none"
-            else {"source": "imagenet", "md5": self.network.md5}
+            else {"source": "imagenet", "md5": self.network.digest}
         )
         return {
             "kind": f"top {TOP}",
@@ -183,7 +186,7 @@ def weights_with_top(name: str) -> Path:
     if path.is_file():
         with path.open("rb") as handle:
             found = hashlib.file_digest(handle, "md5").hexdigest()
-        if found != network.md5:
+        if found != network.digest:
             raise InputError(f"{path} is not what Keras publishes under that name (md5 {found})", "delete it")
         return path
     fetch_weights(f"{name} with its top", network, path, "--set weights=none to rehearse without")

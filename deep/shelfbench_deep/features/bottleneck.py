@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 256
 
 
-class BottleneckExtractor:
+class BottleneckExtractor(Quantisable):
     """Pooled features of a backbone, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Keras is loaded and the network is built at the first `extract`; until then the object is light and can be pickled.
@@ -39,7 +40,7 @@ class BottleneckExtractor:
 
     def __init__(self, choice: BackboneChoice, settings: BottleneckSettings = DEFAULT) -> None:
         self.backbone: Backbone = load_backbone(choice)
-        self.name = choice.name
+        self.name = self.backbone.name
         self.pixels = self.backbone.pixels
         self.dimensions = self.backbone.network.dimensions
         self._preprocess = self.backbone.network.preprocess
@@ -108,12 +109,23 @@ class BottleneckExtractor:
             features[start : start + len(part)] = np.asarray(computed)[: len(part)]
         return features
 
+    @property
+    def precision(self) -> str:  # type: ignore[override]
+        """Of products and of values between layers."""
+        return self.engine.precision
+
+    def to_openvino(self) -> Any:
+        """Convert the network, from bytes to features, to an `openvino.Model`."""
+        from shelfbench_deep.engines.openvino import from_keras
+
+        return from_keras(self.model(), self._preprocess, self.pixels)
+
     def _on_openvino(self) -> CompiledNetwork:
         if self._compiled is None:
-            from shelfbench_deep.engines.openvino import CompiledNetwork, from_keras
+            from shelfbench_deep.engines.openvino import CompiledNetwork
 
-            network = from_keras(self.model(), self._preprocess, self.pixels)
-            self._compiled = CompiledNetwork(network, self.engine.precision, self.name)
+            self.check_calibrated()
+            self._compiled = CompiledNetwork(self.to_openvino(), self.engine.precision, self.name)
         return self._compiled
 
     def preprocess(self, images: Any) -> Any:

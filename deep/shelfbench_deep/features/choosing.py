@@ -1,22 +1,39 @@
 """Which module computes the features of a backbone: the kind of its name says so.
 
 Whoever adds a kind of network writes a module of this folder with a function from backbone and settings to
-`FeatureParts`, and adds one line to `kind_of` and one to `network_features`. If a decision can take the network along,
-`load_features` gets a line too.
+`FeatureParts`, and adds one line to `kind_of` and one to ``_MAKERS``. If a decision can take the network along,
+``_LOADERS`` gets a line too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.given_features import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
+from shelfbench_deep.features.keras_saved import SavedKerasExtractor, holds_keras_file, keras_file_features
+from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
+from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
+from shelfbench_deep.features.timm_saved import SavedTimm, holds_timm, timm_features
 from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
+from shelfbench_deep.networks.timm_network import PREFIX
+
+Maker = Callable[[BackboneChoice, Mapping[str, Any]], FeatureParts]
+_MAKERS: dict[str, Maker] = {"timm": timm_features, "onnx": onnx_features, "keras-file": keras_file_features}
+# How to tell which kind of network a folder holds, and what loads it.
+_LOADERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], FeatureExtractor]], ...] = (
+    (holds_timm, SavedTimm),
+    (holds_keras_file, SavedKerasExtractor),
+    (holds_onnx, load_onnx),
+    (holds_int8, QuantisedExtractor),
+)
 
 
 def kind_of(name: str) -> str:
@@ -29,9 +46,18 @@ def kind_of(name: str) -> str:
 
     Returns
     -------
-    {"keras"}
-        ``keras`` for the networks that Keras builds, and for every name that stands for nothing else.
+    {"given", "timm", "onnx", "keras-file", "keras"}
+        ``given`` for embeddings that are there already (``features:X``), and ``keras`` for the networks that Keras
+        builds, and for every name that stands for nothing else.
     """
+    if source_of(name):
+        return "given"
+    if name.startswith(PREFIX):
+        return "timm"
+    if name.lower().endswith(".onnx"):
+        return "onnx"
+    if name.lower().endswith(".keras"):
+        return "keras-file"
     return "keras"
 
 
@@ -54,6 +80,11 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     InputError
         If there is no such network, or it cannot be used.
     """
+    kind = kind_of(backbone.name)
+    if kind == "given":
+        return given_features(backbone.name)
+    if make := _MAKERS.get(kind):
+        return replace(make(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
 
 
@@ -69,6 +100,11 @@ def check_trainable(backbone: BackboneChoice) -> None:
     InputError
         If it is of a kind that only computes features.
     """
+    if kind_of(backbone.name) == "given":
+        raise InputError(
+            f"{backbone.name} are embeddings that are there already, and no network that could be fine-tuned",
+            "use bottleneck-* with them",
+        )
     if kind_of(backbone.name) != "keras":
         raise InputError(
             f"the network {backbone.name} computes features and cannot be fine-tuned",
@@ -93,6 +129,9 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
+    for holds, load in _LOADERS:
+        if holds(folder):
+            return load(folder)
     return TrainedExtractor(folder)
 
 

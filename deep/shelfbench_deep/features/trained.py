@@ -13,8 +13,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import ON_KERAS, Engine, available_engine
-from shelfbench_deep.networks.backbones import NETWORKS, hash_of_arrays
 from shelfbench_deep.networks.blueprint import Blueprint, features_of
+from shelfbench_deep.networks.weights import hash_of_arrays, put_arrays
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -121,12 +121,13 @@ def load_network(folder: Path) -> keras.Model:
         arrays = load_file(folder / WEIGHTS)
         if hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())) != record["sha256"]:
             raise ValueError("its hash differs")
-        if any(array.dtype != np.float32 for array in arrays.values()):
+        # layers that normalise count in whole numbers
+        if any(array.dtype != (np.float32 if array.size > 1 else array.dtype) for array in arrays.values()):
             raise ValueError("an array is not of float32")
         if blueprint.least_parameters() > sum(array.size for array in arrays.values()):
             raise ValueError("it has fewer parameters than the network")
         model = blueprint.build()
-        model.set_weights([arrays[name] for name in sorted(arrays)])
+        put_arrays(model, [arrays[name] for name in sorted(arrays)])
     except Exception as error:  # safetensors and Keras raise all sorts of errors
         raise unreadable(folder, error) from error
     return model
@@ -162,7 +163,7 @@ class TrainedExtractor(BottleneckExtractor):
         self.blueprint, record = read_network(folder)
         self.name, self.pixels = self.blueprint.network, self.blueprint.pixels
         self.dimensions = int(record["dimensions"])
-        self._runs_on(engine or available_engine(_engine_of(record)), NETWORKS[self.name].batch)
+        self._runs_on(engine or available_engine(_engine_of(record)), self.blueprint.known.batch)
         self._sha256 = str(record["sha256"])
         self._preprocess = self.blueprint.preprocess
 

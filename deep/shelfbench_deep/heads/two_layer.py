@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.heads.two_layer_cpu import CPUTraining
+    from shelfbench_deep.heads.two_layer_openvino import OpenVINOTraining
 
 # Rows per prediction; always padded, so that a row's scores do not depend on the rows computed with it.
 _ROWS = 512
@@ -96,13 +98,13 @@ class TwoLayer:
 
     Attributes
     ----------
-    framework, device : str
-        The engine under Keras, and the device that it computed on.
+    framework, device, precision : str
+        The engine that trained and the one under Keras, the device that it computed on, and the type of its products.
     batch : int
         Images per update.
     chosen : dict
-        ``epoch`` (the one kept), ``epochs`` (the number trained), ``parameters`` and ``engine`` (of the training:
-        ``numpy`` or ``keras``).
+        ``epoch`` (the one kept), ``epochs`` (the number trained), ``parameters``, ``engine`` (of the training:
+        ``numpy``, ``openvino`` or ``keras``) and, unless it is float32, its ``precision``.
     history : DataFrame or None
         One row per epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates, with
         dropout on. None if loaded.
@@ -118,7 +120,7 @@ class TwoLayer:
             raise InputError(f"a 2NN of {units} units", "give an even number: two equal hidden layers")
         self.units = units
         self.settings = settings
-        self.framework, self.device = framework().engine, ""
+        self.framework, self.device, self.precision = framework().engine, "", "float32"
         self.batch = settings.batch
         self.chosen: dict[str, Any] = {}
         self.history: pd.DataFrame | None = None
@@ -159,10 +161,10 @@ class TwoLayer:
         self._mean, self._scale = moments(data.features) if settings.standardise else identity(dimensions)
         keras.utils.set_random_seed(seed)
         self._model = model = two_layer(dimensions, self.units, data.classes, settings)
-        in_numpy = settings.engine == "numpy" or (settings.engine == "auto" and self.device == "cpu")
-        engine = framework().engine
-        self.framework = f"numpy (training), {engine} (scores)" if in_numpy else engine
-        train = self._with_numpy(seed) if in_numpy else self._with_keras()
+        engine, self.precision = settings.settle(self.device)
+        under_keras = framework().engine
+        self.framework = under_keras if engine == "keras" else f"{engine} (training), {under_keras} (scores)"
+        train = self._with_keras() if engine == "keras" else self._by_hand(engine, seed)
         order, batch = np.random.default_rng(seed), min(settings.batch, n)
         steps = math.ceil(n / batch)
         epochs: list[Epoch] = []
@@ -201,8 +203,10 @@ class TwoLayer:
             "epoch": best,
             "epochs": len(epochs),
             "parameters": model.count_params(),
-            "engine": "numpy" if in_numpy else "keras",
+            "engine": engine,
         }
+        if self.precision != "float32":
+            self.chosen["precision"] = self.precision
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Log-probabilities of the categories.
@@ -326,24 +330,32 @@ class TwoLayer:
 
         return train
 
-    def _with_numpy(self, seed: int) -> Train:
-        """Train in NumPy; Keras' network gets the weights after each epoch."""
+    def _by_hand(self, engine: str, seed: int) -> Train:
+        """Train with our own steps, in NumPy or OpenVINO; Keras' network gets the weights after each epoch."""
         from shelfbench_deep.engines.native import jit_compile
-        from shelfbench_deep.heads.two_layer_cpu import CPUTraining
 
         model = self.network()
         model.compile(jit_compile=jit_compile())
         arrays = {variable.path: np.asarray(variable.numpy()) for variable in model.weights}
-        training = CPUTraining(arrays, self.settings, statistics=_STATISTICS, seed=seed)
+        training = self._steps(engine, arrays, seed)
 
         def train(data: TrainingData, order: np.ndarray, bar: Bar) -> tuple[float, float]:
             costs = training.epoch(partial(self._taken, data), data.labels, order, bar.update)
             for variable in model.weights:
                 # a copy: some engines would use the array as their own memory
-                variable.assign(training.weights.arrays[variable.path].copy())
+                variable.assign(training.arrays[variable.path].copy())
             return costs
 
         return train
+
+    def _steps(self, engine: str, arrays: dict[str, np.ndarray], seed: int) -> CPUTraining | OpenVINOTraining:
+        if engine == "numpy":
+            from shelfbench_deep.heads.two_layer_cpu import CPUTraining
+
+            return CPUTraining(arrays, self.settings, statistics=_STATISTICS, seed=seed)
+        from shelfbench_deep.heads.two_layer_openvino import OpenVINOTraining
+
+        return OpenVINOTraining(arrays, self.settings, statistics=_STATISTICS, seed=seed, precision=self.precision)
 
     def _taken(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         features = data.features[rows]

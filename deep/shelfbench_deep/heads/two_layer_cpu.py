@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
 
 # Keras' BatchNormalization adds this to a variance.
-_EPSILON = np.float32(1e-3)
+EPSILON = np.float32(1e-3)
 # Numbers of a gradient computed at once: 2 MiB, which are still in the cache when they are added.
 _TILE = 1 << 19
 # Minimum number of units per thread; with fewer, waiting for the others costs more than they save.
@@ -27,6 +27,12 @@ _LEAST = 64
 
 
 Result = TypeVar("Result")
+
+
+def blas_threads() -> int:
+    """Count the threads that NumPy's matrix products would use."""
+    blas = ThreadpoolController().select(user_api="blas")
+    return max((library["num_threads"] for library in blas.info()), default=1)
 
 
 class Weights:
@@ -83,7 +89,7 @@ class _Affine:
         for name, new in (("_bn/moving_mean", mean + get("/bias")), ("_bn/moving_variance", variance)):
             kept = get(name)
             kept += (new - kept) * (1 - self._statistics)
-        self._inverse = 1 / np.sqrt(variance + _EPSILON)
+        self._inverse = 1 / np.sqrt(variance + EPSILON)
         self._slope = gain * get("_bn/gamma") * self._inverse
         np.multiply(product, self._slope, out=out)
         out += gain * get("_bn/beta")
@@ -188,7 +194,7 @@ class CPUTraining:
         self.updates = 0
         self._settings = settings
         self._blas = ThreadpoolController().select(user_api="blas")
-        self._threads = max((library["num_threads"] for library in self._blas.info()), default=1)
+        self._threads = blas_threads()
         width = len(self.weights.arrays["hidden2/kernel"])
         count = max(1, min(self._threads, width // _LEAST))
         edges = [width * number // count for number in range(count + 1)]
@@ -197,6 +203,11 @@ class CPUTraining:
             for number, pair in enumerate(itertools.pairwise(edges))
         ]
         self._last = _Affine(self.weights, "logits", slice(None), statistics)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The network's weights by Keras' path, as the last update left them; valid until the next."""
+        return self.weights.arrays
 
     def epoch(
         self,

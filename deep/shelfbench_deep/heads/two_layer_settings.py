@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.processor import multiplies_bfloat16_faster
+from shelfbench.plugins.backend import EARLIER
+from shelfbench_deep.engines.versions import openvino_version
+
+ENGINES = ("auto", "numpy", "openvino", "keras")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+class Engine(NamedTuple):
+    """What trains, settled for a machine: ``numpy``, ``openvino`` or ``keras``, and the type of its products."""
+
+    name: str
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +54,14 @@ class TwoLayerSettings:
         (several). ``logits``: the output (one), or the output and both hidden layers (several).
     standardise : bool
         Whether to scale each feature to mean 0 and standard deviation 1 over the training images first.
-    engine : {"auto", "numpy", "keras"}
-        The engine that trains: NumPy, on the CPU (`shelfbench_deep.heads.two_layer_cpu`), or Keras, wherever its engine
-        computes. ``auto`` is NumPy unless there is an accelerator. Both do the same, but draw different dropout masks.
+    engine : {"auto", "numpy", "openvino", "keras"}
+        The engine that trains: NumPy (`shelfbench_deep.heads.two_layer_cpu`) or OpenVINO
+        (`shelfbench_deep.heads.two_layer_openvino`) on the CPU, or Keras, wherever its engine computes. ``auto`` is
+        Keras on an accelerator, OpenVINO where the CPU multiplies bfloat16 faster, and NumPy elsewhere. They all do the
+        same, but draw different dropout masks.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the matrix products; everything else is float32. bfloat16 is OpenVINO's, and ``auto`` takes it where the CPU
+        multiplies it faster (AMX, or AVX512_BF16 on AMD).
 
     Raises
     ------
@@ -61,6 +80,7 @@ class TwoLayerSettings:
     batch_norm_at: str = "hidden"
     standardise: bool = False
     engine: str = "auto"
+    precision: str = field(default="auto", metadata={EARLIER: "auto"})
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("patience", 0), ("batch", 1)):
@@ -77,13 +97,53 @@ class TwoLayerSettings:
         choices = {
             "batch_norm": ("none", "one", "several"),
             "batch_norm_at": ("hidden", "logits"),
-            "engine": ("auto", "numpy", "keras"),
+            "engine": ENGINES,
+            "precision": PRECISIONS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"two_layer.{name} is {getattr(self, name)!r}", f"choose from: {', '.join(allowed)}")
         if not isinstance(self.standardise, bool):
             raise InputError(f"two_layer.standardise is {self.standardise!r}", "give true or false")
+        if self.precision == "bfloat16" and self.engine in ("numpy", "keras"):
+            raise InputError(
+                f"two_layer.precision is 'bfloat16', and two_layer.engine={self.engine} trains in float32",
+                "set two_layer.engine=openvino, or omit one of them",
+            )
+
+    def settle(self, device: str) -> Engine:
+        """Choose the engine and its precision for this machine.
+
+        Parameters
+        ----------
+        device : str
+            Where Keras computes: ``cpu``, or an accelerator's name.
+
+        Returns
+        -------
+        Engine
+
+        Raises
+        ------
+        InputError
+            If OpenVINO is requested and not installed.
+        """
+        if self.engine in ("numpy", "keras"):
+            return Engine(self.engine)
+        fast = multiplies_bfloat16_faster()
+        if self.engine == "auto" and self.precision != "bfloat16":
+            if device != "cpu":
+                return Engine("keras")
+            if self.precision == "float32" or not fast or openvino_version() is None:
+                return Engine("numpy")
+        if openvino_version() is None:
+            raise InputError(
+                "OpenVINO, which is to train the 2NN, is not installed",
+                "python -m pip install openvino, or set two_layer.engine=numpy and omit two_layer.precision",
+            )
+        if self.precision == "auto":
+            return Engine("openvino", "bfloat16" if fast else "float32")
+        return Engine("openvino", self.precision)
 
     def rate(self, updates: int) -> float:
         """Learning rate after a number of updates."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench_deep.networks.backbones import NETWORKS, Backbone
+from shelfbench_deep.networks.backbones import Backbone
+from shelfbench_deep.networks.known import KNOWN, PREFIX
+from shelfbench_deep.networks.network import Network
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -25,7 +27,7 @@ class Blueprint:
     Attributes
     ----------
     network : str
-        A key of `shelfbench_deep.networks.backbones.NETWORKS`.
+        A key of `shelfbench_deep.networks.known.KNOWN`.
     pixels : int
     classes : int
         Logits; 0 for a backbone that ends at its pooled features.
@@ -44,9 +46,9 @@ class Blueprint:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` if it cannot be built: a record may come from anyone."""
-        if not isinstance(self.network, str) or self.network not in NETWORKS:
+        if not isinstance(self.network, str) or self.network not in KNOWN:
             raise ValueError(f"unknown network {str(self.network)[:40]!r}")
-        bounds = {"pixels": (NETWORKS[self.network].least, MAX_SIDE), "classes": (0, MAX_CLASSES)}
+        bounds = {"pixels": (self.known.least, MAX_SIDE), "classes": (0, MAX_CLASSES)}
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
@@ -57,6 +59,11 @@ class Blueprint:
             raise ValueError("the settings do not belong to a network")
         if self.settings:
             self._own()
+
+    @property
+    def known(self) -> Network:
+        """The fixed properties of the network."""
+        return KNOWN[self.network]
 
     def _own(self) -> XceptionSettings | InceptionSettings:
         """Return `settings` as the dataclass that checks them."""
@@ -94,12 +101,12 @@ class Blueprint:
         if self.dropout:
             features = keras.layers.Dropout(self.dropout, name="tuned_dropout")(features)
         logits = keras.layers.Dense(self.classes, dtype="float32", name="tuned_logits")(features)
-        return keras.Model(base.input, logits, name=f"tuned_{self.network}")
+        return keras.Model(base.input, logits, name=f"tuned_{self.network.removeprefix(PREFIX)}")
 
     def least_parameters(self) -> float:
         """Lower bound of the number of parameters, found without building the network."""
         if not self.settings:
-            return NETWORKS[self.network].dimensions * self.classes
+            return self.known.parameters + self.known.dimensions * self.classes
         from shelfbench_deep.networks.xception import XceptionSettings, count_parameters
 
         own = self._own()
@@ -111,7 +118,7 @@ class Blueprint:
     @property
     def preprocess(self) -> Callable[[np.ndarray], np.ndarray]:
         """Turn float32 RGB of 0 to 255 into the network's input."""
-        return NETWORKS[self.network].preprocess
+        return self.known.preprocess
 
 
 def features_of(model: keras.Model) -> keras.Model:

@@ -21,7 +21,7 @@ LEAST_PIXELS = 75
 
 @dataclass(frozen=True)
 class InceptionSettings:
-    """Section ``inception_v3`` of a study.
+    """Section ``inception`` of a study.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class InceptionSettings:
     port_2016: bool = False
 
     def __post_init__(self) -> None:
-        check_numbers("inception_v3", self.width, self.dropout)
-        check_flag("inception_v3", "fc", self.fc)
-        check_flag("inception_v3", "port_2016", self.port_2016)
+        check_numbers("inception", self.width, self.dropout)
+        check_flag("inception", "fc", self.fc)
+        check_flag("inception", "port_2016", self.port_2016)
 
     def channels(self, number: int) -> int:
         """Scale a number of channels by `width`; at least 1."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import storage_errors
 from shelfbench.cost.measurements import MatrixPeak, Measurements, Part, Repeated, read_measurements
 from shelfbench.cost.timing import machine, versions
-from shelfbench_deep.timing.child import measure_in_child
+from shelfbench_deep.timing.child import TIME_UP, measure_in_child
 from shelfbench_deep.timing.settings import TimingSettings
 
 
-def measure(settings: TimingSettings, folder: Path, name: str, console: Console) -> tuple[Measurements, Path]:
-    """Measure everything that a file of measurements lacks.
+def measure(
+    settings: TimingSettings, folder: Path, name: str, console: Console, *, minutes: float = math.inf
+) -> tuple[Measurements, Path]:
+    """Measure everything that a file of measurements lacks, the most important first.
 
     The file is written after every part. A part that fails does not stop the others.
 
@@ -29,6 +33,8 @@ def measure(settings: TimingSettings, folder: Path, name: str, console: Console)
     name : str
         Of the file; empty for the device's name.
     console : Console
+    minutes : float
+        After these the part at hand is stopped; the file has what was measured by then.
 
     Returns
     -------
@@ -39,14 +45,17 @@ def measure(settings: TimingSettings, folder: Path, name: str, console: Console)
     Raises
     ------
     InputError
-        If the file has measurements with other settings or versions.
+        If the file has measurements with other settings or versions, or there are no minutes.
     RunError
         If not even the device can be identified.
     """
+    if not minutes > 0:
+        raise InputError(f"--minutes is {minutes:g}", "give a positive number")
+    until = time.monotonic() + 60 * minutes
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     console.log("measuring the device's peak with matrix products")
-    found = measure_in_child("device", settings)
+    found = measure_in_child("device", settings, seconds=60 * minutes)
     if found.get("status") != "done":
         raise RunError(f"the device cannot be measured ({found['reason']})", "check the installation of Keras")
     answer = found["device"]
@@ -61,20 +70,29 @@ def measure(settings: TimingSettings, folder: Path, name: str, console: Console)
         settings=json.loads(json.dumps(asdict(dataclasses.replace(chosen, precision_from="")))),
         peaks=tuple(MatrixPeak(**peak) for peak in found["peaks"]),
     )
-    parts = _finished(path, fresh)
-    for part in chosen.names():
+    parts, missing = _finished(path, fresh), []
+    for part in chosen.by_importance():
         done = dataclasses.replace(fresh, parts=tuple(parts))
         if done.part(part) is not None:
             console.log(f"{part}: already measured")
             continue
+        if (left := until - time.monotonic()) <= 0:
+            missing.append(part)
+            continue
         console.log(part)
-        values = measure_in_child(part, chosen, processes=_faster_in_processes(done))
+        values = measure_in_child(part, chosen, processes=_faster_in_processes(done), seconds=left)
         measured = tuple(Repeated(**repeated) for repeated in values.pop("measured", ()))
+        if values.get("reason") == TIME_UP:
+            missing.append(part)
+            if not measured:
+                continue
         parts.append(Part(name=part, **values, measured=measured))
         if parts[-1].status != "done":
             console.warn(f"{part}: {parts[-1].reason}")
         # after every part, so that being killed costs one at most
         dataclasses.replace(fresh, parts=tuple(parts)).write(path)
+    if missing:
+        console.warn(f"the time was up before these were measured: {', '.join(missing)}; repeat the command for them")
     order = {part: number for number, part in enumerate(chosen.names())}
     result = dataclasses.replace(fresh, parts=tuple(sorted(parts, key=lambda part: order[part.name])))
     result.write(path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from shelfbench.cost.measurements import MatrixPeak, Repeated
 from shelfbench_deep.timing.feeding import BUFFERED, fed_from_jpeg
-from shelfbench_deep.timing.settings import TimingSettings
+from shelfbench_deep.timing.settings import PORT, TimingSettings
 from shelfbench_deep.timing.synthetic import Decoder, photos
 
 if TYPE_CHECKING:
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 # Sides of the matrices whose product may reach the peak of a device; the fastest counts.
 _SIDES = {"gpu": (4096, 8192, 16384), "cpu": (1024, 2048, 4096)}
 # On a GPU, images have the size that each network was made for (X, Table 1).
-_MADE_FOR = {"inception_v3": 299, "xception": 299}
+_MADE_FOR = {"inception_v3": 299, PORT: 299, "xception": 299}
 _OTHERS = 224
 _PHOTOS = 512
 _ROWS = 8192
 
 
-def measure_part(name: str, settings: TimingSettings, processes: bool) -> dict[str, Any]:
+# Takes what has been measured of a part so far.
+Keep = Callable[[dict[str, Any]], object]
+
+
+def measure_part(name: str, settings: TimingSettings, processes: bool, keep: Keep) -> dict[str, Any]:
     """Measure one part in this process.
 
     Parameters
@@ -39,6 +43,8 @@ def measure_part(name: str, settings: TimingSettings, processes: bool) -> dict[s
         With everything that depends on the device filled in, except for ``device``.
     processes : bool
         Whether photos are decoded in processes rather than threads.
+    keep : callable
+        Is given what has been measured so far, in the same form.
 
     Returns
     -------
@@ -47,7 +53,7 @@ def measure_part(name: str, settings: TimingSettings, processes: bool) -> dict[s
     """
     kind, _, subject = name.partition(" ")
     if kind == "decode":
-        return _decode(settings)
+        return _decode(settings, keep)
     from shelfbench_deep.engines.keras import keras
 
     if kind == "device":
@@ -55,8 +61,8 @@ def measure_part(name: str, settings: TimingSettings, processes: bool) -> dict[s
     keras.config.set_dtype_policy(settings.precision)
     keras.utils.set_random_seed(0)
     if kind == "head":
-        return _head(int(subject), settings)
-    return _network(subject, kind == "full", settings, processes)
+        return _head(int(subject), settings, keep)
+    return _network(subject, kind == "full", settings, processes, keep)
 
 
 def _device(settings: TimingSettings) -> dict[str, Any]:
@@ -103,10 +109,13 @@ def _steps(seconds: float, settings: TimingSettings) -> int:
     return min(10_000, max(2, math.ceil(settings.seconds / max(seconds, 1e-6))))
 
 
-def _decode(settings: TimingSettings) -> dict[str, Any]:
+def _decode(settings: TimingSettings, keep: Keep) -> dict[str, Any]:
     pixels = settings.pixels or _MADE_FOR["inception_v3"]
-    measured = [asdict(_decoding(way, pixels, settings)) for way in ("threads", "processes")]
-    return {"pixels": pixels, "batch": settings.batch, "measured": measured}
+    found: dict[str, Any] = {"pixels": pixels, "batch": settings.batch, "measured": []}
+    for way in ("threads", "processes"):
+        found["measured"].append(asdict(_decoding(way, pixels, settings)))
+        keep(found)
+    return found
 
 
 def _decoding(way: str, pixels: int, settings: TimingSettings) -> Repeated:
@@ -139,7 +148,7 @@ def _clock(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _network(name: str, training: bool, settings: TimingSettings, processes: bool) -> dict[str, Any]:
+def _network(name: str, training: bool, settings: TimingSettings, processes: bool, keep: Keep) -> dict[str, Any]:
     """Train a network, or extract its bottlenecks, with batches on the device and from JPEG."""
     from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.engines.native import put
@@ -156,9 +165,7 @@ def _network(name: str, training: bool, settings: TimingSettings, processes: boo
     images = put(random.integers(0, 256, (settings.batch, pixels, pixels, 3), dtype=np.uint8))
     resident = _resident(stage, lambda: step(images, labels), settings)
     memory, memory_of = peak_memory()
-    decoder = Decoder(photos(_PHOTOS, settings.photo), pixels, settings.batch, settings.workers, processes)
-    fed = fed_from_jpeg(stage, step, decoder, labels, steps=resident.steps, settings=settings)
-    return {
+    found = {
         "pixels": pixels,
         "batch": settings.batch,
         "precision": settings.precision,
@@ -166,15 +173,22 @@ def _network(name: str, training: bool, settings: TimingSettings, processes: boo
         "multiply_accumulates": multiply_accumulates(model),
         "memory_mib": round(memory, 1),
         "memory_of": memory_of,
-        "measured": [asdict(resident), asdict(fed)],
+        "measured": [asdict(resident)],
     }
+    keep(found)
+    decoder = Decoder(photos(_PHOTOS, settings.photo), pixels, settings.batch, settings.workers, processes)
+    fed = fed_from_jpeg(stage, step, decoder, labels, steps=resident.steps, settings=settings)
+    return {**found, "measured": [asdict(resident), asdict(fed)]}
 
 
 def _classifier(name: str, pixels: int, classes: int) -> keras.Model:
-    """Build a network of ``keras.applications`` with its top, from bytes to logits, with random weights."""
+    """Build a network with its top, from bytes to logits, with random weights; of ``keras.applications``, or `PORT`."""
     from shelfbench_deep.engines.keras import keras
-    from shelfbench_deep.networks.backbones import NETWORKS
+    from shelfbench_deep.networks.inception import InceptionSettings, inception_v3
+    from shelfbench_deep.networks.known import NETWORKS
 
+    if name == PORT:
+        return _from_bytes(inception_v3(pixels, classes, InceptionSettings(port_2016=True)), pixels)
     build = getattr(keras.applications, NETWORKS[name].application)
     shape = (pixels, pixels, 3)
     return _from_bytes(build(weights=None, input_shape=shape, classes=classes, classifier_activation=None), pixels)
@@ -218,7 +232,7 @@ def _resident(stage: str, step: Callable[[], Any], settings: TimingSettings) -> 
     )
 
 
-def _head(units: int, settings: TimingSettings) -> dict[str, Any]:
+def _head(units: int, settings: TimingSettings, keep: Keep) -> dict[str, Any]:
     """An epoch of a 2NN: batch by batch from the host's memory, and in one compiled call on the device."""
     from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.engines.native import compiled_epoch, wait
@@ -233,21 +247,33 @@ def _head(units: int, settings: TimingSettings) -> dict[str, Any]:
         return two_layer(dimensions, units, settings.classes, head), keras.optimizers.SGD(schedule)
 
     model, optimizer = fresh()
-    measured = [_ordinary(model, optimizer, settings)]
-    whole, optimizer = fresh()
+    sizes = {
+        "batch": batch,
+        "precision": settings.precision,
+        "parameters": sum(math.prod(variable.shape) for variable in model.trainable_variables),
+        "multiply_accumulates": sum(math.prod(v.shape) for v in model.trainable_variables if len(v.shape) == 2),
+    }
+
+    def answer(measured: list[Repeated]) -> dict[str, Any]:
+        memory, memory_of = peak_memory()
+        about = {"memory_mib": round(memory, 1), "memory_of": memory_of}
+        return {**sizes, **about, "measured": [asdict(found) for found in measured]}
+
+    whole, its_optimizer = fresh()
     run = compiled_epoch(
         whole,
-        optimizer,
+        its_optimizer,
         images=settings.images,
         dimensions=dimensions,
         classes=settings.classes,
         batch=batch,
     )
+    on_device = []
     if run is not None:
         steps = settings.images // batch
         first, warm_up = (_clock(lambda: wait(run())) for _ in range(2))
         seconds = tuple(_clock(lambda: wait(run())) for _ in range(settings.repetitions))
-        measured.append(
+        on_device = [
             Repeated(
                 stage="head_epoch",
                 way="on device",
@@ -257,17 +283,9 @@ def _head(units: int, settings: TimingSettings) -> dict[str, Any]:
                 warm_up=warm_up,
                 seconds=seconds,
             )
-        )
-    memory, memory_of = peak_memory()
-    return {
-        "batch": batch,
-        "precision": settings.precision,
-        "parameters": sum(math.prod(variable.shape) for variable in model.trainable_variables),
-        "multiply_accumulates": sum(math.prod(v.shape) for v in model.trainable_variables if len(v.shape) == 2),
-        "memory_mib": round(memory, 1),
-        "memory_of": memory_of,
-        "measured": [asdict(found) for found in measured],
-    }
+        ]
+        keep(answer(on_device))
+    return answer([_ordinary(model, optimizer, settings), *on_device])
 
 
 def _ordinary(model: keras.Model, optimizer: keras.optimizers.Optimizer, settings: TimingSettings) -> Repeated:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shelfbench.base.errors import InputError
 from shelfbench.cost.timing import machine
-from shelfbench_deep.networks.backbones import NETWORKS
+from shelfbench_deep.networks.known import NETWORKS
 
+PORT = "inception_v3_2016"
+"""Inception V3 as Keras had it when X was written (`shelfbench_deep.networks.inception`)."""
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -19,7 +22,8 @@ class TimingSettings:
     Attributes
     ----------
     networks : tuple of str
-        Backbones to measure; those of ``keras.applications`` are also trained.
+        Backbones to measure; those of ``keras.applications`` are also trained, Inception V3 in the form of today and
+        in that of 2016, which X timed.
     units : tuple of int
         Hidden units in total of each 2NN.
     classes : int
@@ -100,7 +104,29 @@ class TimingSettings:
         """Parts to measure, in order."""
         return [
             "decode",
-            *(f"full {name}" for name in self.networks if NETWORKS[name].application),
+            *(f"full {name}" for name in trained_whole(self.networks)),
             *(f"head {units}" for units in self.units),
             *(f"extract {name}" for name in self.networks),
         ]
+
+    def by_importance(self) -> list[str]:
+        """Parts in the order in which they are measured: those of the first two networks come first, and all heads."""
+        first, rest = self.networks[:2], self.networks[2:]
+        whole = [name for name in trained_whole(first) if name in first]
+        return [
+            "decode",
+            *(f"full {name}" for name in whole),
+            *(f"head {units}" for units in self.units),
+            *(f"extract {name}" for name in first),
+            *(f"full {name}" for name in trained_whole(self.networks) if name not in whole),
+            *(f"extract {name}" for name in rest),
+        ]
+
+
+def trained_whole(networks: Sequence[str]) -> Iterator[str]:
+    """List the networks that are trained end to end, Inception V3 also as its port of 2016 (X, Table 3)."""
+    for name in networks:
+        if NETWORKS[name].application:
+            yield name
+            if name == "inception_v3":
+                yield PORT

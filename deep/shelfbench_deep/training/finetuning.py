@@ -16,7 +16,9 @@ from shelfbench.plugins.backend import BackboneChoice, TrainingImages
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint, features_of
+from shelfbench_deep.networks.weights import put_arrays
 from shelfbench_deep.training.freezing import boundary, freeze
+from shelfbench_deep.training.objective import OneLabel
 from shelfbench_deep.training.parallel import predict
 from shelfbench_deep.training.recipes import RECIPES
 from shelfbench_deep.training.settings import FinetuningSettings, TrainingSettings
@@ -74,7 +76,7 @@ def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TrainingIma
     keras.utils.set_random_seed(seed)
     model = blueprint.build()
     head = model.layers[-1]
-    model.set_weights([*weights, *head.get_weights()])
+    put_arrays(model, [*weights, *head.get_weights()])
     if settings.head == "fitted":
         head.set_weights(_fitted_head(model, blueprint, data, rows))
     freeze(model, count, batch_norm=settings.batch_norm == "frozen")
@@ -86,7 +88,15 @@ def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TrainingIma
         momentum=settings.momentum,
     )
     chosen = {"frozen_layers": count, "layers": len(base.layers), "frozen_up_to": last}
-    return Prepared(model=model, blueprint=blueprint, recipe=recipe, rows=rows, own_head=False, chosen=chosen)
+    return Prepared(
+        model=model,
+        blueprint=blueprint,
+        recipe=recipe,
+        rows=rows,
+        own_head=False,
+        chosen=chosen,
+        objective=OneLabel(data),
+    )
 
 
 def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TrainingImages, rows: np.ndarray) -> list[np.ndarray]:

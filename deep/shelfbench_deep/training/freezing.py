@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError
+from shelfbench_deep.networks.known import PREFIX
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -16,6 +17,19 @@ _ENDS = {
     "vgg16": r"block\d_pool",
     "resnet152": r"conv\d_block\d+_out",
 }
+# What the layers of one module of a network of keras.applications have in common in their names.
+_MODULES = {
+    "ConvNeXt": r"(.+_stage_\d_block_\d+)_",
+    "DenseNet": r"(conv\d_block\d+|pool\d)_",
+    "EfficientNet": r"(block\d+[a-z])_",
+    "InceptionResNetV2": r"(block\d+_\d+|mixed_\d\w)",
+    "MobileNetV2": r"(expanded_conv|block_\d+)_",
+    "MobileNetV3": r"(expanded_conv(?:_\d+)?)_",
+    "MobileNet": r"conv_pw_(\d+)",
+    "NASNet": r"(?:normal|reduction)_concat_(\w+)",
+    "ResNet": r"(conv\d_block\d+)_",
+    "VGG19": r"(block\d)_",
+}
 
 
 def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
@@ -24,7 +38,7 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
     Parameters
     ----------
     network : str
-        A key of `shelfbench_deep.networks.backbones.NETWORKS`.
+        A key of `shelfbench_deep.networks.known.find_network`.
     model : keras.Model
         The network without its top; its layers in order.
     share : float
@@ -47,10 +61,20 @@ def boundary(network: str, model: keras.Model, share: float, where: str) -> int:
     wanted = share * len(layers)
     if share == 0 or where == "literal":
         return int(wanted)
-    ends = [i + 1 for i, layer in enumerate(layers) if _ends_module(network, layer, layers, i)]
+    ends = _ends(network, layers)
     if not ends:
         raise InputError(f"the modules of {network} are not known", 'set finetuning.freeze="literal"')
     return min(ends, key=lambda count: (abs(count - wanted), count))
+
+
+def _ends(network: str, layers: list[keras.Layer]) -> list[int]:
+    """Count the layers up to the end of each module."""
+    if not network.startswith(PREFIX):
+        return [i + 1 for i, layer in enumerate(layers) if _ends_module(network, layer, layers, i)]
+    pattern = next(words for family, words in _MODULES.items() if network.removeprefix(PREFIX).startswith(family))
+    # a layer without a name of its own may stand between those of its module
+    last = {found[1]: i + 1 for i, layer in enumerate(layers) if (found := re.match(pattern, layer.name))}
+    return sorted(last.values())
 
 
 def _ends_module(network: str, layer: keras.Layer, layers: list[keras.Layer], index: int) -> bool:

@@ -15,6 +15,8 @@ from shelfbench_deep.networks.backbones import Backbone, load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint
 from shelfbench_deep.networks.inception import InceptionSettings
 from shelfbench_deep.networks.xception import XceptionSettings, count_parameters, equal_parameters
+from shelfbench_deep.training.many_labels import ManyLabels
+from shelfbench_deep.training.objective import OneLabel
 from shelfbench_deep.training.recipes import set_weight_decay
 from shelfbench_deep.training.settings import FullSettings, TrainingSettings
 from shelfbench_deep.training.trainer import NetworkTrainer, Prepared
@@ -26,6 +28,7 @@ def full_trainer(
     training: TrainingSettings,
     own: XceptionSettings | InceptionSettings,
     bottleneck: BottleneckSettings = DEFAULT,
+    labels: ManyLabels | None = None,
 ) -> NetworkTrainer:
     """Make the trainer of ``full-inception_v3`` or ``full-xception``.
 
@@ -38,6 +41,8 @@ def full_trainer(
         The network's own.
     bottleneck : BottleneckSettings
         Engine for the features of the trained network.
+    labels : ManyLabels, optional
+        The labels to learn; by default, the one category of each image.
 
     Returns
     -------
@@ -56,13 +61,15 @@ def full_trainer(
     design = {"kind": "full", "start": start.describe(), "network": asdict(own), **asdict(settings)}
     for name in [key for key in design if key.endswith(("epochs", "patience", "_pixels"))]:
         del design[name]
+    if labels is not None:
+        design["labels"] = labels.identity
     return NetworkTrainer(
         name=f"full-{network}",
         design=design,
         epochs=settings.epochs_of(network),
         patience=settings.patience,
         training=training,
-        prepare=partial(_prepare, start, settings, own),
+        prepare=partial(_prepare, start, settings, own, labels),
         bottleneck=bottleneck,
     )
 
@@ -71,18 +78,20 @@ def _prepare(
     start: Backbone,
     settings: FullSettings,
     own: XceptionSettings | InceptionSettings,
+    labels: ManyLabels | None,
     data: TrainingImages,
     seed: int,
 ) -> Prepared:
     from shelfbench_deep.engines.keras import keras
 
     recipe = settings.recipe_of(start.name)
+    objective = OneLabel(data) if labels is None else labels
     if recipe.dropout:
         own = dataclasses.replace(own, dropout=recipe.dropout)
     if settings.equal_parameters and isinstance(own, XceptionSettings):
         plain = XceptionSettings(width=own.width, dropout=own.dropout)
-        own = equal_parameters(own, data.classes, count_parameters(plain, data.classes))
-    blueprint = Blueprint(network=start.name, pixels=start.pixels, classes=data.classes, settings=asdict(own))
+        own = equal_parameters(own, objective.outputs, count_parameters(plain, objective.outputs))
+    blueprint = Blueprint(network=start.name, pixels=start.pixels, classes=objective.outputs, settings=asdict(own))
     keras.utils.set_random_seed(seed)
     model = blueprint.build()
     if start.weights != "none":
@@ -96,4 +105,5 @@ def _prepare(
         rows=np.arange(len(data.train)),
         own_head=True,
         chosen={"recipe": recipe.name, "width": own.width},
+        objective=objective,
     )

@@ -17,9 +17,9 @@ from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.plugins.backend import TrainingImages
-from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.training.augment import AugmentSettings, augment
 from shelfbench_deep.training.checkpoint import Checkpoint
+from shelfbench_deep.training.objective import Objective, OneLabel
 from shelfbench_deep.training.parallel import predict, train_step
 from shelfbench_deep.training.recipes import averaged, class_weights
 from shelfbench_deep.training.scalars import ScalarLog
@@ -57,6 +57,8 @@ class Course:
         How often the state is saved within an epoch; it is always saved at the end.
     log : Path or None
         Folder for TensorBoard.
+    objective : Objective or None
+        What the network learns; None for the one category of each image.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Course:
     class_weights: bool = False
     checkpoint_minutes: float = 10.0
     log: Path | None = None
+    objective: Objective | None = None
 
 
 @dataclass(kw_only=True)
@@ -121,6 +124,7 @@ class TrainingLoop:
             raise RunError(f"{course.name} has no training images to learn from", "check the split of this dataset")
         self._model, self._data, self._rows, self._course = model, data, rows, course
         self._checkpoint, self._console, self._name = checkpoint, console, course.name
+        self._objective = OneLabel(data) if course.objective is None else course.objective
         self._batch = min(course.batch, len(rows))
         self.steps = math.ceil(len(rows) / self._batch)
         self._weights = class_weights(data.train_labels[rows], data.classes) if course.class_weights else None
@@ -135,7 +139,8 @@ class TrainingLoop:
         -------
         DataFrame
             One row per epoch, `COLUMNS`: means over its updates, then the results on `tune` at its end (with averaged
-            weights if the optimiser keeps averages). ``data_wait``: seconds that the device waited for images.
+            weights if the optimiser keeps averages). ``data_wait``: seconds that the device waited for images. The
+            score on `tune` is named as the objective says.
 
         Raises
         ------
@@ -157,7 +162,8 @@ class TrainingLoop:
                 self._end_epoch()
         if self._best:
             self._model.set_weights(self._best)
-        return pd.DataFrame(state.rows, columns=list(COLUMNS)).astype({"epoch": int, "step": int})
+        rows = pd.DataFrame(state.rows, columns=list(COLUMNS)).astype({"epoch": int, "step": int})
+        return rows.rename(columns={"val_accuracy": self._objective.score})
 
     @property
     def best(self) -> int:
@@ -219,9 +225,10 @@ class TrainingLoop:
             if not state.best or _better(row, state.rows[state.best - 1]):
                 state.best, self._best = state.epoch, [np.array(value) for value in self._model.get_weights()]
         state.rows.append(row)
+        words = self._objective.words
         self._console.log(
-            f"{self._name}: epoch {state.epoch} of {self._course.epochs}: cost {loss:.3f}, precision "
-            f"{row['accuracy']:.3f}, on tune {val_accuracy:.3f}; {state.seconds:.0f} s, of which "
+            f"{self._name}: epoch {state.epoch} of {self._course.epochs}: cost {loss:.3f}, {words[0]} "
+            f"{row['accuracy']:.3f}, {words[1]} {val_accuracy:.3f}; {state.seconds:.0f} s, of which "
             f"{100 * state.data_wait / max(state.seconds, 1e-9):.0f}% waiting for images"
         )
         if self._log is not None:
@@ -247,11 +254,11 @@ class TrainingLoop:
             if reasons:  # readable images of the batch replace the others, so that all batches have one size
                 good = np.setdiff1d(np.arange(len(rows)), list(reasons))
                 if not len(good):
-                    return np.empty((0, *pixels.shape[1:]), np.float32), np.empty(0, np.int64)
+                    return np.empty((0, *pixels.shape[1:]), np.float32), self._objective.targets(rows[:0])
                 again = np.resize(np.arange(len(good)), len(rows))
                 rows, pixels = rows[good[again]], pixels[again]
             pixels = augment(pixels, rows, epoch, course.seed, course.augment)
-            return course.preprocess(pixels.astype(np.float32)), data.train_labels[rows]
+            return course.preprocess(pixels.astype(np.float32)), self._objective.targets(rows)
 
         return decoded_ahead(
             data.images,
@@ -262,11 +269,8 @@ class TrainingLoop:
         )
 
     def _evaluate(self) -> tuple[float, float]:
-        """Cost and precision on `tune`; NaN without images. Unreadable images count as wrong."""
-        data = self._data
-        if len(data.tune) == 0:
-            return math.nan, math.nan
-        right, cost, known = 0, 0.0, 0
+        """Cost and score on `tune`; NaN without images."""
+        data, judge = self._data, self._objective.judge()
         size, pixels = min(self._batch, 64), self._course.pixels
         filled = np.zeros((size, pixels, pixels, 3), np.float32)
         parts = [np.arange(i, min(i + size, len(data.tune))) for i in range(0, len(data.tune), size)]
@@ -277,15 +281,10 @@ class TrainingLoop:
             then=lambda _, images, reasons: (self._course.preprocess(images.astype(np.float32)), reasons),
         )
         for part, (images, reasons) in zip(parts, decoded, strict=True):
-            labels = data.tune_labels[np.delete(part, list(reasons))]
             filled[: len(images)] = images
             filled[len(images) :] = 0
-            scores = log_softmax(predict(self._model, filled)[: len(images)].astype(np.float32))
-            right += int((scores.argmax(axis=1) == labels).sum())
-            rows = np.flatnonzero(labels >= 0)
-            cost -= float(scores[rows, labels[rows]].sum())
-            known += len(rows)
-        return (cost / known if known else math.nan), right / len(data.tune)
+            judge.add(np.delete(part, list(reasons)), predict(self._model, filled)[: len(images)].astype(np.float32))
+        return judge.result()
 
 
 def _better(new: dict[str, float], old: dict[str, float]) -> bool:

@@ -21,7 +21,15 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
-from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_parquet
+from shelfbench.base.storage import (
+    cache_dir,
+    file_stem,
+    fingerprint,
+    load_json,
+    storage_errors,
+    write_json,
+    write_parquet,
+)
 from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
@@ -32,6 +40,7 @@ from shelfbench_deep.training.augment import AugmentSettings
 from shelfbench_deep.training.checkpoint import Checkpoint
 from shelfbench_deep.training.loop import Course, TrainingLoop
 from shelfbench_deep.training.noise import noise
+from shelfbench_deep.training.objective import Objective
 from shelfbench_deep.training.parallel import precision, synchronise, train_step
 from shelfbench_deep.training.recipes import Recipe, loss
 from shelfbench_deep.training.settings import TrainingSettings
@@ -60,6 +69,8 @@ class Prepared:
         Whether its own layer of logits classifies; otherwise its features go to another classifier.
     chosen : dict
         For the record.
+    objective : Objective
+        What it learns.
     """
 
     model: keras.Model
@@ -68,6 +79,7 @@ class Prepared:
     rows: np.ndarray
     own_head: bool
     chosen: dict[str, Any]
+    objective: Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +146,7 @@ class NetworkTrainer:
         description = self.describe()
         lasting = {key: value for key, value in description.items() if key not in ("epochs", "patience")}
         identity = fingerprint([lasting, data.identity, seed])
-        folder = cache_dir() / _FOLDER / f"{self.name}-{identity}"
+        folder = cache_dir() / _FOLDER / f"{file_stem(self.name)}-{identity}"
         done = folder / f"epochs-{self.epochs}-patience-{self.patience}"
         cached = (done / _RECORD).is_file()
         console.detail(f"the trained network is kept in {done}")
@@ -164,7 +176,7 @@ class NetworkTrainer:
             prepared = self.prepare(data, 0)
             batch, _ = self._compile(prepared, devices)
             images = np.zeros((batch, prepared.blueprint.pixels, prepared.blueprint.pixels, 3), np.float32)
-            labels, seconds = np.arange(batch) % classes, []
+            labels, seconds = prepared.objective.targets(np.arange(batch) % len(data.train)), []
             for _ in range(4):
                 begun = time.perf_counter()
                 train_step(prepared.model, images, labels, None)
@@ -190,8 +202,8 @@ class NetworkTrainer:
         synchronise(prepared.model)
         prepared.model.compile(
             prepared.recipe.build(batch, steps),
-            loss(prepared.recipe.label_smoothing),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            loss(prepared.recipe.label_smoothing, prepared.objective.multi_label),
+            metrics=[prepared.objective.accuracy()],
             jit_compile=jit_compile() if self.training.jit == "auto" else self.training.jit == "on",
         )
         return batch, steps
@@ -216,6 +228,7 @@ class NetworkTrainer:
                 class_weights=training.class_weights,
                 checkpoint_minutes=training.checkpoint_minutes,
                 log=folder / "tensorboard" if training.tensorboard else None,
+                objective=prepared.objective,
             )
             loop = TrainingLoop(prepared.model, data, prepared.rows, course, checkpoint=checkpoint, console=console)
             history = loop.run()

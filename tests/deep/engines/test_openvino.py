@@ -95,7 +95,7 @@ def test_without_openvino_keras_computes_and_says_so(monkeypatch, capsys):
     ("values", "match"),
     [
         ({"engine": "onnx"}, "bottleneck.engine is 'onnx'; choose from: auto, keras, openvino"),
-        ({"precision": "int8"}, "bottleneck.precision is 'int8'"),
+        ({"precision": "int4"}, "bottleneck.precision is 'int4'"),
         ({"engine": "keras", "precision": "bfloat16"}, "Keras computes bottlenecks in float32"),
     ],
 )

@@ -81,9 +81,9 @@ def test_the_weights_are_those_that_keras_names():
     for name, module in (("inception_v3", inception_v3), ("vgg16", vgg16), ("xception", xception)):
         network = NETWORKS_WITH_TOP[name]
         assert network.url == module.WEIGHTS_PATH
-        assert f'file_hash="{network.md5}"' in inspect.getsource(module)
+        assert f'file_hash="{network.digest}"' in inspect.getsource(module)
     network = NETWORKS_WITH_TOP["resnet152"]
-    assert network.md5 == resnet.WEIGHTS_HASHES["resnet152"][0]
+    assert network.digest == resnet.WEIGHTS_HASHES["resnet152"][0]
     assert network.url == f"{resnet.BASE_WEIGHTS_PATH}{network.file}"
 
 

@@ -127,7 +127,7 @@ def test_training_follows_that_rate(usual):
 
 def test_loss_and_accuracy_are_means_over_the_epoch():
     data = clusters(n=256)
-    still = fitted(data, epochs=2, learning_rate=1e-12, batch_norm="none", dropout=0.0)
+    still = fitted(data, epochs=2, learning_rate=1e-12, batch_norm="none", dropout=0.0, precision="float32")
     scores = still.log_probabilities(data.features)
     assert still.history["loss"].tolist() == pytest.approx([-scores[np.arange(256), data.labels].mean()] * 2, rel=1e-4)
     assert still.history["accuracy"].tolist() == [(scores.argmax(axis=1) == data.labels).mean()] * 2
@@ -377,6 +377,7 @@ def test_training_that_cannot_work_says_so():
         ("batch_norm_at", "output"),
         ("standardise", "yes"),
         ("engine", "torch"),
+        ("precision", "int8"),
     ],
 )
 def test_impossible_settings_are_named(name, value):

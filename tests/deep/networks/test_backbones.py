@@ -12,9 +12,11 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.keras import keras
 from shelfbench_deep.engines.versions import framework, keras_home
-from shelfbench_deep.networks.backbones import NETWORKS, _packaged, hash_of_arrays, load_backbone
+from shelfbench_deep.networks.backbones import load_backbone
 from shelfbench_deep.networks.efficientnet_lite import efficientnet_lite0, set_torch_weights
+from shelfbench_deep.networks.known import NETWORKS
 from shelfbench_deep.networks.torch_weights import read_torch_weights
+from shelfbench_deep.networks.weights import hash_of_arrays, packaged_weights
 
 REFERENCE = Path(__file__).parents[2] / "helpers" / "efficientnet_lite0_224.npz"
 MODULES = {"inception_v3": "inception_v3", "xception": "xception", "vgg16": "vgg16", "resnet152": "resnet"}
@@ -23,7 +25,7 @@ MODULES = {"inception_v3": "inception_v3", "xception": "xception", "vgg16": "vgg
 def test_efficientnet_lite0_equals_the_reference():
     reference = np.load(REFERENCE)
     model = efficientnet_lite0(224, classes=1000)
-    set_torch_weights(model, read_torch_weights(_packaged()))
+    set_torch_weights(model, read_torch_weights(packaged_weights()))
     both = keras.Model(model.input, [model.get_layer("pooling").output, model.output])
     images = NETWORKS["efficientnet_lite0"].preprocess(reference["images"].astype(np.float32))
     pooled, logits = (np.asarray(output) for output in both.predict_on_batch(images))
@@ -35,7 +37,7 @@ def test_efficientnet_lite0_equals_the_reference():
 
 @pytest.mark.parametrize("broken", ["missing", "shape"])
 def test_other_torch_weights_are_refused(broken):
-    arrays = read_torch_weights(_packaged())
+    arrays = read_torch_weights(packaged_weights())
     if broken == "missing":
         del arrays["_blocks.3._bn1.running_var"]
     else:
@@ -56,7 +58,7 @@ def test_published_weights_are_those_that_keras_names(name):
     module = importlib.import_module(f"keras.src.applications.{MODULES[name]}")
     source = inspect.getsource(module)
     network = NETWORKS[name]
-    assert network.md5 in source
+    assert network.digest in source
     assert network.file in source or network.file.replace(name, "{weights_name}") in source
     theirs = getattr(module, "WEIGHTS_PATH_NO_TOP", None) or module.BASE_WEIGHTS_PATH + network.file
     assert network.url == theirs
@@ -108,10 +110,10 @@ def test_weights_from_a_file(tmp_path, suffix):
 
 
 def test_pth_files_are_for_lite0_alone():
-    packaged = load_backbone(BackboneChoice(weights=str(_packaged()), pixels=32)).describe()["weights"]
+    packaged = load_backbone(BackboneChoice(weights=str(packaged_weights()), pixels=32)).describe()["weights"]
     assert packaged["sha256"] == load_backbone(BackboneChoice(pixels=32)).describe()["weights"]["sha256"]
     with pytest.raises(InputError, match=r"'\.pth' cannot be read for vgg16"):
-        load_backbone(BackboneChoice("vgg16", str(_packaged())))
+        load_backbone(BackboneChoice("vgg16", str(packaged_weights())))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

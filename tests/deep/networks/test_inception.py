@@ -82,6 +82,17 @@ def test_composition_of_the_papers_count(port):
     assert port.get_layer("predictions").count_params() == 2_049_000
 
 
+def test_each_module_divides_the_channels_among_three_or_four_branches(today, port):
+    # X, §1.2: "3 or 4 separate spaces that are smaller than the original input space"
+    for network in (today, port):
+        branches = [len(network.get_layer(f"mixed{number}").input) for number in range(11)]
+        assert branches == [4, 4, 4, 3, 4, 4, 4, 4, 3, 4, 4]
+        for number in (1, 2, 4, 5, 6, 7, 9, 10):  # the other two halve the image instead
+            module = network.get_layer(f"mixed{number}")
+            inside = network.get_layer(f"mixed{number - 1}").output.shape[-1]
+            assert all(branch.shape[-1] < inside for branch in module.input)
+
+
 def test_the_port_differs_from_today_in_four_ways(today, port):
     kinds = [type(layer) for layer in port.layers]
     assert kinds.count(layers.Conv2D) == kinds.count(layers.BatchNormalization) == 94
@@ -200,7 +211,7 @@ def test_parameters_of_the_2nn(units, classes, expected, normalisation):
     [("width", -1.0), ("width", None), ("dropout", 1), ("dropout", "half"), ("fc", 0), ("port_2016", "yes")],
 )
 def test_bad_settings_are_refused_by_name(name, value):
-    with pytest.raises(InputError, match=rf"^inception_v3\.{name} is "):
+    with pytest.raises(InputError, match=rf"^inception\.{name} is "):
         InceptionSettings(**{name: value})
 
 

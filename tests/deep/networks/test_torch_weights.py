@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from shelfbench.base.errors import InputError
-from shelfbench_deep.networks.backbones import _packaged
 from shelfbench_deep.networks.torch_weights import read_torch_weights
+from shelfbench_deep.networks.weights import packaged_weights
 
 TYPES = {"float32": "FloatStorage", "int64": "LongStorage", "float16": "HalfStorage"}
 
@@ -160,7 +160,7 @@ def test_no_checkpoint_and_no_file(tmp_path):
 
 
 def test_the_packaged_weights_are_those_of_lite0():
-    arrays = read_torch_weights(_packaged())
+    arrays = read_torch_weights(packaged_weights())
     learnt = [array for name, array in arrays.items() if name.endswith(("weight", "bias"))]
     assert sum(array.size for array in learnt) == 4_652_008
     assert arrays["_conv_stem.weight"].shape == (32, 3, 3, 3)

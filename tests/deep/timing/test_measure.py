@@ -157,7 +157,7 @@ def answers(failing=()):
 
     asked = []
 
-    def child(part, settings, processes=False):
+    def child(part, settings, processes=False, seconds=None):
         asked.append(part)
         if part == "device":
             peaks = [{"precision": "float32", "side": 8, "flops": 1e9, "low": 9e8, "high": 2e9}]
@@ -177,16 +177,16 @@ def answers(failing=()):
 
 def test_the_file_is_written_after_every_part_and_resumed(tmp_path, monkeypatch):
     settings = TimingSettings(**TINY)
-    child, asked = answers(failing=("extract inception_v3",))
+    child, asked = answers(failing=("full inception_v3_2016",))
     monkeypatch.setattr(measuring, "measure_in_child", child)
     with pytest.raises(KeyboardInterrupt):
         measure(settings, tmp_path, "", QUIET)
     stored = read_measurements(tmp_path / "test-9.json")
-    assert [part.name for part in stored.parts] == ["decode", "full inception_v3", "head 8"]
+    assert [part.name for part in stored.parts] == ["decode", "full inception_v3", "head 8", "extract inception_v3"]
     child, asked = answers()
     monkeypatch.setattr(measuring, "measure_in_child", child)
     found, path = measure(settings, tmp_path, "", QUIET)
-    assert asked == ["device", "extract inception_v3"]
+    assert asked == ["device", "full inception_v3_2016"]
     assert [part.name for part in found.parts] == settings.names()
     assert path == tmp_path / "test-9.json"
     with pytest.raises(InputError, match="measured with other settings"):

@@ -15,7 +15,8 @@ from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.keras import keras
-from shelfbench_deep.networks.backbones import NETWORKS, load_backbone
+from shelfbench_deep.networks.backbones import load_backbone
+from shelfbench_deep.networks.known import NETWORKS
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("SHELFBENCH_DATA"), reason="SHELFBENCH_DATA is not set: no real products"

@@ -112,7 +112,7 @@ def _of_npy(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
         what = f"{' and '.join(other.name for other in beside)} both lie" if beside else "no table lies"
         raise InputError(
             f"{what} beside {path}, so it is unclear whose embeddings its {count:,} rows are",
-            f"give one table {example} with a column file_name or product_id, a row for each of its rows in their order",
+            f"give one table {example} with a column file_name or product_id, and its rows in the same order",
         )
     keys, lines = _keys(beside[0], settings)
     if len(lines) != count:
@@ -122,7 +122,7 @@ def _of_npy(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
 
 def _of_npz(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             names = list(arrays.files)
     except Exception:
         load_array(path)  # says what is wrong with it

@@ -247,8 +247,8 @@ def named_images(path: Path, root: Path, settings: DatasetSettings, *, labelled:
     if not settings.photos:
         given = np.full(len(cells.lines), None) if names is None else names
         places = (f"{path.name}, {unit} {line}" for line in cells.lines.tolist())
-        where = [str(name) if name is not None else place for name, place in zip(given, places, strict=True)]
-        return _rows(rows.assign(where=pd.Series(where, dtype=object)), path, cells, [])
+        named = [str(name) if name is not None else place for name, place in zip(given, places, strict=True)]
+        return _rows(rows.assign(where=pd.Series(named, dtype=object)), path, cells, [])
     assert names is not None
     bare = np.fromiter((name is None or (isinstance(name, str) and not name.strip()) for name in names), bool)
     if labelled and bare.any() and not bare.all():

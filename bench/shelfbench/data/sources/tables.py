@@ -201,7 +201,6 @@ def catalogue_from_rows(
     notes : sequence of str
         The reader's remarks.
     tables : TableRows, optional
-        Where the rows come from.
 
     Returns
     -------

@@ -88,13 +88,18 @@ class Vectors:
         elif suffix in JSON_SUFFIXES:
             yield from self._of_rows(path, _json_cells(path, self.column), lines, "line")
         elif suffix in TABLE_SUFFIXES:
-            cells, unit = cells_of(path, [self.column], lambda present: {"vector": self._found(path, present)})
+            cells, unit = cells_of(path, [self.column], lambda present: {"vector": self.found(path, present)})
             rows = zip(cells.lines.tolist(), map(_parsed, cells.columns["vector"]), strict=True)
             yield from self._of_rows(path, rows, lines, unit)
         else:
             raise InputError(f"{path} is not a table", "give embeddings as Parquet or *.npy")
 
-    def _found(self, path: Path, present: Sequence[str]) -> str:
+    def expect(self, dimensions: int, whose: str) -> None:
+        """Refuse vectors of any other length; `whose` has this one, for the message."""
+        self.dimensions, self._first = dimensions, whose
+
+    def found(self, path: Path, present: Sequence[str]) -> str:
+        """Find the column among those of a table, or raise the line that lists them."""
         if (name := find_column(self.column, present, str(path))) is None:
             raise InputError(
                 f"{path} has no column {self.column!r} of embeddings (it has {listed(present)})", "correct the name"
@@ -113,13 +118,14 @@ class Vectors:
 
         try:
             with pq.ParquetFile(path) as parquet:
-                name = self._found(path, parquet.schema_arrow.names)
+                name = self.found(path, parquet.schema_arrow.names)
                 check_type(parquet.schema_arrow.field(name).type, f"{path}: the column {name!r}")
                 start = 0
                 for batch in parquet.iter_batches(_BLOCK, columns=[name]):
                     asked = np.arange(*np.searchsorted(lines, [start, start + len(batch)]))
                     if len(asked):
-                        yield self._of_arrow(path, batch.column(0).take(pa.array(lines[asked] - start)), asked, lines)
+                        cells = batch.column(0).take(pa.array(lines[asked] - start))
+                        yield from self._of_arrow(path, cells, asked, lines)
                     start += len(batch)
         except UnicodeDecodeError:
             raise InputError(f"{path} has columns whose names are not UTF-8", "write it again") from None
@@ -127,7 +133,7 @@ class Vectors:
             said = str(error).strip().partition("\n")[0]
             raise InputError(f"{path} is not a readable Parquet file ({said})", "write it again") from None
 
-    def _of_arrow(self, path: Path, cells: Any, asked: np.ndarray, lines: np.ndarray) -> Block:
+    def _of_arrow(self, path: Path, cells: Any, asked: np.ndarray, lines: np.ndarray) -> Iterator[Block]:
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -137,6 +143,8 @@ class Vectors:
         there = np.flatnonzero(lengths)
         if len(there) < len(asked):
             cells, asked, lengths = cells.take(pa.array(there)), asked[there], lengths[there]
+        if not len(asked):
+            return
 
         def at(row: int) -> str:
             return f"{path}, row {lines[row]}"
@@ -146,11 +154,9 @@ class Vectors:
         if flat.null_count:
             row = int(np.flatnonzero(flat.is_null().to_numpy(zero_copy_only=False))[0]) // self.dimensions
             raise InputError(f"{at(asked[row])}: a number of the embedding is null", _NUMBERS)
-        return self._checked(asked, flat.to_numpy(zero_copy_only=False).reshape(len(asked), -1), at)
+        yield self._checked(asked, flat.to_numpy(zero_copy_only=False).reshape(len(asked), -1), at)
 
-    def _of_rows(
-        self, path: Path, rows: Iterator[tuple[int, Any]], lines: np.ndarray, unit: str
-    ) -> Iterator[Block]:
+    def _of_rows(self, path: Path, rows: Iterator[tuple[int, Any]], lines: np.ndarray, unit: str) -> Iterator[Block]:
         """Read cells one after the other; `rows` yields the line and the cell of each."""
 
         def at(row: int) -> str:
@@ -319,13 +325,14 @@ def load_array(path: Path, name: str = "") -> np.ndarray:
     """Load any array of a file without executing anything; see `open_array`."""
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            # opened here, because NumPy leaves a damaged file open
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
                 return arrays[name]
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
     except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
         said = str(error).strip().partition("\n")[0][:160]
-        if "allow_pickle" in said or "Object arrays" in said:
+        if any(words in said for words in ("allow_pickle", "Object arrays", "Python objects")):
             said = "it holds Python objects, which are not loaded"
         raise InputError(f"{path} cannot be read ({said})", "write it again with numpy.save") from None

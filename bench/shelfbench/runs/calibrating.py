@@ -1,0 +1,46 @@
+"""Networks in int8 see some training photos before they compute."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from shelfbench.base.storage import fingerprint
+from shelfbench.data.ahead import Decoding
+from shelfbench.data.calibration import drawn_photos
+from shelfbench.data.extractor import FeatureExtractor
+from shelfbench.data.view import view_for
+from shelfbench.runs.experiment import Experiment
+
+
+def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureExtractor:
+    """Calibrate an extractor that has to be on photos of the training data, drawn by the study's seed.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+    experiment : Experiment
+        Its photos are opened. Equal extractors are calibrated once.
+
+    Returns
+    -------
+    FeatureExtractor
+        The same one if it needs no calibration.
+
+    Raises
+    ------
+    ShelfbenchError
+        If no training photo can be read, or the network cannot be calibrated.
+    """
+    count = getattr(extractor, "calibration", 0)
+    if not count:
+        return extractor
+    key = fingerprint(extractor.describe())
+    if key not in experiment.calibrated:
+        material, console = experiment.material, experiment.console
+        console.log(f"{extractor.name}: calibrating int8 on {count} training photos")
+        decoding = Decoding(extractor.pixels, view_for(extractor, experiment.study.images.view), experiment.workers)
+        rows = material.image[material.images_of("train")]
+        photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
+        with console.stage(f"{extractor.name}: calibrating int8"):
+            experiment.calibrated[key] = cast(Any, extractor).calibrated(photos)
+    return experiment.calibrated[key]
