@@ -282,8 +282,8 @@ class QuickChoice:
         hoped, ahead = self.expected, found is self.last.leader
         now = "is ahead on this part, but learns more slowly" if ahead else "is behind, but catches up"
         return (
-            f"{found.name} {now}: with all of train, at least {percent(hoped[self.winner])} is expected of "
-            f"{self.winner}, and {percent(hoped[found.name])} of it."
+            f"{found.name} {now}: with all of train, an average of {share(hoped[self.winner])} or more is expected of "
+            f"{self.winner}, and of {share(hoped[found.name])} of it."
         )
 
     def _cost(self) -> str:
