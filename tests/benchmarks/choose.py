@@ -74,7 +74,7 @@ def choose(data, draw):
     return {
         "choice": found.winner,
         "ties": " ".join(found.ties),
-        "parts": " ".join(str(trial.standing.products) for trial in found.rounds),
+        "parts": " ".join(str(timed.standing.products) for timed in found.rounds),
         "seconds": round(found.seconds, 1),
         "estimated_share": round(found.share, 3),
     }

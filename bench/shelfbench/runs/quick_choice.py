@@ -81,7 +81,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trial:
+class TimedRound:
     """One round of a quick choice.
 
     Attributes
@@ -111,7 +111,7 @@ class QuickChoice:
         Its name.
     data : str
         Name of the catalogue.
-    rounds : tuple of Trial
+    rounds : tuple of TimedRound
         From the smallest part to the largest.
     dropped : dict of str to str
         Why a candidate did not go on to the next part, in words.
@@ -132,7 +132,7 @@ class QuickChoice:
 
     study: str
     data: str
-    rounds: tuple[Trial, ...]
+    rounds: tuple[TimedRound, ...]
     dropped: Mapping[str, str]
     products: int
     judges: int
@@ -160,7 +160,7 @@ class QuickChoice:
 
     @property
     def _rounds(self) -> list[Round]:
-        return [trial.standing for trial in self.rounds]
+        return [timed.standing for timed in self.rounds]
 
     @property
     def ties(self) -> tuple[str, ...]:
@@ -183,23 +183,23 @@ class QuickChoice:
         import pandas as pd
 
         rows = [
-            {"products": trial.standing.products, "images": trial.images, **asdict(found)}
-            | {"seconds": trial.fits[found.name], "outcome": self.outcome(found, trial)}
-            for trial in self.rounds
-            for found in trial.standing.standings
+            {"products": timed.standing.products, "images": timed.images, **asdict(found)}
+            | {"seconds": timed.fits[found.name], "outcome": self.outcome(found, timed)}
+            for timed in self.rounds
+            for found in timed.standing.standings
         ]
         return pd.DataFrame(rows)
 
     def _ties(self) -> tuple[tuple[Standing, Round], ...]:
         return ties(self._rounds, self.products)
 
-    def outcome(self, found: Standing, trial: Trial) -> str:
+    def outcome(self, found: Standing, timed: TimedRound) -> str:
         """Say what became of a candidate after a round."""
-        if trial is self.rounds[-1]:
+        if timed is self.rounds[-1]:
             return (
                 "chosen" if found.name == self.winner else ("may be as good" if found.name in self.ties else "behind")
             )
-        following = self.rounds[[*self.rounds].index(trial) + 1]
+        following = self.rounds[[*self.rounds].index(timed) + 1]
         judged = {standing.name for standing in following.standing.standings}
         return "goes on" if found.name in judged else self.dropped.get(found.name, "failed")
 
@@ -207,22 +207,22 @@ class QuickChoice:
         """Return the rounds as a table."""
         rows: list[tuple[str, ...]] = []
         best: set[tuple[int, int]] = set()
-        for trial in self.rounds:
-            for found in trial.standing.standings:
-                if found.name == trial.standing.leader.name:
+        for timed in self.rounds:
+            for found in timed.standing.standings:
+                if found.name == timed.standing.leader.name:
                     best.add((len(rows), 2))
                 rows.append(
                     (
-                        f"{trial.standing.products:,} ({trial.standing.products / self.products:.1%})",
+                        f"{timed.standing.products:,} ({timed.standing.products / self.products:.1%})",
                         found.name,
                         share(found.average),
                         f"{share(found.behind)} [{share(found.behind_low)}, {share(found.behind_high)}]"
-                        if found.name != trial.standing.leader.name
+                        if found.name != timed.standing.leader.name
                         else MISSING,
                         f"{share(found.precision)} [{share(found.low)}, {share(found.high)}]",
                         share(found.acceptance),
-                        f"{trial.fits[found.name]:.1f}",
-                        self.outcome(found, trial),
+                        f"{timed.fits[found.name]:.1f}",
+                        self.outcome(found, timed),
                     )
                 )
         return Grid(
@@ -331,15 +331,15 @@ class QuickChoice:
             "failed": dict(self.failed),
             "rounds": [
                 {
-                    "products": trial.standing.products,
-                    "images": trial.images,
-                    "seconds": trial.seconds,
+                    "products": timed.standing.products,
+                    "images": timed.images,
+                    "seconds": timed.seconds,
                     "candidates": [
-                        asdict(found) | {"seconds": trial.fits[found.name], "outcome": self.outcome(found, trial)}
-                        for found in trial.standing.standings
+                        asdict(found) | {"seconds": timed.fits[found.name], "outcome": self.outcome(found, timed)}
+                        for found in timed.standing.standings
                     ],
                 }
-                for trial in self.rounds
+                for timed in self.rounds
             ],
         }
 
