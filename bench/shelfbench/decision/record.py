@@ -62,10 +62,8 @@ class ModelSpec:
     ----------
     backend : str
         Its name in the run.
-    fit : str
+    fit, scaled
         How a photo becomes a square (see `shelfbench.data.images.ImageSettings`).
-    scaled : bool
-        Whether photos that are larger than needed are decoded at a fraction.
     pixels : int
         Side of the square.
     sections : dict
