@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 
 import numpy as np
 import onnx
@@ -92,6 +93,10 @@ def test_a_network_that_is_gone_or_has_changed_is_named(shop, tmp_path, capsys):
     whole = data.read_bytes()
     try:
         data.write_bytes(bytes(reversed(whole)))
+        again = ["run", "--dataset", "photos", "--backend", BACKEND, "--out", "copy", *WORDS]
+        shutil.copytree(shop / "run", shop / "copy")
+        assert main(again) == 2
+        assert "nets/my net.onnx is no longer the network that this run used; restore it" in capsys.readouterr().err
         assert decide(shop, tmp_path / "changed") == 2
         assert "the network or its weights are no longer those of the run; restore them" in capsys.readouterr().err
     finally:

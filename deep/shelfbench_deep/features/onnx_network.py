@@ -204,15 +204,15 @@ def onnx_extractor(choice: BackboneChoice, bottleneck: BottleneckSettings, setti
     # several backends of a study use the same network, which is opened once unless something about it changes
     known = [place, *file.external, place.with_name(CONFIG), place.parent.with_name(CONFIG)]
     state = [(path.stat().st_size, path.stat().st_mtime_ns) for path in known if path.is_file()]
-    network = _decided(str(place), repr(state), choice.name, choice.pixels, bottleneck, settings)
+    network = _decided(str(place), repr(state), choice, bottleneck, settings)
     return OnnxExtractor(choice.name, network)
 
 
 @lru_cache(maxsize=16)
 def _decided(
-    place: str, _state: str, name: str, pixels: int | None, bottleneck: BottleneckSettings, settings: OnnxSettings
+    place: str, _state: str, choice: BackboneChoice, bottleneck: BottleneckSettings, settings: OnnxSettings
 ) -> OnnxNetwork:
-    file = find_onnx(name)
+    file = find_onnx(choice.name)
     given = file.input()
     layout = given.layout or settings.layout
     if settings.layout and given.layout and settings.layout != given.layout:
@@ -231,7 +231,7 @@ def _decided(
         kind=given.kind,
         layout=layout,
         batch=given.batch,
-        pixels=_side(file, given.pixels, prepared, pixels),
+        pixels=_side(file, given.pixels, prepared, choice.pixels),
         mean=prepared.mean,
         std=prepared.std,
         channels=prepared.channels,
@@ -249,7 +249,7 @@ def _decided(
         engine=engine,
         precision=precision,
         view=_view(prepared, plan, bottleneck),
-        notes=_notes(file, plan, prepared, dimensions, chosen, f"{_ENGINES[engine]} in {precision}{why}"),
+        notes=_notes(file, plan, prepared, (dimensions, chosen), f"{_ENGINES[engine]} in {precision}{why}"),
     )
 
 
@@ -335,9 +335,10 @@ def _precision(engine: str, settings: BottleneckSettings) -> str:
 
 
 def _notes(
-    file: OnnxFile, plan: OnnxPlan, prepared: Preprocessing, dimensions: int, chosen: str, computed: str
+    file: OnnxFile, plan: OnnxPlan, prepared: Preprocessing, features: tuple[int, str], computed: str
 ) -> tuple[str, ...]:
     """Say what was found, in one line, and in others what a user may want to have otherwise."""
+    dimensions, chosen = features
     order = plan.channels.upper()
     if plan.kind == "uint8":
         pixels = f"{order} bytes, which it prepares itself"

@@ -9,6 +9,8 @@ import pytest
 
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.conformance import CHECKS
+from shelfbench_deep.backends import bottleneck_svm
 from shelfbench_deep.features.onnx_network import onnx_extractor
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.networks.onnx_pooling import pooling
@@ -224,3 +226,11 @@ def test_one_network_three_ways(tmp_path):
     both = opened(path, mean=(127.0,), std=(128.0,), precision="bfloat16").extract(squares)
     cosine = (both * by_timm).sum(1) / np.linalg.norm(both, axis=1) / np.linalg.norm(by_timm, axis=1)
     assert cosine.min() > 0.99
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_backend_on_an_onnx_file_conforms(tmp_path, check):
+    path = graph(tmp_path / "net.onnx", external=True)
+    sections = {name: kind() for name, kind in bottleneck_svm.sections.items()}
+    sections |= {"onnx": OnnxSettings(mean=MEAN, std=STD), "bottleneck": FLOAT32}
+    check(lambda: bottleneck_svm.build(sections, BackboneChoice(str(path)), 1))
