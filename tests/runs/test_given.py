@@ -203,6 +203,8 @@ def test_given_features_and_a_backbone_replace_each_other():
     changed = read_study(backbone("features=clip"), [parse_setting("backbone=xception")])
     assert changed.backbone.name == "xception"
     assert read_study(changed, [parse_setting("features=dino")]).backbone.name == "features:dino"
+    with pytest.raises(InputError, match="names no embeddings"):
+        backbone("features=")
     with pytest.raises(InputError, match="both backbone and features"):
         backbone("features=clip", "backbone=xception")
 

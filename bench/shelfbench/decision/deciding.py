@@ -19,7 +19,8 @@ from shelfbench.base.processor import cores
 from shelfbench.base.storage import file_stem, load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
-from shelfbench.data.given_features import Given, GivenExtractor
+from shelfbench.data.given_features import GivenExtractor
+from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving

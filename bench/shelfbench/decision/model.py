@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, ShelfbenchError
-from shelfbench.data.given_features import PREFIX, GivenExtractor
+from shelfbench.data.given_features import GivenExtractor
+from shelfbench.data.given_names import PREFIX
 from shelfbench.decision.hostile import refuse, shown
 from shelfbench.decision.record import CLASSIFIER, DECISION, ESTIMATOR, NETWORK, NETWORK_FILES, PROBES, ModelSpec
 from shelfbench.decision.rule import Ruling

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.given_features import Given
+from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Evidence, Ruling, Verdict

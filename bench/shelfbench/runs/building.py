@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenExtractor, GivenFeatures, source_of
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures
+from shelfbench.data.given_names import source_of
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,

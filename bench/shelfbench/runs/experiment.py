@@ -35,7 +35,8 @@ from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
-from shelfbench.data.given_features import NO_EMBEDDING, Embeddings
+from shelfbench.data.given_features import Embeddings
+from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.photo_size import PhotoSize
 from shelfbench.data.split import make_split
