@@ -30,9 +30,9 @@ from shelfbench.decision.record import (
     PROBES,
     DecisionRecord,
     ModelSpec,
-    RestsOn,
     decision_record,
 )
+from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling
 
 # How far log-probabilities of the probes may differ between machines and versions.

@@ -31,11 +31,9 @@ from shelfbench.decision.record import (
     MAX_SIDE,
     NETWORK,
     ONNX,
-    DatasetEntry,
     ModelSpec,
-    RestsOn,
-    SplitEntry,
 )
+from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name

@@ -100,7 +100,7 @@ def the_data(data: RunData) -> Section:
             else None,
         ),
         ("Size of the images", sizes_text(data.record)),
-        ("Networks from files", "; ".join(data.record.networks.values())),
+        ("Networks", "; ".join(data.record.networks.values())),
         ("Photos as the networks see them", "; ".join(f"{name}: {says}" for name, says in data.record.views.items())),
         ("Without a category", dataset.unlabelled),
         ("Unreadable images", dataset.unreadable_images),

@@ -26,6 +26,7 @@ from shelfbench.plugins.backend import (
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.seeing import note_network, pixels_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
-    experiment.note_network(backend.features)
+    note_network(experiment, backend.features)
     store = _store(backend.features, experiment)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
@@ -151,7 +152,7 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
         built.store.open()
     fixed = getattr(built.backend.features, "fixed_size", False)
     if built.spec.uses_backbone and built.backbone.pixels is None and not fixed:
-        backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))
+        backbone = replace(built.backbone, pixels=pixels_for(experiment, built.backend.features))
         built = _built(built.name, built.spec, sections, backbone, experiment)
     if built.backend.trainer is not None:
         return built  # what is trained is calibrated afterwards

@@ -31,6 +31,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import backend_timings, save_model, write_histories
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.scoring import choose_rule, score
+from shelfbench.runs.seeing import note_view
 from shelfbench.verdict.predictions import ProductRule
 
 
@@ -120,7 +121,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     first = trained[0]
     given = isinstance(first.store, GivenFeatures)
     if not given:
-        experiment.note_view(first.backend.features if first.trained is None else first.trained.features)
+        note_view(experiment, first.backend.features if first.trained is None else first.trained.features)
         experiment.console.detail(f"features are kept in {first.store.folder}")
     features = first.store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)

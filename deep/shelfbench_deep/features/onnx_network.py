@@ -287,6 +287,12 @@ def _read(path: Path, plan: OnnxPlan, wanted: str) -> tuple[str, tuple[int, ...]
 
 def _shape(kind: Any, path: Path, plan: OnnxPlan, engine: str, before: str = "") -> tuple[int, ...]:
     """Read the graph with one engine, and return the shape of its output."""
+    if engine == RUNTIME and (operator := find_onnx(str(path)).unchecked()):
+        also = f"{before}, and " if before else ""
+        raise InputError(
+            f"{also}{path} contains the operator {operator!r}, which ONNX Runtime does not run safely",
+            "export it without",
+        )
     try:
         shape: tuple[int, ...] = kind(path, plan).shape
     except Exception as error:  # neither library has a class of errors of its own
@@ -347,6 +353,10 @@ def _notes(
             f"{file.path.name} ends in a dense layer of {dimensions:,} numbers, such as a classifier's scores: what "
             f"lies below it describes photos better as a rule, and --set onnx.output={below} takes that instead"
         )
+    if operator := file.undecidable():
+        said.append(
+            f"{file.path.name} contains the operator {operator!r}: it can be compared with others, and not be deployed"
+        )
     return tuple(said)
 
 
@@ -359,6 +369,9 @@ def _formula(plan: OnnxPlan) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message that says something, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+    """Return the line of an error's message that says most, shortened."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
+    # OpenVINO begins with places in its source, and ends with the reason
+    lines = [line for line in lines if not line.startswith(("Exception from", "Check '", "FrontEnd API", "Summary:"))]
+    named = [line for line in lines if line.startswith("No conversion rule")]
+    return ([*named, *lines] or [type(error).__name__])[0].rpartition(" failed:")[2][:200]

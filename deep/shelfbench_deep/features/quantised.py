@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 RECORD, NUMBERS = "network.json", "network-int8.safetensors"
 # Photos that ranges are measured on; NNCF's own default is 300.
 CALIBRATION = 600
-PRESET = "mixed"
 # Increased whenever the same network and photos would be quantised differently.
 VERSION = 1
 # Images per call of OpenVINO, as for other precisions.
@@ -121,7 +120,6 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
         **source.describe(),
         "int8": {
             "version": VERSION,
-            "preset": PRESET,
             "nncf": nncf_version() or "unknown",
             "photos": len(photos),
             "photos_sha256": hashlib.sha256(np.ascontiguousarray(photos).data).hexdigest(),
@@ -131,17 +129,21 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
     }
     folder = cache_dir() / "int8" / f"{file_stem(source.name)}-{fingerprint(description)}"
     try:
-        return QuantisedExtractor(folder)
+        found = QuantisedExtractor(folder)
     except InputError:
         shutil.rmtree(folder, ignore_errors=True)  # missing or damaged
-    _write(folder, source, description, _arrays(network(), photos, source.name))
-    return QuantisedExtractor(folder)
+        _write(folder, source, description, _arrays(network(), photos, source.name))
+        found = QuantisedExtractor(folder)
+    found.notes = (*getattr(source, "notes", ()), *found.notes)
+    if address := getattr(source, "address", ""):
+        found.address = address
+    return found
 
 
 def _arrays(network: Any, photos: np.ndarray, name: str) -> dict[str, np.ndarray]:
     from shelfbench_deep.engines.quantising import quantised, to_arrays
 
-    return to_arrays(quantised(network, photos, PRESET, name))
+    return to_arrays(quantised(network, photos, name))
 
 
 def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -178,6 +180,13 @@ def holds_int8(folder: Path) -> bool:
 class QuantisedExtractor:
     """Features of a quantised network, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
+    Attributes
+    ----------
+    notes : tuple of str
+        What is said of it on the screen and on the page.
+    address : str
+        Of the network that was quantised, where that has one.
+
     Parameters
     ----------
     folder : Path
@@ -188,6 +197,8 @@ class QuantisedExtractor:
     InputError
         If the folder contains no readable network, or OpenVINO is not installed.
     """
+
+    address: str
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -209,6 +220,9 @@ class QuantisedExtractor:
             raise _unreadable(folder, error) from error
         self._sha256 = record["sha256"]
         self.batch, self.framework, self.device = _AT_ONCE, "openvino", "cpu"
+        self.notes: tuple[str, ...] = (
+            f"{self.name} computes in int8, calibrated on {self._description['int8']['photos']} training photos",
+        )
         self._compiled: CompiledNetwork | None = None
 
     def describe(self) -> dict[str, Any]:

@@ -158,8 +158,34 @@ def test_values_that_are_not_numbers_are_refused(tmp_path):
 
 def test_an_operator_that_nobody_has(tmp_path):
     path = graph(tmp_path / "net.onnx", extra=["org.example:Magic"])
-    with pytest.raises(InputError, match=r"(?s)OpenVINO cannot take.*ONNX Runtime cannot take.*common opset"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"OpenVINO cannot take .*net\.onnx \(No conversion rule found for operations: org\.example\.Magic\), "
+            r"and ONNX Runtime cannot take .*org\.example:Magic.*common opset"
+        ),
+    ):
         opened(path)
+
+
+def test_what_openvino_cannot_take_is_left_to_onnx_runtime(tmp_path):
+    path = graph(tmp_path / "net.onnx", extra=["ai.onnx.ml:Binarizer"])
+    extractor = opened(path)
+    assert extractor.describe()["framework"]["engine"] == "onnxruntime"
+    assert "ONNX Runtime in float32, as OpenVINO cannot take" in extractor.notes[0]
+    assert "ai.onnx.ml.Binarizer': it can be compared with others, and not be deployed" in extractor.notes[1]
+    row = computed(graph(tmp_path / "row.onnx"), images(), mean=MEAN, std=STD)
+    np.testing.assert_allclose(extractor.extract(images()), row > 0)
+    with pytest.raises(InputError, match=r"OpenVINO cannot take .*; omit onnx\.engine"):
+        opened(path, engine="openvino")
+
+
+def test_operators_of_onnx_runtime_that_check_nothing_are_not_run(tmp_path):
+    with pytest.raises(InputError, match=r"'com\.microsoft\.Inverse', which ONNX Runtime does not run safely"):
+        opened(graph(tmp_path / "net.onnx", extra=["com.microsoft:Inverse"]))
+    fused = graph(tmp_path / "fused.onnx", extra=["com.microsoft:FastGelu"])
+    by_both = [opened(fused, engine=engine).extract(images()) for engine in ENGINES]
+    np.testing.assert_allclose(*by_both, atol=1e-3)
 
 
 def test_without_onnx_runtime_the_line_says_how_to_get_it(tmp_path, monkeypatch):
