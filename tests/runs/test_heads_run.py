@@ -1,6 +1,7 @@
 """Heads from the command line to a decision: run, resumed with another head, planned, decided on, classified with."""
 
 import json
+import re
 import shlex
 
 import pandas as pd
@@ -64,6 +65,8 @@ def test_a_run_goes_on_with_another_head_and_records_both(done):
     assert set(table["backend"]) == {"hog-svm", "hog-knn", "hog-forest"}
     test = table[table["split"] == "test"].set_index("backend")["precision"]
     assert (test > 0.8).all()
+    said = (done / "tables" / "table4.md").read_text().replace("\\", "")
+    assert re.search(r"hog-knn: sklearn\.neighbors\.KNeighborsClassifier with metric=cosine, n_neighbors=[35]\.", said)
 
 
 def test_a_head_that_has_results_must_stay_as_it_is(shop, done, capsys):
