@@ -159,9 +159,11 @@ HOSTILE = {
     "endless nesting": lambda arrays: changed(arrays, graph=b'<?xml version="1.0"?>' + b"<net>" * 10_000),
     "half a description": lambda arrays: changed(arrays, graph=arrays["graph"].tobytes()[:-500]),
     "numbers that are missing": lambda arrays: changed(arrays, numbers=arrays["numbers"].tobytes()[:-5000]),
-    "another size": lambda arrays: changed(arrays, graph=arrays["graph"].tobytes().replace(b"4,64,64,3", b"4,32,32,3")),
+    "another size": lambda arrays: changed(
+        arrays, graph=arrays["graph"].tobytes().replace(b"16,64,64,3", b"16,32,32,3")
+    ),
     "a million images at once": lambda arrays: changed(
-        arrays, graph=arrays["graph"].tobytes().replace(b"4,64,64,3", b"4000000,64,64,3")
+        arrays, graph=arrays["graph"].tobytes().replace(b"16,64,64,3", b"4000000,64,64,3")
     ),
     "an operation of a stranger": lambda arrays: changed(
         arrays, graph=arrays["graph"].tobytes().replace(b'type="Convolution"', b'type="Evil"', 1)
@@ -219,6 +221,8 @@ def other_networks():
 def test_networks_that_keras_does_not_build(cache, tmp_path, kind):
     name = other_networks()[kind]
     if kind == "timm":
+        if "tensorflow" in sys.modules:
+            pytest.skip("where Triton is installed, PyTorch's exporter loads it, and it crashes beside TensorFlow")
         pytest.importorskip("timm")
         choice = BackboneChoice(name, "none", 224)
     else:
