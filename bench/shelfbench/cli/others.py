@@ -40,7 +40,9 @@ def backends(options: argparse.Namespace, console: Console) -> None:
             summary = f"not usable: {error.message}"
         show(f"{name:{width}}  {printable(summary)}")
     made = ", ".join(f"{features}-NAME" for features in available(FEATURES))
-    show("the network is --set backbone=keras:NAME, timm:NAME or a file, or stands after @ in a name (docs/networks.md)")
+    show(
+        "the network is --set backbone=keras:NAME, timm:NAME or a file, or stands after @ in a name (docs/networks.md)"
+    )
     show(printable(f"[heads.NAME] of a study makes {made} of any classifier of scikit-learn (docs/classifiers.md)"))
 
 
