@@ -1,21 +1,18 @@
 """How a network of timm sees product photos: its own transform against the study's, on real products.
 
-``SHELFBENCH_DATA=... python tests/benchmarks/transforms.py [--train 4000] [--test 1500] [--pixels 128]`` computes features
-of EfficientNet-Lite0 (its real weights, filled into timm's network) on the same photos of `fashion` seen in each way, fits
-the same linear SVM, and prints precision on test photos, with the products on which the ways differ.
+``SHELFBENCH_DATA=... python -m tests.benchmarks.transforms [--train 4000] [--test 1500] [--pixels 128]`` computes
+features of EfficientNet-Lite0 (its real weights, filled into timm's network) on the same photos of `fashion` seen in
+each way, fits the same linear SVM, and prints precision on test photos, with the photos on which the ways differ.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-
-sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from shelfbench.base.console import Console
 from shelfbench.base.processor import cores
@@ -54,11 +51,11 @@ def main() -> None:
         choice = BackboneChoice("timm:tf_efficientnet_lite0", str(weights), given.pixels)
         extractor = network_features(choice, {"bottleneck": BottleneckSettings()}).features
         ways = {
-            "study: pad": View("pad"),
-            "study: crop": View("crop"),
+            "study: pad": View(fit="pad"),
+            "study: crop": View(fit="crop"),
             "own: center, 0.875": extractor.view,
-            "center, 1.0": View("center", "bicubic", 1.0, (0, 0, 0)),
-            "squash, 1.0": View("squash", "bicubic", 1.0, (0, 0, 0)),
+            "center, 1.0": View(fit="center", resample="bicubic", crop=1.0, background=(0, 0, 0)),
+            "squash, 1.0": View(fit="squash", resample="bicubic", crop=1.0, background=(0, 0, 0)),
         }
         right = {name: _right(extractor, view, catalogue, material, rows, label) for name, view in ways.items()}
     first = right["study: pad"]

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 
 import numpy as np
 import onnx
@@ -15,7 +16,8 @@ from shelfbench.cli.main import main
 from tests.helpers.decisions import STRIPES, edit, png, seal, striped
 from tests.helpers.onnx_graphs import graph
 
-WORDS = ["--set", "onnx.mean=127.5", "--set", "onnx.std=127.5", "--set", "split.min_products=10", "--quiet"]
+SETTINGS = ["onnx.mean=127.5", "onnx.std=127.5", "split.min_products=10", "report.pictures=false", "svm.C=[0.01]"]
+WORDS = [*(word for setting in SETTINGS for word in ("--set", setting)), "--quiet"]
 BACKEND = "bottleneck-svm@nets/my net.onnx"
 
 
@@ -91,6 +93,10 @@ def test_a_network_that_is_gone_or_has_changed_is_named(shop, tmp_path, capsys):
     whole = data.read_bytes()
     try:
         data.write_bytes(bytes(reversed(whole)))
+        again = ["run", "--dataset", "photos", "--backend", BACKEND, "--out", "copy", *WORDS]
+        shutil.copytree(shop / "run", shop / "copy")
+        assert main(again) == 2
+        assert "nets/my net.onnx is no longer the network that this run used; restore it" in capsys.readouterr().err
         assert decide(shop, tmp_path / "changed") == 2
         assert "the network or its weights are no longer those of the run; restore them" in capsys.readouterr().err
     finally:
@@ -206,7 +212,7 @@ def test_a_network_that_asks_for_all_memory(decision, tmp_path, capsys, kind):
     assert "one of its values has" in (line := refusal(folder, capsys)) or "size depends on the photo" in line
 
 
-@pytest.mark.parametrize("extra", ["org.example:Magic", ":Loop", ":Scan"])
+@pytest.mark.parametrize("extra", ["org.example:Magic", "com.microsoft:Inverse", ":Loop", ":Scan"])
 def test_operators_that_a_decision_may_not_contain(decision, tmp_path, capsys, extra):
     folder = copied(decision, tmp_path / "decision")
     replaced(folder, graph(tmp_path / "net.onnx", extra=[extra]))

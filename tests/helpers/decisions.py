@@ -18,7 +18,8 @@ from shelfbench.base.console import Console
 from shelfbench.cli.main import main
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.model import probe
-from shelfbench.decision.record import ModelSpec, RestsOn
+from shelfbench.decision.record import ModelSpec
+from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling, Verdict
 from shelfbench.experiments import run_study
 from shelfbench.plugins.backend import TrainingData

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +14,42 @@ KINDS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "uint8": 
 SIDE, CHANNELS = 16, 6
 
 
-def graph(
-    path: Path,
-    *,
-    kind: str = "float32",
-    layout: str = "NCHW",
-    end: str = "row",
-    batch: int | str = "n",
-    side: int | str = SIDE,
-    metadata: dict[str, str] | None = None,
-    external: bool = False,
-    extra: list[str] | None = None,
-    seed: int = 0,
-) -> Path:
-    """Write a network of one convolution.
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What a network looks like.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
     kind, layout, batch, side
         Of its input.
     end : {"row", "map", "tokens", "scores", "both"}
         What comes out: one row per image, a map in the input's layout, one token per place, scores of a dense layer on
         the row, or tokens and the row.
-    metadata : dict, optional
+    metadata : dict
     external : bool
         Keep the weights in ``PATH.data``.
-    extra : list of str, optional
+    extra : list of str
         Operators after the row, which is then the output, by ``domain:name``.
     seed : int
         Of the weights.
-
-    Returns
-    -------
-    Path
     """
-    rng = np.random.default_rng(seed)
+
+    kind: str = "float32"
+    layout: str = "NCHW"
+    end: str = "row"
+    batch: int | str = "n"
+    side: int | str = SIDE
+    metadata: dict[str, str] = field(default_factory=dict)
+    external: bool = False
+    extra: list[str] = field(default_factory=list)
+    seed: int = 0
+
+
+def graph(path: Path, **form: Any) -> Path:
+    """Write a network of one convolution, with the attributes of `Form`."""
+    told = Form(**form)
+    kind, layout, end, batch, extra = told.kind, told.layout, told.end, told.batch, told.extra
+    rng = np.random.default_rng(told.seed)
     dtype = np.float16 if kind == "float16" else np.float32
     weights = {
         "kernel": rng.normal(0, 0.3, (CHANNELS, 3, 4, 4)).astype(dtype),
@@ -77,11 +78,11 @@ def graph(
         outputs = [tokens] if end == "tokens" else [tokens, row]
     elif end == "scores":
         outputs = [add("MatMul", row, "dense", to="scores")]
-    for number, name in enumerate(extra or ()):
+    for number, name in enumerate(extra):
         domain, _, op = name.partition(":")
         nodes.append(helper.make_node(op, [row], [f"extra{number}"], domain=domain))
         outputs = [row := f"extra{number}"]
-    place = [batch, 3, side, side] if layout == "NCHW" else [batch, side, side, 3]
+    place = [batch, 3, told.side, told.side] if layout == "NCHW" else [batch, told.side, told.side, 3]
     ranks = {row: 2, "scores": 2, "tokens": 3}
     model = helper.make_model(
         helper.make_graph(
@@ -100,12 +101,12 @@ def graph(
         ),
         opset_imports=[
             helper.make_opsetid("", 17),
-            *(helper.make_opsetid(domain, 1) for domain in {name.partition(":")[0] for name in extra or ()} - {""}),
+            *(helper.make_opsetid(domain, 1) for domain in {name.partition(":")[0] for name in extra} - {""}),
         ],
         ir_version=8,
     )
-    helper.set_model_props(model, metadata or {})
-    if external:
+    helper.set_model_props(model, told.metadata)
+    if told.external:
         onnx.save_model(
             model,
             path,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import shelfbench
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.cli.main import main
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.plugins import finding
@@ -69,6 +69,19 @@ def spec(wrong, pace, trainer=None):
     return BackendSpec(summary="for a test", build=build)
 
 
+class Breaking(Paced):
+    """Cannot be fitted."""
+
+    def fit(self, data, *, seed, console):
+        raise ValueError("too few rows")
+
+
+def breaking(settings, backbone, workers):
+    return Backend(
+        features=MeanColours(ColourSettings()), classifier=lambda: Breaking(0.0, 0.01), load=NearestMean.load
+    )
+
+
 def failing(settings, backbone, workers):
     raise ValueError("no such part")
 
@@ -79,6 +92,7 @@ CANDIDATES = {
     "half": spec(0.5, 0.01),
     "bad": spec(0.7, 0.01),
     "trains-first": spec(0.0, 0.01, trainer=object()),
+    "breaks": BackendSpec(summary="for a test", build=breaking),
     "fails": BackendSpec(summary="for a test", build=failing),
 }
 
@@ -128,7 +142,7 @@ def test_the_best_wins_and_the_others_drop_out_on_the_way(photos):
     found = chosen(photos, "bad", "half", "right", budget="70%")
     assert found.winner == "right"
     assert found.ties == ()
-    sizes = [trial.standing.products for trial in found.rounds]
+    sizes = [timed.standing.products for timed in found.rounds]
     assert sizes == sorted(set(sizes))
     assert len(sizes) >= 2
     assert set(found.dropped) == {"bad", "half"}
@@ -222,10 +236,13 @@ def test_neither_certify_nor_test_is_ever_looked_at(photos, monkeypatch):
 
 
 def test_one_that_fails_leaves_the_others_to_choose_among(photos):
-    found = chosen(photos, "fails", "right", "half", budget="10m")
+    found = chosen(photos, "fails", "breaks", "right", "half", budget="10m")
     assert found.winner == "right"
-    assert list(found.failed) == ["fails"]
-    assert "fails failed and was not compared: " in str(found)
+    assert list(found.failed) == ["fails", "breaks"]
+    assert "breaks failed and was not compared: " in str(found)
+    assert {standing.name for standing in found.last.standings} == {"right", "half"}
+    with pytest.raises(ShelfbenchError, match="too few rows"):
+        chosen(photos, "breaks", "right")
     with pytest.raises(InputError, match="trains its network first, which no small part"):
         chosen(photos, "trains-first", "right")
 

@@ -4,6 +4,7 @@ import builtins
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.cli.main import main
 from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study
+from tests.helpers.decisions import edit
 from tests.helpers.photos import noise_picture
 
 CATEGORIES = ("red", "green", "blue")
@@ -201,6 +203,8 @@ def test_given_features_and_a_backbone_replace_each_other():
     changed = read_study(backbone("features=clip"), [parse_setting("backbone=xception")])
     assert changed.backbone.name == "xception"
     assert read_study(changed, [parse_setting("features=dino")]).backbone.name == "features:dino"
+    with pytest.raises(InputError, match="names no embeddings"):
+        backbone("features=")
     with pytest.raises(InputError, match="both backbone and features"):
         backbone("features=clip", "backbone=xception")
 
@@ -280,3 +284,29 @@ def test_what_a_decision_on_embeddings_cannot_classify_is_one_line(decided, tmp_
     pq.write_table(pa.table({"product_id": ["a"], "dino": [[1.0] * 12]}), tmp_path / "other.parquet")
     assert main(["classify", str(decided), str(tmp_path / name), "--quiet"]) == 2
     assert pd.Series([capsys.readouterr().err]).str.contains(message).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"given": {"dimensions": 0}}, r"model\.given\.dimensions"),
+        ({"given": {"dimensions": 13}}, "cannot be used|does not return"),
+        ({"given": {"sha256": "x"}}, r"model\.given\.sha256"),
+        ({"given": {"by": "path"}}, r"model\.given\.by"),
+        ({"given": {"more": 1}}, "unknown field"),
+        ({"backend": "hog-svm"}, "it rests on embeddings, which the backend does not take"),
+    ],
+)
+def test_a_decision_that_was_changed_is_refused(decided, tmp_path, capsys, changes, message):
+    folder = shutil.copytree(decided, tmp_path / "decision")
+
+    def change(values):
+        for key, value in changes.items():
+            values["model"][key] = {**values["model"][key], **value} if isinstance(value, dict) else value
+
+    edit(folder, change)
+    pq.write_table(pa.table({"product_id": ["a"], "clip": [[1.0] * 12]}), tmp_path / "new.parquet")
+    assert main(["classify", str(folder), str(tmp_path / "new.parquet"), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said), said
+    assert said.count("\n") == 1

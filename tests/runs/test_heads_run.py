@@ -1,6 +1,8 @@
 """Heads from the command line to a decision: run, resumed with another head, planned, decided on, classified with."""
 
 import json
+import re
+import shlex
 
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from shelfbench.cli.main import main
 from shelfbench.decision.deciding import decide
 from shelfbench.runs.directory import open_run
 from tests.helpers.decisions import classified, make_shop
+from tests.helpers.heads import DOCUMENT, clusters, fitted, recipe
 
 SETTINGS = ["hog.pixels=32", "hog.cells=8", "svm.C=[0.01]", "report.pictures=false", "split.min_products=10"]
 KNN = [
@@ -62,6 +65,8 @@ def test_a_run_goes_on_with_another_head_and_records_both(done):
     assert set(table["backend"]) == {"hog-svm", "hog-knn", "hog-forest"}
     test = table[table["split"] == "test"].set_index("backend")["precision"]
     assert (test > 0.8).all()
+    said = (done / "tables" / "table4.md").read_text().replace("\\", "")
+    assert re.search(r"hog-knn: sklearn\.neighbors\.KNeighborsClassifier with metric=cosine, n_neighbors=[35]\.", said)
 
 
 def test_a_head_that_has_results_must_stay_as_it_is(shop, done, capsys):
@@ -104,10 +109,29 @@ def test_a_head_is_decided_on_and_classifies_as_in_the_run(backend, shop, done, 
 def test_a_head_has_no_onnx_file(done, tmp_path):
     from shelfbench.base.errors import InputError
 
-    with pytest.raises(InputError, match="hog-knn has no network that can be saved as ONNX; save it without ONNX"):
+    with pytest.raises(InputError, match="hog-knn has a classifier of scikit-learn, which cannot be saved"):
         decide(done, "hog-knn", precision=0.6).save(tmp_path / "decision", onnx=True)
 
 
 def test_a_plan_tries_the_head(shop, capsys):
     assert run(shop, None, ["hog-knn"], KNN, "plan") == 0
     assert "hog-knn" in capsys.readouterr().out
+
+
+def test_the_commands_of_the_document(shop, tmp_path, monkeypatch, capsys):
+    """On other photos and on small features; everything else as it is printed."""
+    [block] = [block for block in DOCUMENT.split("```")[1::2] if block.startswith("\nshelfbench run")]
+    first, second = (shlex.split(line)[1:] for line in block.strip().splitlines())
+    monkeypatch.chdir(tmp_path)
+    small = [word for text in SETTINGS for word in ("--set", text)]
+    assert main([*first, "--dataset", str(shop), "--quiet", "--workers", "1", *small]) == 0
+    assert main([*second, "--quiet"]) == 0
+    assert (tmp_path / "decision" / "classifier.skops").exists()
+
+
+def test_only_neighbours_grow_with_the_training_images():
+    assert {name: fitted(recipe(name), clusters()).grows for name in ("knn", "lda", "logistic")} == {
+        "knn": True,
+        "lda": False,
+        "logistic": False,
+    }

@@ -164,7 +164,7 @@ def test_wrong_studies_are_named(tmp_path, text, message):
 
 
 def test_unknown_studies_and_settings():
-    with pytest.raises(InputError, match=r"no study 'fashon'; choose from cdiscount, default, fashion"):
+    with pytest.raises(InputError, match=r"no study 'fashon'; choose from cdiscount, classifiers, default"):
         read_study("fashon")
     for text in ("noequals", "=3", "a.b.c=1", ".x=1"):
         with pytest.raises(InputError, match="KEY=VALUE"):

@@ -8,11 +8,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shelfbench.base.errors import InputError, ShelfbenchError, explain
+from shelfbench.base.errors import InputError, explain
 from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
+from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend
 
 if TYPE_CHECKING:
     from shelfbench.base.console import Console
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         backends=options.backend,
         out=options.out,
         seed=options.seed,
-        settings=_settings(options.set),
+        settings=given_settings(options.set),
         workers=options.workers,
         data=options.data,
         quiet=options.quiet,
@@ -48,7 +49,7 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         options.study,
         dataset=options.dataset,
         backends=options.backend,
-        settings=_settings(options.set),
+        settings=given_settings(options.set),
         workers=options.workers,
         data=options.data,
         images=options.images,
@@ -70,7 +71,7 @@ def choose(options: argparse.Namespace, console: Console) -> None:
         budget=options.budget,
         out=options.out,
         seed=options.seed,
-        settings=_settings(options.set),
+        settings=given_settings(options.set),
         workers=options.workers,
         data=options.data,
         quiet=options.quiet,
@@ -132,79 +133,10 @@ def classify(options: argparse.Namespace, console: Console) -> None:
         Output(options.out, options.format),
         options.decision,
         options.paths,
-        settings=columns(_settings(options.set)),
+        settings=columns(given_settings(options.set)),
         workers=options.workers,
         console=console,
     )
-
-
-def datasets(options: argparse.Namespace, console: Console) -> None:
-    """List the named datasets and where they are."""
-    from shelfbench.data.datasets import find_named, named_datasets
-
-    for name, dataset in named_datasets().items():
-        where = None if dataset.method == "generate" else find_named(name, None)
-        place = (
-            "made on this machine when a run needs it"
-            if dataset.method == "generate"
-            else (f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
-        )
-        show(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
-
-
-def backends(options: argparse.Namespace, console: Console) -> None:
-    """List the installed backends."""
-    from shelfbench.plugins.finding import available, find
-
-    names = available()
-    width = max(map(len, names), default=0)
-    for name in names:
-        try:
-            summary = find(name).summary
-        except ShelfbenchError as error:
-            summary = f"not usable: {error.message}"
-        show(f"{name:{width}}  {printable(summary)}")
-
-
-def new_backend(options: argparse.Namespace, console: Console) -> None:
-    """Write a package with a backend."""
-    from shelfbench.plugins.package import write_package
-
-    folder = write_package(options.name, options.out)
-    show(printable(str(folder)))
-    console.log(f"next: cd {folder} && python -m pip install -e '.[test]' && python -m pytest")
-
-
-def fetch(options: argparse.Namespace, console: Console) -> None:
-    """Download a named dataset."""
-    from shelfbench.data.datasets import fetch as fetch_dataset
-
-    show(printable(str(fetch_dataset(options.name, console))))
-
-
-def generate(options: argparse.Namespace, console: Console) -> None:
-    """Write a generated catalogue into a folder."""
-    import shelfbench
-
-    given = {name: getattr(options, name) for name in ("products", "counts", "seed")}
-    settings = _settings(options.set) | {name: value for name, value in given.items() if value is not None}
-    made = shelfbench.generate(
-        options.directory,
-        settings=settings,
-        workers=options.workers,
-        quiet=options.quiet,
-        verbose=options.verbose,
-    )
-    show(printable(str(made)))
-
-
-def _settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read the settings given by ``--set``; a later one replaces an earlier one."""
-    if not texts:
-        return {}
-    from shelfbench.study.overrides import parse_setting
-
-    return {".".join(path): value for path, value in map(parse_setting, texts)}
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -41,6 +41,8 @@ _Found = TypeVar("_Found", "NetworkTraining", "Extraction", "Fitting")
 _VERSION = 1
 # Seconds after which a trial is long enough.
 _ENOUGH = 1.0
+# Images that are scored in a trial.
+_SCORED = 4096
 _MIB = 2**20
 
 
@@ -279,18 +281,20 @@ class Trials:
                 if (len(counts) > 1 and fit.seconds >= _ENOUGH) or count == sizes.train:
                     break
                 count = min(2 * count, sizes.train)
-            classifier.log_probabilities(train)
+            scored = train[:_SCORED]
+            classifier.log_probabilities(scored)
             with Stopwatch() as predict:
-                classifier.log_probabilities(train)
+                classifier.log_probabilities(scored)
+        grown = sizes.train / count if getattr(classifier, "grows", False) else 1.0
         per_image = seconds[-1] / count
         if len(counts) > 1 and seconds[-1] > seconds[-2]:
             per_image = (seconds[-1] - seconds[-2]) / (counts[-1] - counts[-2])
         return Fitting(
             base=max(0.0, seconds[-1] - per_image * count),
             per_image=per_image,
-            predict=predict.seconds / count,
+            predict=predict.seconds / len(scored) * grown,
             mib=memory.mib,
-            model_mib=_saved(classifier),
+            model_mib=_saved(classifier) * grown,
         )
 
 

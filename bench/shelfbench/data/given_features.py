@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,62 +16,12 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.data.catalogue import DIGEST, Catalogue, TableRows, digest
 from shelfbench.data.feature_store import Features
+from shelfbench.data.given_names import NO_EMBEDDING, PREFIX, Given
 from shelfbench.data.sources.keyed_vectors import PRODUCT, match, open_keyed, split_source
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.vectors import Block, Vectors
 
-PREFIX = "features:"
-NO_EMBEDDING = "no embedding is given"
-"""The reason, on record, of an image that cannot be used."""
 _ABSENT = np.frombuffer(digest(b""), DIGEST)[0]
-
-
-def source_of(backbone: str) -> str:
-    """Return the column or the file that a backbone's name gives; empty for that of a network.
-
-    Parameters
-    ----------
-    backbone : str
-        Such as ``features:embedding``.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    InputError
-        If nothing follows ``features:``.
-    """
-    if not backbone.startswith(PREFIX):
-        return ""
-    if not (source := backbone.removeprefix(PREFIX)):
-        raise InputError(f"{backbone} names no embeddings", "write features:COLUMN or features:PATH.parquet")
-    return source
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """What is known of embeddings once they have been read.
-
-    Attributes
-    ----------
-    source : str
-        The column or the file, as the study names it.
-    column : str
-        The column that was read; empty for ``*.npy``.
-    by : {'row', 'file_name', 'product_id'}
-        Whether each row of the dataset's table has its own, or what they are keyed by.
-    dimensions : int
-    sha256 : str
-        Of the embeddings of the whole catalogue, in its order.
-    """
-
-    source: str
-    column: str
-    by: str
-    dimensions: int
-    sha256: str
 
 
 class GivenExtractor:

@@ -10,7 +10,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import gather_products
-from shelfbench.data.given_features import Given
+from shelfbench.data.given_names import Given
 from shelfbench.data.sources.columns import find_column
 from shelfbench.data.sources.keyed_vectors import open_keyed
 from shelfbench.data.sources.labels import as_key

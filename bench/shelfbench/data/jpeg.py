@@ -22,11 +22,11 @@ _TABLES = {0xDB, 0xC4, 0xDD, 0xFE}
 _BASELINE, _PROGRESSIVE, _SCAN = 0xC0, 0xC2, 0xDA
 _of_thread = threading.local()
 # Filters of Pillow, and what fast_image_resize calls them.
+# Its box is another: of two equally near pixels it takes the other one.
 FILTERS = {
     "bicubic": "catmull_rom",
     "bilinear": "bilinear",
     "lanczos": "lanczos3",
-    "box": "box",
 }
 
 

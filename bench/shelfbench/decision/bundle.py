@@ -19,7 +19,7 @@ import numpy as np
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_sha256, storage_errors, write_json, write_text
 from shelfbench.decision.hostile import check_safetensors, copy_known, refuse, strict_json, typed
-from shelfbench.decision.model import Model, build_model
+from shelfbench.decision.model import Model, build_model, classifier_files
 from shelfbench.decision.record import (
     CLASSIFIER,
     DECISION,
@@ -30,10 +30,9 @@ from shelfbench.decision.record import (
     PROBES,
     DecisionRecord,
     ModelSpec,
-    RestsOn,
-    classifier_files,
     decision_record,
 )
+from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling
 
 # How far log-probabilities of the probes may differ between machines and versions.

@@ -16,7 +16,7 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.ahead import in_background
-from shelfbench.data.given_features import NO_EMBEDDING
+from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.given_stream import EmbeddedProducts, embedded_products
 from shelfbench.data.images import decode_batch
 from shelfbench.data.sources.tables import DatasetSettings

@@ -19,11 +19,12 @@ from shelfbench.base.processor import cores
 from shelfbench.base.storage import file_stem, load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
-from shelfbench.data.given_features import Given, GivenExtractor
+from shelfbench.data.given_features import GivenExtractor
+from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
-from shelfbench.decision.model import Model, probe
+from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.record import (
     ESTIMATOR,
     INT8,
@@ -31,12 +32,9 @@ from shelfbench.decision.record import (
     MAX_SIDE,
     NETWORK,
     ONNX,
-    DatasetEntry,
     ModelSpec,
-    RestsOn,
-    SplitEntry,
-    classifier_files,
 )
+from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
@@ -225,7 +223,9 @@ def _compare(saved: SavedModel, features: FeatureExtractor, name: str) -> None:
 def _write(source: _Source, saving: Saving) -> str:
     """Write the folder of a decision."""
     if saving.onnx and source.backend.export_onnx is None:
-        raise InputError(f"{source.name} has no network that can be saved as ONNX", "save it without ONNX")
+        own = _classifier(source.folder) == ESTIMATOR
+        why = "a classifier of scikit-learn, which cannot" if own else "no network that can"
+        raise InputError(f"{source.name} has {why} be saved as ONNX", "save it without ONNX")
     saving.console.log(f"writing {saving.out}")
     return write_decision(
         saving.out,

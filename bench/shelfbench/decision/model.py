@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, ShelfbenchError
-from shelfbench.data.given_features import PREFIX, GivenExtractor
+from shelfbench.data.given_features import GivenExtractor
+from shelfbench.data.given_names import PREFIX
 from shelfbench.decision.hostile import refuse, shown
-from shelfbench.decision.record import DECISION, NETWORK, NETWORK_FILES, PROBES, ModelSpec, classifier_files
+from shelfbench.decision.record import CLASSIFIER, DECISION, ESTIMATOR, NETWORK, NETWORK_FILES, PROBES, ModelSpec
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
 from shelfbench.plugins.finding import find_kept
@@ -47,6 +48,22 @@ class Model:
     workers: int
     files: Mapping[str, str] = field(default_factory=dict)
     warning: str = ""
+
+
+def classifier_files(names: Container[str]) -> tuple[str, str]:
+    """Tell in which files a classifier is kept.
+
+    Parameters
+    ----------
+    names : container of str
+        Names of the files that are there.
+
+    Returns
+    -------
+    tuple of str
+        `ESTIMATOR` for an estimator of scikit-learn, otherwise `CLASSIFIER`.
+    """
+    return ESTIMATOR if ESTIMATOR[1] in names and CLASSIFIER[1] not in names else CLASSIFIER
 
 
 def probe_images(pixels: int) -> np.ndarray:

@@ -7,7 +7,7 @@ every other file of the folder). A key that is not listed here is refused.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -16,8 +16,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.given_features import Given
+from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
+from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
 from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
@@ -51,22 +52,6 @@ PROBES = 4
 Text = Annotated[str, Meta(max_length=10_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
-
-
-def classifier_files(names: Container[str]) -> tuple[str, str]:
-    """Tell in which files a classifier is kept.
-
-    Parameters
-    ----------
-    names : container of str
-        Names of the files that are there.
-
-    Returns
-    -------
-    tuple of str
-        `ESTIMATOR` for an estimator of scikit-learn, otherwise `CLASSIFIER`.
-    """
-    return ESTIMATOR if ESTIMATOR[1] in names and CLASSIFIER[1] not in names else CLASSIFIER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,60 +167,6 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     probe: Annotated[tuple[Probe, ...], Meta(min_length=PROBES, max_length=PROBES)]
     onnx: OnnxEntry | UnsetType = UNSET
     given: GivenEntry | UnsetType = UNSET
-
-
-class DatasetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The dataset of the run."""
-
-    name: str = ""
-    title: str = ""
-    source: str = ""
-    licence: str = ""
-    hash: str = ""
-
-
-class SplitEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The split of the run."""
-
-    hash: str = ""
-    rule: str = ""
-
-
-class RestsOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The run, data and versions that a decision is based on, for later reference.
-
-    Attributes
-    ----------
-    study : str
-    seed : int or None
-    run_command, run_finished : str
-    run_versions : dict of str to str
-        Versions of the packages in the run.
-    results_hash : str
-        Hash of all settings that can change a prediction.
-    dataset : DatasetEntry
-    split : SplitEntry
-    chosen : dict
-        What the backend chose on `tune`.
-    features : dict
-        The features' description in the run.
-    decide_command : str
-    decide_versions : dict of str to str
-        Versions of the packages when the decision was made.
-    """
-
-    study: str = ""
-    seed: int | None = None
-    run_command: str = ""
-    run_finished: str = ""
-    run_versions: dict[str, str] = {}
-    results_hash: str = ""
-    dataset: DatasetEntry = DatasetEntry()
-    split: SplitEntry = SplitEntry()
-    chosen: dict[str, Any] = {}
-    features: dict[str, Any] = {}
-    decide_command: str = ""
-    decide_versions: dict[str, str] = {}
 
 
 class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

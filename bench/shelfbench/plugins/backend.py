@@ -70,6 +70,9 @@ class Classifier(Protocol):
         Where it computes, for the record: ``cpu`` or the accelerator's name; empty until it is fitted.
     batch : int
         Images per update; 0 if all are used at once.
+    grows : bool, optional
+        Whether it keeps every training image and compares each image with all of them, so that both its size and what
+        an image takes grow with their number.
     """
 
     framework: str

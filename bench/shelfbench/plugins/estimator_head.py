@@ -77,6 +77,12 @@ class EstimatorHead:
         """What it is called in messages."""
         return f"{self.recipe.where} ({self.recipe.title})" if self.recipe else "the estimator"
 
+    @property
+    def grows(self) -> bool:
+        """Whether it keeps every training image, and compares each image with all of them: nearest neighbours."""
+        parts = [self.estimator, *(step for _, step in getattr(self.estimator, "steps", ()))]
+        return any("_fit_X" in getattr(part, "__dict__", {}) for part in parts)
+
     def fit(self, data: TrainingData, *, seed: int, console: Console) -> None:
         """Fit every candidate of the grid, keep the best, and calibrate it.
 

@@ -103,6 +103,10 @@ class Recipe:
     def classes(self) -> frozenset[str]:
         """Names of the classes that the estimator and its parts have, before they are fitted.
 
+        Returns
+        -------
+        frozenset of str
+
         Raises
         ------
         InputError
@@ -155,7 +159,8 @@ def recipe_of(
     ----------
     estimator : str, sequence of str, or callable
         See `shelfbench.plugins.sklearn.sklearn_backend`.
-    parameters, grid : mapping, optional
+    parameters : mapping, optional
+    grid : mapping, optional
     where : str
         What it is called in messages.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shelfbench.data.given_features import GivenExtractor, source_of
+from shelfbench.data.given_features import GivenExtractor
+from shelfbench.data.given_names import source_of
 from shelfbench.plugins.backend import FeatureParts
 
 

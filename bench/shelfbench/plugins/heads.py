@@ -50,7 +50,7 @@ def estimator_backend(features: FeaturesSpec, recipe: Recipe, columns: Mapping[s
 
         recipe.check()
         return joined(
-            features.build(settings, backbone, workers),
+            replace(features.build(settings, backbone, workers), export_onnx=None),
             classifier=partial(EstimatorHead, recipe, workers),
             load=partial(EstimatorHead.load, recipe=recipe),
             settings={"head": recipe.record},
@@ -82,7 +82,7 @@ def kept_backend(features: FeaturesSpec, name: str) -> BackendSpec:
     def build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
         from shelfbench.plugins.estimator_head import EstimatorHead
 
-        parts = features.build(settings, backbone, workers)
+        parts = replace(features.build(settings, backbone, workers), export_onnx=None)
         return joined(parts, classifier=EstimatorHead, load=EstimatorHead.load, settings={})
 
     return BackendSpec(
@@ -100,7 +100,9 @@ def joined(parts: FeatureParts, *, classifier: Any, load: Any, settings: dict[st
     Parameters
     ----------
     parts : FeatureParts
-    classifier, load : callable
+    classifier : callable
+        As in `Backend`.
+    load : callable
         As in `Backend`.
     settings : dict
         The classifier's, for the record; those of the features come before them.

@@ -122,6 +122,11 @@ def save_head(head: EstimatorHead, folder: Path) -> None:
         Fitted.
     folder : Path
         It exists.
+
+    Raises
+    ------
+    ShelfbenchError
+        If the disk is full, say.
     """
     import skops.io
 

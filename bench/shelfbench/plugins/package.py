@@ -92,15 +92,14 @@ shelfbench run --dataset PATH --backend $name --backend hog-svm
 
 Everything is in `$module/__init__.py`:
 
-- `mean_colours` turns photos into numbers. Write your own function, or give the name of features that are there, such as
-  `"hog"` or `"bottleneck"`, without `pixels`.
-- The first argument of `sklearn_backend` is any classifier of scikit-learn; `parameters={"shrinkage": "auto", "solver": "lsqr"}`
-  are its arguments, and of the values in `grid={"shrinkage": [0.1, 0.5], "solver": ["lsqr"]}` the best on held-out products
-  are taken.
+- `mean_colours` turns photos into numbers. Write your own function, or give the name of features that are there, such
+  as `"hog"` or `"bottleneck"`, without `pixels`.
+- The first argument of `sklearn_backend` is any classifier of scikit-learn, and `parameters={"solver": "lsqr"}` are its
+  arguments. Of the values in `grid={"shrinkage": [0.1, 0.5]}`, the best on held-out products are taken.
 
 A backend that scikit-learn does not offer, or one with settings of its own, is a `shelfbench.BackendSpec`:
-`shelfbench.plugins.template` is a whole one in one file, to copy in place of `$module/__init__.py`. The tests stay as they
-are.
+`shelfbench.plugins.template` is a whole one in one file, to copy in place of `$module/__init__.py`. The tests stay as
+they are.
 """
 
 

@@ -131,7 +131,15 @@ class FunctionFeatures:
         }
 
     def extract(self, images: np.ndarray) -> np.ndarray:
-        """Turn photos, uint8 of shape (n, pixels, pixels, 3), into float32 of shape (n, dimensions).
+        """Compute the features.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, pixels, pixels, 3)
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dimensions)
 
         Raises
         ------

@@ -134,7 +134,7 @@ def draw_rounds(choice: QuickChoice) -> Figure:
 
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.subplots()
-    standings = [trial.standing for trial in choice.rounds]
+    standings = [timed.standing for timed in choice.rounds]
     names = [found.name for found in standings[0].standings]
     sizes = [one.products for one in standings]
     for number, name in enumerate(names):

@@ -140,13 +140,27 @@ def table4_grid(data: RunData) -> Grid:
         ),
         rows=tuple(rows),
         numeric=frozenset(range(3, 10 if papers else 9)),
-        notes=(*notes, *_left_out(table, data.record.backends)),
+        notes=(*notes, *_heads(data.record.backends), *_left_out(table, data.record.backends)),
         best=frozenset((row, places[name]) for row, name in best),
     )
 
 
 def _of_paper(claim: Claim | None) -> str:
     return f"{share(claim.value['train'])} / {share(claim.value['validation'])}" if claim else MISSING
+
+
+def _heads(entries: Mapping[str, BackendEntry]) -> list[str]:
+    """Say which estimators of scikit-learn the study's own classifiers are, with what was chosen of their grids."""
+    made: dict[str, list[str]] = {}
+    for name, entry in entries.items():
+        head = entry.settings.get("head")
+        if entry.done and isinstance(head, Mapping) and "estimator" in head:
+            steps = head["estimator"] if isinstance(head["estimator"], (list, tuple)) else [head["estimator"]]
+            chosen = entry.chosen.get("parameters", {})
+            values = {**dict(head.get("parameters") or {}), **(chosen if isinstance(chosen, Mapping) else {})}
+            with_values = f" with {', '.join(f'{key}={value}' for key, value in values.items())}" if values else ""
+            made.setdefault(f"{' + '.join(map(str, steps))}{with_values}", []).append(name)
+    return [f"{', '.join(names)}: {what}." for what, names in made.items()]
 
 
 def _left_out(table: pd.DataFrame, entries: Mapping[str, BackendEntry]) -> list[str]:

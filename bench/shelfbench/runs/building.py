@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenExtractor, GivenFeatures, source_of
+from shelfbench.data.given_features import GivenExtractor, GivenFeatures
+from shelfbench.data.given_names import source_of
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
@@ -26,6 +27,7 @@ from shelfbench.plugins.backend import (
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.seeing import note_network, pixels_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
-    experiment.note_network(backend.features)
+    note_network(experiment, backend.features)
     store = _store(backend.features, experiment)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
@@ -151,7 +153,7 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
         built.store.open()
     fixed = getattr(built.backend.features, "fixed_size", False)
     if built.spec.uses_backbone and built.backbone.pixels is None and not fixed:
-        backbone = replace(built.backbone, pixels=experiment.pixels_for(built.backend.features))
+        backbone = replace(built.backbone, pixels=pixels_for(experiment, built.backend.features))
         built = _built(built.name, built.spec, sections, backbone, experiment)
     if built.backend.trainer is not None:
         return built  # what is trained is calibrated afterwards

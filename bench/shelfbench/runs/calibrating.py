@@ -10,6 +10,7 @@ from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.view import view_for
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.seeing import note_network
 
 
 def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureExtractor:
@@ -43,5 +44,5 @@ def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureEx
         photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
         with console.stage(f"{extractor.name}: calibrating int8"):
             experiment.calibrated[key] = cast(Any, extractor).calibrated(photos)
-            experiment.note_network(experiment.calibrated[key])
+            note_network(experiment, experiment.calibrated[key])
     return experiment.calibrated[key]

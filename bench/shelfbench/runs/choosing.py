@@ -27,16 +27,16 @@ from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data
 from shelfbench.runs.experiment import Experiment, Jobs
 from shelfbench.runs.parts import Parts
-from shelfbench.runs.quick_choice import Budget, QuickChoice, Trial
+from shelfbench.runs.quick_choice import Budget, QuickChoice, TimedRound
 from shelfbench.runs.recorder import Recorder
 from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.study.model import Study
-from shelfbench.verdict.halving import Judged, Round, judge, staying
+from shelfbench.verdict.halving import Judged, Round, before_last, judge, staying
 
 # A part that is not at least this much larger says little that the one before did not.
 LEAST_GROWTH = 1.5
 # Share of what is left that a part takes on the way to the last one.
-_ON_THE_WAY = 0.75
+_ON_THE_WAY = 0.9
 # What an image that judges costs while a candidate learns, where one that it learns from costs 1: it is only scored.
 _JUDGING = 1 / 3
 # Share of what is left that a part may be predicted to take: predictions are a little wrong.
@@ -137,15 +137,17 @@ class _Choosing:
     def run(self) -> QuickChoice:
         """Go from part to part until one candidate is left, or the budget is used up."""
         self._build()
-        names, rounds, dropped = tuple(self.built), list[Trial](), dict[str, str]()
-        size, earlier = self.parts.first, None
+        names, rounds, dropped = tuple(self.built), list[TimedRound](), dict[str, str]()
+        size = self.parts.first
         while True:
-            trial = self._round(names, size)
-            rounds.append(trial)
-            now = trial.standing
-            stay = staying(now, earlier, self.parts.products)
+            timed = self._round(names, size)
+            rounds.append(timed)
+            now = timed.standing
+            # the first part shows what each takes; nobody drops out for what it says
+            earlier = before_last([one.standing for one in rounds])
+            stay = names if len(rounds) == 1 else staying(now, earlier, self.parts.products)
             dropped |= {found.name: BEHIND for found in now.standings if found.name not in stay}
-            earlier, names = now, stay
+            names = tuple(found.name for found in now.standings if found.name in stay)
             going, size = self._next(names, now)
             dropped |= {name: NO_BUDGET for name in names if size and name not in going}
             if not size:
@@ -160,7 +162,8 @@ class _Choosing:
             work = partial(self._built, name)
             if (built := jobs.attempt([name], work)) is not None:
                 self.built[name] = built
-        self._require()
+        if len(self.built) < 2 and (error := jobs.error()) is not None:
+            raise error
         self.start = self.spent
 
     def _built(self, name: str) -> BuiltBackend:
@@ -172,10 +175,6 @@ class _Choosing:
                 "leave it out (--backend names the others), or run it",
             )
         return built
-
-    def _require(self) -> None:
-        if len(self.built) < 2 and (error := self.experiment.jobs.error()) is not None:
-            raise error
 
     @property
     def spent(self) -> float:
@@ -190,7 +189,7 @@ class _Choosing:
         fitting = sum(self.fits[name].at(units) + self._scoring[name] * self.all_images for name in self.built)
         return self.start + fitting + sum(pace.at(self.all_images) for pace in self.features.values())
 
-    def _round(self, names: Sequence[str], size: int) -> Trial:
+    def _round(self, names: Sequence[str], size: int) -> TimedRound:
         """Let candidates learn from one part, and judge them."""
         before, images = self.spent, int(self.parts.images[size])
         self.experiment.console.log(
@@ -208,10 +207,12 @@ class _Choosing:
                         fits[name] = self._clock() - started
                 if name not in judged:
                     del self.built[name]
-        self._require()
+        error = self.experiment.jobs.error()
+        if error is not None and (not judged or len(self.built) < 2):
+            raise error
         ordered = {name: judged[name] for name in names if name in judged}
         standing = judge(size, ordered)
-        return Trial(standing=standing, images=images, seconds=self.spent - before, fits=fits)
+        return TimedRound(standing=standing, images=images, seconds=self.spent - before, fits=fits)
 
     def _groups(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Group candidates by the features that they share."""
@@ -285,7 +286,7 @@ class _Choosing:
         features = sum(more * self.features[key].per_image for key in self._groups(names))
         return features + sum(self.fits[name].at(images + _JUDGING * self._judges) for name in names)
 
-    def _result(self, rounds: Sequence[Trial], dropped: dict[str, str]) -> QuickChoice:
+    def _result(self, rounds: Sequence[TimedRound], dropped: dict[str, str]) -> QuickChoice:
         study, full = self.experiment.study, self.full()
         self.experiment.console.detail(f"all candidates on everything: about {duration(full)}")
         return QuickChoice(

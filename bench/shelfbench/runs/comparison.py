@@ -14,7 +14,7 @@ from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
-from shelfbench.plugins.backend import Classifier
+from shelfbench.plugins.backend import BackboneChoice, Classifier
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import (
     BuiltBackend,
@@ -28,9 +28,10 @@ from shelfbench.runs.building import (
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.keeping import backend_timings, save_model, write_histories
+from shelfbench.runs.keeping import backend_timings, read_model, save_model, write_histories
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.scoring import choose_rule, score
+from shelfbench.runs.seeing import note_view
 from shelfbench.verdict.predictions import ProductRule
 
 
@@ -56,7 +57,7 @@ def run(experiment: Experiment) -> Photos | None:
     for name in study.backends:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
-            jobs.attempt([name], partial(_check_kept, experiment.out, name))
+            jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
         elif (backend := jobs.attempt([name], partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
@@ -87,9 +88,17 @@ def _files(out: Path, name: str) -> list[Path]:
     return [out / folder / f"{file_stem(name)}.parquet" for folder in ("predictions", "scores")]
 
 
-def _check_kept(out: Path, name: str) -> None:
-    """Make sure that the predictions of an earlier command can still be read."""
-    open_run(out).products(name)
+def _check_kept(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
+    """Make sure that the predictions of an earlier command can still be read, and that their network is the same."""
+    open_run(experiment.out).products(name)
+    folder = experiment.out / "models" / file_stem(name)
+    if Path(backbone.name).expanduser().is_file() and folder.is_dir():
+        kept = read_model(folder).features.get("settings", {}).get("sha256")
+        now = build_backend(name, experiment.study.sections, experiment).backend.features.describe().get("sha256")
+        if kept != now:
+            raise InputError(
+                f"{backbone.name} is no longer the network that this run used", "restore it, or choose another --out"
+            )
 
 
 def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
@@ -120,7 +129,7 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
     first = trained[0]
     given = isinstance(first.store, GivenFeatures)
     if not given:
-        experiment.note_view(first.backend.features if first.trained is None else first.trained.features)
+        note_view(experiment, first.backend.features if first.trained is None else first.trained.features)
         experiment.console.detail(f"features are kept in {first.store.folder}")
     features = first.store.features(material.catalogue, material.image, experiment.digests)
     unreadable = material.unreadable(features.reasons)

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from shelfbench.data.given_features import NO_EMBEDDING
+from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.images import NEEDS_HEIF
 from shelfbench.runs.record import DatasetRecord, SplitRecord
 

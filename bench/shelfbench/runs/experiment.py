@@ -35,11 +35,12 @@ from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
-from shelfbench.data.given_features import NO_EMBEDDING, Embeddings
+from shelfbench.data.given_features import Embeddings
+from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.material import Material, dataset_record, gather
-from shelfbench.data.photo_size import PhotoSize, choose_size, measure
+from shelfbench.data.photo_size import PhotoSize
 from shelfbench.data.split import make_split
-from shelfbench.data.view import View, view_for
+from shelfbench.data.view import View
 from shelfbench.runs.data_line import data_line
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.record import DatasetRecord, SplitRecord
@@ -196,6 +197,8 @@ class Experiment:
     jobs : Jobs
     calibrated : dict of str to FeatureExtractor
         Extractors that have been calibrated on training photos, by what they were before (`runs.calibrating`).
+    photo_sizes : dict of View to PhotoSize
+        How large the photos are, seen in one way or another (`runs.seeing`).
     """
 
     study: Study
@@ -206,8 +209,8 @@ class Experiment:
     record: Recorder
     jobs: Jobs
     calibrated: dict[str, FeatureExtractor] = field(default_factory=dict, repr=False)
+    photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
-    _photo_sizes: dict[View, PhotoSize] = field(default_factory=dict, repr=False)
     _embeddings: dict[str, Embeddings] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -238,71 +241,6 @@ class Experiment:
     def material(self) -> Material:
         """The catalogue, split."""
         return self._opened[0]
-
-    def _photo_size(self, view: View) -> PhotoSize:
-        """How large the photos of the catalogue are, seen in one way."""
-        if view not in self._photo_sizes:
-            self._photo_sizes[view] = measure(self.material.catalogue.images, view)
-        return self._photo_sizes[view]
-
-    def note_network(self, extractor: FeatureExtractor) -> None:
-        """Say what was found out or chosen about a network, once, and note it for the page.
-
-        Parameters
-        ----------
-        extractor : FeatureExtractor
-        """
-        if notes := getattr(extractor, "notes", ()):
-            self.record.note_network(extractor.name, "; ".join(notes))
-        for note in notes:
-            if note not in self._said:
-                self._said.add(note)
-                self.console.log(note)
-
-    def pixels_for(self, extractor: FeatureExtractor) -> int:
-        """Choose the size at which a network sees the photos, and note it with the reason; a resumed run keeps its own.
-
-        Parameters
-        ----------
-        extractor : FeatureExtractor
-            At the size that its network was made for.
-
-        Returns
-        -------
-        int
-            Side of the images, in pixels.
-        """
-        chosen = self.record.size(extractor.name)
-        if chosen is None:
-            view = view_for(extractor, self.study.images.fit)
-            chosen = choose_size(self._photo_size(view), extractor.pixels)
-            self.record.note_size(extractor.name, chosen)
-            self.console.log(f"{extractor.name} at {chosen.pixels} px: {chosen.reason}")
-            self._say_larger(self._photo_size(view).side, chosen.pixels)
-        return chosen.pixels
-
-    def _say_larger(self, side: float, pixels: int) -> None:
-        """Say, once, that decoding could be faster: photos are at least twice as large as the network sees them."""
-        if side < 2 * pixels or self.study.images.scaled or "larger" in self._said:
-            return
-        self._said.add("larger")
-        self.console.log(
-            f"photos of {side:,.0f} px are larger than needed: --set images.scaled=true decodes JPEGs at a fraction, "
-            "in about half the time, and pixels differ by about one grey level"
-        )
-
-    def note_view(self, extractor: FeatureExtractor) -> None:
-        """Say how a network sees photos, if not as the study says, and note it for the page.
-
-        Parameters
-        ----------
-        extractor : FeatureExtractor
-        """
-        view = view_for(extractor, self.study.images.fit)
-        if view.own:
-            says = view.says(extractor.pixels)
-            self.record.note_view(extractor.name, says)
-            self.console.log(f"{extractor.name} sees photos by {says}")
 
     @cached_property
     def _opened(self) -> tuple[Material, np.ndarray, NamedDataset | None]:
@@ -366,6 +304,11 @@ class Experiment:
         line = data_line(
             msgspec.convert(values["dataset"], DatasetRecord), msgspec.convert(values["split"], SplitRecord)
         )
-        if line and line not in self._said:
-            self._said.add(line)
+        if line and self.is_new(line):
             self.console.warn(line)
+
+    def is_new(self, line: str) -> bool:
+        """Tell whether a line has not been said yet; from then on it has."""
+        new = line not in self._said
+        self._said.add(line)
+        return new

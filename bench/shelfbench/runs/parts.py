@@ -10,8 +10,9 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.material import Material
 
 # Products of `tune` that judge: with 4,000, the interval of a precision is three points wide, and that of a difference
-# between two candidates, on the same products, about one. The first part is only to show how long things take.
-JUDGES, FIRST_JUDGES = 4000, 500
+# between two candidates, on the same products, about one. The first part shows how long things take; with fewer
+# judges it takes less, and how fast candidates learn is less sure.
+JUDGES, FIRST_JUDGES = 4000, 1000
 # The first part: this share of train, or this many products of each category, whichever is more.
 FIRST_SHARE, FIRST_EACH = 64, 2
 

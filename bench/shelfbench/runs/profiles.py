@@ -288,6 +288,7 @@ def planned(study: Study, workers: int) -> PlannedJobs:
                 variant.sections,
                 study.backbone,
                 workers,
+                study.heads,
                 name=variant.name,
                 trainings=len(settings.seeds),
                 epochs=max(epochs, default=0),

@@ -14,7 +14,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent, share
 from shelfbench.base.screen import CODE
 from shelfbench.study.overrides import parse_setting
-from shelfbench.verdict.halving import Round, Standing, ties
+from shelfbench.verdict.halving import Round, Standing, before_last, best, expected, ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trial:
+class TimedRound:
     """One round of a quick choice.
 
     Attributes
@@ -111,7 +111,7 @@ class QuickChoice:
         Its name.
     data : str
         Name of the catalogue.
-    rounds : tuple of Trial
+    rounds : tuple of TimedRound
         From the smallest part to the largest.
     dropped : dict of str to str
         Why a candidate did not go on to the next part, in words.
@@ -132,7 +132,7 @@ class QuickChoice:
 
     study: str
     data: str
-    rounds: tuple[Trial, ...]
+    rounds: tuple[TimedRound, ...]
     dropped: Mapping[str, str]
     products: int
     judges: int
@@ -151,7 +151,16 @@ class QuickChoice:
     @property
     def winner(self) -> str:
         """The name of the backend to run."""
-        return self.last.leader.name
+        return best(self._rounds, self.products)
+
+    @property
+    def expected(self) -> dict[str, float]:
+        """Average (see `Standing`) that the last candidates are expected to reach at least, with all of train."""
+        return expected(self.last, before_last(self._rounds), self.products)
+
+    @property
+    def _rounds(self) -> list[Round]:
+        return [timed.standing for timed in self.rounds]
 
     @property
     def ties(self) -> tuple[str, ...]:
@@ -174,21 +183,23 @@ class QuickChoice:
         import pandas as pd
 
         rows = [
-            {"products": trial.standing.products, "images": trial.images, **asdict(found)}
-            | {"seconds": trial.fits[found.name], "outcome": self.outcome(found, trial)}
-            for trial in self.rounds
-            for found in trial.standing.standings
+            {"products": timed.standing.products, "images": timed.images, **asdict(found)}
+            | {"seconds": timed.fits[found.name], "outcome": self.outcome(found, timed)}
+            for timed in self.rounds
+            for found in timed.standing.standings
         ]
         return pd.DataFrame(rows)
 
     def _ties(self) -> tuple[tuple[Standing, Round], ...]:
-        return ties([trial.standing for trial in self.rounds])
+        return ties(self._rounds, self.products)
 
-    def outcome(self, found: Standing, trial: Trial) -> str:
+    def outcome(self, found: Standing, timed: TimedRound) -> str:
         """Say what became of a candidate after a round."""
-        if trial is self.rounds[-1]:
-            return "chosen" if found.name == self.winner else ("may be as good" if found.tied else "behind")
-        following = self.rounds[[*self.rounds].index(trial) + 1]
+        if timed is self.rounds[-1]:
+            return (
+                "chosen" if found.name == self.winner else ("may be as good" if found.name in self.ties else "behind")
+            )
+        following = self.rounds[[*self.rounds].index(timed) + 1]
         judged = {standing.name for standing in following.standing.standings}
         return "goes on" if found.name in judged else self.dropped.get(found.name, "failed")
 
@@ -196,42 +207,46 @@ class QuickChoice:
         """Return the rounds as a table."""
         rows: list[tuple[str, ...]] = []
         best: set[tuple[int, int]] = set()
-        for trial in self.rounds:
-            for found in trial.standing.standings:
-                if found.name == trial.standing.leader.name:
+        for timed in self.rounds:
+            for found in timed.standing.standings:
+                if found.name == timed.standing.leader.name:
                     best.add((len(rows), 2))
                 rows.append(
                     (
-                        f"{trial.standing.products:,} ({trial.standing.products / self.products:.1%})",
+                        f"{timed.standing.products:,} ({timed.standing.products / self.products:.1%})",
                         found.name,
-                        f"{share(found.precision)} [{share(found.low)}, {share(found.high)}]",
+                        share(found.average),
                         f"{share(found.behind)} [{share(found.behind_low)}, {share(found.behind_high)}]"
-                        if found.name != trial.standing.leader.name
+                        if found.name != timed.standing.leader.name
                         else MISSING,
+                        f"{share(found.precision)} [{share(found.low)}, {share(found.high)}]",
                         share(found.acceptance),
-                        f"{trial.fits[found.name]:.1f}",
-                        self.outcome(found, trial),
+                        f"{timed.fits[found.name]:.1f}",
+                        self.outcome(found, timed),
                     )
                 )
         return Grid(
             title=f"{self.data}: candidates on growing parts of train, judged on {count(self.judges)} products of tune",
-            headers=("Products to learn from", "Backend", "Precision", "Behind", "Acc. at 0.9", "Seconds", "Outcome"),
+            headers=("Learnt from", "Backend", "Average", "Behind", "Precision", "Acc. at 0.9", "Seconds", "Outcome"),
             rows=tuple(rows),
-            numeric=frozenset({0, 2, 3, 4, 5}),
+            numeric=frozenset({0, 2, 3, 4, 5, 6}),
             best=frozenset(best),
             notes=(
-                "Behind: how much less precise than the best, on the same products, with the 95% interval of the "
-                "difference. Seconds: of fitting and judging; features come on top. Nothing was judged on certify or "
-                "test.",
+                "Average: precision of the surest k products, averaged over all k; candidates are compared by it. "
+                "Behind: the difference to the best, on the same products, with its 95% interval. Seconds: of fitting "
+                "and judging; features come on top. "
+                f"The first part was judged on {count(self.rounds[0].standing.judges)} products. Nothing was judged on "
+                "certify or test.",
             ),
         )
 
     def sentences(self) -> tuple[str, ...]:
         """Say what was found, the main thing first."""
-        first, found = self.last.leader, self._ties()
+        found = self._ties()
+        [first] = [standing for standing in self.last.standings if standing.name == self.winner]
         size = f"{count(self.last.products)} of {count(self.products)} training products"
         right = f"{percent(first.precision)} [{percent(first.low)}, {percent(first.high)}]"
-        verdict = f"{first.name} leads" if found else f"{first.name} wins"
+        verdict = f"{first.name} {'is the best bet' if found else 'wins'}"
         said = [
             f"{verdict}: having learnt from {size}, it is right on {right} of {count(self.judges)} products of tune."
         ]
@@ -246,15 +261,30 @@ class QuickChoice:
         return tuple(said)
 
     def _tie(self, found: Standing, judged: Round) -> str:
+        if judged is self.last and (found is self.last.leader or not found.tied):
+            return self._crossing(found)
         where = "" if judged is self.last else f" on {count(judged.products)} training products, its last"
         text = (
-            f"{found.name} may be as good: it is behind by {_points(found.behind)}{where}, by "
+            f"{found.name} may be as good: it is behind {self._leader(judged)}by {_points(found.behind)}{where}, by "
             f"{_points(max(found.behind_high, 0.0))} at most."
         )
-        wanted = found.to_settle(self.judges)
+        wanted = found.to_settle(judged.judges)
         if wanted is None:
             return f"{text} No number of products that one could label tells such a difference."
         return f"{text} About {count(_rounded(wanted))} labelled products in tune would tell such a difference."
+
+    def _leader(self, judged: Round) -> str:
+        """Name the leader that somebody is behind, where it is not the choice."""
+        return "" if judged.leader.name == self.winner else f"{judged.leader.name} "
+
+    def _crossing(self, found: Standing) -> str:
+        """Say of one that learns faster, or more slowly, than the choice what is expected of both."""
+        hoped, ahead = self.expected, found is self.last.leader
+        now = "is ahead on this part, but learns more slowly" if ahead else "is behind, but catches up"
+        return (
+            f"{found.name} {now}: with all of train, an average of {share(hoped[self.winner])} or more is expected of "
+            f"{self.winner}, and of {share(hoped[found.name])} of it."
+        )
 
     def _cost(self) -> str:
         text = (
@@ -285,6 +315,7 @@ class QuickChoice:
         return {
             "winner": self.winner,
             "ties": list(self.ties),
+            "expected": self.expected,
             "study": self.study,
             "data": self.data,
             "products": self.products,
@@ -300,15 +331,15 @@ class QuickChoice:
             "failed": dict(self.failed),
             "rounds": [
                 {
-                    "products": trial.standing.products,
-                    "images": trial.images,
-                    "seconds": trial.seconds,
+                    "products": timed.standing.products,
+                    "images": timed.images,
+                    "seconds": timed.seconds,
                     "candidates": [
-                        asdict(found) | {"seconds": trial.fits[found.name], "outcome": self.outcome(found, trial)}
-                        for found in trial.standing.standings
+                        asdict(found) | {"seconds": timed.fits[found.name], "outcome": self.outcome(found, timed)}
+                        for found in timed.standing.standings
                     ],
                 }
-                for trial in self.rounds
+                for timed in self.rounds
             ],
         }
 

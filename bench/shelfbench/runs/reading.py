@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
-from shelfbench.data.given_features import source_of
+from shelfbench.data.given_names import source_of
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.labels import network_label

@@ -15,6 +15,7 @@ import msgspec
 
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.given import given_path
+from shelfbench.data.given_names import PREFIX, source_of
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
@@ -191,6 +192,8 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
 def _backbone(tables: Mapping[str, Any], label: str) -> str:
     """Read the backbone; ``features = X`` is short for the backbone ``features:X``."""
     given = _value(tables.get("features", ""), str, f"{label}: features")
+    if "features" in tables:
+        source_of(f"{PREFIX}{given}")
     if given and "backbone" in tables and tables["backbone"] != f"features:{given}":
         raise InputError(
             f"{label}: both backbone and features are given",

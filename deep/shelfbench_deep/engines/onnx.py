@@ -6,7 +6,9 @@ and what comes out is pooled to one row per image.
 
 from __future__ import annotations
 
+import io
 import math
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,7 +193,8 @@ class RuntimeGraph:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(path.absolute().parent)
             )
-        self._session = runtime.InferenceSession(given, options, providers=[*gpu, "CPUExecutionProvider"])
+        with redirect_stdout(io.StringIO()):  # it prints what it could not do before it raises the error
+            self._session = runtime.InferenceSession(given, options, providers=[*gpu, "CPUExecutionProvider"])
         self.device = "gpu" if self._session.get_providers()[0] in _GPUS else "cpu"
         self.batch = plan.batch or (_BATCH_GPU if self.device == "gpu" else _BATCH_CPU)
         self._plan = plan

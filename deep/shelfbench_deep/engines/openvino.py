@@ -70,7 +70,12 @@ def from_keras(model: keras.Model, preprocess: Callable[[Any], Any], pixels: int
         shape = (REQUEST, pixels, pixels, 3)
         graph = traced(lambda images: model(preprocess(images), training=False), shape)
         with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
-            return library().convert_model(graph)
+            network = library().convert_model(graph)
+        # what is left of the gradient of an activation (swish) becomes an output of its own
+        for result in network.get_results():
+            if graph.outputs[0].name not in result.output(0).names:
+                network.remove_result(result)
+        return network
 
 
 class CompiledNetwork:

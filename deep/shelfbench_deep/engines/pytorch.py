@@ -24,8 +24,10 @@ def seeing(model: torch.nn.Module, mean: Three, std: Three) -> torch.nn.Module:
     ----------
     model : torch.nn.Module
         From normalised images of shape (n, 3, side, side) to features.
-    mean, std : tuple of float
+    mean : tuple of float
         Of red, green and blue from 0 to 1.
+    std : tuple of float
+        Standard deviation of the same.
 
     Returns
     -------

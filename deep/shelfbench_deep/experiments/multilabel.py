@@ -22,6 +22,7 @@ from shelfbench.runs.building import readable_rows
 from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.seeing import pixels_for
 from shelfbench.study.model import Study
 from shelfbench_deep.experiments.labels import Task, task_of
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
@@ -101,7 +102,7 @@ def _build(backbone: str, heads: dict[str, int], experiment: Experiment, pixels:
 def _suited(group: _Group, experiment: Experiment) -> _Group:
     """Suit the backbone to the photos, as `shelfbench.runs.building.suited` does."""
     if experiment.study.backbone.pixels is None:
-        pixels = experiment.pixels_for(group.extractor)
+        pixels = pixels_for(experiment, group.extractor)
         group = _build(group.extractor.name, group.heads, experiment, pixels)
     extractor = calibrated(group.extractor, experiment)
     if extractor is group.extractor:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.given_features import source_of
+from shelfbench.data.given_names import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
 from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor

@@ -117,7 +117,7 @@ def save_keras_file(extractor: KerasFileExtractor, folder: Path) -> None:
 
     network = extractor.network
     model = network.file.model()
-    arrays = {f"{i:05d}": np.ascontiguousarray(value) for i, value in enumerate(model.get_weights())}
+    arrays = {f"{i:05d}": np.asarray(value, order="C") for i, value in enumerate(model.get_weights())}
     write_whole(folder / WEIGHTS, lambda aside: save_file(arrays, aside))
     record = {
         "kind": KIND,

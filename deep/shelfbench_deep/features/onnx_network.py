@@ -204,15 +204,15 @@ def onnx_extractor(choice: BackboneChoice, bottleneck: BottleneckSettings, setti
     # several backends of a study use the same network, which is opened once unless something about it changes
     known = [place, *file.external, place.with_name(CONFIG), place.parent.with_name(CONFIG)]
     state = [(path.stat().st_size, path.stat().st_mtime_ns) for path in known if path.is_file()]
-    network = _decided(str(place), repr(state), choice.name, choice.pixels, bottleneck, settings)
+    network = _decided(str(place), repr(state), choice, bottleneck, settings)
     return OnnxExtractor(choice.name, network)
 
 
 @lru_cache(maxsize=16)
 def _decided(
-    place: str, _state: str, name: str, pixels: int | None, bottleneck: BottleneckSettings, settings: OnnxSettings
+    place: str, _state: str, choice: BackboneChoice, bottleneck: BottleneckSettings, settings: OnnxSettings
 ) -> OnnxNetwork:
-    file = find_onnx(name)
+    file = find_onnx(choice.name)
     given = file.input()
     layout = given.layout or settings.layout
     if settings.layout and given.layout and settings.layout != given.layout:
@@ -231,7 +231,7 @@ def _decided(
         kind=given.kind,
         layout=layout,
         batch=given.batch,
-        pixels=_side(file, given.pixels, prepared, pixels),
+        pixels=_side(file, given.pixels, prepared, choice.pixels),
         mean=prepared.mean,
         std=prepared.std,
         channels=prepared.channels,
@@ -249,7 +249,7 @@ def _decided(
         engine=engine,
         precision=precision,
         view=_view(prepared, plan, bottleneck),
-        notes=_notes(file, plan, prepared, dimensions, chosen, f"{_ENGINES[engine]} in {precision}{why}"),
+        notes=_notes(file, plan, prepared, (dimensions, chosen), f"{_ENGINES[engine]} in {precision}{why}"),
     )
 
 
@@ -287,6 +287,12 @@ def _read(path: Path, plan: OnnxPlan, wanted: str) -> tuple[str, tuple[int, ...]
 
 def _shape(kind: Any, path: Path, plan: OnnxPlan, engine: str, before: str = "") -> tuple[int, ...]:
     """Read the graph with one engine, and return the shape of its output."""
+    if engine == RUNTIME and (operator := find_onnx(str(path)).unchecked()):
+        also = f"{before}, and " if before else ""
+        raise InputError(
+            f"{also}{path} contains the operator {operator!r}, which ONNX Runtime does not run safely",
+            "export it without",
+        )
     try:
         shape: tuple[int, ...] = kind(path, plan).shape
     except Exception as error:  # neither library has a class of errors of its own
@@ -329,9 +335,10 @@ def _precision(engine: str, settings: BottleneckSettings) -> str:
 
 
 def _notes(
-    file: OnnxFile, plan: OnnxPlan, prepared: Preprocessing, dimensions: int, chosen: str, computed: str
+    file: OnnxFile, plan: OnnxPlan, prepared: Preprocessing, features: tuple[int, str], computed: str
 ) -> tuple[str, ...]:
     """Say what was found, in one line, and in others what a user may want to have otherwise."""
+    dimensions, chosen = features
     order = plan.channels.upper()
     if plan.kind == "uint8":
         pixels = f"{order} bytes, which it prepares itself"
@@ -347,6 +354,10 @@ def _notes(
             f"{file.path.name} ends in a dense layer of {dimensions:,} numbers, such as a classifier's scores: what "
             f"lies below it describes photos better as a rule, and --set onnx.output={below} takes that instead"
         )
+    if operator := file.undecidable():
+        said.append(
+            f"{file.path.name} contains the operator {operator!r}: it can be compared with others, and not be deployed"
+        )
     return tuple(said)
 
 
@@ -359,6 +370,9 @@ def _formula(plan: OnnxPlan) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message that says something, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+    """Return the line of an error's message that says most, shortened."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
+    # OpenVINO begins with places in its source, and ends with the reason
+    lines = [line for line in lines if not line.startswith(("Exception from", "Check '", "FrontEnd API", "Summary:"))]
+    named = [line for line in lines if line.startswith("No conversion rule")]
+    return ([*named, *lines] or [type(error).__name__])[0].rpartition(" failed:")[2][:200]

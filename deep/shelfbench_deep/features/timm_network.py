@@ -157,14 +157,16 @@ class TimmExtractor(Quantisable):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth saying about this network, once."""
-        network = self.network
-        if not network.fixed_size or network.pixels < _SLOW or self.framework != "openvino":
-            return ()
-        share = (_QUICK / network.pixels) ** 2
-        return (
-            f"{self.name} computes at the {network.pixels} px that it was made for; --set pixels={_QUICK}, if it takes "
-            f"that, needs about {share:.0%} of the time",
-        )
+        network, found = self.network, []
+        if self.view is None:
+            found.append(f"{self.name} sees photos as images.fit says, not by its own transform")
+        if network.fixed_size and network.pixels >= _SLOW and self.framework == "openvino":
+            share = (_QUICK / network.pixels) ** 2
+            found.append(
+                f"{self.name} computes at the {network.pixels} px that it was made for; --set pixels={_QUICK}, if it "
+                f"takes that, needs about {share:.0%} of the time"
+            )
+        return tuple(found)
 
     def describe(self) -> dict[str, Any]:
         """Describe everything that changes the features (JSON); loads the weights, and fetches them if need be.

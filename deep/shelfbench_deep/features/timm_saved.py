@@ -132,7 +132,7 @@ def save_timm(extractor: TimmExtractor, folder: Path) -> None:
             "choose a smaller network",
         )
     write_whole(folder / WEIGHTS, lambda aside: save_file(state, aside))
-    view = extractor.view
+    view, parts = extractor.view, ("fit", "resample", "crop", "background")
     record = TimmRecord(
         kind="timm",
         network=network.name,
@@ -140,7 +140,7 @@ def save_timm(extractor: TimmExtractor, folder: Path) -> None:
         dimensions=network.dimensions,
         mean=network.mean,
         std=network.std,
-        view=None if view is None else ViewEntry(**asdict(view)),
+        view=None if view is None else ViewEntry(**{part: getattr(view, part) for part in parts}),
         engine=EngineEntry(**asdict(extractor.engine)),
         sha256=weights_sha256(model),
     )

@@ -40,7 +40,7 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine
     from safetensors.numpy import save_file
 
     values = zip(model.weights, model.get_weights(), strict=True)
-    arrays = {f"{i:05d}.{weight.path}": np.ascontiguousarray(value) for i, (weight, value) in enumerate(values)}
+    arrays = {f"{i:05d}.{weight.path}": np.asarray(value, order="C") for i, (weight, value) in enumerate(values)}
     write_whole(folder / WEIGHTS, lambda aside: save_file(arrays, aside))
     write_json(
         folder / RECORD,

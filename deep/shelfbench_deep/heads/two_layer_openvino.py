@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from shelfbench.base.errors import RunError
 from shelfbench_deep.engines.openvino import library
 from shelfbench_deep.heads.two_layer_cpu import EPSILON, blas_threads
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
@@ -260,6 +261,11 @@ class OpenVINOTraining:
             Mean over the steps, of the network before each, with dropout on.
         accuracy : float
             Mean accuracy over the steps, likewise.
+
+        Raises
+        ------
+        RunError
+            If OpenVINO cannot compute on this machine.
         """
         if not self._requests:
             self._compile(order.shape[1])
@@ -292,7 +298,11 @@ class OpenVINOTraining:
             # a thread may leave a core that other work has taken
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = ov.Core().compile_model(graph.model(), "CPU", hints)
+        try:
+            self._compiled = ov.Core().compile_model(graph.model(), "CPU", hints)
+        except Exception as error:  # OpenVINO has no class of errors of its own
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RunError(f"OpenVINO cannot train the 2NN ({first[:200]})", "set two_layer.engine=numpy") from error
         self._requests = [self._compiled.create_infer_request() for _ in range(2)]
         names = graph.names()
         self._banks = [{}, {}]

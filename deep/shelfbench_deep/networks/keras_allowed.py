@@ -34,7 +34,7 @@ _OPERATIONS = {
 ALLOWED = {(module, name) for module, names in _OPERATIONS.items() for name in names.split()}
 # Values that Keras writes as objects.
 _VALUES = ("__keras_tensor__", "__tensor__", "__slice__", "__ellipsis__")
-_ZEROS = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
+_ZEROS: dict[str, Any] = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
 _FLOAT32 = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
 _POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 _OBJECT = {"class_name", "module", "registered_name", "spec_name"}
@@ -85,7 +85,7 @@ def _value(value: Any, depth: int) -> Any:
 
 def _mapping(values: dict[str, Any], depth: int) -> dict[str, Any]:
     """Check the settings of a layer; those that only matter in training are replaced."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if key in _DROPPED:
             continue
@@ -109,10 +109,10 @@ def _object(values: dict[str, Any], depth: int) -> dict[str, Any]:
         if policy not in _POLICIES:
             raise ValueError(f"it computes in {str(policy)[:40]!r}")
         return _FLOAT32
-    listed = isinstance(module, str) and isinstance(name, str) and (module, name) in ALLOWED
-    if not listed or registered not in (None, name) or "spec_name" in values:
+    known = isinstance(module, str) and isinstance(name, str) and (module, name) in ALLOWED
+    if not known or registered not in (None, name) or "spec_name" in values:
         place = "" if module in (None, "keras.layers") else f" of {str(module)[:60]}"
         raise ValueError(f"it contains {str(name)[:60]!r}{place}, which may run code or is not known to compute alone")
     if not isinstance(values.get("config"), dict):
         raise ValueError(f"{name} has no settings")
-    return {**_mapping(values, depth), "registered_name": None if module.startswith("keras.layers") else registered}
+    return _mapping(values, depth)

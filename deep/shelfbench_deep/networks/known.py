@@ -99,10 +99,8 @@ def find_network(name: str) -> tuple[str, Network]:
     keras = [PREFIX + one for one in sorted([*APPLICATIONS, *_OWN_NAMES])]
     by_lower = {one.removeprefix(PREFIX).lower(): one for one in [*keras, *NETWORKS]}
     close = difflib.get_close_matches(wanted.lower()[:100], by_lower, 1, cutoff=0.7)
-    hint = f"did you mean {by_lower[close[0]]}? " if close else ""
+    hint = f"did you mean {by_lower[close[0]]}?" if close else ""
     if name.startswith(PREFIX):
-        raise InputError(f"keras.applications has no network {wanted!r}", f"{hint}choose from: {', '.join(keras)}")
-    raise InputError(
-        f"unknown backbone {name!r}",
-        f"{hint}choose from: {', '.join(NETWORKS)}, keras:NAME for any of keras.applications, or the path of a network",
-    )
+        raise InputError(f"keras.applications has no network {wanted!r}", hint or f"choose from: {', '.join(keras)}")
+    others = "keras:NAME, timm:NAME, or the path of a network (*.onnx, *.keras)"
+    raise InputError(f"unknown backbone {name!r}", f"{hint} choose from: {', '.join(NETWORKS)}, {others}".strip())

@@ -14,6 +14,18 @@ _OTHERS = {3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "text"
     16: "bfloat16"
 }
 LAYOUTS = ("NCHW", "NHWC")
+# Loops may never end. Operators beyond ONNX's own are code of someone else: some of those that come with ONNX Runtime
+# (com.microsoft) take shapes that they do not check.
+_DOMAINS = {"", "ai.onnx"}
+_LOOPS = {"Loop", "Scan", "SequenceMap"}
+# What ONNX Runtime's optimiser, and Optimum with it, make of several of ONNX's operators.
+_FUSED = {
+    *("Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu"),
+    *("LayerNormalization", "MultiHeadAttention", "QLinearAdd", "QLinearAveragePool", "QLinearConcat"),
+    *("QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QuickGelu"),
+    *("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "NhwcFusedConv", "NhwcMaxPool", "ReorderInput"),
+    *("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
+}
 _FIRST_BYTES = {
     b"version https://git-lfs": ("is a placeholder of Git LFS, not the network", "fetch it: git lfs pull"),
     b"PK\x03\x04": ("is an archive (PyTorch's and Keras' files are), not ONNX", "export the network to ONNX"),
@@ -149,6 +161,20 @@ class OnnxFile:
             f"{self.path} has {len(outputs)} outputs ({listed})",
             f"say which holds the features, as its maker describes them: {settings}",
         )
+
+    def undecidable(self) -> str:
+        """Name an operator that a decision may not contain, as it might never end or is not ONNX's; empty if none."""
+        for domain, name in sorted(self.graph.operators):
+            if domain not in _DOMAINS or name in _LOOPS:
+                return f"{domain[:60]}.{name[:60]}" if domain else name[:60]
+        return ""
+
+    def unchecked(self) -> str:
+        """Name an operator of ONNX Runtime's own that is not one of those that its optimiser writes; empty if none."""
+        for domain, name in sorted(self.graph.operators):
+            if domain.startswith("com.microsoft") and name not in _FUSED:
+                return f"{domain[:60]}.{name[:60]}"
+        return ""
 
     def below_head(self, output: str) -> str:
         """Find the features that a classifier's last layer takes.

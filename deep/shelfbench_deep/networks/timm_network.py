@@ -74,6 +74,10 @@ class TimmNetwork:
 def library() -> Any:
     """Import timm, and keep the Hugging Face hub from counting its users.
 
+    Returns
+    -------
+    module
+
     Raises
     ------
     InputError
@@ -201,9 +205,7 @@ def _described(config: Mapping[str, Any]) -> TimmNetwork:
         mean, std = (_three(config[key]) for key in ("mean", "std"))
         mode = config["crop_mode"] or "center"
         background = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])) if mode == "border" else _BLACK
-        view = View(
-            fit=mode, resample=config["interpolation"], crop=float(config["crop_pct"]), background=(*background,)
-        )
+        view = View(fit=mode, resample=config["interpolation"], crop=float(config["crop_pct"]), background=background)
         if min(std) <= 0:
             raise ValueError("a standard deviation is not above zero")
     except (TypeError, ValueError) as error:

@@ -80,13 +80,7 @@ def _fetched(network: TimmNetwork) -> Any:
 
 
 def _from_cache(cfg: Any) -> dict[str, Any]:
-    """Find weights that the hub's cache has, so that nothing is asked of the network; without one, fail at once.
-
-    Raises
-    ------
-    OSError
-        If the file is not in the cache and the hub's name cannot be resolved: the hub would try for a minute.
-    """
+    """Find weights that the hub's cache has, so that the hub is not asked; without a connection, fail at once."""
     import huggingface_hub
     from huggingface_hub import constants
 
@@ -96,6 +90,7 @@ def _from_cache(cfg: Any) -> dict[str, Any]:
     if isinstance(held, str) and not cfg.custom_load:
         return {"file": held}
     if not isinstance(held, str) and not getproxies():
+        # raises OSError, where the hub would try for a minute
         socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
     return {}
 
@@ -103,8 +98,8 @@ def _from_cache(cfg: Any) -> dict[str, Any]:
 def _from_file(network: TimmNetwork, path: Path) -> Any:
     timm = library()
     try:
-        # PyTorch's own reader of weights and nothing else (weights_only); safetensors executes nothing anyway
-        state = timm.models.load_state_dict(str(path))
+        # PyTorch's reader of weights, which executes nothing; older versions of timm need to be told
+        state = timm.models.load_state_dict(str(path), weights_only=True)
         missing = _missing(network, state)
     except InputError:
         raise

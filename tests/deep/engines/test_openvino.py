@@ -43,6 +43,18 @@ def test_pooled_features_of_the_reference(precision, most):
     assert (np.linalg.norm(features - expected, axis=1) < most * np.linalg.norm(expected, axis=1)).all()
 
 
+def test_an_activation_leaves_no_output_of_its_own():
+    from shelfbench_deep.engines.keras import keras
+    from shelfbench_deep.engines.openvino import CompiledNetwork, from_keras
+
+    image = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, activation="swish")(image)  # TensorFlow has a gradient of its own for it
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(maps))
+    found = CompiledNetwork(from_keras(model, lambda images: images, 32), "float32", "swish")(images(5))
+    expected = model.predict_on_batch(images(5).astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_features_do_not_depend_on_the_batch_the_order_or_the_run(small):
     given = images(23)
     together = small.extract(given)

@@ -9,6 +9,8 @@ import pytest
 
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.plugins.conformance import CHECKS
+from shelfbench_deep.backends import bottleneck_svm
 from shelfbench_deep.features.onnx_network import onnx_extractor
 from shelfbench_deep.features.settings import BottleneckSettings
 from shelfbench_deep.networks.onnx_pooling import pooling
@@ -158,8 +160,34 @@ def test_values_that_are_not_numbers_are_refused(tmp_path):
 
 def test_an_operator_that_nobody_has(tmp_path):
     path = graph(tmp_path / "net.onnx", extra=["org.example:Magic"])
-    with pytest.raises(InputError, match=r"(?s)OpenVINO cannot take.*ONNX Runtime cannot take.*common opset"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"OpenVINO cannot take .*net\.onnx \(No conversion rule found for operations: org\.example\.Magic\), "
+            r"and ONNX Runtime cannot take .*org\.example:Magic.*common opset"
+        ),
+    ):
         opened(path)
+
+
+def test_what_openvino_cannot_take_is_left_to_onnx_runtime(tmp_path):
+    path = graph(tmp_path / "net.onnx", extra=["ai.onnx.ml:Binarizer"])
+    extractor = opened(path)
+    assert extractor.describe()["framework"]["engine"] == "onnxruntime"
+    assert "ONNX Runtime in float32, as OpenVINO cannot take" in extractor.notes[0]
+    assert "ai.onnx.ml.Binarizer': it can be compared with others, and not be deployed" in extractor.notes[1]
+    row = computed(graph(tmp_path / "row.onnx"), images(), mean=MEAN, std=STD)
+    np.testing.assert_allclose(extractor.extract(images()), row > 0)
+    with pytest.raises(InputError, match=r"OpenVINO cannot take .*; omit onnx\.engine"):
+        opened(path, engine="openvino")
+
+
+def test_operators_of_onnx_runtime_that_check_nothing_are_not_run(tmp_path):
+    with pytest.raises(InputError, match=r"'com\.microsoft\.Inverse', which ONNX Runtime does not run safely"):
+        opened(graph(tmp_path / "net.onnx", extra=["com.microsoft:Inverse"]))
+    fused = graph(tmp_path / "fused.onnx", extra=["com.microsoft:FastGelu"])
+    by_both = [opened(fused, engine=engine).extract(images()) for engine in ENGINES]
+    np.testing.assert_allclose(*by_both, atol=1e-3)
 
 
 def test_without_onnx_runtime_the_line_says_how_to_get_it(tmp_path, monkeypatch):
@@ -198,3 +226,11 @@ def test_one_network_three_ways(tmp_path):
     both = opened(path, mean=(127.0,), std=(128.0,), precision="bfloat16").extract(squares)
     cosine = (both * by_timm).sum(1) / np.linalg.norm(both, axis=1) / np.linalg.norm(by_timm, axis=1)
     assert cosine.min() > 0.99
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_backend_on_an_onnx_file_conforms(tmp_path, check):
+    path = graph(tmp_path / "net.onnx", external=True)
+    sections = {name: kind() for name, kind in bottleneck_svm.sections.items()}
+    sections |= {"onnx": OnnxSettings(mean=MEAN, std=STD), "bottleneck": FLOAT32}
+    check(lambda: bottleneck_svm.build(sections, BackboneChoice(str(path)), 1))

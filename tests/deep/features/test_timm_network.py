@@ -118,8 +118,8 @@ def test_the_key_names_weights_and_preprocessing():
     assert len(described["weights"]["sha256"]) == 64
     assert json.loads(json.dumps(described)) == described
     assert made.name == "timm:test_convnext.r160_in1k"
-    assert view_for(made, "pad") == View("center", "bicubic", 0.95, (0, 0, 0))
-    assert view_for(extractor("test_convnext", transform="study"), "pad") == View("pad")
+    assert view_for(made, "pad") == View(fit="center", resample="bicubic", crop=0.95, background=(0, 0, 0))
+    assert view_for(extractor("test_convnext", transform="study"), "pad") == View(fit="pad")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_description_beside_the_weights_comes_first(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": seen}))
     made = extractor("test_vit", path, **FLOAT32)
-    assert made.view == View("border", "bicubic", 1.0, (26, 51, 76))
+    assert made.view == View(fit="border", resample="bicubic", crop=1.0, background=(26, 51, 76))
     expected = computed(model, photos(), seen["mean"], seen["std"])
     np.testing.assert_allclose(made.extract(photos()), expected, rtol=1e-3, atol=1e-4)
     for broken, message in (
@@ -238,7 +238,7 @@ def test_what_openvino_cannot_take_is_computed_by_pytorch_and_said_once(fresh_ca
 def test_engines_and_precisions(monkeypatch):
     assert settle(BottleneckSettings(engine="torch")) == TorchEngine("torch", "float32")
     assert settle(BottleneckSettings(precision="bfloat16")) == TorchEngine("openvino", "bfloat16")
-    for settings in ({"engine": "keras"}, {"precision": "float16"}, {"precision": "int8"}):
+    for settings in ({"engine": "keras"}, {"precision": "float16"}, {"engine": "torch", "precision": "int8"}):
         with pytest.raises(InputError):
             settle(BottleneckSettings(**settings))
     for settings in ({"engine": "torch"}, {"precision": "float16"}):

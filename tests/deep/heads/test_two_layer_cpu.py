@@ -5,8 +5,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import TrainingData, as_record
+from shelfbench_deep.engines.openvino import library
 from shelfbench_deep.heads import two_layer_settings
 from shelfbench_deep.heads.two_layer import TwoLayer
 from shelfbench_deep.heads.two_layer_cpu import CPUTraining, Weights
@@ -194,3 +195,17 @@ def test_what_goes_wrong_in_a_thread_ends_the_epoch(data, kind):
 
     with pytest.raises(OSError, match="the disk is gone"):
         training.epoch(take, data.labels, np.arange(400).reshape(4, 100), lambda: None)
+
+
+def test_openvino_that_cannot_compute_is_one_line(data, monkeypatch):
+    training = OpenVINOTraining(
+        weights_of(fitted(data, engine="numpy")), TwoLayerSettings(), statistics=0.9, seed=0, precision="bfloat16"
+    )
+
+    class Core:
+        def compile_model(self, model, device, hints):
+            raise RuntimeError("no such instruction\nand a stack of C++")
+
+    monkeypatch.setattr(library(), "Core", Core)
+    with pytest.raises(RunError, match=r"cannot train the 2NN \(no such instruction\); set two_layer\.engine=numpy"):
+        training.epoch(data.features.__getitem__, data.labels, np.arange(400).reshape(4, 100), lambda: None)

@@ -1,5 +1,7 @@
 import inspect
+import re
 import sys
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from shelfbench_deep.networks.applications import APPLICATIONS
 from shelfbench_deep.networks.backbones import load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint
 from shelfbench_deep.networks.known import KNOWN, NETWORKS, find_network
-from shelfbench_deep.networks.weights import put_arrays
+from shelfbench_deep.training.freezing import boundary
+from tests.helpers.sources import ROOT
 
 OFFERED = sorted(name for name in dir(keras.applications) if name[0].isupper())
 
@@ -28,6 +31,25 @@ def test_every_network_of_keras_has_a_name():
     by_application = {network.application for network in KNOWN.values() if network.application}
     assert by_application == set(OFFERED)
     assert {find_network(f"keras:{name}")[1].application for name in OFFERED} == set(OFFERED)
+
+
+def test_the_documents_name_all_networks_and_their_sizes():
+    text = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8").partition("## keras:NAME")[2]
+    rows = [row.split("|")[2:4] for row in text.partition("\n\nA name")[0].splitlines() if row.startswith("| ")][1:]
+    told = {}
+    for names, sizes in rows:
+        for group, of_group in zip_longest(names.split(";"), sizes.split(";"), fillvalue=""):
+            found = [name for part in group.split(",") for name in expanded(re.findall(r"`(\w+)`", part))]
+            numbers = [int(size) for size in of_group.split(",")]
+            told |= dict(zip(found, numbers * (len(found) if len(numbers) == 1 else 1), strict=True))
+    assert told == {name: find_network(f"keras:{name}")[1].pixels for name in OFFERED}
+
+
+def expanded(names):
+    """``EfficientNetB0`` to ``EfficientNetB7``: all of them."""
+    if len(names) < 2:
+        return names
+    return [names[0][:-1] + str(number) for number in range(int(names[0][-1]), int(names[1][-1]) + 1)]
 
 
 @pytest.mark.parametrize("name", OFFERED)
@@ -119,10 +141,12 @@ def test_efficientnets_scale_pixels_as_keras_does_for_imagenet(tmp_path, monkeyp
     close = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(ours, expected, atol=close)
     assert np.abs(unscaled - expected).max() > 10 * close, "the layer matters"
-    copy = Blueprint(network="keras:EfficientNetB0", pixels=32, classes=0).build()
-    put_arrays(copy, backbone.model().get_weights())
-    scaled = copy.predict_on_batch(backbone.network.preprocess(images))
-    np.testing.assert_array_equal(scaled, ours, "weights that are put one by one reach the layers that normalise")
+    folder = tmp_path / "decision"
+    folder.mkdir()
+    extractor = BottleneckExtractor(BackboneChoice("keras:EfficientNetB0", pixels=32), BottleneckSettings("keras"))
+    save_bottleneck(extractor, folder)
+    copy = TrainedExtractor(folder).model().predict_on_batch(backbone.network.preprocess(images))
+    np.testing.assert_array_equal(copy, ours, "the weights reach the layer that normalises, which keeps copies of them")
     with pytest.raises(InputError, match=r"not the file that Keras publishes.*model\.save\('network\.keras'\)"):
         load_backbone(BackboneChoice("keras:EfficientNetB0", str(published), 32))
 
@@ -177,5 +201,7 @@ def test_features_of_a_network_and_of_its_copy(extractor, tmp_path):
     assert features.shape == (6, extractor.dimensions)
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
     assert extractor.model().count_params() == KNOWN[extractor.name].parameters
+    frozen = extractor.model().layers[boundary(extractor.name, extractor.model(), 0.4, "module") - 1].name
+    assert frozen in ("expanded_conv_4_add", "convnext_tiny_stage_2_block_0_identity"), "the end of a block"
     save_bottleneck(extractor, tmp_path)
     np.testing.assert_array_equal(TrainedExtractor(tmp_path).extract(images), features)

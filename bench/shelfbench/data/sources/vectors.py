@@ -117,7 +117,8 @@ class Vectors:
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(path) as parquet:
+            # a buffer would hold the whole column
+            with pq.ParquetFile(path, pre_buffer=False) as parquet:
                 name = self.found(path, parquet.schema_arrow.names)
                 check_type(parquet.schema_arrow.field(name).type, f"{path}: the column {name!r}")
                 start = 0

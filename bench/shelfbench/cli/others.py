@@ -1,0 +1,87 @@
+"""Verbs that no run passes through: what is installed and known, what is fetched, and a package to start with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shelfbench.base.errors import ShelfbenchError
+from shelfbench.base.screen import printable, show
+
+if TYPE_CHECKING:
+    from shelfbench.base.console import Console
+
+
+def datasets(options: argparse.Namespace, console: Console) -> None:
+    """List the named datasets and where they are."""
+    from shelfbench.data.datasets import find_named, named_datasets
+
+    for name, dataset in named_datasets().items():
+        where = None if dataset.method == "generate" else find_named(name, None)
+        place = (
+            "made on this machine when a run needs it"
+            if dataset.method == "generate"
+            else (f"at {where}" if where else f"not here; shelfbench fetch {name} downloads {dataset.size}")
+        )
+        show(f"{name}\n  {dataset.title}: {dataset.about}\n  licence: {dataset.licence}\n  {place}")
+
+
+def backends(options: argparse.Namespace, console: Console) -> None:
+    """List the installed backends."""
+    from shelfbench.plugins.finding import FEATURES, available, find
+
+    names = available()
+    width = max(map(len, names), default=0)
+    for name in names:
+        try:
+            summary = find(name).summary
+        except ShelfbenchError as error:
+            summary = f"not usable: {error.message}"
+        show(f"{name:{width}}  {printable(summary)}")
+    made = ", ".join(f"{features}-NAME" for features in available(FEATURES))
+    show(
+        "the network is --set backbone=keras:NAME, timm:NAME or a file, or stands after @ in a name (docs/networks.md)"
+    )
+    show(printable(f"[heads.NAME] of a study makes {made} of any classifier of scikit-learn (docs/classifiers.md)"))
+
+
+def new_backend(options: argparse.Namespace, console: Console) -> None:
+    """Write a package with a backend."""
+    from shelfbench.plugins.package import write_package
+
+    folder = write_package(options.name, options.out)
+    show(printable(str(folder)))
+    console.log(f"next: cd {folder} && python -m pip install -e '.[test]' && python -m pytest")
+
+
+def fetch(options: argparse.Namespace, console: Console) -> None:
+    """Download a named dataset."""
+    from shelfbench.data.datasets import fetch as fetch_dataset
+
+    show(printable(str(fetch_dataset(options.name, console))))
+
+
+def generate(options: argparse.Namespace, console: Console) -> None:
+    """Write a generated catalogue into a folder."""
+    import shelfbench
+
+    given = {name: getattr(options, name) for name in ("products", "counts", "seed")}
+    settings = given_settings(options.set) | {name: value for name, value in given.items() if value is not None}
+    made = shelfbench.generate(
+        options.directory,
+        settings=settings,
+        workers=options.workers,
+        quiet=options.quiet,
+        verbose=options.verbose,
+    )
+    show(printable(str(made)))
+
+
+def given_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read the settings given by ``--set``; a later one replaces an earlier one."""
+    if not texts:
+        return {}
+    from shelfbench.study.overrides import parse_setting
+
+    return {".".join(path): value for path, value in map(parse_setting, texts)}
