@@ -123,8 +123,10 @@ def from_arrays(arrays: dict[str, np.ndarray], pixels: int, dimensions: int) -> 
     Parameters
     ----------
     arrays : dict of str to ndarray
-    pixels, dimensions : int
-        What the network must take and return.
+    pixels : int
+        Side of the images that the network must take.
+    dimensions : int
+        Length of the features that it must return.
 
     Returns
     -------
