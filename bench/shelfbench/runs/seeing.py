@@ -63,7 +63,7 @@ def _say_larger(experiment: Experiment, side: float, pixels: int) -> None:
         says = f"{larger}: JPEGs are decoded at a fraction, and pixels differ by about one grey level (images.scaled)"
     else:
         says = (
-            f"{larger}: --set images.scaled=true decodes JPEGs at a fraction, in about half the time, and pixels differ "
+            f"{larger}: --set images.scaled=true decodes JPEGs at a fraction, in half the time, and pixels differ "
             "by about one grey level"
         )
     experiment.console.log(says)
