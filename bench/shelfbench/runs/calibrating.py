@@ -38,10 +38,10 @@ def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureEx
     key = fingerprint(extractor.describe())
     if key not in experiment.calibrated:
         material, console = experiment.material, experiment.console
-        console.log(f"{extractor.name}: calibrating int8 on {count} training photos")
         decoding = Decoding(extractor.pixels, view_for(extractor, experiment.study.images.view), experiment.workers)
         rows = material.image[material.images_of("train")]
         photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
+        console.log(f"{extractor.name}: calibrating int8 on {len(photos)} training photos")
         with console.stage(f"{extractor.name}: calibrating int8"):
             experiment.calibrated[key] = cast(Any, extractor).calibrated(photos)
             note_network(experiment, experiment.calibrated[key])
