@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.photos import noise_picture
+
+# Tests import PyTorch in any order, and loading its Triton after TensorFlow ends the process.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True, scope="session")

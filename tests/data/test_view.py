@@ -1,4 +1,4 @@
-"""How photos become squares in a network's own way; tests/deep/networks/test_timm.py compares it with timm's own."""
+"""How photos become squares in a network's own way; tests/deep/features/test_timm_view.py compares it with timm."""
 
 import io
 

@@ -46,8 +46,9 @@ def site(package, tmp_path_factory):
 
 
 def test_it_is_short_enough_to_read_at_a_glance(package):
-    names = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
-    assert names == {"pyproject.toml", "README.md", f"{MODULE}/__init__.py", "tests/test_mean_colour.py"}
+    names = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    tests = Path("tests", "test_mean_colour.py")
+    assert names == {Path("pyproject.toml"), Path("README.md"), Path(MODULE, "__init__.py"), tests}
     code = (package / MODULE / "__init__.py").read_text().splitlines()
     assert len([line for line in code if line.strip()]) < 15
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]

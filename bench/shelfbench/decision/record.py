@@ -124,11 +124,11 @@ class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How a photo becomes a square."""
 
     fit: Text
-    scaled: bool = False
+    scaled: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        ImageSettings(self.fit, self.scaled)
+        ImageSettings(self.fit, self.scaled is True)
 
 
 class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,7 +242,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return ModelSpec(
             backend=self.model.backend,
             fit=self.model.images.fit,
-            scaled=self.model.images.scaled,
+            scaled=self.model.images.scaled is True,
             pixels=self.model.pixels,
             sections=self.model.sections,
             given=Given(**msgspec.structs.asdict(self.model.given)) if self.model.given else None,

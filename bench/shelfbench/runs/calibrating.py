@@ -42,6 +42,7 @@ def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureEx
         rows = material.image[material.images_of("train")]
         console.log(f"{extractor.name}: calibrating int8 on {min(count, len(rows))} training photos")
         photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
+        console.log(f"{extractor.name}: calibrating int8 on {len(photos)} training photos")
         with console.stage(f"{extractor.name}: calibrating int8"):
             experiment.calibrated[key] = cast(Any, extractor).calibrated(photos)
             note_network(experiment, experiment.calibrated[key])

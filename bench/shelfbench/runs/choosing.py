@@ -31,12 +31,12 @@ from shelfbench.runs.quick_choice import Budget, QuickChoice, TimedRound
 from shelfbench.runs.recorder import Recorder
 from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.study.model import Study
-from shelfbench.verdict.halving import Judged, Round, judge, staying
+from shelfbench.verdict.halving import Judged, Round, before_last, judge, staying
 
 # A part that is not at least this much larger says little that the one before did not.
 LEAST_GROWTH = 1.5
 # Share of what is left that a part takes on the way to the last one.
-_ON_THE_WAY = 0.75
+_ON_THE_WAY = 0.9
 # What an image that judges costs while a candidate learns, where one that it learns from costs 1: it is only scored.
 _JUDGING = 1 / 3
 # Share of what is left that a part may be predicted to take: predictions are a little wrong.
@@ -138,14 +138,16 @@ class _Choosing:
         """Go from part to part until one candidate is left, or the budget is used up."""
         self._build()
         names, rounds, dropped = tuple(self.built), list[TimedRound](), dict[str, str]()
-        size, earlier = self.parts.first, None
+        size = self.parts.first
         while True:
             timed = self._round(names, size)
             rounds.append(timed)
             now = timed.standing
-            stay = staying(now, earlier, self.parts.products)
+            # the first part shows what each takes; nobody drops out for what it says
+            earlier = before_last([one.standing for one in rounds])
+            stay = names if len(rounds) == 1 else staying(now, earlier, self.parts.products)
             dropped |= {found.name: BEHIND for found in now.standings if found.name not in stay}
-            earlier, names = now, stay
+            names = tuple(found.name for found in now.standings if found.name in stay)
             going, size = self._next(names, now)
             dropped |= {name: NO_BUDGET for name in names if size and name not in going}
             if not size:

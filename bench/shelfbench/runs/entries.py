@@ -109,8 +109,6 @@ class HeadEntry(Entry, kw_only=True):
     Attributes
     ----------
     backbone : str
-    trained : str
-        ``head`` on a frozen backbone, or ``whole network``.
     pixels : int
     fully_connected : str
         ``yes`` or ``no``.
@@ -128,7 +126,6 @@ class HeadEntry(Entry, kw_only=True):
     """
 
     backbone: str = ""
-    trained: str = "head"
     pixels: int = 0
     fully_connected: str = "no"
     scores: dict[str, dict[str, float]] = {}
@@ -139,3 +136,8 @@ class HeadEntry(Entry, kw_only=True):
     labels: int = 0
     labels_per_image: float = 0.0
     unseen_labels: int = 0
+
+    @property
+    def trained(self) -> str:
+        """``head`` on a frozen backbone, or ``whole network``."""
+        return str(self.settings.get("trained", "head"))

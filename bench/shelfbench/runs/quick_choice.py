@@ -14,7 +14,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, count, duration, percent, share
 from shelfbench.base.screen import CODE
 from shelfbench.study.overrides import parse_setting
-from shelfbench.verdict.halving import Round, Standing, best, expected, ties
+from shelfbench.verdict.halving import Round, Standing, before_last, best, expected, ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ class QuickChoice:
     @property
     def expected(self) -> dict[str, float]:
         """Average (see `Standing`) that the last candidates are expected to reach at least, with all of train."""
-        return expected(self.last, self._rounds[-2] if len(self.rounds) > 1 else None, self.products)
+        return expected(self.last, before_last(self._rounds), self.products)
 
     @property
     def _rounds(self) -> list[Round]:

@@ -15,10 +15,9 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
-from shelfbench.data.given_names import source_of
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.labels import network_label
+from shelfbench.runs.labels import feature_labels
 from shelfbench.runs.record import AGAIN, RunRecord
 from shelfbench.verdict.confidence import MEASURES, measure
 
@@ -129,13 +128,13 @@ def read_frame(path: Path) -> pd.DataFrame:
 def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
     """Name the backends as in Table 4; if two would have the same name, the full name tells them apart."""
     named = {}
-    for name in backends:
-        entry = record.backends.get(name, BackendEntry())
-        columns = entry.columns
-        feature, classifier = columns.get("Feature", name), columns.get("Classifier", "–")
-        tuned = columns.get("Fine-tuning", "–")
-        if (network := network_label(name, entry.settings)) and not source_of(network):
-            feature = f"{feature} ({network})"
+    features = feature_labels(
+        {name: record.backends.get(name, BackendEntry()).columns.get("Feature", name) for name in backends},
+        {name: record.backends.get(name, BackendEntry()).settings for name in backends},
+    )
+    for name, feature in features.items():
+        columns = record.backends.get(name, BackendEntry()).columns
+        classifier, tuned = columns.get("Classifier", "–"), columns.get("Fine-tuning", "–")
         short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
         named[name] = BackendLabel(feature, classifier, tuned, short + (", fine-tuned" if tuned == "yes" else ""))
     counts = [label.short for label in named.values()]

@@ -30,6 +30,8 @@ _TAILS = (0.025, 0.975)
 # the logarithm of what they lack loses when the products double. On `fashion`, five backends lose 0.22, more or less by
 # 0.04, noise included.
 _SPREAD = 0.03
+# Standard deviation of that logarithm from one draw of a part, and of initial weights, to another.
+_DRAW = 0.04
 # Share of the doublings up to all of train for which that pace is believed: curves flatten.
 _BELIEVED = 0.5
 # Labelled products beyond which nobody would label to tell two candidates apart.
@@ -205,7 +207,7 @@ def staying(now: Round, earlier: Round | None, products: int) -> tuple[str, ...]
     ----------
     now : Round
     earlier : Round or None
-        The round before, on a smaller part. Without one, all stay: nothing is known yet about how they learn.
+        The round before, on a smaller part, if it says how fast candidates learn; see `before_last`.
     products : int
         Training products in all.
 
@@ -213,24 +215,42 @@ def staying(now: Round, earlier: Round | None, products: int) -> tuple[str, ...]
     -------
     tuple of str
         The best first. One that is behind for sure stays if it catches up for sure, and at this pace would reach the
-        leader before all of train is used.
+        leader with all of train.
     """
-    if earlier is None:
-        return tuple(found.name for found in now.standings)
     return tuple(found.name for found in now.standings if found.tied or _catches_up(found, now, earlier, products))
 
 
-def _catches_up(found: Standing, now: Round, earlier: Round, products: int) -> bool:
+def before_last(rounds: Sequence[Round]) -> Round | None:
+    """Return the round before the last, if it says how fast candidates learn: the first one does not.
+
+    On the smallest part, some candidates know little yet of how sure they are, and then learn that at once. On
+    `fashion`, their pace from there was wrong about who wins in one draw of three.
+
+    Parameters
+    ----------
+    rounds : sequence of Round
+        From the smallest part to the largest.
+
+    Returns
+    -------
+    Round or None
+    """
+    return rounds[-2] if len(rounds) > 2 else None
+
+
+def _catches_up(found: Standing, now: Round, earlier: Round | None, products: int) -> bool:
     leader = now.leader.name
+    if earlier is None:
+        return False
     if found.name not in earlier.drawn or leader not in earlier.drawn or now.products <= earlier.products:
         return False
     was = earlier.drawn[leader] - earlier.drawn[found.name]
-    closing = (was - (now.drawn[leader] - now.drawn[found.name])) / math.log2(now.products / earlier.products)
-    left = math.log2(max(products, now.products) / now.products)
-    return bool(np.quantile(closing, _TAILS[0]) > 0 and found.behind <= float(np.mean(closing)) * left)
+    closing = was - (now.drawn[leader] - now.drawn[found.name])
+    hoped = expected(now, earlier, products, believed=1.0)
+    return bool(np.quantile(closing, _TAILS[0]) > 0 and hoped[found.name] >= hoped[leader])
 
 
-def expected(now: Round, earlier: Round | None, products: int) -> dict[str, float]:
+def expected(now: Round, earlier: Round | None, products: int, believed: float = _BELIEVED) -> dict[str, float]:
     """Estimate the average of candidates after learning from all of train, with caution.
 
     Errors fall by a power of the products. How fast they fall for a candidate is seen in two rounds, with noise; it is
@@ -244,6 +264,8 @@ def expected(now: Round, earlier: Round | None, products: int) -> dict[str, floa
         The round before. Without one, the averages of now are returned.
     products : int
         Training products in all.
+    believed : float
+        Share of the doublings up to all of train for which the pace of the two rounds is believed.
 
     Returns
     -------
@@ -263,9 +285,9 @@ def expected(now: Round, earlier: Round | None, products: int) -> dict[str, floa
             for name in wrong
         ]
     )
-    noise = np.var((drawn - drawn.mean(axis=0)) / doublings, axis=1)
+    noise = (np.var(drawn - drawn.mean(axis=0), axis=1) + 2 * _DRAW**2) / doublings**2
     pace = pace.mean() + (pace - pace.mean()) * _SPREAD**2 / (_SPREAD**2 + noise)
-    left = _BELIEVED * math.log2(max(products, now.products) / now.products)
+    left = believed * math.log2(max(products, now.products) / now.products)
     return {
         name: 1 - error * math.exp(min(float(own), 0.0) * left)
         for (name, error), own in zip(wrong.items(), pace, strict=True)
@@ -287,7 +309,7 @@ def best(rounds: Sequence[Round], products: int) -> str:
     str
         The name of the one that is expected to be the best with all of train.
     """
-    now, earlier = rounds[-1], rounds[-2] if len(rounds) > 1 else None
+    now, earlier = rounds[-1], before_last(rounds)
     hoped = expected(now, earlier, products)
     return max(staying(now, earlier, products), key=lambda name: hoped[name])
 
@@ -305,15 +327,18 @@ def ties(rounds: Sequence[Round], products: int) -> tuple[tuple[Standing, Round]
     Returns
     -------
     tuple of (Standing, Round)
-        Each with the round that last judged it: those that may still win after the last round, and those that were not
-        told from the leader when the budget left them out.
+        Each with the round that last judged it: those that were not told from the leader then, and those that are
+        expected to overtake it.
     """
     chosen, seen, found = best(rounds, products), set[str](), []
-    may_win = staying(rounds[-1], rounds[-2] if len(rounds) > 1 else None, products)
+    last = rounds[-1]
+    may_win = staying(last, before_last(rounds), products)
+    hoped = expected(last, before_last(rounds), products)
     for one in reversed(rounds):
         for standing in one.standings:
-            open_ = standing.tied if one is not rounds[-1] or len(rounds) == 1 else standing.name in may_win
-            if standing.name not in seen and standing.name != chosen and open_:
+            name = standing.name
+            overtakes = one is last and name in may_win and hoped[name] >= hoped[last.leader.name]
+            if name not in seen and name != chosen and (standing.tied or overtakes):
                 found.append((standing, one))
-            seen.add(standing.name)
+            seen.add(name)
     return tuple(found)

@@ -27,6 +27,8 @@ REQUEST = 16
 # Bounds of a network that a stranger may have written: nesting of its description, values between two layers, images
 # per request.
 _DEPTH, _VALUES, _IMAGES = 32, 1 << 28, 64
+# Operations whose work is in a graph of their own, that may never end, or whose result depends on earlier photos.
+_REFUSED = {"Loop", "TensorIterator", "If", "ReadValue", "Assign"}
 
 
 def _nncf() -> Any:
@@ -123,8 +125,10 @@ def from_arrays(arrays: dict[str, np.ndarray], pixels: int, dimensions: int) -> 
     Parameters
     ----------
     arrays : dict of str to ndarray
-    pixels, dimensions : int
-        What the network must take and return.
+    pixels : int
+        Side of the images that the network must take.
+    dimensions : int
+        Length of the features that it must return.
 
     Returns
     -------
@@ -150,6 +154,8 @@ def from_arrays(arrays: dict[str, np.ndarray], pixels: int, dimensions: int) -> 
     if shapes != wanted or kinds != ["u8", "f32"] or not 0 < images <= _IMAGES:
         raise ValueError(f"it goes from {kinds[0]} {shapes[0]} to {kinds[1]} {shapes[1]}")
     for node in network.get_ops():
+        if node.get_type_name() in _REFUSED:
+            raise ValueError(f"it contains {node.get_type_name()}")
         for port in node.outputs():
             if not port.get_partial_shape().is_static or np.prod([float(n) for n in port.get_shape()]) > _VALUES:
                 raise ValueError(f"{node.get_friendly_name()[:40]!r} has too many values")

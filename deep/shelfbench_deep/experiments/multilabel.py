@@ -191,7 +191,7 @@ def planned(study: Study, workers: int) -> PlannedJobs:
                 unknown="what training the two heads of each backbone takes",
             )
         )
-    return PlannedJobs(jobs=(*jobs, *planned_networks(study)))
+    return PlannedJobs(jobs=(*jobs, *planned_networks(study, workers)))
 
 
 multilabel = ExperimentSpec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def trainer_of(study: Study, network: str, connected: bool, labels: ManyLabels |
             "training.class_weights is true, and an image of several labels has no category to be weighted by",
             "set training.class_weights=false",
         )
-    own = dataclasses.replace(sections["xception" if network == "xception" else "inception"], fc=connected)
+    own = _connected(study, network, connected)["xception" if network == "xception" else "inception"]
     return full_trainer(network, sections["full"], sections["training"], own, sections["bottleneck"], labels=labels)
 
 
@@ -105,12 +106,15 @@ def train(name: str, task: Task, experiment: Experiment) -> HeadEntry:
     write_parquet(experiment.out / "history" / f"{name}.parquet", trained.history)
     return HeadEntry(
         backbone=network,
-        trained="whole network",
         pixels=trained.features.pixels,
         fully_connected="yes" if connected else "no",
         scores=scores,
         chosen=trained.chosen,
-        settings={**asdict(study.sections["full"].recipe_of(network)), "width": trained.chosen["width"]},
+        settings={
+            "trained": "whole network",
+            **asdict(study.sections["full"].recipe_of(network)),
+            "width": trained.chosen["width"],
+        },
         seconds=round(trained.seconds, 3),
         images={"train": trained.images, **found},
         labels=len(task.names),
@@ -147,27 +151,38 @@ def _scores(
     return scores, counts
 
 
-def planned(study: Study) -> list[PlannedJob]:
-    """Describe the trainings for ``shelfbench plan``; no trial measures them.
+def planned(study: Study, workers: int) -> list[PlannedJob]:
+    """Describe the trainings for ``shelfbench plan``; a trial of one label an image stands for them.
 
     Parameters
     ----------
     study : Study
+    workers : int
 
     Returns
     -------
     list of PlannedJob
     """
-    epochs = study.sections["full"].epochs_of
+    settings: MultilabelSettings = study.sections["multilabel"]
+    part = ProfileSettings(products=settings.products)
     return [
-        PlannedJob(
+        PlannedJob.of_backend(
+            f"full-{network}",
+            _connected(study, network, connected),
+            study.backbone,
+            workers,
             name=name,
-            epochs=epochs(network),
             ends_with_training=True,
-            unknown="what training a whole network on several labels takes",
+            cut=lambda material: cut(material, part, study.seed),
         )
-        for name, (network, _) in names_of(study).items()
+        for name, (network, connected) in names_of(study).items()
     ]
+
+
+def _connected(study: Study, network: str, connected: bool) -> dict[str, Any]:
+    """The sections of the study, with fully connected layers in the network or not."""
+    section = "xception" if network == "xception" else "inception"
+    return {**study.sections, section: dataclasses.replace(study.sections[section], fc=connected)}
 
 
 def checked(study: Study) -> bool:

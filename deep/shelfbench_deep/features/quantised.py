@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import multiplies_bfloat16_faster
 from shelfbench.base.storage import (
     cache_dir,
@@ -40,6 +40,9 @@ RECORD, NUMBERS = "network.json", "network-int8.safetensors"
 CALIBRATION = 600
 # Increased whenever the same network and photos would be quantised differently.
 VERSION = 1
+# Photos on which int8 is compared with float32, the correlation of features below which a user is told, and the one
+# below which the network is of no use: EfficientNet-Lite0 has 0.98.
+_COMPARED, _GOOD, _LEAST = 128, 0.9, 0.5
 # Images per call of OpenVINO, as for other precisions.
 _AT_ONCE = 256
 
@@ -109,7 +112,7 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
     InputError
         If NNCF is not installed, or there is no photo.
     RunError
-        If the network cannot be quantised.
+        If the network cannot be quantised, or what comes out no longer tells the photos apart as it did.
     """
     if not len(photos):
         raise InputError(
@@ -118,6 +121,7 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
         )
     description = {
         **source.describe(),
+        **_seen(source),
         "int8": {
             "version": VERSION,
             "nncf": nncf_version() or "unknown",
@@ -132,12 +136,21 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
         found = QuantisedExtractor(folder)
     except InputError:
         shutil.rmtree(folder, ignore_errors=True)  # missing or damaged
-        _write(folder, source, description, _arrays(network(), photos, source.name))
+        whole = network()
+        arrays = _arrays(whole, photos, source.name)
+        agreement = _agreement(source, whole, arrays, photos[:_COMPARED])
+        _write(folder, source, description, arrays, agreement)
         found = QuantisedExtractor(folder)
     found.notes = (*getattr(source, "notes", ()), *found.notes)
     if address := getattr(source, "address", ""):
         found.address = address
     return found
+
+
+def _seen(source: FeatureExtractor) -> dict[str, Any]:
+    """Say how photos are made square, if the network has a way of its own: the files hold it."""
+    view: View | None = getattr(source, "view", None)
+    return {"view": asdict(view)} if view else {}
 
 
 def _arrays(network: Any, photos: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -146,7 +159,34 @@ def _arrays(network: Any, photos: np.ndarray, name: str) -> dict[str, np.ndarray
     return to_arrays(quantised(network, photos, name))
 
 
-def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def _agreement(source: FeatureExtractor, whole: Any, arrays: dict[str, np.ndarray], photos: np.ndarray) -> float:
+    """Compute the correlation of the features in int8 with those in float32, over photos; refuse what has lost them."""
+    from shelfbench_deep.engines.openvino import CompiledNetwork
+    from shelfbench_deep.engines.quantising import from_arrays
+
+    quantised = from_arrays(arrays, source.pixels, source.dimensions)
+    was, now = (CompiledNetwork(network, "float32", source.name)(photos) for network in (whole, quantised))
+    was, now = (np.float64(features) - features.mean(axis=0, dtype=np.float64) for features in (was, now))
+    spread = float(np.sqrt((was**2).sum() * (now**2).sum()))
+    if not np.any(was):  # equal photos tell nothing
+        return 1.0
+    agreement = float((was * now).sum()) / spread if spread else 0.0
+    if not agreement >= _LEAST:
+        raise RunError(
+            f"{source.name} does not bear int8: the correlation of its features with those in float32 is "
+            f"{agreement:.2f} on {len(photos)} training photos",
+            "set bottleneck.precision=auto",
+        )
+    return agreement
+
+
+def _write(
+    folder: Path,
+    source: FeatureExtractor,
+    description: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    agreement: float,
+) -> None:
     """Write the two files of a quantised network, whole or not at all."""
     from safetensors.numpy import save_file
 
@@ -163,6 +203,7 @@ def _write(folder: Path, source: FeatureExtractor, description: dict[str, Any], 
                 "dimensions": source.dimensions,
                 "view": view and asdict(view),
                 "description": description,
+                "agreement": agreement,
                 "sha256": file_sha256(aside / NUMBERS),
             }
             write_json(aside / RECORD, record)
@@ -216,6 +257,7 @@ class QuantisedExtractor:
             self._rest = str(self._description["int8"]["rest"])
             if self._rest not in ("float32", "bfloat16"):
                 raise ValueError(f"it computes the rest in {self._rest[:40]!r}")
+            agreement = float(record.get("agreement", 1.0))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(folder, error) from error
         self._sha256 = record["sha256"]
@@ -223,6 +265,11 @@ class QuantisedExtractor:
         self.notes: tuple[str, ...] = (
             f"{self.name} computes in int8, calibrated on {self._description['int8']['photos']} training photos",
         )
+        if agreement < _GOOD:
+            self.notes += (
+                f"{self.name}: int8 changes the features much, whose correlation with those in float32 is "
+                f"{agreement:.2f}; compare with bottleneck.precision=auto",
+            )
         self._compiled: CompiledNetwork | None = None
 
     def describe(self) -> dict[str, Any]:

@@ -117,6 +117,10 @@ class BottleneckSettings:
     def takes_int8(self) -> bool:
         """Tell whether OpenVINO, where it computes, does so in int8: as requested, or allowed and faster here.
 
+        Returns
+        -------
+        bool
+
         Raises
         ------
         InputError

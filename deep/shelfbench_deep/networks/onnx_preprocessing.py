@@ -15,7 +15,7 @@ from shelfbench_deep.networks.onnx_settings import IMAGENET, SYMMETRIC, OnnxSett
 
 CONFIG = "preprocessor_config.json"
 Three = tuple[float, float, float]
-# ONNX's own words for metadata of images (docs/MetadataProps.md in its repository).
+# ONNX's own words for metadata of images (the page MetadataProps of its documentation).
 _RANGES = {
     "NominalRange_0_255": (0.0, 1.0),
     "Normalized_0_1": (0.0, 255.0),

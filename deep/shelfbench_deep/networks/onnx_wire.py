@@ -131,6 +131,8 @@ def _model(whole: Bytes, graph: Graph) -> None:
             for inner, node in _fields(_message(value)):
                 if inner == 7:
                     _node(_message(node), graph, 1)
+                elif inner == 11:  # an attribute with a default
+                    _attribute(_message(node), graph, 1)
     if not version or not graphs:
         raise ValueError("it contains no graph")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -84,6 +85,8 @@ def library() -> Any:
         If timm or PyTorch is not installed.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if "tensorflow" in sys.modules:  # Triton crashes the process after TensorFlow, and nothing here needs it
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     try:
         import timm
     except ImportError as error:

@@ -9,10 +9,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from shelfbench.base import processor
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.ahead import Decoding
 from shelfbench.data.calibration import drawn_photos
 from shelfbench.plugins.backend import BackboneChoice, as_record
+from shelfbench_deep.engines import quantising
 from shelfbench_deep.engines.versions import nncf_version
 from shelfbench_deep.features import quantised, settings
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -92,6 +93,26 @@ def test_a_damaged_network_in_the_cache_is_made_again(cache, small):
     path.write_bytes(path.read_bytes()[:-100])
     again = extractor("int8").calibrated(photos(0))
     np.testing.assert_allclose(again.extract(photos(1, 4)), before, atol=1e-4)
+
+
+@here
+def test_a_network_that_no_longer_tells_photos_apart_is_refused(cache):
+    # with random weights, values become smaller from layer to layer, until int8 has no step left
+    choice = BackboneChoice(weights="none", pixels=PIXELS)
+    lost = BottleneckExtractor(choice, BottleneckSettings("openvino", "int8"))
+    with pytest.raises(RunError, match=r"does not bear int8: the correlation .* is 0.00 on 48 training photos"):
+        lost.calibrated(photos(0))
+
+
+@here
+def test_what_int8_changes_much_is_said(small, tmp_path):
+    small.save(tmp_path)
+    record = json.loads((tmp_path / "network.json").read_text())
+    assert 0.9 < record["agreement"] < 1
+    assert len(quantised.QuantisedExtractor(tmp_path).notes) == 1
+    record["agreement"] = 0.72
+    (tmp_path / "network.json").write_text(json.dumps(record))
+    assert "is 0.72" in quantised.QuantisedExtractor(tmp_path).notes[1]
 
 
 def test_without_calibration_nothing_is_computed():
@@ -187,6 +208,24 @@ def test_files_of_strangers(small, tmp_path, fault):
 
 
 @here
+def test_a_network_that_may_never_end_is_refused():
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    images = ops.parameter([1, 8, 8, 3], np.uint8)
+    features = ops.reduce_mean(ops.convert(images, "f32"), ops.constant([1, 2], np.int64), False)
+    before = ops.parameter([1, 3], np.float32)
+    after, on = ops.add(before, ops.constant(np.ones((1, 3), np.float32))), ops.constant(np.array([True]))
+    loop = ops.loop(ops.constant(np.int64(2**40)), ops.constant(np.array(True)))
+    loop.set_function(Model([ops.result(after), ops.result(on)], [before]))
+    loop.set_special_body_ports([-1, 1])
+    loop.set_merged_input(before, features.output(0), after.output(0))
+    endless = Model([ops.result(loop.get_iter_value(after.output(0), -1))], [images])
+    with pytest.raises(ValueError, match="it contains Loop"):
+        quantising.from_arrays(quantising.to_arrays(endless), 8, 3)
+
+
+@here
 @pytest.mark.parametrize("wrong", [{"engine": {}}, {"sha256": ""}, {"description": []}, {"pixels": None}, {"name": 1}])
 def test_records_of_strangers(small, tmp_path, wrong):
     small.save(tmp_path)
@@ -221,8 +260,6 @@ def other_networks():
 def test_networks_that_keras_does_not_build(cache, tmp_path, kind):
     name = other_networks()[kind]
     if kind == "timm":
-        if "tensorflow" in sys.modules:
-            pytest.skip("where Triton is installed, PyTorch's exporter loads it, and it crashes beside TensorFlow")
         pytest.importorskip("timm")
         choice = BackboneChoice(name, "none", 224)
     else:

@@ -4,6 +4,8 @@ import json
 import pickle
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +304,18 @@ def test_a_network_of_timm_is_not_fine_tuned():
     sections = {name: kind() for name, kind in spec.sections.items()}
     with pytest.raises(InputError, match="cannot be fine-tuned"):
         spec.build(sections, BackboneChoice("timm:test_vit", "none"), 1)
+
+
+def test_networks_of_keras_and_of_timm_compute_in_one_process():
+    """Triton, which PyTorch would load, crashes a process in which TensorFlow is; tests load it nowhere."""
+    code = """
+import sys
+import numpy, tensorflow
+from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.features.choosing import network_features
+from shelfbench_deep.features.settings import BottleneckSettings
+parts = network_features(BackboneChoice("timm:mobilenetv3_small_050", "none", 32), {"bottleneck": BottleneckSettings()})
+print(parts.features.extract(numpy.zeros((2, 32, 32, 3), numpy.uint8)).shape)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (told.returncode, told.stdout) == (0, "(2, 1024)\n"), told.stderr[-2000:]

@@ -331,3 +331,19 @@ def test_processors_that_are_not_clear(tmp_path, config):
 def test_settings_are_checked(values, says):
     with pytest.raises(InputError, match=says):
         OnnxSettings(**values)
+
+
+def test_weights_in_the_defaults_of_a_function_are_looked_for_too(tmp_path):
+    path = graph(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    default = onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(np.zeros(3, np.float32)))
+    default.t.ClearField("raw_data")
+    default.t.data_location = onnx.TensorProto.EXTERNAL
+    entry = default.t.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    function = model.functions.add()
+    function.name, function.domain = "own", "own"
+    function.attribute_proto.append(default)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="outside its folder"):
+        find_onnx(str(path))
