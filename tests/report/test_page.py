@@ -265,3 +265,15 @@ def test_every_acceptance_says_which_it_is(finished_run):
     numbers = re.search(r'<ul class="numbers">(.*?)</ul>', page_of(finished_run), re.DOTALL)
     assert kinds.search(numbers[1])
     assert kinds.search(OWN[0].split('class: "axis"')[2])
+
+
+def test_the_settings_of_a_network_in_a_file_name_only_what_it_has(small_run):
+    record = json.loads((small_run / "run.json").read_text(encoding="utf-8"))
+    record["backends"]["hog-svm"]["settings"] = {
+        "backbone": {"name": "nets/own.onnx", "weights": "imagenet", "pixels": None},
+        "network": {"pool": "", "layout": "NCHW"},
+    }
+    (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    build_report(small_run)
+    page = (small_run / "report.html").read_text(encoding="utf-8")
+    assert "backbone (name nets/own.onnx), network (layout NCHW)" in page

@@ -3,12 +3,15 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.text import Text
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
@@ -291,6 +294,25 @@ def test_the_reliability_diagram_is_drawn_for_one_and_for_eleven_backends(small_
     write_sections(small_run, *TRUST)
     assert figure.read_bytes() != five
     assert figure.with_suffix(".svg").stat().st_size > 1000
+
+
+def test_titles_of_long_names_do_not_run_into_each_other():
+    from shelfbench.report.calibrated import Calibration, _diagram
+    from shelfbench.report.style import STYLE
+    from shelfbench.verdict.temperature import reliability
+
+    found = reliability(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0)
+    shown = [Calibration(backend=str(n), part="test", before=None, after=found, temperature=1.0) for n in range(4)]
+    for label in ("Bottlenecks (dinov2-small/model.onnx) + logistic", "Bottlenecks (timm:vit_base_patch16_siglip_224)"):
+        with mpl.rc_context(STYLE):
+            figure = _diagram(SimpleNamespace(name=lambda _, label=label: label), shown)
+            figure.draw_without_rendering()
+        titles = figure.findobj(lambda one: isinstance(one, Text) and one.get_text().startswith("Bottlenecks"))
+        places = sorted((title.get_window_extent() for title in titles), key=lambda place: (round(place.y0), place.x0))
+        beside = [pair for pair in itertools.pairwise(places) if abs(pair[0].y0 - pair[1].y0) < 2]
+        assert len(titles) == 4
+        assert beside
+        assert all(left.x1 < right.x0 for left, right in beside)
 
 
 def test_what_was_asked_for_is_not_rounded_to_certainty(tmp_path):

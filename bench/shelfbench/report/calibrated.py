@@ -13,8 +13,11 @@ from matplotlib.figure import Figure
 
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.data import PROMISED, RunData
+from shelfbench.report.fonts import wrapped
 from shelfbench.report.section import NamedFigure, NamedTable, Section
 from shelfbench.verdict.temperature import BINS, Reliability, reliability
+
+_TITLE = 145.0  # width of a panel's title in points; bold letters are wider than they are measured
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -152,7 +155,7 @@ def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
         axes.set_axis_off()
     for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
         _panel(axes, item)
-        axes.set_title(data.name(item.backend), fontsize=8.5, pad=5)  # the longest label is as wide as a panel
+        axes.set_title(wrapped(data.name(item.backend), _TITLE, 8.5, 2), fontsize=8.5, pad=5)
         if number % across == 0:
             axes.set_ylabel("share that is right")
         if number + across >= len(shown):

@@ -16,6 +16,7 @@ from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
 from shelfbench.report.words import flat, status
 from shelfbench.runs.data_line import data_line
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.record import DatasetRecord, RunRecord
 from shelfbench.verdict.metrics import REQUIRED
 
@@ -157,6 +158,14 @@ def command(data: RunData) -> Section | None:
     )
 
 
+def _settings(entry: BackendEntry) -> dict[str, Any]:
+    """Return the settings of a backend, without weights where the network's file holds them."""
+    backbone = entry.settings.get("backbone")
+    if not isinstance(backbone, dict) or not str(backbone.get("name")).endswith((".onnx", ".keras")):
+        return entry.settings
+    return {**entry.settings, "backbone": {key: value for key, value in backbone.items() if key != "weights"}}
+
+
 def this_run(data: RunData) -> Section:
     """Table 2, the backends with their settings, and when and with which versions the run was made."""
     record = data.record
@@ -169,7 +178,7 @@ def this_run(data: RunData) -> Section:
                 status(entry),
                 flat(entry.chosen) or MISSING,
                 f"{entry.peak_rss_mib:,.0f} MiB" if entry.peak_rss_mib else MISSING,
-                flat(entry.settings) or MISSING,
+                flat(_settings(entry)) or MISSING,
             )
             for name, entry in record.backends.items()
         ),

@@ -16,6 +16,8 @@ def status(entry: Entry) -> str:
 def flat(value: Any) -> str | None:
     """Write a small JSON value in words: groups 17, images 36; a long list is replaced by its length.
 
+    What an object leaves open, as None or an empty text, is not mentioned.
+
     Parameters
     ----------
     value : JSON value
@@ -29,6 +31,7 @@ def flat(value: Any) -> str | None:
         return ", ".join(
             f"{str(key).replace('_', ' ')} " + (f"({flat(inner)})" if isinstance(inner, dict) else str(flat(inner)))
             for key, inner in value.items()
+            if inner is not None and inner != ""
         )
     if isinstance(value, list):
         return ", ".join(str(flat(inner)) for inner in value) if len(value) <= 12 else f"{len(value)} entries"
