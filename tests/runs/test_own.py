@@ -1,15 +1,18 @@
 """One's own photos: the study that runs when none is named, and the size of the images that suits them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 import shelfbench
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
+from shelfbench.data.images import ImageSettings
 from shelfbench.experiments import run_study
+from shelfbench.runs.seeing import _say_larger
 from shelfbench.study.overrides import parse_setting
-from shelfbench.study.read import read_study
+from shelfbench.study.read import read_study, study_names
 from tests.helpers.photos import noise_picture
 from tests.helpers.small_studies import PROFILES
 
@@ -153,3 +156,29 @@ def test_without_a_dataset_the_study_is_default_and_own_asks_for_one(tmp_path):
     assert shelfbench.load_study(dataset="photos", settings={"title": "Shoes"}).title == "Shoes"
     with pytest.raises(InputError, match="own has no photos of its own; give them with --dataset PATH"):
         shelfbench.load_study("own")
+
+
+@pytest.mark.parametrize(
+    ("side", "scaled", "says"),
+    [
+        (447, True, None),
+        (448, True, "JPEGs are decoded at a fraction"),
+        (800, False, "--set images.scaled=true"),
+    ],
+)
+def test_photos_that_are_larger_than_needed_are_told_once(side, scaled, says):
+    said, seen = [], set()
+    experiment = SimpleNamespace(
+        study=SimpleNamespace(images=ImageSettings(scaled=scaled)),
+        console=SimpleNamespace(log=said.append),
+        is_new=lambda key: not (key in seen or seen.add(key)),
+    )
+    for _ in range(2):
+        _say_larger(experiment, side, 224)
+    assert len(said) == bool(says)
+    assert not says or says in said[0]
+
+
+def test_own_photos_are_decoded_at_a_fraction_and_those_of_kept_studies_are_not():
+    assert read_study("own").images.scaled
+    assert not any(read_study(name).images.scaled for name in study_names() if name != "own")

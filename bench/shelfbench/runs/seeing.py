@@ -55,13 +55,18 @@ def pixels_for(experiment: Experiment, extractor: FeatureExtractor) -> int:
 
 
 def _say_larger(experiment: Experiment, side: float, pixels: int) -> None:
-    """Say, once, that decoding could be faster: photos are at least twice as large as the network sees them."""
-    says = (
-        f"photos of {side:,.0f} px are larger than needed: --set images.scaled=true decodes JPEGs at a fraction, in "
-        "about half the time, and pixels differ by about one grey level"
-    )
-    if side >= 2 * pixels and not experiment.study.images.scaled and experiment.is_new("larger"):
-        experiment.console.log(says)
+    """Say, once, how photos are decoded that are at least twice as large as the network sees them."""
+    if side < 2 * pixels or not experiment.is_new("larger"):
+        return
+    larger = f"photos of {side:,.0f} px are larger than needed"
+    if experiment.study.images.scaled:
+        says = f"{larger}: JPEGs are decoded at a fraction, and pixels differ by about one grey level (images.scaled)"
+    else:
+        says = (
+            f"{larger}: --set images.scaled=true decodes JPEGs at a fraction, in half the time, and pixels differ "
+            "by about one grey level"
+        )
+    experiment.console.log(says)
 
 
 def note_view(experiment: Experiment, extractor: FeatureExtractor) -> None:
