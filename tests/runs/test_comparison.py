@@ -247,15 +247,20 @@ def test_changed_data_are_noticed(image_folder, tmp_path):
         assert record(out)["dataset"]["products"] == 72
 
 
-def test_one_failing_backend_leaves_the_others(shop, tmp_path):
+def test_a_slip_stops_the_run_before_anything_is_written(shop, tmp_path):
+    out, backends = tmp_path / "run", ["hog-svm", "bottleneck-svm@inception_v3", "bottleneck-2nn-512@inception_v3"]
+    with pytest.raises(InputError, match=r"^inception_v3 cannot take images of 32 pixels") as caught:
+        run(shop, out, "weights=none", backends=backends)
+    assert not out.exists()  # so that the corrected command may go there
+    assert "others" not in str(caught.value)
+
+
+def test_what_came_to_nothing_does_not_bind_its_directory(shop, tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(InputError, match=r"1 of 2 backends failed \(bottleneck-svm@inception_v3: "):
-        run(shop, out, "weights=none", backends=["hog-svm", "bottleneck-svm@inception_v3"])
-    values = record(out)
-    assert values["status"] == "failed"
-    assert values["backends"]["hog-svm"]["status"] == "done"
-    assert "75" in values["backends"]["bottleneck-svm@inception_v3"]["reason"]
-    assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == {"hog-svm"}
+    with pytest.raises(InputError, match=r"no file nowhere\.npz"):  # found missing after the photos were read
+        run(shop, out, "features=nowhere.npz", backends=["bottleneck-svm"])
+    run(shop, out, backends=["hog-svm"])
+    assert record(out)["status"] == "complete"
 
 
 def test_what_was_chosen_is_on_record_and_in_the_model(done):

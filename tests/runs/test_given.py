@@ -110,9 +110,9 @@ def test_a_table_without_photos_is_enough(done):
     table = done.table4[done.table4["split"] == "test"]
     assert list(table["backend"]) == ["bottleneck-svm", "bottleneck-2nn-512", "bottleneck-lda"]
     assert (table["precision"] > 0.8).all()
-    assert "embeddings clip" in done.summary
+    assert "Embeddings (clip)" in done.summary
     values = record(done.path)
-    assert values["backends"]["bottleneck-svm"]["columns"]["Feature"] == "embeddings clip"
+    assert values["backends"]["bottleneck-svm"]["columns"]["Feature"] == "Embeddings (clip)"
     assert "near_duplicates" not in values["split"]
     assert not (done.path / "figures" / "figure1.png").exists()
 
@@ -152,7 +152,7 @@ def test_a_run_that_is_repeated_does_nothing_again(done, table, capsys):
 def test_photos_beside_a_file_of_embeddings_stay_closed(photos, tmp_path, no_photo):
     found = run(photos / "shop", tmp_path / "run", "bottleneck-svm", features=str(photos / "vectors.parquet"))
     assert found.table4["precision"].min() > 0.8
-    assert record(found.path)["backends"]["bottleneck-svm"]["columns"]["Feature"] == "embeddings vectors.parquet"
+    assert record(found.path)["backends"]["bottleneck-svm"]["columns"]["Feature"] == "Embeddings (vectors.parquet)"
 
 
 def test_a_table_may_name_photos_that_are_nowhere(tmp_path, no_photo):

@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a setting of the study, like split.min_products=10 (repeatable)",
+        help="change a setting of the study, like backbone=net.onnx or split.min_products=10 (repeatable)",
     )
     one.add_argument(
         "--workers", type=positive, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"

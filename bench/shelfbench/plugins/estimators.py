@@ -263,4 +263,4 @@ def first_line(error: object) -> str:
     str
     """
     lines = str(error).strip().splitlines()
-    return lines[0][:200].rstrip(":") if lines else type(error).__name__
+    return lines[0][:200].rstrip(":.") if lines else type(error).__name__

@@ -86,7 +86,7 @@ def _built(
     name: str, spec: BackendSpec, sections: Mapping[str, Any], backbone: BackboneChoice, experiment: Experiment
 ) -> BuiltBackend:
     backend = spec.build(sections, backbone, experiment.workers)
-    note_network(experiment, backend.features)
+    note_network(experiment, backend.features, random=spec.uses_backbone and backbone.weights == "none")
     store = _store(backend.features, experiment)
     return BuiltBackend(name=name, spec=spec, backend=backend, backbone=backbone, store=store)
 
@@ -105,7 +105,7 @@ def columns_of(spec: BackendSpec, backbone: BackboneChoice) -> dict[str, str]:
     dict of str to str
     """
     source = source_of(backbone.name) if spec.uses_backbone else ""
-    return {**spec.columns, **({"Feature": f"embeddings {Path(source).name}"} if source else {})}
+    return {**spec.columns, **({"Feature": f"Embeddings ({Path(source).name})"} if source else {})}
 
 
 def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | GivenFeatures:

@@ -40,6 +40,7 @@ def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureEx
         material, console = experiment.material, experiment.console
         decoding = Decoding(extractor.pixels, view_for(extractor, experiment.study.images.view), experiment.workers)
         rows = material.image[material.images_of("train")]
+        console.log(f"{extractor.name}: calibrating int8 on {min(count, len(rows))} training photos")
         photos = drawn_photos(material.catalogue.images, rows, count, decoding, experiment.study.seed)
         console.log(f"{extractor.name}: calibrating int8 on {len(photos)} training photos")
         with console.stage(f"{extractor.name}: calibrating int8"):

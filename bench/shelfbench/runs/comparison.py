@@ -58,13 +58,14 @@ def run(experiment: Experiment) -> Photos | None:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
             jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
-        elif (backend := jobs.attempt([name], partial(build_backend, name, study.sections, experiment))) is not None:
+        elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
     material = experiment.material
     experiment.begin()
-    found = (jobs.attempt([backend.name], partial(suited, backend, study.sections, experiment)) for backend in built)
+    found = [jobs.prepare(backend.name, partial(suited, backend, study.sections, experiment)) for backend in built]
     built = [backend for backend in found if backend is not None]
+    jobs.require()
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         write_parquet(experiment.out / "truth.parquet", truth)
     if not study.needs_photos:

@@ -5,11 +5,12 @@ An experiment goes through its jobs (the backends of a comparison, the trainings
     def run(experiment):
         jobs = experiment.jobs
         waiting = [name for name in names if jobs.add(name)]  # skips finished jobs
-        built = {name: jobs.attempt([name], partial(build, name)) for name in waiting}
+        built = {name: jobs.prepare(name, partial(build, name)) for name in waiting}
         jobs.require()  # wrong settings end here, before anything is read or written
         material = experiment.material  # reads the data
         experiment.begin()  # from here on, the run directory is written
-        # pixels = "auto": networks whose size is left to the photos are now built again (runs.building.suited)
+        # pixels = "auto": networks whose size is left to the photos are now built again (runs.building.suited),
+        # with jobs.prepare and jobs.require as before
         for name in waiting:
             if built[name] is not None:
                 jobs.run(name, partial(work, built[name]))  # returns the entry of the record
@@ -29,7 +30,7 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import FOREIGN, ShelfbenchError, explain
+from shelfbench.base.errors import FOREIGN, InputError, ShelfbenchError, explain
 from shelfbench.base.storage import cache_dir, write_parquet
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset, open_dataset
@@ -73,6 +74,7 @@ class Jobs:
         self._recorder = recorder
         self._console = console
         self._kind = kind
+        self._unsaid: list[str] = []
         self.names: list[str] = []
         self.failures: dict[str, ShelfbenchError] = {}
 
@@ -99,6 +101,21 @@ class Jobs:
         self._recorder.pending(name, notes or {})
         return True
 
+    def prepare(self, name: str, work: Callable[[], T]) -> T | None:
+        """Prepare a job before anything is computed; if that fails, `require` says so.
+
+        Parameters
+        ----------
+        name : str
+        work : callable
+
+        Returns
+        -------
+        T or None
+            The result of `work`; None if it failed.
+        """
+        return self._try([name], work, self._unsaid.append)
+
     def attempt(self, names: Sequence[str], work: Callable[[], T]) -> T | None:
         """Do some work for some jobs; if it fails, only these jobs fail.
 
@@ -112,12 +129,16 @@ class Jobs:
         T or None
             The result of `work`; None if it failed.
         """
+        return self._try(names, work, self._console.log)
+
+    def _try(self, names: Sequence[str], work: Callable[[], T], say: Callable[[str], None]) -> T | None:
         try:
             return work()
         except Exception as found:  # a plug-in may raise anything; the other jobs go on
             error = explain(found, FOREIGN)
         for name in names:
-            self._console.log(f"{name}: failed ({error})")
+            said = next((other for other, failure in self.failures.items() if str(failure) == str(error)), "")
+            say(f"{name}: failed (like {said})" if said else f"{name}: failed ({error})")
             self._recorder.failed(name, str(error))
             self.failures[name] = error
         return None
@@ -146,14 +167,24 @@ class Jobs:
         self.run(name, work)
 
     def require(self) -> None:
-        """Make sure that there is something left to do or to report.
+        """Make sure that there is something left to do or to report, and that no job was given anything wrong.
+
+        A wrong name or setting that shows before anything is computed stops the run: it is corrected in a moment, and
+        the results of the other jobs would bind the directory to the wrong settings.
 
         Raises
         ------
         ShelfbenchError
-            If every job has failed and none was done before.
+            If every job has failed and none was done before, or `prepare` met wrong input.
         """
-        if len(self.failures) == len(self.names) and not self._recorder.done and (error := self.error()):
+        unsaid, self._unsaid = self._unsaid, []
+        nothing = len(self.failures) == len(self.names) and not self._recorder.done
+        slip = unsaid and any(isinstance(failure, InputError) for failure in self.failures.values())
+        error = self.error() if nothing or slip else None
+        if error is None or len(unsaid) > 1:  # one alone is all that the error says
+            for line in unsaid:
+                self._console.log(line)
+        if error is not None:
             raise error
 
     def error(self) -> ShelfbenchError | None:

@@ -15,15 +15,20 @@ def _photo_size(experiment: Experiment, view: View) -> PhotoSize:
     return experiment.photo_sizes[view]
 
 
-def note_network(experiment: Experiment, extractor: FeatureExtractor) -> None:
+def note_network(experiment: Experiment, extractor: FeatureExtractor, *, random: bool = False) -> None:
     """Say what was found out or chosen about a network, once, and note it for the page.
 
     Parameters
     ----------
     experiment : Experiment
     extractor : FeatureExtractor
+    random : bool
+        Whether its weights are random.
     """
-    if notes := getattr(extractor, "notes", ()):
+    notes = tuple(getattr(extractor, "notes", ()))
+    if random:
+        notes += (f"{extractor.name} has random weights (weights=none): good for trying things out, not for results",)
+    if notes:
         experiment.record.note_network(extractor.name, "; ".join(notes))
     for note in notes:
         if experiment.is_new(note):

@@ -16,6 +16,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import multiplies_bfloat16_faster
 from shelfbench.data.view import View
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench.runs.labels import network_label
 from shelfbench_deep.engines.onnx import (
     OnnxPlan,
     OpenVINOGraph,
@@ -339,6 +340,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """Say what was found, in one line, and in others what a user may want to have otherwise."""
     dimensions, chosen = features
+    name = network_label(f"@{file.path}", {})
     order = plan.channels.upper()
     if plan.kind == "uint8":
         pixels = f"{order} bytes, which it prepares itself"
@@ -346,18 +348,21 @@ def _notes(
         pixels = f"{order} as {_formula(plan)} ({prepared.source})"
     value = "the value" if plan.inside else "output"
     said = [
-        f"{file.path.name}: {plan.pixels} px, {pixels}; features: {value} {plan.output!r}, {dimensions:,} numbers"
+        f"{name}: {plan.pixels} px, {pixels}; features: {value} {plan.output!r}, {dimensions:,} numbers"
         f"{f' ({chosen})' if chosen else ''}; {computed}"
     ]
+    if prepared.otherwise:
+        said.append(
+            f"{name} gets its pixels as the section [onnx] says, for all ONNX files of this run, although "
+            f"{prepared.otherwise}"
+        )
     if below := file.below_head(plan.output):
         said.append(
-            f"{file.path.name} ends in a dense layer of {dimensions:,} numbers, such as a classifier's scores: what "
+            f"{name} ends in a dense layer of {dimensions:,} numbers, such as a classifier's scores: what "
             f"lies below it describes photos better as a rule, and --set onnx.output={below} takes that instead"
         )
     if operator := file.undecidable():
-        said.append(
-            f"{file.path.name} contains the operator {operator!r}: it can be compared with others, and not be deployed"
-        )
+        said.append(f"{name} contains the operator {operator!r}: it can be compared with others, and not be deployed")
     return tuple(said)
 
 

@@ -43,6 +43,8 @@ class Preprocessing:
         How its maker made a photo square, as the fields of `shelfbench.data.view.View`; empty if nobody says.
     source : str
         Who says so, for the screen.
+    otherwise : str
+        What the file or the JSON beside it says instead, where the study overrules it; else empty.
     """
 
     mean: Three
@@ -51,6 +53,7 @@ class Preprocessing:
     pixels: int | None
     view: Mapping[str, Any]
     source: str
+    otherwise: str = ""
 
 
 def preprocessing_of(path: Path, kind: str, metadata: Mapping[str, str], settings: OnnxSettings) -> Preprocessing:
@@ -88,7 +91,9 @@ def preprocessing_of(path: Path, kind: str, metadata: Mapping[str, str], setting
             view=view,
             source="it takes bytes (uint8) and prepares them itself",
         )
+    otherwise = ""
     if settings.mean:
+        otherwise = _overruled(settings, told)
         mean, std, source, order = settings.mean, settings.std, "the section [onnx]", _order(metadata)
     elif found := _told_by_metadata(path, metadata):
         (mean, std), source, order = found, "its metadata", _order(metadata)
@@ -107,7 +112,19 @@ def preprocessing_of(path: Path, kind: str, metadata: Mapping[str, str], setting
         pixels=pixels,
         view=view,
         source=source,
+        otherwise=otherwise,
     )
+
+
+def _overruled(settings: OnnxSettings, told: Preprocessing | None) -> str:
+    """Say what the configuration beside a file says, if that is not what the study says of all ONNX files."""
+    if told is None or all(
+        math.isclose(mine, other, rel_tol=0.01, abs_tol=0.5)
+        for mine, other in zip((*_three(settings.mean), *_three(settings.std)), (*told.mean, *told.std), strict=True)
+    ):
+        return ""
+    mean, std = ([round(value, 2) for value in values] for values in (told.mean, told.std))
+    return f"the {told.source} beside it says mean {mean} and std {std}"
 
 
 def _assumed(path: Path, mean: Three) -> str:

@@ -73,7 +73,7 @@ def _fetched(network: TimmNetwork) -> Any:
     except Exception as error:  # the hub raises all sorts of errors
         raise RunError(
             f"the pretrained weights of {network.name} cannot be fetched ({first_line(error)})",
-            f"fetch {url} elsewhere and set weights=PATH of that file, or weights=none",
+            f"fetch {url} elsewhere, and add --set weights=PATH with that file (weights=none for random ones)",
         ) from error
     finally:
         logger.setLevel(before)

@@ -91,7 +91,7 @@ def fetch_weights(title: str, network: Network, path: Path, otherwise: str) -> N
     except Exception as error:  # Keras raises a bare Exception
         raise RunError(
             f"the ImageNet weights of {title} cannot be fetched ({error})",
-            f"put {network.url} at {path}, or {otherwise}",
+            f"fetch {network.url} elsewhere and put it at {path}, or {otherwise}",
         ) from error
 
 

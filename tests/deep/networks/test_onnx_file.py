@@ -271,6 +271,22 @@ def test_a_processor_of_hugging_face_beside_it(tmp_path, config, pixels, view, m
     assert found.channels == "rgb"
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "said"),
+    [
+        ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+        ((123.7, 116.3, 103.5), (58.4, 57.1, 57.4), False),
+        ((127.5,), (127.5,), True),
+    ],
+)
+def test_a_study_that_overrules_the_processor_says_so(tmp_path, mean, std, said):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(HF))
+    found = told(tmp_path / "net.onnx", given=OnnxSettings(mean=mean, std=std))
+    assert found.source == "the section [onnx]"
+    assert ("[123.67, 116.28, 103.53]" in found.otherwise) is said
+    assert bool(found.otherwise) is said
+
+
 @pytest.mark.parametrize("shorter", range(150, 600, 7))
 def test_the_share_of_a_crop_gives_back_the_shorter_side(tmp_path, shorter):
     config = {**HF, "size": {"shortest_edge": shorter}, "do_center_crop": True, "crop_size": 140}
