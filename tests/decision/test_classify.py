@@ -139,6 +139,7 @@ WRONG = [
     (["classify", "{decision}", "{tmp}/p.png", "--format", "parquet"], "Parquet is not written to stdout"),
     (["classify", "{decision}", "{tmp}/p.png", "--out", "{tmp}/out.xls"], "does not determine the format"),
     (["classify", "{tmp}/nothing", "{tmp}/p.png"], "does not exist"),
+    (["classify", "{tmp}/empty", "{tmp}/nothing.png"], "nothing.png does not exist"),  # before anything is loaded
     (["classify", "{tmp}/empty", "{tmp}/p.png"], "is missing"),
     (["decide", "{tmp}/empty", "hog-svm", "--out", "{tmp}/new"], "run directory"),
     (["decide", "{run}", "hog", "--out", "{tmp}/new"], "choose from: hog-svm"),

@@ -71,6 +71,9 @@ def classify_to(
     InputError
         If the decision, a path or the output is not valid.
     """
+    for path in paths:
+        if not path.exists():  # before a network is loaded, which may take a minute
+            raise InputError(f"{path} does not exist", "correct the path")
     out = output.path
     kind = _kind(out, output.kind)
     _check_place(out, folder, paths)

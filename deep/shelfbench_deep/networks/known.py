@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -96,6 +98,10 @@ def find_network(name: str) -> tuple[str, Network]:
         name = _OWN_NAMES[wanted]
     if name in KNOWN:
         return name, KNOWN[name]
+    if not name.startswith(PREFIX) and (folder := Path(name).expanduser()).is_dir():
+        files = (file for pattern in ("*.onnx", "onnx/*.onnx", "*.keras") for file in sorted(folder.glob(pattern)))
+        inside = ", ".join(islice(map(str, files), 4))
+        raise InputError(f"the backbone {name} is a folder", f"name the file in it: {inside or '*.onnx or *.keras'}")
     keras = [PREFIX + one for one in sorted([*APPLICATIONS, *_OWN_NAMES])]
     by_lower = {one.removeprefix(PREFIX).lower(): one for one in [*keras, *NETWORKS]}
     close = difflib.get_close_matches(wanted.lower()[:100], by_lower, 1, cutoff=0.7)

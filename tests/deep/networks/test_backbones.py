@@ -129,6 +129,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_wrong_choices(tmp_path):
     with pytest.raises(InputError, match="unknown backbone 'alexnet'; choose from: efficientnet_lite0"):
         load_backbone(BackboneChoice("alexnet"))
+    (tmp_path / "hub" / "onnx").mkdir(parents=True)
+    (tmp_path / "hub" / "onnx" / "model.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"hub is a folder; name the file in it: .*hub/onnx/model\.onnx"):
+        load_backbone(BackboneChoice(str(tmp_path / "hub")))
     with pytest.raises(InputError, match=r"no file of weights at /no/where\.h5"):
         load_backbone(BackboneChoice("vgg16", "/no/where.h5"))
     (tmp_path / "model.keras").write_bytes(b"")
