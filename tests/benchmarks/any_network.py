@@ -3,7 +3,7 @@
     python -m tests.benchmarks.any_network DIR
 
 writes ``network.onnx`` (EfficientNet-Lite0, exported as PyTorch does by default: no word about its preprocessing),
-``embeddings.parquet`` (EfficientNet-Lite2 at 260 px on the photos of ``fashion``, resized and pooled by Pillow and ONNX
+``embeddings.parquet`` (EfficientNet-Lite2 at 160 px on the photos of ``fashion``, resized and pooled by Pillow and ONNX
 Runtime) and ``hub`` (the weights of EfficientNet-Lite2 as ``HF_HUB_CACHE=DIR/hub`` serves them to timm where the hub
 cannot be reached), all with ImageNet weights. ``results/any-network`` is a study of them.
 """
@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests.helpers.lite_weights import timm_lite, timm_lite_weights
 
-PIXELS = 260
+PIXELS = 160
 BATCH = 64
 
 

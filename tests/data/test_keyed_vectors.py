@@ -11,6 +11,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_path
 from shelfbench.data.given_features import Embeddings
 from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.vectors import Vectors
 
 QUIET = Console(quiet=True)
 WITHOUT = DatasetSettings(photos=False)
@@ -96,6 +97,16 @@ def test_images_without_a_key_are_left_out_and_others_are_ignored(shop, tmp_path
 def test_a_key_may_come_twice_with_the_same_embedding(shop, tmp_path):
     written = keyed(tmp_path, [*PATHS, PATHS[0]], [*VALUES, VALUES[0]])
     assert len(of_images(shop, written)) == 6
+
+
+def test_keys_that_come_often_are_read_at_once(products, tmp_path, monkeypatch):
+    """One row for each photo, with the product as its key, is what joining tables makes."""
+    written = keyed(tmp_path, [3, 1, 2] * 40, [None, *VALUES[1:3], *VALUES[:3].tolist() * 39], by="product_id")
+    reads, blocks = [], Vectors.blocks
+    monkeypatch.setattr(Vectors, "blocks", lambda *given: reads.append(1) or blocks(*given))
+    got = of_images(products, written)
+    assert [got[path] for path in PATHS] == VALUES[[1, 1, 2, 2, 0, 0]].tolist()
+    assert len(reads) == 3
 
 
 def test_a_key_with_two_embeddings_is_refused(shop, tmp_path):

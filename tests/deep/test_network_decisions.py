@@ -98,10 +98,10 @@ def test_the_same_products_get_the_same_answers(run, catalogue, name, precision,
     monkeypatch.setitem(sys.modules, "nncf", None)
     monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        "shelfbench_deep.networks.backbones._packaged", lambda: pytest.fail("weights from outside the folder")
+        "shelfbench_deep.networks.backbones.packaged_weights", lambda: pytest.fail("weights from outside the folder")
     )
     monkeypatch.setattr(
-        "shelfbench_deep.networks.backbones.fetch_weights", lambda *_: pytest.fail("weights from outside the folder")
+        "shelfbench_deep.networks.weights.fetch_weights", lambda *_: pytest.fail("weights from outside the folder")
     )
     assert main(["classify", str(folder), str(catalogue), "--out", str(answers), "--workers", "1", "--quiet"]) == 0
     predictions = pd.read_parquet(out / "predictions" / f"{name}.parquet").set_index("product_id")

@@ -113,7 +113,7 @@ class Embeddings:
 
     def __init__(self, source: str, catalogue: Catalogue, settings: DatasetSettings, console: Console) -> None:
         path, self._column = split_source(source)
-        by, again = "row", {}
+        by, again = "row", dict[int, list[int]]()
         if path is None:
             if catalogue.rows is None:
                 raise InputError(
@@ -131,8 +131,8 @@ class Embeddings:
         self._dimensions = 0
         with console.stage("reading embeddings"):
             self.digests = self._hashed(self._rows)
-            for row, others in again.items():
-                self._take_again(file.lines, matched.row, row, others)
+            if again:
+                self._take_again(file.lines, matched.row, again)
         if not self._dimensions:
             raise InputError(f"{PREFIX}{source}: no image of {catalogue.name} has an embedding", "check the column")
         state = hashlib.sha256(f"{self._dimensions}\0".encode())
@@ -142,13 +142,17 @@ class Embeddings:
         )
         self._say(catalogue, console)
 
-    def _take_again(self, lines: np.ndarray, row_of: np.ndarray, row: int, others: list[int]) -> None:
+    def _take_again(self, lines: np.ndarray, row_of: np.ndarray, again: dict[int, list[int]]) -> None:
         """Compare the embeddings of rows with the same key; one may be empty, two may not differ."""
+        pairs = [(row, other) for row, others in again.items() for other in others]
         path = self._rows.files[0]
-        mine = np.flatnonzero(row_of == row)
-        for other in others:
-            [found] = self._hashed(TableRows((path,), np.zeros(1, np.int32), lines[[other]]))
-            if found in (_ABSENT, self.digests[mine[0]]):
+        rows, others = np.array(pairs).T
+        digests = self._hashed(TableRows((path,), np.zeros(len(others), np.int32), lines[others]))
+        order = np.argsort(row_of, kind="stable")
+        starts, ends = (np.searchsorted(row_of[order], rows, side) for side in ("left", "right"))
+        for (row, other), found, start, end in zip(pairs, digests, starts, ends, strict=True):
+            mine = order[start:end]
+            if not len(mine) or found in (_ABSENT, self.digests[mine[0]]):
                 continue
             if self.digests[mine[0]] != _ABSENT:
                 raise InputError(

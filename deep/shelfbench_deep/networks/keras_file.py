@@ -154,6 +154,14 @@ def _check_hdf5(path: Path) -> None:
         raise ValueError(problems[0])
 
 
+def _layers_of_applications() -> tuple[type, ...]:
+    """Layers that networks of ``keras.applications`` keep for themselves; Keras is loaded before, quietly."""
+    from keras.src.applications.convnext import LayerScale, StochasticDepth
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+    return LayerScale, StochasticDepth, CustomScaleLayer
+
+
 def build(architecture: str, values: int) -> keras.Model:
     """Build a model from an architecture, with weights of 0.
 
@@ -173,13 +181,10 @@ def build(architecture: str, values: int) -> keras.Model:
     ValueError
         If it is not allowed, takes something else than images, or is larger than its weights.
     """
-    from keras.src.applications.convnext import LayerScale, StochasticDepth
-    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-
     from shelfbench_deep.engines.keras import keras
 
     config = allowed_architecture(json.loads(architecture))
-    known = {kind.__name__: kind for kind in (LayerScale, StochasticDepth, CustomScaleLayer)}
+    known = {kind.__name__: kind for kind in _layers_of_applications()}
     with keras.StatelessScope() as scope:  # variables get their memory when the scope ends
         try:
             model = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)

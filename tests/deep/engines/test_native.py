@@ -24,14 +24,21 @@ def imported(path):
     return names
 
 
+def users_of(names):
+    return {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if imported(path) & names}
+
+
 def test_engines_are_imported_in_one_file_only():
-    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if imported(path) & ENGINES}
-    assert users == {str(Path("engines", "native.py"))}
+    native = str(Path("engines", "native.py"))
+    assert users_of(ENGINES - {"torch"}) == {native}
+    # networks of timm are PyTorch's, whatever engine Keras has
+    others = users_of({"torch"}) - {native, str(Path("engines", "pytorch.py"))}
+    assert all(Path(name).name.startswith("timm_") for name in others)
 
 
 def test_keras_is_loaded_in_one_file_only():
-    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if "keras" in imported(path)}
-    assert users == {str(Path("engines", "keras.py"))}
+    # layers that applications of Keras keep for themselves are imported once Keras is loaded
+    assert users_of({"keras"}) == {str(Path("engines", "keras.py")), str(Path("networks", "keras_file.py"))}
 
 
 def test_the_device_has_a_name():

@@ -186,7 +186,7 @@ def test_a_stranger_names_only_networks_of_the_list(network):
         Blueprint(network="keras:ConvNeXtTiny", pixels=31, classes=0)
 
 
-@pytest.fixture(scope="module", params=["MobileNetV3Small", "ConvNeXtTiny"])
+@pytest.fixture(scope="module", params=["MobileNetV3Small", pytest.param("ConvNeXtTiny", marks=pytest.mark.slow)])
 def extractor(request):
     settings = BottleneckSettings("keras" if bottleneck_settings.why_not_openvino() else "openvino", "auto")
     if settings.engine == "openvino":

@@ -264,8 +264,9 @@ def match(file: KeyedFile, catalogue: Catalogue) -> Matched:
         again: dict[int, list[int]] = {}
         if repeated.any():
             used = set(row.tolist())
-            for other in np.flatnonzero(repeated).tolist():
-                if (one := int(first[index[first].get_indexer([keys[other]])[0]])) in used:
+            others = np.flatnonzero(repeated)
+            for other, one in zip(others.tolist(), first[index[first].get_indexer(keys[others])].tolist(), strict=True):
+                if one in used:
                     again.setdefault(one, []).append(other)
         return Matched(by, row if by == IMAGE else row[catalogue.image_product], again)
     raise InputError(f"{file.path} has no embedding of this dataset: {'; '.join(tried)}", "make the keys the same")
