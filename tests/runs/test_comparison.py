@@ -263,6 +263,12 @@ def test_what_came_to_nothing_does_not_bind_its_directory(shop, tmp_path):
     assert record(out)["status"] == "complete"
 
 
+def test_a_network_with_random_weights_is_named(shop, tmp_path):
+    out, said = tmp_path / "run", "efficientnet_lite0 has random weights (weights=none)"
+    run(shop, out, "weights=none", backends=["bottleneck-svm"])
+    assert said in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_what_was_chosen_is_on_record_and_in_the_model(done):
     out, _ = done
     for name in BACKENDS:

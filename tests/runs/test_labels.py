@@ -16,7 +16,7 @@ OWN = {"backbone": {"name": "efficientnet_lite0"}}
         ("bottleneck-svm@xception", "Bottlenecks", {}, "Bottlenecks (xception)"),
         ("bottleneck-svm", "Bottlenecks", {"backbone": {"name": "a/net.onnx"}}, "Bottlenecks (net.onnx)"),
         ("bottleneck-svm@a/dino/onnx/model.onnx", "Bottlenecks", {}, "Bottlenecks (dino/model.onnx)"),
-        ("bottleneck-svm", "embeddings x.npy", {"features": "a/x.npy"}, "embeddings x.npy"),
+        ("bottleneck-svm", "Embeddings (x.npy)", {"features": "a/x.npy"}, "Embeddings (x.npy)"),
     ],
 )
 def test_files_are_named_in_few_words(backend, feature, settings, label):
@@ -26,10 +26,10 @@ def test_files_are_named_in_few_words(backend, feature, settings, label):
 def test_files_of_one_name_in_different_folders_are_told_apart():
     networks = ["bottleneck-svm@a/net.onnx", "bottleneck-knn@a/net.onnx", "bottleneck-svm@b/net.onnx"]
     given = ["bottleneck-svm@features:a/x.npy", "bottleneck-svm@features:b/x.npy"]
-    features = dict.fromkeys(networks, "Bottlenecks") | dict.fromkeys(given, "embeddings x.npy")
+    features = dict.fromkeys(networks, "Bottlenecks") | dict.fromkeys(given, "Embeddings (x.npy)")
     assert list(feature_labels(features, {name: {} for name in features}).values()) == [
         *("Bottlenecks (a/net.onnx)", "Bottlenecks (a/net.onnx)", "Bottlenecks (b/net.onnx)"),
-        *("embeddings a/x.npy", "embeddings b/x.npy"),
+        *("Embeddings (a/x.npy)", "Embeddings (b/x.npy)"),
     ]
 
 

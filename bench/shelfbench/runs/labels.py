@@ -33,7 +33,7 @@ def feature_labels(features: Mapping[str, str], settings: Mapping[str, Mapping[s
         # files of the same name in different folders
         address = _address(backend, settings[backend])
         given = address.startswith("features:")
-        labels[backend] = f"embeddings {address[9:]}" if given else f"{features[backend]} ({address})"
+        labels[backend] = f"Embeddings ({address[9:]})" if given else f"{features[backend]} ({address})"
     return labels
 
 
