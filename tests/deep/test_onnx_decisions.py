@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from shelfbench.cli.main import main
 from tests.helpers.decisions import STRIPES, edit, png, seal, striped
 from tests.helpers.onnx_graphs import graph
+from tests.helpers.photos import noise_picture
 
 SETTINGS = ["onnx.mean=127.5", "onnx.std=127.5", "split.min_products=10", "report.pictures=false", "svm.C=[0.01]"]
 WORDS = [*(word for setting in SETTINGS for word in ("--set", setting)), "--quiet"]
@@ -129,7 +130,9 @@ def refusal(folder, capsys):
     """Seal a folder, load it, and return the line; nothing else may be printed."""
     seal(folder)
     capsys.readouterr()
-    assert main(["classify", str(folder), str(folder.parent / "none.png"), "--quiet"]) == 2
+    photo = folder.parent / "photo.png"
+    photo.write_bytes(noise_picture(0))
+    assert main(["classify", str(folder), str(photo), "--quiet"]) == 2
     out, err = capsys.readouterr()
     assert not out
     assert err.count("\n") == 1

@@ -337,9 +337,6 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         record = read_record(out, Entry)
     except InputError:
         raise InputError(f"{out / RECORD} is damaged", "choose another --out, or delete the folder") from None
-    done = any(entry.done for entry in record.backends.values())
-    if not predictions and not (values["study"].get("experiment") and done):
-        return {}  # nothing came of it, so that nothing binds the directory to its settings
     if previous.get("results_hash") != values["results_hash"]:
         differ = [
             name
@@ -359,4 +356,5 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{out} contains results of other settings ({', '.join(differ)})", f"rename the head, or {ELSEWHERE}"
         )
-    return previous
+    done = any(entry.done for entry in record.backends.values())
+    return previous if predictions or (values["study"].get("experiment") and done) else {}

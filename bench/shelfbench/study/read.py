@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import tomllib
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.given import given_path
@@ -23,21 +19,13 @@ from shelfbench.plugins.finding import available, find, split_name
 from shelfbench.study.heads import check_heads, read_heads
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 from shelfbench.study.overrides import Override
+from shelfbench.study.sections import build_section, suggest, value_of
 
 STUDIES = Path(__file__).parent
 DEFAULT = BackboneChoice().name
 OWN = "own"
 """The study of a dataset for which none is named."""
 
-_REMEDIES: dict[Any, str] = {
-    bool: "give true or false",
-    int: "give a whole number",
-    float: "give a number",
-    str: "give text in quotes",
-    tuple[int, ...]: "give whole numbers, like [1, 2]",
-    tuple[float, ...]: "give numbers, like [0.5, 1]",
-    tuple[str, ...]: 'give texts in quotes, like ["a", "b"]',
-}
 _STRINGS = tuple[str, ...]
 _TEXT_KEYS = {("dataset", item.name) for item in dataclasses.fields(DatasetSettings) if item.type != "bool"} | {
     ("", "weights"),
@@ -85,7 +73,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
         _apply(tables, [(["report", "papers"], False)], list(known))
     for key in tables:
         if key not in known and key not in ROOT_KEYS:
-            raise InputError(f"{label}: unknown key {key!r}", _suggest(key, [*ROOT_KEYS, *known]))
+            raise InputError(f"{label}: unknown key {key!r}", suggest(key, [*ROOT_KEYS, *known]))
     return _build(name, label, tables, known)
 
 
@@ -138,8 +126,8 @@ def _apply(tables: dict[str, Any], overrides: Sequence[Override], sections: Sequ
 
 def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str, type]) -> Study:
     """Build a study from tables whose keys are known."""
-    backends = _value(tables.get("backends", []), _STRINGS, f"{label}: backends")
-    experiment = _value(tables.get("experiment", ""), str, f"{label}: experiment")
+    backends = value_of(tables.get("backends", []), _STRINGS, f"{label}: backends")
+    experiment = value_of(tables.get("experiment", ""), str, f"{label}: experiment")
     if experiment == "comparison":  # the experiment of a study that names none
         experiment = ""
     if not experiment and not backends:
@@ -149,11 +137,11 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
     used = set(find_experiment(experiment).sections) if experiment else set()
     backbone = BackboneChoice(
         _backbone(tables, label),
-        _value(tables.get("weights", "imagenet"), str, f"{label}: weights"),
+        value_of(tables.get("weights", "imagenet"), str, f"{label}: weights"),
         _pixels(tables.get("pixels", "auto"), label),
     )
     heads = read_heads(tables.get("heads", {}), label)
-    seed = _value(tables.get("seed", 0), int, f"{label}: seed")
+    seed = value_of(tables.get("seed", 0), int, f"{label}: seed")
     if not 0 <= seed < 2**32:
         raise InputError(f"{label}: seed is {seed}", "give a whole number from 0 to 4294967295")
     on_backbone = False
@@ -173,7 +161,7 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
         used |= set(spec.sections)
     study = Study(
         name=name,
-        title=_value(tables.get("title", name), str, f"{label}: title"),
+        title=value_of(tables.get("title", name), str, f"{label}: title"),
         seed=seed,
         backends=backends,
         backbone=backbone,
@@ -191,7 +179,7 @@ def _build(name: str, label: str, tables: Mapping[str, Any], known: Mapping[str,
 
 def _backbone(tables: Mapping[str, Any], label: str) -> str:
     """Read the backbone; ``features = X`` is short for the backbone ``features:X``."""
-    given = _value(tables.get("features", ""), str, f"{label}: features")
+    given = value_of(tables.get("features", ""), str, f"{label}: features")
     if "features" in tables:
         source_of(f"{PREFIX}{given}")
     if given and "backbone" in tables and tables["backbone"] != f"features:{given}":
@@ -199,7 +187,7 @@ def _backbone(tables: Mapping[str, Any], label: str) -> str:
             f"{label}: both backbone and features are given",
             f"keep one; for a backend on other features than the study's, write NAME@features:{given}",
         )
-    return f"features:{given}" if given else _value(tables.get("backbone", DEFAULT), str, f"{label}: backbone")
+    return f"features:{given}" if given else value_of(tables.get("backbone", DEFAULT), str, f"{label}: backbone")
 
 
 def _pixels(value: Any, label: str) -> int | None:
@@ -207,7 +195,7 @@ def _pixels(value: Any, label: str) -> int | None:
     if value == "auto":
         return None
     try:
-        return int(_value(value, int, f"{label}: pixels"))
+        return int(value_of(value, int, f"{label}: pixels"))
     except InputError as error:
         raise InputError(error.message, 'give a whole number, or "auto" for the size of the photos') from None
 
@@ -228,7 +216,7 @@ def _variants(tables: Any, sections: Mapping[str, Any], backbone: BackboneChoice
             if key in ("label", "figures", "backend"):
                 continue
             if key not in sections:
-                raise InputError(f"{where}: unknown key {key!r}", _suggest(key, ["label", "figures", *sections]))
+                raise InputError(f"{where}: unknown key {key!r}", suggest(key, ["label", "figures", *sections]))
             kind = type(sections[key])
             own = {item.name: getattr(sections[key], item.name) for item in dataclasses.fields(kind)}
             if not isinstance(values, Mapping):
@@ -236,67 +224,17 @@ def _variants(tables: Any, sections: Mapping[str, Any], backbone: BackboneChoice
                     f"{where}.{key} is {values!r}, but it must be a section", f"write {key} = {{ KEY = VALUE }}"
                 )
             changed[key] = build_section(kind, {**own, **values}, key, where)
-        backend = _value(table["backend"], str, f"{where}.backend")
+        backend = value_of(table["backend"], str, f"{where}.backend")
         variants.append(
             Variant(
                 name=name,
-                label=_value(table.get("label", name), str, f"{where}.label"),
-                figures=_value(table.get("figures", ()), _STRINGS, f"{where}.figures"),
+                label=value_of(table.get("label", name), str, f"{where}.label"),
+                figures=value_of(table.get("figures", ()), _STRINGS, f"{where}.figures"),
                 backend=backend,
                 sections=changed,
             )
         )
     return tuple(variants)
-
-
-def build_section(kind: type, table: Any, section: str, source: str) -> Any:
-    """Build the settings of one section.
-
-    Parameters
-    ----------
-    kind : type
-        A dataclass with defaults, whose annotations define the type of each value.
-    table : dict
-        The section in the study.
-    section : str
-        Its name.
-    source : str
-        Where the table comes from, for messages.
-
-    Returns
-    -------
-    object
-        An instance of `kind`.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown or a value has the wrong type.
-    """
-    if not isinstance(table, Mapping):
-        raise InputError(f"{source}: {section} is {table!r}, but it must be a section", f"write {section}.KEY = VALUE")
-    names = [item.name for item in dataclasses.fields(kind)]
-    for key in table:
-        if key not in names:
-            raise InputError(f"{source}: unknown key {section}.{key}", _suggest(key, names))
-    try:
-        kinds = typing.get_type_hints(kind)
-    except NameError as error:
-        raise InputError(
-            f"section {section!r} has an annotation that cannot be read ({error})",
-            f"{kind.__module__} must import the types of its settings at run time",
-        ) from None
-    return kind(**{key: _value(value, kinds[key], f"{source}: {section}.{key}") for key, value in table.items()})
-
-
-def _value(value: Any, kind: Any, where: str) -> Any:
-    """Check a value against its type; a single value counts as a list of one if a list is expected."""
-    if typing.get_origin(kind) is tuple and not isinstance(value, (list, tuple)):
-        value = [value]
-    try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError):
-        raise InputError(f"{where} is {value!r}", _REMEDIES.get(kind, f"give a value of type {kind}")) from None
 
 
 def _declared_sections() -> dict[str, type]:
@@ -319,8 +257,3 @@ def _declared_sections() -> dict[str, type]:
                 )
             sections[section] = kind
     return sections
-
-
-def _suggest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {close[0]!r}? known: {', '.join(known)}" if close else f"known: {', '.join(known)}"

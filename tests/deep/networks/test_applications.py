@@ -115,9 +115,9 @@ def test_weights_made_for_the_size_of_the_images_as_keras_takes_them(name, side,
 def test_unreachable_weights_name_the_file_of_the_size(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(RunError, match=r"mobilenet_1_0_160_tf_no_top\.h5 at .*weights=none\|PATH"):
+    with pytest.raises(RunError, match=r"mobilenet_1_0_160_tf_no_top\.h5 .*weights=none\|PATH"):
         load_backbone(BackboneChoice("keras:MobileNet", pixels=160)).describe()
-    with pytest.raises(RunError, match=r"keras-applications/efficientnetb3_notop\.h5 at .*, or --set weights=none$"):
+    with pytest.raises(RunError, match=r"keras-applications/efficientnetb3_notop\.h5 elsewhere .*, or --set weights=none$"):
         load_backbone(BackboneChoice("keras:EfficientNetB3")).describe()
 
 

@@ -1,0 +1,106 @@
+"""Sections of a study: dataclasses from tables, and values checked against their types."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from shelfbench.base.errors import InputError
+
+_REMEDIES: dict[Any, str] = {
+    bool: "give true or false",
+    int: "give a whole number",
+    float: "give a number",
+    str: "give text in quotes",
+    tuple[int, ...]: "give whole numbers, like [1, 2]",
+    tuple[float, ...]: "give numbers, like [0.5, 1]",
+    tuple[str, ...]: 'give texts in quotes, like ["a", "b"]',
+}
+
+
+def build_section(kind: type, table: Any, section: str, source: str) -> Any:
+    """Build the settings of one section.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass with defaults, whose annotations define the type of each value.
+    table : dict
+        The section in the study.
+    section : str
+        Its name.
+    source : str
+        Where the table comes from, for messages.
+
+    Returns
+    -------
+    object
+        An instance of `kind`.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or a value has the wrong type.
+    """
+    if not isinstance(table, Mapping):
+        raise InputError(f"{source}: {section} is {table!r}, but it must be a section", f"write {section}.KEY = VALUE")
+    names = [item.name for item in dataclasses.fields(kind)]
+    for key in table:
+        if key not in names:
+            raise InputError(f"{source}: unknown key {section}.{key}", suggest(key, names))
+    try:
+        kinds = typing.get_type_hints(kind)
+    except NameError as error:
+        raise InputError(
+            f"section {section!r} has an annotation that cannot be read ({error})",
+            f"{kind.__module__} must import the types of its settings at run time",
+        ) from None
+    return kind(**{key: value_of(value, kinds[key], f"{source}: {section}.{key}") for key, value in table.items()})
+
+
+def value_of(value: Any, kind: Any, where: str) -> Any:
+    """Check a value against its type; a single value counts as a list of one if a list is expected.
+
+    Parameters
+    ----------
+    value : object
+    kind : type
+    where : str
+        Its place in the study, for messages.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    InputError
+        If it is of another type.
+    """
+    if typing.get_origin(kind) is tuple and not isinstance(value, (list, tuple)):
+        value = [value]
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        raise InputError(f"{where} is {value!r}", _REMEDIES.get(kind, f"give a value of type {kind}")) from None
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Say which words are known, the nearest first.
+
+    Parameters
+    ----------
+    word : str
+    known : sequence of str
+
+    Returns
+    -------
+    str
+    """
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]!r}? known: {', '.join(known)}" if close else f"known: {', '.join(known)}"
