@@ -74,6 +74,7 @@ def test_features_that_are_there_pass_the_same_tests(package, site, tmp_path):
     assert found.returncode == 0, found.stdout
 
 
+@pytest.mark.slow
 def test_a_study_runs_on_it(site, tmp_path):
     words = [
         "run",

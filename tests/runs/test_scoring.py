@@ -252,7 +252,7 @@ def test_stages_and_memory_are_measured():
     with PeakMemory().watch() as memory:
         held = np.ones(25_000_000)
         time.sleep(0.5)
-    assert held.nbytes / 2**20 * 0.9 < memory.mib - before.mib < held.nbytes / 2**20 + 200
+    assert held.nbytes / 2**20 * 0.5 < memory.mib - before.mib < held.nbytes / 2**20 + 200
     assert machine()["cores"] >= 1
     assert "numpy" in versions()
 

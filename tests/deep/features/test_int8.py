@@ -86,6 +86,7 @@ def test_calibrated_once_and_a_feature_space_of_its_own(small, cache, monkeypatc
         extractor("int8").calibrated(photos(2))
 
 
+@pytest.mark.slow
 @here
 def test_a_damaged_network_in_the_cache_is_made_again(cache, small):
     before = small.extract(photos(1, 4))
@@ -256,7 +257,7 @@ def other_networks():
 
 
 @here
-@pytest.mark.parametrize("kind", other_networks())
+@pytest.mark.parametrize("kind", ["onnx", "onnx of one image", pytest.param("timm", marks=pytest.mark.slow)])
 def test_networks_that_keras_does_not_build(cache, tmp_path, kind):
     name = other_networks()[kind]
     if kind == "timm":

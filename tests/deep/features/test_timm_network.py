@@ -59,7 +59,7 @@ def test_real_weights_compute_the_reference_features(tmp_path, engine):
     np.testing.assert_allclose(found, reference["pooled_features"], atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [".safetensors", ".pth"])
+@pytest.mark.parametrize("kind", [pytest.param(".safetensors", marks=pytest.mark.slow), ".pth"])
 def test_weights_from_a_file(tmp_path, kind):
     path = tmp_path / f"weights{kind}"
     model = random_weights("test_vit", path)

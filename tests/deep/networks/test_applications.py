@@ -117,10 +117,13 @@ def test_unreachable_weights_name_the_file_of_the_size(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(RunError, match=r"mobilenet_1_0_160_tf_no_top\.h5 .*weights=none\|PATH"):
         load_backbone(BackboneChoice("keras:MobileNet", pixels=160)).describe()
-    with pytest.raises(RunError, match=r"keras-applications/efficientnetb3_notop\.h5 elsewhere .*, or --set weights=none$"):
+    with pytest.raises(
+        RunError, match=r"keras-applications/efficientnetb3_notop\.h5 elsewhere .*, or --set weights=none$"
+    ):
         load_backbone(BackboneChoice("keras:EfficientNetB3")).describe()
 
 
+@pytest.mark.slow
 def test_efficientnets_scale_pixels_as_keras_does_for_imagenet(tmp_path, monkeypatch):
     # Keras puts a layer into these networks only if it loads ImageNet's weights by their name
     build = keras.applications.EfficientNetB0
