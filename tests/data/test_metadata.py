@@ -339,3 +339,9 @@ def test_pixels_that_are_cut_off_stay_unreadable(kind):
 def test_nothing_of_the_pixels_is_left_out(kind):
     bare = without_metadata(CLEAN[kind])
     assert bare is None or np.array_equal(pixels(bare), SEEN[kind])
+
+
+def test_a_directory_at_an_offset_of_64_bits_is_a_reason():
+    photo = b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(200)
+    with pytest.raises(UnreadableImage):
+        open_image(photo)

@@ -303,7 +303,7 @@ def _pieces(data: bytes) -> list[_Piece]:
     try:
         pieces = list(islice(cutter(data), _MOST_PIECES)) if cutter else []
         return pieces if len(pieces) < _MOST_PIECES else []
-    except (_Unknown, IndexError, struct.error):
+    except (_Unknown, IndexError, OverflowError, struct.error):  # an offset may have 64 bits
         return []
 
 
@@ -372,7 +372,7 @@ def _of_exif(metadata: bytes) -> int:
                 [turn] = struct.unpack_from(order + _WHOLE[kind], data, at + 8)
                 turn -= ord("0") * (kind == 2)
                 return turn if 1 <= turn <= 8 else 0
-    except struct.error:
+    except (OverflowError, struct.error):
         pass
     return 0
 
