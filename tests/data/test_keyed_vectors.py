@@ -200,5 +200,5 @@ def test_a_file_that_changes_after_it_was_opened_is_noticed(shop, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_one_line(shop, tmp_path):
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="no file of embeddings"):
         of_images(shop, tmp_path / "none.parquet")

@@ -62,7 +62,7 @@ class View:
     crop : float
         See `fit`; 1 for the first three.
     background : tuple of int
-        Red, green and blue where there is no photo.
+        Red, green and blue around the photo.
     scaled : bool
         Whether JPEGs that are larger than needed are decoded at a fraction (``images.scaled`` of the study).
 
@@ -80,7 +80,7 @@ class View:
 
     def __post_init__(self) -> None:
         if self.fit not in STUDY_FITS + OWN_FITS:
-            raise ValueError(f"there is no way to make a photo square called {str(self.fit)[:40]!r}")
+            raise ValueError(f"no way to make a photo square is called {str(self.fit)[:40]!r}")
         if self.resample not in RESAMPLES:
             raise ValueError(f"there is no interpolation called {str(self.resample)[:40]!r}")
         if isinstance(self.crop, bool) or not isinstance(self.crop, int | float) or not self._in_bounds():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +48,7 @@ _COMPARED, _GOOD, _LEAST = 128, 0.9, 0.5
 _AT_ONCE = 256
 
 
-class Quantisable:
+class Quantisable(ABC):
     """What extractors have in common whose network can be quantised.
 
     Attributes
@@ -58,9 +59,9 @@ class Quantisable:
 
     precision: str
 
+    @abstractmethod
     def to_openvino(self) -> Any:
-        """Convert the network to an `openvino.Model`, for those that inherit to define."""
-        raise NotImplementedError
+        """Convert the network to an `openvino.Model`."""
 
     @property
     def calibration(self) -> int:

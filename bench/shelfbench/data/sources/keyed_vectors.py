@@ -85,11 +85,11 @@ def open_keyed(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
     Raises
     ------
     InputError
-        If there is no such file, or it is unclear what is a key or an embedding.
+        If the file is missing, or it is unclear which values are keys or embeddings.
     """
     if not path.is_file():
         raise InputError(
-            f"there is no file {path} of embeddings",
+            f"no file of embeddings at {path}",
             "correct the path; a column of the dataset's table is given by its name alone",
         )
     suffix = path.suffix.lower()
