@@ -1,5 +1,6 @@
 """Bytes that change, come or go in a photo's metadata leave its pixels, or give a reason: never other pixels."""
 
+import struct
 import time
 
 import numpy as np
@@ -82,6 +83,18 @@ def test_a_thumbnail_without_its_beginning_is_not_the_photo():
     for lost in range(2, 40):
         photo = before + metadata[:at] + metadata[at + lost :] + after
         assert np.array_equal(pixels(photo), SEEN["JPEG"]), lost
+
+
+def test_a_thumbnail_that_damage_made_the_larger_picture_is_not_the_photo():
+    before, metadata, after = PARTS["JPEG"]
+    start = metadata.index(THUMBNAIL)
+    frame = metadata.index(b"\xff\xc0", start)
+    for tall in (2, 12, 120, 250):
+        damaged = bytearray(metadata)
+        damaged[frame + 5 : frame + 7] = struct.pack(">H", 256 * tall)  # a thumbnail of 256 rows and more
+        del damaged[start - 17 : start + 2]  # and without its beginning
+        with pytest.raises(UnreadableImage, match="its photo cannot be told from its thumbnail"):
+            open_image(before + bytes(damaged) + after)
 
 
 def test_a_damaged_segment_of_adobe_still_says_how_colours_are_stored():

@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.jpeg import FILTERS, decode_plain, engine, plain_size, resized
-from shelfbench.data.metadata import orientation, out_of_step, without_metadata
+from shelfbench.data.metadata import TwoPhotos, orientation, out_of_step, without_metadata
 from shelfbench.data.signatures import HEIC, kind_of
 from shelfbench.data.view import DIVISORS, STUDY_FITS, View, view_of
 
@@ -184,11 +184,15 @@ def open_image(data: bytes, divisor: Divisor | None = None) -> Image.Image:
     Raises
     ------
     UnreadableImage
-        If the bytes are empty, truncated, not an image, or declare more than 100 million pixels.
+        If the bytes are empty, truncated, not an image, or declare more than 100 million pixels, or if damage leaves
+        open which picture in them is the photo.
     """
     if not data:
         raise UnreadableImage(why_absent(data))
-    bare = without_metadata(data) if out_of_step(data) else None
+    try:
+        bare = without_metadata(data) if out_of_step(data) else None
+    except TwoPhotos:
+        raise UnreadableImage("a damaged JPEG image: its photo cannot be told from its thumbnail") from None
     try:
         return _opened(data, None, divisor) if bare is None else _opened(bare, data, divisor)
     except UnreadableImage:

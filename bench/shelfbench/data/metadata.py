@@ -52,6 +52,10 @@ class _Unknown(Exception):
     """The file does not hold together where its pixels are."""
 
 
+class TwoPhotos(Exception):
+    """A damaged file holds two pictures, and nothing says which of them is the photo."""
+
+
 def _jpeg_header(data: bytes, at: int, known: set[int] | None = None) -> dict[int, int] | None:
     """Return the kinds of segments from here to the scan, each with its place; None if they do not follow another.
 
@@ -79,8 +83,8 @@ def _jpeg_header(data: bytes, at: int, known: set[int] | None = None) -> dict[in
 def _jpeg_resumes(data: bytes, at: int) -> int:
     """Find where the header goes on after a damaged application segment, which may contain a thumbnail."""
     end = min(len(data), at + 2 * _LONGEST_SEGMENT)
-    place, best, largest = at, -1, 0
-    known: set[int] = set()
+    place, known = at, set[int]()
+    headers: list[tuple[int, int, int]] = []  # each one's place, area and the place of its scan
     thumbnail = closed = -1  # where the last one begins, and whether it has ended
     while (place := data.find(b"\xff", place + 1, end)) >= 0:
         follows = data[place + 1 : place + 2]
@@ -96,11 +100,17 @@ def _jpeg_resumes(data: bytes, at: int) -> int:
             continue
         frames = [found[kind] for kind in found.keys() & _FRAMES]
         area = max((_u16(data, frame + 5)[0] * _u16(data, frame + 7)[0] for frame in frames), default=0)
-        if area > largest:  # the photo is larger than a thumbnail that has lost its beginning
-            best, largest = place, area
-    if best < 0:
+        if area:
+            headers.append((place, area, found[0xDA]))
+    if not headers:
         raise _Unknown
-    return best
+    # the photo is larger than a thumbnail that has lost its beginning; if damage made that's size larger, scans tell
+    until = [*(header[0] for header in headers[1:]), len(data)]
+    scans = [len(data[scan:limit].partition(b"\xff\xd9")[0]) for (_, _, scan), limit in zip(headers, until, strict=True)]
+    largest = max(range(len(headers)), key=lambda number: headers[number][1])
+    if scans[largest] < max(scans):
+        raise TwoPhotos
+    return headers[largest][0]
 
 
 def _is_marker(data: bytes, at: int) -> bool:
@@ -319,6 +329,11 @@ def without_metadata(data: bytes) -> bytes | None:
     -------
     bytes or None
         The same pixels, in the same format; None if nothing can be left out.
+
+    Raises
+    ------
+    TwoPhotos
+        If a damaged file holds two pictures, and nothing says which is the photo.
     """
     kept = b"".join(piece.content for piece in _pieces(data) if piece.metadata is None)
     return kept if kept and kept != data else None
