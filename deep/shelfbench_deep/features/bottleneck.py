@@ -69,33 +69,11 @@ class BottleneckExtractor(Quantisable):
         """Describe whatever in the engine changes the features."""
         return {**({"batch": self.batch} if self.engine.name == "keras" else {}), **self.engine.describe()}
 
-    def extract(self, images: np.ndarray) -> np.ndarray:
-        """Compute features.
+    def _features(self, images: np.ndarray) -> np.ndarray:
+        """Pad every batch to the same number of images: the network is compiled for one shape only.
 
-        Every batch (with OpenVINO, every request) is padded to the same number of images, so that the network is
-        compiled for one shape only and an image's features do not depend on how many others are computed with it.
-
-        Parameters
-        ----------
-        images : ndarray of uint8, shape (n, pixels, pixels, 3)
-            RGB images; `n` may be 0.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dimensions)
-
-        Raises
-        ------
-        ValueError
-            If the images are of another shape or type.
+        An image's features do not depend on how many others are computed with it. OpenVINO's requests do the same.
         """
-        if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
-            raise ValueError(
-                f"expected images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3), "
-                f"not {images.dtype} {images.shape}"
-            )
-        if len(images) == 0:
-            return np.empty((0, self.dimensions), np.float32)
         if self.engine.name == "openvino":
             return self._on_openvino()(images)
         features = np.empty((len(images), self.dimensions), np.float32)

@@ -79,6 +79,7 @@ class OnnxExtractor(Quantisable):
     """
 
     fixed_size = True
+    remedy = "check onnx.mean and onnx.std, or set bottleneck.precision=float32"
 
     def __init__(self, name: str, network: OnnxNetwork) -> None:
         self.name, self.network, self.precision = name, network, network.precision
@@ -101,43 +102,8 @@ class OnnxExtractor(Quantisable):
             "framework": {"engine": network.engine, "engine_version": version or "unknown"},
         }
 
-    def extract(self, images: np.ndarray) -> np.ndarray:
-        """Compute features.
-
-        Parameters
-        ----------
-        images : ndarray of uint8, shape (n, pixels, pixels, 3)
-            RGB images; `n` may be 0.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dimensions)
-
-        Raises
-        ------
-        ValueError
-            If the images are of another shape or type.
-        RunError
-            If the network returns something that is not a number, or another count of numbers.
-        """
-        if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
-            raise ValueError(
-                f"expected images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3), "
-                f"not {images.dtype} {images.shape}"
-            )
-        if len(images) == 0:
-            return np.empty((0, self.dimensions), np.float32)
-        features = self.prepare()(images)
-        if features.shape != (len(images), self.dimensions):
-            raise RunError(
-                f"{self.name} returns values of shape {features.shape}, not {self.dimensions} for each image"
-            )
-        if not np.isfinite(features).all():
-            raise RunError(
-                f"{self.name} returns values that are not numbers",
-                "check onnx.mean and onnx.std, or set bottleneck.precision=float32",
-            )
-        return features
+    def _features(self, images: np.ndarray) -> np.ndarray:
+        return self.prepare()(images)
 
     def prepare(self) -> Callable[[np.ndarray], np.ndarray]:
         """Read and compile the network at the first call; from then on, its file is not needed.

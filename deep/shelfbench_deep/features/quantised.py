@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,7 @@ from shelfbench.base.storage import (
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.view import View
 from shelfbench_deep.engines.versions import nncf_version, openvino_version
+from shelfbench_deep.features.from_pixels import FromPixels
 from shelfbench_deep.features.settings import Engine
 
 if TYPE_CHECKING:
@@ -48,16 +49,8 @@ _COMPARED, _GOOD, _LEAST = 128, 0.9, 0.5
 _AT_ONCE = 256
 
 
-class Quantisable(ABC):
-    """What extractors have in common whose network can be quantised.
-
-    Attributes
-    ----------
-    precision : str
-        Of the network, for those that inherit to define.
-    """
-
-    precision: str
+class Quantisable(FromPixels):
+    """What extractors have in common whose network can be quantised."""
 
     @abstractmethod
     def to_openvino(self) -> Any:
@@ -219,7 +212,7 @@ def holds_int8(folder: Path) -> bool:
     return (folder / NUMBERS).is_file()
 
 
-class QuantisedExtractor:
+class QuantisedExtractor(FromPixels):
     """Features of a quantised network, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
     Attributes
@@ -241,6 +234,8 @@ class QuantisedExtractor:
     """
 
     address: str
+    precision = "int8"
+    remedy = "set bottleneck.precision=auto"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -281,30 +276,7 @@ class QuantisedExtractor:
             "int8": {**self._description["int8"], "sha256": self._sha256},
         }
 
-    def extract(self, images: np.ndarray) -> np.ndarray:
-        """Compute features.
-
-        Parameters
-        ----------
-        images : ndarray of uint8, shape (n, pixels, pixels, 3)
-            RGB images; `n` may be 0.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dimensions)
-
-        Raises
-        ------
-        InputError
-            If the network cannot be read, or OpenVINO is not installed.
-        ValueError
-            If the images are of another shape or type.
-        """
-        if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
-            raise ValueError(
-                f"expected images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3), "
-                f"not {images.dtype} {images.shape}"
-            )
+    def _features(self, images: np.ndarray) -> np.ndarray:
         if self._compiled is None:
             self._compiled = self._compile()
         return self._compiled(images)

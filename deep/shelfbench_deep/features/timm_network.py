@@ -247,43 +247,12 @@ class TimmExtractor(Quantisable):
         write_json(kept, {"network": network.name, "pixels": network.pixels, "versions": versions, "reason": reason})
         return reason
 
-    def extract(self, images: np.ndarray) -> np.ndarray:
-        """Compute features.
-
-        Parameters
-        ----------
-        images : ndarray of uint8, shape (n, pixels, pixels, 3)
-            RGB images; `n` may be 0.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, dimensions)
-
-        Raises
-        ------
-        ValueError
-            If the images are of another shape or type.
-        RunError
-            If the network returns something that is not a number.
-        """
-        if images.shape[1:] != (self.pixels, self.pixels, 3) or images.dtype != np.uint8:
-            raise ValueError(
-                f"expected images of uint8 and shape (n, {self.pixels}, {self.pixels}, 3), "
-                f"not {images.dtype} {images.shape}"
-            )
-        if len(images) == 0:
-            return np.empty((0, self.dimensions), np.float32)
+    def _features(self, images: np.ndarray) -> np.ndarray:
         if self._compute is None:
             self._check_engine()
             self.check_calibrated()
             self._compute = self._compiled()
-        features = self._compute(images)
-        if not np.isfinite(features).all():
-            raise RunError(
-                f"{self.name} returns values that are not numbers in {self.engine.precision}",
-                "set bottleneck.precision=float32",
-            )
-        return features
+        return self._compute(images)
 
     def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
         from shelfbench_deep.engines.pytorch import TorchNetwork
