@@ -15,6 +15,7 @@ from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.money import given_prices, price_settings
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend
+from shelfbench.cli.several import merge, run_seeds
 
 if TYPE_CHECKING:
     from shelfbench.base.console import Console
@@ -42,28 +43,6 @@ def run(options: argparse.Namespace, console: Console) -> None:
     show(found.summary)
     page = found.path / "report.html"
     console.log(f"results: {page if page.is_file() else found.path}")
-
-
-def run_seeds(options: argparse.Namespace, console: Console) -> None:
-    """Run several draws of a study."""
-    import shelfbench
-
-    found = shelfbench.run_seeds(
-        options.study,
-        seeds=options.seeds,
-        dataset=options.dataset,
-        backends=options.backend,
-        out=options.out,
-        seed=options.seed,
-        settings=given_settings(options.set) | price_settings(options),
-        workers=options.workers,
-        data=options.data,
-        quiet=options.quiet,
-        verbose=options.verbose,
-        command=_command(options),
-    )
-    show(found.summary)
-    console.log(f"results: {found.path / 'report.html'}")
 
 
 def plan(options: argparse.Namespace, console: Console) -> None:
@@ -122,17 +101,6 @@ def compare(options: argparse.Namespace, console: Console) -> None:
     show(
         compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
     )
-
-
-def merge(options: argparse.Namespace, console: Console) -> None:
-    """Put the results of several run directories side by side."""
-    import shelfbench
-
-    found = shelfbench.merge(
-        options.directories, out=options.out, command=_command(options), quiet=options.quiet, verbose=options.verbose
-    )
-    show(found.summary)
-    console.log(f"results: {found.path / 'report.html'}")
 
 
 def claims(options: argparse.Namespace, console: Console) -> None:
