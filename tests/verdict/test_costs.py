@@ -29,10 +29,14 @@ def test_no_threshold_costs_less_than_the_cheapest(products, review, error):
     prices = Prices(review, error)
     confidence, right = np.array([one for one, _ in products]), np.array([two for _, two in products])
     found = cheapest(confidence, right, prices)
-    costs = {threshold: cost_of(products, threshold, prices) for threshold in [*set(confidence), math.inf]}
-    least = min(costs.values())
-    assert cost_of(products, found, prices) == pytest.approx(least)
-    assert found >= max(one for one, cost in costs.items() if cost == least) or found > -math.inf
+
+    def cautious(threshold):
+        accepted = int(np.sum((confidence >= threshold) & (confidence > -math.inf)))
+        return cost_of(products, threshold, prices) + error * accepted / (accepted + 1) / len(products)
+
+    costs = {threshold: cautious(threshold) for threshold in [*set(confidence), math.inf]}
+    assert cautious(found) == pytest.approx(min(costs.values()))
+    assert cost_of(products, found, prices) <= review * (1 + 1e-9)
 
 
 @settings(deadline=None)
@@ -57,6 +61,17 @@ def test_where_errors_cost_more_than_they_save_everything_is_reviewed():
     found = spent(confidence, right, math.inf, PRICES)
     assert (found.cost, found.low, found.high, found.accepted) == (pytest.approx(0.05), *[pytest.approx(0.05)] * 2, 0)
     assert math.isnan(found.worth)
+
+
+@pytest.mark.parametrize("ratio", [3, 24, 200, 5000])
+def test_luck_on_few_products_does_not_choose_a_threshold_that_costs_far_more_than_reviewing(ratio):
+    """Confidence is the chance of being right, uniform: beyond a threshold t, (1 - t)² / 2 of all are wrong."""
+    rng, costs = np.random.default_rng(0), []
+    for _ in range(60):
+        chance = rng.random(150)
+        found = math.exp(cheapest(np.log(chance), rng.random(150) < chance, Prices(1, ratio)))
+        costs.append(1 if found > 1 else found + ratio * (1 - found) ** 2 / 2)
+    assert np.mean(costs) < 1.1
 
 
 def test_a_calibrated_confidence_is_cut_where_chow_says():

