@@ -94,7 +94,12 @@ def run_seeds(
     folder = Path("results") / f"{chosen.name}-seeds" if out is None else given_path(out, "out")
     console = Console(quiet, verbose)
     studies = {one: dataclasses.replace(chosen, seed=one) for one in range(chosen.seed, chosen.seed + number)}
-    told = command or f"shelfbench.run_seeds({str(chosen.name)!r}, seeds={number}, out={str(folder)!r})"
+    given = {"dataset": dataset, "backends": backends, "seed": seed, "settings": settings, "data": data}
+    words = [f"{key}={value!r}" for key, value in given.items() if value is not None]
+    told = (
+        command
+        or ", ".join([f"shelfbench.run_seeds({chosen.name!r}", f"seeds={number}", f"out={str(folder)!r}", *words]) + ")"
+    )
     _check_places(folder, studies, told)
     place = None if data is None else given_path(data, "data")
     threads = cores() if workers is None else given_count(workers, "workers")

@@ -78,6 +78,18 @@ def test_a_draw_without_a_backend_is_counted(source, tmp_path):
     assert found.table.set_index("backend")["draws"].to_dict() == {name: 2 + (name != "hog-svm") for name in THREE}
 
 
+def test_draws_without_a_test_part_have_no_tiers(source, tmp_path):
+    folder = draws_of(source, tmp_path, range(2))
+    for seed in range(2):
+        for path in [draw_path(folder, seed) / "split.parquet", *(draw_path(folder, seed) / "predictions").iterdir()]:
+            frame = pd.read_parquet(path)
+            frame.loc[frame["split"] == "test", ["split", "role"]] = "train"
+            frame.to_parquet(path)
+    found = open_draws(folder)
+    assert found.table["tier"].tolist() == [0, 0, 0]
+    assert "without test products" in sentences(found)[0]
+
+
 def test_draws_on_other_data_are_refused(source, tmp_path):
     folder = draws_of(source, tmp_path, range(2))
     path = draw_path(folder, 1) / "run.json"

@@ -149,7 +149,7 @@ class Draws:
     @cached_property
     def _sampling(self) -> Sampling:
         splits = [run.record.split for run in self.runs.values()]
-        tested = splits[0].test.products or 0
+        tested = len(self._test_products(next(iter(self.runs.values()))))
         if not self.shares_test or not tested:
             known = [(split.test.products or 0) / split.train.products for split in splits if split.train.products]
             return Sampling(ratio=float(np.mean(known)) if known else 1.0)
@@ -183,9 +183,10 @@ class Draws:
         less this one's, with its 95% interval in behind_low and behind_high) and p (adjusted by Holm's method).
         """
         rows: list[dict[str, Any]] = []
-        means = [float(value) for value in np.nanmean(self._values, axis=1)] if len(self._values) else []
+        # a split without a test part leaves nothing to average
+        means = [float(np.nanmean(row)) if np.isfinite(row).any() else np.nan for row in self._values]
         places = tiers(means, self.gaps)
-        best = int(np.nanargmax(means)) if means else 0
+        best = int(np.nanargmax(means)) if np.isfinite(means).any() else -1
         for number, backend in enumerate(self.backends):
             own = self.by_draw[self.by_draw["backend"] == backend]
             row: dict[str, Any] = {"backend": backend, "draws": len(own), "tier": places[number]}
