@@ -29,17 +29,23 @@ if TYPE_CHECKING:
     from shelfbench.decision.deciding import decide
     from shelfbench.decision.decision import Decision, load_decision
     from shelfbench.decision.rule import Verdict
+    from shelfbench.draws import run_seeds
     from shelfbench.face import classify, generate, load_run, load_study, plan, run
+    from shelfbench.merging import merge
     from shelfbench.plugins.backend import BackendSpec
     from shelfbench.runs.directory import Run
+    from shelfbench.runs.draws import Draws
     from shelfbench.runs.quick_choice import QuickChoice
     from shelfbench.study.model import Study
+    from shelfbench.verdict.costs import Prices
 
 _HOMES = {
     "BackendSpec": "shelfbench.plugins.backend",
     "Decision": "shelfbench.decision.decision",
+    "Draws": "shelfbench.runs.draws",
     "InputError": "shelfbench.base.errors",
     "Plan": "shelfbench.cost.plan",
+    "Prices": "shelfbench.verdict.costs",
     "QuickChoice": "shelfbench.runs.quick_choice",
     "Run": "shelfbench.runs.directory",
     "RunError": "shelfbench.base.errors",
@@ -53,15 +59,19 @@ _HOMES = {
     "load_decision": "shelfbench.decision.decision",
     "load_run": "shelfbench.face",
     "load_study": "shelfbench.face",
+    "merge": "shelfbench.merging",
     "plan": "shelfbench.face",
     "run": "shelfbench.face",
+    "run_seeds": "shelfbench.draws",
 }
 
 __all__ = [
     "BackendSpec",
     "Decision",
+    "Draws",
     "InputError",
     "Plan",
+    "Prices",
     "QuickChoice",
     "Run",
     "RunError",
@@ -76,8 +86,10 @@ __all__ = [
     "load_decision",
     "load_run",
     "load_study",
+    "merge",
     "plan",
     "run",
+    "run_seeds",
 ]
 
 

@@ -232,6 +232,7 @@ def plan(
     workers: int | None = None,
     data: AnyPath | None = None,
     images: int | None = None,
+    price: float | str | None = None,
     again: bool = False,
     quiet: bool = False,
     verbose: bool = False,
@@ -254,6 +255,8 @@ def plan(
         As in `run`.
     images : int, optional
         Number of images to plan for; by default, those of the dataset.
+    price : float or str, optional
+        What an hour of the machine costs: the plan is also in money.
     again : bool
         Repeat trial measurements already made on this machine.
     quiet : bool
@@ -271,13 +274,19 @@ def plan(
     InputError
         If the study or a setting is wrong, or its dataset is not here and `images` is not given.
     """
+    from dataclasses import replace
+
     from shelfbench.cost.planning import plan_study
+    from shelfbench.verdict.costs import amount
+
+    hour = 0.0 if price is None else amount(price, "the price of an hour")
 
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")
     number = 0 if images is None else given_count(images, "images")
-    return plan_study(chosen, place, count, Console(quiet, verbose), images=number, again=again)
+    found = plan_study(chosen, place, count, Console(quiet, verbose), images=number, again=again)
+    return replace(found, price=hour)
 
 
 def classify(

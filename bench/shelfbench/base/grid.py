@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MISSING = "–"
+_DIGITS = 12  # of a probability that is nearly 1
 _ROOM = 1090  # pixels of a table on a page that is 1,280 wide
 _NUMBER = 36  # characters at most; longer cells of numeric columns are sentences
 
@@ -283,3 +285,26 @@ def digits(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def probability(logarithm: float) -> str:
+    """Write a probability by its logarithm, rounded to four digits, and down to as many as tell it from 1.
+
+    Parameters
+    ----------
+    logarithm : float
+        At most 0.
+
+    Returns
+    -------
+    str
+        0.4198, 0.9999968; 1 only if it is 1.
+    """
+    gap = -math.expm1(logarithm)
+    if gap <= 0:
+        return "1"
+    if gap > 1e-4:
+        return f"{math.exp(logarithm):.4f}"
+    gap = max(gap, 10**-_DIGITS)
+    digits = min(math.ceil(-math.log10(gap)) + 1, _DIGITS)
+    return str((1 - Decimal(gap)).quantize(Decimal(10) ** -digits, ROUND_FLOOR))

@@ -10,6 +10,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.base.version import __version__
 from shelfbench.cli.completion import SHELLS, PrintCompletion
+from shelfbench.cli.money import add_prices
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
 without a person while staying at least 90% right, and what does that cost?"""
@@ -103,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
     one.add_argument(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help="so many draws of split and training, with means, spreads and tiers over them; default of --out: "
+        "results/STUDY-seeds",
+    )
+    one.add_argument(
         "--set",
         action="append",
         default=[],
@@ -112,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--workers", type=positive, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
     )
+    add_prices(one)
     one = verb(
         "plan",
         "estimate what a study will take before it runs: time, memory and disk of every backend",
@@ -125,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
     )
     one.add_argument("--images", type=positive, metavar="N", help="plan for N images instead of the dataset's")
+    one.add_argument("--price", metavar="COST", help="what an hour of the machine costs: also show the plan in money")
     one.add_argument("--again", action="store_true", help="repeat measurements already made on this machine")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
     one = verb(
@@ -161,6 +171,19 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--resamples", type=positive, metavar="N", help="bootstrap resamples; default: 2000 or more")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the resampling; default: 0")
+    one = verb(
+        "merge",
+        "put results of several runs and machines side by side, on the same split of the same data: tables and a page",
+        "shelfbench merge results/cpu results/gpu --out results/both",
+    )
+    one.add_argument("directories", type=folder, nargs="+", metavar="DIR", help="run directories, at least two")
+    one.add_argument(
+        "--out",
+        type=folder,
+        default=Path("results", "merged"),
+        metavar="DIR",
+        help="a new folder, or that of an earlier merge; default: results/merged",
+    )
     one = verb(
         "claims",
         "compare every number of the papers with what runs measured",
@@ -208,6 +231,7 @@ def parser() -> argparse.ArgumentParser:
         "shelfbench report results/mine",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
+    add_prices(one)
     one = verb(
         "decide",
         "decide whether a backend may be deployed: PASS (exit 0), FAIL (3) or INCONCLUSIVE (4); writes a folder",
@@ -230,6 +254,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
+    add_prices(one)
     one = verb(
         "classify",
         "classify products with a decision, or send them to review",

@@ -13,23 +13,27 @@ from typing import TYPE_CHECKING
 from shelfbench.base.errors import InputError, explain
 from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
+from shelfbench.cli.money import given_prices, price_settings
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend
+from shelfbench.cli.several import merge, run_seeds
 
 if TYPE_CHECKING:
     from shelfbench.base.console import Console
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Run a study and print Table 4."""
+    """Run a study and print Table 4; with --seeds, several draws of it, and print the table over them."""
     import shelfbench
 
+    if options.seeds is not None:
+        return run_seeds(options, console)
     found = shelfbench.run(
         options.study,
         dataset=options.dataset,
         backends=options.backend,
         out=options.out,
         seed=options.seed,
-        settings=given_settings(options.set),
+        settings=given_settings(options.set) | price_settings(options),
         workers=options.workers,
         data=options.data,
         quiet=options.quiet,
@@ -53,6 +57,7 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         workers=options.workers,
         data=options.data,
         images=options.images,
+        price=options.price,
         again=options.again,
         quiet=options.quiet,
         verbose=options.verbose,
@@ -84,7 +89,7 @@ def report(options: argparse.Namespace, console: Console) -> None:
     """Remake the tables, figures and page of a run."""
     from shelfbench.report.build import report_again
 
-    show(report_again(options.directory, console))
+    show(report_again(options.directory, console, given_prices(options)))
     console.log(f"results: {options.directory}")
 
 
@@ -118,6 +123,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
         confidence=options.confidence,
         measure=options.measure,
         all_categories=options.all_categories,
+        prices=given_prices(options),
     )
     digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
     show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
@@ -150,6 +156,7 @@ VERBS = {
     "choose": choose,
     "report": report,
     "compare": compare,
+    "merge": merge,
     "claims": claims,
     "decide": decide,
     "classify": classify,

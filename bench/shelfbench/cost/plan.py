@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from shelfbench.base.grid import MISSING, Grid, span
+from shelfbench.base.grid import MISSING, Grid, asked, digits, span
 from shelfbench.cost.trial import Sizes, Trial
 from shelfbench.plugins.planned import PlannedJob
 
@@ -19,6 +19,8 @@ _LARGE = 20_000_000
 _SCORES = 100 * 6
 _MIB = 2**20
 _UNKNOWN = "not known"
+_STAGES = ("tune", "extract", "fit", "predict")  # of `Estimate`, in seconds
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class Plan:
     notes : tuple of str
     at_scale : bool
         Whether to show the estimates for the 20 million images of the first paper, too.
+    price : float
+        What an hour of the machine costs; 0 if that was not said, and then nothing is shown in money.
     """
 
     study: str
@@ -96,6 +100,7 @@ class Plan:
     problems: dict[str, str]
     notes: tuple[str, ...] = ()
     at_scale: bool = False
+    price: float = 0.0
 
     def estimates(self, images: int = 0) -> list[Estimate]:
         """Estimate every job, in the study's order.
@@ -122,16 +127,24 @@ class Plan:
         """The estimates as a frame, one row per job.
 
         The columns are those of `Estimate`, and seconds; times are in seconds, memory and disk in MiB, and NaN means
-        unknown.
+        unknown. With a price of an hour, cost_tune, cost_extract, cost_fit, cost_predict and cost are what these
+        seconds cost.
         """
         import pandas as pd
 
         rows = [asdict(found) | {"seconds": found.seconds} for found in self.estimates()]
-        return pd.DataFrame(rows, columns=[*(item.name for item in fields(Estimate)), "seconds"])
+        frame = pd.DataFrame(rows, columns=[*(item.name for item in fields(Estimate)), "seconds"])
+        if self.price:
+            for stage in _STAGES:
+                frame[f"cost_{stage}"] = frame[stage] * self.price / _HOUR
+            frame["cost"] = frame["seconds"] * self.price / _HOUR
+        return frame
 
     def __str__(self) -> str:
         """Return tables for the terminal: the study as it is and, with `at_scale`, 20 million images."""
         grids = [_grid(self._title(), self.estimates(), self)]
+        if self.price:
+            grids.append(self._in_money(self._title(), self.estimates()))
         notes = []
         if self.sizes.images:
             notes.append(
@@ -141,8 +154,46 @@ class Plan:
         if self.at_scale:
             title = f"{_LARGE:,} images in {self.sizes.classes:,} categories, at the same rates"
             grids.append(_grid(title, self.estimates(_LARGE), self))
+            if self.price:
+                grids.append(self._in_money(title, self.estimates(_LARGE)))
         grids[-1] = replace(grids[-1], notes=(*(() if self.at_scale else grids[-1].notes), *notes, *self.notes))
         return "\n\n".join(grid.text() for grid in grids)
+
+    def _in_money(self, title: str, estimates: Sequence[Estimate]) -> Grid:
+        """Write what the times cost at a price per hour of the machine."""
+
+        def cost(seconds: float) -> str:
+            return _UNKNOWN if math.isnan(seconds) else digits(seconds * self.price / _HOUR) if seconds else MISSING
+
+        rows = [
+            (
+                found.name,
+                *(
+                    (MISSING,) * len(_STAGES)
+                    if found.least
+                    else map(cost, (getattr(found, stage) for stage in _STAGES))
+                ),
+                ("at least " if found.least else "") + cost(found.seconds),
+            )
+            for found in estimates
+        ]
+        if estimates:
+            total = sum(found.seconds for found in estimates)
+            together = _UNKNOWN if math.isnan(total) else _at_least(estimates) + cost(total)
+            rows.append(("all", *("",) * len(_STAGES), together))
+        return Grid(
+            title=f"In money, at {asked(self.price)} an hour of the machine: {title}",
+            headers=(
+                "Variant" if self.experiment else "Backend",
+                "Train network",
+                "Decode, extract",
+                "Fit",
+                "Predict",
+                "Together",
+            ),
+            rows=tuple(rows),
+            numeric=frozenset(range(1, 6)),
+        )
 
     def _title(self) -> str:
         sizes = self.sizes
@@ -153,7 +204,8 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """Show the estimates in a notebook."""
-        return _grid(self._title(), self.estimates(), self).html()
+        priced = self._in_money(self._title(), self.estimates()).html() if self.price else ""
+        return _grid(self._title(), self.estimates(), self).html() + priced
 
 
 def _estimate(tried: Tried, owner: str, sizes: Sizes) -> Estimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.model import Model, classifier_files, probe
+from shelfbench.decision.money import price
 from shelfbench.decision.record import (
     ESTIMATOR,
     INT8,
@@ -40,8 +41,10 @@ from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
+from shelfbench.runs.money import computing, prices_of
 from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
+from shelfbench.verdict.costs import Prices
 from shelfbench.verdict.metrics import Target
 from shelfbench.verdict.predictions import ProductRule
 
@@ -70,6 +73,7 @@ def decide(
     confidence: float | str = 0.95,
     measure: str = "probability",
     all_categories: bool = False,
+    prices: Prices | None = None,
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -87,6 +91,8 @@ def decide(
         Which number serves as the confidence in a product.
     all_categories : bool
         Leave every category on, however weak it is.
+    prices : Prices, optional
+        What a review, an error and an hour of the machine cost (`Prices.of`); by default what the run was told.
 
     Returns
     -------
@@ -103,16 +109,19 @@ def decide(
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
         )
+    if backend in (homes := opened.record.homes):
+        where, own = homes[backend]
+        raise InputError(f"{opened.path} contains merged runs without their models", f"decide on {where} {own}")
     required = Requirement.of(precision, confidence, measure, all_categories)
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
-    ruling = judge(
-        _predictions(opened.file("predictions", backend), measure),
-        saved.classes,
-        required,
-        ProductRule(saved.aggregation, saved.temperature),
-    )
+    predictions = _predictions(opened.file("predictions", backend), measure)
+    ruling = judge(predictions, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    if (told := prices or prices_of(opened.record)) is not None:
+        limits = (ruling.threshold, ruling.off)
+        found = price(predictions, MEASURES[measure], limits, told, computing(opened, backend, told))
+        ruling = replace(ruling, money=found)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):

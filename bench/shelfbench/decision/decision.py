@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_count, given_path, given_settings
+from shelfbench.base.grid import probability
 from shelfbench.base.processor import cores
 from shelfbench.base.screen import printable
 from shelfbench.decision.bundle import copy_decision, load_model
@@ -189,6 +188,8 @@ class Decision:
             )
         if found.doubt:
             lines.append(f"  {found.doubt}")
+        if found.money is not None:
+            lines += [f"  {line}" for line in found.money.lines(found.measure)]
         if not found.passed:
             if found.plain is not None:
                 lines.append(f"  at the threshold that keeps the precision on tune (not certified): {found.plain}")
@@ -197,36 +198,12 @@ class Decision:
         return "\n".join(lines)
 
 
-_DIGITS = 12
 _NEXT = {
     Verdict.INCONCLUSIVE: "label more products like those to come, run the study again in another directory, and "
     "decide again; or see whether a lower --precision is enough for you",
     Verdict.FAIL: "see with shelfbench compare whether another backend of the run is better, or run the study with "
     "larger photos or another network; or see whether a lower --precision is enough for you",
 }
-
-
-def probability(logarithm: float) -> str:
-    """Write a probability by its logarithm, rounded to four digits, and down to as many as tell it from 1.
-
-    Parameters
-    ----------
-    logarithm : float
-        At most 0.
-
-    Returns
-    -------
-    str
-        0.4198, 0.9999968; 1 only if it is 1.
-    """
-    gap = -math.expm1(logarithm)
-    if gap <= 0:
-        return "1"
-    if gap > 1e-4:
-        return f"{math.exp(logarithm):.4f}"
-    gap = max(gap, 10**-_DIGITS)
-    digits = min(math.ceil(-math.log10(gap)) + 1, _DIGITS)
-    return str((1 - Decimal(gap)).quantize(Decimal(10) ** -digits, ROUND_FLOOR))
 
 
 def load_decision(path: AnyPath, *, workers: int | None = None) -> Decision:

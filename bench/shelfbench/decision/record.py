@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from shelfbench.base.errors import InputError
 from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
+from shelfbench.decision.money import MoneyEntry, money_values
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
 from shelfbench.verdict.mix import Mix
@@ -188,6 +189,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence: tuple[EvidenceEntry, ...]
     plain: EvidenceEntry | None
     mix: MixEntry | None = None  # decisions of earlier versions lack it
+    money: MoneyEntry | UnsetType = UNSET
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -234,6 +236,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             evidence=tuple(map(_evidence, self.evidence)),
             plain=_evidence(self.plain) if self.plain else None,
             mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
+            money=self.money.money if self.money else None,
         )
 
     @property
@@ -271,7 +274,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
     dict
         The fields of the ruling; categories by their keys alone.
     """
-    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__}
+    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name != "money"}
     return {
         **values,
         "verdict": ruling.verdict.value,
@@ -281,6 +284,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "evidence": [_entry(part) for part in ruling.evidence],
         "plain": _entry(ruling.plain) if ruling.plain else None,
         "mix": asdict(ruling.mix) if ruling.mix else None,
+        **({"money": money_values(ruling.money)} if ruling.money else {}),
     }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
+from shelfbench.decision.money import Money
 from shelfbench.runs.promise import lacking, shortfall
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
@@ -192,6 +193,8 @@ class Ruling:
     mix : Mix or None
         The threshold on test, weighted back to the catalogue's own mix of categories. None unless certified, and for
         decisions of earlier versions.
+    money : Money or None
+        What it costs; None if it was not said what reviews and errors cost.
     """
 
     verdict: Verdict
@@ -209,6 +212,7 @@ class Ruling:
     evidence: tuple[Evidence, ...] = ()
     plain: Evidence | None = None
     mix: Mix | None = None
+    money: Money | None = None
 
     @property
     def doubt(self) -> str:

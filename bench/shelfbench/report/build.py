@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
 from shelfbench.plugins.experiment import find_experiment
 from shelfbench.report.aggregated import aggregation
 from shelfbench.report.calibrated import calibration, reliability_diagram
@@ -13,11 +14,14 @@ from shelfbench.report.categories import category_gain, figure7, kept_categories
 from shelfbench.report.certified import certified, measures
 from shelfbench.report.comparison import comparison, comparison_matrix
 from shelfbench.report.data import Photograph, Picture, RunData, open_data
+from shelfbench.report.draws import build_draws
 from shelfbench.report.errors import confusions, departments, extreme_categories, surest
 from shelfbench.report.explorer import explorer
 from shelfbench.report.figures import cost, figure1, figure2, figure5
 from shelfbench.report.label_noise import label_noise
 from shelfbench.report.leakage import leakage
+from shelfbench.report.merged import merged_runs
+from shelfbench.report.money import costs, in_words, note_prices
 from shelfbench.report.page import claims, command, header, the_data, the_study, this_run, title_of, unreadable
 from shelfbench.report.photos import surest_photos
 from shelfbench.report.render import write_page, write_report
@@ -25,8 +29,11 @@ from shelfbench.report.section import SectionSpec
 from shelfbench.report.suspects import suspects
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import deciles, metrics
+from shelfbench.runs.draws import DRAWS
 from shelfbench.runs.record import Entry, read_record
+from shelfbench.verdict.costs import Prices
 
+NO_COSTS = "give costs for a run that compares backends"
 _TRUST = "Calibration, measures of confidence, photos of a product"
 _KINDS = "Best and worst categories, most confident errors, categories kept"
 
@@ -36,6 +43,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(table4),
     SectionSpec(figure5),
     SectionSpec(certified),
+    SectionSpec(costs),
     SectionSpec(reliability_diagram),
     SectionSpec(calibration, fold=_TRUST),
     SectionSpec(measures, fold=_TRUST),
@@ -64,6 +72,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(metrics, fold="Per product and per image, on every split"),
     SectionSpec(claims, fold="The papers' numbers next to this run's", turn="last"),
     SectionSpec(command),
+    SectionSpec(merged_runs),
     SectionSpec(this_run),
     SectionSpec(the_study, fold="The study"),
 )
@@ -90,7 +99,7 @@ def build_report(
     Returns
     -------
     str
-        Table 4 and the verdict, for the terminal.
+        Table 4, the verdict and what costs least, for the terminal.
 
     Raises
     ------
@@ -103,10 +112,10 @@ def build_report(
     pieces = write_report(data.run.path, SECTIONS, data, tables=data.tables, console=console)
     with console.stage("page"):
         write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
-    return f"{render_table4(data)}\n\n{data.run.headline}"
+    return "\n\n".join(filter(None, [render_table4(data), str(data.run.headline), in_words(data)]))
 
 
-def report_again(run_dir: Path, console: Console) -> str:
+def report_again(run_dir: Path, console: Console, prices: Prices | None = None) -> str:
     """Remake the tables and figures of any run, whether a comparison or an experiment.
 
     Parameters
@@ -114,6 +123,8 @@ def report_again(run_dir: Path, console: Console) -> str:
     run_dir : Path
         A run directory.
     console : Console
+    prices : Prices, optional
+        What a review, an error and an hour cost, noted in the record of a comparison for this and later pages.
 
     Returns
     -------
@@ -125,6 +136,14 @@ def report_again(run_dir: Path, console: Console) -> str:
     InputError
         If the directory has no run, or a file in it is damaged; the message names it.
     """
+    if (run_dir / DRAWS).is_file():
+        if prices is not None:
+            raise InputError(f"{run_dir} is a folder of draws", "give costs for one of its run directories")
+        return build_draws(run_dir, console)
     if experiment := read_record(run_dir, Entry).experiment:
+        if prices is not None:
+            raise InputError(f"{run_dir} is a run of the experiment {experiment}, which accepts no products", NO_COSTS)
         return find_experiment(experiment).report(run_dir, console)
+    if prices is not None:
+        note_prices(run_dir, prices)
     return build_report(run_dir, None, console)

@@ -11,6 +11,8 @@ from shelfbench.base.grid import MISSING, Grid, count, duration, percent
 from shelfbench.data.material import BY_PATH
 from shelfbench.report.data import THIS_RUN, RunData
 from shelfbench.report.ledger import claims_grid, findings
+from shelfbench.report.merged import doubts as merge_doubts
+from shelfbench.report.money import in_words
 from shelfbench.report.render import fill, pairs_html
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
@@ -39,10 +41,11 @@ def header(data: RunData) -> Markup:
         next=found.next,
         command=found.command,
         doubts=found.warnings,
-        lines=found.details,
+        lines=[*found.details, *filter(None, [in_words(data)])],
         numbers=_numbers(data),
         warnings=[
             *filter(None, [data_line(data.record.dataset, data.record.split)]),
+            *merge_doubts(data.record.merged),
             *(
                 f"{name}: {status(entry)}"
                 for name, entry in data.record.backends.items()

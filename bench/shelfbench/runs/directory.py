@@ -337,9 +337,9 @@ class Run:
     @cached_property
     def headline(self) -> Headline:
         """What can be promised, in sentences, as at the top of the page; ``print(run.headline)`` shows all of them."""
-        split = self.record.split
+        record, split = self.record, self.record.split
         twins = split.near_duplicates.products_with_a_twin if split.near_duplicates else {}
-        return headline(self.verdict, self.certified, split.test.products or 0, self.path, twins)
+        return headline(self.verdict, self.certified, split.test.products or 0, self.path, twins, homes=record.homes)
 
     def _check_predictions(self) -> None:
         if not self.backends:

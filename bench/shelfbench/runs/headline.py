@@ -69,6 +69,7 @@ def headline(
     test_products: int = 0,
     path: Path | None = None,
     twins: Mapping[str, Mapping[str, int]] | None = None,
+    homes: Mapping[str, tuple[Path, str]] | None = None,
 ) -> Headline:
     """Say what can be promised about the chosen backend, and what else is known.
 
@@ -84,6 +85,8 @@ def headline(
         Directory of the run, for the command that deploys its choice.
     twins : dict of str to dict of str to int, optional
         How many products have a twin in an earlier part, as the record has it.
+    homes : mapping of str to (Path, str), optional
+        Of merged runs: the run directory of each backend, and its name there.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def headline(
         verdict, details, doubt = _promised(choice, own)
         further, command = (
             _DOUBTED if beyond_noise(own) else _DEPLOY,
-            _deploy(choice.backend, own["level"], path or Path("DIR")),
+            _deploy(own["level"], *(homes or {}).get(choice.backend, (path or Path("DIR"), choice.backend))),
         )
     else:
         (verdict, further), command = _not_yet(choice, own), ""
@@ -168,7 +171,7 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]
     return verdict, details, shortfall(row["target"], (value, high), mix)
 
 
-def _deploy(backend: str, level: float, path: Path) -> str:
+def _deploy(level: float, path: Path, backend: str) -> str:
     """Write the command that turns the promise into a decision."""
     confidence = ["--confidence", f"{level:.9g}"] * (level != _LEVEL)
     # "./" keeps the name of a folder from being taken for an option

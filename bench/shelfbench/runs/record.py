@@ -174,6 +174,9 @@ class Machine(msgspec.Struct, kw_only=True):
 class _ReportSection(msgspec.Struct, kw_only=True):
     targets: list[float] = []
     papers: bool | None = None
+    review_cost: float = 0.0
+    error_cost: float = 0.0
+    price: float = 0.0
 
 
 class _VerdictSection(msgspec.Struct, kw_only=True):
@@ -198,7 +201,8 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets``, ``report.papers`` and ``verdict.confidence_level``.
+        ``report.targets``, ``report.papers``, what reviews, errors and computing cost, and
+        ``verdict.confidence_level``.
     variants : dict of str to VariantRecord
     """
 
@@ -209,6 +213,20 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     report: _ReportSection = msgspec.field(default_factory=_ReportSection)
     verdict: _VerdictSection = msgspec.field(default_factory=_VerdictSection)
     variants: dict[str, VariantRecord] = {}
+
+
+class MergedRun(msgspec.Struct, kw_only=True):
+    """A run directory that was merged: where it was, what it gave (merged name: name there), and how it was made."""
+
+    directory: str = ""
+    backends: dict[str, str] = {}
+    study: str = ""
+    seed: int | None = None
+    command: str = ""
+    machine: Machine = msgspec.field(default_factory=Machine)
+    shelfbench: str = ""
+    finished: str = ""
+    differs: dict[str, str] = {}
 
 
 E = TypeVar("E", bound=Entry)
@@ -244,6 +262,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         How networks see photos in ways of their own, by network; empty if all see them as ``images.fit`` says.
     networks : dict of str to str
         What was found out or chosen about networks that come in files, by name.
+    merged : list of MergedRun
+        The run directories whose results these are; empty for a run.
     """
 
     shelfbench: str = ""
@@ -263,6 +283,12 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     sizes: dict[str, SizeRecord] = {}
     views: dict[str, str] = {}
     networks: dict[str, str] = {}
+    merged: list[MergedRun] = []
+
+    @property
+    def homes(self) -> dict[str, tuple[Path, str]]:
+        """The run directory of each backend of merged runs, and its name there."""
+        return {name: (Path(run.directory), own) for run in self.merged for name, own in run.backends.items()}
 
     @property
     def settings(self) -> StudyRecord:

@@ -337,6 +337,8 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         record = read_record(out, Entry)
     except InputError:
         raise InputError(f"{out / RECORD} is damaged", "choose another --out, or delete the folder") from None
+    if record.merged:
+        raise InputError(f"{out} contains merged runs, which no run goes on with", ELSEWHERE)
     if previous.get("results_hash") != values["results_hash"]:
         differ = [
             name

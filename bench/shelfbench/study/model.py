@@ -15,13 +15,14 @@ from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.split import SplitSettings
 from shelfbench.generator import GeneratorSettings
-from shelfbench.plugins.backend import BackboneChoice, BackendSpec, HeadSettings, as_record
+from shelfbench.plugins.backend import EARLIER, BackboneChoice, BackendSpec, HeadSettings, as_record
 from shelfbench.plugins.finding import find, head_of, split_name
+from shelfbench.verdict.costs import Prices
 from shelfbench.verdict.metrics import exact_target
 from shelfbench.verdict.settings import VerdictSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportSettings:
     """The section ``report`` of a study.
 
@@ -36,12 +37,18 @@ class ReportSettings:
         once more, so 'auto' does it for up to 300,000 images. No prediction depends on it.
     papers : bool
         Whether the page sets the two papers' numbers beside the run's, as the studies that reproduce them do.
+    review_cost, error_cost, price : float
+        What a review and an error cost, per product, and an hour of the machine, in any one currency; 0 where that is
+        not said. The page then says which threshold costs least (`shelfbench.verdict.costs`).
     """
 
     pictures: bool = True
     targets: tuple[float, ...] = (0.9,)
     near_duplicates: str = "auto"
     papers: bool = False
+    review_cost: float = field(default=0.0, metadata={EARLIER: 0.0})
+    error_cost: float = field(default=0.0, metadata={EARLIER: 0.0})
+    price: float = field(default=0.0, metadata={EARLIER: 0.0})
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -53,6 +60,7 @@ class ReportSettings:
             exact_target(str(target))
         if self.near_duplicates not in ("auto", "report", "off"):
             raise InputError(f"report.near_duplicates is {self.near_duplicates!r}", "choose auto, report or off")
+        Prices.of(*(value or None for value in (self.review_cost, self.error_cost, self.price)))
 
     def seeks_near_duplicates(self, images: int) -> bool:
         """Whether to look for near-duplicates among this many images."""
@@ -217,7 +225,7 @@ class Study:
         }
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
-                result[section] = dataclasses.asdict(getattr(self, section))
+                result[section] = as_record(getattr(self, section))
         for later in (
             "labels",
             "file_name",
