@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from shelfbench.decision.deciding import decide
     from shelfbench.decision.decision import Decision, load_decision
     from shelfbench.decision.rule import Verdict
+    from shelfbench.decision.watching import watch
+    from shelfbench.decision.watching_text import Watched
     from shelfbench.face import classify, generate, load_run, load_study, plan, run
     from shelfbench.plugins.backend import BackendSpec
     from shelfbench.runs.directory import Run
@@ -46,6 +48,7 @@ _HOMES = {
     "ShelfbenchError": "shelfbench.base.errors",
     "Study": "shelfbench.study.model",
     "Verdict": "shelfbench.decision.rule",
+    "Watched": "shelfbench.decision.watching_text",
     "choose": "shelfbench.choosing",
     "classify": "shelfbench.face",
     "decide": "shelfbench.decision.deciding",
@@ -55,6 +58,7 @@ _HOMES = {
     "load_study": "shelfbench.face",
     "plan": "shelfbench.face",
     "run": "shelfbench.face",
+    "watch": "shelfbench.decision.watching",
 }
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "ShelfbenchError",
     "Study",
     "Verdict",
+    "Watched",
     "__version__",
     "choose",
     "classify",
@@ -78,6 +83,7 @@ __all__ = [
     "load_study",
     "plan",
     "run",
+    "watch",
 ]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shelfbench.base.errors import InputError, explain
 from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
-from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend
+from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
 
 if TYPE_CHECKING:
     from shelfbench.base.console import Console
@@ -153,6 +153,7 @@ VERBS = {
     "claims": claims,
     "decide": decide,
     "classify": classify,
+    "watch": watch,
     "datasets": datasets,
     "backends": backends,
     "new-backend": new_backend,
@@ -172,7 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE; 130 for Ctrl-C.
+        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, or, when it is watched,
+        BROKEN and WARNING; 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
