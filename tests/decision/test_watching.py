@@ -1,4 +1,4 @@
-"""``shelfbench watch``: labelled products of the flow in, OK, WARNING or BROKEN out, and a state beside the decision."""
+"""``shelfbench watch``: labelled products in, OK, WARNING or BROKEN out, and a state beside the decision."""
 
 import json
 import math
@@ -85,7 +85,8 @@ def test_verdict_and_exit_code(decision, tmp_path, capsys, precision, status, co
     out = capsys.readouterr().out
     assert out.startswith(f"{status}: ")
     assert f"{(precision * 1000 * 150 + 999) // 1000:.0f} of 150 labelled products so far are right" in out
-    assert state_of(decision).is_file() and not [path for path in tmp_path.iterdir() if "partial" in path.name]
+    assert state_of(decision).is_file()
+    assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
 
 
 def test_tomorrows_table_continues_and_what_was_seen_is_not_counted_twice(decision):
@@ -104,7 +105,8 @@ def test_tomorrows_table_continues_and_what_was_seen_is_not_counted_twice(decisi
 def test_a_product_is_labelled_days_after_it_came(decision):
     came = flow(30, 0.9)
     first = shelfbench.watch(decision, came.assign(category=None))
-    assert first.status == Status.WARNING and "no accepted product has a label yet" in str(first)
+    assert first.status == Status.WARNING
+    assert "no accepted product has a label yet" in str(first)
     then = shelfbench.watch(decision, came)
     assert (then.labels, then.table.loc["2026-W45", "products"]) == (30, 30)
 
@@ -183,7 +185,9 @@ def test_a_wrong_table_is_one_line_and_leaves_the_state_alone(decision, tmp_path
     table.write_text(WRONG[said])
     assert main(["watch", str(decision), str(table)]) == 2
     err = capsys.readouterr().err
-    assert said in err and err.count("\n") == 1 and "labelled.csv" in err
+    assert said in err
+    assert err.count("\n") == 1
+    assert "labelled.csv" in err
     assert state_of(decision).read_bytes() == before
 
 
@@ -268,7 +272,8 @@ def test_a_damaged_state_is_one_line(made, tmp_path_factory, data):
     except InputError as error:
         assert "decision-watch.npz" in error.message
     else:  # the damage is in a date or another part of the archive that says nothing
-        assert counted(found) == (41, 37, None) and found.labels == 1
+        assert counted(found) == (41, 37, None)
+        assert found.labels == 1
 
 
 @pytest.mark.parametrize(
@@ -332,7 +337,8 @@ def test_confidences_are_used_and_a_biased_sample_is_told(decision, capsys):
     asked = rng.permutation(600) < 60
     frame.loc[~asked, "category"] = None
     found = shelfbench.watch(decision, frame)
-    assert found.labels == 60 and found.state.monitor.squared > 0
+    assert found.labels == 60
+    assert found.state.monitor.squared > 0
     assert any("confidences of 540 accepted products without a label" in note for note in found.notes)
     assert "drawn at random" not in capsys.readouterr().err
     doubtful = flow(600, 0.92, first=1000, confidence=np.linspace(0.6, 1, 600))
@@ -346,11 +352,13 @@ def test_the_flow_is_compared_with_what_certified_it(decision):
     frame["predicted"] = frame["category"] = KEYS[2]
     said = str(shelfbench.watch(decision, frame))
     assert "acceptance in 2026-W45 is 0.500, and was 0.800 when the threshold was certified" in said
-    assert "slanting 0.200 → 1.000" in said and "more than chance" in said
+    assert "slanting 0.200 → 1.000" in said
+    assert "more than chance" in said
     alike = flow(400, 1, first=1000, accepted=np.arange(400) % 5 > 0)
     alike["predicted"] = alike["category"] = np.repeat(KEYS, [200, 120, 80])
     said = str(shelfbench.watch(decision, alike, state=decision.with_name("alike.npz")))
-    assert "acceptance in" not in said and "mixed as those of certify" in said
+    assert "acceptance in" not in said
+    assert "mixed as those of certify" in said
 
 
 def test_who_was_accepted_is_said_by_columns_or_by_the_decision(decision):
@@ -361,6 +369,15 @@ def test_who_was_accepted_is_said_by_columns_or_by_the_decision(decision):
     found = shelfbench.watch(decision, reasons.drop(columns="confidence"), state=decision.with_name("c.npz"))
     assert (found.labels, found.table.loc["2026-W45", "strangers"]) == (6, 1)
     assert shelfbench.watch(decision, frame.drop(columns="confidence"), state=decision.with_name("d.npz")).labels == 8
+
+
+def test_products_answered_above_the_category_are_not_part_of_this_promise(decision):
+    levels = np.where(np.arange(20) < 5, "level1", np.where(np.arange(20) < 8, "review", "category"))
+    frame = flow(20, 1, level=levels, accepted=levels != "review")
+    frame.loc[:4, ["predicted", "category"]] = "Stripes"
+    found = shelfbench.watch(decision, frame)
+    assert (found.labels, found.table.loc["2026-W45", "accepted"]) == (12, 17)
+    assert any("5 products answered at a level above the category" in note for note in found.notes)
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=12), max_size=8))

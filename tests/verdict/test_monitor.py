@@ -106,7 +106,8 @@ def test_it_does_not_matter_how_labels_are_divided_among_looks(first, second, ta
 
 def test_broken_is_for_good():
     found = monitor().after(np.zeros(50, bool))
-    assert found.status == Status.BROKEN and found.broken_at < 20
+    assert found.status == Status.BROKEN
+    assert found.broken_at < 20
     later = found.after(np.ones(5000, bool))
     assert (later.status, later.broken_at, later.labels) == (Status.BROKEN, found.broken_at, 5050)
 

@@ -174,6 +174,8 @@ def _new_rows(known: State, reader: Reader, source: Path | pd.DataFrame, console
         notes.append(f"{_many(refused, 'labelled product')} not accepted, and so not part of the promise")
     if reader.unknown:
         notes.append(f"{_many(reader.unknown, 'label')} of a category that the decision does not know, thus an error")
+    if reader.above:
+        notes.append(f"{_many(reader.above, 'product')} answered at a level above the category, which is not watched")
     every = join(kept)
     every = every[np.argsort(every.time, kind="stable")]
     labelled, bare = every[every.labelled], every[~every.labelled]
@@ -200,7 +202,7 @@ def _count(weeks: dict[str, Week], part: Flow, fresh: np.ndarray, first: np.ndar
             strangers=int((new & part.stranger).sum()),
             labelled=int(told.sum()),
             right=int((told & part.right).sum()),
-            mix=dict(Counter(part.predicted[taken].tolist())),
+            mix=dict(Counter(part.predicted[taken & (part.predicted >= 0)].tolist())),
         )
         weeks[title] = weeks[title].with_more(found) if title in weeks else found
 

@@ -17,8 +17,10 @@ from shelfbench.decision.hostile import shown
 from shelfbench.decision.record import DecisionRecord
 from shelfbench.decision.watching_rows import Row
 
-# What classify writes as the reason for a review of a product that is unlike those it has learned.
+# How the reason begins that classify writes for a product that is unlike those it has learned.
 STRANGER = "unlike"
+# What classify writes in the column level of a ladder for a product that is answered at its category.
+CATEGORY = "category"
 _ROUNDED = 0.005  # by which a confidence may have been rounded
 _YES, _NO = {"true", "1", "yes", "y", "t"}, {"false", "0", "no", "n", "f"}
 _EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
@@ -85,6 +87,8 @@ class Reader:
         Whether the table has a column of times.
     unknown : int
         Labelled products whose category the decision does not know.
+    above : int
+        Accepted products that a ladder answered at a level above the category, which is another promise.
     """
 
     def __init__(self, record: DecisionRecord, where: str) -> None:
@@ -95,7 +99,8 @@ class Reader:
         self._where = where
         self.by = ""
         self.timed = False
-        self.unknown = 0
+        self.unknown = self.above = 0
+        self._ladder = bool(getattr(record, "rungs", None))
         self._labelled = 0
         self._example = ""
 
@@ -132,6 +137,11 @@ class Reader:
     def _settle(self, cells: dict[str, str]) -> None:
         """Settle by which column a product counts as accepted."""
         self.timed = "time" in cells
+        if self._ladder and "level" not in cells:
+            raise InputError(
+                f"{self._where} has no column level, and the decision answers at several",
+                "give the column level that classify writes",
+            )
         if "accepted" in cells:
             self.by = "the column accepted"
         elif "reason" in cells:
@@ -145,6 +155,8 @@ class Reader:
         identity, predicted, truth = cells["product_id"], cells["predicted"], cells["category"]
         if not identity:
             self._refuse(line, "has no product_id", "give each product its own")
+        if cells.get("level", "") not in ("", CATEGORY, REVIEW):
+            return self._answered_above(line, cells)
         code = self._codes.get(predicted, -1)
         if code < 0 and predicted not in ("", REVIEW):
             self._strange(line, "predicted", predicted)
@@ -170,6 +182,13 @@ class Reader:
             self._time(line, cells["time"]) if self.timed else 0,
             line,
         )
+
+    def _answered_above(self, line: int, cells: dict[str, str]) -> tuple[int | float | bool, ...]:
+        """Count a product of the flow, and neither its prediction nor its label, which are of another promise."""
+        self.above += 1
+        identity = _hashed(cells["product_id"])
+        time = self._time(line, cells["time"]) if self.timed else 0
+        return (identity, identity, -1, True, False, False, False, math.nan, time, line)
 
     def _accepted(self, line: int, cells: dict[str, str], confidence: float) -> bool:
         off = cells["predicted"] in self._off

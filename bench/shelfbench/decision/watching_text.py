@@ -94,7 +94,7 @@ class Watched:
                 "labelled": week.labelled,
                 "right": week.right,
                 "precision": week.right / week.labelled if week.labelled else math.nan,
-                "strangers": math.nan if name == CERTIFY else week.strangers,
+                "strangers": week.strangers,
             }
             for name, week in weeks.items()
             if week is not None
@@ -152,7 +152,7 @@ class Watched:
                 _share(_acceptance(week)),
                 f"{week.labelled:,}",
                 _share(week.right / week.labelled if week.labelled else math.nan),
-                _NONE if name == CERTIFY else f"{week.strangers:,}",
+                f"{week.strangers:,}",
             )
             for name, week in weeks
             if week is not None
@@ -175,6 +175,12 @@ class Watched:
                 )
         elif week.products:
             said.append("acceptance is not known, since the table has no product that went to review")
+        if week.strangers:
+            rare = _two_shares(week.strangers, week.products, seen.strangers, seen.products) < _RARE
+            said.append(
+                f"{week.strangers / week.products:.1%} of the products of {self.newest} are unlike those learned, and "
+                f"{seen.strangers / seen.products:.1%} of certify's{', which is more than chance' if rare else ''}"
+            )
         if not seen.mix:
             said.append("the decision does not hold the mix of categories that certified it; decide anew to compare it")
         elif week.accepted:

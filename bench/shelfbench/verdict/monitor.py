@@ -138,7 +138,7 @@ class Monitor:
 
     @property
     def slope(self) -> float:
-        """By how much correctness rises with confidence, from the products so far; the next `Aside` is weighted by it."""
+        """By how much correctness rises with confidence, as the products so far say; it weighs the next `Aside`."""
         return float(np.clip((_BELIEF + self.crossed) / (_BELIEF + self.squared), 0, _STEEPEST))
 
     def after(self, correct: np.ndarray, aside: Aside | None = None) -> Monitor:
