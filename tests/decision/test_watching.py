@@ -94,7 +94,7 @@ def test_tomorrows_table_continues_and_what_was_seen_is_not_counted_twice(decisi
     shelfbench.watch(decision, whole[:50])
     again = shelfbench.watch(decision, whole)  # a growing export contains yesterday's rows
     assert again.labels == 70
-    assert any(note.startswith("50 rows had been seen before") for note in again.notes)
+    assert any(note == "seen before, and not counted again: 50 rows" for note in again.notes)
     twice = shelfbench.watch(decision, whole)
     assert (twice.labels, counted(twice)) == (0, counted(again))
     at_once = shelfbench.watch(decision, whole, state=decision.with_name("other.npz"))
@@ -119,7 +119,7 @@ def test_the_order_is_that_of_time_and_not_of_rows(decision):
     found = shelfbench.watch(decision, mixed, state=decision.with_name("mixed.npz"))
     assert 100 < counted(found)[2] < 160
     late = shelfbench.watch(decision, flow(5, 1, first=900).assign(time="2026-11-01"))
-    assert any("5 labels of a time that had been watched before" in note for note in late.notes)
+    assert any("counted as it came: 5 labels" in note for note in late.notes)
 
 
 @pytest.mark.parametrize("kind", ["csv", "semicolons", "jsonl", "parquet", "frame", "blocks", "categorical"])
@@ -235,6 +235,17 @@ def test_only_a_decision_that_passed_is_watched(decision, made, tmp_path):
     (other / "decision.json").write_text("{}")
     with pytest.raises(InputError, match="does not have the hash"):
         shelfbench.watch(other, flow(5, 1))
+
+
+def test_a_mix_that_is_not_of_these_categories_is_refused(decision):
+    edit(decision, lambda values: values.update(certified_mix=[1, 2]))
+    with pytest.raises(InputError, match="certified_mix does not have a number for each category"):
+        shelfbench.watch(decision, flow(5, 1))
+
+
+def test_decisions_of_earlier_versions_are_watched_without_their_mix(decision):
+    edit(decision, lambda values: values.pop("certified_mix"))
+    assert "does not hold the mix of categories" in str(shelfbench.watch(decision, flow(5, 1)))
 
 
 def test_the_state_of_another_decision_is_refused(decision):
@@ -377,7 +388,7 @@ def test_products_answered_above_the_category_are_not_part_of_this_promise(decis
     frame.loc[:4, ["predicted", "category"]] = "Stripes"
     found = shelfbench.watch(decision, frame)
     assert (found.labels, found.table.loc["2026-W45", "accepted"]) == (12, 17)
-    assert any("5 products answered at a level above the category" in note for note in found.notes)
+    assert any("answered at a level above the category, and so not watched: 5 products" in note for note in found.notes)
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=12), max_size=8))

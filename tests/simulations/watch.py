@@ -15,6 +15,9 @@ the labels from the fall to the first alarm are counted; a stream in which none 
 - glide 0.11: ``AsymptoticClassicalRM`` at a confidence of 0.95, in batches of 20 and of 100 labels, and
   ``AsymptoticPPRM``, which takes the products without a label too, in batches of a day, on ten of the streams, since it
   takes seconds for each. Their guarantee is asymptotic.
+
+With ``--shapes`` it makes ``results/decisions/watch-shapes.csv`` instead: the labels that other divisions of the stake
+need, by which `shelfbench.verdict.monitor.FIRST` and `SPREAD` were chosen.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfbench.verdict.monitor import WARNS, Aside, Monitor
+from shelfbench.verdict import monitor
+from shelfbench.verdict.monitor import PARTS, WARNS, Aside, Monitor
 
 TARGET, LEVEL, KEPT, FALLEN = 0.9, 0.95, 0.92, 0.85
 A_DAY, BARE = 20, 9  # labels a day, and accepted products without a label for each
@@ -37,6 +41,10 @@ FALLS = (0, 100, 250, 500, 1000, 2000)
 LONG = 5000  # labels of a stream whose precision stays
 REFERENCE = 1000
 NEVER = np.iinfo(np.int64).max
+COUNTS = ("seen", "labels_mean", "labels_median", "of_mapie")
+COLUMNS = ("case", "monitor", "streams", "labels", "false_alarms", *COUNTS)
+# Share of the stake that is bet from the first product on, and after how many half of the rest has entered.
+SHAPES = ((1.0, 200), (0.5, 500), (0.4, 500), (0.25, 1000), (0.25, 500), (0.25, 200), (0.25, 100), (0.1, 200))
 
 
 @dataclass(frozen=True)
@@ -176,14 +184,35 @@ def check_opponents(rng: np.random.Generator) -> None:
         assert (result.first_alarm_index + 1) * 20 == at, (number, at, result.first_alarm_index)
 
 
+def compare_shapes(streams: int, path: Path) -> None:
+    """Write the mean labels after a fall that each division of the stake needs, on the same streams."""
+    kept = (monitor.FIRST, monitor.SPREAD)
+    rows: list[dict[str, object]] = []
+    for first, spread in SHAPES:
+        monitor.FIRST, monitor.SPREAD = first, spread
+        row: dict[str, object] = {"first": first, "spread": spread}
+        for fall in FALLS:
+            drawn = draw(np.random.default_rng(fall), streams, fall + 1600 + fall, KEPT, fall)
+            start = Monitor(target=TARGET, level=LEVEL, cash=1 - first, held=first * PARTS)
+            found = np.array([start.after(right).broken_at or NEVER for right in drawn.right])
+            row[f"falls_after_{fall}"] = f"{np.minimum(found[found > fall], drawn.right.shape[1]).mean() - fall:.0f}"
+        rows.append(row)
+    monitor.FIRST, monitor.SPREAD = kept
+    _write(path, rows, tuple(rows[0]))
+
+
 def main() -> None:
     """Draw, watch and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=1000, help="where the precision stays")
     parser.add_argument("--falls", type=int, default=200, help="streams where it falls")
     parser.add_argument("--out", type=Path, default=Path("results/decisions/watch.csv"))
+    parser.add_argument("--shapes", action="store_true", help="compare divisions of the stake")
     options = parser.parse_args()
     rng = np.random.default_rng(18)
+    if options.shapes:
+        compare_shapes(options.falls, options.out.with_name("watch-shapes.csv"))
+        return
     check_opponents(rng)
     methods: dict[str, Callable[[Streams], np.ndarray]] = {
         "MAPIE, told the threshold": mapie,
@@ -217,22 +246,11 @@ def main() -> None:
                 }
             rows.append(row)
             print(*row.values(), sep="\t", file=sys.stderr, flush=True)
-        _write(options.out, rows)
+        _write(options.out, rows, COLUMNS)
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
+def _write(path: Path, rows: list[dict[str, object]], columns: tuple[str, ...]) -> None:
     """Write the rows so far."""
-    columns = (
-        "case",
-        "monitor",
-        "streams",
-        "labels",
-        "false_alarms",
-        "seen",
-        "labels_mean",
-        "labels_median",
-        "of_mapie",
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, columns, lineterminator="\n")

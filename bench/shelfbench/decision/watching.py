@@ -37,6 +37,8 @@ AnyPath = str | os.PathLike[str]
 FEWEST = 4
 # Differences of mean confidence, in standard errors, from which labelled products were hardly drawn at random.
 _APART, _TELLING = 4.0, 30
+# A smaller difference than this matters to nobody, however many products show it.
+_MATTERS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,15 +169,17 @@ def _new_rows(known: State, reader: Reader, source: Path | pd.DataFrame, console
         raise InputError(f"{where} has no rows", "give a table with some products")
     notes = [f"which products were accepted is said by {reader.by}"]
     if again:
-        notes.append(f"{_many(again, 'row')} had been seen before, and nothing in them was counted again")
+        notes.append(f"seen before, and not counted again: {_many(again, 'row')}")
     if otherwise:
         console.warn(f"{_many(otherwise, 'row')} with another label or prediction than before; the first one counts")
     if refused:
-        notes.append(f"{_many(refused, 'labelled product')} not accepted, and so not part of the promise")
+        notes.append(f"not accepted, and so not part of the promise: {_many(refused, 'labelled product')}")
     if reader.unknown:
-        notes.append(f"{_many(reader.unknown, 'label')} of a category that the decision does not know, thus an error")
+        notes.append(
+            f"of a category that the decision does not know, which counts as an error: {_many(reader.unknown, 'label')}"
+        )
     if reader.above:
-        notes.append(f"{_many(reader.above, 'product')} answered at a level above the category, which is not watched")
+        notes.append(f"answered at a level above the category, and so not watched: {_many(reader.above, 'product')}")
     every = join(kept)
     every = every[np.argsort(every.time, kind="stable")]
     labelled, bare = every[every.labelled], every[~every.labelled]
@@ -213,7 +217,7 @@ def _after(known: State, new: _New, record: DecisionRecord, console: Console) ->
     aside, notes = _aside(known, new, record, console)
     monitor = known.monitor.after(labelled.right, aside)
     if known.latest and (late := int((labelled.time < known.latest).sum())):
-        notes.append(f"{_many(late, 'label')} of a time that had been watched before, and counted as it came")
+        notes.append(f"older than what had been watched before, and counted as it came: {_many(late, 'label')}")
     weeks = dict(known.weeks)
     for name, week in new.weeks.items():
         weeks[name] = weeks[name].with_more(week) if name in weeks else week
@@ -242,7 +246,7 @@ def _aside(known: State, new: _New, record: DecisionRecord, console: Console) ->
     if len(bare.keys) >= _TELLING <= count:
         means = labelled.confidence.mean() - bare.confidence.mean()
         error = np.sqrt(labelled.confidence.var() / count + bare.confidence.var() / len(bare.keys))
-        if abs(means) > _APART * error:
+        if abs(means) > max(_APART * error, _MATTERS):
             console.warn(
                 f"the labelled products are {'surer' if means > 0 else 'less sure'} than the others (mean confidence "
                 f"{labelled.confidence.mean():.3f} and {bare.confidence.mean():.3f}): they were hardly drawn at random "

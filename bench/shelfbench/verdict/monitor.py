@@ -9,7 +9,7 @@ The stake is divided twice. By size: each part bets on an error rate of its own,
 precision will fall. By start: a part is bet from the first product on, and the rest enters little by little, so that
 a fall after thousands of good products is not paid for by what was lost before it (Shin, Ramdas and Rinaldo,
 E-detectors, NEJSDS 2024, with a stake of 1 in all, so that the chance of a false alarm is bounded for ever and not per
-time). Both were settled by simulation before any real stream was looked at (``tests/simulations/watch.py``).
+time). Both were settled by simulation before any real stream was looked at (``tests/simulations/watch.py --shapes``).
 """
 
 from __future__ import annotations
