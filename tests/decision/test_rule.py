@@ -95,7 +95,7 @@ def test_the_mix_of_what_certify_accepted_is_kept():
     taken = rows[(rows.confidence >= found.threshold) & ~rows.predicted.isin(found.off)]
     assert dict(zip(KEYS, found.certified_mix, strict=True)) == taken.predicted.value_counts().to_dict()
     assert sum(found.certified_mix) == found.evidence[1].accepted
-    assert decide(products(SIZES, 1), KEYS).certified_mix is None
+    assert decide(table, KEYS, "0.9999").certified_mix is None
 
 
 def test_the_threshold_is_that_of_the_certifying_test():
