@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from shelfbench.decision.decision import Decision, load_decision
     from shelfbench.decision.rule import Verdict
     from shelfbench.draws import run_seeds
+    from shelfbench.decision.watching import watch
+    from shelfbench.decision.watching_text import Watched
     from shelfbench.face import classify, generate, load_run, load_study, plan, run
     from shelfbench.merging import merge
     from shelfbench.plugins.backend import BackendSpec
@@ -52,6 +54,7 @@ _HOMES = {
     "ShelfbenchError": "shelfbench.base.errors",
     "Study": "shelfbench.study.model",
     "Verdict": "shelfbench.decision.rule",
+    "Watched": "shelfbench.decision.watching_text",
     "choose": "shelfbench.choosing",
     "classify": "shelfbench.face",
     "decide": "shelfbench.decision.deciding",
@@ -63,6 +66,7 @@ _HOMES = {
     "plan": "shelfbench.face",
     "run": "shelfbench.face",
     "run_seeds": "shelfbench.draws",
+    "watch": "shelfbench.decision.watching",
 }
 
 __all__ = [
@@ -78,6 +82,7 @@ __all__ = [
     "ShelfbenchError",
     "Study",
     "Verdict",
+    "Watched",
     "__version__",
     "choose",
     "classify",
@@ -90,6 +95,7 @@ __all__ = [
     "plan",
     "run",
     "run_seeds",
+    "watch",
 ]
 
 

@@ -88,6 +88,16 @@ def test_a_good_classifier_passes_and_the_evidence_is_counted():
     assert sum(why is None for why in review[test]) == decision.evidence[-1].accepted
 
 
+def test_the_mix_of_what_certify_accepted_is_kept():
+    table = products(SIZES, 12)
+    found = decide(table, KEYS)
+    rows = table.to_pandas().query("role == 'certify'")
+    taken = rows[(rows.confidence >= found.threshold) & ~rows.predicted.isin(found.off)]
+    assert dict(zip(KEYS, found.certified_mix, strict=True)) == taken.predicted.value_counts().to_dict()
+    assert sum(found.certified_mix) == found.evidence[1].accepted
+    assert decide(table, KEYS, "0.9999").certified_mix is None
+
+
 def test_the_threshold_is_that_of_the_certifying_test():
     table = products(SIZES, skill=6, seed=4)
     decision = decide(table, KEYS, "0.9", 0.95, all_categories=True)

@@ -12,7 +12,7 @@ from shelfbench.base.storage import cache_dir, storage_errors
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, elsewhere: str = "--out") -> Iterator[None]:
     """Keep other processes out of a folder while the block runs.
 
     The lock is a file in the user's cache, named after the folder's resolved path: the folder itself need not exist
@@ -21,7 +21,9 @@ def locked(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder : Path
-        A run directory, or a folder of the cache.
+        A run directory, a folder of the cache, or a file that is replaced.
+    elsewhere : str
+        The option that names another.
 
     Yields
     ------
@@ -42,7 +44,7 @@ def locked(folder: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"another run is working in {folder}", "wait for it, or choose another --out") from None
+        raise InputError(f"another run is working in {folder}", f"wait for it, or choose another {elsewhere}") from None
     except NotImplementedError:
         raise InputError(
             f"the file system of {path.parent} does not support locks", "choose another folder with SHELFBENCH_CACHE"

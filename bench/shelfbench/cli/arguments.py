@@ -274,4 +274,18 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="default: from the suffix of --out")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
+    one = verb(
+        "watch",
+        "say whether a decision in use still keeps its promise: OK (exit 0), WARNING (4) or BROKEN (3)",
+        "shelfbench watch decision labelled.csv",
+    )
+    one.add_argument("decision", type=folder, metavar="DECISION", help="the folder written by decide")
+    one.add_argument(
+        "labelled",
+        type=folder,
+        metavar="FILE",
+        help="*.csv, *.jsonl or *.parquet with product_id, predicted, category (the true one, or empty), and perhaps "
+        "confidence, time, accepted, reason",
+    )
+    one.add_argument("--state", type=folder, metavar="FILE", help="what was seen; default: DECISION-watch.npz")
     return top

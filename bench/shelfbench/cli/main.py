@@ -14,7 +14,7 @@ from shelfbench.base.errors import InputError, explain
 from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.money import given_prices, price_settings
-from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend
+from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
 from shelfbench.cli.several import merge, run_seeds
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ VERBS = {
     "claims": claims,
     "decide": decide,
     "classify": classify,
+    "watch": watch,
     "datasets": datasets,
     "backends": backends,
     "new-backend": new_backend,
@@ -179,7 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE; 130 for Ctrl-C.
+        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, or, when it is watched,
+        BROKEN and WARNING; 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

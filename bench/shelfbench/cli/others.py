@@ -78,6 +78,15 @@ def generate(options: argparse.Namespace, console: Console) -> None:
     show(printable(str(made)))
 
 
+def watch(options: argparse.Namespace, console: Console) -> int:
+    """Say whether a decision that is in use still keeps its promise."""
+    import shelfbench
+
+    found = shelfbench.watch(options.decision, options.labelled, state=options.state, quiet=options.quiet)
+    show(str(found))
+    return found.status.exit_code
+
+
 def given_settings(texts: Sequence[str]) -> dict[str, Any]:
     """Read the settings given by ``--set``; a later one replaces an earlier one."""
     if not texts:

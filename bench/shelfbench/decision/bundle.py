@@ -199,11 +199,35 @@ def load_model(folder: Path, workers: int) -> Model:
     )
 
 
-def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionRecord:
-    """Check all files of the copy `inside`, and read ``decision.json``."""
-    if {CLASSIFIER[1], ESTIMATOR[1]} <= set(hashes):
-        refuse(folder / ESTIMATOR[1], f"stands beside {CLASSIFIER[1]}, and a classifier is one of them")
-    for name in (DECISION, DIGEST, *classifier_files(hashes)):
+def load_record(folder: Path) -> tuple[DecisionRecord, str]:
+    """Read what a decision says, as strictly as `load_model` does, and leave its model alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Not trusted.
+
+    Returns
+    -------
+    DecisionRecord
+        Its rulings and settings.
+    str
+        SHA-256 of ``decision.json``.
+
+    Raises
+    ------
+    InputError
+        If it is not as `write_decision` writes it.
+    """
+    with tempfile.TemporaryDirectory(prefix="shelfbench-") as temporary:
+        inside = Path(temporary)
+        hashes = copy_known(folder, inside, LIMITS, (DECISION, DIGEST))
+        return _record(folder, inside, hashes), hashes[DECISION]
+
+
+def _record(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionRecord:
+    """Read ``decision.json`` from the copy `inside`."""
+    for name in (DECISION, DIGEST):
         if name not in hashes:
             refuse(folder / name, "is missing")
     if (inside / DIGEST).read_bytes() != f"{hashes[DECISION]}  {DECISION}\n".encode():
@@ -211,7 +235,17 @@ def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionReco
     values = strict_json((inside / DECISION).read_bytes(), folder / DECISION)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         refuse(folder / DECISION, f"is not a decision of format {FORMAT}")
-    record = typed(values, DecisionRecord, folder / DECISION, "a decision")
+    return typed(values, DecisionRecord, folder / DECISION, "a decision")
+
+
+def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionRecord:
+    """Check all files of the copy `inside`, and read ``decision.json``."""
+    if {CLASSIFIER[1], ESTIMATOR[1]} <= set(hashes):
+        refuse(folder / ESTIMATOR[1], f"stands beside {CLASSIFIER[1]}, and a classifier is one of them")
+    for name in (DECISION, DIGEST, *classifier_files(hashes)):
+        if name not in hashes:
+            refuse(folder / name, "is missing")
+    record = _record(folder, inside, hashes)
     found = {name: value for name, value in hashes.items() if name not in (DECISION, DIGEST)}
     for name in sorted({**record.files, **found}):
         if name not in found:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -49,7 +49,9 @@ def refuse(where: Path | str, problem: str) -> NoReturn:
     raise InputError(f"{where} {problem}", REMEDY)
 
 
-def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str, str]:
+def copy_known(
+    folder: Path, into: Path, limits: Mapping[str, int], only: Collection[str] | None = None
+) -> dict[str, str]:
     """Copy the files of a folder into one of our own, hashing them on the way.
 
     Parameters
@@ -60,11 +62,13 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
         An empty folder of this process; everything is read from here later.
     limits : mapping of str to int
         The names allowed, and the largest size of each in bytes.
+    only : collection of str, optional
+        Leave the other files where they are.
 
     Returns
     -------
     dict of str to str
-        SHA-256 of each file that is there, by name.
+        SHA-256 of each file that was copied, by name.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def copy_known(folder: Path, into: Path, limits: Mapping[str, int]) -> dict[str,
     if strangers:
         refuse(folder / shown(strangers[0]), "is not part of a decision")
     hashes = {}
-    for name in names:
+    for name in names if only is None else [name for name in names if name in only]:
         with storage_errors(into):
             hashes[name] = _copy(folder / name, into / name, limits[name])
     return hashes

@@ -190,6 +190,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     plain: EvidenceEntry | None
     mix: MixEntry | None = None  # decisions of earlier versions lack it
     money: MoneyEntry | UnsetType = UNSET
+    certified_mix: tuple[Count, ...] | None = None  # and this
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -209,6 +210,8 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("a category is switched off that is not listed")
         if (self.threshold is None) != (self.verdict != Verdict.PASS):
             raise ValueError(f"the verdict is {self.verdict}, and the threshold {self.threshold}")
+        if self.certified_mix is not None and len(self.certified_mix) != len(keys):
+            raise ValueError("certified_mix does not have a number for each category")
         numerator, denominator = map(int, self.target.split("/"))
         if not 0 < numerator < denominator:
             raise ValueError("the target is not between 0 and 1")
@@ -237,6 +240,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             plain=_evidence(self.plain) if self.plain else None,
             mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
             money=self.money.money if self.money else None,
+            certified_mix=self.certified_mix,
         )
 
     @property

@@ -6,6 +6,7 @@ are shown for reference only (docs/papers.md, "Certifying a threshold").
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -213,6 +214,7 @@ class Ruling:
     plain: Evidence | None = None
     mix: Mix | None = None
     money: Money | None = None
+    certified_mix: tuple[int, ...] | None = None
 
     @property
     def doubt(self) -> str:
@@ -307,6 +309,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),
         plain=parts["test"].evidence(plain.threshold, ()) if plain.accepted else None,
         mix=None if threshold is None else _at_the_mix(predictions, parts["test"], threshold, off),
+        certified_mix=None if threshold is None else sure.accepted_as(categories, threshold, off),
     )
 
 
@@ -329,6 +332,11 @@ class _Products:
     def without(self, off: Sequence[str]) -> np.ndarray:
         """Return the confidence, with products predicted into a switched-off category rejected."""
         return np.where(np.isin(self.predicted.astype(str), list(off)), -np.inf, self.confidence)
+
+    def accepted_as(self, categories: Sequence[str], threshold: float, off: Sequence[str]) -> tuple[int, ...]:
+        """Count the accepted products by the category predicted for them."""
+        counts = Counter(self.predicted[self.without(off) >= threshold].astype(str).tolist())
+        return tuple(counts[key] for key in categories)
 
     def evidence(self, threshold: float, off: Sequence[str]) -> Evidence:
         """Count the results of a threshold."""
