@@ -43,7 +43,7 @@ from shelfbench.verdict.labelling import (
     plan_sampling,
 )
 
-BUDGETS = (50, 100, 150, 200, 300, 400)
+BUDGETS = (50, 100, 150, 200, 400)
 IDEAL = 200
 RULES = ("today", "random", "label")
 COLUMNS = ("shop", "tune", "flow", "target", "possible", "labels", "rule", "draws", "certified", "acceptance", "missed")

@@ -14,6 +14,7 @@ confidence excludes. Both have a posterior over a grid, so that a small `tune` s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,7 +27,7 @@ CUTS = 60
 # Draws from the posterior of the error rates, and samples drawn for each of them.
 _DRAWS, _SAMPLES = 40, 4
 # `tune` is summed up in this many groups of equal size, ordered by confidence.
-_GROUPS = 200
+_GROUPS = 100
 _STEEPEST = 9.0
 
 
@@ -227,11 +228,13 @@ def _error_rates(tune: tuple[np.ndarray, np.ndarray], odds: np.ndarray, rng: np.
     seen = tune[0] > -np.inf
     known, right = np.clip(_log_odds(tune[0][seen]), -_STEEPEST, _STEEPEST), tune[1][seen]
     weight = (-0.5 * (shift / 0.7) ** 2 - 0.5 * ((slope - 1) / 0.3) ** 2)[:, 0]
-    for group in np.array_split(np.argsort(known), min(_GROUPS, max(len(known), 1))):
-        if len(group):
-            rate = wrong(known[group].mean(keepdims=True))[:, 0]
-            hits = int(right[group].sum())
-            weight += (len(group) - hits) * np.log(rate) + hits * np.log1p(-rate)
+    if len(known):
+        order = np.argsort(known)
+        first = np.unique(np.arange(min(_GROUPS, len(known))) * len(known) // min(_GROUPS, len(known)))
+        count = np.diff(np.append(first, len(known)))
+        hits = np.add.reduceat(right[order].astype(np.int64), first)
+        rate = wrong(np.add.reduceat(known[order], first) / count)
+        weight = weight + np.log(rate) @ (count - hits) + np.log1p(-rate) @ hits
     chance = np.exp(weight - weight.max())
     return wrong(odds)[rng.choice(len(chance), _DRAWS, p=chance / chance.sum())]
 
@@ -263,11 +266,11 @@ def _best_start(
     sizes = np.diff(accepted, prepend=0)
     often = np.repeat(rates[:, : len(accepted)], _SAMPLES, axis=0)
     if budget >= accepted[-1]:
-        labelled = np.broadcast_to(sizes, often.shape)
+        budget, labelled = int(accepted[-1]), np.broadcast_to(sizes, often.shape)
     else:
         labelled = rng.multinomial(budget, sizes / accepted[-1], size=len(often))
     errors, total = np.cumsum(rng.binomial(labelled, often), axis=1), np.cumsum(labelled, axis=1)
-    passes = (binomial_tail(errors, total, allowed) <= significance) & (total > 0)
+    passes = errors <= _most_errors(budget, allowed, significance)[total]
     worth = np.zeros(passes.shape)
     further = np.zeros(len(passes))
     for at in reversed(range(len(accepted))):
@@ -275,3 +278,15 @@ def _best_start(
     mean = worth.mean(axis=0)
     first = int(mean.argmax())
     return _Start(first=first, last=len(accepted), worth=float(mean[first]), chance=float(passes[:, first].mean()))
+
+
+@lru_cache(maxsize=8)
+def _most_errors(most: int, allowed: float, significance: float) -> np.ndarray:
+    """Find with how many errors at most each number of products, from 0 to `most`, passes the test; -1 if with none."""
+    count = np.arange(most + 1)
+    low, high = np.full(most + 1, -1), np.floor(allowed * count).astype(np.int64) + 1
+    while np.any(high - low > 1):
+        middle = (low + high) // 2
+        passes = (binomial_tail(np.maximum(middle, 0), count, allowed) <= significance) & (count > 0) & (middle >= 0)
+        low, high = np.where(passes, middle, low), np.where(passes, high, middle)
+    return low
