@@ -223,8 +223,8 @@ def tune_of(run: Run, backend: str) -> pd.DataFrame:
 
 def tune_fingerprint(tune: pd.DataFrame) -> str:
     """Return a hash of the products of `tune` and their predictions, to tell one fitted backend from another."""
-    columns = tune[["product_id", "predicted", "confidence"]].sort_values("product_id")
-    return fingerprint([[int(one), str(key), repr(float(sure))] for one, key, sure in columns.itertuples(index=False)])
+    columns = tune[["product_id", "predicted", "confidence"]].sort_values("product_id", key=lambda ids: ids.astype(str))
+    return fingerprint([[str(one), str(key), repr(float(sure))] for one, key, sure in columns.itertuples(index=False)])
 
 
 def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Flow:
