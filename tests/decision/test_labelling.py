@@ -36,7 +36,9 @@ def here(run, tmp_path):
 def answers(run, path, products=2000, seed=0):
     """What classify would write about products that come as those of test do, and the truth by product."""
     frame = pd.read_parquet(run / "predictions" / f"{BEST}.parquet")
-    frame = frame[(frame["split"] == "test") & frame["rejected"].isna()].sample(products, replace=True, random_state=seed)
+    frame = frame[(frame["split"] == "test") & frame["rejected"].isna()].sample(
+        products, replace=True, random_state=seed
+    )
     ids = [f"{number:06}" for number in range(products)]
     pd.DataFrame(
         {

@@ -7,11 +7,13 @@ whose truth is known. Those of the record were made for seeds 1 and 2 and shares
         --set report.pictures=false --set report.papers=false --set report.near_duplicates=off --backend bottleneck-svm
         --backend bottleneck-2nn-512 --backend hog-svm --out DIR
 
-The rule was settled on seed 1. A row is a backend of a run: its products of validation and test, how many of their labels
-are wrong, how many cleanlab chooses (confident learning, sorted by the label's probability) and how many of these are
-wrong; how many are wrong among as many of the others' lists (``probability``: sorted by the label's probability; ``ours``:
-`shelfbench.verdict.suspects`); the same among as many as there are wrong labels; and how many labels ours lists by itself,
-how many of these are wrong, and which share.
+The last one has ``report.out_of_fold=4`` besides, one backend, and so the labels of train too.
+
+The rule was settled on seed 1. A row is a backend of a run: its products of validation and test (and train), how many
+of their labels are wrong, how many cleanlab chooses (confident learning, sorted by the label's probability) and how
+many of these are wrong; how many are wrong among as many of the others' lists (``probability``: sorted by the label's
+probability; ``ours``: `shelfbench.verdict.suspects`); the same among as many as there are wrong labels; and how many
+labels ours lists by itself, how many of these are wrong, and which share.
 """
 
 import argparse

@@ -21,7 +21,7 @@ from shelfbench.verdict.metrics import exact_target
 from shelfbench.verdict.settings import VerdictSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportSettings:
     """The section ``report`` of a study.
 
@@ -36,12 +36,16 @@ class ReportSettings:
         once more, so 'auto' does it for up to 300,000 images. No prediction depends on it.
     papers : bool
         Whether the page sets the two papers' numbers beside the run's, as the studies that reproduce them do.
+    out_of_fold : int
+        Parts into which train is cut so that the labels of train can be looked at too: each part is scored by a
+        classifier fitted on the others, which takes as long as fitting that many times. 0 leaves train out.
     """
 
     pictures: bool = True
     targets: tuple[float, ...] = (0.9,)
     near_duplicates: str = "auto"
     papers: bool = False
+    out_of_fold: int = 0
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -53,6 +57,8 @@ class ReportSettings:
             exact_target(str(target))
         if self.near_duplicates not in ("auto", "report", "off"):
             raise InputError(f"report.near_duplicates is {self.near_duplicates!r}", "choose auto, report or off")
+        if self.out_of_fold != 0 and not 2 <= self.out_of_fold <= 20:
+            raise InputError(f"report.out_of_fold is {self.out_of_fold}", "give 0, or a number of parts from 2 to 20")
 
     def seeks_near_duplicates(self, images: int) -> bool:
         """Whether to look for near-duplicates among this many images."""
@@ -228,6 +234,8 @@ class Study:
                 del result["dataset"][later]
         if not self.images.scaled:
             del result["images"]["scaled"]
+        if not self.report.out_of_fold:
+            del result["report"]["out_of_fold"]
         # a section that came later says nothing of a run that leaves it alone
         result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
         if used := self.used_heads():

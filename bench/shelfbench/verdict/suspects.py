@@ -2,9 +2,9 @@
 
 The probability that products of a category usually get for their label is the threshold of confident learning
 (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021, section 3.1). The
-labels are sorted by their probability over it. On generated catalogues with planted wrong labels, this finds more of them
-than sorting by the probability alone, and than the choice of `cleanlab` (results/decisions/suspects.csv). The scores must
-be of products that the model was not trained on.
+labels are sorted by their probability over it. On generated catalogues with planted wrong labels, this finds more of
+them than sorting by the probability alone, and than the choice of `cleanlab` (results/decisions/suspects.csv). The
+scores must be of products that the model was not trained on.
 """
 
 from __future__ import annotations
