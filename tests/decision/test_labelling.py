@@ -1,5 +1,6 @@
 """Labelling a flow for a certificate: the table that is drawn, comes back filled in, and certifies."""
 
+import argparse
 import csv
 import json
 import shutil
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 
 from shelfbench.base.errors import InputError
+from shelfbench.cli.arguments import parser
+from shelfbench.cli.labelling import _check_options, _single
 from shelfbench.cli.main import main
 from shelfbench.decision import labelled as labelled_module
 from shelfbench.decision.decision import load_decision
@@ -241,6 +244,16 @@ def test_products_without_a_photo_are_never_drawn(tmp_path):
     (tmp_path / "answers.csv").write_text("product,confidence\na,0.5\n")
     with pytest.raises(InputError, match="no column 'suggestion'"):
         answered_flow(tmp_path / "answers.csv", ["c000"])
+
+
+def test_options_that_a_sample_has_no_use_for_are_refused():
+    plain = parser().parse_args(["decide", "DIR", "BACKEND", "--out", "FOLDER", "--labelled", "to.csv"])
+    _check_options(plain)
+    with pytest.raises(InputError, match="--levels does not go with --labelled"):
+        _check_options(argparse.Namespace(**{**vars(plain), "levels": True}))
+    with pytest.raises(InputError, match="certifies one backend, not 2"):
+        _single(argparse.Namespace(backend=["a", "b"]), "backend")
+    assert _single(argparse.Namespace(backend=["a"]), "backend") == "a"
 
 
 def test_from_photos_to_a_decision_on_the_command_line(tmp_path, tmp_path_factory, capsys):

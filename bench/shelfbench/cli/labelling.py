@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from shelfbench.base.console import Console
 
+# The options of ``decide`` that go with --labelled.
+_USED = ("directory", "backend", "precision", "confidence", "out", "measure", "all_categories", "onnx", "labelled")
+
 
 def add_label(
     verb: Callable[[str, str, str], argparse.ArgumentParser],
@@ -113,8 +116,34 @@ def decide_labelled(options: argparse.Namespace, console: Console, command: str)
     from shelfbench.decision.labelled import decide_labelled as decide
     from shelfbench.decision.rule import Requirement
 
-    required = Requirement.of(options.precision, options.confidence, options.measure, options.all_categories)
-    decision = decide(options.directory, options.backend, options.labelled, required)
+    _check_options(options)
+    backend, precision = _single(options, "backend"), _single(options, "precision")
+    measure = _single(options, "measure") or Requirement.measure
+    required = Requirement.of(precision, options.confidence, measure, options.all_categories)
+    decision = decide(options.directory, backend, options.labelled, required)
     digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
     show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
     return decision.verdict.exit_code
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options of ``decide`` that a labelled sample has no use for, rather than leave them aside."""
+    from shelfbench.cli.arguments import parser
+
+    plain = vars(parser().parse_args(["decide", "DIR", "BACKEND", "--out", "FOLDER"]))
+    for name, value in vars(options).items():
+        if name not in (*_USED, "verb", "arguments", "quiet", "verbose") and value != plain.get(name):
+            raise InputError(
+                f"--{name.replace('_', '-')} does not go with --labelled",
+                "leave it out: the sample was drawn for one promise",
+            )
+
+
+def _single(options: argparse.Namespace, name: str) -> str:
+    """Return the value of an option that may be given several times, but not here."""
+    value = getattr(options, name)
+    if not isinstance(value, list):
+        return str(value or "")
+    if len(value) != 1:
+        raise InputError(f"--labelled certifies one {name}, not {len(value)}", f"give one {name}")
+    return str(value[0])
