@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
@@ -14,6 +16,7 @@ from shelfbench.report.label_noise import label_noise
 from shelfbench.report.leakage import leakage
 from shelfbench.report.suspects import suspects
 from shelfbench.runs.directory import open_run
+from shelfbench.runs.out_of_fold import folds_of
 from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study
 from shelfbench.verdict.certify import certify, coverage_grid
@@ -153,6 +156,7 @@ def test_suspects_come_from_the_chosen_backend(doubted):
     np.testing.assert_allclose(table["suggested_probability"], np.exp(listed["raw_confidence"]), rtol=1e-4)
     text = (doubted / "tables" / "suspects.md").read_text(encoding="utf-8")
     assert "would void every certificate" in text
+    assert "about one in three" in text
     assert text.count("\n| ") <= 2 + 25
 
 
@@ -179,7 +183,7 @@ def test_damaged_files_are_named(small_run):
 @pytest.fixture(scope="module")
 def generated_run(tmp_path_factory):
     """A run on a generated catalogue with a tenth of the labels wrong."""
-    settings = [
+    overrides = [
         "generated.products=700",
         "generated.categories=6",
         "generated.departments=6",
@@ -192,9 +196,10 @@ def generated_run(tmp_path_factory):
         "hog.pixels=64",
         "svm.C=[0.001]",
         "report.pictures=false",
+        "report.out_of_fold=3",
     ]
     out = tmp_path_factory.mktemp("generated") / "run"
-    study = read_study("label-noise", [*map(parse_setting, settings), (["backends"], ["hog-svm"])])
+    study = read_study("label-noise", [*map(parse_setting, overrides), (["backends"], ["hog-svm"])])
     run_study(study, out=out, command="shelfbench run label-noise")
     return out
 
@@ -214,15 +219,56 @@ def test_formula_holds_on_the_generated_catalogue(generated_run):
 def test_planted_wrong_labels_lead_the_suspects(generated_run):
     truth = pd.read_parquet(generated_run / "truth.parquet").set_index("product_id")["true_category"]
     split = pd.read_parquet(generated_run / "split.parquet")
-    held_out = split[split["split"] != "train"]
-    chance = (held_out["category"] != truth.loc[held_out["product_id"]].to_numpy()).mean()
+    chance = (split["category"] != truth.loc[split["product_id"]].to_numpy()).mean()
     table = pd.read_csv(generated_run / "tables" / "suspects.csv", dtype={"label": str, "suggested": str})
     first = table.head(8)
     wrong = (first["label"] != truth.loc[first["product_id"]].to_numpy()).mean()
     assert wrong >= 5 * chance, f"{wrong:.2f} of the first are wrong, against {chance:.2f} of all"
     marks = table["label"] != truth.loc[table["product_id"]].to_numpy()
-    note = f"{marks[:20].sum()} of the first {len(marks[:20])} labels are wrong, and {marks.sum()} of all {len(marks)}"
-    assert note in (generated_run / "tables" / "suspects.md").read_text(encoding="utf-8")
+    first, all_of_them = f"{marks[:20].sum()} of the first {len(marks[:20])}", f"{marks.sum()} of {len(marks)}"
+    note = f"{first} labels are wrong, and {all_of_them} in all"
+    text = (generated_run / "tables" / "suspects.md").read_text(encoding="utf-8")
+    assert note in text
+    assert f"Labels to look at: {marks.sum()} of {len(marks)} are wrong" in text
+
+
+def test_labels_of_train_are_looked_at_by_classifiers_that_have_not_seen_them(generated_run):
+    split = pd.read_parquet(generated_run / "split.parquet").set_index("product_id")
+    scores = pd.read_parquet(generated_run / "out_of_fold" / "hog-svm.parquet")
+    train = split.index[split["split"] == "train"]
+    assert sorted(scores["product_id"].unique()) == sorted(train)
+    assert not scores.duplicated(["product_id", "image"]).any()
+    first = scores["categories"].str[0] == scores["category"]
+    frame = pd.read_parquet(generated_run / "predictions" / "hog-svm.parquet").set_index("product_id").loc[train]
+    seen = (frame["predicted"] == frame["category"]).mean()
+    assert first.mean() < seen - 0.05, "it is less often right on products that it was not fitted on"
+    table = pd.read_csv(generated_run / "tables" / "suspects.csv")
+    assert {"train", "validation", "test"} <= set(table["split"])
+    truth = pd.read_parquet(generated_run / "truth.parquet").set_index("product_id")["true_category"]
+    of_train = table[table["split"] == "train"].head(20)
+    wrong = of_train["label"].astype(str) != truth.loc[of_train["product_id"]].to_numpy().astype(str)
+    assert wrong.mean() > 0.5
+    text = (generated_run / "tables" / "suspects.md").read_text(encoding="utf-8")
+    assert "train by classifiers that were fitted on other parts of it" in text
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 99))
+def test_every_category_is_dealt_evenly(labels, count, seed):
+    class Dealt:
+        label = np.array(labels)
+        frame = pd.DataFrame({"role": ["train"] * len(labels)})
+
+    folds = folds_of(Dealt, count, seed)
+    for rows in (np.ones(len(labels), bool), *(Dealt.label == label for label in set(labels))):
+        sizes = np.bincount(folds[rows], minlength=count)
+        assert sizes.max() - sizes.min() <= 1
+
+
+@pytest.mark.parametrize("parts", ["1", "-2", "21"])
+def test_so_many_parts_are_refused(parts):
+    with pytest.raises(InputError, match="out_of_fold"):
+        read_study("default", [parse_setting(f"report.out_of_fold={parts}")])
 
 
 def test_run_keeps_its_twins_and_reports_again_from_its_directory_alone(generated_run):

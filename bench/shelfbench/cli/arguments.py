@@ -10,6 +10,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.base.version import __version__
 from shelfbench.cli.completion import SHELLS, PrintCompletion
+from shelfbench.cli.labelling import add_label
 from shelfbench.cli.money import add_prices
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
@@ -255,6 +256,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
     add_prices(one)
+    one.add_argument(
+        "--labelled",
+        type=folder,
+        metavar="FILE",
+        help="certify on the table of label, filled in, not on certify",
+    )
+    add_label(verb, folder, positive)
     one = verb(
         "classify",
         "classify products with a decision, or send them to review",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shelfbench.base.errors import InputError, explain
 from shelfbench.base.screen import printable, show
 from shelfbench.cli.arguments import parser
+from shelfbench.cli.labelling import decide_labelled, label
 from shelfbench.cli.money import given_prices, price_settings
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
 from shelfbench.cli.several import merge, run_seeds
@@ -116,6 +117,8 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     from shelfbench.decision.bundle import check_place
 
     check_place(options.out)
+    if options.labelled is not None:
+        return decide_labelled(options, console, _command(options))
     decision = shelfbench.decide(
         options.directory,
         options.backend,
@@ -161,6 +164,7 @@ VERBS = {
     "decide": decide,
     "classify": classify,
     "watch": watch,
+    "label": label,
     "datasets": datasets,
     "backends": backends,
     "new-backend": new_backend,

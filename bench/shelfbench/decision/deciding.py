@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from shelfbench.decision.record import (
     ModelSpec,
 )
 from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
-from shelfbench.decision.rule import MEASURES, Requirement, judge
+from shelfbench.decision.rule import MEASURES, Requirement, Ruling, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
@@ -63,6 +64,7 @@ class _Source:
     saved: SavedModel
     backend: Backend
     model: Model
+    labelled: Mapping[str, Any] | None = None
 
 
 def decide(
@@ -122,6 +124,34 @@ def decide(
         limits = (ruling.threshold, ruling.off)
         found = price(predictions, MEASURES[measure], limits, told, computing(opened, backend, told))
         ruling = replace(ruling, money=found)
+    return decision_on(opened, backend, saved, ruling)
+
+
+def decision_on(
+    opened: Run, backend: str, saved: SavedModel, ruling: Ruling, labelled: Mapping[str, Any] | None = None
+) -> Decision:
+    """Put a ruling and the model of a backend together.
+
+    Parameters
+    ----------
+    opened : Run
+    backend : str
+    saved : SavedModel
+        What the run kept of it.
+    ruling : Ruling
+    labelled : mapping, optional
+        The labelled sample that the ruling rests on, if it does not rest on the products of `certify`.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    InputError
+        If the run lacks a file of the model, or the backend's features would now be computed differently.
+    """
+    folder = opened.path / "models" / file_stem(backend)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):
@@ -163,7 +193,9 @@ def decide(
         classifier=built.load(folder),
         workers=cores(),
     )
-    source = _Source(run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model)
+    source = _Source(
+        run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model, labelled=labelled
+    )
     return Decision(model=model, write=lambda saving: _write(source, saving))
 
 
@@ -290,6 +322,7 @@ def _rests_on(source: _Source, command: str) -> RestsOn:
         "features": source.saved.features,
         "decide_command": command,
         "decide_versions": {**versions(), "shelfbench": __version__},
+        **({"labelled": dict(source.labelled)} if source.labelled else {}),
     }
     try:
         return msgspec.convert(values, RestsOn)

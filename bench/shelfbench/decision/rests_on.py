@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class DatasetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +45,8 @@ class RestsOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decide_command : str
     decide_versions : dict of str to str
         Versions of the packages when the decision was made.
+    labelled : dict, optional
+        The sample of the flow that was labelled for it (``decide --labelled``), and what it showed.
     """
 
     study: str = ""
@@ -59,3 +61,4 @@ class RestsOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     features: dict[str, Any] = {}
     decide_command: str = ""
     decide_versions: dict[str, str] = {}
+    labelled: dict[str, Any] | UnsetType = UNSET

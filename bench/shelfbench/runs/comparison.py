@@ -29,6 +29,7 @@ from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import backend_timings, read_model, save_model, write_histories
+from shelfbench.runs.out_of_fold import keep_out_of_fold
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.runs.seeing import note_view
@@ -186,6 +187,8 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     write_parquet(out / "scores" / f"{file_stem(name)}.parquet", scored.scores)
     write_parquet(out / "aggregations" / f"{file_stem(name)}.parquet", scored.aggregations)
     write_histories(built, classifier, out)
+    if study.report.out_of_fold:
+        keep_out_of_fold(built, features, experiment)
     timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
     experiment.record.time(name, timings_frame(timings))
     # last: a backend is done once its predictions exist

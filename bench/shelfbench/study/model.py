@@ -40,6 +40,9 @@ class ReportSettings:
     review_cost, error_cost, price : float
         What a review and an error cost, per product, and an hour of the machine, in any one currency; 0 where that is
         not said. The page then says which threshold costs least (`shelfbench.verdict.costs`).
+    out_of_fold : int
+        Parts into which train is cut so that the labels of train can be looked at too: each part is scored by a
+        classifier fitted on the others, which takes as long as fitting that many times. 0 leaves train out.
     """
 
     pictures: bool = True
@@ -49,6 +52,7 @@ class ReportSettings:
     review_cost: float = field(default=0.0, metadata={EARLIER: 0.0})
     error_cost: float = field(default=0.0, metadata={EARLIER: 0.0})
     price: float = field(default=0.0, metadata={EARLIER: 0.0})
+    out_of_fold: int = field(default=0, metadata={EARLIER: 0})
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -61,6 +65,8 @@ class ReportSettings:
         if self.near_duplicates not in ("auto", "report", "off"):
             raise InputError(f"report.near_duplicates is {self.near_duplicates!r}", "choose auto, report or off")
         Prices.of(*(value or None for value in (self.review_cost, self.error_cost, self.price)))
+        if self.out_of_fold != 0 and not 2 <= self.out_of_fold <= 20:
+            raise InputError(f"report.out_of_fold is {self.out_of_fold}", "give 0, or a number of parts from 2 to 20")
 
     def seeks_near_duplicates(self, images: int) -> bool:
         """Whether to look for near-duplicates among this many images."""
@@ -236,6 +242,8 @@ class Study:
                 del result["dataset"][later]
         if not self.images.scaled:
             del result["images"]["scaled"]
+        if not self.report.out_of_fold:
+            del result["report"]["out_of_fold"]
         # a section that came later says nothing of a run that leaves it alone
         result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
         if used := self.used_heads():

@@ -1,7 +1,10 @@
-"""Labels that a model's scores contradict, for a person to check: confident learning, as `cleanlab` implements it.
+"""Labels that a model's scores contradict, for a person to check.
 
-Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021. The scores must be
-of products that the model was not trained on.
+The probability that products of a category usually get for their label is the threshold of confident learning
+(Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021, section 3.1). The
+labels are sorted by their probability over it. On generated catalogues with planted wrong labels, this finds more of
+them than sorting by the probability alone, and than the choice of `cleanlab` (results/decisions/suspects.csv). The
+scores must be of products that the model was not trained on.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _ELEMENTS = 1 << 23
+# Labels with less than this share of the probability that their category usually gets are listed.
+SUSPECT = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +108,7 @@ class HeldOutScores:
 
 @dataclass(frozen=True)
 class Suspects:
-    """Products whose label is probably wrong, the most suspect first.
+    """Products whose label should be looked at, the most suspect first.
 
     Attributes
     ----------
@@ -124,7 +129,11 @@ class Suspects:
 
 
 def suspect_labels(scores: HeldOutScores) -> Suspects:
-    """List the labels that confident learning considers wrong, the least probable first.
+    """List the labels that the scores contradict, the most suspect first.
+
+    A label is as suspect as its probability is small beside what products of that label usually get: the mean over all
+    products with the label, their own included, drawn towards the mean over all products as if one more had shown it.
+    So a category that the model is never sure of does not fill the list.
 
     Parameters
     ----------
@@ -134,27 +143,38 @@ def suspect_labels(scores: HeldOutScores) -> Suspects:
     Returns
     -------
     Suspects
-        Empty if there are no products or only one category.
+        Those whose label gets less than `SUSPECT` of the usual probability, and another category more. Empty if there
+        are no products or only one category.
     """
-    from cleanlab.experimental.label_issues_batched import LabelInspector
-
     count = len(scores.labels)
-    empty = np.empty(0, np.int64)
     if count == 0 or scores.classes < 2:
+        empty = np.empty(0, np.int64)
         return Suspects(empty, empty, np.empty(0), np.empty(0))
-    inspector = LabelInspector(num_class=scores.classes, verbose=False)
     suggested, own, best = np.empty(count, np.int64), np.empty(count), np.empty(count)
     for part, probabilities in scores.blocks():
-        inspector.update_confident_thresholds(scores.labels[part], probabilities)
         rows = np.arange(len(probabilities))
         suggested[part] = probabilities.argmax(axis=1)
         own[part], best[part] = probabilities[rows, scores.labels[part]], probabilities[rows, suggested[part]]
-    # a suggestion is possible only where the scores favour another category
-    doubtful = np.flatnonzero(suggested != scores.labels)
-    if not len(doubtful):
-        return Suspects(empty, empty, np.empty(0), np.empty(0))
-    doubted = scores.only(suggested != scores.labels)
-    for part, probabilities in doubted.blocks():
-        inspector.score_label_quality(doubted.labels[part], probabilities)
-    suspects = doubtful[np.asarray(inspector.get_label_issues(), np.int64)]
+    ratio = own / usual(own, scores.labels, scores.classes)
+    order = np.argsort(ratio, kind="stable")
+    suspects = order[(ratio[order] < SUSPECT) & (suggested[order] != scores.labels[order])]
     return Suspects(suspects, suggested[suspects], own[suspects], best[suspects])
+
+
+def usual(own: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Compute the probability that each product's label usually gets.
+
+    Parameters
+    ----------
+    own : ndarray of float64, shape (products,)
+        Probability of each product's label.
+    labels : ndarray of int64, shape (products,)
+    classes : int
+
+    Returns
+    -------
+    ndarray of float64, shape (products,)
+        Positive.
+    """
+    total = np.bincount(labels, own, minlength=classes) + own.mean()
+    return np.maximum((total / (np.bincount(labels, minlength=classes) + 1))[labels], np.finfo(np.float64).tiny)

@@ -1,0 +1,149 @@
+"""The verb ``label``, and ``decide --labelled``, which uses what it drew."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.screen import printable, printable_lines, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from shelfbench.base.console import Console
+
+# The options of ``decide`` that go with --labelled.
+_USED = ("directory", "backend", "precision", "confidence", "out", "measure", "all_categories", "onnx", "labelled")
+
+
+def add_label(
+    verb: Callable[[str, str, str], argparse.ArgumentParser],
+    folder: Callable[[str], Path],
+    positive: Callable[[str], int],
+) -> None:
+    """Declare the verb and its options.
+
+    Parameters
+    ----------
+    verb : callable
+        Makes the parser of a verb from its name, summary and example.
+    folder : callable
+        Reads a path.
+    positive : callable
+        Reads a whole number of at least 1.
+    """
+    one = verb(
+        "label",
+        "draw the products of an unlabelled flow that people should label for a certificate; writes a table to fill in",
+        "shelfbench label results/mine bottleneck-2nn-4096 new-photos/ --budget 200 --out to-label.csv",
+    )
+    one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
+    one.add_argument("backend", metavar="BACKEND", help="one of its backends")
+    one.add_argument(
+        "paths",
+        type=folder,
+        nargs="*",
+        metavar="PATH",
+        help="the flow: products as for classify, none of the run's",
+    )
+    one.add_argument(
+        "--answers", type=folder, metavar="FILE", help="what classify wrote about the flow with this backend, not PATH"
+    )
+    one.add_argument("--budget", type=positive, default=200, metavar="N", help="products to label; default: 200")
+    one.add_argument("--out", type=folder, required=True, metavar="FILE", help="the table (*.csv) to fill in")
+    one.add_argument("--precision", default="0.9", metavar="P", help="as for decide; default: 0.9")
+    one.add_argument("--confidence", default="0.95", metavar="P", help="as for decide; default: 0.95")
+    one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the drawing; default: 0")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="dataset.file_name=photo, dataset.product_id=id"
+    )
+
+
+def label(options: argparse.Namespace, console: Console) -> None:
+    """Draw the products to label."""
+    from shelfbench.base.storage import file_stem
+    from shelfbench.cli.others import given_settings
+    from shelfbench.decision.classifying import columns
+    from shelfbench.decision.labelling import Wanted, answered_flow, check_table, classified_flow
+    from shelfbench.decision.labelling import label as draw
+    from shelfbench.decision.rule import Requirement
+    from shelfbench.runs.directory import open_run
+    from shelfbench.runs.keeping import read_model
+
+    if bool(options.paths) == (options.answers is not None):
+        raise InputError(
+            "label needs the flow: products that nobody has labelled, and that are not in the run",
+            "name their photos (PATH), or what classify wrote about them (--answers FILE)",
+        )
+    check_table(options.out)
+    wanted = Wanted(
+        requirement=Requirement.of(options.precision, options.confidence, all_categories=options.all_categories),
+        budget=options.budget,
+        seed=options.seed,
+        out=options.out,
+    )
+    run = open_run(options.directory)
+    if options.backend not in run.backends:
+        raise InputError(
+            f"{run.path} has no predictions of {options.backend!r}", f"choose from: {', '.join(run.backends)}"
+        )
+    if options.answers is not None:
+        flow = answered_flow(options.answers, read_model(run.path / "models" / file_stem(options.backend)).classes)
+    else:
+        flow = classified_flow(run, options.backend, options.paths, columns(given_settings(options.set)), console)
+    show(printable_lines(draw(run, options.backend, flow, wanted)))
+
+
+def decide_labelled(options: argparse.Namespace, console: Console, command: str) -> int:
+    """Decide on the products that people labelled, and write the decision.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of ``decide``.
+    console : Console
+    command : str
+        For the record.
+
+    Returns
+    -------
+    int
+        The exit code of the verdict.
+    """
+    from shelfbench.decision.labelled import decide_labelled as decide
+    from shelfbench.decision.rule import Requirement
+
+    _check_options(options)
+    backend, precision = _single(options, "backend"), _single(options, "precision")
+    measure = _single(options, "measure") or Requirement.measure
+    required = Requirement.of(precision, options.confidence, measure, options.all_categories)
+    decision = decide(options.directory, backend, options.labelled, required)
+    digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
+    show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
+    return decision.verdict.exit_code
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options of ``decide`` that a labelled sample has no use for, rather than leave them aside."""
+    from shelfbench.cli.arguments import parser
+
+    plain = vars(parser().parse_args(["decide", "DIR", "BACKEND", "--out", "FOLDER"]))
+    for name, value in vars(options).items():
+        if name not in (*_USED, "verb", "arguments", "quiet", "verbose") and value != plain.get(name):
+            raise InputError(
+                f"--{name.replace('_', '-')} does not go with --labelled",
+                "leave it out: the sample was drawn for one promise",
+            )
+
+
+def _single(options: argparse.Namespace, name: str) -> str:
+    """Return the value of an option that may be given several times, but not here."""
+    value = getattr(options, name)
+    if not isinstance(value, list):
+        return str(value or "")
+    if len(value) != 1:
+        raise InputError(f"--labelled certifies one {name}, not {len(value)}", f"give one {name}")
+    return str(value[0])

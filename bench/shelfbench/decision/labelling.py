@@ -1,0 +1,377 @@
+"""``shelfbench label``: which products of an unlabelled flow to label for a certificate, as a table to fill in.
+
+The table holds a random sample of the products that a threshold could accept. What it was drawn from is kept in the
+run directory (``labelling/PLAN.json``), so that `shelfbench.decision.labelled` can tell whether the table that comes
+back is the one that was drawn.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+from msgspec import Meta, Struct
+
+from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
+from shelfbench.base.grid import percent
+from shelfbench.base.spreadsheet import inert
+from shelfbench.base.storage import LineFeeds, file_stem, fingerprint, write_json, write_whole
+from shelfbench.data.sources.table_files import cells_of
+from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.decision.classifying import classify
+from shelfbench.decision.deciding import decision_on
+from shelfbench.decision.decision import probability
+from shelfbench.decision.rule import Requirement, Ruling, Verdict
+from shelfbench.runs.directory import Run
+from shelfbench.runs.keeping import read_model
+from shelfbench.runs.reading import reading
+from shelfbench.verdict.categories import weak_categories
+from shelfbench.verdict.labelling import Sampling, draw_sample, plan_sampling
+from shelfbench.verdict.metrics import acceptance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "labelling"
+COLUMNS = ("row", "product_id", "stratum", "probability", "category", "plan")
+NONE = "?"
+"""What a person writes where no category of the run fits, or nobody can tell: it counts as an error."""
+_ANSWERS = ("product", "suggestion", "confidence")
+# With a smaller chance, it is said that the certificate is not to be expected.
+_LIKELY = 0.5
+
+
+class Drawn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A product of the sample: its id, its prediction (a key), and the log-probability of that."""
+
+    product: str
+    predicted: str
+    confidence: Annotated[float, Meta(le=0)]
+
+
+class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a sample was drawn for and from.
+
+    Attributes
+    ----------
+    format : int
+    backend : str
+    predictions : str
+        Fingerprint of the backend's products of `tune` in the run.
+    target : str
+        Required precision, as a fraction.
+    level : float
+        Probability with which it must be kept.
+    off : tuple of str
+        Keys of the categories that are switched off, chosen on `tune`.
+    flow : int
+        Products of the flow, including those that are never accepted.
+    thresholds : tuple of float
+        Log-probabilities from strict to loose: the walk.
+    accepted : tuple of int
+        Products of the flow that each of them accepts.
+    seed : int
+    drawn : tuple of Drawn
+        In the order of the table's rows.
+    """
+
+    format: Literal[1] = 1
+    backend: str
+    predictions: str
+    target: Annotated[str, Meta(pattern=r"\A[0-9]{1,10}/[0-9]{1,10}\Z")]
+    level: Annotated[float, Meta(gt=0, lt=1)]
+    off: tuple[str, ...]
+    flow: Annotated[int, Meta(ge=1)]
+    thresholds: Annotated[tuple[float, ...], Meta(min_length=1)]
+    accepted: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1)]
+    seed: int
+    drawn: Annotated[tuple[Drawn, ...], Meta(min_length=1)]
+
+    @property
+    def sampling(self) -> Sampling:
+        """The walk."""
+        return Sampling(accepted=np.array(self.accepted), thresholds=np.array(self.thresholds), chance=float("nan"))
+
+    @property
+    def name(self) -> str:
+        """Fingerprint of everything above, which the table and the file are named by."""
+        return fingerprint(msgspec.to_builtins(self))[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Products without labels: their ids, predictions (keys) and log-probabilities (-inf without a prediction)."""
+
+    product: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How much to label, and for what.
+
+    Attributes
+    ----------
+    requirement : Requirement
+        The promise that the labels are to certify.
+    budget : int
+        Products to label.
+    seed : int
+        Of the drawing.
+    out : Path
+        The table.
+    """
+
+    requirement: Requirement
+    budget: int
+    seed: int
+    out: Path
+
+
+def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
+    """Draw the products to label, and write the table to fill in.
+
+    Parameters
+    ----------
+    run : Run
+    backend : str
+        The one that classified the flow.
+    flow : Flow
+    wanted : Wanted
+
+    Returns
+    -------
+    str
+        What was drawn, and what to do next, in a few lines.
+
+    Raises
+    ------
+    InputError
+        If the flow has no product that could be accepted, the run lacks `tune`, or the table cannot be written.
+    """
+    required = wanted.requirement
+    tune = tune_of(run, backend)
+    known, right = tune["confidence"].to_numpy(), (tune["predicted"] == tune["category"]).to_numpy()
+    off: list[str] = []
+    if not required.all_categories:
+        predicted = tune["predicted"].to_numpy().astype(str)
+        cut = acceptance(known, right, required.target).threshold
+        off = weak_categories(known, predicted, right, cut, target=required.target, level=required.level).tolist()
+        known = np.where(np.isin(predicted, off), -np.inf, known)
+    confidence = np.where(np.isin(flow.predicted.astype(str), off), -np.inf, flow.confidence)
+    sampling = plan_sampling(
+        confidence, (known, right), budget=wanted.budget, target=required.target, level=required.level, seed=wanted.seed
+    )
+    drawn = draw_sample(confidence, sampling, wanted.budget, wanted.seed)
+    plan = LabellingPlan(
+        backend=backend,
+        predictions=tune_fingerprint(tune),
+        target=str(required.target),
+        level=required.level,
+        off=tuple(off),
+        flow=len(confidence),
+        thresholds=tuple(sampling.thresholds.tolist()),
+        accepted=tuple(sampling.accepted.tolist()),
+        seed=wanted.seed,
+        drawn=tuple(
+            Drawn(product=flow.product[one], predicted=flow.predicted[one], confidence=float(confidence[one]))
+            for one in drawn
+        ),
+    )
+    write_json(run.path / FOLDER / f"{plan.name}.json", msgspec.to_builtins(plan))
+    write_whole(wanted.out, lambda aside: _write_table(aside, plan))
+    return _said(plan, sampling, wanted, run.path)
+
+
+def check_table(path: Path) -> None:
+    """Refuse a place for the table before anything is computed.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        If it is not a new CSV file: a table that is there may have been filled in.
+    """
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"{path} is not a CSV file", "name the table to fill in *.csv")
+    if path.is_symlink() or path.exists():
+        raise InputError(f"{path} is there already, and may have been filled in", "name a new file with --out")
+
+
+def tune_of(run: Run, backend: str) -> pd.DataFrame:
+    """Read the products of `tune`: category, predicted and confidence."""
+    path = run.file("predictions", backend)
+    with reading(path):
+        table = pq.read_table(path, columns=["role", "product_id", "category", "predicted", "confidence"])
+        frame = table.to_pandas()
+    frame = frame[frame["role"] == "tune"].reset_index(drop=True)
+    if not len(frame):
+        raise InputError(f"{run.path} has no products of the role tune", "give it more products")
+    return frame
+
+
+def tune_fingerprint(tune: pd.DataFrame) -> str:
+    """Return a hash of the products of `tune` and their predictions, to tell one fitted backend from another."""
+    columns = tune[["product_id", "predicted", "confidence"]].sort_values("product_id", key=lambda ids: ids.astype(str))
+    return fingerprint([[str(one), str(key), repr(float(sure))] for one, key, sure in columns.itertuples(index=False)])
+
+
+def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Flow:
+    """Classify the products of a flow with a backend of a run.
+
+    Parameters
+    ----------
+    run : Run
+    backend : str
+    paths : sequence of Path
+        As for ``shelfbench classify``.
+    settings : DatasetSettings
+        Names of columns.
+    console : Console
+
+    Returns
+    -------
+    Flow
+
+    Raises
+    ------
+    InputError
+        If the backend cannot be built again, or a path cannot be read.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist", "correct the path")
+    saved = read_model(run.path / "models" / file_stem(backend))
+    # nothing is decided yet: only the model is used, and no product goes to review
+    anything = Ruling(
+        verdict=Verdict.PASS,
+        reason="",
+        remedy="",
+        target=Requirement.target,
+        level=Requirement.level,
+        measure=Requirement.measure,
+        threshold=float("-inf"),
+        missing=None,
+        aggregation=saved.aggregation,
+        temperature=saved.temperature,
+        categories=tuple(saved.classes),
+        off=(),
+    )
+    frame = classify(decision_on(run, backend, saved, anything).model, paths, settings, Console(quiet=True))
+    console.log(f"{len(frame):,} products classified by {backend}")
+    sure = frame["confidence"].to_numpy(np.float64)
+    return _flow(frame["product"].tolist(), frame["suggestion"].tolist(), sure, "the flow")
+
+
+def answered_flow(path: Path, keys: Sequence[str]) -> Flow:
+    """Read what ``shelfbench classify`` wrote about a flow.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, JSON lines or Parquet.
+    keys : sequence of str
+        Categories of the backend that it was classified by.
+
+    Returns
+    -------
+    Flow
+
+    Raises
+    ------
+    InputError
+        If it lacks a column, a confidence is not a probability, or a suggestion is not among the categories.
+    """
+
+    def columns_of(present: list[str]) -> dict[str, str]:
+        if missing := [name for name in _ANSWERS if name not in present]:
+            raise InputError(f"{path} has no column {missing[0]!r}", "give the file that shelfbench classify wrote")
+        return {name: name for name in _ANSWERS}
+
+    cells, unit = cells_of(path, list(_ANSWERS), columns_of)
+    known = {inert(key): key for key in keys} | {key: key for key in keys}
+    suggestions: list[str | None] = []
+    confidences = np.full(len(cells.lines), np.nan)
+    for number, line in enumerate(cells.lines.tolist()):
+        where = f"{path}, {unit} {line}"
+        given, sure = (cells.columns[name][number] for name in ("suggestion", "confidence"))
+        if given is None or given != given or str(given) == "":
+            suggestions.append(None)
+            continue
+        if str(given) not in known:
+            raise InputError(
+                f"{where}: the backend has no category {str(given)[:40]!r}",
+                "give what classify wrote with a decision on this backend",
+            )
+        suggestions.append(known[str(given)])
+        try:
+            confidences[number] = float(sure)
+        except (TypeError, ValueError):
+            confidences[number] = np.nan
+        if not 0 <= confidences[number] <= 1:
+            raise InputError(f"{where}: the confidence {str(sure)[:20]!r} is not a probability", "write it again")
+    return _flow([str(one) for one in cells.columns["product"]], suggestions, confidences, str(path))
+
+
+def _flow(products: list[str], suggestions: Sequence[str | None], confidence: np.ndarray, where: str) -> Flow:
+    """Put a flow together; each product may come once."""
+    names, counts = np.unique(np.array(products, str), return_counts=True)
+    if (counts > 1).any():
+        raise InputError(
+            f"{where} has the product {names[counts.argmax()][:60]!r} {counts.max():,} times",
+            "give each product once (dataset.product_id names the column)",
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sure = np.log(np.minimum(confidence, 1.0))
+    return Flow(
+        product=np.array(products, object),
+        predicted=np.array([one or "" for one in suggestions], object),
+        confidence=np.where(np.isnan(sure) | [one is None for one in suggestions], -np.inf, sure),
+    )
+
+
+def _write_table(path: Path, plan: LabellingPlan) -> None:
+    stratum = f"confidence of {probability(plan.thresholds[-1])} or more"
+    share = f"{len(plan.drawn) / plan.accepted[-1]:.6g}"
+    with open(path, "w", encoding="utf-8-sig", newline="") as handle:  # Excel takes it for UTF-8 by its mark
+        writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
+        writer.writerow(COLUMNS)
+        for row, one in enumerate(plan.drawn, start=1):
+            writer.writerow([row, inert(one.product), stratum, share, "", plan.name])
+
+
+def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted, run: Path) -> str:
+    """Say what was drawn, and what to do next."""
+    target = f"{float(wanted.requirement.target):.9g}"
+    count, frame = len(plan.drawn), sampling.frame
+    lines = [
+        f"{count:,} of {plan.flow:,} products drawn at random from the {frame:,} with a confidence of at least "
+        f"{probability(plan.thresholds[-1])}: {wanted.out}",
+        f"if the flow is as tune lets expect, they certify {target} with a chance of {sampling.chance:.0%}, for "
+        f"{percent(sampling.accepted[0] / plan.flow)} of the flow to begin with and up to {percent(frame / plan.flow)}",
+    ]
+    if sampling.chance < _LIKELY:
+        lines.append("a larger --budget, or a lower --precision, would make that likelier")
+    if count < wanted.budget:
+        lines.append(f"these are all such products: {wanted.budget - count:,} fewer than the budget allows")
+    options = [f"--precision {target}"] * (target != "0.9")
+    options += [f"--confidence {plan.level!r}"] * (plan.level != 0.95)
+    options += ["--all-categories"] * wanted.requirement.all_categories
+    more = "".join(f" {option}" for option in options)
+    lines += [
+        f"fill in the column category for every row: a category's key or name, or {NONE} where none fits or nobody can "
+        "tell, which counts as an error. Add, change or leave out no row",
+        f"then: shelfbench decide {run} {plan.backend} --labelled {wanted.out}{more} --out decision",
+    ]
+    return "\n".join(lines)
