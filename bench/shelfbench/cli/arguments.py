@@ -229,6 +229,12 @@ def parser() -> argparse.ArgumentParser:
         help="measure of confidence: probability, margin or entropy; default: probability",
     )
     one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
+    one.add_argument(
+        "--walk",
+        choices=("tuned", "first"),
+        default="tuned",
+        help="where the tests of thresholds begin: where tune promises the most, or as before version 0.2",
+    )
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
     one = verb(
         "classify",

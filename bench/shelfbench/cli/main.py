@@ -118,6 +118,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
         confidence=options.confidence,
         measure=options.measure,
         all_categories=options.all_categories,
+        walk=options.walk,
     )
     digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
     show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")

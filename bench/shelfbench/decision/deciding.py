@@ -44,6 +44,7 @@ from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
 from shelfbench.verdict.metrics import Target
 from shelfbench.verdict.predictions import ProductRule
+from shelfbench.verdict.walk import TUNED
 
 # Settings of features that name software: other versions compute almost the same.
 _SOFTWARE = ("pillow", "library", "engine", "engine_version", "keras_version")
@@ -70,6 +71,7 @@ def decide(
     confidence: float | str = 0.95,
     measure: str = "probability",
     all_categories: bool = False,
+    walk: str = TUNED,
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -87,6 +89,9 @@ def decide(
         Which number serves as the confidence in a product.
     all_categories : bool
         Leave every category on, however weak it is.
+    walk : {'tuned', 'first'}
+        Where the walk that certifies begins: where tune promises the most, or, as before version 0.2, where 100
+        products or a fifth are accepted.
 
     Returns
     -------
@@ -103,7 +108,7 @@ def decide(
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
         )
-    required = Requirement.of(precision, confidence, measure, all_categories)
+    required = Requirement.of(precision, confidence, measure, all_categories, walk=walk)
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one

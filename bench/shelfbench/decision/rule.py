@@ -17,12 +17,13 @@ import pyarrow as pa
 from shelfbench.base.errors import InputError
 from shelfbench.runs.promise import lacking, shortfall
 from shelfbench.verdict.categories import weak_categories
-from shelfbench.verdict.certify import Certificate, certify, coverage_grid
+from shelfbench.verdict.certify import Certificate, certify, coverage_grid, start_of
 from shelfbench.verdict.confidence import measure as confidence_of
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
 from shelfbench.verdict.mix import Mix, weigh_back
 from shelfbench.verdict.predictions import ProductRule
+from shelfbench.verdict.walk import TUNED, WALKS
 
 # Users' names for each measure of `shelfbench.verdict.confidence`.
 MEASURES = {"probability": "confidence", "margin": "margin", "entropy": "entropy"}
@@ -51,7 +52,7 @@ class Verdict(StrEnum):
         return {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}[self.value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Requirement:
     """What the user requires of a classifier; see `Requirement.of`, which validates it.
 
@@ -65,16 +66,24 @@ class Requirement:
         A key of `MEASURES`: which number serves as the confidence in a product.
     all_categories : bool
         Whether every category stays on, however weak it is.
+    walk : str
+        Of `shelfbench.verdict.walk.WALKS`: where the walk that certifies begins.
     """
 
     target: Fraction = Fraction(9, 10)
     level: float = 0.95
     measure: str = "probability"
     all_categories: bool = False
+    walk: str = TUNED
 
     @classmethod
     def of(
-        cls, precision: Target, confidence: float | str, measure: str = "probability", all_categories: bool = False
+        cls,
+        precision: Target,
+        confidence: float | str,
+        measure: str = "probability",
+        all_categories: bool = False,
+        walk: str = TUNED,
     ) -> Requirement:
         """Validate what the user asks for.
 
@@ -85,6 +94,7 @@ class Requirement:
         confidence : float or str
         measure : str
         all_categories : bool
+        walk : str
 
         Returns
         -------
@@ -109,7 +119,9 @@ class Requirement:
             )
         if measure not in MEASURES:
             raise InputError(f"unknown measure {measure!r}", f"choose from: {', '.join(MEASURES)}")
-        return cls(target, level, measure, bool(all_categories))
+        if walk not in WALKS:
+            raise InputError(f"unknown walk {walk!r}", f"choose from: {', '.join(WALKS)}")
+        return cls(target=target, level=level, measure=measure, all_categories=bool(all_categories), walk=walk)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +296,8 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         )
         off = found.tolist()
     grid = coverage_grid(tune.without(off))
-    certificate = certify(sure.without(off), sure.correct, grid, wanted, level)
+    start = start_of(required.walk, tune.without(off), tune.correct, grid)
+    certificate = certify(sure.without(off), sure.correct, grid, wanted, level, start=start)
     verdict, reason, remedy = _explained(certificate, len(off), len(predictions))
     threshold = certificate.threshold if certificate.certified else None
     return Ruling(

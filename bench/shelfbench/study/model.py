@@ -69,6 +69,9 @@ SECTIONS: dict[str, type] = {
 }
 """Sections of the harness; installed backends and experiments declare further ones."""
 
+# Settings of the section verdict that change a promise, and no prediction.
+PROMISE = ("confidence_level", "walk")
+
 ROOT_KEYS = (
     "title",
     "seed",
@@ -217,7 +220,7 @@ class Study:
         }
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
-                result[section] = dataclasses.asdict(getattr(self, section))
+                result[section] = as_record(getattr(self, section))
         for later in (
             "labels",
             "file_name",
@@ -263,7 +266,7 @@ class Study:
         }
         if heads := self.used_heads([variant.backend for variant in self.variants]):
             record["heads"] = {name: dataclasses.asdict(head) for name, head in heads.items()}
-        record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
+        record["verdict"] = {key: value for key, value in record["verdict"].items() if key not in PROMISE}
         sections = {name: values for name, section in self.sections.items() if (values := as_record(section))}
         return fingerprint({**record, **sections})
 
