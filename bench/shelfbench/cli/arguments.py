@@ -235,6 +235,11 @@ def parser() -> argparse.ArgumentParser:
         default="tuned",
         help="where the tests of thresholds begin: where tune promises the most, or as before version 0.2",
     )
+    one.add_argument(
+        "--mix",
+        metavar="FILE",
+        help="promise for your own flow: a CSV of category and share, or the word catalogue for the catalogue's counts",
+    )
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
     one = verb(
         "classify",

@@ -119,6 +119,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
         measure=options.measure,
         all_categories=options.all_categories,
         walk=options.walk,
+        mix=options.mix,
     )
     digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
     show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
+from shelfbench.decision.mixing import read_flow
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.record import (
     ESTIMATOR,
@@ -72,6 +73,7 @@ def decide(
     measure: str = "probability",
     all_categories: bool = False,
     walk: str = TUNED,
+    mix: str | Path | None = None,
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -92,6 +94,9 @@ def decide(
     walk : {'tuned', 'first'}
         Where the walk that certifies begins: where tune promises the most, or, as before version 0.2, where 100
         products or a fifth are accepted.
+    mix : str or path, optional
+        The mix of categories that the promise is for: ``catalogue`` for the catalogue's own counts, or a CSV of
+        category and share of the flow; by default, that of the products that certify.
 
     Returns
     -------
@@ -112,8 +117,11 @@ def decide(
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
+    predictions = _predictions(opened.file("predictions", backend), measure)
+    if mix is not None:
+        required = replace(required, flow=read_flow(str(mix), predictions))
     ruling = judge(
-        _predictions(opened.file("predictions", backend), measure),
+        predictions,
         saved.classes,
         required,
         ProductRule(saved.aggregation, saved.temperature),

@@ -188,6 +188,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence: tuple[EvidenceEntry, ...]
     plain: EvidenceEntry | None
     mix: MixEntry | None = None  # decisions of earlier versions lack it
+    flow: Text | UnsetType = UNSET
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -234,6 +235,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             evidence=tuple(map(_evidence, self.evidence)),
             plain=_evidence(self.plain) if self.plain else None,
             mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
+            flow=self.flow or "",
         )
 
     @property
@@ -271,7 +273,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
     dict
         The fields of the ruling; categories by their keys alone.
     """
-    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__}
+    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name != "flow"}
     return {
         **values,
         "verdict": ruling.verdict.value,
@@ -281,6 +283,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "evidence": [_entry(part) for part in ruling.evidence],
         "plain": _entry(ruling.plain) if ruling.plain else None,
         "mix": asdict(ruling.mix) if ruling.mix else None,
+        **({"flow": ruling.flow} if ruling.flow else {}),
     }
 
 

@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
+from shelfbench.decision.mixing import at_the_mix, drawn, said
 from shelfbench.runs.promise import lacking, shortfall
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid, start_of
 from shelfbench.verdict.confidence import measure as confidence_of
+from shelfbench.verdict.flow import Flow
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
-from shelfbench.verdict.mix import Mix, weigh_back
+from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.predictions import ProductRule
 from shelfbench.verdict.walk import TUNED, WALKS
 
@@ -68,6 +70,8 @@ class Requirement:
         Whether every category stays on, however weak it is.
     walk : str
         Of `shelfbench.verdict.walk.WALKS`: where the walk that certifies begins.
+    flow : Flow or None
+        The mix of categories that the promise is for; None for that of the products that certify.
     """
 
     target: Fraction = Fraction(9, 10)
@@ -75,6 +79,7 @@ class Requirement:
     measure: str = "probability"
     all_categories: bool = False
     walk: str = TUNED
+    flow: Flow | None = None
 
     @classmethod
     def of(
@@ -92,9 +97,8 @@ class Requirement:
         precision : Fraction, float or str
             Read by its decimal digits: 0.9 is exactly 9/10.
         confidence : float or str
-        measure : str
-        all_categories : bool
-        walk : str
+        measure, all_categories, walk
+            As in `Requirement`.
 
         Returns
         -------
@@ -202,8 +206,10 @@ class Ruling:
         On test, at the threshold that keeps the target on tune: not certified, so not a promise. None if there is no
         such threshold.
     mix : Mix or None
-        The threshold on test, weighted back to the catalogue's own mix of categories. None unless certified, and for
-        decisions of earlier versions.
+        The threshold on test, weighted back to the catalogue's own mix of categories, or to that of the flow. None
+        unless certified, and for decisions of earlier versions.
+    flow : str
+        The mix of categories that is promised for, in words; empty for that of the products that certify.
     """
 
     verdict: Verdict
@@ -221,6 +227,7 @@ class Ruling:
     evidence: tuple[Evidence, ...] = ()
     plain: Evidence | None = None
     mix: Mix | None = None
+    flow: str = ""
 
     @property
     def doubt(self) -> str:
@@ -284,9 +291,10 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     wanted, level = required.target, required.level
     if required.measure == "margin" and len(categories) == 1:
         raise InputError("a single category has no margin", "choose the measure probability")
+    flow, every, predictions = required.flow, predictions, drawn(required.flow, predictions)
     confidence = confidence_of(predictions, MEASURES[required.measure])
     parts = {role: _products_of(predictions, role, confidence) for role in ("tune", "certify", "test")}
-    tune, sure = parts["tune"], parts["certify"]
+    tune, sure, test = parts.values()
     # on tune alone: the threshold that would suffice there, and the categories that miss the target even so
     plain = acceptance(tune.confidence, tune.correct, wanted)
     off: list[str] = []
@@ -299,6 +307,8 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     start = start_of(required.walk, tune.without(off), tune.correct, grid)
     certificate = certify(sure.without(off), sure.correct, grid, wanted, level, start=start)
     verdict, reason, remedy = _explained(certificate, len(off), len(predictions))
+    if flow is not None:
+        reason += f"; {said(flow, every)}"
     threshold = certificate.threshold if certificate.certified else None
     return Ruling(
         verdict=verdict,
@@ -314,16 +324,10 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         categories=tuple(categories),
         off=tuple(off),
         evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),
-        plain=parts["test"].evidence(plain.threshold, ()) if plain.accepted else None,
-        mix=None if threshold is None else _at_the_mix(predictions, parts["test"], threshold, off),
+        plain=test.evidence(plain.threshold, ()) if plain.accepted else None,
+        mix=None if threshold is None else at_the_mix(every, flow, test.without(off) >= threshold, test.correct),
+        flow="" if flow is None else flow.source,
     )
-
-
-def _at_the_mix(predictions: pa.Table, test: _Products, threshold: float, off: Sequence[str]) -> Mix | None:
-    """Weight the results on test back to the mix of all products."""
-    keys, codes = np.unique(predictions["category"].to_numpy().astype(str), return_inverse=True)
-    truth = codes[predictions["role"].to_numpy() == test.role]
-    return weigh_back(truth, test.without(off) >= threshold, test.correct, np.bincount(codes, minlength=len(keys)))
 
 
 @dataclass(frozen=True)

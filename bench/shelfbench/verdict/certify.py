@@ -55,9 +55,11 @@ class Certificate:
     acceptance_high : float
         Its upper end.
     missing : int or None
-        About how many more labelled products would be enough if the rates stay as they are: with that many, the walk
-        would pass its first threshold, which would then be stricter. 0 if certified; None if hopeless, if a thousand
-        times as many would not be enough, or if there are fewer than `ESTIMABLE` to estimate it from.
+        0 if certified. For a walk that begins at a number of accepted products, as before version 0.2: about how many
+        more labelled products would be enough if the rates stay as they are. None if hopeless, if a thousand times as
+        many would not be enough, if there are fewer than `ESTIMABLE` to estimate it from, and for every walk that
+        begins where `tune` promises the most: no sample that does not certify can tell within a factor of 1.5
+        (tests/simulations/more_labels.py).
     hopeless : bool
         Whether it is not certified and, at every threshold of the walk, even the upper bound of the precision is below
         the target. False if the walk had no threshold at all, since nothing was observed then, or if a threshold too
@@ -199,9 +201,8 @@ def certify(
         # more products would let the walk start at a stricter threshold, where few have been seen so far
         hopeless = below and not _passes(accepted - hits, accepted, wanted, level).any()
         missing = None
-        if not hopeless and len(confidence) >= ESTIMABLE:
-            least = START if isinstance(start, Tuned) else start
-            missing = _missing(accepted, hits, len(confidence), wanted, level=level, start=least)
+        if not hopeless and len(confidence) >= ESTIMABLE and not isinstance(start, Tuned):
+            missing = _missing(accepted, hits, len(confidence), wanted, level=level, start=start)
         return Certificate(
             target=wanted,
             level=level,
