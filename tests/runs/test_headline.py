@@ -94,7 +94,7 @@ def test_the_command_that_deploys_is_one_that_the_command_line_takes(path):
     given = products([9000, 1000], [0.99, 0.99])
     found, _ = said(given, path=Path(path))
     options = parser().parse_args(shlex.split(found.command)[1:])
-    assert (options.verb, options.directory, options.backend) == ("decide", Path(path), "x")
+    assert (options.verb, options.directory, options.backend) == ("decide", Path(path), ["x"])
     assert options.all_categories
     assert (options.precision, options.confidence) == ("0.9", "0.95")
     stricter, _ = said(given, path=Path(path), level=0.99)

@@ -214,7 +214,12 @@ def parser() -> argparse.ArgumentParser:
         "shelfbench decide results/mine bottleneck-2nn-4096 --precision 0.9 --confidence 0.95 --out decision",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
-    one.add_argument("backend", metavar="BACKEND", help="one of its backends")
+    one.add_argument(
+        "backend",
+        nargs="+",
+        metavar="BACKEND",
+        help="one of its backends; several are tested together, and the best that passes is kept",
+    )
     one.add_argument(
         "--precision", default="0.9", metavar="P", help="share of accepted products that must be right; default: 0.9"
     )
@@ -224,9 +229,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=folder, required=True, metavar="FOLDER", help="the decision's folder")
     one.add_argument(
         "--measure",
-        default="probability",
+        action="append",
         metavar="M",
-        help="measure of confidence: probability, margin or entropy; default: probability",
+        help="measure of confidence: probability, margin or entropy; default: probability (several: as for BACKEND)",
     )
     one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
     one.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from shelfbench.decision.record import (
 )
 from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, judge
+from shelfbench.decision.tries import Tries, questions, shared, stated
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
@@ -74,6 +76,7 @@ def decide(
     all_categories: bool = False,
     walk: str = TUNED,
     mix: str | Path | None = None,
+    joint: Sequence[tuple[str, str]] = (),
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -97,6 +100,9 @@ def decide(
     mix : str or path, optional
         The mix of categories that the promise is for: ``catalogue`` for the catalogue's own counts, or a CSV of
         category and share of the flow; by default, that of the products that certify.
+    joint : sequence of (str, str)
+        Backends and measures that are tested together, this one among them, at equal parts of what one test may miss;
+        see `shelfbench.decide_family`.
 
     Returns
     -------
@@ -113,19 +119,16 @@ def decide(
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
         )
-    required = Requirement.of(precision, confidence, measure, all_categories, walk=walk)
+    required = shared(Requirement.of(precision, confidence, measure, all_categories, walk=walk), len(joint))
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     predictions = _predictions(opened.file("predictions", backend), measure)
     if mix is not None:
         required = replace(required, flow=read_flow(str(mix), predictions))
-    ruling = judge(
-        predictions,
-        saved.classes,
-        required,
-        ProductRule(saved.aggregation, saved.temperature),
-    )
+    ruling = judge(predictions, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    tries = Tries.of(opened.path).also(questions(required, joint or [(backend, measure)]))
+    ruling = stated(ruling, tries)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):
@@ -167,6 +170,7 @@ def decide(
         classifier=built.load(folder),
         workers=cores(),
     )
+    tries.save(Console(quiet=True))
     source = _Source(run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model)
     return Decision(model=model, write=lambda saving: _write(source, saving))
 

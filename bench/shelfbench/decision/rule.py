@@ -374,7 +374,7 @@ def _products_of(predictions: pa.Table, role: str, confidence: np.ndarray) -> _P
 def _explained(found: Certificate, off: int, labelled: int) -> tuple[Verdict, str, str]:
     """Return the verdict, its reason, and what would change it."""
     # all digits: 0.9999 is not 1, and nothing is certain
-    target, level = f"{float(found.target):.9g}", repr(found.level)
+    target, level = f"{float(found.target):.9g}", f"{found.level:.12g}"
     if found.certified:
         return (
             Verdict.PASS,
