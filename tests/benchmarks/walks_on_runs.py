@@ -16,7 +16,8 @@ from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid, start_of
 from shelfbench.verdict.walk import WALKS
 
-COLUMNS = ("study", "backend", "target", "walk", "certify", "certified", "acceptance", "test_acceptance", "test_precision")
+MEASURED = ("acceptance", "test_acceptance", "test_precision")
+COLUMNS = ("study", "backend", "target", "walk", "certify", "certified", *MEASURED)
 
 
 def rows(folder):

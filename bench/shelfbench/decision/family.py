@@ -58,7 +58,8 @@ def decide_family(
     Parameters
     ----------
     run : Run, Path or str
-    backends, measures : sequence of str
+    backends : sequence of str
+    measures : sequence of str
         Every backend is tested by every measure.
     **asked
         As for `shelfbench.decide`.

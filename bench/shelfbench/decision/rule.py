@@ -97,8 +97,9 @@ class Requirement:
         precision : Fraction, float or str
             Read by its decimal digits: 0.9 is exactly 9/10.
         confidence : float or str
-        measure, all_categories, walk
-            As in `Requirement`.
+        measure : str
+        all_categories : bool
+        walk : str
 
         Returns
         -------
@@ -307,8 +308,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     start = start_of(required.walk, tune.without(off), tune.correct, grid)
     certificate = certify(sure.without(off), sure.correct, grid, wanted, level, start=start)
     verdict, reason, remedy = _explained(certificate, len(off), len(predictions))
-    if flow is not None:
-        reason += f"; {said(flow, every)}"
+    reason += "" if flow is None else f"; {said(flow, every)}"
     threshold = certificate.threshold if certificate.certified else None
     return Ruling(
         verdict=verdict,

@@ -121,8 +121,10 @@ def start_of(walk: str, confidence: np.ndarray, correct: np.ndarray, grid: np.nd
     Parameters
     ----------
     walk : {'tuned', 'first'}
-    confidence, correct, grid
-        Of `tune`; see `Tuned.of`.
+    confidence : ndarray of float64, shape (n,)
+        Of the products of `tune`; see `Tuned.of`.
+    correct : ndarray of bool, shape (n,)
+    grid : ndarray of float64
 
     Returns
     -------

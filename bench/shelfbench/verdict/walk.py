@@ -110,7 +110,9 @@ class Tuned:
 
         Parameters
         ----------
-        products, target, level
+        products : int
+        target : Fraction
+        level : float
             As in `power`.
 
         Returns
