@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shelfbench.cost.plan import Plan
     from shelfbench.decision.deciding import decide
     from shelfbench.decision.decision import Decision, load_decision
+    from shelfbench.decision.family import decide_family
     from shelfbench.decision.rule import Verdict
     from shelfbench.draws import run_seeds
     from shelfbench.decision.watching import watch
@@ -58,6 +59,7 @@ _HOMES = {
     "choose": "shelfbench.choosing",
     "classify": "shelfbench.face",
     "decide": "shelfbench.decision.deciding",
+    "decide_family": "shelfbench.decision.family",
     "generate": "shelfbench.face",
     "load_decision": "shelfbench.decision.decision",
     "load_run": "shelfbench.face",
@@ -87,6 +89,7 @@ __all__ = [
     "choose",
     "classify",
     "decide",
+    "decide_family",
     "generate",
     "load_decision",
     "load_run",

@@ -224,11 +224,33 @@ def test_grouping_follows_chains():
 
 
 @pytest.mark.parametrize(
-    "options", [{"rule": "mine"}, {"duplicates": "maybe"}, {"min_products": 0}, {"categories": 1}, {"categories": -3}]
+    "options",
+    [
+        {"rule": "mine"},
+        {"duplicates": "maybe"},
+        {"min_products": 0},
+        {"categories": 1},
+        {"categories": -3},
+        {"certify": 0},
+        {"certify": 1},
+    ],
 )
 def test_wrong_settings_are_refused(options):
     with pytest.raises(InputError):
         SplitSettings(**options)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.3])
+def test_a_share_of_validation_certifies_in_every_category_and_in_all(share):
+    cat = catalogue([40, 55, 70, 120, 200, 30, 30, 30])
+    made = split_of(cat, certify=share)
+    frame = made.frame(cat)
+    assert ("of validation" in made.rule) == (share != 0.5)
+    held = frame[frame["split"] == "validation"]
+    assert (held["role"] == "certify").sum() == pytest.approx(share * len(held), abs=1)
+    for _, own in held.groupby("category"):
+        assert (own["role"] == "certify").sum() == pytest.approx(share * len(own), abs=1)
+    assert frame["split"].equals(split_of(cat).frame(cat)["split"])  # train and test stay as they are
 
 
 def test_real_fashion_keeps_what_the_paper_keeps(real_data):

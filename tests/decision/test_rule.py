@@ -148,13 +148,15 @@ def test_a_hopeless_classifier_fails():
 
 def test_too_few_products_are_inconclusive_and_more_of_the_same_would_do():
     few = products({**SIZES, "certify": 150}, skill=2000, seed=8)
-    decision = decide(few, KEYS, "0.97", all_categories=True)
+    decision = decide(few, KEYS, "0.97", all_categories=True, walk="first")
     assert (decision.verdict, decision.verdict.exit_code) == ("INCONCLUSIVE", 4)
     assert decision.missing is not None
     assert f"about {decision.missing:,} more labelled products for certification, about " in decision.remedy
     same = few.filter(pc.equal(few["role"], "certify"))
     for times in range(1, 8):
-        verdict = decide(pa.concat_tables([few, *[same] * (times - 1)]), KEYS, "0.97", all_categories=True).verdict
+        verdict = decide(
+            pa.concat_tables([few, *[same] * (times - 1)]), KEYS, "0.97", all_categories=True, walk="first"
+        ).verdict
         if 150 * times >= 150 + decision.missing:
             assert verdict == "PASS", times
         elif 150 * times < (150 + decision.missing) / 2:  # the number is an estimate, and not far too high
@@ -163,13 +165,22 @@ def test_too_few_products_are_inconclusive_and_more_of_the_same_would_do():
 
 def test_how_many_more_is_said_for_certifying_and_in_all_and_not_from_a_handful():
     sizes = {"train": 16_000, "tune": 1000, "certify": 150, "test": 2850}
-    decision = decide(products(sizes, skill=2000, seed=8), KEYS, "0.97", all_categories=True)
+    decision = decide(products(sizes, skill=2000, seed=8), KEYS, "0.97", all_categories=True, walk="first")
     [whole] = re.findall(r"about ([\d,]+) at this split", decision.remedy)
     assert int(whole.replace(",", "")) == pytest.approx(decision.missing * 20_000 / 150, rel=0.05)
-    few = decide(products({**sizes, "certify": 12, "test": 2988}, skill=2000, seed=8), KEYS)
+
+
+def test_where_it_cannot_be_told_how_many_more_it_takes_that_is_said():
+    sizes = {"train": 16_000, "tune": 1000, "certify": 12, "test": 2988}
+    few = decide(products(sizes, skill=2000, seed=8), KEYS)
     assert (few.verdict, few.missing) == ("INCONCLUSIVE", None)
-    assert few.remedy.startswith("about 133 more labelled products for certification, about 220,000 at this split, to")
-    assert "since 12 are too few to tell how many it takes" in few.remedy
+    assert "a larger part of validation to certify on (split.certify=0.8)" in few.remedy
+    assert "how many cannot be told from 12, for it depends" in few.remedy
+    assert "it takes 29 accepted ones if all are right, 142 if 95% are, 345 if 93% are; or a better" in few.remedy
+    more = decide(products({**sizes, "certify": 300}, skill=6, seed=8), KEYS, "0.99", level=0.9)
+    assert (more.verdict, more.missing) == ("INCONCLUSIVE", None)
+    assert "split.certify" not in more.remedy
+    assert re.search(r"from 300, .*: it takes 230 accepted ones if all are right, [\d,]+ if 99.5% are, ", more.remedy)
 
 
 def test_a_test_part_below_the_target_is_never_passed_over():

@@ -13,7 +13,6 @@ from scipy.stats import binom, binomtest
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.certify import (
     ESTIMABLE,
-    binomial_tail,
     certified_thresholds,
     certify,
     coverage_grid,
@@ -21,6 +20,7 @@ from shelfbench.verdict.certify import (
 )
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import acceptance, exact_target
+from shelfbench.verdict.walk import binomial_tail
 
 SHAPE = 1.59  # confidence ~ Beta(1.59, 1), right with that probability: precision 0.614 over all (docs/papers.md)
 

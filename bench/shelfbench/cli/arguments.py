@@ -239,7 +239,12 @@ def parser() -> argparse.ArgumentParser:
         "shelfbench decide results/mine bottleneck-2nn-4096 --precision 0.9 --confidence 0.95 --out decision",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
-    one.add_argument("backend", metavar="BACKEND", help="one of its backends")
+    one.add_argument(
+        "backend",
+        nargs="+",
+        metavar="BACKEND",
+        help="one of its backends; several are tested together, and the best that passes is kept",
+    )
     one.add_argument(
         "--precision", default="0.9", metavar="P", help="share of accepted products that must be right; default: 0.9"
     )
@@ -249,11 +254,22 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=folder, required=True, metavar="FOLDER", help="the decision's folder")
     one.add_argument(
         "--measure",
-        default="probability",
+        action="append",
         metavar="M",
-        help="measure of confidence: probability, margin or entropy; default: probability",
+        help="measure of confidence: probability, margin or entropy; default: probability (several: as for BACKEND)",
     )
     one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
+    one.add_argument(
+        "--walk",
+        choices=("tuned", "first"),
+        default="tuned",
+        help="where the tests of thresholds begin: where tune promises the most, or as before version 0.2",
+    )
+    one.add_argument(
+        "--mix",
+        metavar="FILE",
+        help="promise for your own flow: a CSV of category and share, or the word catalogue for the catalogue's counts",
+    )
     one.add_argument("--onnx", action="store_true", help="also write the network as model.onnx")
     add_prices(one)
     one.add_argument(

@@ -119,17 +119,17 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     check_place(options.out)
     if options.labelled is not None:
         return decide_labelled(options, console, _command(options))
-    decision = shelfbench.decide(
-        options.directory,
-        options.backend,
-        precision=options.precision,
-        confidence=options.confidence,
-        measure=options.measure,
-        all_categories=options.all_categories,
-        prices=given_prices(options),
-    )
+    measures = options.measure or ["probability"]
+    asked = {name: getattr(options, name) for name in ("precision", "confidence", "all_categories", "walk", "mix")}
+    asked["prices"] = given_prices(options)
+    if len(options.backend) == len(measures) == 1:
+        decision = shelfbench.decide(options.directory, options.backend[0], measure=measures[0], **asked)
+        text = str(decision)
+    else:
+        family = shelfbench.decide_family(options.directory, options.backend, measures, **asked)
+        decision, text = family.best, str(family)
     digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
-    show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
+    show(f"{text}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
     return decision.verdict.exit_code
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 VAL_IS_TEST = "val-is-test"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitSettings:
     """The section ``split`` of a study.
 
@@ -33,12 +34,17 @@ class SplitSettings:
     duplicates : {'keep', 'drop', 'group'}
         What to do with products that share an image (equal bytes) across splits: only report them; drop those in the
         earlier split (in the order train, validation, test); or move them into one split.
+    certify : float
+        Share of validation, within each category, that certifies; the rest tunes. Where validation is small, 0.8 lets
+        more be certified (docs/deciding.md).
     """
 
     rule: str = "auto"
     min_products: int = 20
     categories: int = 0
     duplicates: str = "keep"
+    # as_record of shelfbench.plugins.backend: what is not in the records of earlier runs
+    certify: float = field(default=0.5, metadata={"earlier": 0.5})
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -50,6 +56,8 @@ class SplitSettings:
             raise InputError(f"split.min_products is {self.min_products}", "give 1 or more")
         if self.categories < 0 or self.categories == 1:
             raise InputError(f"split.categories is {self.categories}", "give 2 or more, or 0 for all")
+        if not 0.1 <= self.certify <= 0.9:
+            raise InputError(f"split.certify is {self.certify}", "give a share of validation from 0.1 to 0.9, like 0.8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +71,7 @@ class Split:
     split : ndarray of int8, shape (n,)
         Codes into `SPLITS`.
     role : ndarray of int8, shape (n,)
-        Codes into `ROLES`; validation is halved into tune and certify.
+        Codes into `ROLES`; validation is divided into tune and certify.
     rule : str
         The rule of the split, in words.
     excluded_products, excluded_categories : int
@@ -186,15 +194,13 @@ def _brought(
     return split, rule
 
 
-def _roles(split: np.ndarray, categories: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Halve validation into tune and certify within each category; odd products go to each half in turn."""
+def _roles(split: np.ndarray, categories: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Divide validation into tune and certify within each category; what is left of a product goes to the next one."""
     role = np.select([split == TRAIN, split == TEST], [0, 3], 1).astype(np.int8)
-    turn = 0
+    exact, left = Fraction(str(share)), Fraction(0)
     for code in np.unique(categories[split == VALIDATION]):
         members = rng.permutation(np.flatnonzero((split == VALIDATION) & (categories == code)))
-        certify = (len(members) + turn) // 2
-        if len(members) % 2:
-            turn = 1 - turn
+        certify, left = divmod(len(members) * exact + left, 1)
         role[members[:certify]] = 2
     return role
 
@@ -339,8 +345,8 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     return Split(
         product=product,
         split=split,
-        role=_roles(split, categories, rng),
-        rule=rule,
+        role=_roles(split, categories, settings.certify, rng),
+        rule=rule if settings.certify == 0.5 else f"{rule}; of validation, {settings.certify:.9g} certifies",
         excluded_products=excluded,
         excluded_categories=present - len(kept),
         excluded_reason=reason if excluded else "",

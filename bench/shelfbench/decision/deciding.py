@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
+from shelfbench.decision.mixing import read_flow
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.money import price
 from shelfbench.decision.record import (
@@ -38,6 +39,7 @@ from shelfbench.decision.record import (
 )
 from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling, judge
+from shelfbench.decision.tries import Tries, questions, shared, stated
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
@@ -48,6 +50,7 @@ from shelfbench.study.read import build_section
 from shelfbench.verdict.costs import Prices
 from shelfbench.verdict.metrics import Target
 from shelfbench.verdict.predictions import ProductRule
+from shelfbench.verdict.walk import TUNED
 
 # Settings of features that name software: other versions compute almost the same.
 _SOFTWARE = ("pillow", "library", "engine", "engine_version", "keras_version")
@@ -76,6 +79,9 @@ def decide(
     measure: str = "probability",
     all_categories: bool = False,
     prices: Prices | None = None,
+    walk: str = TUNED,
+    mix: str | Path | None = None,
+    joint: Sequence[tuple[str, str]] = (),
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -95,6 +101,15 @@ def decide(
         Leave every category on, however weak it is.
     prices : Prices, optional
         What a review, an error and an hour of the machine cost (`Prices.of`); by default what the run was told.
+    walk : {'tuned', 'first'}
+        Where the walk that certifies begins: where tune promises the most, or, as before version 0.2, where 100
+        products or a fifth are accepted.
+    mix : str or path, optional
+        The mix of categories that the promise is for: ``catalogue`` for the catalogue's own counts, or a CSV of
+        category and share of the flow; by default, that of the products that certify.
+    joint : sequence of (str, str)
+        Backends and measures that are tested together, this one among them, at equal parts of what one test may miss;
+        see `shelfbench.decide_family`.
 
     Returns
     -------
@@ -114,17 +129,23 @@ def decide(
     if backend in (homes := opened.record.homes):
         where, own = homes[backend]
         raise InputError(f"{opened.path} contains merged runs without their models", f"decide on {where} {own}")
-    required = Requirement.of(precision, confidence, measure, all_categories)
+    required = shared(Requirement.of(precision, confidence, measure, all_categories, walk=walk), len(joint))
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     predictions = _predictions(opened.file("predictions", backend), measure)
+    if mix is not None:
+        required = replace(required, flow=read_flow(str(mix), predictions))
     ruling = judge(predictions, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    tries = Tries.of(opened.path).also(questions(required, joint or [(backend, measure)]))
+    ruling = stated(ruling, tries)
     if (told := prices or prices_of(opened.record)) is not None:
         limits = (ruling.threshold, ruling.off)
         found = price(predictions, MEASURES[measure], limits, told, computing(opened, backend, told))
         ruling = replace(ruling, money=found)
-    return decision_on(opened, backend, saved, ruling)
+    decision = decision_on(opened, backend, saved, ruling)
+    tries.save(Console(quiet=True))  # a decision that could not be made is not counted
+    return decision
 
 
 def decision_on(

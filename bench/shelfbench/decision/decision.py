@@ -182,7 +182,7 @@ class Decision:
         lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if mix := found.mix:
             lines.append(
-                f"  on test weighted back to the catalogue's own mix of categories: precision {mix.precision:.3f} "
+                f"  on test weighted back to {found.flow or CATALOGUE}: precision {mix.precision:.3f} "
                 f"[{mix.precision_low:.3f}, {mix.precision_high:.3f}], acceptance {mix.acceptance:.3f} "
                 f"[{mix.acceptance_low:.3f}, {mix.acceptance_high:.3f}] (for reference only)"
             )
@@ -198,6 +198,8 @@ class Decision:
         return "\n".join(lines)
 
 
+_DIGITS = 12
+CATALOGUE = "the catalogue's own mix of categories"
 _NEXT = {
     Verdict.INCONCLUSIVE: "label more products like those to come, run the study again in another directory, and "
     "decide again; or see whether a lower --precision is enough for you",

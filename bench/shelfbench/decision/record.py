@@ -191,6 +191,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mix: MixEntry | None = None  # decisions of earlier versions lack it
     money: MoneyEntry | UnsetType = UNSET
     certified_mix: tuple[Count, ...] | None = None  # and this
+    flow: Text | UnsetType = UNSET
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -241,6 +242,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
             money=self.money.money if self.money else None,
             certified_mix=self.certified_mix,
+            flow=self.flow or "",
         )
 
     @property
@@ -278,7 +280,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
     dict
         The fields of the ruling; categories by their keys alone.
     """
-    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name != "money"}
+    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name not in ("money", "flow")}
     return {
         **values,
         "verdict": ruling.verdict.value,
@@ -289,6 +291,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "plain": _entry(ruling.plain) if ruling.plain else None,
         "mix": asdict(ruling.mix) if ruling.mix else None,
         **({"money": money_values(ruling.money)} if ruling.money else {}),
+        **({"flow": ruling.flow} if ruling.flow else {}),
     }
 
 

@@ -16,15 +16,18 @@ import numpy as np
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
+from shelfbench.decision.mixing import at_the_mix, drawn, said
 from shelfbench.decision.money import Money
 from shelfbench.runs.promise import lacking, shortfall
 from shelfbench.verdict.categories import weak_categories
-from shelfbench.verdict.certify import Certificate, certify, coverage_grid
+from shelfbench.verdict.certify import Certificate, certify, coverage_grid, start_of
 from shelfbench.verdict.confidence import measure as confidence_of
+from shelfbench.verdict.flow import Flow
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
-from shelfbench.verdict.mix import Mix, weigh_back
+from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.predictions import ProductRule
+from shelfbench.verdict.walk import TUNED, WALKS
 
 # Users' names for each measure of `shelfbench.verdict.confidence`.
 MEASURES = {"probability": "confidence", "margin": "margin", "entropy": "entropy"}
@@ -53,7 +56,7 @@ class Verdict(StrEnum):
         return {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}[self.value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Requirement:
     """What the user requires of a classifier; see `Requirement.of`, which validates it.
 
@@ -67,16 +70,27 @@ class Requirement:
         A key of `MEASURES`: which number serves as the confidence in a product.
     all_categories : bool
         Whether every category stays on, however weak it is.
+    walk : str
+        Of `shelfbench.verdict.walk.WALKS`: where the walk that certifies begins.
+    flow : Flow or None
+        The mix of categories that the promise is for; None for that of the products that certify.
     """
 
     target: Fraction = Fraction(9, 10)
     level: float = 0.95
     measure: str = "probability"
     all_categories: bool = False
+    walk: str = TUNED
+    flow: Flow | None = None
 
     @classmethod
     def of(
-        cls, precision: Target, confidence: float | str, measure: str = "probability", all_categories: bool = False
+        cls,
+        precision: Target,
+        confidence: float | str,
+        measure: str = "probability",
+        all_categories: bool = False,
+        walk: str = TUNED,
     ) -> Requirement:
         """Validate what the user asks for.
 
@@ -87,6 +101,7 @@ class Requirement:
         confidence : float or str
         measure : str
         all_categories : bool
+        walk : str
 
         Returns
         -------
@@ -111,7 +126,9 @@ class Requirement:
             )
         if measure not in MEASURES:
             raise InputError(f"unknown measure {measure!r}", f"choose from: {', '.join(MEASURES)}")
-        return cls(target, level, measure, bool(all_categories))
+        if walk not in WALKS:
+            raise InputError(f"unknown walk {walk!r}", f"choose from: {', '.join(WALKS)}")
+        return cls(target=target, level=level, measure=measure, all_categories=bool(all_categories), walk=walk)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,10 +209,12 @@ class Ruling:
         On test, at the threshold that keeps the target on tune: not certified, so not a promise. None if there is no
         such threshold.
     mix : Mix or None
-        The threshold on test, weighted back to the catalogue's own mix of categories. None unless certified, and for
-        decisions of earlier versions.
+        The threshold on test, weighted back to the catalogue's own mix of categories, or to that of the flow. None
+        unless certified, and for decisions of earlier versions.
     money : Money or None
         What it costs; None if it was not said what reviews and errors cost.
+    flow : str
+        The mix of categories that is promised for, in words; empty for that of the products that certify.
     """
 
     verdict: Verdict
@@ -215,6 +234,7 @@ class Ruling:
     mix: Mix | None = None
     money: Money | None = None
     certified_mix: tuple[int, ...] | None = None
+    flow: str = ""
 
     @property
     def doubt(self) -> str:
@@ -278,9 +298,10 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
     wanted, level = required.target, required.level
     if required.measure == "margin" and len(categories) == 1:
         raise InputError("a single category has no margin", "choose the measure probability")
+    flow, every, predictions = required.flow, predictions, drawn(required.flow, predictions)
     confidence = confidence_of(predictions, MEASURES[required.measure])
     parts = {role: _products_of(predictions, role, confidence) for role in ("tune", "certify", "test")}
-    tune, sure = parts["tune"], parts["certify"]
+    tune, sure, test = parts.values()
     # on tune alone: the threshold that would suffice there, and the categories that miss the target even so
     plain = acceptance(tune.confidence, tune.correct, wanted)
     off: list[str] = []
@@ -290,8 +311,10 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         )
         off = found.tolist()
     grid = coverage_grid(tune.without(off))
-    certificate = certify(sure.without(off), sure.correct, grid, wanted, level)
+    start = start_of(required.walk, tune.without(off), tune.correct, grid)
+    certificate = certify(sure.without(off), sure.correct, grid, wanted, level, start=start)
     verdict, reason, remedy = _explained(certificate, len(off), len(predictions))
+    reason += "" if flow is None else f"; {said(flow, every)}"
     threshold = certificate.threshold if certificate.certified else None
     return Ruling(
         verdict=verdict,
@@ -307,17 +330,11 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         categories=tuple(categories),
         off=tuple(off),
         evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),
-        plain=parts["test"].evidence(plain.threshold, ()) if plain.accepted else None,
-        mix=None if threshold is None else _at_the_mix(predictions, parts["test"], threshold, off),
+        plain=test.evidence(plain.threshold, ()) if plain.accepted else None,
+        mix=None if threshold is None else at_the_mix(every, flow, test.without(off) >= threshold, test.correct),
+        flow="" if flow is None else flow.source,
         certified_mix=None if threshold is None else sure.accepted_as(categories, threshold, off),
     )
-
-
-def _at_the_mix(predictions: pa.Table, test: _Products, threshold: float, off: Sequence[str]) -> Mix | None:
-    """Weight the results on test back to the mix of all products."""
-    keys, codes = np.unique(predictions["category"].to_numpy().astype(str), return_inverse=True)
-    truth = codes[predictions["role"].to_numpy() == test.role]
-    return weigh_back(truth, test.without(off) >= threshold, test.correct, np.bincount(codes, minlength=len(keys)))
 
 
 @dataclass(frozen=True)
@@ -369,7 +386,7 @@ def _products_of(predictions: pa.Table, role: str, confidence: np.ndarray) -> _P
 def _explained(found: Certificate, off: int, labelled: int) -> tuple[Verdict, str, str]:
     """Return the verdict, its reason, and what would change it."""
     # all digits: 0.9999 is not 1, and nothing is certain
-    target, level = f"{float(found.target):.9g}", repr(found.level)
+    target, level = f"{float(found.target):.9g}", f"{found.level:.12g}"
     if found.certified:
         return (
             Verdict.PASS,

@@ -38,7 +38,8 @@ def measures(data: RunData) -> Section:
         rows += [row for row in default if row["backend"] == backend and row["target"] == float(required)]
         others = [measure for measure in MEASURES if measure != DEFAULT]
         products = data.run.products(backend)
-        rows += certified_rows(backend, products, [required], data.run.confidence_level, others)
+        level, walk = data.run.confidence_level, data.run.record.settings.verdict.walk
+        rows += certified_rows(backend, products, [required], level, others, walk=walk)
     frame = pd.DataFrame(rows)
     return Section(title=PROMISED, grids=(NamedTable(name="measures", grid=measures_grid(data, frame), frame=frame),))
 

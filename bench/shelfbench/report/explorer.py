@@ -19,8 +19,9 @@ from shelfbench.report.render import fill
 from shelfbench.report.section import Section
 from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated
-from shelfbench.verdict.certify import certified_thresholds, coverage_grid
+from shelfbench.verdict.certify import certified_thresholds, coverage_grid, start_of
 from shelfbench.verdict.metrics import REQUIRED, AcceptanceCurve, accept_on_curve, acceptance_curve
+from shelfbench.verdict.walk import TUNED
 
 # In thousandths, so that each is exactly the fraction that is written.
 TARGETS = tuple(range(500, 1000, 5))
@@ -102,7 +103,7 @@ def count_cuts(test: Evaluated, code: np.ndarray, number: int, thresholds: np.nd
     return Cuts(accepted, errors)
 
 
-def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndarray]:
+def thresholds_of(products: Evaluated, level: float = 0.95, walk: str = TUNED) -> dict[str, np.ndarray]:
     """Find the threshold of every mode at every target.
 
     Parameters
@@ -110,6 +111,8 @@ def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndar
     products : Evaluated
     level : float
         Probability with which a certified threshold keeps its precision.
+    walk : str
+        Of `shelfbench.verdict.walk.WALKS`.
 
     Returns
     -------
@@ -128,7 +131,8 @@ def thresholds_of(products: Evaluated, level: float = 0.95) -> dict[str, np.ndar
     certified = np.full(len(wanted), np.inf)
     if len(tune.truth) and len(certify.truth):
         grid = coverage_grid(tune.confidence)
-        certified = certified_thresholds(certify.confidence, certify.correct, grid, wanted, level)
+        start = start_of(walk, tune.confidence, tune.correct, grid)
+        certified = certified_thresholds(certify.confidence, certify.correct, grid, wanted, level, start=start)
     return {"plain": cut(test), "tuned": cut(tune), "certified": certified}
 
 
@@ -163,7 +167,7 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
         test = products.where(chosen)
         if not len(test.truth):
             return None
-        thresholds = thresholds_of(products, level)
+        thresholds = thresholds_of(products, level, run.record.settings.verdict.walk)
         cuts = {mode: count_cuts(test, code[chosen], len(kept), thresholds[mode]) for mode in MODES}
         total, parts = len(test.truth), kept
         sizes = np.bincount(code[chosen], minlength=len(kept)).tolist()

@@ -14,8 +14,9 @@ from shelfbench.report.data import DOUBTS, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated, reading
-from shelfbench.verdict.certify import certify, coverage_grid
+from shelfbench.verdict.certify import certify, coverage_grid, start_of
 from shelfbench.verdict.metrics import REQUIRED, acceptance
+from shelfbench.verdict.walk import TUNED
 
 COLUMNS = (
     "backend",
@@ -63,8 +64,8 @@ def leakage(data: RunData) -> Section | None:
     twins = read_twins(data.run)
     if twins is None:
         return None
-    level = data.run.confidence_level
-    rows = [leakage_row(backend, data.run.products(backend), twins, level) for backend in data.run.backends]
+    level, walk = data.run.confidence_level, data.run.record.settings.verdict.walk
+    rows = [leakage_row(backend, data.run.products(backend), twins, level, walk) for backend in data.run.backends]
     frame = pd.DataFrame([row for row in rows if row is not None], columns=list(COLUMNS))
     if frame.empty:
         return None
@@ -101,7 +102,7 @@ def read_twins(run: Run) -> Twinned | None:
     return Twinned(test, certify)
 
 
-def _certified_row(products: Evaluated, twins: pd.DataFrame, level: float) -> dict[str, Any]:
+def _certified_row(products: Evaluated, twins: pd.DataFrame, level: float, walk: str) -> dict[str, Any]:
     """Count the twins among the products that certify, and certify again without them."""
     tune, labelled = (products.where(products.role == role) for role in ("tune", "certify"))
     own = twins.reindex(labelled.product_id)["kind"].to_numpy()
@@ -110,7 +111,9 @@ def _certified_row(products: Evaluated, twins: pd.DataFrame, level: float) -> di
         """Acceptance that is certified on a part; NaN if none is."""
         if not len(part.truth) or not len(tune.truth):
             return float("nan")
-        found = certify(part.confidence, part.correct, coverage_grid(tune.confidence), REQUIRED, level)
+        grid = coverage_grid(tune.confidence)
+        start = start_of(walk, tune.confidence, tune.correct, grid)
+        found = certify(part.confidence, part.correct, grid, REQUIRED, level, start=start)
         return found.acceptance if found.certified else float("nan")
 
     return {
@@ -122,7 +125,9 @@ def _certified_row(products: Evaluated, twins: pd.DataFrame, level: float) -> di
     }
 
 
-def leakage_row(backend: str, products: Evaluated, twins: Twinned, level: float) -> dict[str, Any] | None:
+def leakage_row(
+    backend: str, products: Evaluated, twins: Twinned, level: float, walk: str = TUNED
+) -> dict[str, Any] | None:
     """Measure one backend on test, and certify it, with and without twins.
 
     Parameters
@@ -134,6 +139,8 @@ def leakage_row(backend: str, products: Evaluated, twins: Twinned, level: float)
         From `read_twins`.
     level : float
         Probability with which a certified threshold keeps its precision.
+    walk : str
+        Of `shelfbench.verdict.walk.WALKS`.
 
     Returns
     -------
@@ -172,7 +179,7 @@ def leakage_row(backend: str, products: Evaluated, twins: Twinned, level: float)
         "accepted_near": int((taken & near).sum()),
         "accepted_share_exact": float((taken & exact).sum() / cut.accepted) if cut.accepted else float("nan"),
         "accepted_share_near": float((taken & near).sum() / cut.accepted) if cut.accepted else float("nan"),
-        **_certified_row(products, twins.certify, level),
+        **_certified_row(products, twins.certify, level, walk),
     }
 
 

@@ -248,10 +248,9 @@ class Run:
         (fitted on test), tuned (fixed on tune) and certified, its acceptance and precision, with exact 95% intervals in
         _low and _high; and why, if nothing is certified.
         """
-        rows = []
-        for backend in self.sound:
-            rows += certified_rows(backend, self.products(backend), self.targets, self.confidence_level, [DEFAULT])
-        return pd.DataFrame(rows)
+        asked, walk = (self.targets, self.confidence_level, [DEFAULT]), self.record.settings.verdict.walk
+        found = [certified_rows(name, self.products(name), *asked, walk=walk) for name in self.sound]
+        return pd.DataFrame([row for rows in found for row in rows])
 
     @property
     def timings(self) -> pd.DataFrame:

@@ -15,11 +15,12 @@ import pandas as pd
 
 from shelfbench.runs.promise import lacking, mix_columns
 from shelfbench.runs.reading import SPLITS, Evaluated
-from shelfbench.verdict.certify import Certificate, certify, coverage_grid
+from shelfbench.verdict.certify import Certificate, certify, coverage_grid, start_of
 from shelfbench.verdict.intervals import Interval, bootstrap_intervals, exact_interval
 from shelfbench.verdict.metrics import REQUIRED, acceptance, acceptance_curve, oracle_bound
 from shelfbench.verdict.mix import Mix, weigh_back
 from shelfbench.verdict.summary import Summary, precision_by_decile, summarise
+from shelfbench.verdict.walk import TUNED
 
 TABLE4_COLUMNS = (
     "backend",
@@ -249,7 +250,13 @@ def curve_frame(products: Evaluated, split: str) -> pd.DataFrame:
 
 
 def certified_rows(
-    backend: str, products: Evaluated, targets: Sequence[Fraction], level: float, measures: Sequence[str]
+    backend: str,
+    products: Evaluated,
+    targets: Sequence[Fraction],
+    level: float,
+    measures: Sequence[str],
+    *,
+    walk: str = TUNED,
 ) -> list[dict[str, Any]]:
     """Compute what can be promised of a backend, one row per measure and target.
 
@@ -262,6 +269,8 @@ def certified_rows(
         Probability with which a certified threshold keeps its precision.
     measures : sequence of str
         Of `shelfbench.verdict.confidence.MEASURES`; one that the predictions lack is skipped.
+    walk : str
+        Of `shelfbench.verdict.walk.WALKS`: where the walk that certifies begins.
 
     Returns
     -------
@@ -279,7 +288,7 @@ def certified_rows(
             row = {"backend": backend, "measure": measure, "target": float(target), "level": level}
             row |= {f"{role}_products": len(part.truth) for role, part in parts.items()}
             row |= _plain(tune, test, target)
-            found = _certificate(tune, labelled, target, level)
+            found = _certificate(tune, labelled, target, level, walk)
             row |= _certified(found, test)
             row |= {"more_labels": _more(found), "why": _why(found, len(products.truth), target)}
             row |= mix_columns(_at_the_mix(found, test, sizes))
@@ -322,11 +331,13 @@ def _on_test(kind: str, threshold: float, test: Evaluated) -> dict[str, Any]:
     return row
 
 
-def _certificate(tune: Evaluated, labelled: Evaluated, target: Fraction, level: float) -> Certificate | None:
+def _certificate(tune: Evaluated, labelled: Evaluated, target: Fraction, level: float, walk: str) -> Certificate | None:
     """Certify on `certify`, with the grid of `tune`; None without products, or if no error is allowed."""
     if not len(tune.truth) or not len(labelled.truth) or target == 1:
         return None
-    return certify(labelled.confidence, labelled.correct, coverage_grid(tune.confidence), target, level)
+    grid = coverage_grid(tune.confidence)
+    start = start_of(walk, tune.confidence, tune.correct, grid)
+    return certify(labelled.confidence, labelled.correct, grid, target, level, start=start)
 
 
 def _certified(found: Certificate | None, test: Evaluated) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from shelfbench.base.grid import percent
-from shelfbench.verdict.certify import ESTIMABLE, Certificate
+from shelfbench.verdict.certify import ESTIMABLE, Certificate, products_to_certify
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.mix import Mix
 
@@ -65,10 +66,34 @@ def lacking(found: Certificate, labelled: int) -> str:
     if found.missing is not None:
         more = more_labels(found.missing, found.total, labelled)
         return f"{more}{OBSERVED}; or {BETTER}"
-    if found.total < ESTIMABLE:
-        more = more_labels(ESTIMABLE - found.total, found.total, labelled)
-        return f"{more}, to begin with, since {found.total:,} are too few to tell how many it takes; or {BETTER}"
-    return f"{BETTER}; how many more labels it would take cannot be told"
+    larger = ", or a larger part of validation to certify on (split.certify=0.8)" if found.total < ESTIMABLE else ""
+    return (
+        f"more labelled products{larger}; how many cannot be told from {found.total:,}, for it depends on what they "
+        f"will show: {needed(found.target, found.level)}; or {BETTER}"
+    )
+
+
+def needed(target: Fraction, level: float) -> str:
+    """Say how many accepted products a certificate takes, for precisions that they may show.
+
+    Parameters
+    ----------
+    target : Fraction
+        Required precision.
+    level : float
+        Probability with which a threshold keeps it.
+
+    Returns
+    -------
+    str
+    """
+    shown = [1 - (1 - target) * share for share in (Fraction(0), Fraction(1, 2), Fraction(7, 10))]
+    counts = [products_to_certify(precision, target, level) for precision in shown]
+    first, *others = [
+        f"{count:,} {'accepted ones if all are right' if precision == 1 else f'if {100 * float(precision):.9g}% are'}"
+        for precision, count in zip(shown, counts, strict=True)
+    ]
+    return f"it takes {first}, {', '.join(others)}"
 
 
 def mix_of(row: Mapping[Any, Any]) -> Mix | None:

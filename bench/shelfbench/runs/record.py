@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -181,6 +181,7 @@ class _ReportSection(msgspec.Struct, kw_only=True):
 
 class _VerdictSection(msgspec.Struct, kw_only=True):
     confidence_level: float = 0.95
+    walk: Literal["tuned", "first"] = "first"
 
 
 class VariantRecord(msgspec.Struct, kw_only=True):
@@ -201,8 +202,8 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets``, ``report.papers``, what reviews, errors and computing cost, and
-        ``verdict.confidence_level``.
+        ``report.targets``, ``report.papers``, what reviews, errors and computing cost,
+        ``verdict.confidence_level`` and ``verdict.walk``.
     variants : dict of str to VariantRecord
     """
 

@@ -83,6 +83,9 @@ SECTIONS: dict[str, type] = {
 }
 """Sections of the harness; installed backends and experiments declare further ones."""
 
+# Settings of the section verdict that change a promise, and no prediction.
+PROMISE = ("confidence_level", "walk")
+
 ROOT_KEYS = (
     "title",
     "seed",
@@ -279,7 +282,7 @@ class Study:
         }
         if heads := self.used_heads([variant.backend for variant in self.variants]):
             record["heads"] = {name: dataclasses.asdict(head) for name, head in heads.items()}
-        record["verdict"] = {key: value for key, value in record["verdict"].items() if key != "confidence_level"}
+        record["verdict"] = {key: value for key, value in record["verdict"].items() if key not in PROMISE}
         sections = {name: values for name, section in self.sections.items() if (values := as_record(section))}
         return fingerprint({**record, **sections})
 

@@ -16,6 +16,7 @@ import numpy as np
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, exact_target
+from shelfbench.verdict.walk import FIRST, Tuned, binomial_tail, counts_at
 
 START = 100
 # With fewer products, the estimate of how many more it takes is not made. With 145, the walk starts at 29 accepted
@@ -54,9 +55,11 @@ class Certificate:
     acceptance_high : float
         Its upper end.
     missing : int or None
-        About how many more labelled products would be enough if the rates stay as they are: with that many, the walk
-        would pass its first threshold, which would then be stricter. 0 if certified; None if hopeless, if a thousand
-        times as many would not be enough, or if there are fewer than `ESTIMABLE` to estimate it from.
+        0 if certified. For a walk that begins at a number of accepted products, as before version 0.2: about how many
+        more labelled products would be enough if the rates stay as they are. None if hopeless, if a thousand times as
+        many would not be enough, if there are fewer than `ESTIMABLE` to estimate it from, and for every walk that
+        begins where `tune` promises the most: no sample that does not certify can tell within a factor of 1.5
+        (tests/simulations/more_labels.py).
     hopeless : bool
         Whether it is not certified and, at every threshold of the walk, even the upper bound of the precision is below
         the target. False if the walk had no threshold at all, since nothing was observed then, or if a threshold too
@@ -112,13 +115,31 @@ def coverage_grid(confidence: np.ndarray, count: int = 100) -> np.ndarray:
     return grid[grid > -np.inf]
 
 
+def start_of(walk: str, confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> int | Tuned:
+    """Return where a walk begins, as `certify` takes it.
+
+    Parameters
+    ----------
+    walk : {'tuned', 'first'}
+    confidence : ndarray of float64, shape (n,)
+        Of the products of `tune`; see `Tuned.of`.
+    correct : ndarray of bool, shape (n,)
+    grid : ndarray of float64
+
+    Returns
+    -------
+    Tuned or int
+    """
+    return START if walk == FIRST else Tuned.of(confidence, correct, grid)
+
+
 def certify(
     confidence: np.ndarray,
     correct: np.ndarray,
     grid: np.ndarray,
     target: Target = "0.9",
     level: float = 0.95,
-    start: int = START,
+    start: int | Tuned = START,
 ) -> Certificate:
     """Walk the grid from strict to loose while the binomial test rejects a precision below the target.
 
@@ -134,9 +155,9 @@ def certify(
         Required precision.
     level : float
         Probability with which the threshold keeps it.
-    start : int
-        The walk begins where ``min(start, n / 5)`` products are accepted: a test on fewer says little and would end the
-        walk.
+    start : Tuned or int
+        What `tune` shows at the thresholds of the grid: the walk begins where that promises the most
+        (`Tuned.first`). A number: it begins where ``min(start, n / 5)`` products are accepted, as it did before.
 
     Returns
     -------
@@ -147,7 +168,7 @@ def certify(
     ------
     InputError
         If shapes differ, there is no product, a confidence is NaN, the grid does not decrease or would accept rejected
-        products, `start` is below 1, or target and level are not between 0 and 1.
+        products, `start` is below 1 or for another grid, or target and level are not between 0 and 1.
     """
     confidence, correct = _checked(confidence), np.asarray(correct, dtype=bool)
     wanted = exact_target(target)
@@ -165,19 +186,24 @@ def certify(
             "the thresholds do not decrease, or are not numbers above -inf",
             "give them from strict to loose (coverage_grid)",
         )
-    if start < 1:
+    if isinstance(start, Tuned) and len(start.accepted) != len(grid):
+        raise InputError(
+            f"tune was counted at {len(start.accepted)} thresholds, and there are {len(grid)}", "use the same grid"
+        )
+    if not isinstance(start, Tuned) and start < 1:
         raise InputError(f"a walk cannot start at {start} products", "give at least 1")
-    accepted, hits = _counts(confidence, correct, grid)
-    walked = np.flatnonzero(accepted >= min(start, len(confidence) / 5))
+    accepted, hits = counts_at(confidence, correct, grid)
+    walked = _walked(accepted, len(confidence), start, wanted, level)
     passes = _passes(accepted[walked] - hits[walked], accepted[walked], wanted, level)
     last = _passed(passes)
     low, high = exact_interval(int(accepted[walked[last - 1]]) if last else 0, len(confidence))
     if last == 0:
-        below = bool(len(walked) and np.all(_passes(hits[walked], accepted[walked], 1 - wanted, level)))
+        tested = walked if not isinstance(start, Tuned) else _walked(accepted, len(confidence), START, wanted, level)
+        below = bool(len(tested) and np.all(_passes(hits[tested], accepted[tested], 1 - wanted, level)))
         # more products would let the walk start at a stricter threshold, where few have been seen so far
         hopeless = below and not _passes(accepted - hits, accepted, wanted, level).any()
         missing = None
-        if not hopeless and len(confidence) >= ESTIMABLE:
+        if not hopeless and len(confidence) >= ESTIMABLE and not isinstance(start, Tuned):
             missing = _missing(accepted, hits, len(confidence), wanted, level=level, start=start)
         return Certificate(
             target=wanted,
@@ -212,7 +238,7 @@ def certified_thresholds(
     grid: np.ndarray,
     targets: Sequence[Fraction],
     level: float = 0.95,
-    start: int = START,
+    start: int | Tuned = START,
 ) -> np.ndarray:
     """Compute the thresholds of `certify` for many targets, sorting only once.
 
@@ -228,7 +254,7 @@ def certified_thresholds(
         Required precisions.
     level : float
         Probability with which each threshold keeps its target.
-    start : int
+    start : Tuned or int
         As for `certify`.
 
     Returns
@@ -237,11 +263,12 @@ def certified_thresholds(
         +inf where nothing can be certified.
     """
     confidence = _checked(confidence)
-    accepted, hits = _counts(confidence, np.asarray(correct, dtype=bool), grid)
-    walked = np.flatnonzero(accepted >= min(start, len(confidence) / 5))
-    ordered = np.append(np.inf, np.asarray(grid, dtype=np.float64)[walked])
+    accepted, hits = counts_at(confidence, np.asarray(correct, dtype=bool), grid)
+    grid = np.asarray(grid, dtype=np.float64)
     found = np.empty(len(targets))
     for number, target in enumerate(targets):
+        walked = _walked(accepted, len(confidence), start, target, level)
+        ordered = np.append(np.inf, grid[walked])
         passes = _passes(accepted[walked] - hits[walked], accepted[walked], target, level)
         found[number] = ordered[_passed(passes)]
     return found
@@ -311,13 +338,11 @@ def _first(test: Callable[[int], bool], low: int, high: int) -> int:
     return high
 
 
-def _counts(confidence: np.ndarray, correct: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the accepted and the right products at every threshold of a grid."""
-    order = np.argsort(confidence, kind="stable")
-    rising = confidence[order]
-    first = np.searchsorted(rising, grid, side="left")
-    right = np.append(0, np.cumsum(correct[order], dtype=np.int64))
-    return len(rising) - first, right[-1] - right[first]
+def _walked(accepted: np.ndarray, total: int, start: int | Tuned, target: Fraction, level: float) -> np.ndarray:
+    """Return the positions of the thresholds that the walk goes through, strict to loose, until one fails."""
+    if isinstance(start, Tuned):
+        return np.arange(start.first(total, target, level), len(accepted))
+    return np.flatnonzero(accepted >= min(start, total / 5))
 
 
 def _passed(passes: np.ndarray) -> int:
@@ -328,29 +353,6 @@ def _passed(passes: np.ndarray) -> int:
 def _passes(errors: np.ndarray, accepted: np.ndarray, target: Fraction, level: float) -> np.ndarray:
     """Tell whether this few errors would be too unlikely at the target's error rate."""
     return (binomial_tail(errors, accepted, float(1 - target)) <= 1 - level) & (accepted > 0)
-
-
-def binomial_tail(errors: np.ndarray | int, count: np.ndarray | float, rate: float) -> np.ndarray:
-    """Compute the exact probability of at most `errors` errors among `count` products.
-
-    Parameters
-    ----------
-    errors : ndarray of int, or int
-        Errors.
-    count : ndarray or float
-        Products, in the same shape.
-    rate : float
-        Probability that a product is wrong.
-
-    Returns
-    -------
-    ndarray of float64
-        ``scipy.stats.binom.cdf`` without its checks, which take longer than the sum itself.
-    """
-    from scipy.special import betainc
-
-    right = np.asarray(count) - errors
-    return np.where(right > 0, betainc(np.maximum(right, 1), np.asarray(errors) + 1, 1 - rate), 1.0)
 
 
 def _missing(

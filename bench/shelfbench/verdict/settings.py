@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shelfbench.base.errors import InputError
+from shelfbench.verdict.walk import FIRST, TUNED, WALKS
 
 AGGREGATIONS = ("mean", "log_mean", "maximum", "vote")
 
@@ -23,6 +24,9 @@ class VerdictSettings:
         Whether to fit one temperature on `tune` and apply it to the products' scores.
     confidence_level : float
         Probability with which a certified threshold keeps its promised precision.
+    walk : {'tuned', 'first'}
+        Where the walk that certifies begins: where `tune` promises the most (`shelfbench.verdict.walk`); or, as before
+        version 0.2, where 100 products or a fifth are accepted.
 
     Raises
     ------
@@ -33,6 +37,8 @@ class VerdictSettings:
     aggregation: str = "choose"
     calibrate: bool = True
     confidence_level: float = 0.95
+    # as_record of shelfbench.plugins.backend: what is not in the records of earlier runs
+    walk: str = field(default=TUNED, metadata={"earlier": FIRST})
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -44,3 +50,5 @@ class VerdictSettings:
             raise InputError(
                 f"verdict.confidence_level is {self.confidence_level}", "give a number between 0 and 1, like 0.95"
             )
+        if self.walk not in WALKS:
+            raise InputError(f"verdict.walk is {self.walk!r}", f"choose from: {', '.join(WALKS)}")
