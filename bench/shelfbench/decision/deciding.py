@@ -24,6 +24,7 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
+from shelfbench.decision.guarding import watched
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.record import (
     ESTIMATOR,
@@ -39,6 +40,7 @@ from shelfbench.decision.rule import MEASURES, Requirement, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.guarding import GUARD
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
 from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
@@ -107,12 +109,12 @@ def decide(
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
-    ruling = judge(
-        _predictions(opened.file("predictions", backend), measure),
-        saved.classes,
-        required,
-        ProductRule(saved.aggregation, saved.temperature),
-    )
+    predictions = _predictions(opened.file("predictions", backend), measure)
+    guard = watched(opened, backend, folder)
+    inside, cut = (predictions, 0.0) if guard is None else guard.applied(predictions, required)
+    ruling = judge(inside, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    if guard is not None:
+        ruling = guard.noted(ruling, predictions, cut)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):
@@ -153,6 +155,7 @@ def decide(
         features=features,
         classifier=built.load(folder),
         workers=cores(),
+        guard=guard.guard if guard is not None else None,
     )
     source = _Source(run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model)
     return Decision(model=model, write=lambda saving: _write(source, saving))
@@ -240,7 +243,8 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
     """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
     kept = _kept_network(source.folder, backend)
-    for name in (*_classifier(source.folder), *kept):
+    guard = (GUARD,) if source.model.guard is not None else ()
+    for name in (*_classifier(source.folder), *kept, *guard):
         try:
             shutil.copyfile(source.folder / name, aside / name)
         except FileNotFoundError:

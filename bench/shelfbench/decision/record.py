@@ -20,6 +20,8 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
+from shelfbench.runs.guarding import GUARD
+from shelfbench.verdict.guard import Guarding
 from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
@@ -44,6 +46,8 @@ LIMITS = {
     "classifier.skops": 2048 * _MIB,
     **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
+    # axes of at most 64 MiB, and as many photos or means of categories as are learned from
+    GUARD: 80 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
 MAX_SIDE = 1024
@@ -120,6 +124,17 @@ class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unseen: Share
 
 
+class GuardEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.verdict.guard.Guarding`."""
+
+    kind: Literal["subspace", "neighbours", "mahalanobis"]
+    cut: Annotated[float, Meta(ge=0)]
+    products: Count
+    outside: Count
+    sure: Count
+    let_through: Count
+
+
 class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a photo becomes a square."""
 
@@ -188,6 +203,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence: tuple[EvidenceEntry, ...]
     plain: EvidenceEntry | None
     mix: MixEntry | None = None  # decisions of earlier versions lack it
+    guard: GuardEntry | None = None  # and this
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -214,6 +230,8 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("a probe's code belongs to no category")
         if strangers := set(self.files) - set(LIMITS):
             raise ValueError(f"it lists {sorted(strangers)[0][:60]!r}, which is not part of a decision")
+        if (self.guard is None) == (GUARD in self.files):
+            raise ValueError(f"it {'has no' if self.guard is None else 'describes a'} guard, and {GUARD} says otherwise")
 
     @property
     def ruling(self) -> Ruling:
@@ -234,6 +252,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             evidence=tuple(map(_evidence, self.evidence)),
             plain=_evidence(self.plain) if self.plain else None,
             mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
+            guard=Guarding(**msgspec.structs.asdict(self.guard)) if self.guard else None,
         )
 
     @property
@@ -281,6 +300,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "evidence": [_entry(part) for part in ruling.evidence],
         "plain": _entry(ruling.plain) if ruling.plain else None,
         "mix": asdict(ruling.mix) if ruling.mix else None,
+        "guard": asdict(ruling.guard) if ruling.guard else None,
     }
 
 

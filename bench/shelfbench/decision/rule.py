@@ -19,6 +19,7 @@ from shelfbench.runs.promise import lacking, shortfall
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
 from shelfbench.verdict.confidence import measure as confidence_of
+from shelfbench.verdict.guard import Guarding
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
 from shelfbench.verdict.mix import Mix, weigh_back
@@ -192,6 +193,8 @@ class Ruling:
     mix : Mix or None
         The threshold on test, weighted back to the catalogue's own mix of categories. None unless certified, and for
         decisions of earlier versions.
+    guard : Guarding or None
+        How products unlike those learned are kept back; None for runs and decisions of earlier versions.
     """
 
     verdict: Verdict
@@ -209,6 +212,7 @@ class Ruling:
     evidence: tuple[Evidence, ...] = ()
     plain: Evidence | None = None
     mix: Mix | None = None
+    guard: Guarding | None = None
 
     @property
     def doubt(self) -> str:
