@@ -129,14 +129,14 @@ class Guarding:
 
     def __str__(self) -> str:
         """Return what the guard does, in one line."""
-        said = f"products {UNLIKE} go to review ({self.kind}): {_share(self.outside, self.products)} of certify"
+        said = f"products unlike those it has learned go to review: {_share(self.outside, self.products)} of certify lie outside"
         if not self.sure:
             return said
-        return f"{said}; of those sure enough, {_share(self.let_through, self.sure)} are let through"
+        return f"{said}; the guard lets {_share(self.let_through, self.sure)} through that are sure enough"
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part:,} of the {whole:,} products ({part / max(whole, 1):.1%})"
+    return f"{part:,} of {whole:,} ({part / max(whole, 1):.1%})"
 
 
 def by_product(distances: np.ndarray, starts: np.ndarray) -> np.ndarray:

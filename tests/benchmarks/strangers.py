@@ -1,0 +1,111 @@
+"""What a decision lets through of products that it has not learned, with its guard and without.
+
+``python tests/benchmarks/strangers.py FILE.csv RUN NAME=PATH...`` decides on every backend of a finished run at
+a precision of 0.9, classifies the photos of the other datasets with each decision, and writes a row for each backend and
+dataset. The runs of the record:
+
+    shelfbench run fashion --out results/local/fashion
+    shelfbench run default --out results/local/default
+    shelfbench generate generated --products 1500
+    python tests/benchmarks/strangers.py results/decisions/strangers.csv results/local/fashion \\
+        generated=generated cdiscount=$SHELFBENCH_DATA/cdiscount
+    python tests/benchmarks/strangers.py results/decisions/strangers.csv results/local/default \\
+        fashion=FOLDER_OF_FASHION_PHOTOS
+
+A file that is already there is continued. No time is measured, so the machine may be busy. Nothing here chooses
+anything: kinds and thresholds of guards are fixed on train and `tune` of the run.
+"""
+
+import csv
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import shelfbench
+from shelfbench.base.console import Console
+from shelfbench.decision.classifying import classify
+from shelfbench.data.sources.tables import DatasetSettings
+
+COLUMNS = (
+    *("run", "backend", "guard", "verdict", "strangers", "products"),
+    *("accepted_without", "accepted_with", "outside"),
+    *("certify_accepted_without", "certify_accepted_with", "test_accepted_without", "test_accepted_with"),
+    *("test_precision_without", "test_precision_with"),
+)
+
+
+def unguarded(decision):
+    """Return the model with the same threshold and without its guard."""
+    ruling = dataclasses.replace(decision.ruling, guard=None)
+    return dataclasses.replace(decision.model, ruling=ruling, guard=None)
+
+
+def on_the_run(run, decision, backend):
+    """Count what its own products lose: acceptance and precision at the same threshold, without and with the guard."""
+    products = run.predictions(backend)
+    found = decision.ruling
+    sure = products["confidence"].ge(found.threshold) & ~products["predicted"].isin(found.off)
+    sure &= products["rejected"].isna()
+    distance = read_distances(run, backend).reindex(products["product_id"]).to_numpy()
+    inside = ~(distance > found.guard.cut)
+    values = {}
+    for role in ("certify", "test"):
+        here = (products["role"] == role).to_numpy()
+        for name, accepted in (("without", sure), ("with", sure & inside)):
+            rows = products[here & accepted]
+            values[f"{role}_accepted_{name}"] = round(len(rows) / here.sum(), 4)
+            if role == "test":
+                values[f"test_precision_{name}"] = round((rows["predicted"] == rows["category"]).mean(), 4)
+    return values
+
+
+def read_distances(run, backend):
+    """Read the distances of a run's products."""
+    import pandas as pd
+
+    return pd.read_parquet(run.file("guards", backend)).set_index("product_id")["distance"]
+
+
+def measure(run, backend, others):
+    """Return a row for each of the other datasets."""
+    decision = shelfbench.decide(run, backend, precision=0.9, all_categories=True)
+    same = {"run": Path(run.path).name, "backend": backend, "guard": decision.ruling.guard.kind}
+    if not decision.ruling.passed:
+        yield {**same, "verdict": str(decision.verdict)}
+        return
+    same |= {"verdict": str(decision.verdict), **on_the_run(run, decision, backend)}
+    for name, path in others.items():
+        settings, console = DatasetSettings(), Console(quiet=True)
+        free = classify(unguarded(decision), [path], settings, console)
+        kept = classify(decision.model, [path], settings, console)
+        yield {
+            **same,
+            "strangers": name,
+            "products": len(kept),
+            "accepted_without": int(free["reason"].isna().sum()),
+            "accepted_with": int(kept["reason"].isna().sum()),
+            "outside": int(np.sum(kept["reason"] == "unlike the products it has learned")),
+        }
+
+
+def main(out, directory, *others):
+    """Append the rows of a run."""
+    run = shelfbench.load_run(directory)
+    paths = {name: Path(path) for name, _, path in (word.partition("=") for word in others)}
+    new = not Path(out).exists()
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    with open(out, "a", newline="") as handle:
+        writer = csv.DictWriter(handle, COLUMNS)
+        if new:
+            writer.writeheader()
+        for backend in run.backends:
+            for row in measure(run, backend, paths):
+                writer.writerow(row)
+                handle.flush()
+                print(row)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
