@@ -60,7 +60,9 @@ class Watched:
         confidence = confidence_of(predictions, MEASURES[required.measure])
         tune = (predictions["role"].to_numpy() == "tune") & np.isfinite(confidence) & ~np.isnan(self.distances)
         right = (predictions["predicted"].to_numpy() == predictions["category"].to_numpy())[tune]
-        sure = confidence[tune] >= acceptance(confidence[tune], right, required.target).threshold if tune.any() else right
+        sure = (
+            confidence[tune] >= acceptance(confidence[tune], right, required.target).threshold if tune.any() else right
+        )
         kept = self.distances[tune][sure] if np.any(sure) else self.distances[tune]
         cut = cut_of(kept) if len(kept) else np.inf
         if not np.isfinite(cut):  # JSON has no infinity, and features without end are like no others

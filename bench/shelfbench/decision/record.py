@@ -231,7 +231,9 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if strangers := set(self.files) - set(LIMITS):
             raise ValueError(f"it lists {sorted(strangers)[0][:60]!r}, which is not part of a decision")
         if (self.guard is None) == (GUARD in self.files):
-            raise ValueError(f"it {'has no' if self.guard is None else 'describes a'} guard, and {GUARD} says otherwise")
+            raise ValueError(
+                f"it {'has no' if self.guard is None else 'describes a'} guard, and {GUARD} says otherwise"
+            )
 
     @property
     def ruling(self) -> Ruling:

@@ -12,7 +12,7 @@ directions those span (a principal subspace) leaves most of a stranger over. `Gu
     neighbors", ICML 2022), of which a sample is kept; what lies outside the subspace counts as orthogonal.
 ``mahalanobis``
     The distance to the nearest mean of a category, by the covariance that all categories share (Lee et al., "A simple
-    unified framework for detecting out-of-distribution samples", NeurIPS 2018), with one variance outside the subspace.
+    unified framework for detecting out-of-distribution samples", NeurIPS 2018), and by how much lies outside the subspace.
 
 `shelfbench.verdict.guard_choice` chooses among them.
 """
@@ -129,7 +129,8 @@ class Guarding:
 
     def __str__(self) -> str:
         """Return what the guard does, in one line."""
-        said = f"products unlike those it has learned go to review: {_share(self.outside, self.products)} of certify lie outside"
+        outside = _share(self.outside, self.products)
+        said = f"products unlike those it has learned go to review: {outside} of certify lie outside"
         if not self.sure:
             return said
         return f"{said}; the guard lets {_share(self.let_through, self.sure)} through that are sure enough"
@@ -271,7 +272,7 @@ def guard_of_kind(kind: str, span: Span, labels: np.ndarray, seed: int) -> Guard
         np.add.at(means, place, span.seen)
         means /= np.bincount(place)[:, None]
         spread = np.mean((span.seen - means[place]) ** 2, axis=0)
-        # the variance outside is one of many axes, whose number the photos do not tell: as many again as inside
+        # how many directions a photo can take outside is not known: outside counts as much as inside, on average
         spread = np.append(spread, span.outside / axes)
         scale = (1 / np.sqrt(np.maximum(spread, 1e-6))).astype(np.float32)
         points = (means * scale[:-1]).astype(np.float32)
