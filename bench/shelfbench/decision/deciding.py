@@ -263,7 +263,8 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
             "input": "pixels",
             "output": "log_probabilities",
             "says": "one row per image, uint8 RGB squares as images.fit makes them; aggregation over the photos of a "
-            "product, temperature and threshold come after",
+            "product, temperature and threshold come after"
+            + ("; the guard needs the features, which this graph does not return" if guard else ""),
         }
     return found
 

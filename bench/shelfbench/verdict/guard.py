@@ -11,8 +11,9 @@ directions those span (a principal subspace) leaves most of a stranger over. `Gu
     One minus the cosine to the nearest photo of train (Sun et al., "Out-of-distribution detection with deep nearest
     neighbors", ICML 2022), of which a sample is kept; what lies outside the subspace counts as orthogonal.
 ``mahalanobis``
-    The distance to the nearest mean of a category, by the covariance that all categories share (Lee et al., "A simple
-    unified framework for detecting out-of-distribution samples", NeurIPS 2018), and by how much lies outside the subspace.
+    The distance to the nearest mean of a category, in units of the spread that all categories share on each axis (after
+    Lee et al., "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018), and by how much
+    lies outside the subspace.
 
 `shelfbench.verdict.guard_choice` chooses among them.
 """
