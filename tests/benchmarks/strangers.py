@@ -19,21 +19,24 @@ anything: kinds and thresholds of guards are fixed on train and `tune` of the ru
 import csv
 import dataclasses
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 import shelfbench
 from shelfbench.base.console import Console
+from shelfbench.data.datasets import open_dataset
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import classify
+from shelfbench.generator.settings import GeneratorSettings
 
 PRECISIONS = (0.9, 0.8, 0.7)
 COLUMNS = (
     *("run", "backend", "precision", "guard", "strangers", "products"),
     *("accepted_without", "accepted_with", "outside"),
     *("certify_accepted_without", "certify_accepted_with", "test_accepted_without", "test_accepted_with"),
-    *("test_precision_without", "test_precision_with"),
+    *("test_precision_without", "test_precision_with", "departments_with"),
 )
 
 
@@ -69,6 +72,14 @@ def read_distances(run, backend):
     return pd.read_parquet(run.file("guards", backend)).set_index("product_id")["distance"]
 
 
+def departments(path, products):
+    """Say what the products are that were let through: the first level of their categories, the most frequent first."""
+    catalogue, _ = open_dataset(DatasetSettings(name=str(path)), GeneratorSettings(), None, 1, Console(quiet=True))
+    names = [category.levels[0] if category.levels else category.key for category in catalogue.categories]
+    codes = catalogue.product_category[[str(key) in products for key in catalogue.product_id]]
+    return "; ".join(f"{name} {count}" for name, count in Counter(names[code] for code in codes).most_common())
+
+
 def measure(run, backend, others):
     """Return a row for each of the other datasets."""
     for precision in PRECISIONS:
@@ -90,6 +101,7 @@ def measure(run, backend, others):
             "accepted_without": int(free["reason"].isna().sum()),
             "accepted_with": int(kept["reason"].isna().sum()),
             "outside": int(np.sum(kept["reason"] == "unlike the products it has learned")),
+            "departments_with": departments(path, set(kept["product"][kept["reason"].isna()])),
         }
 
 

@@ -23,6 +23,8 @@ from shelfbench.verdict.guard_choice import ChosenGuard, Photos, choose_guard
 GUARD, DISTANCES = "guard.safetensors", "guards"
 # Products of tune on which the kind of a guard is chosen.
 _JUDGES = 4000
+# Features of photos of train, and of tune, held in memory at once: 512 MiB in float32. Of longer ones, fewer photos.
+_FEATURES, _FEWEST = 1 << 27, 64
 # Photos whose distances are computed at once.
 _PHOTOS = 8192
 
@@ -59,16 +61,17 @@ def make_guard(features: Features, material: Material, seed: int) -> RunGuard | 
         None if no photo of train has features that are finite, or one has too many of them to keep.
     """
     label = material.label[material.owner]
+    most = max(_FEATURES // features.matrix.shape[1], _FEWEST)
     train = _rows(features, material, "train")
-    train = train[np.sort(balanced(label[train], LEARNED, seed))]
+    train = train[np.sort(balanced(label[train], min(LEARNED, most), seed))]
     train = train[np.isfinite(features.matrix[train]).all(axis=1)]
     if not len(train) or features.matrix.shape[1] > MOST:
         return None
     tune = _rows(features, material, "tune")
-    products = np.unique(material.owner[tune])
-    if len(products) > _JUDGES:
-        products = np.random.default_rng([seed, 0x6B]).choice(products, _JUDGES, replace=False)
-        tune = tune[np.isin(material.owner[tune], products)]
+    products, counts = np.unique(material.owner[tune], return_counts=True)
+    drawn = np.random.default_rng([seed, 0x6B]).permutation(len(products))[:_JUDGES]
+    drawn = drawn[np.cumsum(counts[drawn]) <= most]
+    tune = tune[np.isin(material.owner[tune], products[drawn])]
     learned, judges = (Photos(features.matrix[rows], label[rows], material.owner[rows]) for rows in (train, tune))
     chosen = choose_guard(learned, judges, seed)
     return RunGuard(chosen, _distances(chosen.guard, features, material))

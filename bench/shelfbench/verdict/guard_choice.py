@@ -124,11 +124,11 @@ def _left_out(learned: Photos, tune: Photos, group: np.ndarray, seed: int) -> li
     if not kept.any() or not strange.any() or not known.any():
         return None
     rest = learned.only(kept)
-    half = np.sort(balanced(rest.labels, LEARNED // 2, seed))
-    span = spanned(rest.features[half], seed)
+    some = np.sort(balanced(rest.labels, LEARNED // 4, seed))
+    span = spanned(rest.features[some], seed)
     shares = []
     for kind in KINDS:
-        guard = guard_of_kind(kind, span, rest.labels[half], seed)
+        guard = guard_of_kind(kind, span, rest.labels[some], seed)
         cut = cut_of(tune.only(known).distances(guard), LET_THROUGH)
         shares.append(float(np.mean(tune.only(strange).distances(guard) <= cut)))
     return shares
