@@ -81,13 +81,14 @@ class Guard:
         ndarray of float64, shape (n,)
             At least 0; infinite where a feature is not finite.
         """
-        found = np.empty(len(features))
+        found: np.ndarray = np.empty(len(features))
         step = max(1, _BLOCK // max(len(self.centre), len(self.points)))
         for start in range(0, len(features), step):
             part = slice(start, start + step)
             with np.errstate(invalid="ignore", over="ignore"):
                 found[part] = self._distances(directions(features[part], self.centre))
-        return np.where(np.isnan(found), np.inf, np.maximum(found, 0))
+        found[np.isnan(found)] = np.inf
+        return np.maximum(found, 0, out=found)
 
     def _distances(self, ahead: np.ndarray) -> np.ndarray:
         seen = ahead @ self.axes.T

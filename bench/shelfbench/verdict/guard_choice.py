@@ -99,8 +99,8 @@ def choose_guard(train: Photos, tune: Photos, seed: int) -> ChosenGuard:
         better = np.all(table[:, 1:] < table[:, :1], axis=0)
         if better.any():
             kind = KINDS[1 + int(np.where(better, table[:, 1:].mean(axis=0), np.inf).argmin())]
-    shares = dict(zip(KINDS, table.mean(axis=0).tolist(), strict=True)) if len(table) else {}
-    return ChosenGuard(guard_of_kind(kind, span, train.labels, seed), shares)
+    means = dict(zip(KINDS, table.mean(axis=0).tolist(), strict=True)) if len(table) else {}
+    return ChosenGuard(guard_of_kind(kind, span, train.labels, seed), means)
 
 
 def _groups(span: Span, labels: np.ndarray, seed: int) -> np.ndarray:
