@@ -109,12 +109,13 @@ def decide(
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
-    predictions = _predictions(opened.file("predictions", backend), measure)
+    everything = predictions = _predictions(opened.file("predictions", backend), measure)
     guard = watched(opened, backend, folder)
-    inside, cut = (predictions, 0.0) if guard is None else guard.applied(predictions, required)
-    ruling = judge(inside, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    if guard is not None:  # from here on, what lies outside is rejected
+        predictions, cut = guard.applied(predictions, required)
+    ruling = judge(predictions, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
     if guard is not None:
-        ruling = guard.noted(ruling, predictions, cut)
+        ruling = guard.noted(ruling, everything, cut)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):

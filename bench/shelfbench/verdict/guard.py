@@ -93,7 +93,7 @@ class Guard:
     def _distances(self, ahead: np.ndarray) -> np.ndarray:
         seen = ahead @ self.axes.T
         inside = np.sum(seen**2, axis=1, dtype=np.float64)
-        outside = np.sum(ahead**2, axis=1, dtype=np.float64) - inside
+        outside = np.asarray(np.sum(ahead**2, axis=1, dtype=np.float64) - inside)
         # a photo without a direction, exactly at the centre, has nothing inside
         outside[~ahead.any(axis=1)] = 1
         if self.kind == "subspace":
