@@ -9,8 +9,10 @@ row for each backend and dataset. The runs of the record:
     shelfbench generate generated --products 1500
     python tests/benchmarks/strangers.py results/decisions/strangers.csv results/local/fashion \\
         generated=generated cdiscount=$SHELFBENCH_DATA/cdiscount
-    python tests/benchmarks/strangers.py results/decisions/strangers.csv results/local/default \\
-        fashion=FOLDER_OF_FASHION_PHOTOS
+    python tests/benchmarks/strangers.py --photos fashion-photos
+    python tests/benchmarks/strangers.py results/decisions/strangers.csv results/local/default fashion=fashion-photos
+
+``--photos FOLDER`` writes 1,000 photos of `fashion`, drawn from ``$SHELFBENCH_DATA/fashion``, with their categories.
 
 A file that is already there is continued. No time is measured, so the machine may be busy. Nothing here chooses
 anything: kinds and thresholds of guards are fixed on train and `tune` of the run.
@@ -18,11 +20,13 @@ anything: kinds and thresholds of guards are fixed on train and `tune` of the ru
 
 import csv
 import dataclasses
+import os
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import shelfbench
 from shelfbench.base.console import Console
@@ -67,8 +71,6 @@ def on_the_run(run, decision, backend):
 
 def read_distances(run, backend):
     """Read the distances of a run's products."""
-    import pandas as pd
-
     return pd.read_parquet(run.file("guards", backend)).set_index("product_id")["distance"]
 
 
@@ -78,6 +80,18 @@ def departments(path, products):
     names = [category.levels[0] if category.levels else category.key for category in catalogue.categories]
     codes = catalogue.product_category[[str(key) in products for key in catalogue.product_id]]
     return "; ".join(f"{name} {count}" for name, count in Counter(names[code] for code in codes).most_common())
+
+
+def fashion_photos(folder):
+    """Write some photos of `fashion`, with their categories and departments."""
+    folder.mkdir(parents=True)
+    files = sorted((Path(os.environ["SHELFBENCH_DATA"]) / "fashion").glob("*.parquet"))
+    frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True).sample(1000, random_state=0)
+    frame["file_name"] = frame["id"].astype(str) + ".jpg"
+    for name, image in zip(frame["file_name"], frame["image"], strict=True):
+        (folder / name).write_bytes(image["bytes"])
+    table = frame.rename(columns={"id": "product_id", "articleType": "category", "masterCategory": "level1"})
+    table[["file_name", "product_id", "category", "level1"]].to_csv(folder / "metadata.csv", index=False)
 
 
 def measure(run, backend, others):
@@ -123,4 +137,7 @@ def main(out, directory, *others):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "--photos":
+        fashion_photos(Path(sys.argv[2]))
+    else:
+        main(*sys.argv[1:])
