@@ -18,6 +18,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_sha256, storage_errors, write_json, write_text
+from shelfbench.decision.guarding import guard_of
 from shelfbench.decision.hostile import check_safetensors, copy_known, refuse, strict_json, typed
 from shelfbench.decision.model import Model, build_model, classifier_files
 from shelfbench.decision.record import (
@@ -178,6 +179,7 @@ def load_model(folder: Path, workers: int) -> Model:
         hashes = copy_known(folder, inside, LIMITS)
         record = _read(folder, inside, hashes)
         features, classifier, scores = build_model(folder, inside, record.spec, workers)
+        guard = guard_of(folder, inside, features.dimensions) if record.guard else None
     weights = folder / classifier_files(hashes)[1]
     count = len(record.categories)
     if scores.shape != (PROBES, count) or not np.allclose(np.logaddexp.reduce(scores, axis=1), 0, atol=1e-6):
@@ -195,6 +197,7 @@ def load_model(folder: Path, workers: int) -> Model:
         classifier=classifier,
         workers=workers,
         files=hashes,
+        guard=guard,
         warning=warning if apart > _TOLERANCE else "",
     )
 

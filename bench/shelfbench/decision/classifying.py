@@ -22,12 +22,14 @@ from shelfbench.data.images import decode_batch
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import Product, products_of
 from shelfbench.data.view import View, view_for
+from shelfbench.decision.guarding import outside
 from shelfbench.decision.model import Model
 from shelfbench.decision.record import DECISION
 from shelfbench.decision.rule import MEASURES
 from shelfbench.runs.data_line import grouped
 from shelfbench.study.read import build_section
 from shelfbench.verdict.confidence import MEASURES as CONFIDENCES
+from shelfbench.verdict.guard import UNLIKE
 from shelfbench.verdict.predictions import ProductRule
 
 if TYPE_CHECKING:
@@ -251,12 +253,15 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
     predicted = np.full(count, "", object)
     seen, starts = np.unique(batch.owner, return_index=True)
     if len(seen):
-        scores = model.classifier.log_probabilities(model.features.extract(batch.pixels))
+        features = model.features.extract(batch.pixels)
+        scores = model.classifier.log_probabilities(features)
         found = ProductRule(ruling.aggregation, ruling.temperature).rows(scores, starts, classes)
         predicted[seen], confidence[seen] = found["predicted"], found["confidence"]
         measure = CONFIDENCES[MEASURES[ruling.measure]]
         measured[seen] = measure.surer(found[measure.column])
     reasons = ruling.review(measured, predicted)
+    if len(seen) and model.guard is not None and ruling.guard is not None and ruling.passed:
+        reasons[seen[outside(model.guard, ruling.guard.cut, features, starts)]] = UNLIKE
     names = dict(zip(ruling.categories, model.spec.names, strict=True))
     rows = []
     for number, key in enumerate(batch.products):

@@ -25,6 +25,7 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
+from shelfbench.decision.guarding import watched
 from shelfbench.decision.mixing import read_flow
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.money import price
@@ -43,6 +44,7 @@ from shelfbench.decision.tries import Tries, questions, shared, stated
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.guarding import GUARD
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
 from shelfbench.runs.money import computing, prices_of
 from shelfbench.runs.recorder import differences
@@ -133,23 +135,34 @@ def decide(
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
-    predictions = _predictions(opened.file("predictions", backend), measure)
+    everything = predictions = _predictions(opened.file("predictions", backend), measure)
+    guard = watched(opened, backend, folder)
+    if guard is not None:  # from here on, what lies outside is rejected
+        predictions, cut = guard.applied(predictions, required)
     if mix is not None:
         required = replace(required, flow=read_flow(str(mix), predictions))
     ruling = judge(predictions, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    if guard is not None:
+        ruling = guard.noted(ruling, everything, cut)
     tries = Tries.of(opened.path).also(questions(required, joint or [(backend, measure)]))
     ruling = stated(ruling, tries)
     if (told := prices or prices_of(opened.record)) is not None:
         limits = (ruling.threshold, ruling.off)
         found = price(predictions, MEASURES[measure], limits, told, computing(opened, backend, told))
         ruling = replace(ruling, money=found)
-    decision = decision_on(opened, backend, saved, ruling)
+    decision = decision_on(opened, backend, saved, ruling, guard=guard.guard if guard is not None else None)
     tries.save(Console(quiet=True))  # a decision that could not be made is not counted
     return decision
 
 
 def decision_on(
-    opened: Run, backend: str, saved: SavedModel, ruling: Ruling, labelled: Mapping[str, Any] | None = None
+    opened: Run,
+    backend: str,
+    saved: SavedModel,
+    ruling: Ruling,
+    *,
+    labelled: Mapping[str, Any] | None = None,
+    guard: Guard | None = None,
 ) -> Decision:
     """Put a ruling and the model of a backend together.
 
@@ -162,6 +175,8 @@ def decision_on(
     ruling : Ruling
     labelled : mapping, optional
         The labelled sample that the ruling rests on, if it does not rest on the products of `certify`.
+    guard : Guard, optional
+        What keeps strangers back; None for a labelled sample, which was drawn without one.
 
     Returns
     -------
@@ -213,6 +228,7 @@ def decision_on(
         features=features,
         classifier=built.load(folder),
         workers=cores(),
+        guard=guard,
     )
     source = _Source(
         run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model, labelled=labelled
@@ -302,7 +318,8 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
     """Copy or write the model's files; return the probe."""
     backend, features = source.backend, source.model.features
     kept = _kept_network(source.folder, backend)
-    for name in (*_classifier(source.folder), *kept):
+    guard = (GUARD,) if source.model.guard is not None else ()
+    for name in (*_classifier(source.folder), *kept, *guard):
         try:
             shutil.copyfile(source.folder / name, aside / name)
         except FileNotFoundError:
@@ -321,7 +338,8 @@ def _fill(aside: Path, source: _Source, saving: Saving) -> dict[str, Any]:
             "input": "pixels",
             "output": "log_probabilities",
             "says": "one row per image, uint8 RGB squares as images.fit makes them; aggregation over the photos of a "
-            "product, temperature and threshold come after",
+            "product, temperature and threshold come after"
+            + ("; the guard needs the features, which this graph does not return" if guard else ""),
         }
     return found
 

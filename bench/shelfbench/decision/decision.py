@@ -179,6 +179,7 @@ class Decision:
         if found.off:
             shown = ", ".join(map(printable, found.off[:10])) + (" ..." if len(found.off) > 10 else "")
             lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
+        lines.append(f"  {found.guard or NO_GUARD}")
         lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if mix := found.mix:
             lines.append(
@@ -198,6 +199,10 @@ class Decision:
         return "\n".join(lines)
 
 
+NO_GUARD = (
+    "no guard against products unlike those it has learned, since the run was made before there was one: run the study "
+    "again in another directory to have it"
+)
 _DIGITS = 12
 CATALOGUE = "the catalogue's own mix of categories"
 _NEXT = {

@@ -18,6 +18,7 @@ from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
 from shelfbench.plugins.finding import find_kept
 from shelfbench.study.read import build_section
+from shelfbench.verdict.guard import Guard
 
 # The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.
 MAX_DIMENSIONS = 5_000_000
@@ -37,6 +38,8 @@ class Model:
         Threads that decode, and processes of classical features.
     files : mapping of str to str
         SHA-256 of every file that it was read from, by name; empty for a model that is still in its run.
+    guard : Guard or None
+        Tells products unlike those learned; None for decisions of earlier versions.
     warning : str
         A warning if the model computes different numbers here than where the decision was made; otherwise empty.
     """
@@ -47,6 +50,7 @@ class Model:
     classifier: Classifier
     workers: int
     files: Mapping[str, str] = field(default_factory=dict)
+    guard: Guard | None = None
     warning: str = ""
 
 

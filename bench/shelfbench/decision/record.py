@@ -21,6 +21,8 @@ from shelfbench.data.images import ImageSettings
 from shelfbench.decision.money import MoneyEntry, money_values
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
+from shelfbench.runs.guarding import GUARD
+from shelfbench.verdict.guard import Guarding
 from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
@@ -45,6 +47,8 @@ LIMITS = {
     "classifier.skops": 2048 * _MIB,
     **dict.fromkeys(NETWORK_FILES, 2048 * _MIB),
     ONNX: 2048 * _MIB,
+    # axes of at most 64 MiB, and as many photos or means of categories as are learned from
+    GUARD: 80 * _MIB,
 }
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
 MAX_SIDE = 1024
@@ -121,6 +125,17 @@ class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unseen: Share
 
 
+class GuardEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.verdict.guard.Guarding`."""
+
+    kind: Literal["subspace", "neighbours", "mahalanobis"]
+    cut: Annotated[float, Meta(ge=0)]
+    products: Count
+    outside: Count
+    sure: Count
+    let_through: Count
+
+
 class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a photo becomes a square."""
 
@@ -192,6 +207,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     money: MoneyEntry | UnsetType = UNSET
     certified_mix: tuple[Count, ...] | None = None  # and this
     flow: Text | UnsetType = UNSET
+    guard: GuardEntry | None = None  # and this
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -220,6 +236,10 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("a probe's code belongs to no category")
         if strangers := set(self.files) - set(LIMITS):
             raise ValueError(f"it lists {sorted(strangers)[0][:60]!r}, which is not part of a decision")
+        if (self.guard is None) == (GUARD in self.files):
+            raise ValueError(
+                f"it {'has no' if self.guard is None else 'describes a'} guard, and {GUARD} says otherwise"
+            )
 
     @property
     def ruling(self) -> Ruling:
@@ -243,6 +263,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             money=self.money.money if self.money else None,
             certified_mix=self.certified_mix,
             flow=self.flow or "",
+            guard=Guarding(**msgspec.structs.asdict(self.guard)) if self.guard else None,
         )
 
     @property
@@ -292,6 +313,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "mix": asdict(ruling.mix) if ruling.mix else None,
         **({"money": money_values(ruling.money)} if ruling.money else {}),
         **({"flow": ruling.flow} if ruling.flow else {}),
+        "guard": asdict(ruling.guard) if ruling.guard else None,
     }
 
 

@@ -23,6 +23,7 @@ from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid, start_of
 from shelfbench.verdict.confidence import measure as confidence_of
 from shelfbench.verdict.flow import Flow
+from shelfbench.verdict.guard import Guarding
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import Target, acceptance, exact_target
 from shelfbench.verdict.mix import Mix
@@ -215,6 +216,8 @@ class Ruling:
         What it costs; None if it was not said what reviews and errors cost.
     flow : str
         The mix of categories that is promised for, in words; empty for that of the products that certify.
+    guard : Guarding or None
+        How products unlike those learned are kept back; None for runs and decisions of earlier versions.
     """
 
     verdict: Verdict
@@ -235,6 +238,7 @@ class Ruling:
     money: Money | None = None
     certified_mix: tuple[int, ...] | None = None
     flow: str = ""
+    guard: Guarding | None = None
 
     @property
     def doubt(self) -> str:

@@ -28,6 +28,7 @@ from shelfbench.runs.building import (
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.guarding import RunGuard, make_guard, save_guard
 from shelfbench.runs.keeping import backend_timings, read_model, save_model, write_histories
 from shelfbench.runs.out_of_fold import keep_out_of_fold
 from shelfbench.runs.photos import Photos
@@ -110,7 +111,7 @@ def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
         found = jobs.attempt([backend.name for backend in group], partial(_features, group, experiment))
     if found is None:
         return
-    trained, features = found
+    trained, features, guard = found
     for number, backend in enumerate(trained):
         again = number > 0 and not isinstance(backend.store, GivenFeatures)
         shared = dataclasses.replace(features, cached=True) if again else features
@@ -121,11 +122,13 @@ def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
                 else f"{backend.name}: features of {images - features.computed:,} images reused"
             )
         before = extracting.mib if number == 0 else 0.0
-        jobs.run(backend.name, partial(_run_backend, backend, shared, experiment, before))
+        jobs.run(backend.name, partial(_run_backend, backend, shared, guard, experiment=experiment, before=before))
 
 
-def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[BuiltBackend], Features]:
-    """Train the network of a group, if it has one to train, and compute its features."""
+def _features(
+    group: list[BuiltBackend], experiment: Experiment
+) -> tuple[list[BuiltBackend], Features, RunGuard | None]:
+    """Train the network of a group, if it has one to train, and compute its features and their guard."""
     material = experiment.material
     trained = _trained(group, experiment)
     first = trained[0]
@@ -143,7 +146,8 @@ def _features(group: list[BuiltBackend], experiment: Experiment) -> tuple[list[B
             f"(first: {unreadable[0]['record']}: {unreadable[0]['reason']})",
             "check the files",
         )
-    return trained, features
+    with experiment.console.stage(f"{first.name}: guard"):
+        return trained, features, make_guard(features, material, experiment.study.seed)
 
 
 def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBackend]:
@@ -160,10 +164,12 @@ def _trained(group: list[BuiltBackend], experiment: Experiment) -> list[BuiltBac
     return [with_network(backend, later if number else trained, experiment) for number, backend in enumerate(group)]
 
 
-def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment, before: float) -> BackendEntry:
+def _run_backend(
+    built: BuiltBackend, features: Features, guard: RunGuard | None, *, experiment: Experiment, before: float
+) -> BackendEntry:
     """Fit, score and keep one backend; `before` is the peak memory (MiB) of the work already done for it."""
     with PeakMemory().watch() as memory:
-        chosen = _fit_and_keep(built, features, experiment)
+        chosen = _fit_and_keep(built, features, guard, experiment)
     return BackendEntry(
         columns=columns_of(built.spec, built.backbone),
         chosen=chosen,
@@ -172,7 +178,9 @@ def _run_backend(built: BuiltBackend, features: Features, experiment: Experiment
     )
 
 
-def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experiment) -> dict[str, Any]:
+def _fit_and_keep(
+    built: BuiltBackend, features: Features, guard: RunGuard | None, experiment: Experiment
+) -> dict[str, Any]:
     study, material, console, out = experiment.study, experiment.material, experiment.console, experiment.out
     name, trained = built.name, built.trained
     console.log(f"{name}: fitting")
@@ -184,6 +192,7 @@ def _fit_and_keep(built: BuiltBackend, features: Features, experiment: Experimen
     with Stopwatch() as predict, console.progress(len(material.image), f"scores of {name}") as bar:
         scored = score(classifier, features, material, rule, bar)
     save_model(built, classifier, rule, material=material, study=study, out=out)
+    save_guard(guard, name, out)
     write_parquet(out / "scores" / f"{file_stem(name)}.parquet", scored.scores)
     write_parquet(out / "aggregations" / f"{file_stem(name)}.parquet", scored.aggregations)
     write_histories(built, classifier, out)
