@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from shelfbench.decision.decision import Decision, load_decision
     from shelfbench.decision.family import decide_family
     from shelfbench.decision.rule import Verdict
-    from shelfbench.draws import run_seeds
     from shelfbench.decision.watching import watch
     from shelfbench.decision.watching_text import Watched
+    from shelfbench.draws import run_seeds
     from shelfbench.face import classify, generate, load_run, load_study, plan, run
     from shelfbench.merging import merge
     from shelfbench.plugins.backend import BackendSpec

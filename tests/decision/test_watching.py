@@ -14,7 +14,8 @@ import shelfbench
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.decision import watching_rows, watching_state
-from shelfbench.decision.rule import Evidence, Verdict
+from shelfbench.decision.evidence import Evidence
+from shelfbench.decision.rule import Verdict
 from shelfbench.verdict.monitor import Status
 from tests.helpers.decisions import STRIPES, edit, make_decision
 

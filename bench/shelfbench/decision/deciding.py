@@ -50,6 +50,7 @@ from shelfbench.runs.money import computing, prices_of
 from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
 from shelfbench.verdict.costs import Prices
+from shelfbench.verdict.guard import Guard
 from shelfbench.verdict.metrics import Target
 from shelfbench.verdict.predictions import ProductRule
 from shelfbench.verdict.walk import TUNED

@@ -25,8 +25,9 @@ from shelfbench.data.sources.labels import as_key
 from shelfbench.data.sources.table_files import cells_of
 from shelfbench.decision.deciding import decision_on
 from shelfbench.decision.decision import Decision, probability
+from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.labelling import FOLDER, NONE, LabellingPlan, tune_fingerprint, tune_of
-from shelfbench.decision.rule import Evidence, Requirement, Ruling, Verdict
+from shelfbench.decision.rule import Requirement, Ruling, Verdict
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import SavedModel, read_model
 from shelfbench.runs.reading import reading
@@ -110,7 +111,9 @@ def decide_labelled(
         target=asked.target,
         level=asked.level,
     )
-    return decision_on(opened, backend, saved, _ruling(opened, backend, saved, labels, found), _noted(labels, found))
+    return decision_on(
+        opened, backend, saved, _ruling(opened, backend, saved, labels, found), labelled=_noted(labels, found)
+    )
 
 
 def _read(run: Path, path: Path) -> tuple[LabellingPlan, pd.DataFrame, list[str]]:

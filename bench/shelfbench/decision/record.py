@@ -18,9 +18,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from shelfbench.base.errors import InputError
 from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
+from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.money import MoneyEntry, money_values
 from shelfbench.decision.rests_on import RestsOn
-from shelfbench.decision.rule import Evidence, Ruling, Verdict
+from shelfbench.decision.rule import Ruling, Verdict
 from shelfbench.runs.guarding import GUARD
 from shelfbench.verdict.guard import Guarding
 from shelfbench.verdict.mix import Mix
