@@ -19,7 +19,11 @@ from pathlib import Path
 
 PARAMETERS, POSITIONAL, FIELDS, LINES = 6, 5, 4, 400
 # Public functions, by file and name: their keywords are the options of the commands, and promised to users.
-FIXED = {"bench/shelfbench/face.py": {"run", "plan"}, "bench/shelfbench/choosing.py": {"choose"}}
+FIXED = {
+    "bench/shelfbench/face.py": {"run", "plan"},
+    "bench/shelfbench/choosing.py": {"choose"},
+    "bench/shelfbench/decision/deciding.py": {"decide"},
+}
 VARIADIC = {"struct.pack", "session.run"}
 
 

@@ -216,7 +216,16 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one.add_argument("backend", metavar="BACKEND", help="one of its backends")
     one.add_argument(
-        "--precision", default="0.9", metavar="P", help="share of accepted products that must be right; default: 0.9"
+        "--precision",
+        action="append",
+        default=[],
+        metavar="[LEVEL=]P",
+        help="share of accepted products that must be right; default: 0.9; with --levels also by level (level1=0.97)",
+    )
+    one.add_argument(
+        "--levels",
+        action="store_true",
+        help="answer at a level above the category where that is not sure enough (docs/ladder.md)",
     )
     one.add_argument(
         "--confidence", default="0.95", metavar="P", help="probability with which that holds; default: 0.95"

@@ -109,15 +109,17 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     """Decide whether a backend of a run may be deployed, and write the decision."""
     import shelfbench
     from shelfbench.decision.bundle import check_place
+    from shelfbench.decision.ladder import precisions
 
     check_place(options.out)
     decision = shelfbench.decide(
         options.directory,
         options.backend,
-        precision=options.precision,
+        precision=precisions(options.precision),
         confidence=options.confidence,
         measure=options.measure,
         all_categories=options.all_categories,
+        levels=options.levels,
     )
     digest = decision.save(options.out, onnx=options.onnx, command=_command(options), console=console)
     show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")

@@ -106,7 +106,9 @@ def _jpeg_resumes(data: bytes, at: int) -> int:
         raise _Unknown
     # the photo is larger than a thumbnail that has lost its beginning; if damage made that's size larger, scans tell
     until = [*(header[0] for header in headers[1:]), len(data)]
-    scans = [len(data[scan:limit].partition(b"\xff\xd9")[0]) for (_, _, scan), limit in zip(headers, until, strict=True)]
+    scans = [
+        len(data[scan:limit].partition(b"\xff\xd9")[0]) for (_, _, scan), limit in zip(headers, until, strict=True)
+    ]
     largest = max(range(len(headers)), key=lambda number: headers[number][1])
     if scans[largest] < max(scans):
         raise TwoPhotos

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
+from shelfbench.decision.ladder import frame_of, judge_ladder, rung_targets, rungs_of
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.record import (
     ESTIMATOR,
@@ -35,11 +37,12 @@ from shelfbench.decision.record import (
     ModelSpec,
 )
 from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
-from shelfbench.decision.rule import MEASURES, Requirement, judge
+from shelfbench.decision.rule import MEASURES, Requirement, Ruling, judge
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
+from shelfbench.runs.levels import CATEGORY, level_answers
 from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
 from shelfbench.verdict.metrics import Target
@@ -66,10 +69,11 @@ def decide(
     run: Run | Path | str,
     backend: str,
     *,
-    precision: Target = 0.9,
+    precision: Target | Mapping[str, Target] = 0.9,
     confidence: float | str = 0.95,
     measure: str = "probability",
     all_categories: bool = False,
+    levels: bool = False,
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -79,14 +83,18 @@ def decide(
         A run, or its directory.
     backend : str
         One of its backends.
-    precision : float, str or Fraction
-        Share of the accepted products that must be right. Read by its decimal digits: 0.9 is exactly 9/10.
+    precision : float, str, Fraction, or mapping of str to these
+        Share of the accepted products that must be right. Read by its decimal digits: 0.9 is exactly 9/10. With
+        `levels`, it may differ by rung: ``{"category": 0.9, "level1": 0.97}``.
     confidence : float or str
         Probability, over the drawing of the labelled products, with which that share is kept.
     measure : {'probability', 'margin', 'entropy'}
         Which number serves as the confidence in a product.
     all_categories : bool
         Leave every category on, however weak it is.
+    levels : bool
+        Answer a product at a level above its category where the category is not sure enough, with one promise for all
+        rungs (docs/ladder.md).
 
     Returns
     -------
@@ -103,16 +111,20 @@ def decide(
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
         )
-    required = Requirement.of(precision, confidence, measure, all_categories)
+    rungs = rungs_of(opened) if levels else []
+    targets = rung_targets(precision, [CATEGORY, *(level.name for level in rungs)])
+    required = Requirement.of(targets[0], confidence, measure, all_categories)
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
-    ruling = judge(
-        _predictions(opened.file("predictions", backend), measure),
-        saved.classes,
-        required,
-        ProductRule(saved.aggregation, saved.temperature),
-    )
+    predictions = _predictions(opened.file("predictions", backend), measure)
+    rule = ProductRule(saved.aggregation, saved.temperature)
+    if levels:
+        said = level_answers(opened.file("scores", backend), frame_of(predictions), saved.classes, rungs)
+        pairs = list(zip(rungs, said, strict=True))
+        ruling: Ruling = judge_ladder(predictions, saved.classes, required, rule, levels=pairs, targets=targets)
+    else:
+        ruling = judge(predictions, saved.classes, required, rule)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):
@@ -166,7 +178,7 @@ def _kept_network(folder: Path, backend: Backend) -> tuple[str, ...]:
 
 
 def _predictions(path: Path, measure: str) -> pa.Table:
-    wanted = {"role", "category", "predicted", "rejected", MEASURES[measure]}
+    wanted = {"product_id", "role", "category", "predicted", "rejected", MEASURES[measure]}
     try:
         return pq.read_table(path, columns=sorted(wanted & set(pq.read_schema(path).names)))
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +15,10 @@ from shelfbench.base.processor import cores
 from shelfbench.base.screen import printable
 from shelfbench.decision.bundle import copy_decision, load_model
 from shelfbench.decision.classifying import classify, columns
+from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.model import Model
 from shelfbench.decision.rule import Ruling, Verdict
+from shelfbench.decision.telling import probability, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,14 +173,17 @@ class Decision:
         """Return a summary of a few lines."""
         found = self.ruling
         lines = [f"{found.verdict}: {self.backend}", f"  {found.reason}"]
-        if found.threshold is not None and found.measure == "probability":
+        if isinstance(found, LadderRuling):
+            lines += [f"  {line}" for line in told(found)]
+        elif found.threshold is not None and found.measure == "probability":
             lines.append(f"  accepts products with a confidence of at least {probability(found.threshold)}")
         if found.remedy:
             lines.append(f"  what would change it: {found.remedy}")
         if found.off:
             shown = ", ".join(map(printable, found.off[:10])) + (" ..." if len(found.off) > 10 else "")
             lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
-        lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
+        if not isinstance(found, LadderRuling):
+            lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if mix := found.mix:
             lines.append(
                 f"  on test weighted back to the catalogue's own mix of categories: precision {mix.precision:.3f} "
@@ -197,36 +200,12 @@ class Decision:
         return "\n".join(lines)
 
 
-_DIGITS = 12
 _NEXT = {
     Verdict.INCONCLUSIVE: "label more products like those to come, run the study again in another directory, and "
     "decide again; or see whether a lower --precision is enough for you",
     Verdict.FAIL: "see with shelfbench compare whether another backend of the run is better, or run the study with "
     "larger photos or another network; or see whether a lower --precision is enough for you",
 }
-
-
-def probability(logarithm: float) -> str:
-    """Write a probability by its logarithm, rounded to four digits, and down to as many as tell it from 1.
-
-    Parameters
-    ----------
-    logarithm : float
-        At most 0.
-
-    Returns
-    -------
-    str
-        0.4198, 0.9999968; 1 only if it is 1.
-    """
-    gap = -math.expm1(logarithm)
-    if gap <= 0:
-        return "1"
-    if gap > 1e-4:
-        return f"{math.exp(logarithm):.4f}"
-    gap = max(gap, 10**-_DIGITS)
-    digits = min(math.ceil(-math.log10(gap)) + 1, _DIGITS)
-    return str((1 - Decimal(gap)).quantize(Decimal(10) ** -digits, ROUND_FLOOR))
 
 
 def load_decision(path: AnyPath, *, workers: int | None = None) -> Decision:

@@ -1,0 +1,60 @@
+"""Words of a decision: thresholds as probabilities, and what a ladder answers."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_FLOOR, Decimal
+
+from shelfbench.decision.ladder import LadderRuling
+from shelfbench.runs.levels import CATEGORY
+
+_DIGITS = 12
+
+
+def probability(logarithm: float) -> str:
+    """Write a probability by its logarithm, rounded to four digits, and down to as many as tell it from 1.
+
+    Parameters
+    ----------
+    logarithm : float
+        At most 0.
+
+    Returns
+    -------
+    str
+        0.4198, 0.9999968; 1 only if it is 1.
+    """
+    gap = -math.expm1(logarithm)
+    if gap <= 0:
+        return "1"
+    if gap > 1e-4:
+        return f"{math.exp(logarithm):.4f}"
+    gap = max(gap, 10**-_DIGITS)
+    digits = min(math.ceil(-math.log10(gap)) + 1, _DIGITS)
+    return str((1 - Decimal(gap)).quantize(Decimal(10) ** -digits, ROUND_FLOOR))
+
+
+def told(ruling: LadderRuling) -> list[str]:
+    """Say from which confidence on each rung answers, and what it reaches on test.
+
+    Parameters
+    ----------
+    ruling : LadderRuling
+
+    Returns
+    -------
+    list of str
+        A line for each.
+    """
+    lines = []
+    for rung in ruling.rungs if ruling.passed else ():
+        if rung.threshold is None:
+            lines.append(f"{rung.level}: not used")
+            continue
+        if rung.level != CATEGORY or ruling.measure == "probability":
+            least = f"a confidence of at least {probability(rung.threshold)}"
+        else:
+            least = f"a {ruling.measure} of at least {rung.threshold:.4f}"
+        lines.append(f"{rung.level}: answers from {least} on")
+        lines += [f"  {part} (for reference only)" for part in rung.evidence if part.role == "test"]
+    return lines
