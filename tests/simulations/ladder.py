@@ -12,8 +12,9 @@ of any dataset was looked at.
 The tests, each with 95% for all rungs together:
 
 - stair: what shelfbench does (`shelfbench.verdict.ladder`);
-- bonferroni: one walk per rung at an equal share of the error, the finest first (as `certify` walks). What the first
-  walk has looked at and not accepted cannot be looked at again by the next one, so that band goes to a person;
+- bonferroni: one walk per rung at an equal share of the error, the finest first, from the strict end until the binomial
+  test fails. What a walk has looked at and not accepted cannot be looked at again by the next one, so that band goes to
+  a person;
 - weighted: the same, with four fifths of the error for the category;
 - graph: a graphical procedure (Bretz, Maurer, Brannath and Posch, 2009) over several stairs, the ladder's and one for
   each rung alone, with equal weights; a stair that is passed to its end hands its weight on to the others.
@@ -30,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfbench.verdict.certify import binomial_tail, certify, coverage_grid
+from shelfbench.verdict.certify import binomial_tail, coverage_grid
 from shelfbench.verdict.ladder import Answers, Stair, certify_ladder, stair, worth
 
 LEVEL = 0.95
@@ -112,17 +113,25 @@ def _one_by_one(shares: Sequence[float], tune: Answers, sure: Answers) -> Bands:
             bands.append((np.inf, np.inf))
             continue
         grid = coverage_grid(tune.confidence[seen, rung])
-        values = sure.confidence[left, rung]
-        found = certify(values, sure.correct[left, rung], grid, TARGET, 1 - error)
-        # the first threshold that was looked at and failed; below it, nothing has been looked at
-        counts = (values[None, :] >= grid[:, None]).sum(axis=1)
-        walked = grid[counts >= min(100, len(values) / 5)]
-        failed = walked[walked < found.threshold]
-        looked = float(failed[0]) if len(failed) else -np.inf
-        bands.append((found.threshold, looked))
+        least, looked = _walk(sure.confidence[left, rung], sure.correct[left, rung], grid, error)
+        bands.append((least, looked))
         seen &= tune.confidence[:, rung] < looked
         left &= sure.confidence[:, rung] < looked
     return bands
+
+
+def _walk(values: np.ndarray, correct: np.ndarray, grid: np.ndarray, error: float) -> tuple[float, float]:
+    """Walk from a hundred accepted products (or a fifth) to looser thresholds until the binomial test fails.
+
+    Returns the last threshold that passed, and the one that failed; below that one, nothing has been looked at.
+    """
+    taken = values[None, :] >= grid[:, None]
+    accepted, wrong = taken.sum(axis=1), (taken & ~correct).sum(axis=1)
+    walked = np.flatnonzero(accepted >= min(100, len(values) / 5))
+    passes = binomial_tail(wrong[walked], accepted[walked], float(1 - TARGET)) <= error
+    passed = int(np.append(passes, False).argmin())
+    thresholds = [np.inf, *grid[walked], -np.inf]
+    return float(thresholds[passed]), float(thresholds[passed + 1])
 
 
 def by_bonferroni(tune: Answers, sure: Answers) -> Bands:

@@ -20,7 +20,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import percent
 from shelfbench.decision.rule import MEASURES, Evidence, Requirement, Ruling, Verdict
 from shelfbench.runs.directory import Run
-from shelfbench.runs.levels import CATEGORY, LevelAnswers, NamedLevel, named_levels
+from shelfbench.runs.levels import CATEGORY, LevelAnswers, NamedLevel, named_levels, rung_answers
 from shelfbench.runs.promise import BETTER, shortfall
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.confidence import measure as confidence_of
@@ -254,9 +254,9 @@ def judge_ladder(
             level=required.level,
         )
         off = weak.tolist()
-    answers = _answers(np.where(np.isin(predicted, off), -np.inf, confidence), right, truth, levels)
-    sure = _rows(answers, role == "certify")
-    order = stair(_rows(answers, tune), len(sure.correct), targets, required.level)
+    answers = rung_answers(np.where(np.isin(predicted, off), -np.inf, confidence), right, truth.tolist(), levels)
+    sure = answers.where(role == "certify")
+    order = stair(answers.where(tune), len(sure.correct), targets, required.level)
     found = certify_ladder(sure, order, targets, required.level)
     names = [CATEGORY, *(level.name for level, _ in levels)]
     evidence = _evidence(answers, role, found) if found.certified else {}
@@ -285,21 +285,6 @@ def judge_ladder(
         mix=_mix(truth, test, answers, found) if rungs[0].threshold is not None else None,
         rungs=tuple(rungs),
     )
-
-
-def _answers(
-    confidence: np.ndarray, right: np.ndarray, truth: np.ndarray, levels: Sequence[tuple[NamedLevel, LevelAnswers]]
-) -> Answers:
-    """Put the answers of all rungs side by side."""
-    surer, correct = [confidence], [right]
-    for level, said in levels:
-        surer.append(said.confidence)
-        correct.append((said.group >= 0) & (said.group == level.codes(truth.tolist())))
-    return Answers(np.stack(surer, axis=1), np.stack(correct, axis=1))
-
-
-def _rows(answers: Answers, mask: np.ndarray) -> Answers:
-    return Answers(answers.confidence[mask], answers.correct[mask])
 
 
 def _finite(threshold: float) -> float | None:

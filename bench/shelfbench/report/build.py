@@ -17,6 +17,7 @@ from shelfbench.report.errors import confusions, departments, extreme_categories
 from shelfbench.report.explorer import explorer
 from shelfbench.report.figures import cost, figure1, figure2, figure5
 from shelfbench.report.label_noise import label_noise
+from shelfbench.report.ladder import ladder
 from shelfbench.report.leakage import leakage
 from shelfbench.report.page import claims, command, header, the_data, the_study, this_run, title_of, unreadable
 from shelfbench.report.photos import surest_photos
@@ -36,6 +37,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(table4),
     SectionSpec(figure5),
     SectionSpec(certified),
+    SectionSpec(ladder),
     SectionSpec(reliability_diagram),
     SectionSpec(calibration, fold=_TRUST),
     SectionSpec(measures, fold=_TRUST),

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from shelfbench.base.errors import InputError
 from shelfbench.runs.reading import AGAIN, category_codes, reading
 from shelfbench.runs.record import DatasetRecord
+from shelfbench.verdict.ladder import Answers
 from shelfbench.verdict.levels import Level, Photos, fit_level, group_answers
 from shelfbench.verdict.predictions import ImageScores
 
@@ -95,6 +96,36 @@ def named_levels(dataset: DatasetRecord) -> list[NamedLevel]:
             number = {place: code for code, place in enumerate(groups)}
             found.append(NamedLevel(f"level{depth}", tuple(groups), {key: number[at] for key, at in within.items()}))
     return found
+
+
+def rung_answers(
+    confidence: np.ndarray,
+    right: np.ndarray,
+    truth: Sequence[str],
+    levels: Sequence[tuple[NamedLevel, LevelAnswers]],
+) -> Answers:
+    """Put the answers of all rungs side by side.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n,)
+        In the category; -inf for products that must not be answered there.
+    right : ndarray of bool, shape (n,)
+        Whether the category is right.
+    truth : sequence of str
+        Keys of the true categories.
+    levels : sequence of (NamedLevel, LevelAnswers)
+        The finest first.
+
+    Returns
+    -------
+    Answers
+    """
+    surer, correct = [confidence], [right]
+    for level, said in levels:
+        surer.append(said.confidence)
+        correct.append((said.group >= 0) & (said.group == level.codes(truth)))
+    return Answers(np.stack(surer, axis=1), np.stack(correct, axis=1))
 
 
 def level_answers(

@@ -53,6 +53,10 @@ class Answers:
     confidence: np.ndarray
     correct: np.ndarray
 
+    def where(self, mask: np.ndarray) -> Answers:
+        """Keep the products selected by a mask."""
+        return Answers(self.confidence[mask], self.correct[mask])
+
     def rung(self, thresholds: Sequence[float]) -> np.ndarray:
         """Find the rung on which each product is answered.
 
