@@ -20,7 +20,7 @@ def ladder(data: RunData) -> Section | None:
 
 def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """One row per backend and rung, and one for what is left to a person."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     short = False
     for backend, rungs in frame.groupby("backend", sort=False):
         for row in rungs.to_dict("records"):
@@ -30,7 +30,7 @@ def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             rows.append(
                 (
                     data.name(str(backend)),
-                    row["level"],
+                    str(row["level"]),
                     percent(row["certify_answered"] / row["certify_products"]) if used else "not used",
                     percent(row["test_answered"] / row["test_products"]) if used else MISSING,
                     interval(row["test_precision"], row["test_precision_low"], row["test_precision_high"])
@@ -51,11 +51,11 @@ def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         rows=tuple(rows),
         numeric=frozenset({2, 3, 4}),
         notes=(
-            "A product is answered at the first rung, from the category on, on which the backend is sure enough. One promise "
-            f"for all rungs together: with probability {asked(level)}, at least {asked(target)} of the answers on each "
-            "rung that is used are right, for each backend taken alone. All categories are on, as in the table of what "
-            "can be promised; decide switches weak ones off, whose products are then answered at a level above. "
-            "Test is shown for reference only; intervals: exact (Clopper-Pearson), 95%.",
+            "A product is answered at the first rung, from the category on, on which the backend is sure enough. One "
+            f"promise for all rungs together: with probability {asked(level)}, at least {asked(target)} of the answers "
+            "on each rung that is used are right, for each backend taken alone. All categories are on, as in the table "
+            "of what can be promised; decide switches weak ones off, whose products are then answered at a level "
+            "above. Test is shown for reference only; intervals: exact (Clopper-Pearson), 95%.",
             *(("‡ Falls short of the target on test, beyond noise.",) if short else ()),
         ),
     )
