@@ -184,7 +184,7 @@ class Decision:
             lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
         if not isinstance(found, LadderRuling):
             lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
-        if mix := found.mix:
+        if (mix := found.mix) and not isinstance(found, LadderRuling):
             lines.append(
                 f"  on test weighted back to the catalogue's own mix of categories: precision {mix.precision:.3f} "
                 f"[{mix.precision_low:.3f}, {mix.precision_high:.3f}], acceptance {mix.acceptance:.3f} "

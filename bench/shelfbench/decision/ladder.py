@@ -58,6 +58,8 @@ class Rung:
         Group of each category; -1 for one that has no such level. Empty for the category.
     evidence : tuple of Evidence
         For tune, certify and test: the products answered on this rung. Empty if nothing is answered here.
+    mix : Mix or None
+        Those of test, weighted back to the catalogue's own mix of categories. None if there are none.
     """
 
     level: str
@@ -68,6 +70,7 @@ class Rung:
     names: tuple[str, ...] = ()
     members: tuple[int, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    mix: Mix | None = None
 
     @property
     def summed(self) -> Level:
@@ -80,7 +83,7 @@ class Rung:
         found = next((part for part in self.evidence if part.role == "test"), None)
         if found is None or found.precision is None:
             return ""
-        said = shortfall(float(self.target), (found.precision, found.precision_high), None)
+        said = shortfall(float(self.target), (found.precision, found.precision_high), self.mix)
         return said and f"{self.level}: {said}"
 
 
@@ -261,12 +264,17 @@ def judge_ladder(
     names = [CATEGORY, *(level.name for level, _ in levels)]
     evidence = _evidence(answers, role, found) if found.certified else {}
     verdict, reason, remedy = _explained(found, names, len(off))
+    mixes = _mixes(truth, role == "test", answers, found)
     rungs = []
     for number, target in enumerate(targets):
-        threshold = _finite(found.thresholds[number])
-        rung = Rung(level=names[number], target=target, threshold=threshold, evidence=evidence.get(number, ()))
+        rung = Rung(
+            level=names[number],
+            target=target,
+            threshold=_finite(found.thresholds[number]),
+            evidence=evidence.get(number, ()),
+            mix=mixes[number],
+        )
         rungs.append(_described(rung, *levels[number - 1], categories) if number else rung)
-    test = role == "test"
     return LadderRuling(
         verdict=verdict,
         reason=reason,
@@ -282,7 +290,7 @@ def judge_ladder(
         off=tuple(off),
         evidence=rungs[0].evidence,
         plain=None,
-        mix=_mix(truth, test, answers, found) if rungs[0].threshold is not None else None,
+        mix=mixes[0],
         rungs=tuple(rungs),
     )
 
@@ -325,11 +333,15 @@ def _evidence(answers: Answers, role: np.ndarray, found: LadderCertificate) -> d
     return counted
 
 
-def _mix(truth: np.ndarray, test: np.ndarray, answers: Answers, found: LadderCertificate) -> Mix | None:
-    """Weight what is answered at its category on test back to the mix of all products."""
+def _mixes(truth: np.ndarray, test: np.ndarray, answers: Answers, found: LadderCertificate) -> list[Mix | None]:
+    """Weight what is answered on every rung on test back to the mix of all products."""
     keys, codes = np.unique(truth, return_inverse=True)
-    taken = answers.rung(found.thresholds)[test] == 0
-    return weigh_back(codes[test], taken, answers.correct[test, 0], np.bincount(codes, minlength=len(keys)))
+    tested = answers.where(test)
+    rung, sizes = tested.rung(found.thresholds), np.bincount(codes, minlength=len(keys))
+    return [
+        weigh_back(codes[test], rung == number, tested.correct[:, number], sizes)
+        for number in range(len(found.thresholds))
+    ]
 
 
 def _explained(found: LadderCertificate, names: Sequence[str], off: int) -> tuple[Verdict, str, str]:

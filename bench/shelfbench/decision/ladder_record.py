@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from shelfbench.decision.ladder import Rung
-from shelfbench.decision.parts import EvidenceEntry, Ratio, Text, evidence_entry, evidence_of
+from shelfbench.decision.parts import EvidenceEntry, MixEntry, Ratio, Text, evidence_entry, evidence_of, mix_of
 from shelfbench.runs.levels import CATEGORY
 from shelfbench.verdict.levels import BOUNDS
 
@@ -25,6 +26,7 @@ class RungEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     names: tuple[Text, ...]
     members: tuple[Annotated[int, Meta(ge=-1)], ...]
     evidence: tuple[EvidenceEntry, ...]
+    mix: MixEntry | None
 
 
 def check_rungs(rungs: Sequence[RungEntry], threshold: float | None, target: str, categories: int) -> None:
@@ -83,6 +85,7 @@ def rung_of(entry: RungEntry) -> Rung:
         names=entry.names,
         members=entry.members,
         evidence=tuple(map(evidence_of, entry.evidence)),
+        mix=mix_of(entry.mix),
     )
 
 
@@ -106,4 +109,5 @@ def rung_entry(rung: Rung) -> dict[str, Any]:
         "names": list(rung.names),
         "members": list(rung.members),
         "evidence": [evidence_entry(part) for part in rung.evidence],
+        "mix": asdict(rung.mix) if rung.mix else None,
     }

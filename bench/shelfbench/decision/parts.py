@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shelfbench.decision.rule import Evidence
+from shelfbench.verdict.mix import Mix
 
 Text = Annotated[str, Meta(max_length=10_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -29,6 +30,35 @@ class EvidenceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     acceptance_high: Share
     precision: Share | None
     acceptance: Share
+
+
+class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `shelfbench.verdict.mix.Mix`."""
+
+    precision: Share
+    precision_low: Share
+    precision_high: Share
+    acceptance: Share
+    acceptance_low: Share
+    acceptance_high: Share
+    small: Count
+    small_of_test: Share
+    small_of_catalogue: Share
+    unseen: Share
+
+
+def mix_of(entry: MixEntry | None) -> Mix | None:
+    """Read the results at the catalogue's mix.
+
+    Parameters
+    ----------
+    entry : MixEntry or None
+
+    Returns
+    -------
+    Mix or None
+    """
+    return Mix(**msgspec.structs.asdict(entry)) if entry else None
 
 
 def evidence_of(entry: EvidenceEntry) -> Evidence:

@@ -20,10 +20,9 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.ladder_record import RungEntry, check_rungs, rung_entry, rung_of
-from shelfbench.decision.parts import Count, EvidenceEntry, Share, Text, evidence_entry, evidence_of
+from shelfbench.decision.parts import Count, EvidenceEntry, MixEntry, Share, Text, evidence_entry, evidence_of, mix_of
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling, Verdict
-from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
 FORMAT = 1
@@ -87,21 +86,6 @@ class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     key: Text
     name: Text
-
-
-class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See `shelfbench.verdict.mix.Mix`."""
-
-    precision: Share
-    precision_low: Share
-    precision_high: Share
-    acceptance: Share
-    acceptance_low: Share
-    acceptance_high: Share
-    small: Count
-    small_of_test: Share
-    small_of_catalogue: Share
-    unseen: Share
 
 
 class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,7 +212,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "off": self.off,
             "evidence": tuple(map(evidence_of, self.evidence)),
             "plain": evidence_of(self.plain) if self.plain else None,
-            "mix": Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
+            "mix": mix_of(self.mix),
         }
 
     @property

@@ -57,4 +57,10 @@ def told(ruling: LadderRuling) -> list[str]:
             least = f"a {ruling.measure} of at least {rung.threshold:.4f}"
         lines.append(f"{rung.level}: answers from {least} on")
         lines += [f"  {part} (for reference only)" for part in rung.evidence if part.role == "test"]
+        if mix := rung.mix:
+            lines.append(
+                f"  at the catalogue's own mix of categories: precision {mix.precision:.3f} "
+                f"[{mix.precision_low:.3f}, {mix.precision_high:.3f}], acceptance {mix.acceptance:.3f} "
+                f"[{mix.acceptance_low:.3f}, {mix.acceptance_high:.3f}] (for reference only)"
+            )
     return lines

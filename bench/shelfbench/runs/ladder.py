@@ -9,9 +9,11 @@ import pandas as pd
 
 from shelfbench.runs.directory import Run
 from shelfbench.runs.levels import CATEGORY, level_answers, named_levels, rung_answers
+from shelfbench.runs.promise import mix_columns
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.ladder import certify_ladder, stair
 from shelfbench.verdict.metrics import REQUIRED, exact_target
+from shelfbench.verdict.mix import weigh_back
 
 COLUMNS = (
     "backend",
@@ -41,8 +43,9 @@ def ladder_frame(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        With `COLUMNS`, the finest rung of each backend first; the threshold is NaN for a rung that is not used. Empty
-        if the categories have no levels, and without the backends of which the run keeps no scores.
+        With `COLUMNS` and those of `shelfbench.runs.promise.mix_columns`, the finest rung of each backend first; the
+        threshold is NaN for a rung that is not used. Empty if the categories have no levels, and without the backends
+        of which the run keeps no scores.
     """
     levels = named_levels(run.record.dataset)
     rows: list[dict[str, Any]] = []
@@ -51,7 +54,7 @@ def ladder_frame(run: Run) -> pd.DataFrame:
         roles = {name: products.role == name for name in ("tune", "certify", "test")}
         if not path.is_file() or not all(mask.any() for mask in roles.values()):
             continue
-        keys = np.array(products.keys, object)
+        keys, sizes = np.array(products.keys, object), np.bincount(products.truth, minlength=len(products.keys))
         truth = keys[products.truth]
         frame = pd.DataFrame({"product_id": products.product_id, "role": products.role, "category": truth})
         classes = keys[np.unique(products.truth[products.split == "train"])].tolist()
@@ -85,5 +88,6 @@ def ladder_frame(run: Run) -> pd.DataFrame:
                 float(low) if answered else np.nan,
                 float(high) if answered else np.nan,
             )
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            mix = weigh_back(products.truth[roles["test"]], taken, test.correct[:, number], sizes)
+            rows.append(dict(zip(COLUMNS, values, strict=True)) | mix_columns(mix))
+    return pd.DataFrame(rows)
