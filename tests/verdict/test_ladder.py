@@ -131,14 +131,21 @@ def test_wrong_input_is_named(change, message):
         certify_ladder(**{"certify": drawn(2, 80, 2), "order": order, "targets": [NINE] * 2} | change)
 
 
-def misses(shape, rungs, kind, draws):
+def rows(shape, rungs, kind, draws):
     products, tied = KINDS[kind]
-    return simulate(flow(shape, rungs, tied), products, draws, ["stair"])["stair"][:, 0]
+    return simulate(flow(shape, rungs, tied), products, draws, ["stair"])["stair"]
+
+
+def few(missed):
+    """At most 5%, but for three standard errors of so many draws."""
+    return missed.mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(missed))
 
 
 def test_the_joint_promise_is_missed_in_few_draws():
-    missed = np.concatenate([misses(shape, 2, "small", 40) for shape in ("brink", "tail")])
-    assert missed.mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(missed))
+    brink, tail = (rows(shape, 2, "small", 40) for shape in ("brink", "tail"))
+    assert few(np.concatenate([brink[:, 0], tail[:, 0]]))
+    assert few(brink[:, 3] > 0)
+    assert np.mean(tail[:, 3] > 0) > 0.8
 
 
 @pytest.mark.slow
@@ -146,5 +153,7 @@ def test_the_joint_promise_is_missed_in_few_draws():
 @pytest.mark.parametrize("rungs", [2, 3])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_joint_promise_holds(shape, rungs, kind):
-    missed = misses(shape, rungs, kind, 2000)
-    assert missed.mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(missed))
+    found = rows(shape, rungs, kind, 2000)
+    assert few(found[:, 0])
+    if shape == "brink":  # whatever is certified there is a mistake
+        assert few(found[:, 3] > 0)
