@@ -153,7 +153,9 @@ class Decision:
             The table that ``shelfbench classify`` writes, one row per product: ``product`` (its id, or the path of its
             only photo), ``category`` (a key, or ``review``), ``name`` (display name of the suggestion), ``confidence``
             (probability of the suggestion; missing if no photo can be read), ``suggestion`` (key of the most likely
-            category, accepted or not) and ``reason`` (why it goes to review; missing if it is accepted).
+            category, accepted or not) and ``reason`` (why it goes to review; missing if it is accepted). With a ladder
+            also ``level``, the rung on which it is answered; then `category`, `name` and `confidence` are those of the
+            rung (docs/ladder.md).
 
         Raises
         ------

@@ -163,7 +163,8 @@ def rung_targets(precision: Target | Mapping[str, Target], names: Sequence[str])
     """
     given = dict(precision) if isinstance(precision, Mapping) else {"": precision}
     if unknown := [name for name in given if name and name not in names]:
-        raise InputError(f"there is no rung {str(unknown[0])[:40]!r}", f"name one of: {', '.join(names)}")
+        remedy = f"name one of: {', '.join(names)}" if len(names) > 1 else "add --levels"
+        raise InputError(f"there is no rung {str(unknown[0])[:40]!r}", remedy)
     found = tuple(exact_target(given.get(name, given.get("", "0.9"))) for name in names)
     for name, target in zip(names, found, strict=True):
         if not 0 < target < 1:
