@@ -1,17 +1,21 @@
 """Ladders from a run to answers: what decide says, what the folder holds, what classify writes."""
 
+import dataclasses
 import json
 from fractions import Fraction
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.decision.decision import load_decision
-from shelfbench.decision.ladder import Rung, precisions, rung_targets
-from shelfbench.decision.rule import Verdict
+from shelfbench.decision.ladder import Rung, judge_ladder, precisions, rung_targets
+from shelfbench.decision.rule import Requirement, Verdict
+from shelfbench.runs.levels import LevelAnswers, NamedLevel
+from shelfbench.verdict.predictions import ProductRule
 from tests.helpers.decisions import classified, edit, make_decision, make_shop, png, run_shop, striped
 
 RUNGS = ["category", "level2", "level1"]
@@ -98,6 +102,39 @@ def test_what_is_not_sure_of_its_category_is_answered_at_its_department(tmp_path
     assert rows[1]["reason"] == "below the threshold"
     none, _ = classified(capsys, make_decision(tmp_path / "none", **ladder(None, -2.0)), *paths)
     assert [row["level"] for row in none] == ["level1", "level1", "review"]
+
+
+def test_what_is_rejected_is_answered_on_no_rung_and_test_decides_nothing():
+    rng = np.random.default_rng(0)
+    count, role = 3000, np.repeat(["tune", "certify", "test"], 1000)
+    truth = rng.integers(0, 4, count)
+    predicted = np.where(rng.random(count) < 0.95, truth, (truth + 2) % 4)
+    rejected = np.where(rng.random(count) < 0.3, "unlike anything learned", None)
+    table = pa.table(
+        {
+            "role": role,
+            "category": np.array(list("abcd"))[truth],
+            "predicted": np.array(list("abcd"))[predicted],
+            "confidence": np.log(rng.uniform(0.5, 1, count)),
+            "rejected": pa.array(rejected, pa.string()),
+        }
+    )
+    level = NamedLevel("level1", (("X",), ("Y",)), {"a": 0, "b": 0, "c": 1, "d": 1})
+    said = LevelAnswers(1.0, predicted // 2, np.log(rng.uniform(0.9, 1, count)))
+    targets, required = [Fraction(97, 100), Fraction(9, 10)], Requirement.of("0.97", 0.95)
+
+    def judged(answers):
+        return judge_ladder(table, list("abcd"), required, ProductRule(), levels=[(level, answers)], targets=targets)
+
+    found = judged(said)
+    assert found.passed
+    for number, part in enumerate(("tune", "certify", "test")):
+        answered = sum(rung.evidence[number].accepted for rung in found.rungs if rung.evidence)
+        assert 0 < answered <= np.count_nonzero((role == part) & (rejected == None))  # noqa: E711
+    wrong = dataclasses.replace(said, group=np.where(role == "test", 1 - said.group, said.group))
+    other = judged(wrong)
+    assert [rung.threshold for rung in other.rungs] == [rung.threshold for rung in found.rungs]
+    assert "falls short of 90%, beyond noise" in other.doubt
 
 
 def test_a_ladder_that_did_not_pass_sends_everything_to_review(tmp_path, capsys):

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from shelfbench.decision.ladder import LadderRuling
+from shelfbench.decision.ladder import CLIMBS, LadderRuling
 from shelfbench.decision.rows import REVIEW, LadderRow, Row
 from shelfbench.runs.levels import CATEGORY
 from shelfbench.verdict.levels import Photos, group_answers
@@ -35,7 +35,7 @@ def climbed(rows: Sequence[Row], ruling: LadderRuling, scores: np.ndarray | None
     if scores is None or not ruling.passed:
         return found
     photos = Photos(image_scores(scores), owner)
-    left = np.array([row.reason is not None for row in found])
+    left = np.array([row.reason in CLIMBS for row in found])
     for rung in ruling.rungs[1:]:
         if rung.threshold is None:
             continue

@@ -31,6 +31,9 @@ from shelfbench.verdict.metrics import Target, acceptance, exact_target
 from shelfbench.verdict.mix import Mix, weigh_back
 from shelfbench.verdict.predictions import ProductRule
 
+# Why a product is not answered at its category, but may be at a level above it.
+UNSURE = "no category is sure enough"
+CLIMBS = ("below the threshold", "category switched off", UNSURE)
 # Between the names of the levels in the code of a group.
 WITHIN = " > "
 
@@ -107,7 +110,7 @@ class LadderRuling(Ruling):
     def review(self, confidence: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Say why each product is not answered at its category; see `Ruling.review`."""
         if self.passed and self.threshold is None:
-            return np.full(len(confidence), "no category is sure enough", object)
+            return np.full(len(confidence), UNSURE, object)
         return super().review(confidence, predicted)
 
 
@@ -258,6 +261,8 @@ def judge_ladder(
             level=required.level,
         )
         off = weak.tolist()
+    kept = predictions["rejected"].is_null().to_numpy()
+    levels = [(level, said.only(kept)) for level, said in levels]
     answers = rung_answers(np.where(np.isin(predicted, off), -np.inf, confidence), right, truth.tolist(), levels)
     sure = answers.where(role == "certify")
     order = stair(answers.where(tune), len(sure.correct), targets, required.level)

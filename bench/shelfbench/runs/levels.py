@@ -69,6 +69,10 @@ class LevelAnswers:
     group: np.ndarray
     confidence: np.ndarray
 
+    def only(self, kept: np.ndarray) -> LevelAnswers:
+        """Answer only the products of a mask."""
+        return LevelAnswers(self.temperature, np.where(kept, self.group, -1), np.where(kept, self.confidence, -np.inf))
+
 
 def named_levels(dataset: DatasetRecord) -> list[NamedLevel]:
     """List the levels above the category, the finest first.
