@@ -50,7 +50,6 @@ def test_a_table_in_json_is_read_as_it_was_written(tmp_path_factory, rows, liste
     texts = [json.dumps(row, ensure_ascii=ascii_only, indent=indent if listed else None) for row in rows]
     path.write_text("[" + ",".join(texts) + "]" if listed else "\n".join(texts), encoding="utf-8")
     cells = read_json(path, lambda _: {name: name for name in HEADER})
-    assert [
-        dict(zip(HEADER, row, strict=True)) for row in zip(*(cells.columns[n] for n in HEADER), strict=True)
-    ] == rows
+    read = zip(*(cells.columns[name] for name in HEADER), strict=True)
+    assert [dict(zip(HEADER, row, strict=True)) for row in read] == rows
     assert cells.lines.tolist() == list(range(1, len(rows) + 1))

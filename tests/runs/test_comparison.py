@@ -257,9 +257,7 @@ def test_a_slip_stops_the_run_before_anything_is_written(shop, tmp_path):
 
 def test_what_came_to_nothing_does_not_bind_its_directory(shop, tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(
-        InputError, match=r"^no file of embeddings at nowhere\.npz"
-    ):  # found missing after the photos were read
+    with pytest.raises(InputError, match=r"^no file of embeddings at nowhere\.npz"):
         run(shop, out, "features=nowhere.npz", backends=["bottleneck-svm"])
     run(shop, out, backends=["hog-svm"])
     assert record(out)["status"] == "complete"
