@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import probability
 from shelfbench.cli.main import main
 from shelfbench.decision.deciding import decide
-from shelfbench.decision.decision import load_decision, probability
+from shelfbench.decision.decision import load_decision
 from shelfbench.decision.record import DecisionRecord, ruling_values
 from shelfbench.decision.rule import MEASURES, Ruling, Verdict
 from shelfbench.runs.directory import open_run
@@ -122,7 +123,7 @@ def test_names_of_a_decision_are_those_of_the_verdict():
     assert get_args(hints["measure"]) == tuple(MEASURES)
     assert get_args(hints["aggregation"]) == AGGREGATIONS
     fields = [field.name for field in dataclasses.fields(Ruling)]
-    assert list(DecisionRecord.__struct_fields__) == ["format", *fields, "model", "rests_on", "files"]
+    assert list(DecisionRecord.__struct_fields__) == ["format", *fields, "rungs", "model", "rests_on", "files"]
 
 
 def test_a_decision_of_an_earlier_version_is_read_and_says_less(decision, tmp_path):

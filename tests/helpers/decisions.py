@@ -17,6 +17,7 @@ from PIL import Image
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
 from shelfbench.decision.bundle import write_decision
+from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.model import probe
 from shelfbench.decision.record import ModelSpec
 from shelfbench.decision.rests_on import RestsOn
@@ -82,7 +83,8 @@ def make_decision(folder: Path, **changes) -> Path:
     sections = {"hog": {"pixels": 32, "cells": 8}, "svm": {"C": [0.01]}}
     names = tuple(name.title() for name in STRIPES)
     spec = ModelSpec(backend="hog-svm", fit="pad", pixels=32, sections=sections, names=names)
-    write_decision(folder, Ruling(**values), spec, RestsOn(), fill)
+    ruling = (LadderRuling if "rungs" in values else Ruling)(**values)
+    write_decision(folder, ruling, spec, RestsOn(), fill)
     return folder
 
 
@@ -146,5 +148,5 @@ def classified(capsys, *words):
     assert main(["classify", *map(str, words), "--workers", "1"]) == 0
     said = capsys.readouterr()
     rows = list(csv.DictReader(io.StringIO(said.out)))
-    assert not rows or list(rows[0]) == COLUMNS
+    assert not rows or list(rows[0]) in (COLUMNS, [*COLUMNS, "level"])
     return rows, said.err

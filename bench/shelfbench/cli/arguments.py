@@ -246,7 +246,16 @@ def parser() -> argparse.ArgumentParser:
         help="one of its backends; several are tested together, and the best that passes is kept",
     )
     one.add_argument(
-        "--precision", default="0.9", metavar="P", help="share of accepted products that must be right; default: 0.9"
+        "--precision",
+        action="append",
+        default=[],
+        metavar="[LEVEL=]P",
+        help="share of accepted products that must be right; default: 0.9; with --levels also by level (level1=0.97)",
+    )
+    one.add_argument(
+        "--levels",
+        action="store_true",
+        help="answer at a level above the category where that is not sure enough (docs/ladder.md)",
     )
     one.add_argument(
         "--confidence", default="0.95", metavar="P", help="probability with which that holds; default: 0.95"

@@ -115,13 +115,14 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     """Decide whether a backend of a run may be deployed, and write the decision."""
     import shelfbench
     from shelfbench.decision.bundle import check_place
+    from shelfbench.decision.ladder import precisions
 
     check_place(options.out)
     if options.labelled is not None:
         return decide_labelled(options, console, _command(options))
     measures = options.measure or ["probability"]
-    asked = {name: getattr(options, name) for name in ("precision", "confidence", "all_categories", "walk", "mix")}
-    asked["prices"] = given_prices(options)
+    asked = {name: getattr(options, name) for name in ("confidence", "all_categories", "levels", "walk", "mix")}
+    asked |= {"precision": precisions(options.precision), "prices": given_prices(options)}
     if len(options.backend) == len(measures) == 1:
         decision = shelfbench.decide(options.directory, options.backend[0], measure=measures[0], **asked)
         text = str(decision)

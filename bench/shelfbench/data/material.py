@@ -229,6 +229,8 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
         "levels": [f"level{number + 1}" for number in range(depth)],
         "category_names": {category.key: category.name for category in categories},
         "category_level1": {category.key: category.levels[0] for category in categories if category.levels},
+        # one level is on record already
+        "category_levels": {category.key: list(category.levels) for category in categories} if depth > 1 else {},
         "excluded": {
             "products": split.excluded_products,
             "categories": split.excluded_categories,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,12 @@ from shelfbench.data.images import decode_batch
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.stream import Product, products_of
 from shelfbench.data.view import View, view_for
+from shelfbench.decision.climbing import climbed
 from shelfbench.decision.guarding import outside
+from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.model import Model
 from shelfbench.decision.record import DECISION
+from shelfbench.decision.rows import REVIEW, LadderRow, Row, schema
 from shelfbench.decision.rule import MEASURES
 from shelfbench.runs.data_line import grouped
 from shelfbench.study.read import build_section
@@ -34,42 +37,12 @@ from shelfbench.verdict.predictions import ProductRule
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
-REVIEW = "review"
 # Largest batch in bytes, encoded or decoded.
 _BATCH_BYTES = 64 << 20
 _UNREADABLE = "no readable image: "
 # Seconds between progress messages.
 _SAY_EVERY = 15.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """The answer for one product.
-
-    Attributes
-    ----------
-    product : str
-        Its id, or the path of its only photo.
-    category : str
-        Key of its category, or `REVIEW`.
-    name : str
-        Display name of the suggestion, accepted or not; empty without one.
-    confidence : float or None
-        Probability of the suggestion; None if no photo can be read.
-    suggestion : str or None
-        Key of the most likely category, accepted or not.
-    reason : str or None
-        Why it goes to review; None if it is accepted, even into a category named `REVIEW`.
-    """
-
-    product: str
-    category: str
-    name: str
-    confidence: float | None
-    suggestion: str | None
-    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +84,7 @@ def classify(
     import pyarrow as pa
 
     rows = answers(model, paths, settings, console or Console(quiet=True))
-    return pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema()).to_pandas()
+    return pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema(row_kind(model))).to_pandas()
 
 
 def columns(settings: Mapping[str, object]) -> DatasetSettings:
@@ -139,7 +112,9 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     return build_section(DatasetSettings, table, "dataset", "classify")
 
 
-def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Iterator[list[Row]]:
+def answers(
+    model: Model, paths: Sequence[Path], settings: DatasetSettings, console: Console
+) -> Iterator[Sequence[Row]]:
     """Classify products as one stream, and log the decision and the progress.
 
     Parameters
@@ -174,16 +149,22 @@ def answers(model: Model, paths: Sequence[Path], settings: DatasetSettings, cons
     progress.say_unreadable()
 
 
-def schema() -> pa.Schema:
-    """Return the columns of `Row` as Arrow types."""
-    import pyarrow as pa
+def row_kind(model: Model) -> type[Row]:
+    """Tell which columns a model's answers have.
 
-    return pa.schema(
-        [(field.name, pa.float64() if field.name == "confidence" else pa.string()) for field in fields(Row)]
-    )
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    type
+        `LadderRow` with a ladder, which adds ``level``; otherwise `Row`.
+    """
+    return LadderRow if isinstance(model.ruling, LadderRuling) else Row
 
 
-def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[list[Row], int]]:
+def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[tuple[Sequence[Row], int]]:
     """Classify a few products at a time; yield their rows and their number of photos."""
     batch, pixels = model.features.batch, model.spec.pixels
     view = view_for(model.features, View(fit=model.spec.fit, scaled=model.spec.scaled))
@@ -194,7 +175,7 @@ def _rows(model: Model, products: Iterable[Product], workers: int) -> Iterator[t
             yield _classified(model, part), part.photos
 
 
-def _rows_of_embeddings(model: Model, parts: Iterable[EmbeddedProducts]) -> Iterator[tuple[list[Row], int]]:
+def _rows_of_embeddings(model: Model, parts: Iterable[EmbeddedProducts]) -> Iterator[tuple[Sequence[Row], int]]:
     """Classify products by their embeddings; yield their rows and the number of embeddings."""
     for part in parts:
         none = dict.fromkeys(np.setdiff1d(np.arange(len(part.keys)), part.owner).tolist(), NO_EMBEDDING)
@@ -244,13 +225,14 @@ def _decoded(products: list[Product], pixels: int, view: View, pool: ThreadPoolE
     )
 
 
-def _classified(model: Model, batch: _Batch) -> list[Row]:
+def _classified(model: Model, batch: _Batch) -> Sequence[Row]:
     """Predict the products of a batch as the run did, and decide."""
     ruling = model.ruling
     count = len(batch.products)
     classes = np.array(ruling.categories, object)
     confidence, measured = np.full(count, -np.inf), np.full(count, -np.inf)
     predicted = np.full(count, "", object)
+    scores = None
     seen, starts = np.unique(batch.owner, return_index=True)
     if len(seen):
         features = model.features.extract(batch.pixels)
@@ -263,7 +245,7 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
     if len(seen) and model.guard is not None and ruling.guard is not None and ruling.passed:
         reasons[seen[outside(model.guard, ruling.guard.cut, features, starts)]] = UNLIKE
     names = dict(zip(ruling.categories, model.spec.names, strict=True))
-    rows = []
+    rows: list[Row] = []
     for number, key in enumerate(batch.products):
         suggestion = predicted[number]
         if suggestion == "" and number not in seen:
@@ -282,7 +264,7 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
                 reason=reason,
             )
         )
-    return rows
+    return climbed(rows, ruling, scores, batch.owner) if isinstance(ruling, LadderRuling) else rows
 
 
 class _Progress:
@@ -294,7 +276,7 @@ class _Progress:
         self._products = self._photos = self._accepted = 0
         self._unreadable: Counter[str] = Counter()
 
-    def follow(self, batches: Iterator[tuple[list[Row], int]]) -> Iterator[list[Row]]:
+    def follow(self, batches: Iterator[tuple[Sequence[Row], int]]) -> Iterator[Sequence[Row]]:
         """Count the rows and pass them on."""
         for rows, photos in batches:
             self._products += len(rows)

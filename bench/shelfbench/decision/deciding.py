@@ -26,6 +26,7 @@ from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.guarding import watched
+from shelfbench.decision.ladder import frame_of, judge_ladder, rung_targets, rungs_of
 from shelfbench.decision.mixing import read_flow
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.money import price
@@ -46,6 +47,7 @@ from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.guarding import GUARD
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
+from shelfbench.runs.levels import CATEGORY, level_answers
 from shelfbench.runs.money import computing, prices_of
 from shelfbench.runs.recorder import differences
 from shelfbench.study.read import build_section
@@ -77,7 +79,7 @@ def decide(
     run: Run | Path | str,
     backend: str,
     *,
-    precision: Target = 0.9,
+    precision: Target | Mapping[str, Target] = 0.9,
     confidence: float | str = 0.95,
     measure: str = "probability",
     all_categories: bool = False,
@@ -85,6 +87,7 @@ def decide(
     walk: str = TUNED,
     mix: str | Path | None = None,
     joint: Sequence[tuple[str, str]] = (),
+    levels: bool = False,
 ) -> Decision:
     """Decide whether a backend of a run may be deployed.
 
@@ -94,8 +97,9 @@ def decide(
         A run, or its directory.
     backend : str
         One of its backends.
-    precision : float, str or Fraction
-        Share of the accepted products that must be right. Read by its decimal digits: 0.9 is exactly 9/10.
+    precision : float, str, Fraction, or mapping of str to these
+        Share of the accepted products that must be right. Read by its decimal digits: 0.9 is exactly 9/10. With
+        `levels`, it may differ by rung: ``{"category": 0.9, "level1": 0.97}``.
     confidence : float or str
         Probability, over the drawing of the labelled products, with which that share is kept.
     measure : {'probability', 'margin', 'entropy'}
@@ -113,6 +117,9 @@ def decide(
     joint : sequence of (str, str)
         Backends and measures that are tested together, this one among them, at equal parts of what one test may miss;
         see `shelfbench.decide_family`.
+    levels : bool
+        Answer a product at a level above its category where the category is not sure enough, with one promise for all
+        rungs (docs/ladder.md).
 
     Returns
     -------
@@ -132,7 +139,14 @@ def decide(
     if backend in (homes := opened.record.homes):
         where, own = homes[backend]
         raise InputError(f"{opened.path} contains merged runs without their models", f"decide on {where} {own}")
-    required = shared(Requirement.of(precision, confidence, measure, all_categories, walk=walk), len(joint))
+    if levels and (mix is not None or prices is not None or walk != TUNED):
+        raise InputError(
+            "a ladder has a walk of its own, and knows neither another mix nor prices",
+            "leave out --mix, --walk and the prices, or --levels",
+        )
+    rungs = rungs_of(opened) if levels else []
+    targets = rung_targets(precision, [CATEGORY, *(level.name for level in rungs)])
+    required = shared(Requirement.of(targets[0], confidence, measure, all_categories, walk=walk), len(joint))
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
@@ -142,12 +156,18 @@ def decide(
         predictions, cut = guard.applied(predictions, required)
     if mix is not None:
         required = replace(required, flow=read_flow(str(mix), predictions))
-    ruling = judge(predictions, saved.classes, required, ProductRule(saved.aggregation, saved.temperature))
+    rule = ProductRule(saved.aggregation, saved.temperature)
+    if levels:
+        said = level_answers(opened.file("scores", backend), frame_of(predictions), saved.classes, rungs)
+        pairs = list(zip(rungs, said, strict=True))
+        ruling: Ruling = judge_ladder(predictions, saved.classes, required, rule, levels=pairs, targets=targets)
+    else:
+        ruling = judge(predictions, saved.classes, required, rule)
     if guard is not None:
         ruling = guard.noted(ruling, everything, cut)
-    tries = Tries.of(opened.path).also(questions(required, joint or [(backend, measure)]))
+    tries = Tries.of(opened.path).also(questions(required, joint or [(backend, measure)], targets if levels else ()))
     ruling = stated(ruling, tries)
-    if (told := prices or prices_of(opened.record)) is not None:
+    if (told := prices or prices_of(opened.record)) is not None and not levels:
         limits = (ruling.threshold, ruling.off)
         found = price(predictions, MEASURES[measure], limits, told, computing(opened, backend, told))
         ruling = replace(ruling, money=found)
@@ -245,7 +265,7 @@ def _kept_network(folder: Path, backend: Backend) -> tuple[str, ...]:
 
 
 def _predictions(path: Path, measure: str) -> pa.Table:
-    wanted = {"role", "category", "predicted", "rejected", MEASURES[measure]}
+    wanted = {"product_id", "role", "category", "predicted", "rejected", MEASURES[measure]}
     try:
         return pq.read_table(path, columns=sorted(wanted & set(pq.read_schema(path).names)))
     except (pa.ArrowException, OSError, ValueError) as error:

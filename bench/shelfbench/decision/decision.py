@@ -16,8 +16,10 @@ from shelfbench.base.processor import cores
 from shelfbench.base.screen import printable
 from shelfbench.decision.bundle import copy_decision, load_model
 from shelfbench.decision.classifying import classify, columns
+from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.model import Model
 from shelfbench.decision.rule import Ruling, Verdict
+from shelfbench.decision.telling import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +154,9 @@ class Decision:
             The table that ``shelfbench classify`` writes, one row per product: ``product`` (its id, or the path of its
             only photo), ``category`` (a key, or ``review``), ``name`` (display name of the suggestion), ``confidence``
             (probability of the suggestion; missing if no photo can be read), ``suggestion`` (key of the most likely
-            category, accepted or not) and ``reason`` (why it goes to review; missing if it is accepted).
+            category, accepted or not) and ``reason`` (why it goes to review; missing if it is accepted). With a ladder
+            also ``level``, the rung on which it is answered; then `category`, `name` and `confidence` are those of the
+            rung (docs/ladder.md).
 
         Raises
         ------
@@ -172,7 +176,9 @@ class Decision:
         """Return a summary of a few lines."""
         found = self.ruling
         lines = [f"{found.verdict}: {self.backend}", f"  {found.reason}"]
-        if found.threshold is not None and found.measure == "probability":
+        if isinstance(found, LadderRuling):
+            lines += [f"  {line}" for line in told(found)]
+        elif found.threshold is not None and found.measure == "probability":
             lines.append(f"  accepts products with a confidence of at least {probability(found.threshold)}")
         if found.remedy:
             lines.append(f"  what would change it: {found.remedy}")
@@ -180,8 +186,9 @@ class Decision:
             shown = ", ".join(map(printable, found.off[:10])) + (" ..." if len(found.off) > 10 else "")
             lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
         lines.append(f"  {found.guard or NO_GUARD}")
-        lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
-        if mix := found.mix:
+        if not isinstance(found, LadderRuling):
+            lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
+        if (mix := found.mix) and not isinstance(found, LadderRuling):
             lines.append(
                 f"  on test weighted back to {found.flow or CATALOGUE}: precision {mix.precision:.3f} "
                 f"[{mix.precision_low:.3f}, {mix.precision_high:.3f}], acceptance {mix.acceptance:.3f} "
@@ -203,7 +210,6 @@ NO_GUARD = (
     "no guard against products unlike those it has learned, since the run was made before there was one: run the study "
     "again in another directory to have it"
 )
-_DIGITS = 12
 CATALOGUE = "the catalogue's own mix of categories"
 _NEXT = {
     Verdict.INCONCLUSIVE: "label more products like those to come, run the study again in another directory, and "

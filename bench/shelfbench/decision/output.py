@@ -19,11 +19,13 @@ from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
 from shelfbench.data.sources.table_files import METADATA
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.bundle import load_model
-from shelfbench.decision.classifying import Row, answers, schema
+from shelfbench.decision.classifying import answers, row_kind
+from shelfbench.decision.rows import Row, schema
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 # Rows per row group in Parquet.
 _GROUP = 1 << 16
+Rows = Iterator[Sequence[Row]]
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,15 @@ def classify_to(
     out = output.path
     kind = _kind(out, output.kind)
     _check_place(out, folder, paths)
-    rows = answers(load_model(folder, workers), paths, settings, console)
+    model = load_model(folder, workers)
+    columns = row_kind(model)
+    rows = answers(model, paths, settings, console)
     if out is None:
         with storage_errors(Path("stdout")):
-            _WRITERS[kind](rows, on_screen(sys.stdout))
+            _WRITERS[kind](rows, columns, on_screen(sys.stdout))
             sys.stdout.flush()
     else:
-        write_whole(out, lambda aside: _write(kind, rows, aside))
+        write_whole(out, lambda aside: _write(kind, rows, columns, aside))
 
 
 def _kind(out: Path | None, kind: str | None) -> str:
@@ -121,40 +125,40 @@ def _check_place(out: Path | None, folder: Path, paths: Sequence[Path]) -> None:
             raise InputError(f"{out} would be read as an input, since it is in {path}", "write it elsewhere")
 
 
-def _write(kind: str, rows: Iterator[list[Row]], path: Path) -> None:
+def _write(kind: str, rows: Rows, columns: type[Row], path: Path) -> None:
     if kind == "parquet":
-        _write_parquet(rows, path)
+        _write_parquet(rows, columns, path)
         return
     with open(path, "w", encoding="utf-8", newline="") as handle:
-        _WRITERS[kind](rows, handle)
+        _WRITERS[kind](rows, columns, handle)
 
 
-def _write_csv(rows: Iterator[list[Row]], handle: IO[str]) -> None:
+def _write_csv(rows: Rows, columns: type[Row], handle: IO[str]) -> None:
     writer = csv.writer(LineFeeds(handle), lineterminator="\r\n")
-    writer.writerow([field.name for field in fields(Row)])
+    writer.writerow([field.name for field in fields(columns)])
     for part in rows:
         # a name may begin like a formula, which a spreadsheet would run; JSON lines and Parquet have it as it is
         writer.writerows([inert(value) if isinstance(value, str) else value for value in astuple(row)] for row in part)
 
 
-def _write_jsonl(rows: Iterator[list[Row]], handle: IO[str]) -> None:
+def _write_jsonl(rows: Rows, columns: type[Row], handle: IO[str]) -> None:
     for part in rows:
         handle.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in part)
 
 
-def _write_parquet(rows: Iterator[list[Row]], path: Path) -> None:
+def _write_parquet(rows: Rows, columns: type[Row], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = schema()
-    with pq.ParquetWriter(path, columns, compression="zstd") as writer:
+    typed = schema(columns)
+    with pq.ParquetWriter(path, typed, compression="zstd") as writer:
         held: list[dict[str, Any]] = []
         for part in rows:
             held += map(asdict, part)
             if len(held) >= _GROUP:
-                writer.write_table(pa.Table.from_pylist(held, columns))
+                writer.write_table(pa.Table.from_pylist(held, typed))
                 held = []
-        writer.write_table(pa.Table.from_pylist(held, columns))
+        writer.write_table(pa.Table.from_pylist(held, typed))
 
 
-_WRITERS: dict[str, Callable[[Iterator[list[Row]], IO[str]], None]] = {"csv": _write_csv, "jsonl": _write_jsonl}
+_WRITERS: dict[str, Callable[[Rows, type[Row], IO[str]], None]] = {"csv": _write_csv, "jsonl": _write_jsonl}

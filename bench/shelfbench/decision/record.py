@@ -18,13 +18,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from shelfbench.base.errors import InputError
 from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
-from shelfbench.decision.evidence import Evidence
+from shelfbench.decision.ladder import LadderRuling
+from shelfbench.decision.ladder_record import RungEntry, check_rungs, rung_entry, rung_of
 from shelfbench.decision.money import MoneyEntry, money_values
+from shelfbench.decision.parts import Count, EvidenceEntry, MixEntry, Share, Text, evidence_entry, evidence_of, mix_of
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling, Verdict
 from shelfbench.runs.guarding import GUARD
 from shelfbench.verdict.guard import Guarding
-from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
 FORMAT = 1
@@ -54,10 +55,6 @@ LIMITS = {
 # The largest image that a stranger's file may make us compute on; no backend of ours exceeds it.
 MAX_SIDE = 1024
 PROBES = 4
-
-Text = Annotated[str, Meta(max_length=10_000)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,36 +91,6 @@ class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     key: Text
     name: Text
-
-
-class EvidenceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See `shelfbench.decision.rule.Evidence`."""
-
-    role: Literal["tune", "certify", "test"]
-    products: Annotated[int, Meta(ge=1)]
-    accepted: Count
-    correct: Count
-    precision_low: Share
-    precision_high: Share
-    acceptance_low: Share
-    acceptance_high: Share
-    precision: Share | None
-    acceptance: Share
-
-
-class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See `shelfbench.verdict.mix.Mix`."""
-
-    precision: Share
-    precision_low: Share
-    precision_high: Share
-    acceptance: Share
-    acceptance_low: Share
-    acceptance_high: Share
-    small: Count
-    small_of_test: Share
-    small_of_catalogue: Share
-    unseen: Share
 
 
 class GuardEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,6 +176,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certified_mix: tuple[Count, ...] | None = None  # and this
     flow: Text | UnsetType = UNSET
     guard: GuardEntry | None = None  # and this
+    rungs: tuple[RungEntry, ...] | UnsetType = UNSET  # only a ladder has them
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -226,7 +194,11 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("a category is listed twice")
         if set(self.off) - keys:
             raise ValueError("a category is switched off that is not listed")
-        if (self.threshold is None) != (self.verdict != Verdict.PASS):
+        if self.rungs is not UNSET:
+            check_rungs(self.rungs, self.threshold, self.target, len(keys))
+            if any(rung.threshold is not None for rung in self.rungs) != (self.verdict == Verdict.PASS):
+                raise ValueError(f"the verdict is {self.verdict}, which does not fit the rungs")
+        elif (self.threshold is None) != (self.verdict != Verdict.PASS):
             raise ValueError(f"the verdict is {self.verdict}, and the threshold {self.threshold}")
         if self.certified_mix is not None and len(self.certified_mix) != len(keys):
             raise ValueError("certified_mix does not have a number for each category")
@@ -245,27 +217,33 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def ruling(self) -> Ruling:
         """The ruling."""
-        return Ruling(
-            verdict=self.verdict,
-            reason=self.reason,
-            remedy=self.remedy,
-            target=Fraction(self.target),
-            level=self.level,
-            measure=self.measure,
-            threshold=self.threshold,
-            missing=self.missing,
-            aggregation=self.aggregation,
-            temperature=self.temperature,
-            categories=tuple(entry.key for entry in self.categories),
-            off=self.off,
-            evidence=tuple(map(_evidence, self.evidence)),
-            plain=_evidence(self.plain) if self.plain else None,
-            mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
-            money=self.money.money if self.money else None,
-            certified_mix=self.certified_mix,
-            flow=self.flow or "",
-            guard=Guarding(**msgspec.structs.asdict(self.guard)) if self.guard else None,
-        )
+        if self.rungs is UNSET:
+            return Ruling(**self._ruling)
+        return LadderRuling(**self._ruling, rungs=tuple(map(rung_of, self.rungs)))
+
+    @property
+    def _ruling(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "remedy": self.remedy,
+            "target": Fraction(self.target),
+            "level": self.level,
+            "measure": self.measure,
+            "threshold": self.threshold,
+            "missing": self.missing,
+            "aggregation": self.aggregation,
+            "temperature": self.temperature,
+            "categories": tuple(entry.key for entry in self.categories),
+            "off": self.off,
+            "evidence": tuple(map(evidence_of, self.evidence)),
+            "plain": evidence_of(self.plain) if self.plain else None,
+            "mix": mix_of(self.mix),
+            "money": self.money.money if self.money else None,
+            "certified_mix": self.certified_mix,
+            "flow": self.flow or "",
+            "guard": Guarding(**msgspec.structs.asdict(self.guard)) if self.guard else None,
+        }
 
     @property
     def spec(self) -> ModelSpec:
@@ -281,15 +259,6 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
 
-def _evidence(entry: EvidenceEntry) -> Evidence:
-    values = msgspec.structs.asdict(entry)
-    return Evidence(**{name: value for name, value in values.items() if name not in ("precision", "acceptance")})
-
-
-def _entry(evidence: Evidence) -> dict[str, Any]:
-    return {**asdict(evidence), "precision": evidence.precision, "acceptance": evidence.acceptance}
-
-
 def ruling_values(ruling: Ruling) -> dict[str, Any]:
     """Return the ruling's part of ``decision.json``, as JSON.
 
@@ -303,14 +272,16 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         The fields of the ruling; categories by their keys alone.
     """
     values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name not in ("money", "flow")}
+    if isinstance(ruling, LadderRuling):
+        values["rungs"] = list(map(rung_entry, ruling.rungs))
     return {
         **values,
         "verdict": ruling.verdict.value,
         "target": str(ruling.target),
         "categories": list(ruling.categories),
         "off": list(ruling.off),
-        "evidence": [_entry(part) for part in ruling.evidence],
-        "plain": _entry(ruling.plain) if ruling.plain else None,
+        "evidence": [evidence_entry(part) for part in ruling.evidence],
+        "plain": evidence_entry(ruling.plain) if ruling.plain else None,
         "mix": asdict(ruling.mix) if ruling.mix else None,
         **({"money": money_values(ruling.money)} if ruling.money else {}),
         **({"flow": ruling.flow} if ruling.flow else {}),

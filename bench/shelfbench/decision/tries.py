@@ -18,6 +18,7 @@ from typing import Any
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import fingerprint, parse_json
+from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.rule import Requirement, Ruling, Verdict
 
 FILE = "tries.jsonl"
@@ -120,7 +121,9 @@ def shared(required: Requirement, tests: int) -> Requirement:
     return replace(required, level=float(1 - (1 - Fraction(str(required.level))) / tests))
 
 
-def questions(required: Requirement, asked: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def questions(
+    required: Requirement, asked: Sequence[tuple[str, str]], rungs: Sequence[Fraction] = ()
+) -> list[dict[str, Any]]:
     """Describe tests, so that the same ones are known again.
 
     Parameters
@@ -129,6 +132,8 @@ def questions(required: Requirement, asked: Sequence[tuple[str, str]]) -> list[d
         What is required in each.
     asked : sequence of (str, str)
         Backends and measures.
+    rungs : sequence of Fraction
+        Targets of a ladder's rungs; empty without one.
 
     Returns
     -------
@@ -141,6 +146,7 @@ def questions(required: Requirement, asked: Sequence[tuple[str, str]]) -> list[d
         "level": required.level,
         "all_categories": required.all_categories,
         "walk": required.walk,
+        **({"rungs": [str(target) for target in rungs]} if rungs else {}),
         **({"mix": fingerprint({key: round(share, 9) for key, share in flow.shares.items()})} if flow else {}),
     }
     return [{"backend": backend, "measure": measure, **rest} for backend, measure in asked]
@@ -163,6 +169,9 @@ def stated(ruling: Ruling, tries: Tries) -> Ruling:
     if count < 2 or not ruling.passed:
         return ruling
     if left <= 0:
+        if isinstance(ruling, LadderRuling):
+            silent = tuple(replace(rung, threshold=None, evidence=(), mix=None) for rung in ruling.rungs)
+            ruling = replace(ruling, rungs=silent)
         return replace(
             ruling,
             verdict=Verdict.INCONCLUSIVE,

@@ -19,6 +19,7 @@ from shelfbench.report.errors import confusions, departments, extreme_categories
 from shelfbench.report.explorer import explorer
 from shelfbench.report.figures import cost, figure1, figure2, figure5
 from shelfbench.report.label_noise import label_noise
+from shelfbench.report.ladder import ladder
 from shelfbench.report.leakage import leakage
 from shelfbench.report.merged import merged_runs
 from shelfbench.report.money import costs, in_words, note_prices
@@ -44,6 +45,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(figure5),
     SectionSpec(certified),
     SectionSpec(costs),
+    SectionSpec(ladder),
     SectionSpec(reliability_diagram),
     SectionSpec(calibration, fold=_TRUST),
     SectionSpec(measures, fold=_TRUST),

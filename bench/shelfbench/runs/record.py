@@ -60,6 +60,9 @@ class DatasetRecord(msgspec.Struct, kw_only=True):
         Names of the taxonomy's levels above the category.
     category_names, category_level1 : dict of str to str
         Display name, and place in the first level, by key.
+    category_levels : dict of str to list of str
+        Place in every level, from the top down, by key; empty where there is at most one level, and in the records of
+        earlier versions.
     excluded : Excluded
     unlabelled : int or None
         Products without a category.
@@ -81,6 +84,7 @@ class DatasetRecord(msgspec.Struct, kw_only=True):
     levels: list[str] = []
     category_names: dict[str, str] = {}
     category_level1: dict[str, str] = {}
+    category_levels: dict[str, list[str]] = {}
     excluded: Excluded = msgspec.field(default_factory=Excluded)
     unlabelled: int | None = None
     notes: list[str] = []
@@ -202,8 +206,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Empty for a comparison.
     backends : list of str
     report, verdict
-        ``report.targets``, ``report.papers``, what reviews, errors and computing cost,
-        ``verdict.confidence_level`` and ``verdict.walk``.
+        ``report.targets``, ``report.papers``, the prices, ``verdict.confidence_level`` and ``verdict.walk``.
     variants : dict of str to VariantRecord
     """
 
