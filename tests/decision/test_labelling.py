@@ -76,7 +76,7 @@ def without_model(monkeypatch):
         aggregation, temperature, classes = "mean", 1.0, ()
 
     monkeypatch.setattr(labelled_module, "read_model", lambda folder: Kept)
-    monkeypatch.setattr(labelled_module, "decision_on", lambda run, backend, saved, ruling, noted: (ruling, noted))
+    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled: (given[3], labelled))
     return Kept
 
 

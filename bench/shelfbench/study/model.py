@@ -245,8 +245,6 @@ class Study:
                 del result["dataset"][later]
         if not self.images.scaled:
             del result["images"]["scaled"]
-        if not self.report.out_of_fold:
-            del result["report"]["out_of_fold"]
         # a section that came later says nothing of a run that leaves it alone
         result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
         if used := self.used_heads():

@@ -1,0 +1,55 @@
+"""The verbs ``decide`` and ``classify``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from shelfbench.base.screen import printable, show
+from shelfbench.cli.labelling import decide_labelled
+from shelfbench.cli.money import given_prices
+from shelfbench.cli.others import given_settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from shelfbench.base.console import Console
+
+
+def decide(options: argparse.Namespace, console: Console) -> int:
+    """Decide whether a backend of a run may be deployed, and write the decision."""
+    import shelfbench
+    from shelfbench.decision.bundle import check_place
+    from shelfbench.decision.ladder import precisions
+
+    check_place(options.out)
+    command = shlex.join(["shelfbench", *options.arguments])  # as typed, for the record
+    if options.labelled is not None:
+        return decide_labelled(options, console, command)
+    measures = options.measure or ["probability"]
+    asked = {name: getattr(options, name) for name in ("confidence", "all_categories", "levels", "walk", "mix")}
+    asked |= {"precision": precisions(options.precision), "prices": given_prices(options)}
+    if len(options.backend) == len(measures) == 1:
+        decision = shelfbench.decide(options.directory, options.backend[0], measure=measures[0], **asked)
+        text = str(decision)
+    else:
+        family = shelfbench.decide_family(options.directory, options.backend, measures, **asked)
+        decision, text = family.best, str(family)
+    digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
+    show(f"{text}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
+    return decision.verdict.exit_code
+
+
+def classify(options: argparse.Namespace, console: Console) -> None:
+    """Classify products with a decision."""
+    from shelfbench.decision.classifying import columns
+    from shelfbench.decision.output import Output, classify_to
+
+    classify_to(
+        Output(options.out, options.format),
+        options.decision,
+        options.paths,
+        settings=columns(given_settings(options.set)),
+        workers=options.workers,
+        console=console,
+    )
