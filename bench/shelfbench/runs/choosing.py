@@ -40,7 +40,7 @@ _ON_THE_WAY = 0.9
 # What an image that judges costs while a candidate learns, where one that it learns from costs 1: it is only scored.
 _JUDGING = 1 / 3
 # Share of what is left that a part may be predicted to take: predictions are a little wrong.
-_SAFE = 0.9
+_SAFE = 0.85
 BEHIND, NO_BUDGET = "behind for sure", "left out for the budget"
 
 

@@ -262,10 +262,10 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         The jobs of the run by name, in the order of the study.
     sizes : dict of str to SizeRecord
         By network; empty if the study fixes the size of the images.
-    views : dict of str to str
-        How networks see photos in ways of their own, by network; empty if all see them as ``images.fit`` says.
     networks : dict of str to str
         What was found out or chosen about networks that come in files, by name.
+    views : dict of str to str
+        How networks see photos in ways of their own, by network; empty if all see them as ``images.fit`` says.
     merged : list of MergedRun
         The run directories whose results these are; empty for a run.
     """
@@ -285,8 +285,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     split: SplitRecord = msgspec.field(default_factory=SplitRecord)
     backends: dict[str, E] = {}
     sizes: dict[str, SizeRecord] = {}
-    views: dict[str, str] = {}
     networks: dict[str, str] = {}
+    views: dict[str, str] = {}
     merged: list[MergedRun] = []
 
     @property

@@ -30,7 +30,7 @@ class FromPixels(ABC):
     pixels: int
     dimensions: int
     precision: str
-    remedy: str = "set bottleneck.precision=float32"
+    remedy: str = "check its weights, or set bottleneck.precision=float32"
 
     @abstractmethod
     def _features(self, images: np.ndarray) -> np.ndarray:

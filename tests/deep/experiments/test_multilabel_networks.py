@@ -55,6 +55,7 @@ def trained(shop, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_table_2_and_figures_7_and_8_are_of_whole_networks(trained):
     record = json.loads((trained / "run.json").read_text())
     names = ["full-xception", "full-xception-fc"]
@@ -87,6 +88,7 @@ def test_table_2_and_figures_7_and_8_are_of_whole_networks(trained):
     assert "several labels" in (trained / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_network_trained_before_is_found_again(shop, trained, tmp_path):
     assert command(shop, tmp_path / "again") == 0
     before, now = (json.loads((out / "run.json").read_text())["backends"] for out in (trained, tmp_path / "again"))

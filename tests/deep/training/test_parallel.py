@@ -148,12 +148,12 @@ def _in_child(engine, what, *given):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# a run tries both engines and both networks once; the other two combinations are slow
+# a run tries one engine and one network; the other combinations are slow
 @pytest.fixture(
     scope="module",
     params=[
-        ("tensorflow", "batch norm"),
         ("jax", "plain"),
+        pytest.param(("tensorflow", "batch norm"), marks=pytest.mark.slow),
         pytest.param(("tensorflow", "plain"), marks=pytest.mark.slow),
         pytest.param(("jax", "batch norm"), marks=pytest.mark.slow),
     ],
