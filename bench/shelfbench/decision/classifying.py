@@ -252,7 +252,8 @@ def _classified(model: Model, batch: _Batch) -> list[Row]:
     seen, starts = np.unique(batch.owner, return_index=True)
     if len(seen):
         scores = model.classifier.log_probabilities(model.features.extract(batch.pixels))
-        found = ProductRule(ruling.aggregation, ruling.temperature).rows(scores, starts, classes)
+        rule = ProductRule(ruling.aggregation, ruling.temperature, calibrator=ruling.calibrator)
+        found = rule.rows(scores, starts, classes)
         predicted[seen], confidence[seen] = found["predicted"], found["confidence"]
         measure = CONFIDENCES[MEASURES[ruling.measure]]
         measured[seen] = measure.surer(found[measure.column])

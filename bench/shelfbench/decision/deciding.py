@@ -111,7 +111,7 @@ def decide(
         _predictions(opened.file("predictions", backend), measure),
         saved.classes,
         required,
-        ProductRule(saved.aggregation, saved.temperature),
+        ProductRule(saved.aggregation, saved.temperature, calibrator=saved.calibrator),
     )
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)

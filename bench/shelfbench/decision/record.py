@@ -20,6 +20,7 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Evidence, Ruling, Verdict
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.mix import Mix
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
@@ -120,6 +121,26 @@ class MixEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unseen: Share
 
 
+class CalibratorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """See `shelfbench.verdict.calibration.Calibrator`."""
+
+    method: Text
+    temperature: float = 1.0
+    factors: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
+    odds: tuple[float, ...] = ()
+    beta: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Validate the numbers."""
+        self.calibrator()
+
+    def calibrator(self) -> Calibrator:
+        """Return the calibrator."""
+        return Calibrator(**msgspec.structs.asdict(self))
+
+
 class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a photo becomes a square."""
 
@@ -188,6 +209,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence: tuple[EvidenceEntry, ...]
     plain: EvidenceEntry | None
     mix: MixEntry | None = None  # decisions of earlier versions lack it
+    calibrator: CalibratorEntry | UnsetType = UNSET  # only where the temperature is not all
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -210,6 +232,11 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         numerator, denominator = map(int, self.target.split("/"))
         if not 0 < numerator < denominator:
             raise ValueError("the target is not between 0 and 1")
+        if self.calibrator:
+            if self.calibrator.temperature != self.temperature:
+                raise ValueError("the temperature and that of the calibration differ")
+            if self.calibrator.method == "vector" and len(self.calibrator.factors) != len(keys):
+                raise ValueError("the calibration is of other categories")
         if any(probe.code >= len(keys) for probe in self.model.probe):
             raise ValueError("a probe's code belongs to no category")
         if strangers := set(self.files) - set(LIMITS):
@@ -234,6 +261,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             evidence=tuple(map(_evidence, self.evidence)),
             plain=_evidence(self.plain) if self.plain else None,
             mix=Mix(**msgspec.structs.asdict(self.mix)) if self.mix else None,
+            calibrator=self.calibrator.calibrator() if self.calibrator else None,
         )
 
     @property
@@ -271,7 +299,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
     dict
         The fields of the ruling; categories by their keys alone.
     """
-    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__}
+    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name != "calibrator"}
     return {
         **values,
         "verdict": ruling.verdict.value,
@@ -281,6 +309,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "evidence": [_entry(part) for part in ruling.evidence],
         "plain": _entry(ruling.plain) if ruling.plain else None,
         "mix": asdict(ruling.mix) if ruling.mix else None,
+        **({"calibrator": asdict(ruling.calibrator)} if ruling.calibrator else {}),
     }
 
 

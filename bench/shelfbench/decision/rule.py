@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from shelfbench.base.errors import InputError
 from shelfbench.runs.promise import lacking, shortfall
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid
 from shelfbench.verdict.confidence import measure as confidence_of
@@ -180,6 +181,8 @@ class Ruling:
         How the scores of a product's photos become one.
     temperature : float
         Divisor of the log-probabilities after that.
+    calibrator : Calibrator or None
+        What follows the temperature; None for the temperature alone, as in decisions of earlier versions.
     categories : tuple of str
         Keys, in the order of the classifier's codes.
     off : tuple of str
@@ -209,6 +212,7 @@ class Ruling:
     evidence: tuple[Evidence, ...] = ()
     plain: Evidence | None = None
     mix: Mix | None = None
+    calibrator: Calibrator | None = None
 
     @property
     def doubt(self) -> str:
@@ -298,6 +302,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         missing=certificate.missing,
         aggregation=scoring.aggregation,
         temperature=scoring.temperature,
+        calibrator=scoring.calibrator,
         categories=tuple(categories),
         off=tuple(off),
         evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),

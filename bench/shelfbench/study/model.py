@@ -217,7 +217,7 @@ class Study:
         }
         for section in SECTIONS:
             if section != "generated" or self.dataset.name == "generated":
-                result[section] = dataclasses.asdict(getattr(self, section))
+                result[section] = as_record(getattr(self, section))
         for later in (
             "labels",
             "file_name",
