@@ -314,7 +314,8 @@ import numpy, tensorflow
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features.choosing import network_features
 from shelfbench_deep.features.settings import BottleneckSettings
-parts = network_features(BackboneChoice("timm:mobilenetv3_small_050", "none", 32), {"bottleneck": BottleneckSettings()})
+sections = {"bottleneck": BottleneckSettings("torch")}
+parts = network_features(BackboneChoice("timm:mobilenetv3_small_050", "none", 32), sections)
 print(parts.features.extract(numpy.zeros((2, 32, 32, 3), numpy.uint8)).shape)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
