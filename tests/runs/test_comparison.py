@@ -296,6 +296,7 @@ AGAIN = """
 import json, sys
 from pathlib import Path
 import numpy as np
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.predictions import ProductRule
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.finding import find
@@ -310,7 +311,7 @@ def answers(folder, files):
     fit, pixels = saved["images"]["fit"], backend.features.pixels
     images = np.stack([decode(Path(file).read_bytes(), pixels, fit) for file in files])
     scores = backend.load(folder).log_probabilities(backend.features.extract(images))
-    rule = ProductRule(saved["aggregation"], saved["temperature"])
+    rule = ProductRule(saved["aggregation"], saved["temperature"], calibrator=Calibrator(**saved["calibrator"]))
     rows = rule.rows(scores, np.arange(len(scores)), np.array(saved["classes"], object))
     return list(zip(rows["predicted"].tolist(), rows["confidence"].tolist()))
 models, *files = sys.argv[1:]

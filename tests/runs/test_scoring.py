@@ -16,6 +16,7 @@ from shelfbench.data.material import gather
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.runs import scoring
 from shelfbench.runs.scoring import choose_rule, log_probabilities, score
+from shelfbench.verdict.calibration import choose_calibrator
 from shelfbench.verdict.metrics import acceptance
 from shelfbench.verdict.predictions import ProductRule, aggregate
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
@@ -187,16 +188,22 @@ def test_the_aggregation_with_the_largest_acceptance_on_tune_is_chosen_and_calib
     best = max(reached.values())
     assert rule.aggregation == next(method for method in AGGREGATIONS if reached[method] == best)
     assert reached["vote"] != reached["maximum"]
-    expected = fit_temperature(aggregate(scores, starts, rule.aggregation), material.label[tune])
-    assert rule.temperature == pytest.approx(expected)
-    assert rule.temperature != 1
+    joined = aggregate(scores, starts, rule.aggregation)
+    expected = choose_calibrator(joined, material.label[tune], 0)
+    assert (rule.calibrator, rule.temperature) == (expected, expected.temperature)
+    before = choose_rule(
+        Given(), features, material, settings=VerdictSettings(calibration="unbounded"), seed=0, console=QUIET
+    )
+    assert before.temperature == fit_temperature(joined, material.label[tune]) != 1
+    assert before.calibrator is None
     assert rule.tune_products == len(tune)
 
 
 def test_equal_acceptances_go_to_the_mean_and_settings_are_kept():
     material = shop([1] * 300, classes=3)
     features = features_of(np.random.default_rng(0).normal(size=(300, 3)))
-    rule = choose_rule(Given(), features, material, settings=VerdictSettings(), seed=0, console=QUIET)
+    modest = VerdictSettings(calibration="temperature")
+    rule = choose_rule(Given(), features, material, settings=modest, seed=0, console=QUIET)
     assert rule.aggregation == "mean"
     assert rule.temperature > 1  # noise is sure of nothing
     fixed = choose_rule(

@@ -237,7 +237,8 @@ def _classified(model: Model, batch: _Batch) -> Sequence[Row]:
     if len(seen):
         features = model.features.extract(batch.pixels)
         scores = model.classifier.log_probabilities(features)
-        found = ProductRule(ruling.aggregation, ruling.temperature).rows(scores, starts, classes)
+        rule = ProductRule(ruling.aggregation, ruling.temperature, calibrator=ruling.calibrator)
+        found = rule.rows(scores, starts, classes)
         predicted[seen], confidence[seen] = found["predicted"], found["confidence"]
         measure = CONFIDENCES[MEASURES[ruling.measure]]
         measured[seen] = measure.surer(found[measure.column])

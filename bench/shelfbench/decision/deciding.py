@@ -156,7 +156,7 @@ def decide(
         predictions, cut = guard.applied(predictions, required)
     if mix is not None:
         required = replace(required, flow=read_flow(str(mix), predictions))
-    rule = ProductRule(saved.aggregation, saved.temperature)
+    rule = ProductRule(saved.aggregation, saved.temperature, calibrator=saved.calibrator)
     if levels:
         said = level_answers(opened.file("scores", backend), frame_of(predictions), saved.classes, rungs)
         pairs = list(zip(rungs, said, strict=True))

@@ -250,6 +250,7 @@ def _ruling(run: Run, backend: str, saved: SavedModel, labels: Labels, found: Sa
         missing=0 if verdict == Verdict.PASS else None,
         aggregation=saved.aggregation,
         temperature=saved.temperature,
+        calibrator=saved.calibrator,
         categories=tuple(saved.classes),
         off=plan.off,
         evidence=() if threshold is None else _evidence(run, backend, threshold, plan.off),

@@ -265,6 +265,7 @@ def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: Dat
         missing=None,
         aggregation=saved.aggregation,
         temperature=saved.temperature,
+        calibrator=saved.calibrator,
         categories=tuple(saved.classes),
         off=(),
     )

@@ -293,6 +293,7 @@ def judge_ladder(
         missing=0 if found.certified else None,
         aggregation=scoring.aggregation,
         temperature=scoring.temperature,
+        calibrator=scoring.calibrator,
         categories=tuple(categories),
         off=tuple(off),
         evidence=rungs[0].evidence,

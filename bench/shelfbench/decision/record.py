@@ -25,6 +25,7 @@ from shelfbench.decision.parts import Count, EvidenceEntry, MixEntry, Share, Tex
 from shelfbench.decision.rests_on import RestsOn
 from shelfbench.decision.rule import Ruling, Verdict
 from shelfbench.runs.guarding import GUARD
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.guard import Guarding
 from shelfbench.verdict.temperature import BOUNDS as TEMPERATURES
 
@@ -104,6 +105,26 @@ class GuardEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     let_through: Count
 
 
+class CalibratorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """See `shelfbench.verdict.calibration.Calibrator`."""
+
+    method: Text
+    temperature: float = 1.0
+    factors: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
+    odds: tuple[float, ...] = ()
+    beta: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Validate the numbers."""
+        self.calibrator()
+
+    def calibrator(self) -> Calibrator:
+        """Return the calibrator."""
+        return Calibrator(**msgspec.structs.asdict(self))
+
+
 class ImagesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a photo becomes a square."""
 
@@ -177,6 +198,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flow: Text | UnsetType = UNSET
     guard: GuardEntry | None = None  # and this
     rungs: tuple[RungEntry, ...] | UnsetType = UNSET  # only a ladder has them
+    calibrator: CalibratorEntry | UnsetType = UNSET  # only where the temperature is not all
     model: ModelEntry
     rests_on: RestsOn
     files: dict[str, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
@@ -205,6 +227,11 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         numerator, denominator = map(int, self.target.split("/"))
         if not 0 < numerator < denominator:
             raise ValueError("the target is not between 0 and 1")
+        if self.calibrator:
+            if self.calibrator.temperature != self.temperature:
+                raise ValueError("the temperature and that of the calibration differ")
+            if self.calibrator.method == "vector" and len(self.calibrator.factors) != len(keys):
+                raise ValueError("the calibration is of other categories")
         if any(probe.code >= len(keys) for probe in self.model.probe):
             raise ValueError("a probe's code belongs to no category")
         if strangers := set(self.files) - set(LIMITS):
@@ -243,6 +270,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "certified_mix": self.certified_mix,
             "flow": self.flow or "",
             "guard": Guarding(**msgspec.structs.asdict(self.guard)) if self.guard else None,
+            "calibrator": self.calibrator.calibrator() if self.calibrator else None,
         }
 
     @property
@@ -271,7 +299,8 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
     dict
         The fields of the ruling; categories by their keys alone.
     """
-    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name not in ("money", "flow")}
+    left_out = ("money", "flow", "calibrator")  # written only where there is one
+    values = {name: getattr(ruling, name) for name in Ruling.__dataclass_fields__ if name not in left_out}
     if isinstance(ruling, LadderRuling):
         values["rungs"] = list(map(rung_entry, ruling.rungs))
     return {
@@ -286,6 +315,7 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         **({"money": money_values(ruling.money)} if ruling.money else {}),
         **({"flow": ruling.flow} if ruling.flow else {}),
         "guard": asdict(ruling.guard) if ruling.guard else None,
+        **({"calibrator": asdict(ruling.calibrator)} if ruling.calibrator else {}),
     }
 
 

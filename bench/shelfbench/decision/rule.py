@@ -19,6 +19,7 @@ from shelfbench.decision.evidence import Evidence, products_of
 from shelfbench.decision.mixing import at_the_mix, drawn, said
 from shelfbench.decision.money import Money
 from shelfbench.runs.promise import lacking, shortfall
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.certify import Certificate, certify, coverage_grid, start_of
 from shelfbench.verdict.confidence import measure as confidence_of
@@ -156,6 +157,8 @@ class Ruling:
         How the scores of a product's photos become one.
     temperature : float
         Divisor of the log-probabilities after that.
+    calibrator : Calibrator or None
+        What follows the temperature; None for the temperature alone, as in decisions of earlier versions.
     categories : tuple of str
         Keys, in the order of the classifier's codes.
     off : tuple of str
@@ -195,6 +198,7 @@ class Ruling:
     certified_mix: tuple[int, ...] | None = None
     flow: str = ""
     guard: Guarding | None = None
+    calibrator: Calibrator | None = None
 
     @property
     def doubt(self) -> str:
@@ -287,6 +291,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
         missing=certificate.missing,
         aggregation=scoring.aggregation,
         temperature=scoring.temperature,
+        calibrator=scoring.calibrator,
         categories=tuple(categories),
         off=tuple(off),
         evidence=() if threshold is None else tuple(part.evidence(threshold, off) for part in parts.values()),

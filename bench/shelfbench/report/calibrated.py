@@ -34,6 +34,8 @@ class Calibration:
         By the confidence of all tables.
     temperature : float
         NaN if it is not on record.
+    method : str
+        What was chosen besides (`shelfbench.verdict.calibration`); empty in runs of earlier versions.
     """
 
     backend: str
@@ -41,6 +43,7 @@ class Calibration:
     before: Reliability | None
     after: Reliability
     temperature: float
+    method: str = ""
 
 
 def calibrations(data: RunData) -> list[Calibration]:
@@ -62,6 +65,7 @@ def calibrations(data: RunData) -> list[Calibration]:
                         before=None if raw is None else reliability(raw, rows.correct),
                         after=reliability(rows.confidence, rows.correct),
                         temperature=float(temperature) if isinstance(temperature, int | float) else math.nan,
+                        method=str(chosen.get("calibration", "")),
                     )
                 )
     return found
@@ -69,7 +73,10 @@ def calibrations(data: RunData) -> list[Calibration]:
 
 def calibration(data: RunData) -> Section:
     """Expected calibration error of every backend."""
-    frame = pd.DataFrame([_row(item) for item in data.once(calibrations)])
+    found = data.once(calibrations)
+    frame = pd.DataFrame([_row(item) for item in found])
+    if any(item.method for item in found):
+        frame.insert(3, "calibration", [item.method for item in found])
     table = NamedTable(name="calibration", grid=calibration_grid(data, frame), frame=frame)
     return Section(title=PROMISED, grids=(table,))
 
@@ -83,7 +90,7 @@ def reliability_diagram(data: RunData) -> Section | None:
         name="reliability",
         draw=lambda: _diagram(data, shown),
         caption="Reliability on test: how often a backend is right when it claims a probability, before and after "
-        "fitting one temperature on tune. On the diagonal, claims match the truth.",
+        "calibrating on tune. On the diagonal, claims match the truth.",
     )
     return Section(title=PROMISED, figures=(figure,))
 
@@ -102,6 +109,13 @@ def _row(item: Calibration) -> dict[str, Any]:
     }
 
 
+def _fitted(row: dict[str, Any]) -> str:
+    """The temperature, and the name of what was chosen besides."""
+    temperature = MISSING if math.isnan(row["temperature"]) else f"{row['temperature']:.3f}"
+    method = row.get("calibration", "")
+    return temperature if method in ("", "temperature") else f"{temperature}, {method}"
+
+
 def _mean(found: Reliability, values: np.ndarray) -> float:
     return float(np.average(values, weights=found.count)) if found.count.sum() else math.nan
 
@@ -113,7 +127,7 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             data.name(row["backend"]),
             row["part"],
             count(int(row["products"])),
-            MISSING if math.isnan(row["temperature"]) else f"{row['temperature']:.3f}",
+            _fitted(row),
             *(
                 share(row[key])
                 for key in ("error_before", "error_after", "claimed_before", "claimed_after", "precision")
@@ -138,9 +152,10 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         numeric=frozenset(range(2, 9)),
         notes=(
             f"ECE: expected calibration error, the mean distance between claimed and true precision over {BINS} bins "
-            "of equal mass (equal confidences share a bin). Before and after: without and with one temperature on the "
-            "product's scores, fitted on tune; a temperature above 1 makes a backend less sure. Claimed: mean "
-            "probability of the predicted category. Rejected products are skipped: nothing is claimed about them.",
+            "of equal mass (equal confidences share a bin). Before and after: without and with what was fitted on "
+            "tune: one temperature on the product's scores (above 1, it makes a backend less sure), and beta or "
+            "isotonic calibration after it, if it is named, which changes no order. Claimed: mean probability of the "
+            "predicted category. Rejected products are skipped: nothing is claimed about them.",
         ),
     )
 
@@ -164,7 +179,7 @@ def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
     handles, words = panels[0].get_legend_handles_labels()
     figure.legend(handles, words, loc="outside lower left", ncols=3, fontsize=8.5, handlelength=3)
     figure.suptitle(
-        "Reliability on test, before and after the temperature", x=0.01, ha="left", fontsize=11, fontweight="bold"
+        "Reliability on test, before and after calibration", x=0.01, ha="left", fontsize=11, fontweight="bold"
     )
     return figure
 

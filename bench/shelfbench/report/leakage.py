@@ -225,7 +225,8 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         notes=(
             f"Of {count(int(first['products']))} test products, {count(int(first['products_exact']))} share a photo "
             f"with a product of train or validation (exact: equal bytes), and {count(int(first['products_near']))} "
-            "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo)."
+            "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo). "
+            "Copies that are mirrored, cropped, brighter or darker are not found."
             + (
                 f" {count(int(first['products_label_differs']))} of them have a twin in another category there, which "
                 "points to wrong or overlapping labels. near_duplicates.parquet lists all of them."

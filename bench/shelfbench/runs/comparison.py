@@ -212,5 +212,6 @@ def _choices(built: BuiltBackend, classifier: Classifier, rule: ProductRule) -> 
         **({"tuning": built.trained.chosen} if built.trained else {}),
         "aggregation": rule.aggregation,
         "temperature": rule.temperature,
+        **({"calibration": rule.calibrator.method} if rule.calibrator else {}),
         "rule_products": rule.tune_products,
     }

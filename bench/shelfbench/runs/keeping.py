@@ -26,6 +26,7 @@ from shelfbench.plugins.backend import (
 from shelfbench.runs.building import BuiltBackend
 from shelfbench.runs.record import as_json
 from shelfbench.study.model import Study
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.predictions import ProductRule
 
 MODEL = "backend.json"
@@ -45,6 +46,8 @@ class SavedModel(msgspec.Struct, kw_only=True):
         Key of the feature store: everything that determines the features (``images``, ``settings``).
     aggregation : str
     temperature : float
+    calibrator : Calibrator or None
+        None for the temperature alone, as in runs of earlier versions.
     sections : dict of str to dict
         The sections of the study that the backend was built from.
     """
@@ -56,6 +59,7 @@ class SavedModel(msgspec.Struct, kw_only=True):
     features: dict[str, Any]
     aggregation: str = "mean"
     temperature: float = 1.0
+    calibrator: Calibrator | None = None
     sections: dict[str, dict[str, Any]]
 
 
@@ -122,6 +126,7 @@ def save_model(
                 features=built.store.key,
                 aggregation=rule.aggregation,
                 temperature=rule.temperature,
+                calibrator=rule.calibrator,
                 sections={name: dataclasses.asdict(study.sections[name]) for name in built.spec.sections},
             )
             write_json(aside / MODEL, as_json(saved))

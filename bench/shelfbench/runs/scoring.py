@@ -1,7 +1,7 @@
 """Scores of all images and predictions of all products of one backend, a few thousand images at a time.
 
 First the products of `tune` are scored, to choose how the scores of a product's photos are combined, and the
-temperature; then all products are scored.
+calibration; then all products are scored.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
 from shelfbench.runs.building import readable_rows
 from shelfbench.runs.parquet import aggregations_table, predictions_table, scores_table
+from shelfbench.verdict.calibration import choose_calibrator, fit_calibrator
 from shelfbench.verdict.metrics import REQUIRED, acceptance
 from shelfbench.verdict.predictions import (
     ImageScores,
@@ -30,7 +31,7 @@ from shelfbench.verdict.predictions import (
     rejected_rows,
 )
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
-from shelfbench.verdict.temperature import fit_temperature, log_normaliser
+from shelfbench.verdict.temperature import log_normaliser
 
 PREDICT_IMAGES = 8192
 # Scores (images x categories) of `tune` held in memory at once: 256 MiB. If there are more, products are sampled.
@@ -124,7 +125,7 @@ def choose_rule(
     seed: int,
     console: Console,
 ) -> ProductRule:
-    """Choose aggregation and temperature on `tune` (docs/papers.md, "Acceptance, precisely").
+    """Choose aggregation and calibration on `tune` (docs/papers.md, "Acceptance, precisely").
 
     Parameters
     ----------
@@ -143,8 +144,8 @@ def choose_rule(
     -------
     ProductRule
         The aggregation with the largest acceptance at 0.9, by confidence before any temperature (in a tie, the first of
-        mean, log_mean, maximum, vote), and the temperature that makes its scores most likely. If `tune` has no readable
-        image: the mean, and 1.
+        mean, log_mean, maximum, vote), and the calibration that the settings ask for
+        (`shelfbench.verdict.calibration.choose_calibrator`). If `tune` has no readable image: the mean, and 1.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def choose_rule(
     if not held.all():
         products, counts = products[np.sort(drawn[held])], counts[np.sort(drawn[held])]
         rows = rows[np.isin(material.owner[rows], products)]
-        console.log(f"aggregation and temperature are chosen on {len(products):,} of the {len(drawn):,} tune products")
+        console.log(f"aggregation and calibration are chosen on {len(products):,} of the {len(drawn):,} tune products")
     scores = np.empty((len(rows), len(material.classes)))
     for first in range(0, len(rows), PREDICT_IMAGES):
         block = slice(first, first + PREDICT_IMAGES)
@@ -178,8 +179,15 @@ def choose_rule(
             acceptance(confidence[method], correct[method], REQUIRED).accepted for method in range(len(AGGREGATIONS))
         ]
         chosen = AGGREGATIONS[int(np.argmax(reached))]
-    temperature = fit_temperature(aggregate(scores, starts, chosen), label) if settings.calibrate else 1.0
-    return ProductRule(chosen, temperature, len(products))
+    if not settings.calibrate:
+        return ProductRule(chosen, 1.0, len(products))
+    joined = aggregate(scores, starts, chosen)
+    if settings.calibration == "choose":
+        found = choose_calibrator(joined, label, seed)
+    else:
+        found = fit_calibrator(settings.calibration, joined, label)
+    # an unbounded temperature leaves the record as it was before there was a choice
+    return ProductRule(chosen, found.temperature, len(products), None if settings.calibration == "unbounded" else found)
 
 
 def compare_aggregations(scores: np.ndarray, starts: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.verdict.calibration import Calibrator
 from shelfbench.verdict.settings import AGGREGATIONS
 from shelfbench.verdict.temperature import entropy, log_normaliser
 
@@ -28,6 +29,8 @@ class ProductRule:
         See `aggregate`.
     temperature : float
         Applied to the aggregated log-probabilities (`shelfbench.verdict.temperature`); 1 changes nothing.
+    calibrator : Calibrator or None
+        What is applied besides the temperature, which it repeats; None for the temperature alone.
     tune_products : int
         Products on which the two were chosen; 0 where nothing was chosen.
     """
@@ -35,6 +38,7 @@ class ProductRule:
     aggregation: str = "mean"
     temperature: float = 1.0
     tune_products: int = 0
+    calibrator: Calibrator | None = None
 
     def rows(self, log_probabilities: np.ndarray, starts: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
         """Predict products from the scores of their images.
@@ -53,7 +57,14 @@ class ProductRule:
         dict
             The columns of `product_rows`.
         """
-        return product_rows(aggregate(log_probabilities, starts, self.aggregation), classes, self.temperature)
+        scores = aggregate(log_probabilities, starts, self.aggregation)
+        if self.calibrator is None:
+            return product_rows(scores, classes, self.temperature)
+        moved = self.calibrator.scores(scores)
+        columns = product_rows(moved, classes, self.temperature)
+        if moved is not scores:
+            columns["raw_confidence"] = scores[np.arange(len(scores)), moved.argmax(axis=1)]
+        return _claimed(columns, self.calibrator.confidence(columns["confidence"]))
 
 
 @dataclass(frozen=True)
@@ -220,7 +231,22 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature
     }
 
 
-def _row_lists(values: np.ndarray) -> np.ndarray:
+def _claimed(columns: dict[str, np.ndarray], confidence: np.ndarray) -> dict[str, np.ndarray]:
+    """Replace the confidence; the other categories share what is left of it in proportion, none above the first.
+
+    Margin and entropy remain those of the scores.
+    """
+    before = columns["confidence"]
+    if confidence is before:
+        return columns
+    shared = []
+    for old, new, values in zip(before, confidence, columns["top5_confidence"], strict=True):
+        left = np.log(-np.expm1(min(new, -1e-300))) - np.log(-np.expm1(min(old, -1e-300)))
+        shared.append(np.minimum(np.append(new, values[1:] + left), new))
+    return {**columns, "confidence": confidence, "top5_confidence": _row_lists(shared)}
+
+
+def _row_lists(values: np.ndarray | list[np.ndarray]) -> np.ndarray:
     """Turn the rows of a table into an array of arrays."""
     rows = np.empty(len(values), object)
     for number, row in enumerate(values):
