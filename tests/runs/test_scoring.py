@@ -207,11 +207,18 @@ def test_equal_acceptances_go_to_the_mean_and_settings_are_kept():
     assert rule.aggregation == "mean"
     assert rule.temperature > 1  # noise is sure of nothing
     fixed = choose_rule(
-        Given(), features, material, settings=VerdictSettings("vote", calibrate=False), seed=0, console=QUIET
+        Given(),
+        features,
+        material,
+        settings=VerdictSettings(aggregation="vote", calibrate=False),
+        seed=0,
+        console=QUIET,
     )
     assert (fixed.aggregation, fixed.temperature) == ("vote", 1.0)
     material, features = loud_photo()
-    rule = choose_rule(Given(), features, material, settings=VerdictSettings("maximum"), seed=0, console=QUIET)
+    rule = choose_rule(
+        Given(), features, material, settings=VerdictSettings(aggregation="maximum"), seed=0, console=QUIET
+    )
     assert rule.aggregation == "maximum"
     assert (
         choose_rule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def _row(item: Calibration) -> dict[str, Any]:
     }
 
 
-def _fitted(row: dict[str, Any]) -> str:
+def _fitted(row: Mapping[Any, Any]) -> str:
     """The temperature, and the name of what was chosen besides."""
     temperature = MISSING if math.isnan(row["temperature"]) else f"{row['temperature']:.3f}"
     method = row.get("calibration", "")

@@ -11,7 +11,7 @@ AGGREGATIONS = ("mean", "log_mean", "maximum", "vote")
 CALIBRATIONS = ("choose", "temperature", "beta", "isotonic", "none", "vector", "unbounded")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerdictSettings:
     """How predictions become a decision that can be trusted.
 
