@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Of a single try, so many seconds, but at most half of it, are taken for what comes before the first image: a library
-# that starts, a network that is compiled, what an epoch costs whatever its length.
-_START = 3.0
+# Of a single try, so many seconds, but at most this share of it, are taken for what comes before the first image: a
+# library that starts, a network that is compiled, what an epoch costs whatever its length. Too large a share makes the
+# next part smaller than it could be; too small a one makes all of it seem long, and a share of that is overspent.
+_START, _OF_A_TRY = 3.0, 0.8
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Pace:
         """Seconds of one image more."""
         (first, began), (last, ended) = self.seen[0], self.seen[-1]
         if last == first:
-            return (ended - min(_START, ended / 2)) / max(last, 1)
+            return (ended - min(_START, _OF_A_TRY * ended)) / max(last, 1)
         return min(max((ended - began) / (last - first), 0.0), ended / last)
 
     def at(self, images: float) -> float:
