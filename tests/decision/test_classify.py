@@ -42,7 +42,7 @@ def test_whoever_may_read_files_may_read_the_decision(passed, tmp_path):
 
 def test_the_folder_holds_what_is_promised(passed, done):
     names = sorted(path.name for path in passed.iterdir())
-    assert names == ["classifier.json", "decision.json", "decision.sha256", "weights.safetensors"]
+    assert names == ["classifier.json", "decision.json", "decision.sha256", "guard.safetensors", "weights.safetensors"]
     values = json.loads((passed / "decision.json").read_text())
     record = json.loads((done / "run.json").read_text())
     assert values["verdict"] == "PASS"
@@ -50,7 +50,7 @@ def test_the_folder_holds_what_is_promised(passed, done):
     assert values["rests_on"]["split"]["hash"] == record["split"]["hash"]
     assert values["rests_on"]["run_command"] == "shelfbench run test"
     assert [part["role"] for part in values["evidence"]] == ["tune", "certify", "test"]
-    assert set(values["files"]) == {"classifier.json", "weights.safetensors"}
+    assert set(values["files"]) == {"classifier.json", "guard.safetensors", "weights.safetensors"}
     saved = json.loads((done / "models" / "hog-svm" / "backend.json").read_text())
     assert (values["aggregation"], values["temperature"]) == (saved["aggregation"], saved["temperature"])
     assert not list(passed.parent.glob(".partial-*"))

@@ -73,7 +73,7 @@ def without_model(monkeypatch):
     """The synthetic run has no model: only the ruling is looked at."""
 
     class Kept:
-        aggregation, temperature, classes = "mean", 1.0, ()
+        aggregation, temperature, calibrator, classes = "mean", 1.0, None, ()
 
     monkeypatch.setattr(labelled_module, "read_model", lambda folder: Kept)
     monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled: (given[3], labelled))

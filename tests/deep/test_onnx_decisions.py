@@ -62,7 +62,7 @@ def test_a_decision_takes_the_network_along(shop, decision, tmp_path, monkeypatc
     names = {path.name for path in decision.iterdir()}
     assert names == {
         *("classifier.json", "decision.json", "decision.sha256"),
-        *("network.json", "network.onnx", "weights.safetensors"),
+        *("guard.safetensors", "network.json", "network.onnx", "weights.safetensors"),
     }
     assert not [tensor for tensor in onnx.load(decision / "network.onnx").graph.initializer if tensor.external_data]
     assert str(shop) not in (decision / "network.json").read_text()

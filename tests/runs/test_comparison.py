@@ -89,7 +89,7 @@ def test_everything_that_is_promised_is_there(done):
         assert (out / "predictions" / f"{name}.parquet").exists()
         assert (out / "scores" / f"{name}.parquet").exists()
         files = sorted(path.name for path in (out / "models" / name).iterdir())
-        assert files == ["backend.json", "classifier.json", "weights.safetensors"]
+        assert files == ["backend.json", "classifier.json", "guard.safetensors", "weights.safetensors"]
         assert (out / "aggregations" / f"{name}.parquet").exists()
     for name in ("table1", "table2", "table4", "certified", "measures", "calibration", "aggregation"):
         for kind in ("csv", "md", "tex"):
@@ -311,7 +311,8 @@ def answers(folder, files):
     fit, pixels = saved["images"]["fit"], backend.features.pixels
     images = np.stack([decode(Path(file).read_bytes(), pixels, fit) for file in files])
     scores = backend.load(folder).log_probabilities(backend.features.extract(images))
-    rule = ProductRule(saved["aggregation"], saved["temperature"], calibrator=Calibrator(**saved["calibrator"]))
+    further = Calibrator(**saved["calibrator"]) if saved["calibrator"] else None
+    rule = ProductRule(saved["aggregation"], saved["temperature"], calibrator=further)
     rows = rule.rows(scores, np.arange(len(scores)), np.array(saved["classes"], object))
     return list(zip(rows["predicted"].tolist(), rows["confidence"].tolist()))
 models, *files = sys.argv[1:]

@@ -96,6 +96,7 @@ def test_a_head_is_decided_on_and_classifies_as_in_the_run(backend, shop, done, 
         "decision.sha256",
         "classifier.json",
         "classifier.skops",
+        "guard.safetensors",
     }
     rows, said = classified(capsys, out, shop)
     assert said.count("warning") == said.count("have no readable photo") == 1

@@ -222,6 +222,8 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise ValueError(f"the verdict is {self.verdict}, which does not fit the rungs")
         elif (self.threshold is None) != (self.verdict != Verdict.PASS):
             raise ValueError(f"the verdict is {self.verdict}, and the threshold {self.threshold}")
+        if self.threshold is not None and self.threshold > 0 and self.measure == "probability":
+            raise ValueError("the threshold is not the logarithm of a probability")
         if self.certified_mix is not None and len(self.certified_mix) != len(keys):
             raise ValueError("certified_mix does not have a number for each category")
         numerator, denominator = map(int, self.target.split("/"))
