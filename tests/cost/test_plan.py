@@ -267,6 +267,7 @@ def test_the_experiment_timing_takes_at_least_its_repetitions(capsys):
     assert "Loading and compiling, which this plan does not know, are extra" in shown
 
 
+@pytest.mark.slow
 def test_imagenet_is_planned_without_its_photos_or_weights(fresh_cache):
     settings = [(["imagenet", "networks"], ["xception"]), (["pixels"], 71)]
     found = plan_study(read_study("imagenet", settings), None, 1, QUIET)

@@ -161,6 +161,7 @@ def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path, capsys
     assert np.abs(np.maximum(scores, -20) - np.maximum(expected, -20)).max() < 0.01
 
 
+@pytest.mark.slow
 def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
     main(["decide", str(run(NAMES[1])), NAMES[1], "--out", str(tmp_path / "decision"), "--quiet"])

@@ -78,6 +78,7 @@ def test_chosen_and_given_sizes_share_their_features(image_folder, tmp_path):
     assert chosen.predictions("bottleneck-svm").equals(given.predictions("bottleneck-svm"))
 
 
+@pytest.mark.slow
 def test_each_backbone_has_its_own_size_and_a_resumed_run_keeps_it(image_folder, tmp_path, monkeypatch):
     out = tmp_path / "run"
     settings = {**SMALL, "weights": "none"}

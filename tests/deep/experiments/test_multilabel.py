@@ -227,6 +227,7 @@ def test_the_study_gives_table_2_and_goes_on(shop, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in (tmp_path / "again" / "tables").iterdir()}.keys() == tables.keys()
 
 
+@pytest.mark.slow
 def test_the_photos_can_decide_at_which_size_they_are_seen(shop, tmp_path):
     assert command(shop, tmp_path / "out", "pixels=auto") == 0
     record = json.loads((tmp_path / "out" / "run.json").read_text())

@@ -96,6 +96,7 @@ def test_a_damaged_network_in_the_cache_is_made_again(cache, small):
     np.testing.assert_allclose(again.extract(photos(1, 4)), before, atol=1e-4)
 
 
+@pytest.mark.slow
 @here
 def test_a_network_that_no_longer_tells_photos_apart_is_refused(cache):
     # with random weights, values become smaller from layer to layer, until int8 has no step left

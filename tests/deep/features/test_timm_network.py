@@ -70,6 +70,7 @@ def test_weights_from_a_file(tmp_path, kind):
     np.testing.assert_array_equal(again.extract(photos(2)), made.extract(photos(2)))
 
 
+@pytest.mark.slow
 def test_a_transformer_at_another_size_is_what_timm_makes_of_it(tmp_path):
     path = tmp_path / "weights.safetensors"
     random_weights("test_vit", path)
@@ -306,6 +307,7 @@ def test_a_network_of_timm_is_not_fine_tuned():
         spec.build(sections, BackboneChoice("timm:test_vit", "none"), 1)
 
 
+@pytest.mark.slow
 def test_networks_of_keras_and_of_timm_compute_in_one_process():
     """Triton, which PyTorch would load, crashes a process in which TensorFlow is; tests load it nowhere."""
     code = """

@@ -156,6 +156,7 @@ def test_a_part_with_nothing_to_show_leaves_no_row(tmp_path, monkeypatch, capsys
     assert "the time was up before these were measured: head 512, head 2048, head 4096; repeat the command" in said
 
 
+@pytest.mark.slow
 def test_a_process_stops_wherever_it_is_and_keeps_what_it_has():
     settings = TimingSettings(batch=4, photo=32, repetitions=50, seconds=1.0, workers=1).on("cpu")
     begun = time.monotonic()

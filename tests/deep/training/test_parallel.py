@@ -211,6 +211,7 @@ def test_xla_and_float16_on_several_devices_are_refused_on_tensorflow_alone(curv
     assert ("training.precision" in curves["float16"]) == on_tensorflow
 
 
+@pytest.mark.slow
 def test_pytorch_trains_on_one_device():
     assert "PyTorch" in _in_child("torch", "refused")
 
