@@ -135,6 +135,11 @@ def test_what_is_rejected_is_answered_on_no_rung_and_test_decides_nothing():
     other = judged(wrong)
     assert [rung.threshold for rung in other.rungs] == [rung.threshold for rung in found.rungs]
     assert "falls short of 90%, beyond noise" in other.doubt
+    # what watch compares the flow with: those that are answered at their category
+    easy = judge_ladder(
+        table, list("abcd"), Requirement.of("0.9", 0.95), ProductRule(), levels=[(level, said)], targets=targets[1:] * 2
+    )
+    assert sum(easy.certified_mix) == easy.evidence[1].accepted > 0
 
 
 def test_a_ladder_that_did_not_pass_sends_everything_to_review(tmp_path, capsys):

@@ -7,6 +7,7 @@ their order), only `certify` certifies, and test is shown for reference only. Th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -272,6 +273,7 @@ def judge_ladder(
     evidence = _evidence(answers, role, found) if found.certified else {}
     verdict, reason, remedy = _explained(found, names, len(off))
     mixes = _mixes(truth, role == "test", answers, found)
+    counts = Counter(predicted[(role == "certify") & (answers.rung(found.thresholds) == 0)].tolist())
     rungs = []
     for number, target in enumerate(targets):
         rung = Rung(
@@ -299,6 +301,7 @@ def judge_ladder(
         evidence=rungs[0].evidence,
         plain=None,
         mix=mixes[0],
+        certified_mix=tuple(counts[key] for key in categories) if np.isfinite(found.thresholds[0]) else None,
         rungs=tuple(rungs),
     )
 
