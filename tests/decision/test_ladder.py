@@ -32,6 +32,7 @@ def ladder(category, level1, **changes):
     return {
         "rungs": (Rung(level="category", target=Fraction(9, 10), threshold=category), Rung(threshold=level1, **TOP)),
         "threshold": category,
+        "temperature": 20.0,  # so that nothing is sure beyond doubt
         **changes,
     }
 
@@ -82,7 +83,7 @@ def test_what_is_not_sure_of_its_category_is_answered_at_its_department(tmp_path
         (tmp_path / f"{name}.png").write_bytes(png(striped(name, 7)))
     (tmp_path / "broken.png").write_bytes(b"no photo")
     paths = [tmp_path / f"{name}.png" for name in ("lying", "slanting", "broken")]
-    rows, _ = classified(capsys, make_decision(tmp_path / "both", **ladder(-1e-12, -2.0)), *paths)
+    rows, _ = classified(capsys, make_decision(tmp_path / "both", **ladder(-1e-9, -2.0)), *paths)
     assert [row["level"] for row in rows] == ["level1", "level1", "review"]
     assert [row["category"] for row in rows] == ["Straight", "Oblique", "review"]
     assert [row["name"] for row in rows] == ["Straight", "Oblique", ""]
@@ -95,7 +96,7 @@ def test_what_is_not_sure_of_its_category_is_answered_at_its_department(tmp_path
     # a category that is switched off is still answered at its department; one without a department is not
     off, _ = classified(capsys, make_decision(tmp_path / "off", **ladder(-5.0, -2.0, off=("lying",))), *paths)
     assert [row["level"] for row in off] == ["level1", "category", "review"]
-    lone = ladder(-1e-12, -2.0)
+    lone = ladder(-1e-9, -2.0)
     lone["rungs"] = (lone["rungs"][0], Rung(threshold=-0.1, **TOP | {"members": (0, 0, -1)}))
     rows, _ = classified(capsys, make_decision(tmp_path / "lone", **lone), *paths)
     assert [row["level"] for row in rows] == ["level1", "review", "review"]
@@ -151,7 +152,7 @@ def test_a_ladder_that_did_not_pass_sends_everything_to_review(tmp_path, capsys)
 
 
 def test_jsonl_and_parquet_have_the_level_too(tmp_path, capsys):
-    folder = make_decision(tmp_path / "decision", **ladder(-1e-12, -2.0))
+    folder = make_decision(tmp_path / "decision", **ladder(-1e-9, -2.0))
     (tmp_path / "photo.png").write_bytes(png(striped("lying", 7)))
     for name in ("found.jsonl", "found.parquet"):
         words = ["classify", str(folder), str(tmp_path / "photo.png"), "--out", str(tmp_path / name), "--quiet"]
