@@ -145,6 +145,7 @@ def test_no_temperature_changes_a_prediction_or_the_order_behind_it(seed, temper
         np.testing.assert_allclose(found, best[:5], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(after["margin"], before["margin"] / temperature, rtol=1e-6, atol=1e-9)
     assert (after["entropy"] >= 0).all()
+    assert (after["confidence"] <= 0).all()
 
 
 def test_a_temperature_of_one_changes_no_bit():

@@ -239,7 +239,7 @@ def claims(found: Calibrator, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     moved = found.scores(scores)
     values = moved.max(axis=1)
     if found.temperature != 1:
-        values = values / found.temperature - log_normaliser(moved, found.temperature)
+        values = np.minimum(values / found.temperature - log_normaliser(moved, found.temperature), 0.0)
     return moved.argmax(axis=1), found.confidence(values)
 
 

@@ -218,7 +218,9 @@ def product_rows(log_probabilities: np.ndarray, classes: np.ndarray, temperature
         temperature; and ``raw_confidence``, the log-probability before it.
     """
     codes, raw = best_categories(log_probabilities, TOP)
-    values = raw if temperature == 1 else raw / temperature - log_normaliser(log_probabilities, temperature)[:, None]
+    values = raw
+    if temperature != 1:  # rounding may leave a probability of 1 a little above it
+        values = np.minimum(raw / temperature - log_normaliser(log_probabilities, temperature)[:, None], 0.0)
     margin = values[:, 0] - values[:, 1] if values.shape[1] > 1 else np.full(len(values), np.inf)
     return {
         "predicted": classes[codes[:, 0]],
