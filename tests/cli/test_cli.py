@@ -72,6 +72,7 @@ def test_examples_can_be_parsed():
 def test_without_a_verb_one_line_says_how_to_begin(capsys):
     assert "shelfbench run --dataset PATH" in fails(capsys, 2)
     assert "not allowed with" in fails(capsys, 2, "run", "--quiet", "--verbose")
+    assert "see shelfbench generate --help" in fails(capsys, 2, "generate", "new", "--no-such-option")
 
 
 def test_an_error_holds_no_control_characters(capsys):

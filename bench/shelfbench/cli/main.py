@@ -174,10 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    options = parser().parse_args(words)
+    options, unknown = parser().parse_known_args(words)
     options.arguments = words
     if options.verb is None:
         raise InputError("name a verb, such as: shelfbench run --dataset PATH", "all verbs: shelfbench --help")
+    if unknown:
+        raise InputError(f"unrecognized arguments: {' '.join(unknown)}", f"see shelfbench {options.verb} --help")
     return options
 
 
