@@ -256,7 +256,7 @@ def test_options_that_a_sample_has_no_use_for_are_refused():
     assert _single(argparse.Namespace(backend=["a"]), "backend") == "a"
 
 
-def test_from_photos_to_a_decision_on_the_command_line(tmp_path, tmp_path_factory, capsys):
+def test_from_photos_to_a_decision_on_the_command_line(tmp_path, tmp_path_factory, monkeypatch, capsys):
     shop = make_shop(tmp_path_factory.mktemp("shop"))
     done = run_shop(shop, tmp_path / "run")
     words = ["label", str(done), "hog-svm"]
@@ -271,6 +271,15 @@ def test_from_photos_to_a_decision_on_the_command_line(tmp_path, tmp_path_factor
     assert f"{tmp_path / 'to.csv'}\n" in said
     table = pd.read_csv(tmp_path / "to.csv", dtype=str)
     assert len(table) == 60
+    # without a backend, the one that the page names; without --out, a table in the current folder
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", str(done), str(shop), "--budget", "60", "--precision", "0.7"]) == 0
+    assert "hog-svm: the backend that the page names" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(
+        pd.read_csv("to-label.csv", dtype=str).drop(columns="plan"), table.drop(columns="plan")
+    )
+    assert main(["label", str(done), "hog-svn", str(shop)]) == 2
+    assert "has no predictions of 'hog-svn'" in capsys.readouterr().err
     assert main([*words, str(shop), *out]) == 2
     assert "may have been filled in" in capsys.readouterr().err
     table.assign(category=table["product_id"].str.rsplit("-", n=1).str[0]).to_csv(tmp_path / "to.csv", index=False)

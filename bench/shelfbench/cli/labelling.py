@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shelfbench.base.console import Console
+    from shelfbench.runs.directory import Run
 
 # The options of ``decide`` that go with --labelled.
 _USED = ("directory", "backend", "precision", "confidence", "out", "measure", "all_categories", "onnx", "labelled")
@@ -40,7 +41,9 @@ def add_label(
         "shelfbench label results/mine bottleneck-2nn-4096 new-photos/ --budget 200 --out to-label.csv",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
-    one.add_argument("backend", metavar="BACKEND", help="one of its backends")
+    one.add_argument(
+        "backend", nargs="?", metavar="BACKEND", help="one of its backends; default: the one that its page names"
+    )
     one.add_argument(
         "paths",
         type=folder,
@@ -52,7 +55,9 @@ def add_label(
         "--answers", type=folder, metavar="FILE", help="what classify wrote about the flow with this backend, not PATH"
     )
     one.add_argument("--budget", type=positive, default=200, metavar="N", help="products to label; default: 200")
-    one.add_argument("--out", type=folder, required=True, metavar="FILE", help="the table (*.csv) to fill in")
+    one.add_argument(
+        "--out", type=folder, default="to-label.csv", metavar="FILE", help="the table to fill in; default: to-label.csv"
+    )
     one.add_argument("--precision", default="0.9", metavar="P", help="as for decide; default: 0.9")
     one.add_argument("--confidence", default="0.95", metavar="P", help="as for decide; default: 0.95")
     one.add_argument("--all-categories", action="store_true", help="do not switch any category off")
@@ -73,7 +78,9 @@ def label(options: argparse.Namespace, console: Console) -> None:
     from shelfbench.runs.directory import open_run
     from shelfbench.runs.keeping import read_model
 
-    if bool(options.paths) == (options.answers is not None):
+    run = open_run(options.directory)
+    backend, paths = _backend(run, options.backend, options.paths, console)
+    if bool(paths) == (options.answers is not None):
         raise InputError(
             "label needs the flow: products that nobody has labelled, and that are not in the run",
             "name their photos (PATH), or what classify wrote about them (--answers FILE)",
@@ -85,16 +92,26 @@ def label(options: argparse.Namespace, console: Console) -> None:
         seed=options.seed,
         out=options.out,
     )
-    run = open_run(options.directory)
-    if options.backend not in run.backends:
-        raise InputError(
-            f"{run.path} has no predictions of {options.backend!r}", f"choose from: {', '.join(run.backends)}"
-        )
     if options.answers is not None:
-        flow = answered_flow(options.answers, read_model(run.path / "models" / file_stem(options.backend)).classes)
+        flow = answered_flow(options.answers, read_model(run.path / "models" / file_stem(backend)).classes)
     else:
-        flow = classified_flow(run, options.backend, options.paths, columns(given_settings(options.set)), console)
-    show(printable_lines(draw(run, options.backend, flow, wanted)))
+        flow = classified_flow(run, backend, paths, columns(given_settings(options.set)), console)
+    show(printable_lines(draw(run, backend, flow, wanted)))
+
+
+def _backend(run: Run, given: str | None, paths: list[Path], console: Console) -> tuple[str, list[Path]]:
+    """Return the backend and the flow; without a backend, the one that the run's page names."""
+    from pathlib import Path
+
+    if given in run.backends:
+        return given, paths
+    if given is not None and not Path(given).exists():
+        raise InputError(f"{run.path} has no predictions of {given!r}", f"choose from: {', '.join(run.backends)}")
+    chosen = run.verdict.backend if run.verdict is not None else None
+    if chosen is None:
+        raise InputError(f"{run.path} names no backend to use", f"name one: {', '.join(run.backends)}")
+    console.log(f"{chosen}: the backend that the page names")
+    return chosen, paths if given is None else [Path(given), *paths]
 
 
 def decide_labelled(options: argparse.Namespace, console: Console, command: str) -> int:
