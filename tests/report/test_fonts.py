@@ -103,6 +103,13 @@ def test_a_wrapped_name_has_no_more_lines_than_asked_and_only_what_was_written(t
     assert whole.startswith(cut) if found.endswith("…") else whole == cut
 
 
+def test_a_name_of_a_file_breaks_after_a_sign_and_not_within_a_word():
+    for width in range(50, 75):
+        first = wrapped("embeddings.parquet", width, 7, 3).split("\n")[0]
+        assert first in ("embeddings.", "embeddings.parquet"), width
+    assert wrapped("Sandals, women", 50, 7, 2) == "Sandals,\nwomen"
+
+
 def overlaps(boxes):
     return [
         (one, other)

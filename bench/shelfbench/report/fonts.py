@@ -84,11 +84,17 @@ def wrapped(text: str, width: float, size: float, lines: int = 1) -> str:
             return "\n".join([*done, rest])
         if len(done) == lines - 1:
             return "\n".join([*done, rest[: _fitting(rest, width / size - _advance("…"))].rstrip() + "…"])
-        space = rest.rfind(" ", 0, most + 1)
-        cut = space if space > most // 2 else max(most, 1)
+        cut = _break(rest, most)
         done.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
     return "\n".join(done)
+
+
+def _break(text: str, most: int) -> int:
+    """Where to end a line of so many letters: at a blank, else after a sign that joins, such as a file's dot."""
+    space = text.rfind(" ", 0, most + 1)
+    joint = max(text.rfind(sign, 0, most) for sign in "/.-_@:") + 1
+    return next((place for place in (space, joint) if place > most // 2), max(most, 1))
 
 
 def _visible(text: str) -> str:
