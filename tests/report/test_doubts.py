@@ -123,6 +123,28 @@ def test_leakage_covers_the_products_that_certify(doubted):
     assert "products that certify, 10 share a photo with a product of train or tune, and 40 more" in text
 
 
+def test_leakage_says_which_changed_copies_were_found(doubted):
+    old = (doubted / "tables" / "leakage.md").read_text(encoding="utf-8")
+    assert "Copies that are mirrored, cropped, brighter or darker are not found." in old
+    kept = doubted / "near_duplicates.parquet"
+    twins = pd.read_parquet(kept)
+    near = np.flatnonzero((twins["kind"] == "near") & (twins["role"] == "test"))
+    change = np.full(len(twins), "", object)
+    change[near[:3]], change[near[3]], change[near[-1]] = "mirrored", "cropped", "brightness"
+    try:
+        # the last one also has an exact twin, which is what it counts as
+        twins.assign(change=change).to_parquet(kept, index=False)
+        write_sections(doubted, *DOUBTS)
+        new = (doubted / "tables" / "leakage.md").read_text(encoding="utf-8")
+    finally:
+        twins.to_parquet(kept, index=False)
+        write_sections(doubted, *DOUBTS)
+    assert "; 3 of them mirrored; 1 of them cropped)" in new
+    assert "of them brighter" not in new
+    assert "are not found." not in new.replace("are mostly not found.", "")
+    assert (doubted / "tables" / "leakage.md").read_text(encoding="utf-8") == old
+
+
 def test_label_noise_against_the_truth(doubted):
     table = pd.read_csv(doubted / "tables" / "label_noise.csv")
     known = table[table["noise_is"] == "known"].set_index("backend")

@@ -107,7 +107,8 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
     Attributes
     ----------
     products_with_a_twin : dict
-        Counts (``exact``, ``near``, ``label_differs``) by pair of parts, like ``test in train``.
+        Counts by pair of parts, like ``test in train``: ``exact``, ``near``, of the near ones ``mirrored``,
+        ``brightness`` and ``cropped`` (earlier records lack them), and ``label_differs``.
     images_not_compared : int
         Images that could not be read.
     """
