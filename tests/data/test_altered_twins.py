@@ -18,6 +18,7 @@ from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.data.twin_alignment import same_but_brightness, same_but_cropped
 from shelfbench.data.twin_candidates import cropped, low_frequencies, neighbours, whitening
 from shelfbench.generator import GeneratorSettings
+from tests.benchmarks.near_duplicates import distinct, false_pairs, fashion, generated, recall
 from tests.helpers.copies import FOUND, copied
 from tests.helpers.photos import InMemoryImages
 
@@ -159,3 +160,14 @@ def test_what_was_done_is_listed(photos, fresh_cache):
     assert found.frame["change"].tolist() == ["", "", "mirrored", "brightness", "cropped"]
     counts = found.record()["products_with_a_twin"]["test in train"]
     assert counts == {"exact": 1, "near": 4, "mirrored": 1, "brightness": 1, "cropped": 1, "label_differs": 5}
+
+
+@pytest.mark.slow
+def test_the_goals_on_photos_that_chose_no_limit(real_data, fresh_cache):
+    catalogue, shoes = fashion(real_data)
+    other = generated(11)
+    for source, wanted in ((catalogue, np.flatnonzero(shoes)), (other, np.arange(len(other.images)))):
+        rows, prints = distinct(source, wanted)
+        found = {row["copies"]: row["found"] for row in recall(source, rows, prints, 200, seed=1)}
+        assert {kind: found[kind] for kind in FOUND if found[kind] < 0.95 * 200} == {}
+        assert false_pairs(source.image_product[rows], prints)["false_per_million"] <= 1

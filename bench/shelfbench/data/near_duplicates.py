@@ -8,7 +8,7 @@ proposed by `shelfbench.data.twin_candidates` and verified by `shelfbench.data.t
 
 Of 100 copies that are recompressed, resized, mirrored, brighter or darker by up to 10%, or cropped by 5% of the width
 and height, at least 95 are found; ``results/decisions/near_duplicates.csv`` has the counts. Copies that are rotated,
-cropped by more, altered in two of these ways at once, recoloured or put on another background are not all found.
+cropped by much more, altered in two of these ways at once, recoloured or put on another background are not all found.
 """
 
 from __future__ import annotations
@@ -235,7 +235,15 @@ class Twins:
     unreadable: int
 
     def record(self) -> dict[str, Any]:
-        """Count for ``run.json`` how many products of a part have a twin in an earlier part."""
+        """Count for ``run.json`` how many products of a part have a twin in an earlier part.
+
+        Returns
+        -------
+        dict
+            ``products_with_a_twin``: by pair of parts, like ``test in train``, how many are ``exact`` and ``near``, and
+            ``label_differs``; of the near ones, how many are changed (the last of `CHANGES`; earlier records lack
+            them). ``images_not_compared``: a count.
+        """
         counts = {
             f"{role} in {twin_role}": {
                 "exact": int((part["kind"] == "exact").sum()),

@@ -17,7 +17,7 @@ from shelfbench.data.fingerprint import BLUE, BRIGHTNESS, LUMA, RED, cosines, gr
 # spread: strong contrasts are harder to align and weak ones easier to take for one another, and so are photos among
 # many that are alike. The limits were chosen on the `fashion` catalogue without its shoes and on a generated catalogue,
 # and are tested on the shoes and on other catalogues.
-CROP_LIMIT, BRIGHTNESS_LIMIT = 0.15, 0.18
+CROP_LIMIT, BRIGHTNESS_LIMIT = 0.17, 0.17
 # Where nothing is clipped, a copy that is brighter or darker leaves next to nothing.
 GAIN_LIMIT = 0.08
 # The mean of the height and width that a crop leaves; above it, the photo is as good as whole.
@@ -38,8 +38,10 @@ def same_but_brightness(first: np.ndarray, second: np.ndarray, spread: np.ndarra
 
     Parameters
     ----------
-    first, second : ndarray of float32, shape (n, 384)
-        Fingerprints of pairs.
+    first : ndarray of float32, shape (n, 384)
+        Fingerprints of one photo of each pair.
+    second : ndarray of float32, shape (n, 384)
+        And of the other.
     spread : ndarray of float32, shape (n,)
         How far the other photos are, from `shelfbench.data.twin_candidates.neighbours`.
 
@@ -56,8 +58,10 @@ def same_but_cropped(first: np.ndarray, second: np.ndarray, spread: np.ndarray) 
 
     Parameters
     ----------
-    first, second : ndarray of float32, shape (n, 384)
-        Fingerprints of pairs.
+    first : ndarray of float32, shape (n, 384)
+        Fingerprints of one photo of each pair.
+    second : ndarray of float32, shape (n, 384)
+        And of the other.
     spread : ndarray of float32, shape (n,)
         How far the other photos are, from `shelfbench.data.twin_candidates.neighbours`.
 

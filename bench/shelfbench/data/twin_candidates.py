@@ -26,7 +26,7 @@ REACH = 25.0
 _LOW, _LOW_COLOUR = 8, 4
 _PHOTOS, _WINDOWS, _LARGEST = 400, 12, 0.1
 _RIDGE = 0.1
-_BLOCK, _MOST_CELLS, _SMALL = 4096, 1024, 1024
+_BLOCK, _MOST_CELLS, _SMALL = 4096, 4096, 1024
 
 
 def low_frequencies(fingerprints: np.ndarray) -> np.ndarray:

@@ -210,8 +210,8 @@ def _near(changed: dict[str, int] | None) -> str:
     counted = [f"{count(number)} of them {_CHANGED[name]}" for name, number in changed.items() if number]
     return (
         "(near: recompressed, resized, mirrored, brighter or darker by up to 10%, cropped by about 5%, or the same "
-        f"thing in almost the same photo{''.join(f'; {part}' for part in counted)}). Copies that are cropped by more, "
-        "rotated, recoloured, put on another background, or changed in two of these ways are mostly not found."
+        f"thing in almost the same photo{''.join(f'; {part}' for part in counted)}). Copies that are cropped by "
+        "much more, rotated, recoloured, set on another background or changed in two of these ways are mostly missed."
     )
 
 

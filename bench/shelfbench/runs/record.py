@@ -107,8 +107,7 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
     Attributes
     ----------
     products_with_a_twin : dict
-        Counts by pair of parts, like ``test in train``: ``exact``, ``near``, of the near ones ``mirrored``,
-        ``brightness`` and ``cropped`` (earlier records lack them), and ``label_differs``.
+        Counts by pair of parts, like ``test in train``; see `shelfbench.data.near_duplicates.Twins.record`.
     images_not_compared : int
         Images that could not be read.
     """
