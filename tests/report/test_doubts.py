@@ -12,6 +12,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.experiments import run_study
 from shelfbench.report.build import build_report
+from shelfbench.report.data import open_data
 from shelfbench.report.label_noise import label_noise
 from shelfbench.report.leakage import leakage
 from shelfbench.report.suspects import suspects
@@ -121,6 +122,27 @@ def test_leakage_covers_the_products_that_certify(doubted):
     assert table["certified_acceptance_90_without"].notna().any()
     text = (doubted / "tables" / "leakage.md").read_text(encoding="utf-8")
     assert "products that certify, 10 share a photo with a product of train or tune, and 40 more" in text
+
+
+def test_leakage_says_which_changed_copies_were_found(doubted):
+    kept = doubted / "near_duplicates.parquet"
+    twins = pd.read_parquet(kept)
+    old = leakage(open_data(doubted)).grids[0].grid.notes[0]
+    assert "Copies that are mirrored, cropped, brighter or darker are not found." in old
+    near = np.flatnonzero((twins["kind"] == "near") & (twins["role"] == "test"))
+    change = np.full(len(twins), "", object)
+    change[near[:3]], change[near[3]], change[near[-1]] = "mirrored", "cropped", "brightness"
+    try:
+        twins.assign(change=change).to_parquet(kept, index=False)
+        new = leakage(open_data(doubted)).grids[0].grid.notes[0]
+    finally:
+        twins.to_parquet(kept, index=False)
+    # the last one also has an exact twin, which is what it counts as
+    assert "39 more" in old
+    assert "39 more" in new
+    assert "; 3 of them mirrored; 1 of them cropped)" in new
+    assert "of them brighter" not in new
+    assert "are not found" not in new
 
 
 def test_label_noise_against_the_truth(doubted):

@@ -1,10 +1,14 @@
 """Products that have the same photo, or nearly the same, in different parts of the split.
 
-A photo is shrunk to 32 x 32 pixels and kept as the low frequencies of its cosine transform: 16 x 16 of the brightness
-and 8 x 8 of each colour difference. Whether each of the lowest 8 x 8 is above their median makes up the 64 bits of the
-usual perceptual hash (pHash), which only proposes pairs, because white photos of shoes share too many of its bits.
-Proposed pairs are verified on all 384 numbers, whose distance is that of the two shrunk photos (Parseval). Rotated,
-mirrored or cropped copies are not found.
+A photo is shrunk to 32 x 32 pixels and kept as its low frequencies (`shelfbench.data.fingerprint`). Whether each of the
+lowest 8 x 8 is above their median makes up the 64 bits of the usual perceptual hash (pHash), which only proposes pairs,
+because white photos of shoes share too many of its bits. Proposed pairs are verified on all 384 numbers. Mirrored
+copies are sought in the same way, with the signs changed that a mirror changes. Brighter, darker and cropped copies are
+proposed by `shelfbench.data.twin_candidates` and verified by `shelfbench.data.twin_alignment`.
+
+Of 100 copies that are recompressed, resized, mirrored, brighter or darker by up to 10%, or cropped by 5% of the width
+and height, at least 95 are found; ``results/decisions/near_duplicates.csv`` has the counts. Copies that are rotated,
+cropped by much more, altered in two of these ways at once, recoloured or put on another background are not all found.
 """
 
 from __future__ import annotations
@@ -18,11 +22,14 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.data.feature_store import FeatureStore
+from shelfbench.data.fingerprint import BRIGHTNESS, MIRROR, Fingerprint
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
 from shelfbench.data.split import ROLES
+from shelfbench.data.twin_alignment import same_but_brightness, same_but_cropped
+from shelfbench.data.twin_candidates import neighbours
 
-SIDE, BRIGHTNESS, COLOUR, HASHED = 32, 16, 8, 8
+HASHED = 8
 # Two photos are twins if their hashes differ in at most BITS bits and the shrunk photos by at most DIFFERENCE levels of
 # 255 (root mean square) and by at most RELATIVE of the weaker contrast. The limits were chosen on the `fashion`
 # catalogue without its shoes, on which they are tested: wide enough for recompressed and shrunk copies, narrow enough
@@ -32,6 +39,9 @@ BITS, DIFFERENCE, RELATIVE = 5, 3.5, 0.1
 BANDS = 3
 _QUERIES, _PAIRS, _VERIFIED = 8192, 1 << 21, 1 << 14
 
+# What was done to a copy; nothing in particular to one that is exact, recompressed or resized.
+CHANGES = ("", "mirrored", "brightness", "cropped")
+
 COLUMNS = (
     "product_id",
     "split",
@@ -40,55 +50,10 @@ COLUMNS = (
     "twin_split",
     "twin_role",
     "kind",
+    "change",
     "distance",
     "label_differs",
 )
-
-
-class Fingerprint:
-    """Extract the low frequencies of photos; as an extractor, so that the feature store keeps them by content.
-
-    Attributes
-    ----------
-    name, pixels, dimensions, batch, framework, device
-        See `shelfbench.data.extractor.FeatureExtractor`.
-    """
-
-    name = "fingerprint"
-    pixels = SIDE
-    dimensions = BRIGHTNESS**2 + 2 * COLOUR**2
-    batch = 512
-    framework = "numpy"
-    device = "cpu"
-
-    def describe(self) -> dict[str, Any]:
-        """Return everything that changes the numbers."""
-        return {"version": 1, "brightness": BRIGHTNESS, "colour": COLOUR}
-
-    def extract(self, images: np.ndarray) -> np.ndarray:
-        """Transform shrunk photos.
-
-        Parameters
-        ----------
-        images : ndarray of uint8, shape (n, 32, 32, 3)
-
-        Returns
-        -------
-        ndarray of float32, shape (n, 384)
-            In levels of 255: the norm of a row is the root mean square of the low-pass filtered photo. Brightness
-            first, then the blue and red differences (JPEG's colours), each by rows of vertical frequency.
-        """
-        from scipy.fft import dct
-
-        basis = dct(np.eye(SIDE), axis=0, norm="ortho").astype(np.float32) / np.sqrt(np.float32(SIDE))
-        colours = images.astype(np.float32)
-        bright = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-        planes = (
-            (bright, BRIGHTNESS),
-            ((colours[..., 2] - bright) * np.float32(0.564), COLOUR),
-            ((colours[..., 0] - bright) * np.float32(0.713), COLOUR),
-        )
-        return np.hstack([(basis[:k] @ plane @ basis[:k].T).reshape(len(images), k * k) for plane, k in planes])
 
 
 def perceptual_hashes(fingerprints: np.ndarray) -> np.ndarray:
@@ -121,7 +86,7 @@ class Pairs:
     first, second : ndarray of int64, shape (pairs,)
         Rows of the fingerprints, sorted by `first`, then `second`.
     distance : ndarray of float32, shape (pairs,)
-        Root mean square difference of the shrunk photos, in levels of 255.
+        Root mean square difference of the shrunk photos, in levels of 255, after the change is undone.
     """
 
     first: np.ndarray
@@ -129,7 +94,7 @@ class Pairs:
     distance: np.ndarray
 
 
-def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
+def near_pairs(fingerprints: np.ndarray, queries: np.ndarray, mirrored: bool = False) -> Pairs:
     """Find near-duplicates of some photos among all photos.
 
     Parameters
@@ -137,6 +102,8 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
     fingerprints : ndarray of float32, shape (n, 384)
     queries : ndarray of int64, shape (m,)
         Ascending rows of `fingerprints`.
+    mirrored : bool
+        Whether to seek mirrored copies, and no others.
 
     Returns
     -------
@@ -151,12 +118,38 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> Pairs:
     found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     if len(queries):
         hashes = perceptual_hashes(fingerprints)
+        sought = perceptual_hashes(fingerprints[queries] * MIRROR) if mirrored else hashes[queries]
         contrast = np.sqrt(
             np.einsum("ij,ij->i", fingerprints[:, 1 : BRIGHTNESS**2], fingerprints[:, 1 : BRIGHTNESS**2])
         )
-        for first, second in _candidates(hashes, queries):
-            found += _verified(fingerprints, contrast, first, second)
+        for first, second in _candidates(hashes, queries, sought):
+            found += _verified(fingerprints, contrast, (first, second), MIRROR if mirrored else None)
     return Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("first", "second", "distance")))
+
+
+def altered_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> dict[str, Pairs]:
+    """Find copies of some photos among all photos that are mirrored, brighter, darker or cropped.
+
+    Parameters
+    ----------
+    fingerprints : ndarray of float32, shape (n, 384)
+    queries : ndarray of int64, shape (m,)
+        Ascending rows of `fingerprints`.
+
+    Returns
+    -------
+    dict of str to Pairs
+        By what was done, of `CHANGES`. Some of these pairs are near without it, too.
+    """
+    first, second, spread = neighbours(fingerprints, queries)
+    parts = [slice(begin, begin + _VERIFIED) for begin in range(0, len(first), _VERIFIED)]
+    found = {"mirrored": near_pairs(fingerprints, queries, mirrored=True)}
+    for change, measure in (("brightness", same_but_brightness), ("cropped", same_but_cropped)):
+        left = [measure(fingerprints[first[part]], fingerprints[second[part]], spread[part]) for part in parts]
+        distance = np.concatenate([np.empty(0, np.float32), *left])
+        same = np.isfinite(distance)
+        found[change] = Pairs(first[same], second[same], distance[same])
+    return found
 
 
 def _bands(hashes: np.ndarray) -> list[np.ndarray]:
@@ -170,28 +163,28 @@ def _bands(hashes: np.ndarray) -> list[np.ndarray]:
     return bands
 
 
-def _candidates(hashes: np.ndarray, queries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pairs whose hashes differ in at most `BITS` bits, one block of queries at a time."""
+def _candidates(hashes: np.ndarray, queries: np.ndarray, sought: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield pairs whose hashes differ from those sought in at most `BITS` bits, one block of queries at a time."""
     tables = []
     for start, band in enumerate(_bands(hashes)):
         order = np.argsort(band, kind="stable")
         width = len(range(start, HASHED**2, BANDS))
         changes = np.append(np.uint64(0), np.uint64(1) << np.arange(width, dtype=np.uint64))
-        tables.append((band, band[order], order, changes))
+        tables.append((band[order], order, changes))
     for begin in range(0, len(queries), _QUERIES):
-        block = queries[begin : begin + _QUERIES]
+        block, wanted = queries[begin : begin + _QUERIES], sought[begin : begin + _QUERIES]
         keys = [np.empty(0, np.int64)]
-        for band, ordered, order, changes in tables:
-            probes = (band[block][:, None] ^ changes).ravel()
+        for band, (ordered, order, changes) in zip(_bands(wanted), tables, strict=True):
+            probes = (band[:, None] ^ changes).ravel()
             low = np.searchsorted(ordered, probes, "left")
             counts = np.searchsorted(ordered, probes, "right") - low
-            row = np.repeat(block, len(changes))
+            row = np.repeat(np.arange(len(block)), len(changes))
             for part in _parts(counts):
-                first = np.repeat(row[part], counts[part])
-                within = np.arange(len(first)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
+                asking = np.repeat(row[part], counts[part])
+                within = np.arange(len(asking)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
                 second = order[np.repeat(low[part], counts[part]) + within]
-                near = (np.bitwise_count(hashes[first] ^ hashes[second]) <= BITS) & (first != second)
-                keys.append(first[near] * len(hashes) + second[near])
+                near = (np.bitwise_count(wanted[asking] ^ hashes[second]) <= BITS) & (block[asking] != second)
+                keys.append(block[asking[near]] * len(hashes) + second[near])
         together = np.unique(np.concatenate(keys))
         yield together // len(hashes), together % len(hashes)
 
@@ -207,12 +200,15 @@ def _parts(counts: np.ndarray) -> Iterator[slice]:
         begin = end
 
 
-def _verified(fingerprints: np.ndarray, contrast: np.ndarray, first: np.ndarray, second: np.ndarray) -> list[Pairs]:
-    """Keep the candidates that look the same."""
+def _verified(
+    fingerprints: np.ndarray, contrast: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], mirror: np.ndarray | None
+) -> list[Pairs]:
+    """Keep the candidates that look the same, or do so in a mirror."""
     found = []
+    first, second = pairs
     for begin in range(0, len(first), _VERIFIED):
         a, b = first[begin : begin + _VERIFIED], second[begin : begin + _VERIFIED]
-        change = fingerprints[a] - fingerprints[b]
+        change = (fingerprints[a] if mirror is None else fingerprints[a] * mirror) - fingerprints[b]
         distance = np.sqrt(np.einsum("ij,ij->i", change, change))
         same = distance <= np.minimum(DIFFERENCE, RELATIVE * np.minimum(contrast[a], contrast[b]))
         found.append(Pairs(a[same], b[same], distance[same]))
@@ -228,8 +224,9 @@ class Twins:
     frame : DataFrame
         ``near_duplicates.parquet``: one row for every product of tune, certify or test and every earlier part (in the
         order train, tune, certify, test) that contains a twin of it. Columns: product_id, split, role; twin_product_id,
-        twin_split and twin_role of the closest twin there; kind (``exact`` for equal bytes, else ``near``); distance
-        (levels of 255); label_differs (whether any of its twins there has another category).
+        twin_split and twin_role of the closest twin there; kind (``exact`` for equal bytes, else ``near``); change (of
+        `CHANGES`: what sets the photos apart, if it is known); distance (levels of 255, the change undone);
+        label_differs (whether any of its twins there has another category).
     unreadable : int
         How many photos could not be compared.
     """
@@ -238,11 +235,20 @@ class Twins:
     unreadable: int
 
     def record(self) -> dict[str, Any]:
-        """Count for ``run.json`` how many products of a part have a twin in an earlier part."""
+        """Count for ``run.json`` how many products of a part have a twin in an earlier part.
+
+        Returns
+        -------
+        dict
+            ``products_with_a_twin``: by pair of parts, like ``test in train``, how many are ``exact`` and ``near``, and
+            ``label_differs``; of the near ones, how many are changed (the last of `CHANGES`; earlier records lack
+            them). ``images_not_compared``: a count.
+        """
         counts = {
             f"{role} in {twin_role}": {
                 "exact": int((part["kind"] == "exact").sum()),
                 "near": int((part["kind"] == "near").sum()),
+                **{change: int((part["change"] == change).sum()) for change in CHANGES[1:]},
                 "label_differs": int(part["label_differs"].sum()),
             }
             for (role, twin_role), part in self.frame.groupby(["role", "twin_role"], sort=False)
@@ -278,13 +284,17 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     held_out = np.unique(code[(material.frame["role"] != ROLES[0]).to_numpy()[material.owner]])
     place = np.cumsum(features.readable) - 1
     queries = place[held_out[features.readable[held_out]]]
-    pairs = near_pairs(features.matrix if features.readable.all() else features.matrix[readable], queries)
+    matrix = features.matrix if features.readable.all() else features.matrix[readable]
+    itself = Pairs(queries, queries, np.zeros(len(queries), np.float32))
+    # in the order in which they are preferred: what is near as it is needs no change to explain it
+    altered = altered_pairs(matrix, queries)
+    found = [itself, near_pairs(matrix, queries), *(altered[change] for change in CHANGES[1:])]
     links = pd.DataFrame(
         {
-            "image": np.concatenate([readable[queries], readable[pairs.first]]),
-            "twin_image": np.concatenate([readable[queries], readable[pairs.second]]),
-            "distance": np.concatenate([np.zeros(len(queries), np.float32), pairs.distance]),
-            "near": np.repeat([False, True], [len(queries), len(pairs.first)]),
+            "image": readable[np.concatenate([pairs.first for pairs in found])],
+            "twin_image": readable[np.concatenate([pairs.second for pairs in found])],
+            "distance": np.concatenate([pairs.distance for pairs in found]),
+            "order": np.repeat(np.arange(len(found)), [len(pairs.first) for pairs in found]),
         }
     )
     return Twins(_by_product(material, code, links), int((~features.readable[code]).sum()))
@@ -309,7 +319,7 @@ def _by_product(material: Material, code: np.ndarray, links: pd.DataFrame) -> pd
     )
     found = found[found["twin_role"] < found["role"]]
     found["label_differs"] = (found["lowest"] != found["category"]) | (found["highest"] != found["category"])
-    found = found.sort_values(["product", "twin_role", "near", "distance", "twin"], kind="stable")
+    found = found.sort_values(["product", "twin_role", "order", "distance", "twin"], kind="stable")
     groups = found.groupby(["product", "twin_role"])
     closest = groups.first().reset_index()
     own, twin = frame.iloc[closest["product"]], frame.iloc[closest["twin"]]
@@ -321,7 +331,8 @@ def _by_product(material: Material, code: np.ndarray, links: pd.DataFrame) -> pd
             "twin_product_id": twin["product_id"].to_numpy(),
             "twin_split": twin["split"].to_numpy(),
             "twin_role": twin["role"].to_numpy(),
-            "kind": np.where(closest["near"], "near", "exact"),
+            "kind": np.where(closest["order"] > 0, "near", "exact"),
+            "change": np.array(("", *CHANGES))[closest["order"]],
             "distance": closest["distance"].to_numpy(np.float64),
             "label_differs": groups["label_differs"].any().to_numpy(bool),
         },

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from shelfbench.base.grid import MISSING, Grid, count, share
+from shelfbench.data.near_duplicates import CHANGES
 from shelfbench.report.data import DOUBTS, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import Run
@@ -53,10 +54,14 @@ class Twinned:
         By product_id of test, the columns kind and label_differs; ``kind`` is ``exact`` if any twin has equal bytes.
     certify : DataFrame
         The same of the products that certify, whose twins are in train or tune.
+    changed : dict of str to int, or None
+        How many test products have a near twin that is changed: mirrored, cropped, or in its brightness. None if such
+        twins were not looked for, as in earlier runs.
     """
 
     test: pd.DataFrame
     certify: pd.DataFrame
+    changed: dict[str, int] | None = None
 
 
 def leakage(data: RunData) -> Section | None:
@@ -69,7 +74,9 @@ def leakage(data: RunData) -> Section | None:
     frame = pd.DataFrame([row for row in rows if row is not None], columns=list(COLUMNS))
     if frame.empty:
         return None
-    return Section(title=DOUBTS, grids=(NamedTable(name="leakage", grid=leakage_grid(data, frame), frame=frame),))
+    return Section(
+        title=DOUBTS, grids=(NamedTable(name="leakage", grid=leakage_grid(data, frame, twins), frame=frame),)
+    )
 
 
 def read_twins(run: Run) -> Twinned | None:
@@ -93,13 +100,20 @@ def read_twins(run: Run) -> Twinned | None:
     if not path.is_file():
         return None
     with reading(path):
-        frame = pq.read_table(path, columns=["product_id", "role", "kind", "label_differs"]).to_pandas()
+        table = pq.read_table(path)
+        frame = table.select(["product_id", "role", "kind", "label_differs"]).to_pandas()
+        change = table["change"].to_pandas() if "change" in table.column_names else None
+    changed = None
+    if change is not None:
+        # a product with several twins counts as its plainest one: "" comes first, and equal bytes have no change
+        least = change[frame["role"] == "test"].groupby(frame["product_id"]).min()
+        changed = {name: int((least == name).sum()) for name in CHANGES[1:]}
     # "exact" comes before "near"
     test, certify = (
         frame[frame["role"] == role].groupby("product_id").agg({"kind": "min", "label_differs": "any"})
         for role in ("test", "certify")
     )
-    return Twinned(test, certify)
+    return Twinned(test, certify, changed)
 
 
 def _certified_row(products: Evaluated, twins: pd.DataFrame, level: float, walk: str) -> dict[str, Any]:
@@ -183,7 +197,25 @@ def leakage_row(
     }
 
 
-def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+_CHANGED = {"mirrored": "mirrored", "brightness": "brighter or darker", "cropped": "cropped"}
+
+
+def _near(changed: dict[str, int] | None) -> str:
+    """Say what counts as a near twin, how many are changed, and what is not found."""
+    if changed is None:
+        return (
+            "(near: recompressed, resized, or the same thing in almost the same photo). Copies that are mirrored, "
+            "cropped, brighter or darker are not found."
+        )
+    counted = [f"{count(number)} of them {_CHANGED[name]}" for name, number in changed.items() if number]
+    return (
+        "(near: recompressed, resized, mirrored, brighter or darker by up to 10%, cropped by about 5%, or the same "
+        f"thing in almost the same photo{''.join(f'; {part}' for part in counted)}). Copies that are cropped by "
+        "much more, rotated, recoloured, set on another background or changed in two of these ways are mostly missed."
+    )
+
+
+def leakage_grid(data: RunData, frame: pd.DataFrame, twins: Twinned) -> Grid:
     """Precision and acceptance of every backend, with and without twins."""
     rows = tuple(
         (
@@ -225,8 +257,7 @@ def leakage_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         notes=(
             f"Of {count(int(first['products']))} test products, {count(int(first['products_exact']))} share a photo "
             f"with a product of train or validation (exact: equal bytes), and {count(int(first['products_near']))} "
-            "more have nearly the same one (near: recompressed, resized, or the same thing in almost the same photo). "
-            "Copies that are mirrored, cropped, brighter or darker are not found."
+            f"more have nearly the same one {_near(twins.changed)}"
             + (
                 f" {count(int(first['products_label_differs']))} of them have a twin in another category there, which "
                 "points to wrong or overlapping labels. near_duplicates.parquet lists all of them."

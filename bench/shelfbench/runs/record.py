@@ -107,7 +107,7 @@ class NearDuplicates(msgspec.Struct, kw_only=True):
     Attributes
     ----------
     products_with_a_twin : dict
-        Counts (``exact``, ``near``, ``label_differs``) by pair of parts, like ``test in train``.
+        Counts by pair of parts, like ``test in train``; see `shelfbench.data.near_duplicates.Twins.record`.
     images_not_compared : int
         Images that could not be read.
     """
