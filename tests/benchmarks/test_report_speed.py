@@ -20,6 +20,7 @@ def run_dir(tmp_path_factory, products):
     return make_large_run(tmp_path_factory.mktemp("runs") / "large", backends=BACKENDS, test=products // 2)
 
 
+@pytest.mark.slow
 def test_same_report(tmp_path):
     """The report of a run that has one already is the same again, whichever thread was first."""
     run_dir = make_large_run(tmp_path / "run", backends=3, test=2_000, categories=50)

@@ -84,7 +84,7 @@ def catalogue(cache, run):
     ("name", "precision"),
     [
         *[(name, "float32") for name in NAMES],  # as ONNX computes
-        pytest.param(NAMES[0], INT8, marks=needs_nncf),
+        pytest.param(NAMES[0], INT8, marks=[pytest.mark.slow, needs_nncf]),
         *[pytest.param(name, "float32", marks=pytest.mark.slow) for name in TUNED],
         pytest.param(TUNED[0], INT8, marks=[pytest.mark.slow, needs_nncf]),
     ],

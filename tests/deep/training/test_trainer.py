@@ -178,7 +178,8 @@ def test_the_head_starts_fitted_or_random():
     assert random.history["loss"][0] > fitted.history["loss"][0]
 
 
-@pytest.mark.parametrize("network", ["xception", pytest.param("inception_v3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["xception", "inception_v3"])
 def test_a_network_trained_end_to_end_classifies_by_its_own_head(network, tmp_path):
     # Keras computed the logits below in float32; `auto` may be bfloat16 on this processor
     exact = BottleneckSettings(precision="float32")
