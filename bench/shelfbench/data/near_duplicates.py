@@ -14,6 +14,7 @@ cropped by much more, altered in two of these ways at once, recoloured or put on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ HASHED = 8
 BITS, DIFFERENCE, RELATIVE = 5, 3.5, 0.1
 # If at most BITS bits differ in BANDS bands, then at least one band differs by at most one bit (5 < 2 * 3).
 BANDS = 3
-_QUERIES, _PAIRS, _VERIFIED = 8192, 1 << 21, 1 << 14
+_QUERIES, _PAIRS, _VERIFIED = 8192, 1 << 21, 1 << 13
 
 # What was done to a copy; nothing in particular to one that is exact, recompressed or resized.
 CHANGES = ("", "mirrored", "brightness", "cropped")
@@ -127,7 +128,7 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray, mirrored: bool = F
     return Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("first", "second", "distance")))
 
 
-def altered_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> dict[str, Pairs]:
+def altered_pairs(fingerprints: np.ndarray, queries: np.ndarray, workers: int = 1) -> dict[str, Pairs]:
     """Find copies of some photos among all photos that are mirrored, brighter, darker or cropped.
 
     Parameters
@@ -135,6 +136,8 @@ def altered_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> dict[str, Pa
     fingerprints : ndarray of float32, shape (n, 384)
     queries : ndarray of int64, shape (m,)
         Ascending rows of `fingerprints`.
+    workers : int
+        Threads that verify.
 
     Returns
     -------
@@ -144,9 +147,15 @@ def altered_pairs(fingerprints: np.ndarray, queries: np.ndarray) -> dict[str, Pa
     first, second, spread = neighbours(fingerprints, queries)
     parts = [slice(begin, begin + _VERIFIED) for begin in range(0, len(first), _VERIFIED)]
     found = {"mirrored": near_pairs(fingerprints, queries, mirrored=True)}
-    for change, measure in (("brightness", same_but_brightness), ("cropped", same_but_cropped)):
-        left = [measure(fingerprints[first[part]], fingerprints[second[part]], spread[part]) for part in parts]
-        distance = np.concatenate([np.empty(0, np.float32), *left])
+
+    def left(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        a, b = fingerprints[first[part]], fingerprints[second[part]]
+        return same_but_brightness(a, b, spread[part]), same_but_cropped(a, b, spread[part])
+
+    with ThreadPoolExecutor(workers) as pool:
+        verified = list(pool.map(left, parts))
+    for number, change in enumerate(("brightness", "cropped")):
+        distance = np.concatenate([np.empty(0, np.float32), *(part[number] for part in verified)])
         same = np.isfinite(distance)
         found[change] = Pairs(first[same], second[same], distance[same])
     return found
@@ -265,7 +274,7 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     digests : ndarray of V16, shape (images of the catalogue,)
         From `shelfbench.data.feature_store.image_digests`.
     workers : int
-        Threads that decode.
+        Threads that decode and verify.
     console : Console
 
     Returns
@@ -287,7 +296,7 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     matrix = features.matrix if features.readable.all() else features.matrix[readable]
     itself = Pairs(queries, queries, np.zeros(len(queries), np.float32))
     # in the order in which they are preferred: what is near as it is needs no change to explain it
-    altered = altered_pairs(matrix, queries)
+    altered = altered_pairs(matrix, queries, workers)
     found = [itself, near_pairs(matrix, queries), *(altered[change] for change in CHANGES[1:])]
     links = pd.DataFrame(
         {
