@@ -88,6 +88,19 @@ def test_the_record_says_what_the_guard_does(saved):
     assert str(load_decision(saved, workers=1)).count("products unlike those it has learned go to review: ") == 1
 
 
+@pytest.mark.parametrize("counts", [{"let_through": 500}, {"sure": 10**6}, {"outside": 10**6}])
+def test_a_guard_that_counts_more_than_there_is_is_refused(decision, counts):
+    edit(decision, lambda values: values["guard"].update(counts))
+    with pytest.raises(InputError, match="the guard counts more products than there are"):
+        load_decision(decision, workers=1)
+
+
+def test_a_file_that_is_not_listed_is_not_blamed_for_its_hash(decision):
+    edit(decision, lambda values: values["files"].pop("weights.safetensors"))
+    with pytest.raises(InputError, match="is not one of the files that"):
+        load_decision(decision, workers=1)
+
+
 def drawn(seed, products=900):
     """A classifier of known quality, and distances that have to do with whether it is right."""
     rng = np.random.default_rng(seed)

@@ -62,7 +62,13 @@ def test_a_mix_is_read_as_it_is_written(tmp_path, text):
         ("easy,many\n", "line 1: 'many' is not a share"),
         ("easy,0.5,3\n", "line 1 has 3 columns"),
         ("easy,0\n", "no category has a share above 0"),
-        ("", "no category has a share above 0"),
+        ("", "names no category"),
+        ("category;share\neasy,0.5\nhard,0.5\n", "line 2 has 1 column"),
+        ("easy;1,200\nhard;800\n", "line 1: '1,200' has a mark that may be one of thousands or of decimals"),
+        ("easy,1.200\nhard,800\n", "line 1: '1.200' has a mark that may be"),
+        ("easy;1.234,5\n", "line 1: '1.234,5' is not a share"),
+        ("easy,50%\nhard,0.5\n", "line 1 has a percent sign, and line 2 does not"),
+        ("easy,1e308\nhard,1e308\n", "line 1: '1e308' is not a share"),
     ],
 )
 def test_a_wrong_mix_is_refused(tmp_path, text, message):
@@ -72,6 +78,17 @@ def test_a_wrong_mix_is_refused(tmp_path, text, message):
         read_flow(str(path), shop())
     with pytest.raises(InputError, match="cannot be read"):
         read_flow(str(tmp_path / "other.csv"), shop())
+
+
+def test_a_mix_says_how_it_was_read(tmp_path):
+    path = tmp_path / "mix.csv"
+    path.write_text("esay,none\neasy,0.125\nhard,0.375\n", encoding="utf-8")
+    assert read_flow(str(path), shop()).source == (
+        "the mix of mix.csv (hard 75%, easy 25%; line 1, 'esay,none', taken for heads)"
+    )
+    path.write_text("esay,0.125\nhard,0.375\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 1: the run has no category 'esay'"):
+        read_flow(str(path), shop())
 
 
 def test_what_is_drawn_is_mixed_as_the_flow_is_and_the_rest_stays():

@@ -59,6 +59,14 @@ def test_where_no_threshold_pays_that_is_said():
     assert "no threshold costs less than reviewing every product" in money.lines("probability")[-1]
 
 
+def test_where_an_error_costs_less_than_a_review_nothing_is_said_against_accepting_all():
+    _, money = priced(products(SIZES, skill=9), Prices(2, 1))
+    said = "\n".join(money.lines("probability"))
+    assert "accepting every product costs least" in said
+    assert "to accept all that are as sure as the least sure product of tune: it costs" in said
+    assert "would cost least" not in said
+
+
 def test_computing_is_saved_after_some_products_or_never():
     _, money = priced(products(SIZES, skill=9), computing=Computing(once=10.0, each=0.001))
     least = money.cheapest.test

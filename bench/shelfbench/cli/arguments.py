@@ -38,7 +38,7 @@ def folder(text: str) -> Path:
 def positive(text: str) -> int:
     """Read a whole number of at least 1."""
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise InputError(f"{text[:20]!r} is not a whole number of at least 1", "for example --workers 2")
+        raise InputError(f"{text[:20]!r} is not a whole number of at least 1", "give one, like 2")
     return int(text)
 
 

@@ -253,7 +253,9 @@ def _read(folder: Path, inside: Path, hashes: Mapping[str, str]) -> DecisionReco
     for name in sorted({**record.files, **found}):
         if name not in found:
             refuse(folder / name, "is missing")
-        if record.files.get(name) != found[name]:
+        if name not in record.files:
+            refuse(folder / name, f"is not one of the files that {DECISION} lists")
+        if record.files[name] != found[name]:
             refuse(folder / name, f"does not have the hash given in {DECISION}")
     for name in found:
         if name.endswith(".json"):

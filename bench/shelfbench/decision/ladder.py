@@ -173,7 +173,8 @@ def rung_targets(precision: Target | Mapping[str, Target], names: Sequence[str])
     found = tuple(exact_target(given.get(name, given.get("", "0.9"))) for name in names)
     for name, target in zip(names, found, strict=True):
         if not 0 < target < 1:
-            raise InputError(f"a precision of {float(target):g} for {name} cannot be certified", "give one below 1")
+            where = f" for {name}" if len(names) > 1 else ""
+            raise InputError(f"a precision of {float(target):g}{where} cannot be certified", "give one between 0 and 1")
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,11 @@ from shelfbench.verdict.mix import Mix, weigh_back
 CATALOGUE = "catalogue"
 _EXAMPLE = "give one line per category, like shirts,0.25"
 _LARGEST = 1 << 24
+_MOST = 1e15
+# 1,200 and 1.200 are 1200 in one country and 1.2 in another.
+_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}([.,])\d{3}(\1\d{3})*")
+# Categories that are named where a mix is shown.
+_SHOWN = 3
 
 
 def read_flow(given: str, predictions: pa.Table) -> Flow:
@@ -45,25 +51,46 @@ def read_flow(given: str, predictions: pa.Table) -> Flow:
         shares = dict(zip(keys.tolist(), (count / count.sum()).tolist(), strict=True))
         return Flow(shares, "the catalogue's own mix of categories")
     path = Path(given).expanduser()
-    found = _shares(path, set(keys.tolist()))
+    found, heads = _shares(path, set(keys.tolist()))
     total = math.fsum(found.values())
+    if not found:
+        raise InputError(f"{path} names no category", _EXAMPLE)
     if not total > 0:
         raise InputError(f"{path}: no category has a share above 0", _EXAMPLE)
-    return Flow({key: share / total for key, share in found.items() if share}, f"the mix of {printable(path.name)}")
+    shares = {key: share / total for key, share in found.items() if share}
+    return Flow(shares, f"the mix of {printable(path.name)} ({_shown(shares)}{heads})")
 
 
-def _shares(path: Path, known: Collection[str]) -> dict[str, float]:
-    """Read the shares as they are written."""
+def _shown(shares: Mapping[str, float]) -> str:
+    """Name the largest shares, so that a number that was read otherwise than it was meant is seen."""
+    largest = sorted(shares.items(), key=lambda pair: -pair[1])
+    rest = f" and {len(largest) - _SHOWN:,} more" if len(largest) > _SHOWN else ""
+    return ", ".join(f"{printable(key)} {100 * share:.3g}%" for key, share in largest[:_SHOWN]) + rest
+
+
+def _shares(path: Path, known: Collection[str]) -> tuple[dict[str, float], str]:
+    """Read the shares as they are written, and what to say of a first line that was taken for heads."""
     found: dict[str, float] = {}
+    heads, percent = "", dict[bool, int]()
     for number, row in enumerate(_rows(path), start=1):
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != 2:
-            raise InputError(f"{path}: line {number} has {len(row)} columns", _EXAMPLE)
+            raise InputError(
+                f"{path}: line {number} has {len(row)} {'column' if len(row) == 1 else 'columns'}",
+                f"{_EXAMPLE}, with the same delimiter in all of them",
+            )
         key, text = row[0].strip(), row[1].strip()
         share = _number(text)
-        if share is None and number == 1 and key not in known:
-            continue  # heads
+        if number == 1 and key not in known and share is None:
+            heads = f"; line 1, {printable(','.join(row))[:40]!r}, taken for heads"
+            continue
+        if _AMBIGUOUS.fullmatch(text.removesuffix("%").strip()):
+            plain = text.replace(",", "").replace(".", "")
+            raise InputError(
+                f"{path}: line {number}: {text[:20]!r} has a mark that may be one of thousands or of decimals",
+                f"write {plain[:20]}, or the decimals with another number of digits",
+            )
         if share is None:
             raise InputError(f"{path}: line {number}: {text[:20]!r} is not a share of at least 0", _EXAMPLE)
         if key not in known:
@@ -73,8 +100,15 @@ def _shares(path: Path, known: Collection[str]) -> dict[str, float]:
             )
         if key in found:
             raise InputError(f"{path}: line {number}: {key[:60]!r} stands there twice", "name each category once")
+        if share:
+            percent[text.endswith("%")] = number
+        if len(percent) > 1:
+            raise InputError(
+                f"{path}: line {percent[True]} has a percent sign, and line {percent[False]} does not",
+                "write all shares in the same way",
+            )
         found[key] = share
-    return found
+    return found, heads
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -86,10 +120,11 @@ def _rows(path: Path) -> list[list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise InputError(f"{path} cannot be read ({reason})", "name a CSV of category and share") from None
-    first = text.partition("\n")[0]
-    delimiter = next((mark for mark in "\t;" if mark in first), ",")
+    lines = text.splitlines()
+    # a comma may be a decimal's, and so counts only where there is nothing else
+    delimiter = next((mark for mark in "\t;" if any(mark in line for line in lines[:2])), ",")
     try:
-        return list(csv.reader(text.splitlines(), delimiter=delimiter))
+        return list(csv.reader(lines, delimiter=delimiter))
     except csv.Error as error:
         raise InputError(f"{path} cannot be read ({error})", _EXAMPLE) from None
 
@@ -100,7 +135,7 @@ def _number(text: str) -> float | None:
         value = float(text.removesuffix("%").strip().replace(",", "."))
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= _MOST else None
 
 
 def drawn(flow: Flow | None, predictions: pa.Table) -> pa.Table:

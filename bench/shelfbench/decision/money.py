@@ -79,7 +79,10 @@ class Money:
             return lines
         where = f" of at least {probability(least.threshold)}" if measure == "probability" else f", by {measure},"
         side = "" if own is None or own.threshold is None else self._beside(least.threshold, own.threshold)
-        lines.append(f"a confidence{where} would cost least, chosen on tune{side}: it {self._says(least)}")
+        if prices.review >= prices.error:
+            lines.append(f"to accept all that are as sure as the least sure product of tune: it {self._says(least)}")
+        else:
+            lines.append(f"a confidence{where} would cost least, chosen on tune{side}: it {self._says(least)}")
         return lines
 
     def _beside(self, least: float, own: float) -> str:
@@ -96,7 +99,7 @@ class Money:
         if test.low > self.prices.review:
             text += f", more than the {asked(self.prices.review)} of reviewing everything"
         if test.accepted:
-            text += f"; it pays while an error costs up to {money(test.worth)}" + (
+            text += f"; by test, it pays while an error costs up to {money(test.worth)}" + (
                 f" [{money(test.worth_low)}, {money(test.worth_high)}]"
             )
         if self.computing is None:

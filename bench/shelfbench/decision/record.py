@@ -104,6 +104,11 @@ class GuardEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sure: Count
     let_through: Count
 
+    def __post_init__(self) -> None:
+        """Refuse counts that contradict each other."""
+        if self.outside > self.products or not self.let_through <= self.sure <= self.products:
+            raise ValueError("the guard counts more products than there are")
+
 
 class CalibratorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """See `shelfbench.verdict.calibration.Calibrator`."""
