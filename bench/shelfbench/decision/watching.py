@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 AnyPath = str | os.PathLike[str]
 
+# Confidence with which a promise is called broken, unless the decision was made with more: a false alarm has at most
+# the probability of one in twenty, over all looks together.
+ALARM = 0.95
 # Accepted products without a label that must come with each labelled one, so that confidences are used.
 FEWEST = 4
 # Differences of mean confidence, in standard errors, from which labelled products were hardly drawn at random.
@@ -131,7 +134,8 @@ def _watch(decision: Path, source: Path | pd.DataFrame, state: Path | None, cons
     if isinstance(source, Path) and place.resolve() == source.resolve():
         raise InputError(f"{place} is the table itself", "name another --state")
     with locked(place, "--state"):
-        known = load_state(place, digest, float(record.ruling.target), record.level)
+        # whether the precision is kept does not depend on how sure anybody was of it, nor on how often it was tried
+        known = load_state(place, digest, float(record.ruling.target), max(record.level, ALARM))
         reader = Reader(record, str(source) if isinstance(source, Path) else "the frame")
         new = _new_rows(known, reader, source, console)
         found, notes = _after(known, new, record, console)

@@ -208,7 +208,7 @@ def load_state(path: Path, decision: str, target: float, level: float) -> State:
     target : float
         Its precision.
     level : float
-        Its confidence.
+        Confidence with which it is called broken.
 
     Returns
     -------
