@@ -105,7 +105,8 @@ def watch(
     Raises
     ------
     InputError
-        If the decision, the table or the state is not valid, or the decision did not pass. The state is then as it was.
+        If the decision, the table or the state is not valid, or the decision did not pass or answers nothing at the
+        category. The state is then as it was.
 
     Examples
     --------
@@ -127,6 +128,11 @@ def _watch(decision: Path, source: Path | pd.DataFrame, state: Path | None, cons
         raise InputError(
             f"{decision} did not pass ({record.verdict}), so it accepts nothing that could be watched",
             "watch a decision that passed",
+        )
+    if record.threshold is None:
+        raise InputError(
+            f"{decision} answers nothing at the category, and what it answers above it cannot be watched yet",
+            "have a person look at some of its answers, or decide without --levels",
         )
     place = state_beside(decision) if state is None else state
     if place.resolve().parent == decision.resolve():
