@@ -13,6 +13,7 @@ import shelfbench
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
+from shelfbench.decision import deciding
 from shelfbench.decision.rule import Requirement, judge
 from shelfbench.decision.tries import FILE, Tries, questions, shared, stated
 from shelfbench.runs.draws import write_draws
@@ -174,6 +175,39 @@ def test_each_decision_on_a_run_is_counted_and_a_family_is_one(done, tmp_path, c
     later = json.loads((tmp_path / "later" / "decision.json").read_text())
     assert later["level"] == 0.9
     assert shelfbench.load_decision(tmp_path / "later").ruling.reason == later["reason"]
+
+
+def test_who_may_have_chosen_on_the_page_is_told_what_to_do(done, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(done, run)
+    words = ["decide", str(run), "hog-svm", "--precision", "0.6", "--all-categories", "--out", str(tmp_path / "one")]
+    assert main(words) == 0
+    assert "the page shows" not in capsys.readouterr().err
+    shutil.copyfile(run / "predictions" / "hog-svm.parquet", run / "predictions" / "other.parquet")
+    assert main(words) == 0
+    assert "the page shows the same test of all 2 backends" in capsys.readouterr().err
+    assert main([*words, "--precision", "0.9999"]) != 0
+    assert main([*words, "--measure", "probability", "--measure", "margin"]) == 0
+    assert "the page shows" not in capsys.readouterr().err
+
+
+def test_a_test_that_another_command_makes_meanwhile_counts(done, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(done, run)
+    # while this decision is made, another is finished
+    monkeypatch.setattr(deciding, "_compare", lambda *given: made(run, ("other", 0.95)).save(QUIET))
+    found = shelfbench.decide(run, "hog-svm", precision="0.6", all_categories=True)
+    assert (found.verdict, found.ruling.level) == ("PASS", 0.9)
+    assert len(Tries.of(run).made) == 2
+
+
+def test_a_decision_that_cannot_be_made_is_not_counted(done, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(done, run)
+    next((run / "models" / "hog-svm").glob("*.safetensors")).write_bytes(b"")
+    with pytest.raises(InputError):
+        shelfbench.decide(run, "hog-svm", precision="0.6")
+    assert not (run / FILE).exists()
 
 
 def test_a_family_names_each_of_its_members_once(done):

@@ -9,6 +9,7 @@ import pytest
 import shelfbench
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
+from shelfbench.decision import watching
 from shelfbench.verdict.monitor import Status
 from tests.decision.test_ladder import ladder
 from tests.helpers.decisions import STRIPES, make_decision
@@ -35,6 +36,18 @@ def test_tries_do_not_make_alarms_likelier(tmp_path, level, enough):
     assert f"together with probability {max(level, 0.95)}" in str(found)
     # three errors in a row are no reason to stop a flow
     assert shelfbench.watch(folder, flow([False] * 3), state=tmp_path / "other.npz").status != Status.BROKEN
+
+
+def test_a_promise_that_was_broken_on_less_evidence_is_looked_at_again(tmp_path, monkeypatch):
+    folder = make_decision(tmp_path / "decision", level=0.5, threshold=math.log(0.6))
+    errors = flow([True, *[False] * 4, *[True] * 5])
+    monkeypatch.setattr(watching, "ALARM", 0.5)
+    assert shelfbench.watch(folder, errors).status == Status.BROKEN
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"calls the promise broken on evidence of [0-9.]+, which is not enough"):
+        shelfbench.watch(folder, errors)
+    (tmp_path / "decision-watch.npz").unlink()  # as the line says
+    assert shelfbench.watch(folder, errors).status != Status.BROKEN
 
 
 def test_a_ladder_that_answers_nothing_at_the_category_cannot_be_watched(tmp_path, capsys):
