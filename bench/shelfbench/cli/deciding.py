@@ -27,7 +27,8 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     if options.labelled is not None:
         return decide_labelled(options, console, command)
     measures = options.measure or ["probability"]
-    asked = {name: getattr(options, name) for name in ("confidence", "all_categories", "levels", "walk", "mix")}
+    asked = {name: getattr(options, name) for name in ("all_categories", "levels", "walk", "mix")}
+    asked["confidence"] = "0.95" if options.confidence is None else options.confidence
     asked |= {"precision": precisions(options.precision), "prices": given_prices(options)}
     if len(options.backend) == len(measures) == 1:
         decision = shelfbench.decide(options.directory, options.backend[0], measure=measures[0], **asked)

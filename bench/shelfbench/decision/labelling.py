@@ -8,7 +8,7 @@ back is the one that was drawn.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,19 +18,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent
+from shelfbench.base.grid import percent, probability
 from shelfbench.base.spreadsheet import inert
-from shelfbench.base.storage import LineFeeds, file_stem, fingerprint, write_json, write_whole
-from shelfbench.data.sources.table_files import cells_of
-from shelfbench.data.sources.tables import DatasetSettings
-from shelfbench.decision.classifying import classify
-from shelfbench.decision.deciding import decision_on
-from shelfbench.decision.decision import probability
-from shelfbench.decision.rule import Requirement, Ruling, Verdict
+from shelfbench.base.storage import LineFeeds, fingerprint, write_json, write_whole
+from shelfbench.decision.labelling_flow import Flow
+from shelfbench.decision.labelling_kept import sample_question
+from shelfbench.decision.rule import Requirement
+from shelfbench.decision.tries import Tries
 from shelfbench.runs.directory import Run
-from shelfbench.runs.keeping import read_model
 from shelfbench.runs.reading import reading
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.labelling import Sampling, draw_sample, plan_sampling
@@ -43,7 +39,6 @@ FOLDER = "labelling"
 COLUMNS = ("row", "product_id", "stratum", "probability", "category", "plan")
 NONE = "?"
 """What a person writes where no category of the run fits, or nobody can tell: it counts as an error."""
-_ANSWERS = ("product", "suggestion", "confidence")
 # With a smaller chance, it is said that the certificate is not to be expected.
 _LIKELY = 0.5
 
@@ -106,15 +101,6 @@ class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
-    """Products without labels: their ids, predictions (keys) and log-probabilities (-inf without a prediction)."""
-
-    product: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """How much to label, and for what.
 
@@ -158,6 +144,7 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
         If the flow has no product that could be accepted, the run lacks `tune`, or the table cannot be written.
     """
     required = wanted.requirement
+    left = _left(run, backend, required)
     tune = tune_of(run, backend)
     known, right = tune["confidence"].to_numpy(), (tune["predicted"] == tune["category"]).to_numpy()
     off: list[str] = []
@@ -188,7 +175,7 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
     )
     write_json(run.path / FOLDER / f"{plan.name}.json", msgspec.to_builtins(plan))
     write_whole(wanted.out, lambda aside: _write_table(aside, plan))
-    return _said(plan, sampling, wanted, run.path)
+    return "\n".join([*_said(plan, sampling, wanted), *left, *_next(plan, wanted, run.path)])
 
 
 def check_table(path: Path) -> None:
@@ -227,121 +214,6 @@ def tune_fingerprint(tune: pd.DataFrame) -> str:
     return fingerprint([[str(one), str(key), repr(float(sure))] for one, key, sure in columns.itertuples(index=False)])
 
 
-def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Flow:
-    """Classify the products of a flow with a backend of a run.
-
-    Parameters
-    ----------
-    run : Run
-    backend : str
-    paths : sequence of Path
-        As for ``shelfbench classify``.
-    settings : DatasetSettings
-        Names of columns.
-    console : Console
-
-    Returns
-    -------
-    Flow
-
-    Raises
-    ------
-    InputError
-        If the backend cannot be built again, or a path cannot be read.
-    """
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} does not exist", "correct the path")
-    saved = read_model(run.path / "models" / file_stem(backend))
-    # nothing is decided yet: only the model is used, and no product goes to review
-    anything = Ruling(
-        verdict=Verdict.PASS,
-        reason="",
-        remedy="",
-        target=Requirement.target,
-        level=Requirement.level,
-        measure=Requirement.measure,
-        threshold=float("-inf"),
-        missing=None,
-        aggregation=saved.aggregation,
-        temperature=saved.temperature,
-        calibrator=saved.calibrator,
-        categories=tuple(saved.classes),
-        off=(),
-    )
-    frame = classify(decision_on(run, backend, saved, anything).model, paths, settings, Console(quiet=True))
-    console.log(f"{len(frame):,} products classified by {backend}")
-    sure = frame["confidence"].to_numpy(np.float64)
-    return _flow(frame["product"].tolist(), frame["suggestion"].tolist(), sure, "the flow")
-
-
-def answered_flow(path: Path, keys: Sequence[str]) -> Flow:
-    """Read what ``shelfbench classify`` wrote about a flow.
-
-    Parameters
-    ----------
-    path : Path
-        CSV, JSON lines or Parquet.
-    keys : sequence of str
-        Categories of the backend that it was classified by.
-
-    Returns
-    -------
-    Flow
-
-    Raises
-    ------
-    InputError
-        If it lacks a column, a confidence is not a probability, or a suggestion is not among the categories.
-    """
-
-    def columns_of(present: list[str]) -> dict[str, str]:
-        if missing := [name for name in _ANSWERS if name not in present]:
-            raise InputError(f"{path} has no column {missing[0]!r}", "give the file that shelfbench classify wrote")
-        return {name: name for name in _ANSWERS}
-
-    cells, unit = cells_of(path, list(_ANSWERS), columns_of)
-    known = {inert(key): key for key in keys} | {key: key for key in keys}
-    suggestions: list[str | None] = []
-    confidences = np.full(len(cells.lines), np.nan)
-    for number, line in enumerate(cells.lines.tolist()):
-        where = f"{path}, {unit} {line}"
-        given, sure = (cells.columns[name][number] for name in ("suggestion", "confidence"))
-        if given is None or given != given or str(given) == "":
-            suggestions.append(None)
-            continue
-        if str(given) not in known:
-            raise InputError(
-                f"{where}: the backend has no category {str(given)[:40]!r}",
-                "give what classify wrote with a decision on this backend",
-            )
-        suggestions.append(known[str(given)])
-        try:
-            confidences[number] = float(sure)
-        except (TypeError, ValueError):
-            confidences[number] = np.nan
-        if not 0 <= confidences[number] <= 1:
-            raise InputError(f"{where}: the confidence {str(sure)[:20]!r} is not a probability", "write it again")
-    return _flow([str(one) for one in cells.columns["product"]], suggestions, confidences, str(path))
-
-
-def _flow(products: list[str], suggestions: Sequence[str | None], confidence: np.ndarray, where: str) -> Flow:
-    """Put a flow together; each product may come once."""
-    names, counts = np.unique(np.array(products, str), return_counts=True)
-    if (counts > 1).any():
-        raise InputError(
-            f"{where} has the product {names[counts.argmax()][:60]!r} {counts.max():,} times",
-            "give each product once (dataset.product_id names the column)",
-        )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sure = np.log(np.minimum(confidence, 1.0))
-    return Flow(
-        product=np.array(products, object),
-        predicted=np.array([one or "" for one in suggestions], object),
-        confidence=np.where(np.isnan(sure) | [one is None for one in suggestions], -np.inf, sure),
-    )
-
-
 def _write_table(path: Path, plan: LabellingPlan) -> None:
     stratum = f"confidence of {probability(plan.thresholds[-1])} or more"
     share = f"{len(plan.drawn) / plan.accepted[-1]:.6g}"
@@ -352,8 +224,23 @@ def _write_table(path: Path, plan: LabellingPlan) -> None:
             writer.writerow([row, inert(one.product), stratum, share, "", plan.name])
 
 
-def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted, run: Path) -> str:
-    """Say what was drawn, and what to do next."""
+def _left(run: Run, backend: str, required: Requirement) -> list[str]:
+    """Say what the tries on this run leave, before anybody labels anything."""
+    tries = Tries.of(run.path)
+    left = tries.also(sample_question(required, backend, "", ())).left
+    if left <= 0:
+        raise InputError(
+            f"after {len(tries.made):,} tests on this run, a sample could promise nothing",
+            "run the study again, with further labelled products, in another directory",
+        )
+    if not tries.made:
+        return []
+    before = "1 test was" if len(tries.made) == 1 else f"{len(tries.made):,} tests were"
+    return [f"{before} made on this run before: what this sample certifies is stated with probability {left:.9g}"]
+
+
+def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted) -> list[str]:
+    """Say what was drawn."""
     target = f"{float(wanted.requirement.target):.9g}"
     count, frame = len(plan.drawn), sampling.frame
     lines = [
@@ -366,13 +253,15 @@ def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted, run: Path) ->
         lines.append("a larger --budget, or a lower --precision, would make that likelier")
     if count < wanted.budget:
         lines.append(f"these are all such products: {wanted.budget - count:,} fewer than the budget allows")
-    options = [f"--precision {target}"] * (target != "0.9")
-    options += [f"--confidence {plan.level!r}"] * (plan.level != 0.95)
-    options += ["--all-categories"] * wanted.requirement.all_categories
-    more = "".join(f" {option}" for option in options)
-    lines += [
+    return lines
+
+
+def _next(plan: LabellingPlan, wanted: Wanted, run: Path) -> list[str]:
+    """Say what to do next."""
+    # without --precision and the like: the plan knows what it was drawn for
+    decide = ["shelfbench", "decide", str(run), plan.backend, "--labelled", str(wanted.out), "--out", "decision"]
+    return [
         f"fill in the column category for every row: a category's key or name, or {NONE} where none fits or nobody can "
         "tell, which counts as an error. Add, change or leave out no row",
-        f"then: shelfbench decide {run} {plan.backend} --labelled {wanted.out}{more} --out decision",
+        f"then: {shlex.join(decide)}",
     ]
-    return "\n".join(lines)

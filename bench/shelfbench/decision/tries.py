@@ -166,6 +166,8 @@ def stated(ruling: Ruling, tries: Tries) -> Ruling:
     Ruling
     """
     count, left = len(tries.made), tries.left
+    samples = any("labelled" in made for made in tries.made)
+    where = "on this run, labelled samples among them" if samples else "on the same products to certify on"
     if count < 2 or not ruling.passed:
         return ruling
     if left <= 0:
@@ -175,8 +177,7 @@ def stated(ruling: Ruling, tries: Tries) -> Ruling:
         return replace(
             ruling,
             verdict=Verdict.INCONCLUSIVE,
-            reason=f"after {count:,} tests on the same products to certify on, nothing can be promised of the one that "
-            "is picked",
+            reason=f"after {count:,} tests {where}, nothing can be promised of the one that is picked",
             remedy=_NEW,
             threshold=None,
             missing=None,
@@ -187,6 +188,6 @@ def stated(ruling: Ruling, tries: Tries) -> Ruling:
     return replace(
         ruling,
         level=left,
-        reason=f"{ruling.reason}; it is one of {count:,} tests on the same products to certify on, and all of them "
-        f"together keep what they promise with probability {left:.9g}: that is what is promised",
+        reason=f"{ruling.reason}; it is one of {count:,} tests {where}, and all of them together keep what they "
+        f"promise with probability {left:.9g}: that is what is promised",
     )
