@@ -13,9 +13,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.labelling import _check_options, _single
-from shelfbench.cli.main import main
 from shelfbench.decision import labelled as labelled_module
-from shelfbench.decision.decision import load_decision
 from shelfbench.decision.labelled import Asked, decide_labelled
 from shelfbench.decision.labelling import COLUMNS, Wanted, label
 from shelfbench.decision.labelling_flow import answered_flow
@@ -23,7 +21,6 @@ from shelfbench.decision.labelling_kept import rows_said
 from shelfbench.decision.rule import Requirement
 from shelfbench.decision.tries import Tries
 from shelfbench.runs.directory import open_run
-from tests.helpers.decisions import classified, make_shop, run_shop
 from tests.helpers.synthetic_run import make_run
 
 BEST = "bottleneck-2nn-4096"
@@ -82,7 +79,7 @@ def without_model(monkeypatch):
         aggregation, temperature, calibrator, classes = "mean", 1.0, None, ()
 
     monkeypatch.setattr(labelled_module, "read_model", lambda folder: Kept)
-    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled: (given[3], labelled))
+    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled, guard: (given[3], labelled))
     return Kept
 
 
@@ -337,43 +334,3 @@ def test_options_that_a_sample_has_no_use_for_are_refused():
         _single(argparse.Namespace(backend=["a", "b"]), "backend")
     assert _single(argparse.Namespace(backend=["a"]), "backend") == "a"
     assert _single(argparse.Namespace(precision=[]), "precision") is None
-
-
-def test_from_photos_to_a_decision_on_the_command_line(tmp_path, tmp_path_factory, monkeypatch, capsys):
-    shop = make_shop(tmp_path_factory.mktemp("shop"))
-    done = run_shop(shop, tmp_path / "run")
-    words = ["label", str(done), "hog-svm"]
-    out = ["--out", str(tmp_path / "to.csv"), "--precision", "0.7"]
-    assert main([*words, *out]) == 2
-    assert "name their photos (PATH), or what classify wrote about them" in capsys.readouterr().err
-    assert main([*words, str(tmp_path / "nowhere"), *out]) == 2
-    assert "does not exist" in capsys.readouterr().err
-    # the shop's own photos stand for a flow: only the way through the commands is looked at
-    assert main([*words, str(shop), "--budget", "60", *out, "--quiet"]) == 0
-    said = capsys.readouterr().out
-    assert f"{tmp_path / 'to.csv'}\n" in said
-    table = pd.read_csv(tmp_path / "to.csv", dtype=str)
-    assert len(table) == 60
-    # without a backend, the one that the page names; without --out, a table in the current folder
-    monkeypatch.chdir(tmp_path)
-    assert main(["label", str(done), str(shop), "--budget", "60", "--precision", "0.7"]) == 0
-    assert "hog-svm: the backend that the page names" in capsys.readouterr().err
-    pd.testing.assert_frame_equal(
-        pd.read_csv("to-label.csv", dtype=str).drop(columns="plan"), table.drop(columns="plan")
-    )
-    assert main(["label", str(done), "hog-svn", str(shop)]) == 2
-    assert "has no predictions of 'hog-svn'" in capsys.readouterr().err
-    assert main([*words, str(shop), *out]) == 2
-    assert "may have been filled in" in capsys.readouterr().err
-    table.assign(category=table["product_id"].str.rsplit("-", n=1).str[0]).to_csv(tmp_path / "to.csv", index=False)
-    # as label says, without the precision that the sample was drawn for
-    decided = ["decide", str(done), "hog-svm", "--labelled", str(tmp_path / "to.csv")]
-    assert main([*decided, "--out", str(tmp_path / "decision"), "--quiet"]) == 0
-    assert "of the flow is accepted" in capsys.readouterr().out
-    loaded = load_decision(tmp_path / "decision")
-    kept = json.loads((tmp_path / "decision" / "decision.json").read_text())
-    assert kept["rests_on"]["labelled"]["labelled"] == 60
-    rows, _ = classified(capsys, tmp_path / "decision", shop)
-    accepted = sum(row["category"] != "review" for row in rows)
-    assert accepted == kept["rests_on"]["labelled"]["accepted_of_flow"], "the flow is accepted as it was counted"
-    assert loaded.ruling.evidence[-1].role == "test"

@@ -75,6 +75,7 @@ def label(options: argparse.Namespace, console: Console) -> None:
     from shelfbench.decision.labelling import Wanted, check_table
     from shelfbench.decision.labelling import label as draw
     from shelfbench.decision.labelling_flow import answered_flow, classified_flow
+    from shelfbench.decision.labelling_overlap import overlap
     from shelfbench.decision.rule import Requirement
     from shelfbench.runs.directory import open_run
     from shelfbench.runs.keeping import read_model
@@ -96,7 +97,10 @@ def label(options: argparse.Namespace, console: Console) -> None:
     if options.answers is not None:
         flow = answered_flow(options.answers, read_model(run.path / "models" / file_stem(backend)).classes)
     else:
-        flow = classified_flow(run, backend, paths, columns(given_settings(options.set)), console)
+        settings = columns(given_settings(options.set))
+        flow = classified_flow(run, backend, paths, settings, required=wanted.requirement, console=console)
+    if warning := overlap(run, backend, flow, paths):
+        console.warn(warning)
     show(printable_lines(draw(run, backend, flow, wanted)))
 
 

@@ -28,6 +28,7 @@ from shelfbench.decision.deciding import decision_on
 from shelfbench.decision.decision import Decision
 from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.labelling import FOLDER, NONE, LabellingPlan, tune_fingerprint, tune_of
+from shelfbench.decision.labelling_guard import Fence, fence_again
 from shelfbench.decision.labelling_kept import KeptLabels, rows_said, sample_question
 from shelfbench.decision.rule import Requirement, Ruling, Verdict
 from shelfbench.decision.tries import Tries, stated
@@ -129,6 +130,7 @@ def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, a
     path = given_path(labelled, "labelled")
     plan, cells, where = _read(opened.path, path)
     required = _required(opened, backend, plan, asked, path)
+    fence = fence_again(opened, backend, required, plan.guard)
     names = {key: opened.categories.get(key, key) for key in saved.classes}
     labels = Labels(plan, _categories(plan, cells, where, names), path)
     kept = KeptLabels.of(opened.path / FOLDER, plan.name)
@@ -141,8 +143,9 @@ def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, a
         level=required.level,
     )
     tries = Tries.of(opened.path).also(sample_question(required, backend, plan.name, labels.categories))
-    ruling = stated(_ruling(opened, backend, saved, labels, found), tries)
-    decision = decision_on(opened, backend, saved, ruling, labelled=_noted(labels, found))
+    ruling = stated(_ruling(_evidence(opened, plan, found, fence), saved, labels, found), tries)
+    guard = None if fence is None else fence.guard
+    decision = decision_on(opened, backend, saved, ruling, labelled=_noted(labels, found), guard=guard)
     console = Console(quiet=True)  # a decision that could not be made is not counted
     kept.save(labels.categories, console)
     tries.save(console)
@@ -186,7 +189,8 @@ def _plan(path: Path, table: Path) -> LabellingPlan:
         ) from None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({str(error)[:160]})", "draw and label another sample") from error
-    if plan.name != path.stem or len(plan.accepted) != len(plan.thresholds):
+    uneven = len(plan.accepted) != len(plan.thresholds) or (plan.guard and len(plan.guard.sure) != len(plan.accepted))
+    if plan.name != path.stem or uneven:
         raise InputError(f"{path} is not as shelfbench label wrote it", "draw and label another sample")
     return plan
 
@@ -276,7 +280,7 @@ def _plain(product: str) -> str:
     return text.lstrip("0") if text.isdecimal() else text
 
 
-def _ruling(run: Run, backend: str, saved: SavedModel, labels: Labels, found: Sampled) -> Ruling:
+def _ruling(evidence: tuple[Evidence, ...], saved: SavedModel, labels: Labels, found: Sampled) -> Ruling:
     """Put what the labels certify into words, with tune and test for reference."""
     plan = labels.plan
     threshold = None if found.reached is None else plan.thresholds[found.reached]
@@ -295,7 +299,8 @@ def _ruling(run: Run, backend: str, saved: SavedModel, labels: Labels, found: Sa
         calibrator=saved.calibrator,
         categories=tuple(saved.classes),
         off=plan.off,
-        evidence=() if threshold is None else _evidence(run, backend, threshold, plan.off),
+        evidence=evidence,
+        guard=plan.guard.guarding(found.reached, plan.accepted) if plan.guard else None,
     )
 
 
@@ -320,15 +325,20 @@ def _explained(plan: LabellingPlan, labels: Labels, found: Sampled) -> tuple[Ver
     return Verdict.INCONCLUSIVE, f"{sample}, do not certify {target} with probability {level}: {said}"
 
 
-def _evidence(run: Run, backend: str, threshold: float, off: tuple[str, ...]) -> tuple[Evidence, ...]:
+def _evidence(run: Run, plan: LabellingPlan, found: Sampled, fence: Fence | None) -> tuple[Evidence, ...]:
     """Count what the threshold gives on tune and test."""
-    path = run.file("predictions", backend)
+    if found.reached is None:
+        return ()
+    path = run.file("predictions", plan.backend)
     with reading(path):
         frame = pd.read_parquet(path, columns=["role", "category", "predicted", "confidence"])
+    frame["accepted"] = (frame["confidence"] >= plan.thresholds[found.reached]) & ~frame["predicted"].isin(plan.off)
+    if fence is not None:
+        frame["accepted"] &= ~fence.outside
     parts = []
     for role in ("tune", "test"):
         own = frame[frame["role"] == role]
-        accepted = ((own["confidence"] >= threshold) & ~own["predicted"].isin(off)).to_numpy()
+        accepted = own["accepted"].to_numpy()
         count = int(accepted.sum())
         correct = int((accepted & (own["predicted"] == own["category"]).to_numpy()).sum())
         low, high = exact_interval(np.array([correct, count]), np.array([count, len(own)]))

@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import percent, probability
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, fingerprint, write_json, write_whole
 from shelfbench.decision.labelling_flow import Flow
+from shelfbench.decision.labelling_guard import PlanGuard
 from shelfbench.decision.labelling_kept import sample_question
 from shelfbench.decision.rule import Requirement
 from shelfbench.decision.tries import Tries
 from shelfbench.runs.directory import Run
+from shelfbench.runs.guarding import DISTANCES
 from shelfbench.runs.reading import reading
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.labelling import Sampling, draw_sample, plan_sampling
@@ -73,6 +75,9 @@ class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     accepted : tuple of int
         Products of the flow that each of them accepts.
     seed : int
+    guard : PlanGuard, optional
+        The guard that the flow met: what it stops is never accepted. Samples of earlier versions, and those from
+        answers, have none.
     drawn : tuple of Drawn
         In the order of the table's rows.
     """
@@ -87,6 +92,7 @@ class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     thresholds: Annotated[tuple[float, ...], Meta(min_length=1)]
     accepted: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1)]
     seed: int
+    guard: PlanGuard | UnsetType = UNSET
     drawn: Annotated[tuple[Drawn, ...], Meta(min_length=1)]
 
     @property
@@ -147,13 +153,17 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
     left = _left(run, backend, required)
     tune = tune_of(run, backend)
     known, right = tune["confidence"].to_numpy(), (tune["predicted"] == tune["category"]).to_numpy()
+    if flow.fence is not None:  # from here on, what lies outside is rejected
+        stopped = flow.fence.outside[tune.index]
+        known, right = np.where(stopped, -np.inf, known), right & ~stopped
     off: list[str] = []
     if not required.all_categories:
         predicted = tune["predicted"].to_numpy().astype(str)
         cut = acceptance(known, right, required.target).threshold
         off = weak_categories(known, predicted, right, cut, target=required.target, level=required.level).tolist()
         known = np.where(np.isin(predicted, off), -np.inf, known)
-    confidence = np.where(np.isin(flow.predicted.astype(str), off), -np.inf, flow.confidence)
+    out = np.isin(flow.predicted.astype(str), off)
+    confidence = np.where(out | flow.outside, -np.inf, flow.confidence)
     sampling = plan_sampling(
         confidence, (known, right), budget=wanted.budget, target=required.target, level=required.level, seed=wanted.seed
     )
@@ -168,6 +178,9 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
         thresholds=tuple(sampling.thresholds.tolist()),
         accepted=tuple(sampling.accepted.tolist()),
         seed=wanted.seed,
+        guard=UNSET
+        if flow.fence is None
+        else flow.fence.plan((flow.confidence, flow.outside), out, sampling.thresholds),
         drawn=tuple(
             Drawn(product=flow.product[one], predicted=flow.predicted[one], confidence=float(confidence[one]))
             for one in drawn
@@ -175,7 +188,18 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
     )
     write_json(run.path / FOLDER / f"{plan.name}.json", msgspec.to_builtins(plan))
     write_whole(wanted.out, lambda aside: _write_table(aside, plan))
-    return "\n".join([*_said(plan, sampling, wanted), *left, *_next(plan, wanted, run.path)])
+    lines = _said(plan, sampling, wanted) + left
+    if plan.guard:
+        lines.append(
+            f"{plan.guard.outside:,} of {plan.guard.products:,} products are unlike those that {backend} has learned: "
+            "they go to review, and none of them is drawn"
+        )
+    elif run.file(DISTANCES, backend).is_file():
+        lines.append(
+            "the decision will have no guard, since answers do not tell how far a product is from those learned: give "
+            "the photos (PATH) to have one"
+        )
+    return "\n".join(lines + _next(plan, wanted, run.path))
 
 
 def check_table(path: Path) -> None:
@@ -197,12 +221,12 @@ def check_table(path: Path) -> None:
 
 
 def tune_of(run: Run, backend: str) -> pd.DataFrame:
-    """Read the products of `tune`: category, predicted and confidence."""
+    """Read the products of `tune`: category, predicted and confidence, by their place in the predictions."""
     path = run.file("predictions", backend)
     with reading(path):
         table = pq.read_table(path, columns=["role", "product_id", "category", "predicted", "confidence"])
         frame = table.to_pandas()
-    frame = frame[frame["role"] == "tune"].reset_index(drop=True)
+    frame = frame[frame["role"] == "tune"]
     if not len(frame):
         raise InputError(f"{run.path} has no products of the role tune", "give it more products")
     return frame

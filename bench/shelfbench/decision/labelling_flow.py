@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,49 @@ from shelfbench.data.sources.table_files import cells_of
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import classify
 from shelfbench.decision.deciding import decision_on
+from shelfbench.decision.labelling_guard import Fence, fence_of
 from shelfbench.decision.rule import Requirement, Ruling, Verdict
 from shelfbench.runs.directory import Run
 from shelfbench.runs.keeping import read_model
+from shelfbench.verdict.guard import UNLIKE
 
 _ANSWERS = ("product", "suggestion", "confidence")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Products without labels: their ids, predictions (keys) and log-probabilities (-inf without a prediction)."""
+    """Products without labels.
+
+    Attributes
+    ----------
+    product : ndarray of object, shape (n,)
+        Ids.
+    predicted : ndarray of object, shape (n,)
+        Keys.
+    confidence : ndarray of float64, shape (n,)
+        Log-probabilities; -inf without a prediction.
+    outside : ndarray of bool, shape (n,)
+        Products that the guard stops.
+    fence : Fence or None
+        The guard that they met; None if the run has none, or only the answers about them are at hand.
+    """
 
     product: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
+    outside: np.ndarray
+    fence: Fence | None = None
 
 
-def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Flow:
+def classified_flow(
+    run: Run,
+    backend: str,
+    paths: Sequence[Path],
+    settings: DatasetSettings,
+    *,
+    required: Requirement,
+    console: Console,
+) -> Flow:
     """Classify the products of a flow with a backend of a run.
 
     Parameters
@@ -43,6 +69,8 @@ def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: Dat
         As for ``shelfbench classify``.
     settings : DatasetSettings
         Names of columns.
+    required : Requirement
+        What is to be certified, by which the guard's cut is fixed on `tune`.
     console : Console
 
     Returns
@@ -58,7 +86,8 @@ def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: Dat
         if not path.exists():
             raise InputError(f"{path} does not exist", "correct the path")
     saved = read_model(run.path / "models" / file_stem(backend))
-    # nothing is decided yet: only the model is used, and no product goes to review
+    fence = fence_of(run, backend, required)
+    # nothing is decided yet: only the model and the guard are used, and nothing else sends a product to review
     anything = Ruling(
         verdict=Verdict.PASS,
         reason="",
@@ -73,11 +102,14 @@ def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: Dat
         calibrator=saved.calibrator,
         categories=tuple(saved.classes),
         off=(),
+        guard=None if fence is None else fence.before,
     )
-    frame = classify(decision_on(run, backend, saved, anything).model, paths, settings, Console(quiet=True))
+    model = decision_on(run, backend, saved, anything, guard=None if fence is None else fence.guard).model
+    frame = classify(model, paths, settings, Console(quiet=True))
     console.log(f"{len(frame):,} products classified by {backend}")
     sure = frame["confidence"].to_numpy(np.float64)
-    return _flow(frame["product"].tolist(), frame["suggestion"].tolist(), sure, "the flow")
+    flow = _flow(frame["product"].tolist(), frame["suggestion"].tolist(), sure, "the flow")
+    return replace(flow, outside=(frame["reason"] == UNLIKE).to_numpy(bool), fence=fence)
 
 
 def answered_flow(path: Path, keys: Sequence[str]) -> Flow:
@@ -150,5 +182,6 @@ def _flow(products: list[str], suggestions: Sequence[str | None], confidence: np
     return Flow(
         product=np.array(products, object),
         predicted=np.array([one or "" for one in suggestions], object),
+        outside=np.zeros(len(products), bool),
         confidence=np.where(np.isnan(sure) | [one is None for one in suggestions], -np.inf, sure),
     )
