@@ -260,6 +260,8 @@ def test_labels_that_are_changed_after_the_answer_are_refused(here, tmp_path, wi
     )
     bad.sample(frac=1, random_state=1).to_csv(tmp_path / "again.csv", index=False)
     assert decide_labelled(here, BEST, tmp_path / "again.csv")[0] == first
+    with pytest.raises(InputError, match="this very sample was drawn, labelled and decided on before"):
+        drawn(here, tmp_path, budget=400)
     (kept,) = (here / "labelling").glob("*-labels.json")
     kept.write_text("{")
     with pytest.raises(InputError, match="first decided on, cannot be read"):

@@ -24,7 +24,7 @@ from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, fingerprint, write_json, write_whole
 from shelfbench.decision.labelling_flow import Flow
 from shelfbench.decision.labelling_guard import PlanGuard
-from shelfbench.decision.labelling_kept import sample_question
+from shelfbench.decision.labelling_kept import KeptLabels, sample_question
 from shelfbench.decision.rule import Requirement
 from shelfbench.decision.tries import Tries
 from shelfbench.runs.directory import Run
@@ -147,7 +147,8 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
     Raises
     ------
     InputError
-        If the flow has no product that could be accepted, the run lacks `tune`, or the table cannot be written.
+        If the flow has no product that could be accepted, the run lacks `tune`, nothing could be promised any more,
+        this very sample was decided on before, or the table cannot be written.
     """
     required = wanted.requirement
     left = _left(run, backend, required)
@@ -186,6 +187,10 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
             for one in drawn
         ),
     )
+    if KeptLabels.of(run.path / FOLDER, plan.name).first is not None:
+        raise InputError(
+            "this very sample was drawn, labelled and decided on before", "draw another one, with another --seed"
+        )
     write_json(run.path / FOLDER / f"{plan.name}.json", msgspec.to_builtins(plan))
     write_whole(wanted.out, lambda aside: _write_table(aside, plan))
     lines = _said(plan, sampling, wanted) + left
