@@ -201,7 +201,8 @@ class Decision:
         if not found.passed:
             if found.plain is not None:
                 lines.append(f"  at the threshold that keeps the precision on tune (not certified): {found.plain}")
-            lines.append(f"  what to do next: {_NEXT[found.verdict]}")
+            if not self.model.labelled:  # what would change it says it all: no run helps a sample
+                lines.append(f"  what to do next: {_NEXT[found.verdict]}")
             lines.append("  classify sends every product to review")
         return "\n".join(lines)
 

@@ -70,6 +70,8 @@ def overlap(run: Run, backend: str, flow: Flow, paths: Sequence[Path] = ()) -> s
         raise InputError(
             f"{said}, {why}", "name products that are not in the run: the classifier has learned from those"
         )
+    if same is not None and same < _OF_IDS:
+        said += f", though most have other photos, by what {backend} says of them"
     return f"{said}: if they are the same products, leave them out, since the classifier has learned from those"
 
 
