@@ -2,7 +2,11 @@
 
 import re
 
-from shelfbench.base.grid import Grid, duration, seconds, share
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shelfbench.base.grid import Grid, duration, promise, seconds, share
 
 
 def test_latex_escapes_what_it_must():
@@ -31,6 +35,22 @@ def test_formats():
     ]
     assert [seconds(8.25), seconds(1234.4, cached=True), seconds(float("nan"))] == ["8.2", "1,234†", "–"]
     assert [duration(value) for value in (42, 810, 7560)] == ["42 seconds", "13.5 minutes", "2.1 hours"]
+
+
+@given(st.floats(1e-6, 1 - 1e-6))
+def test_a_promise_is_never_rounded_up_and_never_certain(level):
+    said = promise(level)
+    assert 0 < float(said) <= level + 1e-12  # as far as twelve digits go
+    assert float(said) >= level - 0.1 * min(level, 1 - level)
+    assert "e" not in said or len(f"{level:.12g}") <= 9
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [(0.95, "0.95"), (0.9999999, "0.9999999"), (1 - 0.05 / 6, "0.9916"), (1 - 0.56 / 3, "0.81"), (1 / 300, "0.0033")],
+)
+def test_a_promise_is_said_as_it_was_asked_or_in_two_digits(level, said):
+    assert promise(level) == said
 
 
 def test_no_name_breaks_out_of_its_cell():

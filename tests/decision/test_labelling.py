@@ -79,7 +79,7 @@ def without_model(monkeypatch):
         aggregation, temperature, calibrator, classes = "mean", 1.0, None, ()
 
     monkeypatch.setattr(labelled_module, "read_model", lambda folder: Kept)
-    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled, guard: (given[3], labelled))
+    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled, guard: (given[3](), labelled))
     return Kept
 
 
@@ -286,7 +286,7 @@ def test_every_sample_is_a_try(here, tmp_path, without_model):
             ruling = decide_labelled(here, BEST, path)[0]
             levels.append(ruling.level)
     assert levels == [0.95, 0.95, 0.9, 0.9, 0.85, 0.85]
-    assert "one of 3 tests on this run, labelled samples among them, and all of them together" in ruling.reason
+    assert "(which is what the 3 tests on this run, labelled samples among them, leave together)" in ruling.reason
     made = Tries.of(here)
     made.also([{"backend": str(number), "level": 0.95} for number in range(17)]).save(Console(quiet=True))
     assert decide_labelled(here, BEST, path)[0].verdict == "INCONCLUSIVE"

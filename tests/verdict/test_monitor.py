@@ -169,3 +169,15 @@ def test_the_interval_covers_the_mean_at_all_looks_also_where_the_precision_chan
                 missed += 1
                 break
     assert missed / 30 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 30)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.74, 0.76, 0.95])
+def test_what_is_said_to_warn_warns(level):
+    found = monitor(level=level).after(np.array([True]))
+    assert found.status == Status.OK
+    while found.broken_at is None and found.labels < 60:
+        found = found.after(np.array([False]))
+        if found.broken_at is None:
+            assert (found.status == Status.WARNING) == (found.evidence >= found.warns)
+    assert found.warns >= found.enough / 4
+    assert found.warns > 1

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MISSING = "–"
+# Characters up to which a probability was asked for by somebody, and not computed.
+_ASKED = 9
 _DIGITS = 12  # of a probability that is nearly 1
 _ROOM = 1090  # pixels of a table on a page that is 1,280 wide
 _NUMBER = 36  # characters at most; longer cells of numeric columns are sentences
@@ -308,3 +310,24 @@ def probability(logarithm: float) -> str:
     gap = max(gap, 10**-_DIGITS)
     digits = min(math.ceil(-math.log10(gap)) + 1, _DIGITS)
     return str((1 - Decimal(gap)).quantize(Decimal(10) ** -digits, ROUND_FLOOR))
+
+
+def promise(level: float) -> str:
+    """Write the probability of a promise: as it was asked for, or, if it was computed, rounded down.
+
+    Parameters
+    ----------
+    level : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    str
+        0.95 and 0.9999999 as they are; 0.9916 for 1 - 0.05 / 6, and 0.9999952 for 1 - 0.0001 / 21.
+    """
+    text = f"{level:.12g}"
+    if len(text) <= _ASKED:
+        return text
+    exact = Decimal(repr(float(level)))
+    digits = 1 - min(exact.adjusted(), (1 - exact).adjusted(), -1)
+    return f"{exact.quantize(Decimal(10) ** -digits, ROUND_FLOOR).normalize():f}"

@@ -21,20 +21,27 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     import shelfbench
     from shelfbench.decision.bundle import check_place
     from shelfbench.decision.ladder import precisions
+    from shelfbench.runs.directory import open_run
 
     check_place(options.out)
     command = shlex.join(["shelfbench", *options.arguments])  # as typed, for the record
     if options.labelled is not None:
         return decide_labelled(options, console, command)
+    run = open_run(options.directory)
     measures = options.measure or ["probability"]
     asked = {name: getattr(options, name) for name in ("all_categories", "levels", "walk", "mix")}
     asked["confidence"] = "0.95" if options.confidence is None else options.confidence
     asked |= {"precision": precisions(options.precision), "prices": given_prices(options)}
     if len(options.backend) == len(measures) == 1:
-        decision = shelfbench.decide(options.directory, options.backend[0], measure=measures[0], **asked)
+        decision = shelfbench.decide(run, options.backend[0], measure=measures[0], **asked)
         text = str(decision)
+        if decision.ruling.passed and len(run.backends) > 1:
+            console.log(
+                f"the page shows the same test of all {len(run.backends)} backends; if that led you to this one, "
+                "decide on all that you compared in one command, which tests them together"
+            )
     else:
-        family = shelfbench.decide_family(options.directory, options.backend, measures, **asked)
+        family = shelfbench.decide_family(run, options.backend, measures, **asked)
         decision, text = family.best, str(family)
     digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
     show(f"{text}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")

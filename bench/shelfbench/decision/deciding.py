@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,22 +165,26 @@ def decide(
         ruling = judge(predictions, saved.classes, required, rule)
     if guard is not None:
         ruling = guard.noted(ruling, everything, cut)
-    tries = Tries.of(opened.path).also(questions(required, joint or [(backend, measure)], targets if levels else ()))
-    ruling = stated(ruling, tries)
-    if (told := prices or prices_of(opened.record)) is not None and not levels:
-        limits = (ruling.threshold, ruling.off)
-        found = price(predictions, MEASURES[measure], limits, told, computing(opened, backend, told))
-        ruling = replace(ruling, money=found)
-    decision = decision_on(opened, backend, saved, ruling, guard=guard.guard if guard is not None else None)
-    tries.save(Console(quiet=True))  # a decision that could not be made is not counted
-    return decision
+    asked = questions(required, joint or [(backend, measure)], targets if levels else ())
+    told = None if levels else prices or prices_of(opened.record)
+    spent = computing(opened, backend, told) if told is not None else None
+
+    def promised() -> Ruling:
+        """Count the test, and state the promise at what all tests leave."""
+        found = stated(ruling, Tries.of(opened.path).also(asked).save(Console(quiet=True)))
+        if told is None or spent is None:
+            return found
+        money = price(predictions, MEASURES[measure], (found.threshold, found.off), told, spent)
+        return replace(found, money=money)
+
+    return decision_on(opened, backend, saved, promised, guard=guard.guard if guard is not None else None)
 
 
 def decision_on(
     opened: Run,
     backend: str,
     saved: SavedModel,
-    ruling: Ruling,
+    ruling: Ruling | Callable[[], Ruling],
     *,
     labelled: Mapping[str, Any] | None = None,
     guard: Guard | None = None,
@@ -193,7 +197,8 @@ def decision_on(
     backend : str
     saved : SavedModel
         What the run kept of it.
-    ruling : Ruling
+    ruling : Ruling, or callable that returns it
+        Called when nothing else can fail: a decision that could not be made is not counted.
     labelled : mapping, optional
         The labelled sample that the ruling rests on, if it does not rest on the products of `certify`.
     guard : Guard, optional
@@ -235,8 +240,9 @@ def decision_on(
     if given is None:
         _compare(saved, features, backend)
     names = opened.categories
+    classifier = built.load(folder)
     model = Model(
-        ruling=ruling,
+        ruling=ruling() if callable(ruling) else ruling,
         spec=ModelSpec(
             backend=backend,
             fit=saved.images.fit,
@@ -247,7 +253,7 @@ def decision_on(
             names=tuple(names.get(key, key) for key in saved.classes),
         ),
         features=features,
-        classifier=built.load(folder),
+        classifier=classifier,
         workers=cores(),
         guard=guard,
         labelled=labelled is not None,

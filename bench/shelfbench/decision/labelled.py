@@ -142,14 +142,17 @@ def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, a
         target=required.target,
         level=required.level,
     )
-    tries = Tries.of(opened.path).also(sample_question(required, backend, plan.name, labels.categories))
-    ruling = stated(_ruling(_evidence(opened, plan, found, fence), saved, labels, found), tries)
+    ruling = _ruling(_evidence(opened, plan, found, fence), saved, labels, found)
+    asked_now = sample_question(required, backend, plan.name, labels.categories)
+
+    def promised() -> Ruling:
+        """Keep the labels, count the test, and state the promise at what all tests leave."""
+        console = Console(quiet=True)
+        kept.save(labels.categories, console)
+        return stated(ruling, Tries.of(opened.path).also(asked_now).save(console))
+
     guard = None if fence is None else fence.guard
-    decision = decision_on(opened, backend, saved, ruling, labelled=_noted(labels, found), guard=guard)
-    console = Console(quiet=True)  # a decision that could not be made is not counted
-    kept.save(labels.categories, console)
-    tries.save(console)
-    return decision
+    return decision_on(opened, backend, saved, promised, labelled=_noted(labels, found), guard=guard)
 
 
 def _read(run: Path, path: Path) -> tuple[LabellingPlan, pd.DataFrame, list[str]]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent, probability
+from shelfbench.base.grid import percent, probability, promise
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, fingerprint, write_json, write_whole
 from shelfbench.decision.labelling_flow import Flow
@@ -262,10 +262,10 @@ def _left(run: Run, backend: str, required: Requirement) -> list[str]:
             f"after {len(tries.made):,} tests on this run, a sample could promise nothing",
             "run the study again, with further labelled products, in another directory",
         )
-    if not tries.made:
+    if not (count := len(tries.made) + len(tries.elsewhere)):
         return []
-    before = "1 test was" if len(tries.made) == 1 else f"{len(tries.made):,} tests were"
-    return [f"{before} made on this run before: what this sample certifies is stated with probability {left:.9g}"]
+    before = "1 test was" if count == 1 else f"{count:,} tests were"
+    return [f"{before} made on this run before: what this sample certifies is stated with probability {promise(left)}"]
 
 
 def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent
+from shelfbench.base.grid import percent, promise
 from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling, Verdict
 from shelfbench.runs.directory import Run
@@ -358,7 +358,7 @@ def _mixes(truth: np.ndarray, test: np.ndarray, answers: Answers, found: LadderC
 def _explained(found: LadderCertificate, names: Sequence[str], off: int) -> tuple[Verdict, str, str]:
     """Return the verdict, its reason, and what would change it."""
     wanted = ", ".join(f"{name} {float(target):.9g}" for name, target in zip(names, found.targets, strict=True))
-    level = repr(found.level)
+    level = promise(found.level)
     if found.certified:
         parts = ", ".join(
             f"{percent(count / found.total)} at {name} ({count:,} products, {right:,} of them right)"

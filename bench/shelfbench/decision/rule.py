@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import promise
 from shelfbench.decision.evidence import Evidence, products_of
 from shelfbench.decision.mixing import at_the_mix, drawn, said
 from shelfbench.decision.money import Money
@@ -305,7 +306,7 @@ def judge(predictions: pa.Table, categories: Sequence[str], required: Requiremen
 def _explained(found: Certificate, off: int, labelled: int) -> tuple[Verdict, str, str]:
     """Return the verdict, its reason, and what would change it."""
     # all digits: 0.9999 is not 1, and nothing is certain
-    target, level = f"{float(found.target):.9g}", f"{found.level:.12g}"
+    target, level = f"{float(found.target):.9g}", promise(found.level)
     if found.certified:
         return (
             Verdict.PASS,

@@ -36,4 +36,7 @@ def told(ruling: LadderRuling) -> list[str]:
                 f"[{mix.precision_low:.3f}, {mix.precision_high:.3f}], acceptance {mix.acceptance:.3f} "
                 f"[{mix.acceptance_low:.3f}, {mix.acceptance_high:.3f}] (for reference only)"
             )
+    if ruling.passed:
+        none = ": nothing, in this decision" if ruling.threshold is None else ""
+        lines.append(f"shelfbench watch can later watch what is answered at the category alone{none}")
     return lines

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 AnyPath = str | os.PathLike[str]
 
+# Confidence with which a promise is called broken, unless the decision was made with more: a false alarm has at most
+# the probability of one in twenty, over all looks together.
+ALARM = 0.95
 # Accepted products without a label that must come with each labelled one, so that confidences are used.
 FEWEST = 4
 # Differences of mean confidence, in standard errors, from which labelled products were hardly drawn at random.
@@ -102,7 +105,8 @@ def watch(
     Raises
     ------
     InputError
-        If the decision, the table or the state is not valid, or the decision did not pass. The state is then as it was.
+        If the decision, the table or the state is not valid, or the decision did not pass or answers nothing at the
+        category. The state is then as it was.
 
     Examples
     --------
@@ -125,13 +129,19 @@ def _watch(decision: Path, source: Path | pd.DataFrame, state: Path | None, cons
             f"{decision} did not pass ({record.verdict}), so it accepts nothing that could be watched",
             "watch a decision that passed",
         )
+    if record.threshold is None:
+        raise InputError(
+            f"{decision} answers nothing at the category, and what it answers above it cannot be watched yet",
+            "have a person look at some of its answers, or decide without --levels",
+        )
     place = state_beside(decision) if state is None else state
     if place.resolve().parent == decision.resolve():
         raise InputError(f"{place} is inside the decision, which may contain nothing else", "name another --state")
     if isinstance(source, Path) and place.resolve() == source.resolve():
         raise InputError(f"{place} is the table itself", "name another --state")
     with locked(place, "--state"):
-        known = load_state(place, digest, float(record.ruling.target), record.level)
+        # whether the precision is kept does not depend on how sure anybody was of it, nor on how often it was tried
+        known = load_state(place, digest, float(record.ruling.target), max(record.level, ALARM))
         reader = Reader(record, str(source) if isinstance(source, Path) else "the frame")
         new = _new_rows(known, reader, source, console)
         found, notes = _after(known, new, record, console)

@@ -86,7 +86,7 @@ class Reader:
     timed : bool
         Whether the table has a column of times.
     unknown : int
-        Labelled products whose category the decision does not know.
+        Accepted labelled products whose category the decision does not know.
     above : int
         Accepted products that a ladder answered at a level above the category, which is another promise.
     """
@@ -100,8 +100,11 @@ class Reader:
         self.by = ""
         self.timed = False
         self.unknown = self.above = 0
-        self._ladder = bool(getattr(record, "rungs", None))
-        self._labelled = 0
+        rungs = record.rungs or ()
+        self._ladder = bool(rungs)
+        self._groups = {text for rung in rungs for text in (*rung.groups, *rung.names)}
+        self._counted = 0  # accepted labelled products
+        self._labelled = self._strangers = 0  # all labelled products, and those of an unknown category
         self._example = ""
 
     def read(self, blocks: Iterable[list[Row]]) -> Iterator[Flow]:
@@ -127,9 +130,11 @@ class Reader:
             kinds = (np.uint64, np.uint64, np.int64, bool, bool, bool, bool, np.float64, np.int64, np.int64)
             arrays = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
             yield Flow(**dict(zip(Flow.__dataclass_fields__, arrays, strict=True)))
-        if self._labelled >= _TELLING and 2 * self.unknown > self._labelled:
+        # a new kind of product may be most of what went to review, and is then none of what was accepted
+        many = self._labelled >= _TELLING and 2 * self._strangers > self._labelled
+        if many and 2 * self.unknown > self._counted:
             raise InputError(
-                f"{self._where}: {self.unknown:,} of {self._labelled:,} labelled products have categories that the "
+                f"{self._where}: {self._strangers:,} of {self._labelled:,} labelled products have categories that the "
                 f"decision does not know, such as {shown(self._example)!r}",
                 "give the labels as the decision's keys, or name the decision that made these predictions",
             )
@@ -167,9 +172,11 @@ class Reader:
         if truth and truth not in self._codes:
             if truth in self._names or truth.removesuffix(".0") in self._codes:
                 self._strange(line, "category", truth)
-            self.unknown += 1
+            self.unknown += accepted
+            self._strangers += 1
             self._example = self._example or truth
         self._labelled += bool(truth)
+        self._counted += bool(truth) and accepted
         return (
             _hashed(identity),
             _hashed(f"{identity}\0{predicted}\0{truth}"),
@@ -184,8 +191,11 @@ class Reader:
         )
 
     def _answered_above(self, line: int, cells: dict[str, str]) -> tuple[int | float | bool, ...]:
-        """Count a product of the flow, and neither its prediction nor its label, which are of another promise."""
+        """Count a product of the flow, but not whether its answer is right, which is another promise."""
         self.above += 1
+        if truth := cells["category"]:
+            self._labelled += 1
+            self._strangers += truth not in self._codes and truth not in self._groups
         identity = _hashed(cells["product_id"])
         time = self._time(line, cells["time"]) if self.timed else 0
         return (identity, identity, -1, True, False, False, False, math.nan, time, line)

@@ -208,7 +208,7 @@ def load_state(path: Path, decision: str, target: float, level: float) -> State:
     target : float
         Its precision.
     level : float
-        Its confidence.
+        Confidence with which it is called broken.
 
     Returns
     -------
@@ -247,8 +247,11 @@ def load_state(path: Path, decision: str, target: float, level: float) -> State:
     hashes = {name: read[name] for name in _ARRAYS[1:]}
     _check(path, record, list(hashes.values()))
     values = {n: getattr(record.monitor, n) for n in MonitorEntry.__struct_fields__ if n != "held"}
+    monitor = Monitor(target=target, level=level, held=np.array(record.monitor.held), **values)
+    if monitor.broken_at is not None and monitor.evidence < (1 - 1e-9) * monitor.enough:
+        _damaged(path, f"it calls the promise broken on evidence of {monitor.evidence:.3g}, which is not enough")
     return State(
-        monitor=Monitor(target=target, level=level, held=np.array(record.monitor.held), **values),
+        monitor=monitor,
         **{name: getattr(record, name) for name in ("decision", "weeks", "looks", "latest", "broken_on")},
         **hashes,
     )

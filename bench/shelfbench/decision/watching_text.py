@@ -12,7 +12,7 @@ from shelfbench.base.screen import printable, screen_width
 from shelfbench.base.text_table import TextTable
 from shelfbench.decision.record import DecisionRecord
 from shelfbench.decision.watching_state import State, Week
-from shelfbench.verdict.monitor import WARNS, Status
+from shelfbench.verdict.monitor import Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class Watched:
 
     @property
     def evidence(self) -> float:
-        """What a stake of 1 against the promise has become; 20 breaks a promise of 95% confidence."""
+        """What a stake of 1 against the promise has become; 20 breaks it, or more at a confidence above 95%."""
         return self.state.monitor.evidence
 
     @property
@@ -135,7 +135,7 @@ class Watched:
             )
         if not bet.labels:
             return "no accepted product has a label yet, so that nothing can be told"
-        odds = f"evidence {bet.evidence:.2g} to 1; {WARNS * bet.enough:.3g} warns, {bet.enough:.3g} breaks the promise"
+        odds = f"evidence {bet.evidence:.2g} to 1; {bet.warns:.3g} warns, {bet.enough:.3g} breaks the promise"
         if self.status == Status.WARNING:
             return f"some evidence that fewer than {target} of the accepted products are right ({odds})"
         return f"nothing says that fewer than {target} of the accepted products are right ({odds})"

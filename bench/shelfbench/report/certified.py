@@ -19,7 +19,8 @@ from shelfbench.verdict.metrics import REQUIRED, exact_target
 _HOLDS = (
     "Certified: the threshold that passed the fixed-sequence binomial test on the certify half of validation. On "
     "future products its precision is at least the target with the stated probability, for each backend and target "
-    "taken alone (for the best of several, picked from this table, the probability is lower). "
+    "taken alone (for the best of several, picked from this table, the probability is lower; shelfbench decide tests "
+    "several together if they are named in one command). "
 )
 
 

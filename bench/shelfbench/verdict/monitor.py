@@ -26,6 +26,8 @@ PARTS = np.array([1, 4, 4, 2, 1]) / 12
 FIRST, SPREAD = 0.25, 200
 # Evidence that warns, as a share of the evidence that breaks.
 WARNS = 0.25
+# The least evidence that warns, at levels that a small stake refutes.
+_SOME = 1.01
 # No bet risks more than this share of its part of the stake on one product.
 _MOST = 0.95
 # Products in one product of factors: 0.05 ** 32 is still a normal number, and so is its inverse.
@@ -51,7 +53,7 @@ class Status(StrEnum):
     WARNING : str
         Something does, but not enough: label more. Or there is nothing to tell from.
     BROKEN : str
-        It is not kept, with the confidence that the decision was made with.
+        It is not kept, with the confidence of `Monitor.level`.
     """
 
     OK = "OK"
@@ -128,11 +130,16 @@ class Monitor:
         return 1 / (1 - self.level)
 
     @property
+    def warns(self) -> float:
+        """Evidence that warns; more than the stake of 1 that everybody begins with."""
+        return max(WARNS * self.enough, _SOME)
+
+    @property
     def status(self) -> Status:
         """How the claim stands; without any label that is a warning."""
         if self.broken_at is not None:
             return Status.BROKEN
-        if not self.labels or self.evidence >= max(WARNS * self.enough, 1 + 1e-9):
+        if not self.labels or self.evidence >= self.warns:
             return Status.WARNING
         return Status.OK
 
