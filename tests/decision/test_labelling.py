@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.labelling import _check_options, _single
-from shelfbench.cli.main import main
 from shelfbench.decision import labelled as labelled_module
-from shelfbench.decision.decision import load_decision
-from shelfbench.decision.labelled import decide_labelled
-from shelfbench.decision.labelling import COLUMNS, Wanted, answered_flow, label
+from shelfbench.decision.labelled import Asked, decide_labelled
+from shelfbench.decision.labelling import COLUMNS, Wanted, label
+from shelfbench.decision.labelling_flow import answered_flow
+from shelfbench.decision.labelling_kept import rows_said
 from shelfbench.decision.rule import Requirement
+from shelfbench.decision.tries import Tries
 from shelfbench.runs.directory import open_run
-from tests.helpers.decisions import classified, make_shop, run_shop
 from tests.helpers.synthetic_run import make_run
 
 BEST = "bottleneck-2nn-4096"
@@ -60,10 +61,12 @@ def keys_of(run):
     return sorted(pd.read_parquet(run / "split.parquet")["category"].unique())
 
 
-def drawn(run, tmp_path, budget=150, **promise):
+def drawn(run, tmp_path, budget=150, seed=0, **promise):
     truth = answers(run, tmp_path / "answers.csv")
     flow = answered_flow(tmp_path / "answers.csv", keys_of(run))
-    wanted = Wanted(requirement=Requirement.of("0.8", 0.95, **promise), budget=budget, seed=0, out=tmp_path / "to.csv")
+    wanted = Wanted(
+        requirement=Requirement.of("0.8", 0.95, **promise), budget=budget, seed=seed, out=tmp_path / "to.csv"
+    )
     said = label(open_run(run), BEST, flow, wanted)
     return truth, pd.read_csv(tmp_path / "to.csv", dtype=str), said
 
@@ -76,7 +79,7 @@ def without_model(monkeypatch):
         aggregation, temperature, calibrator, classes = "mean", 1.0, None, ()
 
     monkeypatch.setattr(labelled_module, "read_model", lambda folder: Kept)
-    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled: (given[3], labelled))
+    monkeypatch.setattr(labelled_module, "decision_on", lambda *given, labelled, guard: (given[3](), labelled))
     return Kept
 
 
@@ -100,7 +103,7 @@ def test_the_table_is_a_random_sample_above_its_cut(here, tmp_path):
     assert kept["accepted"][-1] == (above & ~off).sum()
     assert set(table["product_id"]) <= set(flow.index[above & ~off])
     assert float(table["probability"][0]) == pytest.approx(150 / kept["accepted"][-1], rel=1e-5)
-    assert f"shelfbench decide {here} {BEST} --labelled {tmp_path / 'to.csv'} --precision 0.8 --out decision" in said
+    assert f"shelfbench decide {here} {BEST} --labelled {tmp_path / 'to.csv'} --out decision" in said
 
 
 @pytest.mark.parametrize("how", [{}, {"sep": ";", "encoding": "utf-8-sig"}])
@@ -113,7 +116,7 @@ def test_the_table_that_comes_back_certifies(here, tmp_path, without_model, how)
     text = path.read_text(encoding=how.get("encoding", "utf-8"))
     path.write_text(text.replace(",0", ",").replace(";0", ";"), encoding="utf-8")
     before = {path: path.read_bytes() for path in (here / "predictions").iterdir()}
-    ruling, noted = decide_labelled(here, BEST, path, Requirement.of("0.8", 0.95))
+    ruling, noted = decide_labelled(here, BEST, path)
     assert ruling.verdict == "PASS"
     plan = json.loads((here / "labelling" / f"{table['plan'][0]}.json").read_text())
     assert ruling.threshold in plan["thresholds"]
@@ -133,26 +136,27 @@ def test_certify_is_not_read(here, tmp_path, without_model):
     truth, table, _ = drawn(here, tmp_path, budget=300)
     without_model.classes = keys_of(here)
     path = fill(table, truth, tmp_path / "filled.csv")
-    first, _ = decide_labelled(here, BEST, path, Requirement.of("0.8", 0.95))
+    first, _ = decide_labelled(here, BEST, path)
     file = here / "predictions" / f"{BEST}.parquet"
     frame = pd.read_parquet(file)
     rows = frame["role"] == "certify"
     frame.loc[rows, "confidence"] = -9.0
     frame.to_parquet(file, index=False)
-    assert decide_labelled(here, BEST, path, Requirement.of("0.8", 0.95))[0] == first
+    assert decide_labelled(here, BEST, path)[0] == first
 
 
 def test_wrong_labels_fail_and_what_nobody_can_tell_is_an_error(here, tmp_path, without_model):
     truth, table, _ = drawn(here, tmp_path)
     without_model.classes = keys_of(here)
     table.assign(category="?").to_csv(tmp_path / "none.csv", index=False)
-    ruling, noted = decide_labelled(here, BEST, tmp_path / "none.csv", Requirement.of("0.8", 0.95))
+    ruling, noted = decide_labelled(here, BEST, tmp_path / "none.csv")
     assert (ruling.verdict, ruling.threshold, ruling.evidence, noted["wrong"]) == ("FAIL", None, (), 150)
     assert "cannot be tested twice" in ruling.remedy
+    truth, table, _ = drawn(here, tmp_path, seed=1)
     some = table.assign(category=table["product_id"].map(truth))
     some.loc[::5, "category"] = "?"
     some.to_csv(tmp_path / "some.csv", index=False)
-    assert decide_labelled(here, BEST, tmp_path / "some.csv", Requirement.of("0.8", 0.95))[0].verdict == "INCONCLUSIVE"
+    assert decide_labelled(here, BEST, tmp_path / "some.csv")[0].verdict == "INCONCLUSIVE"
 
 
 def test_a_category_is_a_key_or_a_name_that_only_one_has():
@@ -168,12 +172,15 @@ def test_a_category_is_a_key_or_a_name_that_only_one_has():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.iloc[:-2], "lacks row"),
+        (lambda table: table.iloc[1:], r"filled.csv lacks row 1 of the 150 that were drawn; give all rows"),
         (lambda table: pd.concat([table, table.iloc[:1]]), r"row 1 comes twice"),
         (lambda table: table.assign(row="900"), "the row '900' was not drawn"),
         (lambda table: table.assign(row="one"), "the row 'one' was not drawn"),
         (lambda table: table.assign(product_id="7"), "was drawn for the product"),
-        (lambda table: table.assign(category=["", *table["category"][1:]]), r"line 2: no category \(1 of 150"),
+        (
+            lambda table: table.assign(category=["", *table["category"][1:]]),
+            r"line 2: no category \(1 of 150 rows has none",
+        ),
         (lambda table: table.assign(category="Shose"), "'Shose' is not a category of the run"),
         (lambda table: table.assign(plan="../../etc/x"), "is not a plan"),
         (lambda table: table.assign(plan="0123456789ab"), "is missing; decide in the run directory"),
@@ -187,7 +194,7 @@ def test_a_table_that_does_not_match_is_refused(here, tmp_path, without_model, c
     without_model.classes = keys_of(here)
     change(table.assign(category=table["product_id"].map(truth))).to_csv(tmp_path / "filled.csv", index=False)
     with pytest.raises(InputError, match=message):
-        decide_labelled(here, BEST, tmp_path / "filled.csv", Requirement.of("0.8", 0.95))
+        decide_labelled(here, BEST, tmp_path / "filled.csv")
 
 
 def test_a_sample_is_for_one_backend_one_promise_and_one_run(here, tmp_path, without_model):
@@ -195,11 +202,12 @@ def test_a_sample_is_for_one_backend_one_promise_and_one_run(here, tmp_path, wit
     without_model.classes = keys_of(here)
     path = fill(table, truth, tmp_path / "filled.csv")
     for words, message in (
-        ((here, "bottleneck-svm", path, Requirement.of("0.8", 0.95)), f"was drawn for {BEST}, not for"),
-        ((here, BEST, path, Requirement.of("0.9", 0.95)), "give --precision 0.8 --confidence 0.95"),
-        ((here, BEST, path, Requirement.of("0.8", 0.9)), "give --precision 0.8 --confidence 0.95"),
-        ((here, BEST, path, Requirement.of("0.8", 0.95, "margin")), "leave out --measure"),
-        ((here, "nothing", path, Requirement.of("0.8", 0.95)), "has no predictions of 'nothing'"),
+        ((here, "bottleneck-svm", path), f"was drawn for {BEST}, not for"),
+        ((here, BEST, path, Asked(precision="0.9")), "of 0.8 with probability 0.95; leave out --precision"),
+        ((here, BEST, path, Asked(confidence=0.9)), "of 0.8 with probability 0.95; leave out --precision"),
+        ((here, BEST, path, Asked(precision="high")), "precision"),
+        ((here, BEST, path, Asked(measure="margin")), "leave out --measure"),
+        ((here, "nothing", path), "has no predictions of 'nothing'"),
     ):
         with pytest.raises(InputError, match=message):
             decide_labelled(*words)
@@ -207,17 +215,90 @@ def test_a_sample_is_for_one_backend_one_promise_and_one_run(here, tmp_path, wit
     text = plan.read_text()
     plan.write_text(text.replace('"flow": 2000', '"flow": 900'))
     with pytest.raises(InputError, match="is not as shelfbench label wrote it"):
-        decide_labelled(here, BEST, path, Requirement.of("0.8", 0.95))
+        decide_labelled(here, BEST, path)
     plan.write_text("{}")
     with pytest.raises(InputError, match="cannot be read"):
-        decide_labelled(here, BEST, path, Requirement.of("0.8", 0.95))
+        decide_labelled(here, BEST, path)
     plan.write_text(text)
     file = here / "predictions" / f"{BEST}.parquet"
     frame = pd.read_parquet(file)
     frame.loc[frame["role"] == "tune", "confidence"] -= 0.01
     frame.to_parquet(file, index=False)
     with pytest.raises(InputError, match="another run"):
-        decide_labelled(here, BEST, path, Requirement.of("0.8", 0.95))
+        decide_labelled(here, BEST, path)
+
+
+def test_the_promise_is_the_one_that_the_sample_was_drawn_for(here, tmp_path, without_model):
+    truth, table, _ = drawn(here, tmp_path, budget=400)
+    without_model.classes = keys_of(here)
+    path = fill(table, truth, tmp_path / "filled.csv")
+    silent = decide_labelled(here, BEST, path)[0]
+    assert (str(silent.target), silent.level, silent.verdict) == ("4/5", 0.95, "PASS")
+    assert decide_labelled(here, BEST, path, Asked(precision="0.80", confidence="0.95"))[0] == silent
+
+
+def test_labels_that_are_changed_after_the_answer_are_refused(here, tmp_path, without_model):
+    truth, table, _ = drawn(here, tmp_path, budget=400)
+    without_model.classes = keys_of(here)
+    bad = table.assign(category=table["product_id"].map(truth))
+    bad.loc[:200, "category"] = "?"
+    bad.to_csv(tmp_path / "bad.csv", index=False)
+    first = decide_labelled(here, BEST, tmp_path / "bad.csv")[0]
+    assert first.verdict == "FAIL"
+    better = fill(table, truth, tmp_path / "better.csv")
+    with pytest.raises(
+        InputError, match=r"better.csv: this sample was decided on before, .* rows 1, 2, 3 and \d+ others"
+    ):
+        decide_labelled(here, BEST, better)
+    bad.loc[399, "category"] = "?"
+    bad.to_csv(tmp_path / "one.csv", index=False)
+    with pytest.raises(InputError, match=r"in row 400, and labels that are changed .* draw another sample"):
+        decide_labelled(here, BEST, tmp_path / "one.csv")
+    # the same labels in another order, or by their names, are the same question
+    bad = pd.read_csv(tmp_path / "bad.csv", dtype=str).assign(
+        category=lambda frame: frame["category"].str.replace(r"^c", "Category c", regex=True)
+    )
+    bad.sample(frac=1, random_state=1).to_csv(tmp_path / "again.csv", index=False)
+    assert decide_labelled(here, BEST, tmp_path / "again.csv")[0] == first
+    with pytest.raises(InputError, match="this very sample was drawn, labelled and decided on before"):
+        drawn(here, tmp_path, budget=400)
+    (kept,) = (here / "labelling").glob("*-labels.json")
+    kept.write_text("{")
+    with pytest.raises(InputError, match="first decided on, cannot be read"):
+        decide_labelled(here, BEST, tmp_path / "bad.csv")
+
+
+def test_rows_are_named_as_one_would_say_them():
+    assert rows_said([3]) == "row 3"
+    assert rows_said([3, 1200]) == "rows 3 and 1,200"
+    assert rows_said([1, 2, 3, 4]) == "rows 1, 2, 3 and 4"
+    assert rows_said([1, 2, 3, 4, 5]) == "rows 1, 2, 3 and 2 others"
+
+
+def test_every_sample_is_a_try(here, tmp_path, without_model):
+    without_model.classes = keys_of(here)
+    levels = []
+    for seed in range(3):
+        truth, table, said = drawn(here, tmp_path, budget=400, seed=seed)
+        assert ("stated with probability" in said) == (seed > 0)
+        path = fill(table, truth, tmp_path / "filled.csv")
+        for _ in range(2):  # the same labels again are no other question
+            ruling = decide_labelled(here, BEST, path)[0]
+            levels.append(ruling.level)
+    assert levels == [0.95, 0.95, 0.9, 0.9, 0.85, 0.85]
+    assert "(which is what the 3 tests on this run, labelled samples among them, leave together)" in ruling.reason
+    made = Tries.of(here)
+    made.also([{"backend": str(number), "level": 0.95} for number in range(17)]).save(Console(quiet=True))
+    assert decide_labelled(here, BEST, path)[0].verdict == "INCONCLUSIVE"
+    with pytest.raises(InputError, match="a sample could promise nothing"):
+        drawn(here, tmp_path, seed=9)
+
+
+def test_what_a_ladder_wrote_is_refused(here, tmp_path):
+    answers(here, tmp_path / "answers.csv")
+    pd.read_csv(tmp_path / "answers.csv").assign(level="level1").to_csv(tmp_path / "ladder.csv", index=False)
+    with pytest.raises(InputError, match=r"a decision with --levels wrote it.*; classify with a decision without"):
+        answered_flow(tmp_path / "ladder.csv", keys_of(here))
 
 
 @pytest.mark.parametrize(
@@ -254,42 +335,4 @@ def test_options_that_a_sample_has_no_use_for_are_refused():
     with pytest.raises(InputError, match="certifies one backend, not 2"):
         _single(argparse.Namespace(backend=["a", "b"]), "backend")
     assert _single(argparse.Namespace(backend=["a"]), "backend") == "a"
-
-
-def test_from_photos_to_a_decision_on_the_command_line(tmp_path, tmp_path_factory, monkeypatch, capsys):
-    shop = make_shop(tmp_path_factory.mktemp("shop"))
-    done = run_shop(shop, tmp_path / "run")
-    words = ["label", str(done), "hog-svm"]
-    out = ["--out", str(tmp_path / "to.csv"), "--precision", "0.7"]
-    assert main([*words, *out]) == 2
-    assert "name their photos (PATH), or what classify wrote about them" in capsys.readouterr().err
-    assert main([*words, str(tmp_path / "nowhere"), *out]) == 2
-    assert "does not exist" in capsys.readouterr().err
-    # the shop's own photos stand for a flow: only the way through the commands is looked at
-    assert main([*words, str(shop), "--budget", "60", *out, "--quiet"]) == 0
-    said = capsys.readouterr().out
-    assert f"{tmp_path / 'to.csv'}\n" in said
-    table = pd.read_csv(tmp_path / "to.csv", dtype=str)
-    assert len(table) == 60
-    # without a backend, the one that the page names; without --out, a table in the current folder
-    monkeypatch.chdir(tmp_path)
-    assert main(["label", str(done), str(shop), "--budget", "60", "--precision", "0.7"]) == 0
-    assert "hog-svm: the backend that the page names" in capsys.readouterr().err
-    pd.testing.assert_frame_equal(
-        pd.read_csv("to-label.csv", dtype=str).drop(columns="plan"), table.drop(columns="plan")
-    )
-    assert main(["label", str(done), "hog-svn", str(shop)]) == 2
-    assert "has no predictions of 'hog-svn'" in capsys.readouterr().err
-    assert main([*words, str(shop), *out]) == 2
-    assert "may have been filled in" in capsys.readouterr().err
-    table.assign(category=table["product_id"].str.rsplit("-", n=1).str[0]).to_csv(tmp_path / "to.csv", index=False)
-    decided = ["decide", str(done), "hog-svm", "--labelled", str(tmp_path / "to.csv"), "--precision", "0.7"]
-    assert main([*decided, "--out", str(tmp_path / "decision"), "--quiet"]) == 0
-    assert "of the flow is accepted" in capsys.readouterr().out
-    loaded = load_decision(tmp_path / "decision")
-    kept = json.loads((tmp_path / "decision" / "decision.json").read_text())
-    assert kept["rests_on"]["labelled"]["labelled"] == 60
-    rows, _ = classified(capsys, tmp_path / "decision", shop)
-    accepted = sum(row["category"] != "review" for row in rows)
-    assert accepted == kept["rests_on"]["labelled"]["accepted_of_flow"], "the flow is accepted as it was counted"
-    assert loaded.ruling.evidence[-1].role == "test"
+    assert _single(argparse.Namespace(precision=[]), "precision") is None

@@ -113,14 +113,15 @@ def edit(folder: Path, change) -> None:
     stamp(folder)
 
 
-def make_shop(root: Path) -> Path:
+def make_shop(root: Path, seed: int = 0) -> Path:
     """Write three kinds of stripes, 70 products of 1 to 3 photos each, some of them broken, with ``metadata.csv``."""
+    root.mkdir(exist_ok=True)
     rows = []
     for number, name in enumerate(STRIPES):
         for product in range(70):
             for photo in range(1 + product % 3):
                 file = f"{name}-{product:02}-{photo}.png"
-                data = png(striped(name, 10_000 * number + 10 * product + photo))
+                data = png(striped(name, seed + 10_000 * number + 10 * product + photo))
                 if product in (20, 21) or (product == 23 and photo == 1):
                     data = data[:80]
                 (root / file).write_bytes(data)

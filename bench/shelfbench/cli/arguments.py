@@ -250,7 +250,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[LEVEL=]P",
-        help="share of accepted products that must be right; default: 0.9; with --levels also by level (level1=0.97)",
+        help="share of accepted products that must be right; default: 0.9, or that of --labelled; with --levels also "
+        "by level (level1=0.97)",
     )
     one.add_argument(
         "--levels",
@@ -258,7 +259,7 @@ def parser() -> argparse.ArgumentParser:
         help="answer at a level above the category where that is not sure enough (docs/ladder.md)",
     )
     one.add_argument(
-        "--confidence", default="0.95", metavar="P", help="probability with which that holds; default: 0.95"
+        "--confidence", metavar="P", help="probability with which that holds; default: 0.95, or that of --labelled"
     )
     one.add_argument("--out", type=folder, required=True, metavar="FOLDER", help="the decision's folder")
     one.add_argument(

@@ -29,7 +29,8 @@ def decide(options: argparse.Namespace, console: Console) -> int:
         return decide_labelled(options, console, command)
     run = open_run(options.directory)
     measures = options.measure or ["probability"]
-    asked = {name: getattr(options, name) for name in ("confidence", "all_categories", "levels", "walk", "mix")}
+    asked = {name: getattr(options, name) for name in ("all_categories", "levels", "walk", "mix")}
+    asked["confidence"] = "0.95" if options.confidence is None else options.confidence
     asked |= {"precision": precisions(options.precision), "prices": given_prices(options)}
     if len(options.backend) == len(measures) == 1:
         decision = shelfbench.decide(run, options.backend[0], measure=measures[0], **asked)

@@ -72,8 +72,10 @@ def label(options: argparse.Namespace, console: Console) -> None:
     from shelfbench.base.storage import file_stem
     from shelfbench.cli.others import given_settings
     from shelfbench.decision.classifying import columns
-    from shelfbench.decision.labelling import Wanted, answered_flow, check_table, classified_flow
+    from shelfbench.decision.labelling import Wanted, check_table
     from shelfbench.decision.labelling import label as draw
+    from shelfbench.decision.labelling_flow import answered_flow, classified_flow
+    from shelfbench.decision.labelling_overlap import overlap
     from shelfbench.decision.rule import Requirement
     from shelfbench.runs.directory import open_run
     from shelfbench.runs.keeping import read_model
@@ -95,7 +97,10 @@ def label(options: argparse.Namespace, console: Console) -> None:
     if options.answers is not None:
         flow = answered_flow(options.answers, read_model(run.path / "models" / file_stem(backend)).classes)
     else:
-        flow = classified_flow(run, backend, paths, columns(given_settings(options.set)), console)
+        settings = columns(given_settings(options.set))
+        flow = classified_flow(run, backend, paths, settings, required=wanted.requirement, console=console)
+    if warning := overlap(run, backend, flow, paths):
+        console.warn(warning)
     show(printable_lines(draw(run, backend, flow, wanted)))
 
 
@@ -130,14 +135,17 @@ def decide_labelled(options: argparse.Namespace, console: Console, command: str)
     int
         The exit code of the verdict.
     """
+    from shelfbench.decision.labelled import Asked
     from shelfbench.decision.labelled import decide_labelled as decide
-    from shelfbench.decision.rule import Requirement
 
     _check_options(options)
-    backend, precision = _single(options, "backend"), _single(options, "precision")
-    measure = _single(options, "measure") or Requirement.measure
-    required = Requirement.of(precision, options.confidence, measure, options.all_categories)
-    decision = decide(options.directory, backend, options.labelled, required)
+    asked = Asked(
+        precision=_single(options, "precision"),
+        confidence=options.confidence,
+        measure=_single(options, "measure") or Asked.measure,
+        all_categories=options.all_categories,
+    )
+    decision = decide(options.directory, str(_single(options, "backend")), options.labelled, asked)
     digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
     show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
     return decision.verdict.exit_code
@@ -156,11 +164,9 @@ def _check_options(options: argparse.Namespace) -> None:
             )
 
 
-def _single(options: argparse.Namespace, name: str) -> str:
-    """Return the value of an option that may be given several times, but not here."""
-    value = getattr(options, name)
-    if not isinstance(value, list):
-        return str(value or "")
-    if len(value) != 1:
-        raise InputError(f"--labelled certifies one {name}, not {len(value)}", f"give one {name}")
-    return str(value[0])
+def _single(options: argparse.Namespace, name: str) -> str | None:
+    """Return the value of an option that may be given several times, but not here; None if it was not given."""
+    values = getattr(options, name) or []
+    if len(values) > 1:
+        raise InputError(f"--labelled certifies one {name}, not {len(values)}", f"give one {name}")
+    return str(values[0]) if values else None

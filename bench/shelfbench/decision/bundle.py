@@ -198,6 +198,7 @@ def load_model(folder: Path, workers: int) -> Model:
         workers=workers,
         files=hashes,
         guard=guard,
+        labelled=bool(record.rests_on.labelled),
         warning=warning if apart > _TOLERANCE else "",
     )
 

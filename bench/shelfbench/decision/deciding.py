@@ -202,7 +202,7 @@ def decision_on(
     labelled : mapping, optional
         The labelled sample that the ruling rests on, if it does not rest on the products of `certify`.
     guard : Guard, optional
-        What keeps strangers back; None for a labelled sample, which was drawn without one.
+        What keeps strangers back; None for a run of an earlier version, and a sample that was drawn without one.
 
     Returns
     -------
@@ -256,6 +256,7 @@ def decision_on(
         classifier=classifier,
         workers=cores(),
         guard=guard,
+        labelled=labelled is not None,
     )
     source = _Source(
         run=opened, name=backend, folder=folder, saved=saved, backend=built, model=model, labelled=labelled

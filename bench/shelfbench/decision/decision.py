@@ -185,7 +185,7 @@ class Decision:
         if found.off:
             shown = ", ".join(map(printable, found.off[:10])) + (" ..." if len(found.off) > 10 else "")
             lines.append(f"  categories switched off, chosen on tune ({len(found.off)}): {shown}")
-        lines.append(f"  {found.guard or NO_GUARD}")
+        lines.append(f"  {found.guard or (UNGUARDED_SAMPLE if self.model.labelled else NO_GUARD)}")
         if not isinstance(found, LadderRuling):
             lines += [f"  {part} (for reference only)" for part in found.evidence if part.role == "test"]
         if (mix := found.mix) and not isinstance(found, LadderRuling):
@@ -201,7 +201,8 @@ class Decision:
         if not found.passed:
             if found.plain is not None:
                 lines.append(f"  at the threshold that keeps the precision on tune (not certified): {found.plain}")
-            lines.append(f"  what to do next: {_NEXT[found.verdict]}")
+            if not self.model.labelled:  # what would change it says it all: no run helps a sample
+                lines.append(f"  what to do next: {_NEXT[found.verdict]}")
             lines.append("  classify sends every product to review")
         return "\n".join(lines)
 
@@ -209,6 +210,10 @@ class Decision:
 NO_GUARD = (
     "no guard against products unlike those it has learned, since the run was made before there was one: run the study "
     "again in another directory to have it"
+)
+UNGUARDED_SAMPLE = (
+    "no guard against products unlike those it has learned, since the labelled sample was drawn without one: label "
+    "draws one behind a guard if it is given the photos of the flow, and the run has a guard"
 )
 CATALOGUE = "the catalogue's own mix of categories"
 _NEXT = {

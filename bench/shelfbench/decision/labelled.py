@@ -16,23 +16,28 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_path
-from shelfbench.base.grid import percent
+from shelfbench.base.grid import percent, probability
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import file_sha256, file_stem
 from shelfbench.data.sources.labels import as_key
 from shelfbench.data.sources.table_files import cells_of
 from shelfbench.decision.deciding import decision_on
-from shelfbench.decision.decision import Decision, probability
+from shelfbench.decision.decision import Decision
 from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.labelling import FOLDER, NONE, LabellingPlan, tune_fingerprint, tune_of
+from shelfbench.decision.labelling_guard import Fence, fence_again
+from shelfbench.decision.labelling_kept import KeptLabels, rows_said, sample_question
 from shelfbench.decision.rule import Requirement, Ruling, Verdict
+from shelfbench.decision.tries import Tries, stated
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import SavedModel, read_model
 from shelfbench.runs.reading import reading
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.labelling import Sampled, certify_sample
+from shelfbench.verdict.metrics import Target
 
 _NEEDED = ("row", "product_id", "category", "plan")
 _AGAIN = "fill in the table as shelfbench label wrote it"
@@ -50,20 +55,43 @@ class Labels:
     ----------
     plan : LabellingPlan
         What it was drawn from.
-    correct : ndarray of bool, shape (drawn,)
-        Whether the prediction is the category that a person wrote.
+    categories : tuple of (str or None)
+        The key that a person gave to each product that was drawn; None where none fits or nobody can tell.
     path : Path
         The table.
     """
 
     plan: LabellingPlan
-    correct: np.ndarray
+    categories: tuple[str | None, ...]
     path: Path
 
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the prediction is the category that a person wrote; shape (drawn,)."""
+        return np.array([one.predicted == key for one, key in zip(self.plan.drawn, self.categories, strict=True)])
 
-def decide_labelled(
-    run: Run | Path | str, backend: str, labelled: Path | str, required: Requirement | None = None
-) -> Decision:
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of a labelled sample; None stands for what it was drawn for.
+
+    Attributes
+    ----------
+    precision : Fraction, float, str or None
+    confidence : float, str or None
+    measure : str
+        Only the probability can be certified.
+    all_categories : bool
+        Whether no category may be switched off.
+    """
+
+    precision: Target | None = None
+    confidence: float | str | None = None
+    measure: str = Requirement.measure
+    all_categories: bool = False
+
+
+def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, asked: Asked | None = None) -> Decision:
     """Decide whether a backend of a run may be deployed, by a labelled sample of the flow.
 
     The products of `certify` are not read: the promise is for products that come as those of the flow did.
@@ -76,8 +104,8 @@ def decide_labelled(
         The backend that the sample was drawn for.
     labelled : Path or str
         The table that ``shelfbench label`` wrote, filled in.
-    required : Requirement, optional
-        What the sample was drawn for: precision 0.9 with probability 0.95 by default.
+    asked : Asked, optional
+        By default, what the sample was drawn for; it cannot be anything else.
 
     Returns
     -------
@@ -86,34 +114,45 @@ def decide_labelled(
     Raises
     ------
     InputError
-        If the table is not the one that was drawn, has a row without a category, or was drawn for another backend or
-        promise; or if the run lacks the model.
+        If the table is not the one that was drawn, has a row without a category or another category than the one that
+        was decided on before, or was drawn for another backend or promise; or if the run lacks the model.
     """
     opened = open_run(run if isinstance(run, Run) else given_path(run, "run"))
     if backend not in opened.backends:
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
         )
-    asked = Requirement() if required is None else required
+    asked = Asked() if asked is None else asked
     if asked.measure != Requirement.measure:
         raise InputError(f"a labelled sample certifies no threshold on the {asked.measure}", "leave out --measure")
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     saved = read_model(opened.path / "models" / file_stem(backend))
     path = given_path(labelled, "labelled")
     plan, cells, where = _read(opened.path, path)
-    _compare(opened, backend, plan, asked, path)
+    required = _required(opened, backend, plan, asked, path)
+    fence = fence_again(opened, backend, required, plan.guard)
     names = {key: opened.categories.get(key, key) for key in saved.classes}
-    labels = Labels(plan, _correct(plan, cells, where, names), path)
+    labels = Labels(plan, _categories(plan, cells, where, names), path)
+    kept = KeptLabels.of(opened.path / FOLDER, plan.name)
+    kept.compare(labels.categories, path)
     found = certify_sample(
         np.array([one.confidence for one in plan.drawn]),
         labels.correct,
         plan.sampling,
-        target=asked.target,
-        level=asked.level,
+        target=required.target,
+        level=required.level,
     )
-    return decision_on(
-        opened, backend, saved, _ruling(opened, backend, saved, labels, found), labelled=_noted(labels, found)
-    )
+    ruling = _ruling(_evidence(opened, plan, found, fence), saved, labels, found)
+    asked_now = sample_question(required, backend, plan.name, labels.categories)
+
+    def promised() -> Ruling:
+        """Keep the labels, count the test, and state the promise at what all tests leave."""
+        console = Console(quiet=True)
+        kept.save(labels.categories, console)
+        return stated(ruling, Tries.of(opened.path).also(asked_now).save(console))
+
+    guard = None if fence is None else fence.guard
+    return decision_on(opened, backend, saved, promised, labelled=_noted(labels, found), guard=guard)
 
 
 def _read(run: Path, path: Path) -> tuple[LabellingPlan, pd.DataFrame, list[str]]:
@@ -153,30 +192,39 @@ def _plan(path: Path, table: Path) -> LabellingPlan:
         ) from None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({str(error)[:160]})", "draw and label another sample") from error
-    if plan.name != path.stem or len(plan.accepted) != len(plan.thresholds):
+    uneven = len(plan.accepted) != len(plan.thresholds) or (plan.guard and len(plan.guard.sure) != len(plan.accepted))
+    if plan.name != path.stem or uneven:
         raise InputError(f"{path} is not as shelfbench label wrote it", "draw and label another sample")
     return plan
 
 
-def _compare(run: Run, backend: str, plan: LabellingPlan, asked: Requirement, path: Path) -> None:
-    """Make sure that the sample was drawn for this backend and this promise."""
+def _required(run: Run, backend: str, plan: LabellingPlan, asked: Asked, path: Path) -> Requirement:
+    """Make sure that the sample was drawn for this backend and this promise; return the promise."""
     if plan.backend != backend:
         raise InputError(f"{path} was drawn for {plan.backend}, not for {backend}", f"decide on {plan.backend}")
-    if (Fraction(plan.target), plan.level) != (asked.target, asked.level):
+    required = Requirement.of(
+        Fraction(plan.target) if asked.precision is None else asked.precision,
+        plan.level if asked.confidence is None else asked.confidence,
+        all_categories=asked.all_categories,
+    )
+    if (Fraction(plan.target), plan.level) != (required.target, required.level):
         raise InputError(
             f"{path} was drawn for a precision of {float(Fraction(plan.target)):.9g} with probability {plan.level!r}",
-            f"give --precision {float(Fraction(plan.target)):.9g} --confidence {plan.level!r}",
+            "leave out --precision and --confidence, or draw a sample for what you ask",
         )
     if asked.all_categories and plan.off:
         raise InputError(f"{path} was drawn with {len(plan.off)} categories switched off", "leave out --all-categories")
     if plan.predictions != tune_fingerprint(tune_of(run, backend)):
         raise InputError(f"{path} was drawn for another run of {backend}", "give the run directory it was drawn for")
+    return required
 
 
-def _correct(plan: LabellingPlan, cells: pd.DataFrame, where: list[str], names: dict[str, str]) -> np.ndarray:
-    """Compare every row with the plan, and its category with the prediction."""
+def _categories(
+    plan: LabellingPlan, cells: pd.DataFrame, where: list[str], names: dict[str, str]
+) -> tuple[str | None, ...]:
+    """Compare every row with the plan, and read the key of its category."""
     keys = _spellings(names)
-    correct = np.zeros(len(plan.drawn), bool)
+    given: list[str | None] = [None] * len(plan.drawn)
     seen = np.zeros(len(plan.drawn), bool)
     empty = []
     for (row, product, category), place in zip(
@@ -203,19 +251,20 @@ def _correct(plan: LabellingPlan, cells: pd.DataFrame, where: list[str], names: 
                     f"{place}: {category[:60]!r} {what}",
                     f"give the category's key, or {NONE} where none fits, which counts as an error",
                 )
-            correct[number] = found == {plan.drawn[number].predicted}
+            (given[number],) = found
     if not seen.all():
         raise InputError(
-            f"{where[0].rpartition(', ')[0] if where else 'the table'} lacks row {int(np.argmin(seen)) + 1} and "
-            f"{int((~seen).sum()) - 1} others of the {len(seen):,} that were drawn",
+            f"{where[0].rpartition(', ')[0] if where else 'the table'} lacks "
+            f"{rows_said((np.flatnonzero(~seen) + 1).tolist())} of the {len(seen):,} that were drawn",
             "give all rows: a sample from which some are left out certifies nothing",
         )
     if empty:
+        have = "has" if len(empty) == 1 else "have"
         raise InputError(
-            f"{empty[0]}: no category ({len(empty):,} of {len(seen):,} rows have none)",
-            f"fill them in; {NONE} where none fits or nobody can tell, which counts as an error",
+            f"{empty[0]}: no category ({len(empty):,} of {len(seen):,} rows {have} none)",
+            f"fill in every row; {NONE} where none fits or nobody can tell, which counts as an error",
         )
-    return correct
+    return tuple(given)
 
 
 def _spellings(names: dict[str, str]) -> dict[str, set[str]]:
@@ -234,7 +283,7 @@ def _plain(product: str) -> str:
     return text.lstrip("0") if text.isdecimal() else text
 
 
-def _ruling(run: Run, backend: str, saved: SavedModel, labels: Labels, found: Sampled) -> Ruling:
+def _ruling(evidence: tuple[Evidence, ...], saved: SavedModel, labels: Labels, found: Sampled) -> Ruling:
     """Put what the labels certify into words, with tune and test for reference."""
     plan = labels.plan
     threshold = None if found.reached is None else plan.thresholds[found.reached]
@@ -253,7 +302,8 @@ def _ruling(run: Run, backend: str, saved: SavedModel, labels: Labels, found: Sa
         calibrator=saved.calibrator,
         categories=tuple(saved.classes),
         off=plan.off,
-        evidence=() if threshold is None else _evidence(run, backend, threshold, plan.off),
+        evidence=evidence,
+        guard=plan.guard.guarding(found.reached, plan.accepted) if plan.guard else None,
     )
 
 
@@ -278,15 +328,20 @@ def _explained(plan: LabellingPlan, labels: Labels, found: Sampled) -> tuple[Ver
     return Verdict.INCONCLUSIVE, f"{sample}, do not certify {target} with probability {level}: {said}"
 
 
-def _evidence(run: Run, backend: str, threshold: float, off: tuple[str, ...]) -> tuple[Evidence, ...]:
+def _evidence(run: Run, plan: LabellingPlan, found: Sampled, fence: Fence | None) -> tuple[Evidence, ...]:
     """Count what the threshold gives on tune and test."""
-    path = run.file("predictions", backend)
+    if found.reached is None:
+        return ()
+    path = run.file("predictions", plan.backend)
     with reading(path):
         frame = pd.read_parquet(path, columns=["role", "category", "predicted", "confidence"])
+    frame["accepted"] = (frame["confidence"] >= plan.thresholds[found.reached]) & ~frame["predicted"].isin(plan.off)
+    if fence is not None:
+        frame["accepted"] &= ~fence.outside
     parts = []
     for role in ("tune", "test"):
         own = frame[frame["role"] == role]
-        accepted = ((own["confidence"] >= threshold) & ~own["predicted"].isin(off)).to_numpy()
+        accepted = own["accepted"].to_numpy()
         count = int(accepted.sum())
         correct = int((accepted & (own["predicted"] == own["category"]).to_numpy()).sum())
         low, high = exact_interval(np.array([correct, count]), np.array([count, len(own)]))

@@ -8,7 +8,7 @@ back is the one that was drawn.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,21 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent
+from shelfbench.base.grid import percent, probability, promise
 from shelfbench.base.spreadsheet import inert
-from shelfbench.base.storage import LineFeeds, file_stem, fingerprint, write_json, write_whole
-from shelfbench.data.sources.table_files import cells_of
-from shelfbench.data.sources.tables import DatasetSettings
-from shelfbench.decision.classifying import classify
-from shelfbench.decision.deciding import decision_on
-from shelfbench.decision.decision import probability
-from shelfbench.decision.rule import Requirement, Ruling, Verdict
+from shelfbench.base.storage import LineFeeds, fingerprint, write_json, write_whole
+from shelfbench.decision.labelling_flow import Flow
+from shelfbench.decision.labelling_guard import PlanGuard
+from shelfbench.decision.labelling_kept import KeptLabels, sample_question
+from shelfbench.decision.rule import Requirement
+from shelfbench.decision.tries import Tries
 from shelfbench.runs.directory import Run
-from shelfbench.runs.keeping import read_model
+from shelfbench.runs.guarding import DISTANCES
 from shelfbench.runs.reading import reading
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.labelling import Sampling, draw_sample, plan_sampling
@@ -43,7 +41,6 @@ FOLDER = "labelling"
 COLUMNS = ("row", "product_id", "stratum", "probability", "category", "plan")
 NONE = "?"
 """What a person writes where no category of the run fits, or nobody can tell: it counts as an error."""
-_ANSWERS = ("product", "suggestion", "confidence")
 # With a smaller chance, it is said that the certificate is not to be expected.
 _LIKELY = 0.5
 
@@ -78,6 +75,9 @@ class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     accepted : tuple of int
         Products of the flow that each of them accepts.
     seed : int
+    guard : PlanGuard, optional
+        The guard that the flow met: what it stops is never accepted. Samples of earlier versions, and those from
+        answers, have none.
     drawn : tuple of Drawn
         In the order of the table's rows.
     """
@@ -92,6 +92,7 @@ class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     thresholds: Annotated[tuple[float, ...], Meta(min_length=1)]
     accepted: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1)]
     seed: int
+    guard: PlanGuard | UnsetType = UNSET
     drawn: Annotated[tuple[Drawn, ...], Meta(min_length=1)]
 
     @property
@@ -103,15 +104,6 @@ class LabellingPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def name(self) -> str:
         """Fingerprint of everything above, which the table and the file are named by."""
         return fingerprint(msgspec.to_builtins(self))[:12]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flow:
-    """Products without labels: their ids, predictions (keys) and log-probabilities (-inf without a prediction)."""
-
-    product: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,18 +147,24 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
     Raises
     ------
     InputError
-        If the flow has no product that could be accepted, the run lacks `tune`, or the table cannot be written.
+        If the flow has no product that could be accepted, the run lacks `tune`, nothing could be promised any more,
+        this very sample was decided on before, or the table cannot be written.
     """
     required = wanted.requirement
+    left = _left(run, backend, required)
     tune = tune_of(run, backend)
     known, right = tune["confidence"].to_numpy(), (tune["predicted"] == tune["category"]).to_numpy()
+    if flow.fence is not None:  # from here on, what lies outside is rejected
+        stopped = flow.fence.outside[tune.index]
+        known, right = np.where(stopped, -np.inf, known), right & ~stopped
     off: list[str] = []
     if not required.all_categories:
         predicted = tune["predicted"].to_numpy().astype(str)
         cut = acceptance(known, right, required.target).threshold
         off = weak_categories(known, predicted, right, cut, target=required.target, level=required.level).tolist()
         known = np.where(np.isin(predicted, off), -np.inf, known)
-    confidence = np.where(np.isin(flow.predicted.astype(str), off), -np.inf, flow.confidence)
+    out = np.isin(flow.predicted.astype(str), off)
+    confidence = np.where(out | flow.outside, -np.inf, flow.confidence)
     sampling = plan_sampling(
         confidence, (known, right), budget=wanted.budget, target=required.target, level=required.level, seed=wanted.seed
     )
@@ -181,14 +179,32 @@ def label(run: Run, backend: str, flow: Flow, wanted: Wanted) -> str:
         thresholds=tuple(sampling.thresholds.tolist()),
         accepted=tuple(sampling.accepted.tolist()),
         seed=wanted.seed,
+        guard=UNSET
+        if flow.fence is None
+        else flow.fence.plan((flow.confidence, flow.outside), out, sampling.thresholds),
         drawn=tuple(
             Drawn(product=flow.product[one], predicted=flow.predicted[one], confidence=float(confidence[one]))
             for one in drawn
         ),
     )
+    if KeptLabels.of(run.path / FOLDER, plan.name).first is not None:
+        raise InputError(
+            "this very sample was drawn, labelled and decided on before", "draw another one, with another --seed"
+        )
     write_json(run.path / FOLDER / f"{plan.name}.json", msgspec.to_builtins(plan))
     write_whole(wanted.out, lambda aside: _write_table(aside, plan))
-    return _said(plan, sampling, wanted, run.path)
+    lines = _said(plan, sampling, wanted) + left
+    if plan.guard:
+        lines.append(
+            f"{plan.guard.outside:,} of {plan.guard.products:,} products are unlike those that {backend} has learned: "
+            "they go to review, and none of them is drawn"
+        )
+    elif run.file(DISTANCES, backend).is_file():
+        lines.append(
+            "the decision will have no guard, since answers do not tell how far a product is from those learned: give "
+            "the photos (PATH) to have one"
+        )
+    return "\n".join(lines + _next(plan, wanted, run.path))
 
 
 def check_table(path: Path) -> None:
@@ -210,12 +226,12 @@ def check_table(path: Path) -> None:
 
 
 def tune_of(run: Run, backend: str) -> pd.DataFrame:
-    """Read the products of `tune`: category, predicted and confidence."""
+    """Read the products of `tune`: category, predicted and confidence, by their place in the predictions."""
     path = run.file("predictions", backend)
     with reading(path):
         table = pq.read_table(path, columns=["role", "product_id", "category", "predicted", "confidence"])
         frame = table.to_pandas()
-    frame = frame[frame["role"] == "tune"].reset_index(drop=True)
+    frame = frame[frame["role"] == "tune"]
     if not len(frame):
         raise InputError(f"{run.path} has no products of the role tune", "give it more products")
     return frame
@@ -225,121 +241,6 @@ def tune_fingerprint(tune: pd.DataFrame) -> str:
     """Return a hash of the products of `tune` and their predictions, to tell one fitted backend from another."""
     columns = tune[["product_id", "predicted", "confidence"]].sort_values("product_id", key=lambda ids: ids.astype(str))
     return fingerprint([[str(one), str(key), repr(float(sure))] for one, key, sure in columns.itertuples(index=False)])
-
-
-def classified_flow(run: Run, backend: str, paths: Sequence[Path], settings: DatasetSettings, console: Console) -> Flow:
-    """Classify the products of a flow with a backend of a run.
-
-    Parameters
-    ----------
-    run : Run
-    backend : str
-    paths : sequence of Path
-        As for ``shelfbench classify``.
-    settings : DatasetSettings
-        Names of columns.
-    console : Console
-
-    Returns
-    -------
-    Flow
-
-    Raises
-    ------
-    InputError
-        If the backend cannot be built again, or a path cannot be read.
-    """
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} does not exist", "correct the path")
-    saved = read_model(run.path / "models" / file_stem(backend))
-    # nothing is decided yet: only the model is used, and no product goes to review
-    anything = Ruling(
-        verdict=Verdict.PASS,
-        reason="",
-        remedy="",
-        target=Requirement.target,
-        level=Requirement.level,
-        measure=Requirement.measure,
-        threshold=float("-inf"),
-        missing=None,
-        aggregation=saved.aggregation,
-        temperature=saved.temperature,
-        calibrator=saved.calibrator,
-        categories=tuple(saved.classes),
-        off=(),
-    )
-    frame = classify(decision_on(run, backend, saved, anything).model, paths, settings, Console(quiet=True))
-    console.log(f"{len(frame):,} products classified by {backend}")
-    sure = frame["confidence"].to_numpy(np.float64)
-    return _flow(frame["product"].tolist(), frame["suggestion"].tolist(), sure, "the flow")
-
-
-def answered_flow(path: Path, keys: Sequence[str]) -> Flow:
-    """Read what ``shelfbench classify`` wrote about a flow.
-
-    Parameters
-    ----------
-    path : Path
-        CSV, JSON lines or Parquet.
-    keys : sequence of str
-        Categories of the backend that it was classified by.
-
-    Returns
-    -------
-    Flow
-
-    Raises
-    ------
-    InputError
-        If it lacks a column, a confidence is not a probability, or a suggestion is not among the categories.
-    """
-
-    def columns_of(present: list[str]) -> dict[str, str]:
-        if missing := [name for name in _ANSWERS if name not in present]:
-            raise InputError(f"{path} has no column {missing[0]!r}", "give the file that shelfbench classify wrote")
-        return {name: name for name in _ANSWERS}
-
-    cells, unit = cells_of(path, list(_ANSWERS), columns_of)
-    known = {inert(key): key for key in keys} | {key: key for key in keys}
-    suggestions: list[str | None] = []
-    confidences = np.full(len(cells.lines), np.nan)
-    for number, line in enumerate(cells.lines.tolist()):
-        where = f"{path}, {unit} {line}"
-        given, sure = (cells.columns[name][number] for name in ("suggestion", "confidence"))
-        if given is None or given != given or str(given) == "":
-            suggestions.append(None)
-            continue
-        if str(given) not in known:
-            raise InputError(
-                f"{where}: the backend has no category {str(given)[:40]!r}",
-                "give what classify wrote with a decision on this backend",
-            )
-        suggestions.append(known[str(given)])
-        try:
-            confidences[number] = float(sure)
-        except (TypeError, ValueError):
-            confidences[number] = np.nan
-        if not 0 <= confidences[number] <= 1:
-            raise InputError(f"{where}: the confidence {str(sure)[:20]!r} is not a probability", "write it again")
-    return _flow([str(one) for one in cells.columns["product"]], suggestions, confidences, str(path))
-
-
-def _flow(products: list[str], suggestions: Sequence[str | None], confidence: np.ndarray, where: str) -> Flow:
-    """Put a flow together; each product may come once."""
-    names, counts = np.unique(np.array(products, str), return_counts=True)
-    if (counts > 1).any():
-        raise InputError(
-            f"{where} has the product {names[counts.argmax()][:60]!r} {counts.max():,} times",
-            "give each product once (dataset.product_id names the column)",
-        )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sure = np.log(np.minimum(confidence, 1.0))
-    return Flow(
-        product=np.array(products, object),
-        predicted=np.array([one or "" for one in suggestions], object),
-        confidence=np.where(np.isnan(sure) | [one is None for one in suggestions], -np.inf, sure),
-    )
 
 
 def _write_table(path: Path, plan: LabellingPlan) -> None:
@@ -352,8 +253,23 @@ def _write_table(path: Path, plan: LabellingPlan) -> None:
             writer.writerow([row, inert(one.product), stratum, share, "", plan.name])
 
 
-def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted, run: Path) -> str:
-    """Say what was drawn, and what to do next."""
+def _left(run: Run, backend: str, required: Requirement) -> list[str]:
+    """Say what the tries on this run leave, before anybody labels anything."""
+    tries = Tries.of(run.path)
+    left = tries.also(sample_question(required, backend, "", ())).left
+    if left <= 0:
+        raise InputError(
+            f"after {len(tries.made):,} tests on this run, a sample could promise nothing",
+            "run the study again, with further labelled products, in another directory",
+        )
+    if not (count := len(tries.made) + len(tries.elsewhere)):
+        return []
+    before = "1 test was" if count == 1 else f"{count:,} tests were"
+    return [f"{before} made on this run before: what this sample certifies is stated with probability {promise(left)}"]
+
+
+def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted) -> list[str]:
+    """Say what was drawn."""
     target = f"{float(wanted.requirement.target):.9g}"
     count, frame = len(plan.drawn), sampling.frame
     lines = [
@@ -366,13 +282,15 @@ def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted, run: Path) ->
         lines.append("a larger --budget, or a lower --precision, would make that likelier")
     if count < wanted.budget:
         lines.append(f"these are all such products: {wanted.budget - count:,} fewer than the budget allows")
-    options = [f"--precision {target}"] * (target != "0.9")
-    options += [f"--confidence {plan.level!r}"] * (plan.level != 0.95)
-    options += ["--all-categories"] * wanted.requirement.all_categories
-    more = "".join(f" {option}" for option in options)
-    lines += [
+    return lines
+
+
+def _next(plan: LabellingPlan, wanted: Wanted, run: Path) -> list[str]:
+    """Say what to do next."""
+    # without --precision and the like: the plan knows what it was drawn for
+    decide = ["shelfbench", "decide", str(run), plan.backend, "--labelled", str(wanted.out), "--out", "decision"]
+    return [
         f"fill in the column category for every row: a category's key or name, or {NONE} where none fits or nobody can "
         "tell, which counts as an error. Add, change or leave out no row",
-        f"then: shelfbench decide {run} {plan.backend} --labelled {wanted.out}{more} --out decision",
+        f"then: {shlex.join(decide)}",
     ]
-    return "\n".join(lines)

@@ -40,6 +40,8 @@ class Model:
         SHA-256 of every file that it was read from, by name; empty for a model that is still in its run.
     guard : Guard or None
         Tells products unlike those learned; None for decisions of earlier versions.
+    labelled : bool
+        Whether its ruling rests on a labelled sample of a flow.
     warning : str
         A warning if the model computes different numbers here than where the decision was made; otherwise empty.
     """
@@ -51,6 +53,7 @@ class Model:
     workers: int
     files: Mapping[str, str] = field(default_factory=dict)
     guard: Guard | None = None
+    labelled: bool = False
     warning: str = ""
 
 

@@ -103,6 +103,11 @@ class GuardEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outside: Count
     sure: Count
     let_through: Count
+    part: Literal["the flow"] | UnsetType = UNSET  # otherwise certify
+
+    def guarding(self) -> Guarding:
+        """Return the guard's part of a ruling."""
+        return Guarding(**{name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET})
 
     def __post_init__(self) -> None:
         """Refuse counts that contradict each other."""
@@ -276,7 +281,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "money": self.money.money if self.money else None,
             "certified_mix": self.certified_mix,
             "flow": self.flow or "",
-            "guard": Guarding(**msgspec.structs.asdict(self.guard)) if self.guard else None,
+            "guard": self.guard.guarding() if self.guard else None,
             "calibrator": self.calibrator.calibrator() if self.calibrator else None,
         }
 
@@ -321,9 +326,14 @@ def ruling_values(ruling: Ruling) -> dict[str, Any]:
         "mix": asdict(ruling.mix) if ruling.mix else None,
         **({"money": money_values(ruling.money)} if ruling.money else {}),
         **({"flow": ruling.flow} if ruling.flow else {}),
-        "guard": asdict(ruling.guard) if ruling.guard else None,
+        "guard": _guard_values(ruling.guard) if ruling.guard else None,
         **({"calibrator": asdict(ruling.calibrator)} if ruling.calibrator else {}),
     }
+
+
+def _guard_values(guard: Guarding) -> dict[str, Any]:
+    values = asdict(guard)
+    return values if guard.part == "the flow" else {name: values[name] for name in values if name != "part"}
 
 
 def decision_record(

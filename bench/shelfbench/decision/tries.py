@@ -239,6 +239,8 @@ def stated(ruling: Ruling, tries: Tries) -> Ruling:
     among = f"the {count:,} tests on the same products to certify on"
     if tries.elsewhere:
         among = f"the {count:,} tests on this run and on the other draws of its study"
+    elif any("labelled" in made for made in tries.made):
+        among = f"the {count:,} tests on this run, labelled samples among them,"
     if left <= 0:
         if isinstance(ruling, LadderRuling):
             silent = tuple(replace(rung, threshold=None, evidence=(), mix=None) for rung in ruling.rungs)

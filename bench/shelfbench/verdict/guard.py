@@ -120,6 +120,8 @@ class Guarding:
     sure, let_through : int
         Products of certify that the threshold accepts, categories that are switched off left out, and how many of them
         the guard lets through; both 0 unless certified.
+    part : str
+        Whose products are counted: those of ``certify``, or of ``the flow`` from which a sample was labelled.
     """
 
     kind: str
@@ -128,11 +130,12 @@ class Guarding:
     outside: int
     sure: int
     let_through: int
+    part: str = "certify"
 
     def __str__(self) -> str:
         """Return what the guard does, in one line."""
         outside = _share(self.outside, self.products)
-        said = f"products unlike those it has learned go to review: {outside} of certify lie outside"
+        said = f"products unlike those it has learned go to review: {outside} of {self.part} lie outside"
         if not self.sure:
             return said
         return f"{said}; the guard lets {_share(self.let_through, self.sure)} through that are sure enough"
