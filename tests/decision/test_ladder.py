@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from fractions import Fraction
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.decision.decision import load_decision
-from shelfbench.decision.ladder import Rung, judge_ladder, precisions, rung_targets
+from shelfbench.decision.ladder import Rung, judge_ladder
 from shelfbench.decision.rule import Requirement, Verdict
+from shelfbench.decision.rungs import precisions, rung_targets
 from shelfbench.runs.levels import LevelAnswers, NamedLevel
 from shelfbench.verdict.predictions import ProductRule
 from tests.helpers.decisions import classified, edit, make_decision, make_shop, png, run_shop, striped
@@ -195,6 +197,8 @@ def test_targets_by_rung():
     )
     assert rung_targets({"category": 0.7}, RUNGS) == (Fraction(7, 10), Fraction(9, 10), Fraction(9, 10))
     assert rung_targets(0.95, ["category"]) == (Fraction(19, 20),)
+    # level2 is off, and so it is none of the rungs
+    assert rung_targets(precisions(["0.8", "level2=off"]), ["category", "level1"]) == (Fraction(4, 5), Fraction(4, 5))
 
 
 @pytest.mark.parametrize(
@@ -206,11 +210,48 @@ def test_targets_by_rung():
         (["=0.9"], "is not clear"),
         (["level1=1"], "cannot be certified"),
         (["level1=high"], "high"),
+        (["level1=off"], "off"),
     ],
 )
 def test_targets_that_mean_nothing_are_named(texts, message):
     with pytest.raises(InputError, match=message):
         rung_targets(precisions(texts), RUNGS)
+
+
+def test_a_level_may_be_left_out(shop, tmp_path):
+    table = pd.read_csv(shop / "metadata.csv")
+    table["level2"] = table["level1"]
+    table["level1"] = np.where(table["category"] == "standing", "Up", "Down")
+    root = tmp_path / "deep"
+    shutil.copytree(shop, root)
+    table.to_csv(root / "metadata.csv", index=False)
+    done = run_shop(root, tmp_path / "run")
+    words = ["decide", str(done), "hog-svm", "--levels", "--precision", "0.7", "--quiet"]
+
+    def rungs(*further):
+        out = tmp_path / f"decision{len(further)}"
+        assert main([*words, *further, "--out", str(out)]) == 0
+        values = json.loads((out / "decision.json").read_text())
+        assert " tests on the same products" not in values["reason"] or further
+        return [rung["level"] for rung in values["rungs"]], values["reason"]
+
+    assert rungs()[0] == ["category", "level2", "level1"]
+    found, reason = rungs("--precision", "level2=off")
+    assert found == ["category", "level1"]
+    assert "2 tests" in reason, "another ladder is another test"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--levels", "--precision", "level1=off"], "every level above the category is left out"),
+        (["--levels", "--precision", "level3=off"], "there is no level 'level3' to leave out"),
+        (["--precision", "level1=off"], "add --levels"),
+    ],
+)
+def test_a_level_that_cannot_be_left_out_is_named(words, message, done, tmp_path, capsys):
+    assert main(["decide", str(done), "hog-svm", *words, "--out", str(tmp_path / "decision"), "--quiet"]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_run_without_levels_and_a_rung_without_a_ladder_are_named(done, tmp_path, capsys):

@@ -251,7 +251,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="[LEVEL=]P",
         help="share of accepted products that must be right; default: 0.9, or that of --labelled; with --levels also "
-        "by level (level1=0.97)",
+        "by level (level1=0.97, level2=off)",
     )
     one.add_argument(
         "--levels",

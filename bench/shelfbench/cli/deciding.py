@@ -20,7 +20,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     """Decide whether a backend of a run may be deployed, and write the decision."""
     import shelfbench
     from shelfbench.decision.bundle import check_place
-    from shelfbench.decision.ladder import precisions
+    from shelfbench.decision.rungs import precisions
     from shelfbench.runs.directory import open_run
 
     check_place(options.out)

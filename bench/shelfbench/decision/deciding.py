@@ -26,7 +26,7 @@ from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
 from shelfbench.decision.guarding import watched
-from shelfbench.decision.ladder import frame_of, judge_ladder, rung_targets, rungs_of
+from shelfbench.decision.ladder import frame_of, judge_ladder
 from shelfbench.decision.mixing import read_flow
 from shelfbench.decision.model import Model, classifier_files, probe
 from shelfbench.decision.money import price
@@ -41,6 +41,7 @@ from shelfbench.decision.record import (
 )
 from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling, judge
+from shelfbench.decision.rungs import named_targets, rung_targets, rungs_of
 from shelfbench.decision.tries import Tries, questions, shared, stated
 from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
 from shelfbench.plugins.finding import find_kept, split_name
@@ -99,7 +100,7 @@ def decide(
         One of its backends.
     precision : float, str, Fraction, or mapping of str to these
         Share of the accepted products that must be right. Read by its decimal digits: 0.9 is exactly 9/10. With
-        `levels`, it may differ by rung: ``{"category": 0.9, "level1": 0.97}``.
+        `levels`, it may differ by rung: ``{"category": 0.9, "level1": 0.97}``, and a level may be ``"off"``.
     confidence : float or str
         Probability, over the drawing of the labelled products, with which that share is kept.
     measure : {'probability', 'margin', 'entropy'}
@@ -144,8 +145,9 @@ def decide(
             "a ladder has a walk of its own, and knows neither another mix nor prices",
             "leave out --mix, --walk and the prices, or --levels",
         )
-    rungs = rungs_of(opened) if levels else []
-    targets = rung_targets(precision, [CATEGORY, *(level.name for level in rungs)])
+    rungs = rungs_of(opened, precision) if levels else []
+    names = [CATEGORY, *(level.name for level in rungs)]
+    targets = rung_targets(precision, names)
     required = shared(Requirement.of(targets[0], confidence, measure, all_categories, walk=walk), len(joint))
     folder = opened.path / "models" / file_stem(backend)
     saved = read_model(folder)
@@ -165,7 +167,7 @@ def decide(
         ruling = judge(predictions, saved.classes, required, rule)
     if guard is not None:
         ruling = guard.noted(ruling, everything, cut)
-    asked = questions(required, joint or [(backend, measure)], targets if levels else ())
+    asked = questions(required, joint or [(backend, measure)], named_targets(names, targets) if levels else ())
     told = None if levels else prices or prices_of(opened.record)
     spent = computing(opened, backend, told) if told is not None else None
 

@@ -8,7 +8,7 @@ their order), only `certify` certifies, and test is shown for reference only. Th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -16,20 +16,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import percent, promise
 from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling, Verdict
-from shelfbench.runs.directory import Run
-from shelfbench.runs.levels import CATEGORY, LevelAnswers, NamedLevel, named_levels, rung_answers
+from shelfbench.runs.levels import CATEGORY, LevelAnswers, NamedLevel, rung_answers
 from shelfbench.runs.promise import BETTER, shortfall
 from shelfbench.verdict.categories import weak_categories
 from shelfbench.verdict.confidence import measure as confidence_of
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.ladder import Answers, LadderCertificate, certify_ladder, stair
 from shelfbench.verdict.levels import Level
-from shelfbench.verdict.metrics import Target, acceptance, exact_target
+from shelfbench.verdict.metrics import acceptance
 from shelfbench.verdict.mix import Mix, weigh_back
 from shelfbench.verdict.predictions import ProductRule
 
@@ -114,97 +112,6 @@ class LadderRuling(Ruling):
         if self.passed and self.threshold is None:
             return np.full(len(confidence), UNSURE, object)
         return super().review(confidence, predicted)
-
-
-def rungs_of(run: Run) -> list[NamedLevel]:
-    """List the levels above the category that a run can answer at, the finest first.
-
-    Parameters
-    ----------
-    run : Run
-
-    Returns
-    -------
-    list of NamedLevel
-
-    Raises
-    ------
-    InputError
-        If the categories of the run have no levels, or its record lacks some of them.
-    """
-    dataset = run.record.dataset
-    found = named_levels(dataset)
-    if not found:
-        raise InputError(
-            f"{run.path}: the categories have no levels above them with more than one group",
-            "give the columns level1, level2 ... (docs/data.md), or decide without --levels",
-        )
-    if len(dataset.levels) > 1 and not dataset.category_levels:
-        Console(quiet=True).warn(
-            f"{run.path} is of an earlier version, which recorded only level1 of {len(dataset.levels)} levels: the "
-            "ladder has no other; run the study again for all of them"
-        )
-    return found
-
-
-def rung_targets(precision: Target | Mapping[str, Target], names: Sequence[str]) -> tuple[Fraction, ...]:
-    """Read the required precision of every rung.
-
-    Parameters
-    ----------
-    precision : Fraction, float, str, or mapping of str to these
-        One for all rungs, or by the name of the rung; the key ``""`` is for those that are not named.
-    names : sequence of str
-        Of the rungs.
-
-    Returns
-    -------
-    tuple of Fraction
-
-    Raises
-    ------
-    InputError
-        If a value is not valid, or a name is not that of a rung.
-    """
-    given = dict(precision) if isinstance(precision, Mapping) else {"": precision}
-    if unknown := [name for name in given if name and name not in names]:
-        remedy = f"name one of: {', '.join(names)}" if len(names) > 1 else "add --levels"
-        raise InputError(f"there is no rung {str(unknown[0])[:40]!r}", remedy)
-    found = tuple(exact_target(given.get(name, given.get("", "0.9"))) for name in names)
-    for name, target in zip(names, found, strict=True):
-        if not 0 < target < 1:
-            where = f" for {name}" if len(names) > 1 else ""
-            raise InputError(f"a precision of {float(target):g}{where} cannot be certified", "give one between 0 and 1")
-    return found
-
-
-def precisions(texts: Sequence[str]) -> dict[str, str] | str:
-    """Read ``--precision``, which may be given once for all rungs and once for each of them.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        Like ``0.9`` or ``level1=0.97``.
-
-    Returns
-    -------
-    dict of str to str, or str
-        By rung, as `rung_targets` reads them; a single number as it is.
-
-    Raises
-    ------
-    InputError
-        If a rung is given twice.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.rpartition("=")
-        if name in found or (equals and not name):
-            raise InputError(
-                f"--precision {text[:40]} is not clear", "give one number, and one LEVEL=NUMBER for each level"
-            )
-        found[name] = value
-    return found[""] if list(found) == [""] else found or "0.9"
 
 
 def judge_ladder(

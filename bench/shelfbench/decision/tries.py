@@ -190,7 +190,7 @@ def shared(required: Requirement, tests: int) -> Requirement:
 
 
 def questions(
-    required: Requirement, asked: Sequence[tuple[str, str]], rungs: Sequence[Fraction] = ()
+    required: Requirement, asked: Sequence[tuple[str, str]], rungs: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Describe tests, so that the same ones are known again.
 
@@ -200,8 +200,8 @@ def questions(
         What is required in each.
     asked : sequence of (str, str)
         Backends and measures.
-    rungs : sequence of Fraction
-        Targets of a ladder's rungs; empty without one.
+    rungs : sequence of str
+        A ladder's rungs with their targets; empty without one.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def questions(
         "level": required.level,
         "all_categories": required.all_categories,
         "walk": required.walk,
-        **({"rungs": [str(target) for target in rungs]} if rungs else {}),
+        **({"rungs": list(rungs)} if rungs else {}),
         **({"mix": fingerprint({key: round(share, 9) for key, share in flow.shares.items()})} if flow else {}),
     }
     return [{"backend": backend, "measure": measure, **rest} for backend, measure in asked]
