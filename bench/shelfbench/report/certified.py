@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from shelfbench.report.claims import oracle_note
 from shelfbench.report.data import PROMISED, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.frames import certified_rows
+from shelfbench.runs.guarding import DISTANCES
 from shelfbench.runs.promise import BETTER, OBSERVED, beyond_noise, mix_of, mixture
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
@@ -85,10 +87,20 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "prec.: precision of the accepted products.",
             f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
             "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
-            "validation. Intervals: exact (Clopper-Pearson), 95%. More labelled products: an estimate, if their "
-            f"precision stays as observed; {BETTER}, would do too.",
+            "validation. Intervals: exact (Clopper-Pearson), 95%.",
+            *_guard_notes(data.run.path),
             *_mix_notes(frame),
         ),
+    )
+
+
+def _guard_notes(run: Path) -> tuple[str, ...]:
+    """Say why decide accepts a little less than stands here, if the run has what it keeps strangers back with."""
+    if not (run / DISTANCES).is_dir():
+        return ()
+    return (
+        "decide also sends products that are unlike anything learned to a person, and certifies what is left: what it "
+        "accepts is smaller by about one product in a hundred.",
     )
 
 
