@@ -27,11 +27,12 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     command = shlex.join(["shelfbench", *options.arguments])  # as typed, for the record
     if options.labelled is not None:
         return decide_labelled(options, console, command)
+    prices = given_prices(options)
     run = open_run(options.directory)
     measures = options.measure or ["probability"]
     asked = {name: getattr(options, name) for name in ("all_categories", "levels", "walk", "mix")}
     asked["confidence"] = "0.95" if options.confidence is None else options.confidence
-    asked |= {"precision": precisions(options.precision), "prices": given_prices(options)}
+    asked |= {"precision": precisions(options.precision), "prices": prices}
     if len(options.backend) == len(measures) == 1:
         decision = shelfbench.decide(run, options.backend[0], measure=measures[0], **asked)
         text = str(decision)
