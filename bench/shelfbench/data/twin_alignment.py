@@ -48,7 +48,7 @@ def same_but_brightness(first: np.ndarray, second: np.ndarray, spread: np.ndarra
     Returns
     -------
     ndarray of float32, shape (n,)
-        Levels of 255; infinite where it is no such copy.
+        Levels of 255; infinite where it is not such a copy.
     """
     return _in_blocks(_brightness, first, second, spread)
 
