@@ -136,9 +136,8 @@ def crops(side, count=60):
     return np.stack(squares)
 
 
-@pytest.mark.parametrize(
-    "name", [NAMES[1], *(pytest.param(name, marks=pytest.mark.slow) for name in (NAMES[0], *TUNED))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NAMES, *TUNED])
 def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
@@ -173,6 +172,7 @@ def test_onnx_says_where_the_run_computed_in_bfloat16(run, tmp_path, monkeypatch
     assert (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.slow
 @needs_nncf
 def test_int8_is_not_written_as_onnx(run, tmp_path, capsys):
     words = ["decide", str(run(NAMES[0], INT8)), NAMES[0], "--onnx", "--out", str(tmp_path / "decision"), "--quiet"]
