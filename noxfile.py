@@ -1,5 +1,6 @@
 """Sessions: bench (the comparison), tests, lint, regress (speed), results (make the committed ones again)."""
 
+import os
 from pathlib import Path
 
 import nox
@@ -74,7 +75,7 @@ def results(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after -- go to pytest."""
     install(session, "test")
-    if not session.env.get("SHELFBENCH_DATA"):
+    if not os.environ.get("SHELFBENCH_DATA"):
         session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
     # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
     distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
@@ -121,7 +122,7 @@ def measure_full_size(session: nox.Session, arguments: list[str]) -> None:
         session.run("pytest", str(path), *measured, "--full-size", "--benchmark-json", str(record), *arguments)
         for older in record.parent.glob(f"{name}-*.json"):  # some of its rows, measured apart
             older.unlink()
-    if session.env.get("SHELFBENCH_DATA"):
+    if os.environ.get("SHELFBENCH_DATA"):
         record = folder / "records" / "study.json"  # after an hour and a half the opponent is stopped
         session.run("python", "-m", "tests.benchmarks.study", session.create_tmp(), str(record), "5400")
     else:
