@@ -17,6 +17,7 @@ from shelfbench.runs.guarding import DISTANCES
 from shelfbench.runs.promise import BETTER, OBSERVED, beyond_noise, mix_of, mixture
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
+from shelfbench.verdict.walk import FIRST
 
 _HOLDS = (
     "Certified: the threshold that passed the fixed-sequence binomial test on the certify half of validation. On "
@@ -65,6 +66,12 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         for row in frame.to_dict("records")
     )
     level = frame["level"].iloc[0] if len(frame) else np.nan
+    first = data.run.record.settings.verdict.walk == FIRST  # whose estimate of more labels is still shown
+    estimate = (
+        "More labelled products: an estimate, if their precision stays as observed; "
+        if first
+        else "Where nothing is certified, "
+    )
     return Grid(
         title="Acceptance that can be promised",
         headers=(
@@ -87,7 +94,7 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "prec.: precision of the accepted products.",
             f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
             "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
-            "validation. Intervals: exact (Clopper-Pearson), 95%.",
+            f"validation. Intervals: exact (Clopper-Pearson), 95%. {estimate}{BETTER}, would do too.",
             *_guard_notes(data.run.path),
             *_mix_notes(frame),
         ),
