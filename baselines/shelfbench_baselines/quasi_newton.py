@@ -1,8 +1,8 @@
 """The descent for problems whose margins are not kept: one sweep over the features for each step.
 
-Directions are those of the limited-memory BFGS method (Nocedal and Wright, *Numerical Optimization*, algorithm 7.4) with
-the preconditioner as the first inverse Hessian. What it remembers of the curvature are changes of the weights and of the
-loss's gradient, neither of which depends on C, so that it serves the next C as well.
+Directions are those of the limited-memory BFGS method (Nocedal and Wright, *Numerical Optimization*, algorithm 7.4)
+with the preconditioner as the first inverse Hessian. What it remembers of the curvature are changes of the weights and
+of the loss's gradient, neither of which depends on C, so that it serves the next C as well.
 """
 
 from __future__ import annotations

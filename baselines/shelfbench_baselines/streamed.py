@@ -11,140 +11,28 @@ tells the true slope there, and corrects what the sample says for the category.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from shelfbench.base.errors import RunError
-from shelfbench.base.processor import cores, free_memory
+from shelfbench.base.processor import free_memory
+from shelfbench_baselines.blocks import Blocks
 from shelfbench_baselines.descent import dots
-from shelfbench_baselines.margins import LANES, LEAST_BYTES, SHARE, Columns, Margins
-from shelfbench_baselines.quasi_newton import MEMORY, QuasiNewton
-from shelfbench_baselines.rows import Rows
-from shelfbench_baselines.squared_hinge import PIECE, ROWS, SquaredHinge, row_blocks
+from shelfbench_baselines.footprint import GRAM_LIMIT, SAMPLE, fits, sample_size, widest
+from shelfbench_baselines.margins import Columns, Margins
+from shelfbench_baselines.quasi_newton import QuasiNewton
+from shelfbench_baselines.squared_hinge import PIECE, ROWS, Item, Result, SquaredHinge, row_blocks
 
-# Problems whose features take no more than this, and whose margins no more than `LEAST_BYTES`, are solved in memory.
-FEATURES_BYTES = 2**30
-# What the descent may take for its weights, directions and memory of steps, if a share of the free memory allows it.
-DESCENT_BYTES = 2 * 2**30
-# Rows that lengths of steps are found on, and rows for each feature that the preconditioner is made of.
-SAMPLE, GRAM_ROWS = 2**15, 64
-SAMPLE_BYTES = 2**28
-# With more features, the preconditioner is a diagonal.
-GRAM_LIMIT = 8192
+# Rows for each feature that the preconditioner is made of.
+GRAM_ROWS = 64
 # Threads share that many parts of the rows; fixed, so that sums are the same with any number of threads.
 PARTS = 64
-# Arrays of weights, float64, that a descent holds at a time beside the steps that it remembers.
-ARRAYS = 16
 # By what the true curvature may differ from the sample's.
 MISJUDGED = 8.0
 
-# Computes the gradient (d + 1, k) and value (k,) of the loss, and active rows (k,), from weights (d + 1, k) and columns.
+# From weights (d + 1, k) and columns: the loss's gradient (d + 1, k) and value (k,), and the active rows (k,).
 Sweep = Callable[[np.ndarray, Columns], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def fits(count: int, dimensions: int, classes: int) -> bool:
-    """Tell whether a problem is small enough to be solved in memory, on any machine alike.
-
-    Parameters
-    ----------
-    count, dimensions, classes : int
-        Rows, features and categories.
-
-    Returns
-    -------
-    bool
-    """
-    width = -(-classes // LANES) * LANES
-    return 8 * count * width <= LEAST_BYTES and 4 * count * dimensions <= FEATURES_BYTES
-
-
-@dataclass(frozen=True, kw_only=True)
-class Footprint:
-    """What fitting the linear SVM takes, as far as it can be counted before.
-
-    Attributes
-    ----------
-    streamed : bool
-        Whether features are gone through in blocks of rows.
-    memory : int
-        Peak bytes beside the process's own, and beside the features if they are in memory.
-    width, blocks : int
-        Categories of a block, and blocks.
-    reads : int
-        How often a sweep over all categories reads the features.
-    sweep_bytes : int
-        Bytes of features that such a sweep reads.
-    sweep_flops : float
-        Floating-point operations of its products.
-    """
-
-    streamed: bool
-    memory: int
-    width: int
-    blocks: int
-    reads: int
-    sweep_bytes: int
-    sweep_flops: float
-
-
-def footprint(count: int, dimensions: int, classes: int, *, values: int = 5, free: int | None = None) -> Footprint:
-    """Count what fitting a linear SVM on the CPU takes.
-
-    Parameters
-    ----------
-    count, dimensions, classes : int
-        Training images, features and categories.
-    values : int
-        Values of C.
-    free : int, optional
-        Bytes of memory that are free; those of this machine by default.
-
-    Returns
-    -------
-    Footprint
-    """
-    streamed = not fits(count, dimensions, classes)
-    room = free_memory() if free is None else free
-    path = 8 * (dimensions + 1) * classes * (values + 1)
-    gram = (8 + 4 * 5) * (dimensions + 1) ** 2 if dimensions <= GRAM_LIMIT else 0
-    if streamed:
-        width = min(widest(dimensions, sample_size(count, dimensions), room), -(-classes // LANES) * LANES)
-        of_sample = 4 * dimensions * sample_size(count, dimensions)
-        block = width * _bytes_each(dimensions, sample_size(count, dimensions))
-        threads = cores() * (ROWS * 4 * ((1 + 3) * dimensions + width) + 2 * 8 * dimensions * width)
-        memory = path + gram + of_sample + block + threads
-    else:
-        width = -(-classes // LANES) * LANES
-        memory = path + gram + 8 * count * width + 8 * ARRAYS * (dimensions + 1) * width
-    blocks = -(-classes // width)
-    reads = blocks if streamed else 2 * blocks
-    return Footprint(
-        streamed=streamed,
-        memory=memory,
-        width=width,
-        blocks=blocks,
-        reads=reads,
-        sweep_bytes=reads * 4 * count * dimensions,
-        sweep_flops=4.0 * count * dimensions * classes,
-    )
-
-
-def sample_size(count: int, dimensions: int) -> int:
-    """Count the rows of the sample that lengths of steps are found on."""
-    return min(count, SAMPLE, max(ROWS, SAMPLE_BYTES // (4 * max(1, dimensions))))
-
-
-def widest(dimensions: int, sample: int, room: float) -> int:
-    """Count the categories of a block, a multiple of `LANES`, for which there is memory if `room` bytes are free."""
-    share = min(DESCENT_BYTES, max(SHARE * room, LEAST_BYTES))
-    return max(LANES, int(share // _bytes_each(dimensions, sample)) // LANES * LANES)
-
-
-def _bytes_each(dimensions: int, sample: int) -> int:
-    """Count the bytes that a category of a block takes."""
-    return (dimensions + 1) * (8 * ARRAYS + 2 * 4 * MEMORY) + 8 * sample
 
 
 class StreamedHinge(SquaredHinge):
@@ -154,21 +42,22 @@ class StreamedHinge(SquaredHinge):
 
     Attributes
     ----------
-    rows : Rows
+    blocks : Blocks
         The features, with the number of bytes that were read.
     """
 
     def __init__(
         self, features: np.ndarray, labels: np.ndarray, classes: int, standardise: bool, constant: float = 1.0
     ) -> None:
-        self.rows = Rows(features)
+        self.blocks = Blocks(features)
+        self._sample = np.empty((0, 0), np.float32)
         super().__init__(features, labels, classes, standardise, constant)
         size = ROWS * max(1, -(-self.count // (ROWS * PARTS)))
         self.parts = list(row_blocks(self.count, size))
 
     def _subtract(self, mean: np.ndarray) -> None:
-        read, self.rows = self.rows.read, Rows(self.features, mean)
-        self.rows.read = read
+        read, self.blocks = self.blocks.read, Blocks(self.features, mean)
+        self.blocks.read = read
         self._sample = self._sample - mean
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +72,7 @@ class StreamedHinge(SquaredHinge):
         def add_up(part: slice) -> np.ndarray:
             sums = np.zeros((2, self.dimensions))
             for rows in row_blocks(part.stop, start=part.start):
-                with self.rows.block(rows) as block:
+                with self.blocks.block(rows) as block:
                     inside = slice(*np.searchsorted(self._chosen, (rows.start, rows.stop)))
                     self._sample[inside] = block[self._chosen[inside] - rows.start]
                     for piece in row_blocks(len(block), max(16, PIECE // max(1, self.dimensions))):
@@ -194,11 +83,11 @@ class StreamedHinge(SquaredHinge):
                         self._name_bad(block, rows.start)
             return sums
 
-        mean, square = sum(self._in_order(add_up, self.parts)) / self.count
+        mean, square = sum(self._in_order(add_up, self.parts), np.zeros((2, self.dimensions))) / self.count
         return first + mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
     def _first_row(self) -> np.ndarray:
-        first = self.features[0].astype(np.float64)
+        first = np.asarray(self.features[0], dtype=np.float64)
         return np.where(np.isfinite(first), first, 0.0)
 
     def _name_bad(self, block: np.ndarray, start: int) -> None:
@@ -219,7 +108,7 @@ class StreamedHinge(SquaredHinge):
             inputs = np.empty((rows.stop - rows.start, self.dimensions + 1), np.float32)
             inputs[: len(raw), :-1] = raw
             if here.stop > here.start:
-                inputs[len(raw) :, :-1] = self.rows.take(self._wider[here])
+                inputs[len(raw) :, :-1] = self.blocks.take(self._wider[here])
             inputs[:, :-1] -= shift
             inputs[:, :-1] /= scale
             inputs[:, -1] = self.constant
@@ -240,7 +129,7 @@ class StreamedHinge(SquaredHinge):
         gram *= factor
         return gram, np.diagonal(gram).copy()
 
-    def _in_order(self, work: Callable, items: list) -> object:
+    def _in_order(self, work: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
         """Yield the results of `work` in order, as they come, so that few are in memory at a time."""
         return self._pool.map(work, items) if self._pool else map(work, items)
 
@@ -271,7 +160,7 @@ class StreamedHinge(SquaredHinge):
         def add_up(part: slice) -> tuple[np.ndarray, np.ndarray]:
             back, sums = np.zeros((self.dimensions, columns.width)), np.zeros((3, columns.width))
             for rows in row_blocks(part.stop, start=part.start):
-                with self.rows.block(rows) as block:
+                with self.blocks.block(rows) as block:
                     slack = block @ folded
                     own = self.own(rows, columns.position)
                     for piece in row_blocks(len(slack), max(16, PIECE // columns.width)):
@@ -307,7 +196,8 @@ def problem_for(
     -------
     SquaredHinge
     """
-    if fits(*features.shape, classes):
+    count, dimensions = features.shape
+    if fits(count, dimensions, classes):
         return SquaredHinge(np.asarray(features, dtype=np.float32), labels, classes, standardise, constant)
     return StreamedHinge(features, labels, classes, standardise, constant)
 
