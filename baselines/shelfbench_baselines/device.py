@@ -73,6 +73,8 @@ class Device:
 
     def put(self, array: np.ndarray) -> Any:
         """Copy an array to the device."""
+        if self.library == "torch" and not array.flags.writeable:
+            array = array.copy()  # torch warns of arrays that it could change
         return self.xp.asarray(array, device=self.device)
 
     def get(self, array: Any) -> np.ndarray:

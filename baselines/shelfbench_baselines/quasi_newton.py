@@ -16,10 +16,10 @@ from shelfbench_baselines.squared_hinge import SquaredHinge
 
 # Steps that are remembered.
 MEMORY = 8
-# Steps in a row that may fail before a category starts again from the gradient alone, and then stops.
+# Steps in a row that may fail before a category starts again from the gradient alone, and again before it stops.
 PATIENCE = 4
-# The longest step, in directions, and the share of a step that failed that the next may have.
-LONGEST, SHORTER = 4.0, 0.3
+# The longest step, in directions, and the shares of a step that failed between which the next may be.
+LONGEST, SHORTER = 4.0, (0.01, 0.7)
 # How much the latest step may correct the scale of the preconditioner, either way.
 CORRECTION = 20.0
 
@@ -45,17 +45,25 @@ class QuasiNewton(Descent):
         if self._was is not None:
             self._remember(*self._was)
             self._failures = np.where(restart & ~newton, self._failures + 1, 0)
-            self._known[:, self._failures >= PATIENCE] = False
-            self._longest = np.where(self._failures > 0, SHORTER * self._length, LONGEST)
+            self._longest = np.where(self._failures > 0, self._shorter(), LONGEST)
+            self._known[:, self._failures == PATIENCE] = False
+            self._longest[self._failures == PATIENCE] = 1.0
         self._was = self.weights, self.pull
         natural = self._natural(slice(None), grad)
         self.grad, self.direction, self.slope = grad, -natural, dots(grad, natural)
-        self.plain = self._failures >= PATIENCE
+        self.plain = self._failures >= 2 * PATIENCE - 1
         self.leap, self.newton = np.zeros((2, self.live.size), bool)
 
     def _line_search(self) -> np.ndarray:
         self._length = np.minimum(super()._line_search(), self._longest)
         return self._length
+
+    def _shorter(self) -> np.ndarray:
+        """Where a step went too far, find where the secant through the slopes at both its ends is zero."""
+        steepest = dots(self.grad, self.direction)
+        there = dots(self.weights, self.direction) + self._length * dots(self.direction, self.direction)
+        rise = there + 2 * self.C * self.margins.there - steepest
+        return self._length * np.clip(-steepest / np.maximum(rise, 1e-300), *SHORTER)
 
     def _remember(self, weights: np.ndarray, pull: np.ndarray) -> None:
         step, bend = self.weights - weights, self.pull - pull

@@ -235,6 +235,11 @@ class StreamedMargins:
         The categories, whose weights begin at zero.
     sweep : callable
         See `Sweep`.
+
+    Attributes
+    ----------
+    there : ndarray of float64, shape (k,)
+        Half the first derivative of the loss along the direction at the end of the latest step, undone or not.
     """
 
     def __init__(self, problem: StreamedHinge, live: np.ndarray, sweep: Sweep) -> None:
@@ -248,7 +253,7 @@ class StreamedMargins:
         self._before = self._weights, self._pull
         self._ratio = problem.count / sample.count
         self._scale = np.full(len(live), self._ratio)
-        self._steep, self._flat = np.zeros((2, len(live)))
+        self._steep, self._flat, self.there = np.zeros((3, len(live)))
 
     def keep(self, kept: np.ndarray, live: np.ndarray) -> None:
         """Drop the categories that are not kept."""
@@ -290,9 +295,10 @@ class StreamedMargins:
             self._sample.move(length)
         self._pull, loss, active = self._sweep(self._weights, self._columns)
         if length is not None:
-            there = 0.5 * dots(self._pull, self._direction) - self._steep
+            self.there = 0.5 * dots(self._pull, self._direction)
+            risen = self.there - self._steep
             supposed = self._sample.slope(np.zeros(len(length))) - self._flat
-            usable = (supposed > 0) & (there > 0)
-            scale = np.divide(there, supposed, out=self._scale.copy(), where=usable)
+            usable = (supposed > 0) & (risen > 0)
+            scale = np.divide(risen, supposed, out=self._scale.copy(), where=usable)
             self._scale = np.clip(scale, self._ratio / MISJUDGED, self._ratio * MISJUDGED)
         return self._pull.copy(), loss, active

@@ -33,7 +33,8 @@ GROWING = ((10_000, 256, 200), (100_000, 256, 200), (1_000_000, 256, 200))
 GOAL = (1_900_000, 2048, 1000)
 # Categories in a block of the earlier commit, by the memory that is free at 1.9 million rows.
 WIDTHS = {"before": 16, "4 GiB": 64, "20 GiB": 336}
-FIELDS = "code memory rows dimensions categories width swept counted read seconds cpu peak above at_bytes at_cpu".split()
+FIELDS = ["code", "memory", "rows", "dimensions", "categories", "width", "swept", "counted", "read", "seconds", "cpu"]
+FIELDS += ["peak", "above", "at_bytes", "at_cpu"]
 
 
 def draw(folder: Path, rows: int, dimensions: int, categories: int) -> None:
@@ -136,6 +137,10 @@ def scaled(row: dict, shape: tuple[int, int, int]) -> dict[str, float]:
     return {"at_bytes": sweeps * blocks / here * 4.0 * GOAL[0] * GOAL[1], "at_cpu": row["cpu"] * work}
 
 
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
 def main() -> None:
     """Draw, fit with both codes in turn, and write a row for each as it comes."""
     parser = argparse.ArgumentParser()
@@ -161,14 +166,17 @@ def main() -> None:
             runs = [("this", "any", ROOT, 0)]
             runs += [] if given.grow else [(given.base, memory, tree, width) for memory, width in WIDTHS.items()]
             found = [
-                {"code": code, "memory": memory} | dict(zip(("rows", "dimensions", "categories"), shape, strict=True))
+                {"code": code, "memory": memory}
+                | dict(zip(("rows", "dimensions", "categories"), shape, strict=True))
                 | measured(where, folder, width)
                 for code, memory, where, width in runs
             ]
             least = min(row["objective"] for row in found)
             for row in found:
                 row |= {"above": row.pop("objective") / least - 1} | scaled(row, shape)
-                table.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+                table.writerow(
+                    {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+                )
                 file.flush()
                 print(row, flush=True)
 
