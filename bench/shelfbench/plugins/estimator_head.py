@@ -13,6 +13,8 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.serving import joblib_serves
+from shelfbench.base.stopping import stop_if_asked
 from shelfbench.plugins.backend import TrainingData
 from shelfbench.plugins.estimators import Recipe, first_line
 from shelfbench.plugins.grids import Search, shown
@@ -121,6 +123,7 @@ class EstimatorHead:
                 except (ShelfbenchError, MemoryError):
                     raise
                 except Exception as error:  # whatever a library raises on values or data that it refuses
+                    stop_if_asked()
                     if os.environ.get("SHELFBENCH_DEBUG"):
                         raise
                     search.failed(candidate, error)
@@ -147,7 +150,8 @@ class EstimatorHead:
         for name, value in estimator.get_params(deep=True).items():
             if name not in given and value == "auto" and name.rpartition("__")[2] == "algorithm":
                 estimator.set_params(**{name: "brute"})  # as it is for long features; a tree of them is not kept
-        return estimator.fit(features, labels)
+        with joblib_serves():
+            return estimator.fit(features, labels)
 
     def _calibrate(self, scores: np.ndarray, labels: np.ndarray, seed: int) -> None:
         most = max(1, _CALIBRATED // len(self.codes))
@@ -167,7 +171,8 @@ class EstimatorHead:
         scores = np.empty((len(features), len(self.codes)))
         for start in range(0, len(features), _ROWS):
             block = slice(start, start + _ROWS)
-            scores[block] = _output(estimator, features[block], len(self.codes))
+            with joblib_serves():
+                scores[block] = _output(estimator, features[block], len(self.codes))
             if np.isnan(scores[block]).any():
                 raise RunError(f"{self.where} returns scores that contain NaN", "change its parameters")
         return scores
