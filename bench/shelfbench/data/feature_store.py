@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from shelfbench.base.arrays import load_array, load_arrays
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_whole
@@ -82,9 +83,8 @@ def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
 
 
 def _load_digests(path: Path, count: int) -> np.ndarray:
-    # opened here, because NumPy leaves a damaged file open
-    with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-        digests, checksum = stored["digests"], int(stored["checksum"])
+    stored = load_arrays(path)
+    digests, checksum = stored["digests"], int(stored["checksum"])
     if digests.shape != (count,) or digests.dtype != DIGEST or zlib.crc32(digests.data) != checksum:
         raise ValueError("its checksum differs")
     return digests
@@ -179,13 +179,17 @@ class FeatureStore:
 
     def _segments(self) -> Iterator[_Segment]:
         for meta in sorted(self.folder.glob("*.json")):
-            if meta.name == "key.json":
+            if meta.name == "key.json" or meta.name.startswith("."):  # which is still being written
                 continue
             try:
                 record = load_json(meta)
-                digests = np.load(meta.with_suffix(".digests.npy"), allow_pickle=False)
+                digests = load_array(meta.with_suffix(".digests.npy"))
                 path = meta.with_suffix(".features.npy")
-                if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:
+                if (
+                    digests.dtype != DIGEST
+                    or zlib.crc32(digests.data) != record["digests_checksum"]
+                    or not path.exists()
+                ):
                     raise ValueError("incomplete")
                 kept = {name: record[name] for name in ("seconds", "checksum", "failures")}
                 kept["reading"] = record.get("reading", "")
@@ -199,7 +203,7 @@ class FeatureStore:
     def _load(self, segment: _Segment) -> np.ndarray | None:
         """Read and verify a segment; remove it and return None if its contents have changed."""
         try:
-            rows = np.load(segment.path, allow_pickle=False)
+            rows = load_array(segment.path)
             fits = rows.shape == (len(segment.digests), self._extractor.dimensions) and rows.dtype == self._stored
             if fits and zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum:
                 return rows

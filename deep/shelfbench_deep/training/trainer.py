@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +19,7 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import locked
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import (
     cache_dir,
     file_stem,
@@ -260,18 +259,11 @@ class NetworkTrainer:
 
 def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[str, Any]) -> None:
     """Write a finished training into a folder, whole or not at all."""
-    folder = done.parent
-    aside = folder / f".partial-{uuid.uuid4().hex[:12]}"
-    with storage_errors(folder):
-        try:
-            aside.mkdir()
-            write_network(aside, prepared.blueprint, prepared.model)
-            write_parquet(aside / _HISTORY, history)
-            write_json(aside / _RECORD, record)
-            shutil.rmtree(done, ignore_errors=True)
-            aside.rename(done)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(done.parent), aside_folder(done) as aside:
+        write_network(aside, prepared.blueprint, prepared.model)
+        write_parquet(aside / _HISTORY, history)
+        write_json(aside / _RECORD, record)
+        put_folder(aside, done)
 
 
 def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:

@@ -10,13 +10,12 @@ import csv
 import hashlib
 import mmap
 import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from shelfbench.base.arrays import load_arrays
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_whole
@@ -100,11 +99,9 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
     kept = cache_dir() / "indexes" / f"{key}.npz"
     if kept.exists():
         try:
-            # opened here, because NumPy leaves a damaged file open
-            with open(kept, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = load_arrays(kept)
             return arrays, str(arrays.pop("note"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except (OSError, ValueError, KeyError):
             console.warn(f"the index {kept} is damaged; building it again")
     arrays, note = scan(path, truncated, console)
 

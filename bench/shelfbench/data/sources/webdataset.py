@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, parse_json, write_parquet
+from shelfbench.base.storage import cache_dir, file_sha256, fingerprint, parse_json, write_parquet, write_text
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
@@ -256,13 +256,17 @@ def _index(path: Path, columns: dict[str, str], console: Console) -> pa.Table:
         raise InputError(f"{path} is empty", "fetch it again")
     key = fingerprint([INDEX_VERSION, str(path.resolve()), stat.st_size, stat.st_mtime_ns, columns])
     kept = cache_dir() / "indexes" / f"{key}.parquet"
-    if kept.exists():
+    checked = kept.with_suffix(".sha256")  # Parquet itself would not tell a flipped bit
+    if kept.exists() and checked.exists():
         try:
-            return pq.read_table(kept)
+            if checked.read_bytes() == file_sha256(kept).encode():
+                return pq.read_table(kept)
         except (pa.ArrowException, OSError):
-            console.warn(f"the index {kept} is damaged; building it again")
+            pass
+        console.warn(f"the index {kept} is damaged; building it again")
     index = _scan(path, columns, console)
     write_parquet(kept, index)
+    write_text(checked, file_sha256(kept))
     return index
 
 
