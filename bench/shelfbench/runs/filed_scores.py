@@ -41,7 +41,9 @@ class _File:
         if self.order is None:
             yield from pq.ParquetFile(self.path).iter_batches(batch_size=_IMAGES, columns=_COLUMNS)
         else:
-            yield from pq.read_table(self.path, columns=_COLUMNS).take(self.order).to_batches(_IMAGES)
+            file = pq.ParquetFile(self.path)
+            groups = [file.read_row_group(number, columns=_COLUMNS) for number in range(file.num_row_groups)]
+            yield from pa.concat_tables(groups).take(self.order).to_batches(_IMAGES)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -218,7 +220,7 @@ def open_scores(run: Run, backend: str) -> FiledScores:
                 "product_id": found.product_id[rows],
                 "split": found.split[rows],
                 "role": found.role[rows],
-                "category": pd.Categorical.from_codes(found.truth[rows], categories=list(found.keys)),
+                "category": pd.Categorical.from_codes(found.truth[rows], categories=pd.Index(found.keys)),
             }
         ),
         keys=np.array(found.keys, object)[of_train],
