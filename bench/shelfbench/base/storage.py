@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -120,10 +120,37 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     RunError
         If the disk is full.
     """
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside_file(path) as aside:
-            write(aside)
+    with whole_file(path) as aside, storage_errors(path):
+        write(aside)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Have a file written aside by a block, which may do more than that; if it ends well, the file moves to its place.
+
+    Parameters
+    ----------
+    path : Path
+        The final place; its folder is created if necessary.
+
+    Yields
+    ------
+    Path
+        A temporary path of the same suffix in the same folder, to be written in `storage_errors`.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    RunError
+        If the disk is full.
+    """
+    with ExitStack() as stack:
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = stack.enter_context(aside_file(path))
+        yield aside
+        with storage_errors(path):
             with open(aside, "rb+") as handle:
                 hold(handle.fileno())
                 os.fsync(handle.fileno())
