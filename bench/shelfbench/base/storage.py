@@ -87,6 +87,8 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise _full(path) from error
         if error.errno in (errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL):
             raise InputError(f"cannot write {path} ({error.strerror})", elsewhere) from error
+        if error.errno is None:  # of something else that is read on the way: a link, a store
+            raise
         raise system_error(error, str(error.filename or f"cannot write {path}"), elsewhere) from error
     except ShelfbenchError:
         raise

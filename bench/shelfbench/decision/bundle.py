@@ -134,7 +134,8 @@ def check_place(out: Path) -> None:
         raise InputError(f"{out} is the current folder, or one above it", "name a new folder")
     if (out.resolve().parent / DECISION).exists():
         raise InputError(f"{out} is inside a decision, which may contain nothing else", "name a new folder")
-    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    names = {path.name for path in out.iterdir() if not path.name.startswith("._")} if out.exists() else set()
+    names.discard(".DS_Store")
     if names and (DECISION not in names or names - set(LIMITS)):
         raise InputError(f"{out} contains something other than a decision", "name a new folder")
 

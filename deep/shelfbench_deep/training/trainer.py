@@ -18,7 +18,7 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.locking import locked
+from shelfbench.base.locking import waiting
 from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import (
     cache_dir,
@@ -139,8 +139,6 @@ class NetworkTrainer:
         ------
         RunError
             If there is nothing to train on, or the cost becomes infinite.
-        InputError
-            If another process is training the same network now.
         """
         description = self.describe()
         lasting = {key: value for key, value in description.items() if key not in ("epochs", "patience")}
@@ -152,8 +150,9 @@ class NetworkTrainer:
         if not cached:
             with storage_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder):
-                self._train(data, seed, Checkpoint(folder / "checkpoint.safetensors", identity), done, console)
+            with waiting(folder, f"the same network ({self.name})", console):
+                if not (done / _RECORD).is_file():
+                    self._train(data, seed, Checkpoint(folder / "checkpoint.safetensors", identity), done, console)
         return _read(done, cached, self.bottleneck.settle())
 
     def trial(self, classes: int) -> dict[str, float]:
