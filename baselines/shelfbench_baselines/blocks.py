@@ -49,9 +49,18 @@ class Blocks:
         """Whether pages of a mapped file are given back."""
         return self._map is not None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of features that one pass goes through."""
+        return len(self.features) * self._row
+
     @contextmanager
     def block(self, rows: slice) -> Iterator[np.ndarray]:
         """Read some rows, float32; a view where the features are float32, in order, and not shifted.
+
+        Parameters
+        ----------
+        rows : slice
 
         Yields
         ------

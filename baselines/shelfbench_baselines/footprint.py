@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores, free_memory
+from shelfbench.data.rows import IN_MEMORY
 from shelfbench_baselines.margins import LANES, LEAST_BYTES, SHARE
 from shelfbench_baselines.quasi_newton import MEMORY
 from shelfbench_baselines.squared_hinge import ROWS
@@ -19,6 +21,9 @@ SAMPLE, SAMPLE_BYTES = 2**15, 2**28
 GRAM_LIMIT = 8192
 # Arrays of weights, float64, that a descent holds at a time beside the steps that it remembers.
 ARRAYS = 16
+# Steps at each value of C, about as many as the slowest category takes on average (results/scale/svm.csv), and passes
+# over the features beside them: moments, and the gradient at the beginning.
+STEPS, FIRST = 14, 2
 
 
 def fits(count: int, dimensions: int, classes: int) -> bool:
@@ -26,8 +31,12 @@ def fits(count: int, dimensions: int, classes: int) -> bool:
 
     Parameters
     ----------
-    count, dimensions, classes : int
-        Rows, features and categories.
+    count : int
+        Rows.
+    dimensions : int
+        Features.
+    classes : int
+        Categories.
 
     Returns
     -------
@@ -46,7 +55,7 @@ class Footprint:
     streamed : bool
         Whether features are gone through in blocks of rows.
     memory : int
-        Peak bytes beside the process's own, and beside the features if they are in memory.
+        Peak bytes beside the process's own, and beside features that a run holds in memory or maps.
     width, blocks : int
         Categories of a block, and blocks.
     reads : int
@@ -55,6 +64,9 @@ class Footprint:
         Bytes of features that such a sweep reads.
     sweep_flops : float
         Floating-point operations of its products.
+    passes : int
+        About how often the whole fit reads the features, from the disk where the system does not hold them. Where it
+        is not streamed they are in memory, and it is 1.
     """
 
     streamed: bool
@@ -64,15 +76,43 @@ class Footprint:
     reads: int
     sweep_bytes: int
     sweep_flops: float
+    passes: int
+
+    def check(self, free: int | None = None) -> None:
+        """Refuse a fit for which there is no memory; for a run, before it starts.
+
+        Parameters
+        ----------
+        free : int, optional
+            Bytes of memory that are free; those of this machine by default.
+
+        Raises
+        ------
+        InputError
+            If it would not fit; the message says what it takes.
+        """
+        room = free_memory() if free is None else free
+        if self.memory > room:
+            raise InputError(
+                f"fitting the linear SVM takes {self.memory / 2**30:.1f} GiB of memory, and {room / 2**30:.1f} GiB "
+                "are free",
+                "end other programs, use a machine with more memory, or give fewer values to svm.C",
+            )
 
 
 def footprint(count: int, dimensions: int, classes: int, *, values: int = 5, free: int | None = None) -> Footprint:
-    """Count what fitting a linear SVM on the CPU takes.
+    """Count what fitting a linear SVM on the CPU takes, before anything is computed.
+
+    A plan and the check before a run ask this of a classifier that has a method `footprint`, as `LinearSVM` has.
 
     Parameters
     ----------
-    count, dimensions, classes : int
-        Training images, features and categories.
+    count : int
+        Training images.
+    dimensions : int
+        Their features.
+    classes : int
+        Categories.
     values : int
         Values of C.
     free : int, optional
@@ -94,7 +134,10 @@ def footprint(count: int, dimensions: int, classes: int, *, values: int = 5, fre
         memory = path + gram + of_sample + block + threads
     else:
         width = -(-classes // LANES) * LANES
+        features = 4 * count * dimensions
+        # features that stay on disk otherwise are read into memory
         memory = path + gram + 8 * count * width + 8 * ARRAYS * (dimensions + 1) * width
+        memory += features if features > IN_MEMORY else 0
     blocks = -(-classes // width)
     reads = blocks if streamed else 2 * blocks
     return Footprint(
@@ -105,6 +148,7 @@ def footprint(count: int, dimensions: int, classes: int, *, values: int = 5, fre
         reads=reads,
         sweep_bytes=reads * 4 * count * dimensions,
         sweep_flops=4.0 * count * dimensions * classes,
+        passes=1 + blocks * (FIRST - 1 + STEPS * values) if streamed else 1,
     )
 
 

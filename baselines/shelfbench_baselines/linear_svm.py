@@ -19,9 +19,10 @@ from shelfbench.plugins.backend import EARLIER, TrainingData, as_record
 from shelfbench_baselines.blocks import Blocks
 from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
+from shelfbench_baselines.footprint import Footprint, footprint
 from shelfbench_baselines.grid_search import LEAST_C, MOST_C, Search
 from shelfbench_baselines.squared_hinge import Standardisation, row_blocks
-from shelfbench_baselines.streamed import problem_for
+from shelfbench_baselines.streamed import problem_for, told
 
 # Margin of a category without training images: below any real margin, but finite in every table.
 NEVER = -50.0
@@ -108,7 +109,8 @@ class LinearSVM:
     ----------
     chosen : dict
         ``C``, ``margin_temperature``, ``tune_precision`` (by each C that was tried) and, if the chosen C is the first
-        or the last of these, ``edge``: ``smallest`` or ``largest``.
+        or the last of these, ``edge``: ``smallest`` or ``largest``. If the training images did not fit in memory,
+        ``in_blocks_of_rows``: how many ``categories`` went through the features together, and in how many ``passes``.
     history : None
         There are no epochs.
     """
@@ -144,7 +146,7 @@ class LinearSVM:
         tune, tune_labels = as_float32(data.tune_features), np.asarray(data.tune_labels)
         grid = self.settings.C if len(tune_labels) else (self.settings.C[(len(self.settings.C) - 1) // 2],)
         precision: dict[str, float] = {}
-        edge = ""
+        edge, streamed = "", dict[str, int]()
         if data.classes == 1:
             width = features.shape[1]
             self._take(np.zeros((width + 1, 1)), Standardisation(np.zeros(width), np.ones(width)), labels)
@@ -155,6 +157,12 @@ class LinearSVM:
             )
             settings = self.settings
             margins, device = margins_for(settings.engine, problem, console)
+            if streamed := told(problem, margins):
+                console.log(
+                    f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} categories "
+                    "are too many to be solved in memory: the linear SVM goes through the features in blocks of rows, "
+                    f"{streamed['categories']:,} categories at a time"
+                )
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
             with console.progress(len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits") as bar:
@@ -186,7 +194,7 @@ class LinearSVM:
                 search.add(C, solution)
             if settings.extend:
                 search.extend(solve)
-            best_C = search.best
+            best_C, streamed = search.best, told(problem, margins)
             self._take(search.weights, problem.standardisation, labels)
             if len(tune_labels):
                 precision = {repr(C): search.precision[C] for C in sorted(search.precision)}
@@ -203,6 +211,30 @@ class LinearSVM:
         self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
         if edge:
             self.chosen["edge"] = edge
+        if streamed:
+            self.chosen["in_blocks_of_rows"] = streamed
+
+    def footprint(self, images: int, dimensions: int, classes: int, *, free: int | None = None) -> Footprint:
+        """Count what `fit` takes on the CPU, before any features are there.
+
+        Parameters
+        ----------
+        images : int
+            For training.
+        dimensions : int
+            Their features.
+        classes : int
+            Categories.
+        free : int, optional
+            Bytes of memory that are free; those of this machine by default.
+
+        Returns
+        -------
+        Footprint
+            With the peak of memory, in bytes beside the process and its features, and how often features are read; its
+            `check` refuses what does not fit.
+        """
+        return footprint(images, dimensions, classes, values=len(self.settings.C), free=free)
 
     def _take(self, weights: np.ndarray, standardisation: Standardisation, labels: np.ndarray) -> None:
         self.coef = np.ascontiguousarray(weights[:-1].T, dtype=np.float32)

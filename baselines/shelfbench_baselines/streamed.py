@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,15 @@ Sweep = Callable[[np.ndarray, Columns], tuple[np.ndarray, np.ndarray, np.ndarray
 class StreamedHinge(SquaredHinge):
     """One training matrix, gone through in blocks of rows, and the one-vs-rest problems on it.
 
-    Parameters are those of `SquaredHinge`; the features may also be float16, and a mapped file.
+    Parameters
+    ----------
+    features : ndarray, or shelfbench.data.rows.Rows, of float32 or float16, shape (n, d)
+        May be a mapped file.
+    labels : ndarray of int64, shape (n,)
+    classes : int
+    standardise : bool
+    constant : float
+        See `SquaredHinge`.
 
     Attributes
     ----------
@@ -190,7 +199,14 @@ def problem_for(
 ) -> SquaredHinge:
     """Make the problem of some features: in memory if it `fits`, and otherwise in blocks of rows.
 
-    Parameters are those of `SquaredHinge`; features that do not fit may be float16.
+    Parameters
+    ----------
+    features : ndarray, or shelfbench.data.rows.Rows, of float32 or float16, shape (n, d)
+    labels : ndarray of int64, shape (n,)
+    classes : int
+    standardise : bool
+    constant : float
+        See `SquaredHinge`.
 
     Returns
     -------
@@ -200,6 +216,25 @@ def problem_for(
     if fits(count, dimensions, classes):
         return SquaredHinge(np.asarray(features, dtype=np.float32), labels, classes, standardise, constant)
     return StreamedHinge(features, labels, classes, standardise, constant)
+
+
+def told(problem: SquaredHinge, margins: Any) -> dict[str, int]:
+    """Say for the record how many categories go through the features together, in blocks of rows, and how often so far.
+
+    Parameters
+    ----------
+    problem : SquaredHinge
+    margins : Streamed, or what makes margins in memory
+
+    Returns
+    -------
+    dict of str to int
+        ``categories`` and ``passes``; empty if the problem is solved in memory.
+    """
+    if not isinstance(problem, StreamedHinge):
+        return {}
+    passes = round(problem.blocks.read / max(1, problem.blocks.nbytes))
+    return {"categories": min(problem.classes, margins.widest(problem)), "passes": passes}
 
 
 class Streamed:
@@ -215,10 +250,13 @@ class Streamed:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
+        self._widest = 0
 
     def widest(self, problem: StreamedHinge) -> int:
-        """Count the categories for which there is memory."""
-        return widest(problem.dimensions, sample_size(problem.count, problem.dimensions), free_memory())
+        """Count the categories for which there was memory when this was asked first."""
+        if not self._widest:
+            self._widest = widest(problem.dimensions, sample_size(problem.count, problem.dimensions), free_memory())
+        return self._widest
 
     def __call__(self, problem: StreamedHinge, live: np.ndarray) -> StreamedMargins:
         """Make the margins of a block."""

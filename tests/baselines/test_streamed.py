@@ -150,18 +150,6 @@ def test_what_fits_is_solved_as_before():
     assert type(problem_for(features, labels, 3, True)) is SquaredHinge
 
 
-@pytest.mark.parametrize("count", [100_000, 1_900_000, 20_000_000])
-@pytest.mark.parametrize(("dimensions", "classes"), [(2048, 1000), (1280, 7600), (6800, 1000)])
-def test_memory_does_not_grow_with_the_images(count, dimensions, classes):
-    found = footprint(count, dimensions, classes, free=20 * GIB)
-    model = 4 * (dimensions + 1) * classes * 12  # weights at five values of C, float64, and at the best one
-    assert found.streamed
-    assert found.memory <= 3.5 * GIB + model
-    assert found.memory == footprint(2 * count, dimensions, classes, free=20 * GIB).memory
-    assert found.width * found.blocks >= classes
-    assert found.sweep_bytes == found.blocks * 4 * count * dimensions
-
-
 @pytest.mark.parametrize("name", ["strict", "jax", "torch"])
 def test_a_device_sweeps_the_same(name, monkeypatch, tmp_path):
     array_api_strict = pytest.importorskip("array_api_strict")
@@ -213,6 +201,28 @@ def test_the_classifier_is_the_same_where_nothing_fits(monkeypatch):
         BatchedLinearSVC(0.01, tol=1e-6, engine=engine).fit(data.features, data.labels) for engine in ("numpy", "jax")
     )
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=0.01)
+
+
+def test_a_fit_in_blocks_is_said_and_recorded(monkeypatch, capsys):
+    data, settings = material(), SVMSettings(C=(1e-3, 1e-2), engine="numpy")
+    for limit in (False, True):
+        monkeypatch.setattr(module, "fits", lambda *size: limit)  # noqa: B023
+        svm = LinearSVM(settings)
+        svm.fit(data, seed=0, console=Console())
+        said = capsys.readouterr().err
+        assert ("in blocks of rows, 6 categories at a time" in said) == (not limit)
+        if limit:
+            assert set(svm.chosen) <= {"C", "margin_temperature", "tune_precision", "edge"}
+        else:
+            passes = svm.chosen["in_blocks_of_rows"]["passes"]
+            assert svm.chosen["in_blocks_of_rows"] == {"categories": 6, "passes": passes}
+            assert 6 <= passes < 100
+
+
+def test_a_fit_in_blocks_that_stops_before_the_optimum_warns(monkeypatch, capsys):
+    monkeypatch.setattr(module, "fits", lambda *size: False)
+    LinearSVM(SVMSettings(C=1.0, max_iter=1, extend=False)).fit(material(), seed=0, console=Console(quiet=True))
+    assert "above the optimum; raise svm.max_iter" in capsys.readouterr().err
 
 
 def test_the_temperature_of_many_rows_is_found_on_some(monkeypatch):
