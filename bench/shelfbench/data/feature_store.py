@@ -30,10 +30,9 @@ from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, dig
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
 from shelfbench.data.sources.places import bring_all
-from shelfbench.data.view import view_for
+from shelfbench.data.shards import SEGMENT_IMAGES, current_spread
+from shelfbench.data.view import View, view_for
 
-# Images per segment: the most that an interruption can cost.
-SEGMENT_IMAGES = 2048
 STORE_VERSION = 1
 # Of what is refused: an image that an older version or another set of decoders could not read is tried again.
 READING_VERSION = 2
@@ -158,6 +157,7 @@ class FeatureStore:
         root: Path | None = None,
     ) -> None:
         self._extractor, self._console, self._workers = extractor, console, workers
+        self._images = images
         self._view = view_for(extractor, images.view)
         self.key: dict[str, Any] = {
             "version": STORE_VERSION,
@@ -168,6 +168,47 @@ class FeatureStore:
             "settings": extractor.describe(),
         }
         self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """What computes the features."""
+        return self._extractor
+
+    @property
+    def images(self) -> ImageSettings:
+        """The study's settings of images."""
+        return self._images
+
+    @property
+    def view(self) -> View:
+        """How photos become squares."""
+        return self._view
+
+    def reading(self) -> str:
+        """Name what decides which images are refused."""
+        return _reading()
+
+    def missing(self, contents: np.ndarray) -> np.ndarray:
+        """Tell which contents the store lacks, without reading any features.
+
+        Parameters
+        ----------
+        contents : ndarray of V16, shape (n,)
+            Ascending, without duplicates.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+        lacking = np.ones(len(contents), bool)
+        for segment in self._segments() if len(contents) else ():
+            position = np.minimum(np.searchsorted(contents, segment.digests), len(contents) - 1)
+            found = contents[position] == segment.digests
+            if segment.failures and segment.reading != _reading():
+                refused = {bytes.fromhex(name) for name in segment.failures}
+                found &= [value.tobytes() not in refused for value in segment.digests]
+            lacking[position[found]] = False
+        return lacking
 
     def _segments(self) -> list[_Segment]:
         found = []
@@ -200,8 +241,36 @@ class FeatureStore:
         segment.path.with_name(segment.path.name.replace(".features.npy", ".json")).unlink(missing_ok=True)
         return None
 
-    def _append(self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float) -> None:
-        stem = self.folder / uuid.uuid4().hex
+    def append(
+        self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float, stem: str = ""
+    ) -> None:
+        """Write a segment; it exists once its record does, which is written last.
+
+        Parameters
+        ----------
+        digests : ndarray of V16, shape (n,)
+            Contents of the images.
+        rows : ndarray of float32, shape (n, dimensions)
+            Their features; zero for an image that has none.
+        failures : dict of str to str
+            Why an image has none, by its content in hexadecimal.
+        seconds : float
+            How long computing them took.
+        stem : str
+            Name of its files; by default one that is new.
+        """
+        self._write_key()
+        self._append(digests, rows, failures, seconds, stem)
+
+    def _write_key(self) -> None:
+        if not (self.folder / "key.json").exists():
+            with storage_errors(self.folder):
+                write_json(self.folder / "key.json", self.key)
+
+    def _append(
+        self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float, name: str = ""
+    ) -> None:
+        stem = self.folder / (name or uuid.uuid4().hex)
         write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
         write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
         # last, because a segment exists as soon as its record does
@@ -270,13 +339,13 @@ class FeatureStore:
         RunError, InputError
             If the cache cannot be written to.
         """
-        if not (self.folder / "key.json").exists():
-            with storage_errors(self.folder):
-                write_json(self.folder / "key.json", self.key)
+        self._write_key()
         indices = np.asarray(indices)
         absent = np.flatnonzero(digests[indices] == _EMPTY)
         if len(absent):
             return self._around(absent, catalogue, indices, digests)
+        spread = current_spread()
+        elsewhere = 0 if spread is None else spread.compute(self, catalogue.images, indices, digests)
         wanted, first, inverse = np.unique(digests[indices], return_index=True, return_inverse=True)
         matrix = np.zeros((len(wanted), self._extractor.dimensions), np.float32)
         have = np.zeros(len(wanted), bool)
@@ -308,8 +377,8 @@ class FeatureStore:
             readable=readable,
             reasons=reasons,
             seconds=seconds,
-            computed=computed,
-            cached=computed < len(wanted),
+            computed=computed + elsewhere,
+            cached=computed + elsewhere < len(wanted),
         )
 
     def _around(self, absent: np.ndarray, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
