@@ -35,6 +35,7 @@ def run(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     data: AnyPath | None = None,
     quiet: bool = False,
     verbose: bool = False,
@@ -61,6 +62,9 @@ def run(
         Settings that replace the study's, like ``{"split.min_products": 10}``; checked as those of ``--set`` are.
     workers : int, optional
         Processes or threads for decoding and classical features; by default, the cores of this machine.
+    dask : str, optional
+        Let workers of Dask compute features: ``local:4`` starts four on this machine, ``tcp://host:8786`` is a
+        scheduler that is there.
     data : str or path, optional
         Where to look for a named dataset first.
     quiet : bool
@@ -86,7 +90,9 @@ def run(
     >>> found = shelfbench.run("default", backends=["hog-svm"], settings={"generated.products": 300})  # doctest: +SKIP
     >>> found.table4[["split", "precision", "acceptance_90"]]  # doctest: +SKIP
     """
+    from shelfbench.data.shards import spreading
     from shelfbench.experiments import run_study
+    from shelfbench.spread.dask_spread import spread_over
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
@@ -98,14 +104,15 @@ def run(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
         )
-    text = run_study(
-        chosen,
-        out=place,
-        data=None if data is None else given_path(data, "data"),
-        workers=cores() if workers is None else given_count(workers, "workers"),
-        console=console,
-        command=command or _call(study, given),
-    )
+    with spread_over(dask, console) as spread, spreading(spread):
+        text = run_study(
+            chosen,
+            out=place,
+            data=None if data is None else given_path(data, "data"),
+            workers=cores() if workers is None else given_count(workers, "workers"),
+            console=console,
+            command=command or _call(study, given),
+        )
     return load_run(place, summary=text)
 
 

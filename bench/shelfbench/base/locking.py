@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,38 @@ def locked(folder: Path, elsewhere: str = "--out") -> Iterator[None]:
         raise InputError(
             f"the file system of {path.parent} does not support locks", "choose another folder with SHELFBENCH_CACHE"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def waiting_for(what: str, say: Callable[[], None]) -> Iterator[None]:
+    """Let processes of one cache through the block one after the other.
+
+    Parameters
+    ----------
+    what : str
+        What the block does; processes that do something else do not wait.
+    say : callable
+        Called once if another process is in the block, so that this one waits.
+
+    Yields
+    ------
+    None
+    """
+    from filelock import FileLock, Timeout
+
+    path = cache_dir() / "locks" / f"{hashlib.sha256(what.encode(errors='surrogateescape')).hexdigest()[:32]}.lock"
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say()
+            lock.acquire()
     try:
         yield
     finally:

@@ -29,9 +29,9 @@ from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
-from shelfbench.data.sources.places import bring_all
 from shelfbench.data.shards import SEGMENT_IMAGES, current_spread
-from shelfbench.data.view import View, view_for
+from shelfbench.data.sources.places import bring_all
+from shelfbench.data.view import view_for
 
 STORE_VERSION = 1
 # Of what is refused: an image that an older version or another set of decoders could not read is tried again.
@@ -157,8 +157,8 @@ class FeatureStore:
         root: Path | None = None,
     ) -> None:
         self._extractor, self._console, self._workers = extractor, console, workers
-        self._images = images
         self._view = view_for(extractor, images.view)
+        self.extractor, self.images, self.view = extractor, images, self._view
         self.key: dict[str, Any] = {
             "version": STORE_VERSION,
             "images": self._view.describe(images.describe()),
@@ -168,21 +168,6 @@ class FeatureStore:
             "settings": extractor.describe(),
         }
         self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
-
-    @property
-    def extractor(self) -> FeatureExtractor:
-        """What computes the features."""
-        return self._extractor
-
-    @property
-    def images(self) -> ImageSettings:
-        """The study's settings of images."""
-        return self._images
-
-    @property
-    def view(self) -> View:
-        """How photos become squares."""
-        return self._view
 
     def reading(self) -> str:
         """Name what decides which images are refused."""
@@ -260,22 +245,12 @@ class FeatureStore:
             Name of its files; by default one that is new.
         """
         self._write_key()
-        self._append(digests, rows, failures, seconds, stem)
-
-    def _write_key(self) -> None:
-        if not (self.folder / "key.json").exists():
-            with storage_errors(self.folder):
-                write_json(self.folder / "key.json", self.key)
-
-    def _append(
-        self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float, name: str = ""
-    ) -> None:
-        stem = self.folder / (name or uuid.uuid4().hex)
-        write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
-        write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
+        path = self.folder / (stem or uuid.uuid4().hex)
+        write_whole(path.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
+        write_whole(path.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
         # last, because a segment exists as soon as its record does
         write_json(
-            stem.with_suffix(".json"),
+            path.with_suffix(".json"),
             {
                 "seconds": seconds,
                 "images": len(digests),
@@ -317,7 +292,12 @@ class FeatureStore:
                     rows[where[good]] = values
                     failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
                     bar.update(count)
-                self._append(digests[part], rows, failures, time.perf_counter() - started)
+                self.append(digests[part], rows, failures, time.perf_counter() - started)
+
+    def _write_key(self) -> None:
+        if not (self.folder / "key.json").exists():
+            with storage_errors(self.folder):
+                write_json(self.folder / "key.json", self.key)
 
     def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
         """Return the features of some images, computing those that the store lacks.

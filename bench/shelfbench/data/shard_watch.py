@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -214,7 +215,7 @@ class Watch:
         suspects = [one for one in self._note.get("suspects", []) if one[0] < count]
         bounds = [0, *(edge for one in suspects for edge in one), count]
         left_out = np.array(sorted(self.aside), int)
-        for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for number, (start, end) in enumerate(pairwise(bounds)):
             rows = np.setdiff1d(np.arange(start, min(end, count)), left_out)
             if number % 2 == 0:
                 yield self._noted([rows[i : i + size] for i in range(0, len(rows), size)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -272,9 +272,10 @@ class _Checked:
     def __len__(self) -> int:
         return len(self._shard.positions)
 
-    def read(self, indices: np.ndarray) -> list[bytes]:
-        found = self._images.read(self._shard.positions[indices])
-        for row, data in zip(indices, found, strict=True):
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        rows = np.asarray(indices, np.int64)
+        found = self._images.read(self._shard.positions[rows])
+        for row, data in zip(rows.tolist(), found, strict=True):
             if digest(data) != self._shard.digests[row].tobytes():
                 what = "another photo than the run saw" if data else "missing"
                 raise InputError(
