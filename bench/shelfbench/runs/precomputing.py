@@ -6,15 +6,12 @@ can do one each; a run finds what they have written in the cache that they share
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.locking import waiting_for
 from shelfbench.data.datasets import check_dataset
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.shards import Part, compute_shard, current_spread, plan_shards
@@ -104,23 +101,13 @@ def precompute(
     return [_compute(store, tuple(names), experiment, part) for store, names in stores]
 
 
-@contextmanager
-def _one_at_a_time(study: Study, console: Console) -> Iterator[None]:
-    """Let the first of several processes that start together index and hash the photos; the others read its work."""
-    with waiting_for(
-        f"data of {study.dataset.name}", lambda: console.log("waiting for another process that opens the same data")
-    ):
-        yield
-
-
 def _stores(experiment: Experiment) -> list[tuple[FeatureStore, list[str]]]:
     """Build the backends, and tell which of them share which features."""
     study, console, jobs = experiment.study, experiment.console, experiment.jobs
     names = [name for name in study.backends if jobs.add(name)]
     built = [jobs.prepare(name, partial(build_backend, name, study.sections, experiment)) for name in names]
     jobs.require()
-    with _one_at_a_time(study, console):
-        _ = experiment.material
+    _ = experiment.material
     stores: dict[Path, tuple[FeatureStore, list[str]]] = {}
     for backend in built:
         if backend is None:
