@@ -25,6 +25,8 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import storage_errors
 
 FOLDER = "going"
+# How the reason begins why a photo that ended its process is not read again.
+SET_ASIDE = "the process that reads it"
 # How often a photo may end its process.
 TRIES = 3
 # How often processes may end before they have read a photo, if not for lack of memory: they may be killed by others.
@@ -148,7 +150,7 @@ class Watch:
             self._note["deaths"][row] = self._note["deaths"].get(row, 0) + 1
             if self._note["deaths"][row] >= TRIES:
                 how = f"ran out of memory ({full} in use)" if full else "ended"
-                self._note["aside"][row] = f"the process that reads it {how}, {TRIES} times"
+                self._note["aside"][row] = f"{SET_ASIDE} {how}, {TRIES} times"
         self.aside = {int(row): reason for row, reason in self._note["aside"].items()}
         if len(self.aside) > _MOST_ASIDE:
             self._note_file.unlink(missing_ok=True)

@@ -19,11 +19,12 @@ from typing import Protocol
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import load_json
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import ImageBytes, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings
-from shelfbench.data.shard_watch import Watch
+from shelfbench.data.shard_watch import SET_ASIDE, Watch
 from shelfbench.data.view import View
 
 # Images per segment of the store: the most that an interruption can cost.
@@ -181,6 +182,32 @@ def _stem(contents: np.ndarray, reading: str) -> str:
 def is_done(store: Store, shard: Shard) -> bool:
     """Tell whether the segment of a shard is in the store."""
     return (store.folder / f"{shard.stem}.json").exists()
+
+
+def set_aside(store: Store, images: ImageBytes, shard: Shard) -> list[str]:
+    """Name the photos of a shard that ended the processes that read them, each with the reason, as its segment says.
+
+    Parameters
+    ----------
+    store : Store
+    images : ImageBytes
+    shard : Shard
+        Whose segment is in the store.
+
+    Returns
+    -------
+    list of str
+    """
+    try:
+        failures = load_json(store.folder / f"{shard.stem}.json")["failures"]
+        found = {name: str(why) for name, why in failures.items() if str(why).startswith(SET_ASIDE)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # damaged meanwhile: whoever reads it sees
+        return []
+    if not found:
+        return []
+    names = [value.tobytes().hex() for value in shard.digests]
+    where = ((name, images.where(int(at))) for name, at in zip(names, shard.positions, strict=True) if name in found)
+    return [f"{place} is set aside: {found[name]}" for name, place in where]
 
 
 def compute_shard(

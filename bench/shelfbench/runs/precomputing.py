@@ -14,7 +14,8 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import check_dataset
 from shelfbench.data.feature_store import FeatureStore
-from shelfbench.data.shards import Part, compute_shard, current_spread, plan_shards
+from shelfbench.data.near_duplicates import fingerprint_store
+from shelfbench.data.shards import Part, compute_shard, current_spread, plan_shards, set_aside
 from shelfbench.runs.building import build_backend, suited
 from shelfbench.runs.experiment import Experiment, Jobs
 from shelfbench.runs.recorder import Recorder
@@ -30,7 +31,7 @@ class Precomputed:
     name : str
         Of the features: ``hog``, ``efficientnet_lite0``.
     backends : tuple of str
-        That use them.
+        That use them; ``near-duplicates`` for the fingerprints by which a run seeks these.
     images : int
         Images of this part, equal ones counted once.
     computed : int
@@ -98,6 +99,8 @@ def precompute(
         raise InputError(
             f"no features of the study {study.name} can be computed before its run", "start it with: shelfbench run"
         )
+    if study.report.seeks_near_duplicates(len(experiment.material.image)):
+        stores.append((fingerprint_store(workers, console), ["near-duplicates"]))
     return [_compute(store, tuple(names), experiment, part) for store, names in stores]
 
 
@@ -125,13 +128,15 @@ def _stores(experiment: Experiment) -> list[tuple[FeatureStore, list[str]]]:
 
 def _compute(store: FeatureStore, names: tuple[str, ...], experiment: Experiment, part: Part | None) -> Precomputed:
     material, console = experiment.material, experiment.console
+    photos, name = material.catalogue.images, store.extractor.name
     shards, images = plan_shards(store, material.image, experiment.digests, part)
     computed = sum(len(shard.positions) for shard in shards)
-    spread = current_spread()
-    if spread is not None and part is None:
-        spread.compute(store, material.catalogue.images, material.image, experiment.digests)
-    name = store.extractor.name
-    with console.progress(computed, f"features of {name}") as bar:
+    if (spread := current_spread()) is not None and part is None:
+        spread.compute(store, photos, material.image, experiment.digests)
+        shards, _ = plan_shards(store, material.image, experiment.digests, part)  # what cannot be sent
+    with console.progress(sum(len(shard.positions) for shard in shards), f"features of {name}") as bar:
         for shard in shards:
-            compute_shard(store, material.catalogue.images, shard, workers=experiment.workers, update=bar.update)
+            compute_shard(store, photos, shard, workers=experiment.workers, update=bar.update)
+            for line in set_aside(store, photos, shard):
+                console.warn(line)
     return Precomputed(name=name, backends=names, images=images, computed=computed, folder=store.folder)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NEEDS_DASK = "python -m pip install 'shelfbench[dask]'"
 # Seconds to wait for a scheduler or a worker; DASK_SHELFBENCH__WAIT=7200 waits longer.
 WAIT = 600.0
+# Dask's own logs tell of every connection that ends; what matters is said in our words.
+_SILENT = logging.CRITICAL + 1
 # Seconds between two tries, and between two lines that say so.
 _TRY, _SAY = 1.0, 60.0
 
@@ -96,7 +98,10 @@ class Cluster:
             return self._client, False
         lost = self._client is not None
         self._drop()
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        import distributed  # noqa: F401  (it sets the levels of its loggers when it is loaded)
+
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(_SILENT)
         if lost:
             self._console.warn(f"the scheduler at {self.where.address or 'this machine'} is gone")
         self._client = self._start() if self.where.local else self._connect(lost)
@@ -132,7 +137,7 @@ class Cluster:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
+                silence_logs=_SILENT,
                 local_directory=self._scratch.name,
                 env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), share),
             )

@@ -15,9 +15,9 @@ from shelfbench.base import errors
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.catalogue import ImageBytes
-from shelfbench.data.shards import Shard, Store, is_done, plan_shards
+from shelfbench.data.shards import Shard, Store, is_done, plan_shards, set_aside
 from shelfbench.spread.cluster import Cluster, Where, check_installed
-from shelfbench.spread.job import Job, versions, written
+from shelfbench.spread.job import CannotSend, Job, versions, written
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -109,9 +109,12 @@ class DaskSpread:
         try:
             with written(store, images, shards) as job:
                 _Round(self.cluster, self._console, store, shards, job).run()
-        except TypeError as error:
+        except CannotSend as error:
             self._console.warn(f"{name}: this process computes the features, for they cannot be sent ({error})")
             return 0
+        for shard in shards:
+            for line in set_aside(store, images, shard):
+                self._console.warn(line)
         return sum(len(shard.positions) for shard in shards)
 
 

@@ -50,6 +50,10 @@ PACKAGES = (
 )
 
 
+class CannotSend(Exception):
+    """What computes the features cannot be pickled."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What is sent to workers.
@@ -102,8 +106,8 @@ def written(store: Store, images: ImageBytes, shards: Sequence[Shard]) -> Iterat
 
     Raises
     ------
-    TypeError
-        If what computes the features cannot be sent.
+    CannotSend
+        If what computes the features cannot be pickled.
     """
     from filelock import FileLock
 
@@ -127,7 +131,7 @@ def written(store: Store, images: ImageBytes, shards: Sequence[Shard]) -> Iterat
     try:
         content = pickle.dumps(work)
     except Exception as error:  # whatever a plug-in holds that cannot be pickled
-        raise TypeError(str(error)) from error
+        raise CannotSend(str(error)) from error
     with storage_errors(folder):
         folder.mkdir(parents=True)
         lock = FileLock(folder / "lock")
