@@ -1,7 +1,4 @@
-"""The public functions of `shelfbench`, which the verbs of the command line call too.
-
-Their keywords are those of the command line. Heavy modules are loaded by the function that needs them.
-"""
+"""The public functions, which the verbs call too, with the same keywords; each loads the heavy modules it needs."""
 
 from __future__ import annotations
 
@@ -63,8 +60,7 @@ def run(
     workers : int, optional
         Processes or threads for decoding and classical features; by default, the cores of this machine.
     dask : str, optional
-        Let workers of Dask compute features: ``local:4`` starts four on this machine, ``tcp://host:8786`` is a
-        scheduler that is there.
+        Workers of Dask that compute features: ``local:4`` starts four here, ``tcp://host:8786`` is a scheduler.
     data : str or path, optional
         Where to look for a named dataset first.
     quiet : bool
@@ -90,7 +86,6 @@ def run(
     >>> found = shelfbench.run("default", backends=["hog-svm"], settings={"generated.products": 300})  # doctest: +SKIP
     >>> found.table4[["split", "precision", "acceptance_90"]]  # doctest: +SKIP
     """
-    from shelfbench.data.shards import spreading
     from shelfbench.experiments import run_study
     from shelfbench.spread.dask_spread import spread_over
 
@@ -104,7 +99,7 @@ def run(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
         )
-    with spread_over(dask, console) as spread, spreading(spread):
+    with spread_over(dask, console):
         text = run_study(
             chosen,
             out=place,
@@ -287,7 +282,6 @@ def plan(
     from shelfbench.verdict.costs import amount
 
     hour = 0.0 if price is None else amount(price, "the price of an hour")
-
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")

@@ -69,7 +69,7 @@ def features(
         If the study, the data, a setting or the shard is wrong, or the study is not a comparison.
     """
     from shelfbench.base.errors import InputError
-    from shelfbench.data.shards import Part, spreading
+    from shelfbench.data.shards import Part
     from shelfbench.runs.precomputing import precompute
     from shelfbench.spread.dask_spread import spread_over
 
@@ -78,7 +78,7 @@ def features(
         raise InputError("--shard is for processes that do not know of each other", "omit it, or --dask")
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     console = Console(quiet, verbose)
-    with spread_over(dask, console) as spread, spreading(spread):
+    with spread_over(dask, console):
         return precompute(
             chosen,
             data=None if data is None else given_path(data, "data"),

@@ -65,19 +65,18 @@ _SPREAD: ContextVar[Spread | None] = ContextVar("spread", default=None)
 
 
 @contextmanager
-def spreading(spread: Spread | None) -> Iterator[None]:
+def spreading(spread: Spread) -> Iterator[None]:
     """Let all feature stores have their features computed elsewhere while the block runs.
 
     Parameters
     ----------
-    spread : Spread or None
-        None changes nothing.
+    spread : Spread
 
     Yields
     ------
     None
     """
-    token = _SPREAD.set(spread or _SPREAD.get())
+    token = _SPREAD.set(spread)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from shelfbench.base import errors
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.catalogue import ImageBytes
-from shelfbench.data.shards import Shard, Store, is_done, plan_shards, set_aside
+from shelfbench.data.shards import Shard, Store, is_done, plan_shards, set_aside, spreading
 from shelfbench.spread.cluster import Cluster, Where, check_installed
 from shelfbench.spread.job import CannotSend, Job, versions, written
 
@@ -33,7 +33,7 @@ _TOLD = 5
 
 
 @contextmanager
-def spread_over(dask: str | None, console: Console) -> Iterator[DaskSpread | None]:
+def spread_over(dask: str | None, console: Console) -> Iterator[None]:
     """Have features computed by the workers that ``--dask`` names while the block runs.
 
     Parameters
@@ -44,7 +44,7 @@ def spread_over(dask: str | None, console: Console) -> Iterator[DaskSpread | Non
 
     Yields
     ------
-    DaskSpread or None
+    None
 
     Raises
     ------
@@ -54,7 +54,7 @@ def spread_over(dask: str | None, console: Console) -> Iterator[DaskSpread | Non
         If no scheduler answers at the address.
     """
     if dask is None:
-        yield None
+        yield
         return
     where = Where.read(dask)
     check_installed()
@@ -62,7 +62,8 @@ def spread_over(dask: str | None, console: Console) -> Iterator[DaskSpread | Non
     try:
         if where.address:  # a wrong address is to be said at once
             spread.cluster.client()
-        yield spread
+        with spreading(spread):
+            yield
     finally:
         spread.cluster.close()
 
