@@ -103,7 +103,7 @@ def network(work: Work) -> Body:
     if not path.exists():
         _save_network(path, work.seed)
     sections = {"bottleneck": BottleneckSettings(), "onnx": OnnxSettings()}
-    parts = network_features(BackboneChoice(str(path), "none", 32), sections)
+    parts = network_features(BackboneChoice(str(path), pixels=32), sections)
     store = FeatureStore(parts.features, ImageSettings(), QUIET, work.workers)
     parts.features.extract(np.zeros((parts.features.batch, 32, 32, 3), np.uint8))  # loads and compiles it
     assert len(work.material.image)
