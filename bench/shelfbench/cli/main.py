@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError, explain
-from shelfbench.base.screen import printable, show
+from shelfbench.base.screen import printable, shortened, show
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.deciding import classify, decide
 from shelfbench.cli.labelling import label
@@ -185,7 +185,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 def _say(message: str, code: int) -> int:
     if sys.stderr is not None:
-        print(f"shelfbench: {printable(message)}", file=sys.stderr)
+        print(f"shelfbench: {shortened(printable(message))}", file=sys.stderr)
     return code
 
 

@@ -86,7 +86,7 @@ def value_of(value: Any, kind: Any, where: str) -> Any:
         value = [value]
     try:
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError):
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):  # the last: half a character
         raise InputError(f"{where} is {value!r}", _REMEDIES.get(kind, f"give a value of type {kind}")) from None
 
 

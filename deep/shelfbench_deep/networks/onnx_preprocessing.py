@@ -246,10 +246,10 @@ def _side(path: Path, value: Any, key: str) -> tuple[int | None, bool]:
     if isinstance(value, Mapping):
         if "shortest_edge" in value:
             return _side(path, value["shortest_edge"], key)[0], True
-        sides = {value.get("height"), value.get("width")}
-        if len(sides) > 1:
-            raise InputError(f"{path}: {key} is {dict(value)}", "shelfbench takes squares: take the file away")
-        value = sides.pop()
+        height, width = value.get("height"), value.get("width")
+        if height != width:
+            raise InputError(f"{path}: {key} is {str(dict(value))[:60]}", "shelfbench takes squares: take the file away")
+        value = height
     if value is None:
         return None, False
     if type(value) is not int or not 0 < value <= 4096:
@@ -261,7 +261,7 @@ def _channels(path: Path, values: Mapping[str, Any], key: str) -> Three:
     given = values.get(key)
     found: list[Any] = given if isinstance(given, list) else [given]
     good = isinstance(found, list) and len(found) in (1, 3)
-    if not good or not all(isinstance(value, int | float) and math.isfinite(value) for value in found):
+    if not good or not all(isinstance(value, int | float) and -1e6 < value < 1e6 for value in found):
         raise InputError(
             f"{path}: {key} is {json.dumps(found)[:60]}",
             f"look where the network comes from, and give mean and std: {IMAGENET} or {SYMMETRIC}",
