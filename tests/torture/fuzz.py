@@ -98,7 +98,7 @@ def judged(target: Target, data: bytes) -> tuple[str, str]:
 
 def _where() -> str:
     """Return the last line of ours on the stack of the error, and what was said."""
-    kind, error, stack = sys.exc_info()
+    _, error, stack = sys.exc_info()
     frames = traceback.extract_tb(stack)
     ours = [frame for frame in frames if "/shelfbench" in frame.filename and "/tests/" not in frame.filename] or frames
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
@@ -213,7 +213,7 @@ def main(words: list[str] | None = None) -> int:
                     (options.keep / f"{name}-{options.seed}-{number}").write_bytes(
                         drawn(target, name, options.seed, number)
                     )
-                print(f"  {name} {number}: {what}: {where}", flush=True)
+                print(ascii(f"  {name} {number}: {what}: {where}"), flush=True)
             found_any |= bool(findings)
     return int(found_any)
 

@@ -225,9 +225,7 @@ def toml(folder: Path) -> Target:
         json.dumps(found.record(), allow_nan=False)
         found.results_hash()
 
-    return Target(
-        corpus=[file.read_bytes() for file in sorted(STUDIES.glob("*.toml"))], damage=damaged_text, read=read
-    )
+    return Target(corpus=[file.read_bytes() for file in sorted(STUDIES.glob("*.toml"))], damage=damaged_text, read=read)
 
 
 SETTINGS = """split.min_products=10|backbone=net.onnx|pixels=auto|svm.C=[0.01, 1]|onnx.mean=[1,2,3]|seed=3
@@ -249,7 +247,8 @@ def setting(folder: Path) -> Target:
         json.dumps(found.record(), allow_nan=False)
         found.results_hash()
 
-    return Target(corpus=[text.encode() for text in SETTINGS.replace("\n", "|").split("|")], damage=damaged_text, read=read)
+    corpus = [text.encode() for text in SETTINGS.replace("\n", "|").split("|")]
+    return Target(corpus=corpus, damage=damaged_text, read=read)
 
 
 def decision(folder: Path) -> Target:
@@ -329,9 +328,9 @@ def onnx(folder: Path) -> Target:
     from shelfbench_deep.networks.onnx_settings import OnnxSettings
     from tests.helpers.onnx_graphs import graph
 
-    corpus = [json.dumps(PROCESSOR).encode()]
-    for form in ({"metadata": {"mean": "1, 2, 3", "std": "[4]"}}, {"layout": "NHWC", "kind": "uint8"}, {"end": "both"}):
-        corpus.append(graph(folder / "sound.onnx", **form).read_bytes())
+    forms = ({"metadata": {"mean": "1, 2, 3", "std": "[4]"}}, {"layout": "NHWC", "kind": "uint8"}, {"end": "both"})
+    graphs = [graph(folder / "sound.onnx", **form).read_bytes() for form in forms]
+    corpus = [json.dumps(PROCESSOR).encode(), *graphs]
     plain, config = corpus[1], folder / "preprocessor_config.json"
     path = folder / "net.onnx"
 

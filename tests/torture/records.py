@@ -31,10 +31,14 @@ def arguments(about: str, count: int) -> argparse.ArgumentParser:
 
 def commit() -> str:
     """Return the commit of the working tree, with a plus if something is not committed."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--abbrev=9"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=9"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return told.stdout.strip() or "unknown"
+
+
+def _printable(value: Any) -> Any:
+    """Write half a character of a damaged text as Python would."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 class Rows:
@@ -52,7 +56,7 @@ class Rows:
 
     def add(self, **row: Any) -> None:
         """Append a row, and say it."""
-        row["commit"] = self._commit
+        row = {name: _printable(value) for name, value in row.items()} | {"commit": self._commit}
         print(" ".join(str(value) for name, value in row.items() if name != "commit"), flush=True)
         if self._path is None:
             return

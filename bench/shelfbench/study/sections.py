@@ -7,6 +7,7 @@ import difflib
 import math
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
 import msgspec
@@ -113,6 +114,8 @@ def check_recordable(value: Any, where: str) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             check_recordable(inner, where)
+    elif isinstance(value, date | time):
+        raise InputError(f"{where} is the time {value}", "write it as text in quotes")
     elif isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} is {value}", "give a finite number")
     elif isinstance(value, str):
