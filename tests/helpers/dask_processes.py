@@ -74,6 +74,14 @@ class Processes:
         self.workers.append(worker)
         return worker
 
+    def revive(self) -> None:
+        """Start a worker for each one that has ended with its nanny, as whatever watches services does."""
+        ended = [worker for worker in self.workers if worker.poll() is not None]
+        self.workers = [worker for worker in self.workers if worker not in ended]
+        for worker in ended:
+            end(worker)
+            self.start_worker()
+
     def computing(self) -> list[int]:
         """Return the numbers of the processes that compute, below the nannies."""
         import psutil
