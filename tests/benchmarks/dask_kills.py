@@ -2,8 +2,8 @@
 
 HOG of a generated catalogue is computed by four workers of Dask, again and again from nothing. Meanwhile, at times that
 the seed draws, a process gets SIGKILL: mostly one that is at a shard, or any worker, or one with its nanny, or the
-scheduler; what is gone is started again after a moment. At the end of each round every row of the store is compared, bit for bit, with what one
-process computes without Dask: none is lost, doubled or different, and no photo is blamed.
+scheduler; what is gone is started again after a moment. At the end of each round every row of the store is compared,
+bit for bit, with what one process computes without Dask: none is lost, doubled or different, and no photo is blamed.
 
     python -m tests.benchmarks.dask_kills results/scale/dask_kills.csv --kills 50 --scheduler 5 --seed 0
 
