@@ -3,7 +3,8 @@
     python -m tests.benchmarks.dask_rate results/scale/dask.csv --pairs 3
 
 The photos are those of a generated catalogue, already hashed, and the workers are there before the clock starts. Each
-has one core (``taskset``), and so its decoding and its network have one thread. ``seconds`` are those in which features
+has one core (``taskset``), and so its decoding and its network have one thread. The network is Inception V3 at 299
+pixels, the papers' own, with random weights, which take as long as others. ``seconds`` are those in which features
 are computed, from the first shard that is handed out to the last that is in the store, with the time that each worker
 takes to load the network; ``command`` is all of ``shelfbench features``. ``--alone`` adds a row for one process without
 Dask on as many cores.
@@ -30,6 +31,7 @@ COLUMNS = ("pair", "workers", "cores", "features", "photos", "seconds", "photos_
 def command(options: argparse.Namespace, *more: str) -> list[str]:
     """Compute the features, from the command line."""
     settings = [f"generated.products={options.products}", "split.min_products=5", "report.near_duplicates=off"]
+    settings += [f"backbone={options.backbone}", f"pixels={options.pixels}", "weights=none"]
     words = [word for setting in settings for word in ("--set", setting)]
     start = [sys.executable, "-m", "shelfbench.cli.start", "features", "default", "--backend", options.backend]
     return [*start, *words, "--verbose", *more]
@@ -67,6 +69,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--products", type=int, default=1250)
     parser.add_argument("--backend", default="bottleneck-svm")
+    parser.add_argument("--backbone", default="inception_v3")
+    parser.add_argument("--pixels", type=int, default=299)
     parser.add_argument("--cache", type=Path, help="where the catalogue is drawn; default: a temporary folder")
     parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
