@@ -149,7 +149,7 @@ def decide(
     names = [CATEGORY, *(level.name for level in rungs)]
     targets = rung_targets(precision, names)
     required = shared(Requirement.of(targets[0], confidence, measure, all_categories, walk=walk), len(joint))
-    folder = opened.path / "models" / file_stem(backend)
+    folder = opened.model(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     everything = predictions = _predictions(opened.file("predictions", backend), measure)

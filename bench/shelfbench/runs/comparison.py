@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import file_stem, fingerprint, write_parquet
+from shelfbench.base.storage import file_stem, fingerprint
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
@@ -70,13 +70,13 @@ def run(experiment: Experiment) -> Photos | None:
     built = [backend for backend in found if backend is not None]
     jobs.require()
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
-        write_parquet(experiment.out / "truth.parquet", truth)
+        experiment.record.keep("truth.parquet", truth)
     if not study.needs_photos:
         experiment.console.log("no photo is read, so near-duplicates are not sought and the page shows no pictures")
     elif study.report.seeks_near_duplicates(len(material.image)):
         with experiment.console.stage("near-duplicates"):
             twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
-        write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
+        experiment.record.keep("near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
     groups: dict[str, list[BuiltBackend]] = {}
     for backend in built:
@@ -94,8 +94,9 @@ def _files(out: Path, name: str) -> list[Path]:
 
 def _check_kept(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
     """Make sure that the predictions of an earlier command can still be read, and that their network is the same."""
-    open_run(experiment.out).products(name)
-    folder = experiment.out / "models" / file_stem(name)
+    run = open_run(experiment.out)
+    run.products(name)
+    folder = run.model(name)
     if Path(backbone.name).expanduser().is_file() and folder.is_dir():
         kept = read_model(folder).features.get("settings", {}).get("sha256")
         now = build_backend(name, experiment.study.sections, experiment).backend.features.describe().get("sha256")

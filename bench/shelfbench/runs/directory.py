@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,18 +16,10 @@ from shelfbench.base.storage import file_stem
 from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.frames import (
-    DECILES_COLUMNS,
-    METRICS_COLUMNS,
-    TABLE4_COLUMNS,
-    Evaluation,
-    certified_rows,
-    curve_frame,
-    deciles_rows,
-    metrics_rows,
-    table4_row,
-)
+from shelfbench.runs.evaluating import Results, evaluation_of
+from shelfbench.runs.frames import Evaluation, certified_rows, curve_frame
 from shelfbench.runs.headline import Headline, headline
+from shelfbench.runs.intact import MODELS, Changed, check, check_shared
 from shelfbench.runs.notebook import run_html, summary_html
 from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import (
@@ -71,6 +61,7 @@ class Run:
     record: RunRecord[BackendEntry]
     backends: tuple[str, ...]
     summary: str = ""
+    _intact: set[tuple[str, str]] = field(default_factory=set)
     _products: dict[str, Evaluated] = field(default_factory=dict)
     _evaluations: dict[tuple[tuple[str, ...], tuple[Fraction, ...]], Evaluation] = field(default_factory=dict)
 
@@ -120,6 +111,8 @@ class Run:
                 for path in filter(Path.is_file, [*kept, self.file("history", f"{backend}.tuning")]):
                     with reading(path):
                         check_columns(path)
+            except Changed:  # there is a hash, and a way to make it anew
+                raise
             except InputError as error:
                 found[backend] = error
         return found
@@ -137,6 +130,27 @@ class Run:
     def file(self, folder: str, backend: str) -> Path:
         """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
         return self.path / folder / f"{file_stem(backend)}.parquet"
+
+    def model(self, backend: str) -> Path:
+        """Path of a backend's model.
+
+        Parameters
+        ----------
+        backend : str
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        Changed
+            If a file in it is not what the run wrote.
+        """
+        if (MODELS, backend) not in self._intact:
+            check(self.path, self.record, backend, model=True)
+            self._intact.add((MODELS, backend))
+        return self.path / MODELS / file_stem(backend)
 
     def products(self, backend: str) -> Evaluated:
         """Read a backend's products, once.
@@ -190,29 +204,12 @@ class Run:
         return self._evaluations[key]
 
     def _evaluate(self, targets: tuple[Fraction, ...], console: Console) -> Evaluation:
-        sizes = self.record.split
-        counts = {"train": sizes.train.images or 0, "validation": sizes.validation.images or 0}
-        counts["test"] = sizes.test.images or 0
-        cells: list[dict[str, Any]] = []
-        metrics: list[dict[str, Any]] = []
-        deciles: list[dict[str, Any]] = []
-        with console.progress(len(self.sound) * len(SPLITS), "intervals", "splits") as bar:
-            for backend in self.sound:
-                products, cost = self.products(backend), self.costs[backend]
-                images = read_images(self.path, backend, products.keys)
-                with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap releases the GIL
-                    rows = pool.map(partial(table4_row, backend, products), SPLITS)
-                    metrics += metrics_rows(backend, products, images, targets, counts)
-                    deciles += deciles_rows(backend, products)
-                    for row in rows:
-                        if row:
-                            cells.append(row | {"seconds": cost.seconds, "cached": cost.cached})
-                        bar.update(1)
-        return Evaluation(
-            pd.DataFrame(cells, columns=list(TABLE4_COLUMNS)),
-            pd.DataFrame(metrics, columns=list(METRICS_COLUMNS)),
-            pd.DataFrame(deciles, columns=list(DECILES_COLUMNS)),
+        found = (
+            Results(name, products := self.products(name), read_images(self.path, name, products.keys), costs)
+            for name, costs in ((name, self.costs[name]) for name in self.sound)
         )
+        with console.progress(len(self.sound) * len(SPLITS), "intervals", "splits") as bar:
+            return evaluation_of(found, targets, self.record.split, bar)
 
     @property
     def table4(self) -> pd.DataFrame:
@@ -354,6 +351,11 @@ class Run:
             raise InputError(
                 f"{self.path} has no predictions of {backend!r}", f"choose from: {', '.join(self.backends)}"
             )
+        if ("", backend) not in self._intact:
+            if not self._intact:
+                check_shared(self.path, self.record)
+            check(self.path, self.record, backend)
+            self._intact.add(("", backend))
         return backend
 
     def __repr__(self) -> str:
