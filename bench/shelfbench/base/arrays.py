@@ -93,8 +93,12 @@ def guarded(read: Any, *arguments: Any, **settings: Any) -> Any:
 
     Parameters
     ----------
-    read : callable
-    *arguments, **settings : object
+    read : Any
+        A function.
+    *arguments : Any
+        Passed on.
+    **settings : Any
+        Passed on.
 
     Returns
     -------

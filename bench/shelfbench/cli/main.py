@@ -153,6 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, or, when it is watched,
         BROKEN and WARNING; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

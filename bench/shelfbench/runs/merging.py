@@ -141,7 +141,8 @@ def _facts(run: Run, backend: str) -> tuple[np.ndarray, ...]:
     products = run.products(backend)
     order = np.argsort(products.product_id, kind="stable")
     truth = np.array(products.keys, dtype=object)[products.truth]
-    return tuple(values[order] for values in (products.product_id, products.split, products.role, truth))
+    columns = (products.product_id, np.asarray(products.split), np.asarray(products.role), truth)
+    return tuple(values[order] for values in columns)
 
 
 def _names(runs: Sequence[Run]) -> list[dict[str, str]]:
