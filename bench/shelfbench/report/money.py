@@ -12,7 +12,7 @@ from shelfbench.base.grid import MISSING, Grid, asked, percent, probability
 from shelfbench.report.data import RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.money import money, money_frame, money_sentence, needs, paid_after, prices_of
-from shelfbench.runs.record import read_json
+from shelfbench.runs.record import read_json, write_record
 from shelfbench.verdict.costs import Prices
 
 TITLE = "What it costs in money"

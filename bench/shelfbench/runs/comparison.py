@@ -60,7 +60,8 @@ def run(experiment: Experiment) -> Photos | None:
     for name in study.backends:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
-            jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
+            if name not in jobs.failures:
+                jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
@@ -94,9 +95,8 @@ def _files(out: Path, name: str) -> list[Path]:
 
 def _check_kept(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
     """Make sure that the predictions of an earlier command can still be read, and that their network is the same."""
-    run = open_run(experiment.out)
-    run.products(name)
-    folder = run.model(name)
+    open_run(experiment.out).products(name)
+    folder = experiment.out / "models" / file_stem(name)
     if Path(backbone.name).expanduser().is_file() and folder.is_dir():
         kept = read_model(folder).features.get("settings", {}).get("sha256")
         now = build_backend(name, experiment.study.sections, experiment).backend.features.describe().get("sha256")

@@ -19,7 +19,7 @@ from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.evaluating import Results, evaluation_of
 from shelfbench.runs.frames import Evaluation, certified_rows, curve_frame
 from shelfbench.runs.headline import Headline, headline
-from shelfbench.runs.intact import MODELS, Changed, check, check_shared
+from shelfbench.runs.intact import MODELS, Changed, Intact
 from shelfbench.runs.notebook import run_html, summary_html
 from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import (
@@ -61,7 +61,6 @@ class Run:
     record: RunRecord[BackendEntry]
     backends: tuple[str, ...]
     summary: str = ""
-    _intact: set[tuple[str, str]] = field(default_factory=set)
     _products: dict[str, Evaluated] = field(default_factory=dict)
     _evaluations: dict[tuple[tuple[str, ...], tuple[Fraction, ...]], Evaluation] = field(default_factory=dict)
 
@@ -75,6 +74,10 @@ class Run:
         return self.record.dataset.category_level1.get(key) or self.categories.get(key, key)
 
     @cached_property
+    def _intact(self) -> Intact:
+        return Intact(self.path, self.record)
+
+    @cached_property
     def labels(self) -> dict[str, BackendLabel]:
         """The name of each backend in tables and figures."""
         return label_backends(self.record, self.backends)
@@ -82,6 +85,7 @@ class Run:
     @cached_property
     def costs(self) -> dict[str, Cost]:
         """Seconds of each backend."""
+        self._intact.check()
         return read_costs(self.path, self.backends)
 
     @property
@@ -128,7 +132,8 @@ class Run:
         return tuple(name for name in self.backends if name not in self.damaged)
 
     def file(self, folder: str, backend: str) -> Path:
-        """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
+        """Path of a backend's Parquet file in a folder of the run, such as scores; a changed one raises `Changed`."""
+        self._intact.check(backend)
         return self.path / folder / f"{file_stem(backend)}.parquet"
 
     def model(self, backend: str) -> Path:
@@ -147,9 +152,7 @@ class Run:
         Changed
             If a file in it is not what the run wrote.
         """
-        if (MODELS, backend) not in self._intact:
-            check(self.path, self.record, backend, model=True)
-            self._intact.add((MODELS, backend))
+        self._intact.check(backend, model=True)
         return self.path / MODELS / file_stem(backend)
 
     def products(self, backend: str) -> Evaluated:
@@ -171,8 +174,7 @@ class Run:
             contains a NaN confidence.
         """
         if self._known(backend) not in self._products:
-            # what all backends share is held once
-            like = next(iter(self._products.values()), None)
+            like = next(iter(self._products.values()), None)  # what all backends share is held once
             self._products[backend] = read_products(self.path, backend, like)
         return self._products[backend]
 
@@ -253,6 +255,7 @@ class Run:
     @property
     def timings(self) -> pd.DataFrame:
         """Seconds of every stage, with the columns of `shelfbench.cost.timing.Timing`."""
+        self._intact.check()
         return read_frame(self.path / "timings.parquet")
 
     @property
@@ -261,6 +264,7 @@ class Run:
 
         A split is train, validation or test; the roles are train, tune, certify and test.
         """
+        self._intact.check()
         return read_frame(self.path / "split.parquet")
 
     def predictions(self, backend: str) -> pd.DataFrame:
@@ -348,14 +352,9 @@ class Run:
     def _known(self, backend: str) -> str:
         self._check_predictions()
         if backend not in self.backends:
-            raise InputError(
-                f"{self.path} has no predictions of {backend!r}", f"choose from: {', '.join(self.backends)}"
-            )
-        if ("", backend) not in self._intact:
-            if not self._intact:
-                check_shared(self.path, self.record)
-            check(self.path, self.record, backend)
-            self._intact.add(("", backend))
+            choices = f"choose from: {', '.join(self.backends)}"
+            raise InputError(f"{self.path} has no predictions of {backend!r}", choices)
+        self._intact.check(backend)
         return backend
 
     def __repr__(self) -> str:
@@ -364,9 +363,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show Table 4 and the verdict in a notebook."""
-        if not self.backends:
-            return summary_html(self.path, self.summary)
-        return run_html(self.path, self.table4, self.headline)
+        path = self.path
+        return run_html(path, self.table4, self.headline) if self.backends else summary_html(path, self.summary)
 
 
 def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,6 +99,7 @@ class Jobs:
         self.names.append(name)
         if self._recorder.is_done(name, files):
             self._console.log(f"{name}: already done")
+            self.attempt([name], partial(self._recorder.check, name))
             return False
         self._recorder.pending(name, notes or {})
         return True

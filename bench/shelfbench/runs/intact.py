@@ -1,8 +1,8 @@
 """Whether the files of a run are what they were when it wrote them.
 
-``run.json`` keeps the SHA-256 of every file of a finished backend (`Entry.files`), and of the tables of the whole run
-(`RunRecord.files`). Only what is there is checked: results are kept without what is large. Runs of earlier versions
-have no hashes.
+``run.json`` keeps the SHA-256 of every file of a finished backend (`files` of its entry), and of the tables of the
+whole run (`RunRecord.files`). Only what is there is checked: results are kept without what is large. Runs of earlier
+versions have no hashes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_sha256, file_stem
-from shelfbench.runs.entries import Entry
 from shelfbench.runs.record import RECORD, RunRecord
 
 MODELS = "models"
@@ -53,7 +53,7 @@ def _files(out: Path, stem: str) -> Iterator[Path]:
     yield from sorted(path for path in model.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
-def check(run_dir: Path, record: RunRecord[Entry], name: str, *, model: bool = False) -> None:
+def check(run_dir: Path, record: RunRecord[Any], name: str, *, model: bool = False) -> None:
     """Make sure that the files of a backend are what they were when it finished.
 
     Parameters
@@ -72,23 +72,61 @@ def check(run_dir: Path, record: RunRecord[Entry], name: str, *, model: bool = F
     """
     entry = record.backends.get(name)
     for path, digest in (entry.files if entry else {}).items():
-        if path.startswith(f"{MODELS}/") == model and is_changed(run_dir, path, digest):
+        if path.startswith(f"{MODELS}/") != model:
+            continue
+        if model and not (run_dir / path).exists() and (run_dir / MODELS / file_stem(name)).is_dir():
+            raise Changed(f"{run_dir / path} is missing", remedy(run_dir, record, name))
+        if is_changed(run_dir, path, digest):
             raise Changed(f"{run_dir / path} has changed since {name} was finished", remedy(run_dir, record, name))
 
 
-def check_shared(run_dir: Path, record: RunRecord[Entry]) -> None:
+def check_shared(run_dir: Path, record: RunRecord[Any]) -> None:
     """Make sure that the tables of a whole run (its split, its timings) are what it wrote; see `check`."""
     for path, digest in record.files.items():
         if is_changed(run_dir, path, digest):
             raise Changed(f"{run_dir / path} has changed since the run wrote it", remedy(run_dir, record))
 
 
-def check_all(run_dir: Path, record: RunRecord[Entry]) -> None:
+def check_all(run_dir: Path, record: RunRecord[Any]) -> None:
     """Make sure that every table of a run is what it wrote; see `check`."""
     check_shared(run_dir, record)
     for name, entry in record.backends.items():
         if entry.done:
             check(run_dir, record, name)
+
+
+class Intact:
+    """Checks the files of an opened run, each when it is first needed.
+
+    Parameters
+    ----------
+    run_dir : Path
+    record : RunRecord
+    """
+
+    def __init__(self, run_dir: Path, record: RunRecord[Any]) -> None:
+        self._run_dir = run_dir
+        self._record = record
+        self._known: set[tuple[str, bool]] = set()
+
+    def check(self, name: str = "", *, model: bool = False) -> None:
+        """Check the tables of the whole run, and those of a backend, or its model; see `check`.
+
+        Parameters
+        ----------
+        name : str
+            Empty for the tables of the whole run alone.
+        model : bool
+        """
+        if name:
+            self.check()
+        if (name, model) in self._known:
+            return
+        if name:
+            check(self._run_dir, self._record, name, model=model)
+        else:
+            check_shared(self._run_dir, self._record)
+        self._known.add((name, model))
 
 
 def is_changed(run_dir: Path, path: str, digest: str) -> bool:
@@ -124,7 +162,7 @@ def is_changed(run_dir: Path, path: str, digest: str) -> bool:
         raise InputError(f"{whole} cannot be read ({error.strerror or error})", "check the disk") from None
 
 
-def remedy(run_dir: Path, record: RunRecord[Entry], name: str = "") -> str:
+def remedy(run_dir: Path, record: RunRecord[Any], name: str = "") -> str:
     """Say how a file of a run is made anew.
 
     Parameters

@@ -24,7 +24,7 @@ from shelfbench.cost.timing import machine, versions
 from shelfbench.data.photo_size import ChosenSize
 from shelfbench.plugins.finding import head_of
 from shelfbench.runs.entries import Entry
-from shelfbench.runs.intact import check_shared, hashes_of
+from shelfbench.runs.intact import check, check_shared, hashes_of
 from shelfbench.runs.reading import reading
 from shelfbench.runs.record import RECORD, RunRecord, as_json, read_json, read_record, write_record
 from shelfbench.study.model import Study
@@ -262,6 +262,23 @@ class Recorder:
         """
         return self.values["backends"].get(name, {}).get("status") == "done" and all(path.exists() for path in files)
 
+    def check(self, name: str) -> None:
+        """Make sure that the files of a finished job are what they were.
+
+        Parameters
+        ----------
+        name : str
+
+        Raises
+        ------
+        Changed
+            If one has changed.
+        """
+        entry = Entry(files=self.values["backends"][name].get("files") or {})
+        record = RunRecord(command=self.values["command"], backends={name: entry})
+        for model in (False, True):
+            check(self.out, record, name, model=model)
+
     @property
     def done(self) -> list[str]:
         """Names of finished jobs, including those of earlier commands in this directory."""
@@ -310,7 +327,6 @@ class Recorder:
         """
         path = self.out / "timings.parquet"
         if path.exists():
-            check_shared(self.out, RunRecord(command=self.values["command"], files=self.values.get("files", {})))
             with reading(path):
                 earlier = pd.read_parquet(path)[rows.columns]
             earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_done)]
@@ -376,5 +392,6 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{out} contains results of other settings ({', '.join(differ)})", f"rename the head, or {ELSEWHERE}"
         )
+    check_shared(out, record)  # --repair removes what has changed
     done = any(entry.done for entry in record.backends.values())
     return previous if predictions or (values["study"].get("experiment") and done) else {}
