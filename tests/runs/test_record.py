@@ -123,6 +123,7 @@ def test_numpy_numbers_go_into_json():
     assert json.loads(json.dumps(as_json(entry))) == {
         "status": "pending",
         "reason": "",
+        "files": {},
         "columns": {},
         "chosen": {"C": 1e-5, "epoch": 3, "of": [1, 2]},
         "settings": {},

@@ -150,7 +150,7 @@ class Run:
         Raises
         ------
         Changed
-            If a file in it is not what the run wrote.
+            If a file of the backend is not what the run wrote.
         """
         self._intact.check(backend, model=True)
         return self.path / MODELS / file_stem(backend)

@@ -110,18 +110,19 @@ class Intact:
         self._known: set[tuple[str, bool]] = set()
 
     def check(self, name: str = "", *, model: bool = False) -> None:
-        """Check the tables of the whole run, and those of a backend, or its model; see `check`.
+        """Check the tables of the whole run, those of a backend, and its model; see `check`.
 
         Parameters
         ----------
         name : str
             Empty for the tables of the whole run alone.
         model : bool
+            Whether its model is checked, too.
         """
-        if name:
-            self.check()
         if (name, model) in self._known:
             return
+        if name:
+            self.check(name if model else "")
         if name:
             check(self._run_dir, self._record, name, model=model)
         else:
@@ -182,7 +183,21 @@ def remedy(run_dir: Path, record: RunRecord[Any], name: str = "") -> str:
     words = shlex.split(record.command) if record.command.startswith("shelfbench run") else []
     if not words:
         return "make it anew: call shelfbench.run as for this run, with repair=True"
-    return f"make it anew: {record.command}{'' if REPAIR in words else f' {REPAIR}'}"
+    more = [] if REPAIR in words else [REPAIR]
+    place = _given_place(words, record)
+    if place not in (run_dir.resolve(), run_dir.resolve().parent):  # it was moved; draws are below the place
+        more += ["--out", str(run_dir)]
+    return f"make it anew: {' '.join([record.command, *map(shlex.quote, more)])}"
+
+
+def _given_place(words: list[str], record: RunRecord[Any]) -> Path:
+    """Return where a command writes."""
+    for number, word in enumerate(words):
+        if word == "--out":
+            return Path(words[number + 1] if number + 1 < len(words) else "").resolve()
+        if word.startswith("--out="):
+            return Path(word.partition("=")[2]).resolve()
+    return (Path("results") / str(record.study.get("name") or "")).resolve()
 
 
 def damaged(run_dir: Path, jobs: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:

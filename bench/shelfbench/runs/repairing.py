@@ -46,7 +46,9 @@ def note_damage(out: Path, console: Console) -> None:
         for path in tables:
             del values["files"][path]
             if path == "timings.parquet":
-                console.warn(f"{out / path} is damaged and removed: the seconds of what is not made anew are lost")
+                console.warn(f"{out / path} has changed and is removed: the seconds of what is not made anew are lost")
+            else:
+                console.log(f"{path} changed, so it is made anew")
         if not lost and not tables:
             console.log(f"nothing in {out} is damaged")
             return
