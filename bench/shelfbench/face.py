@@ -37,6 +37,7 @@ def run(
     quiet: bool = False,
     verbose: bool = False,
     command: str | None = None,
+    repair: bool = False,
 ) -> Run:
     """Run a study: from a catalogue to predictions, tables, figures and a page.
 
@@ -69,6 +70,8 @@ def run(
         Also say how long each stage took, and which files and caches are used.
     command : str, optional
         The command, as noted in the record; by default, this call.
+    repair : bool
+        First look at every file of a run that is there already, and make anew what has changed since it was made.
 
     Returns
     -------
@@ -99,6 +102,10 @@ def run(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
         )
+    if repair:
+        from shelfbench.runs.repairing import note_damage
+
+        note_damage(place, console)
     with spread_over(dask, console):
         text = run_study(
             chosen,

@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="run directory; default: results/STUDY; a run that is already there is resumed",
     )
+    one.add_argument("--repair", action="store_true", help="make anew what has changed on the disk since it was made")
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
     one.add_argument(
         "--seeds",

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         quiet=options.quiet,
         verbose=options.verbose,
         command=_command(options),
+        repair=options.repair,
     )
     show(found.summary)
     page = found.path / "report.html"

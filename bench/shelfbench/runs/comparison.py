@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import file_stem, fingerprint, write_parquet
+from shelfbench.base.storage import file_stem, fingerprint
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
@@ -60,7 +60,8 @@ def run(experiment: Experiment) -> Photos | None:
     for name in study.backends:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
-            jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
+            if name not in jobs.failures:
+                jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
@@ -70,13 +71,13 @@ def run(experiment: Experiment) -> Photos | None:
     built = [backend for backend in found if backend is not None]
     jobs.require()
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
-        write_parquet(experiment.out / "truth.parquet", truth)
+        experiment.record.keep("truth.parquet", truth)
     if not study.needs_photos:
         experiment.console.log("no photo is read, so near-duplicates are not sought and the page shows no pictures")
     elif study.report.seeks_near_duplicates(len(material.image)):
         with experiment.console.stage("near-duplicates"):
             twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
-        write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
+        experiment.record.keep("near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
     groups: dict[str, list[BuiltBackend]] = {}
     for backend in built:
