@@ -29,9 +29,9 @@ from shelfbench.verdict.guard_choice import Photos, choose_guard
 _READ, _COMPARED = 2048, 4096
 # Features that a guard learns from, at most, as in `shelfbench.runs.guarding`.
 _GUARDED = 1 << 27
-# Seconds of the report on the machine of our records (results/scale/plan.csv): once, by backend, and by backend and 1,000
-# products of validation and test.
-_REPORT, _PER_BACKEND, _PER_PRODUCTS = 5.0, 0.6, 0.12
+# Seconds of the report on the machine of our records (results/scale/plan.csv): once, by backend, and by backend and
+# thousand products of validation and test.
+_REPORT, _PER_BACKEND, _PER_PRODUCTS = 5.0, 0.6, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +166,16 @@ class Around:
                 )
             )
         if groups:
-            found.append(StageEstimate(name="guards", seconds=self.guard * groups))
+            found.append(StageEstimate(name="guards", seconds=self.guard * groups, memory_mib=self.base + memory.GUARD))
         if backends:
             work = backends * (_PER_BACKEND + _PER_PRODUCTS * sizes.held_rows / 1000)
             found.append(
-                StageEstimate(name="report", seconds=_REPORT + work, memory_mib=columns, disk_mib=memory.report(sizes))
+                StageEstimate(
+                    name="report",
+                    seconds=_REPORT + work,
+                    memory_mib=self.base + memory.reporting(sizes),
+                    disk_mib=memory.report(sizes),
+                )
             )
         return found
 

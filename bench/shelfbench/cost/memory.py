@@ -7,6 +7,7 @@ images is added here.
 from __future__ import annotations
 
 from shelfbench.cost.sizes import Sizes
+from shelfbench.data.rows import IN_MEMORY
 
 MIB = 2**20
 _FLOAT = 4
@@ -15,14 +16,19 @@ _FLOAT = 4
 _SCORED, _COPIES = 8192, 4
 # Of `tune`, scores (images x categories) that are held at once while the rule is chosen, in float64.
 _CHOOSING = 1 << 25
-# Columns of a product in memory (names, category, split, role, prediction, confidence, best five), and of an image.
-_PRODUCT, _IMAGE = 400, 40
-# An image's 100 best categories in memory: a code and a float each.
+# Features of less than this are held in memory; of more, a file is mapped (`shelfbench.data.rows.IN_MEMORY`).
+_SMALL = IN_MEMORY / MIB
+# Bytes of a product with its images while it is split, and while the report reads all predictions: measured with 20
+# million products (results/scale/twenty_million.csv).
+_SPLIT, _REPORTED = 200, 600
+# An image's 100 best categories: a code and a float each; scores are written in parts of so many images.
 _BEST = 100
-_KEPT = _BEST * 6
+_KEPT, _PART = _BEST * 6, 1 << 17
 # Compressed, on disk: an image's best categories, as a share of that; predictions of a product; those of a held product
 # that tell aggregations apart; what a run leaves whatever its size (page, figures, tables).
 _ON_DISK, _PREDICTION, _AGGREGATION, _REPORT = 0.8, 90, 30, 3.0
+# A guard: features of the photos that it learns from, and of those on which it is chosen, twice each.
+GUARD = 1024.0
 # Fingerprints for near-duplicates.
 _FINGERPRINT = 384
 
@@ -33,21 +39,33 @@ def features(images: int, dimensions: int) -> float:
 
 
 def held(images: int, dimensions: int) -> float:
-    """Return the MiB of features that a run holds in memory: those of all images."""
-    return features(images, dimensions)
+    """Return the MiB of features that a run holds in memory: all of few, none of many."""
+    found = features(images, dimensions)
+    return found if found <= _SMALL else 0.0
+
+
+def kept(images: int, dimensions: int) -> float:
+    """Return the MiB of some images' features in the cache: in the store, and of many in the file that is mapped."""
+    found = features(images, dimensions)
+    return found if found <= _SMALL else 2 * found
 
 
 def scoring(sizes: Sizes) -> float:
     """Return the MiB that scores take at their peak, besides the process, the features and the classifier."""
     block = min(_SCORED, sizes.images) * sizes.classes * 8 * _COPIES
     choosing = min(_CHOOSING, sizes.tune * sizes.classes) * 8 * _COPIES
-    best = sizes.held_out * _KEPT * min(1.0, sizes.classes / _BEST)
-    return (max(block, choosing) + 2 * best + sizes.rows * _PRODUCT + sizes.images * _IMAGE) / MIB
+    best = min(sizes.held_out, _PART) * _KEPT * min(1.0, sizes.classes / _BEST)
+    return (max(block, choosing) + 2 * best + sizes.rows * _SPLIT) / MIB
 
 
 def columns(sizes: Sizes) -> float:
     """Return the MiB of the catalogue's and the split's columns."""
-    return (sizes.rows * _PRODUCT + sizes.images * _IMAGE) / MIB
+    return sizes.rows * _SPLIT / MIB
+
+
+def reporting(sizes: Sizes) -> float:
+    """Return the MiB that the report holds besides the process."""
+    return sizes.rows * _REPORTED / MIB
 
 
 def fingerprints(images: int) -> float:

@@ -127,8 +127,8 @@ def _disturbed(waits: list[float]) -> tuple[str, ...]:
     if most < NOTABLE:
         return ()
     return (
-        f"Other programs were at work during the trials, which waited up to {most:.0%} of the time for a processor; that "
-        "is taken off, but a trial on an idle machine (--again) is more exact.",
+        f"Other programs were at work during the trials, which waited up to {most:.0%} of the time for a processor; "
+        "that is taken off, but a trial on an idle machine (--again) is more exact.",
     )
 
 
