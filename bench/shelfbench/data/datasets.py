@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.fetch import fetch
@@ -46,7 +47,9 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
 
     folder = _generated_folder(settings)
     if not is_drawn(settings):
-        generate(folder, settings, console, workers)
+        with waiting(folder, "the same catalogue", console):
+            if not is_drawn(settings):
+                generate(folder, settings, console, workers)
     return folder
 
 

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,8 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.locking import locked
+from shelfbench.base.locking import waiting
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import (
     cache_dir,
     file_stem,
@@ -140,8 +139,6 @@ class NetworkTrainer:
         ------
         RunError
             If there is nothing to train on, or the cost becomes infinite.
-        InputError
-            If another process is training the same network now.
         """
         description = self.describe()
         lasting = {key: value for key, value in description.items() if key not in ("epochs", "patience")}
@@ -153,8 +150,9 @@ class NetworkTrainer:
         if not cached:
             with storage_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder):
-                self._train(data, seed, Checkpoint(folder / "checkpoint.safetensors", identity), done, console)
+            with waiting(folder, f"the same network ({self.name})", console):
+                if not (done / _RECORD).is_file():
+                    self._train(data, seed, Checkpoint(folder / "checkpoint.safetensors", identity), done, console)
         return _read(done, cached, self.bottleneck.settle())
 
     def trial(self, classes: int) -> dict[str, float]:
@@ -260,18 +258,11 @@ class NetworkTrainer:
 
 def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[str, Any]) -> None:
     """Write a finished training into a folder, whole or not at all."""
-    folder = done.parent
-    aside = folder / f".partial-{uuid.uuid4().hex[:12]}"
-    with storage_errors(folder):
-        try:
-            aside.mkdir()
-            write_network(aside, prepared.blueprint, prepared.model)
-            write_parquet(aside / _HISTORY, history)
-            write_json(aside / _RECORD, record)
-            shutil.rmtree(done, ignore_errors=True)
-            aside.rename(done)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(done.parent), aside_folder(done) as aside:
+        write_network(aside, prepared.blueprint, prepared.model)
+        write_parquet(aside / _HISTORY, history)
+        write_json(aside / _RECORD, record)
+        put_folder(aside, done)
 
 
 def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:
