@@ -2,11 +2,11 @@
 
     SHELFBENCH_DATA=DIR SHELFBENCH_CACHE=DIR python -m tests.benchmarks.million results/scale/million.csv --out DIR
 
-The categories are those of `$SHELFBENCH_DATA/cdiscount/category_counts.csv`, 5,263 of them, scaled to a million products
-(``--products``) with one photo of 32 px each; ``million.toml`` beside this script has the settings. Each stage is a
-process of its own, and a row that is written when it is done: wall seconds, seconds of the processors (on a busy machine
-these are the ones to compare) and peak memory of the process with its children. Below a run stand the stages that it
-timed itself, in wall seconds.
+The categories are those of `$SHELFBENCH_DATA/cdiscount/category_counts.csv`, 5,263 of them, scaled to a million
+products (``--products``) with one photo of 32 px each; ``million.toml`` beside this script has the settings. Each stage
+is a process of its own, and a row that is written when it is done: wall seconds, seconds of the processors (on a busy
+machine these are the ones to compare) and peak memory of the process with its children. Below a run stand the stages
+that it timed itself, in wall seconds.
 
 The SVM fits each category against all others, which for 5,263 of them takes days on two cores: it is given a sample of
 ``--svm-categories``, whose HOG is read from the features that an earlier stage computed for all photos. The 2NN has an

@@ -127,7 +127,7 @@ def estimated(tried: Tried, owner: str, sizes: Sizes, machines: int = 1) -> Esti
         if scored:
             read += memory.features(sizes.images, trial.dimensions)
             peaks["predict"] = (fitting.mib or extraction.mib) + held + memory.scoring(sizes)
-    if training is not None and not math.isnan(training.mib):
+    if training is not None and training.mib:
         peaks["fit"] = max(training.mib, 0.0 if math.isnan(peaks["fit"]) else peaks["fit"])
     if fitting is not None and scored:
         disk += fitting.model_mib + memory.results(sizes)

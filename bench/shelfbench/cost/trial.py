@@ -8,7 +8,7 @@ require:
     ``trial(classes: int) -> dict``
 
 with ``seconds_per_image`` of training and, if they are not 1, the ``epochs`` and the ``share`` of the training images
-used per epoch. Without that method, the cost of training the network is unknown.
+used per epoch; with ``memory_mib``, too, if it knows the peak. Without that method, the cost of training the network is unknown.
 """
 
 from __future__ import annotations
@@ -56,11 +56,14 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """Cost of training a network: total seconds per training image of the study, its epochs, and peak memory in MiB."""
+    """Cost of training a network: total seconds per training image of the study, its epochs, and peak memory in MiB.
+
+    No epochs and no memory are those that are not known.
+    """
 
     per_image: float
     epochs: int = 0
-    mib: float = math.nan
+    mib: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -365,4 +368,5 @@ def _saved(classifier: Classifier) -> float:
 
 def _told(answer: dict[str, float]) -> NetworkTraining:
     epochs = answer.get("epochs", 1)
-    return NetworkTraining(float(answer["seconds_per_image"]) * epochs * answer.get("share", 1.0), int(epochs))
+    seconds = float(answer["seconds_per_image"]) * epochs * answer.get("share", 1.0)
+    return NetworkTraining(seconds, int(epochs), float(answer.get("memory_mib", 0.0)))
