@@ -16,8 +16,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import cores
 from shelfbench.cli.main import main
 from shelfbench.cost import planning
-from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.photos import Asked
+from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.planning import plan_study
 from shelfbench.cost.trial import (
     NO_FITTING,
@@ -58,7 +58,12 @@ def plan_of(*tried, problems=None, experiment=""):
 
 
 def small_study(folder, backends=("hog-svm",)):
-    settings = [(["dataset", "name"], str(folder)), (["backends"], list(backends)), *SMALL_HOG, (["report", "near_duplicates"], "off")]
+    settings = [
+        (["dataset", "name"], str(folder)),
+        (["backends"], list(backends)),
+        *SMALL_HOG,
+        (["report", "near_duplicates"], "off"),
+    ]
     return read_study("default", settings)
 
 
