@@ -77,7 +77,7 @@ def main() -> None:
             done = subprocess.run(command, check=False)
         seconds = time.perf_counter() - begun
         note = "" if done.returncode == 0 else f"ended with {done.returncode}"
-        _write(options, name, seconds, _processor() - before, memory.mib, note=note)
+        _write(options, name, (seconds, _processor() - before, memory.mib), note=note)
         if done.returncode:
             sys.exit(f"{name}: {note}")
         if name.startswith("run"):
@@ -110,17 +110,17 @@ def _inside(options: argparse.Namespace) -> None:
         catalogue, _ = open_dataset(study.dataset, study.generated, None, cores(), console)
     count = len(catalogue.images)
     if options.only != "hog":
-        _write(options, f"  {options.only}", opening.seconds, images=count)
+        _write(options, f"  {options.only}", (opening.seconds,), images=count)
         return
     with Stopwatch() as hashing:
         digests = image_digests(catalogue, console)
-    _write(options, "  hash", hashing.seconds, images=count)
+    _write(options, "  hash", (hashing.seconds,), images=count)
     with Stopwatch() as splitting:
         split = make_split(catalogue, study.split, study.seed, digests)
-    _write(options, "  split", splitting.seconds, images=count, note=f"{len(split.product):,} products kept")
+    _write(options, "  split", (splitting.seconds,), images=count, note=f"{len(split.product):,} products kept")
     with Stopwatch() as computing:
         _hog(study).features(catalogue, np.arange(count), digests)
-    _write(options, "  HOG", computing.seconds, images=count)
+    _write(options, "  HOG", (computing.seconds,), images=count)
 
 
 def _hog(study: Study) -> FeatureStore:
@@ -134,7 +134,7 @@ def _timed(options: argparse.Namespace, run: Path) -> None:
     frame = pd.read_parquet(run / "timings.parquet")
     for row in frame[frame["epoch"] == 0].itertuples():
         there = "features were there" if row.cached else ""
-        _write(options, f"  {row.stage}", row.seconds, images=row.images, note=there)
+        _write(options, f"  {row.stage}", (row.seconds,), images=row.images, note=there)
 
 
 def _processor() -> float:
@@ -145,16 +145,14 @@ def _processor() -> float:
 def _write(
     options: argparse.Namespace,
     stage: str,
-    seconds: float | None = None,
-    cpu: float | None = None,
-    mib: float | None = None,
+    taken: tuple[float, ...] = (),
     *,
     images: int | None = None,
     note: str = "",
 ) -> None:
-    """Add a row to the record."""
-    given = [None if value is None else round(value, 1) for value in (seconds, cpu)]
-    values = (options.products, stage, *given, None if mib is None else round(mib), images, note)
+    """Add a row to the record; `taken` is wall seconds, seconds of the processors and MiB, as far as they are known."""
+    given = [round(value, 1) for value in taken] + [None] * (3 - len(taken))
+    values = (options.products, stage, *given, images, note)
     new = not options.record.exists()
     options.record.parent.mkdir(parents=True, exist_ok=True)
     with open(options.record, "a", newline="", encoding="utf-8") as handle:
