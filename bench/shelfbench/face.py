@@ -241,12 +241,14 @@ def plan(
     workers: int | None = None,
     data: AnyPath | None = None,
     images: int | None = None,
+    categories: int | None = None,
+    machines: int | None = None,
     price: float | str | None = None,
     again: bool = False,
     quiet: bool = False,
     verbose: bool = False,
 ) -> Plan:
-    """Estimate what a study will take before it runs: the time, memory and disk of every backend.
+    """Estimate what a study will take before it runs: time, memory, disk, what is read, and money.
 
     Parameters
     ----------
@@ -264,8 +266,12 @@ def plan(
         As in `run`.
     images : int, optional
         Number of images to plan for; by default, those of the dataset.
+    categories : int, optional
+        Number of categories to plan for; by default, those of the dataset.
+    machines : int, optional
+        Among how many machines like this one the work is divided that can be; by default, one.
     price : float or str, optional
-        What an hour of the machine costs: the plan is also in money.
+        What an hour of a machine costs: the plan is also in money.
     again : bool
         Repeat trial measurements already made on this machine.
     quiet : bool
@@ -285,6 +291,7 @@ def plan(
     """
     from dataclasses import replace
 
+    from shelfbench.cost.photos import Asked
     from shelfbench.cost.planning import plan_study
     from shelfbench.verdict.costs import amount
 
@@ -292,9 +299,13 @@ def plan(
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")
-    number = 0 if images is None else given_count(images, "images")
-    found = plan_study(chosen, place, count, Console(quiet, verbose), images=number, again=again)
-    return replace(found, price=hour)
+    asked = Asked(
+        0 if images is None else given_count(images, "images"),
+        0 if categories is None else given_count(categories, "categories"),
+    )
+    shared = 1 if machines is None else given_count(machines, "machines")
+    found = plan_study(chosen, place, count, Console(quiet, verbose), asked=asked, again=again)
+    return replace(found, price=hour, machines=shared)
 
 
 def classify(
