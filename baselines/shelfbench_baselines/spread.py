@@ -15,18 +15,22 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.arrays import load_arrays
+from shelfbench.base.console import Console
 from shelfbench.base.storage import write_whole
 from shelfbench.data.shards import current_spread
 from shelfbench.data.shared_folder import shared_folder
 from shelfbench_baselines.descent import Solution, regularisation_path
+from shelfbench_baselines.device import margins_for
 from shelfbench_baselines.squared_hinge import SquaredHinge, row_blocks
+from shelfbench_baselines.streamed import StreamedHinge
 
 # Below this many products of a feature and a weight in one sweep, handing the work out costs more than it brings.
 WORTH = 10**11
-# Categories of a block: at most so many, and so that what is held for each image and category takes no more than this.
-_WIDEST, _HELD = 64, 1 << 31
-# Bytes that a block holds for each image and category.
-_EACH = 16
+# Into how many blocks categories are cut, whatever the number of workers.
+_BLOCKS = 16
+# Bytes of features, and of what is held for each image and category, up to which a worker holds them in memory. What is
+# more it goes through in blocks of rows. The machine's memory does not decide: weights are to be the same everywhere.
+_HELD, _EACH = 1 << 31, 16
 _PARTS = tuple(one.name for one in fields(Solution))
 _FEATURES, _LABELS = "features.npy", "labels.npy"
 
@@ -81,11 +85,14 @@ class Blocks:
         if not self._kept:
             features = np.load(Path(self.folder) / _FEATURES, mmap_mode="r")
             labels = np.load(Path(self.folder) / _LABELS)
-            self._kept.update(labels=labels, problem=SquaredHinge(features, labels, self.classes, *self.problem))
+            held = max(features.nbytes, _EACH * len(labels) * self.width) <= _HELD
+            kind = SquaredHinge if held else StreamedHinge
+            self._kept.update(labels=labels, problem=kind(features, labels, self.classes, *self.problem))
         labels, problem = self._kept["labels"], self._kept["problem"]
         problem.labels = np.where((labels >= first) & (labels < last), labels - first, -1)
         problem.classes = last - first
-        found = regularisation_path(problem, self.grid, *self.path)
+        margins, _ = margins_for("numpy", problem, Console(quiet=True))
+        found = regularisation_path(problem, self.grid, *self.path, margins=margins)
         parts = {f"{name}-{at}": getattr(one, name) for at, one in enumerate(found) for name in _PARTS}
         write_whole(self.file(number), lambda aside: _save(aside, parts))
 
@@ -119,12 +126,11 @@ def solved_elsewhere(
     """
     if (spread := current_spread()) is None or len(labels) * features.shape[1] * classes < WORTH:
         return None
-    width = max(1, min(_WIDEST, -(-classes // 16), _HELD // (_EACH * len(labels))))
     with shared_folder() as folder:
         blocks = Blocks(
             folder=str(folder),
             classes=classes,
-            width=width,
+            width=-(-classes // _BLOCKS),
             grid=tuple(grid),
             problem=(settings.standardise, settings.intercept_scaling),
             path=(settings.tol, settings.max_iter),

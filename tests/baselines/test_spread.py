@@ -67,6 +67,10 @@ def test_blocks_solved_elsewhere_are_those_of_one_process(data, fresh_cache, mon
     assert np.allclose(one.coef, alone.coef, atol=2e-5)
     assert one.chosen["C"] == alone.chosen["C"]
     assert one.chosen["tune_precision"] == alone.chosen["tune_precision"]
+    monkeypatch.setattr("shelfbench_baselines.spread._HELD", 0)
+    streamed = fitted(data, Here(3))
+    assert np.allclose(streamed.coef, alone.coef, atol=1e-3)
+    assert streamed.chosen["tune_precision"] == alone.chosen["tune_precision"]
     assert not list((fresh_cache / "spread").iterdir())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError, RunError, explain
-from shelfbench.base.screen import printable, show
+from shelfbench.base.screen import printable, shortened, show
 from shelfbench.base.stopping import asked, exit_code
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.deciding import classify, decide
@@ -227,7 +227,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def _say(message: str, code: int) -> int:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
-            print(f"shelfbench: {printable(message)}", file=sys.stderr, flush=True)
+            print(f"shelfbench: {shortened(printable(message))}", file=sys.stderr, flush=True)
     return code
 
 

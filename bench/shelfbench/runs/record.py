@@ -17,13 +17,13 @@ experiment has an entry of its own kind (`shelfbench.runs.entries`)::
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import load_json
 from shelfbench.runs.entries import BackendEntry, Entry
 
 RECORD = "run.json"
@@ -352,7 +352,7 @@ def read_json(directory: Path) -> dict[str, Any]:
     """
     path = directory / RECORD
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = load_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{directory} is not a run directory (it has no {RECORD})", "name the --out of a run"
