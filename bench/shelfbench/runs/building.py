@@ -164,6 +164,27 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     return replace(built, backend=backend, store=_store(features, experiment), calibrated=True)
 
 
+def check_memory(built: BuiltBackend, material: Material, seed: int, experiment: Experiment) -> None:
+    """Refuse a network that would not fit into memory while it is trained, if its trainer can tell.
+
+    Parameters
+    ----------
+    built : BuiltBackend
+    material : Material
+        What it is trained on.
+    seed : int
+    experiment : Experiment
+
+    Raises
+    ------
+    InputError
+        If it would not fit; the message says what does.
+    """
+    if (check := getattr(built.backend.trainer, "check_memory", None)) is not None:
+        data = training_images(material, experiment.digests, experiment.study.images.fit, experiment.workers)
+        check(data, seed=seed)
+
+
 def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:
     """Select the images of a slice that can be read.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.processes import this_process
 from shelfbench.base.storage import file_stem, fingerprint, write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
@@ -19,6 +20,7 @@ from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import (
     BuiltBackend,
     build_backend,
+    check_memory,
     columns_of,
     suited,
     training_data,
@@ -34,6 +36,7 @@ from shelfbench.runs.out_of_fold import keep_out_of_fold
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.runs.seeing import note_view
+from shelfbench.runs.together import train_together
 from shelfbench.verdict.predictions import ProductRule
 
 
@@ -68,6 +71,16 @@ def run(experiment: Experiment) -> Photos | None:
     found = [jobs.prepare(backend.name, partial(suited, backend, study.sections, experiment)) for backend in built]
     built = [backend for backend in found if backend is not None]
     jobs.require()
+    groups: dict[str, list[BuiltBackend]] = {}
+    for backend in built:
+        trainer = backend.backend.trainer
+        key = str(backend.store.folder) if trainer is None else fingerprint(trainer.describe())
+        groups.setdefault(key, []).append(backend)
+    for first, *_ in groups.values():
+        jobs.prepare(first.name, partial(check_memory, first, material, study.seed, experiment))
+    jobs.require()
+    if this_process().count > 1:
+        train_together(experiment)
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         write_parquet(experiment.out / "truth.parquet", truth)
     if not study.needs_photos:
@@ -77,11 +90,6 @@ def run(experiment: Experiment) -> Photos | None:
             twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
         write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
-    groups: dict[str, list[BuiltBackend]] = {}
-    for backend in built:
-        trainer = backend.backend.trainer
-        key = str(backend.store.folder) if trainer is None else fingerprint(trainer.describe())
-        groups.setdefault(key, []).append(backend)
     for group in groups.values():
         _run_group(group, experiment)
     return Photos(material, study.seed) if study.report.pictures and study.needs_photos else None
