@@ -13,6 +13,7 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import load_json, write_json, write_whole
+from shelfbench.data.rows import as_float32, rows_of
 from shelfbench.plugins.backend import EARLIER, TrainingData, as_record
 from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
@@ -132,10 +133,10 @@ class LinearSVM:
             If there are no training images, a label is out of range, or a feature is not finite.
         """
         check_engine(self.settings.engine)
-        features = np.asarray(data.features, dtype=np.float32)
+        features = as_float32(data.features)
         labels = np.asarray(data.labels)
         _check(features, labels, data.classes)
-        tune, tune_labels = np.asarray(data.tune_features, dtype=np.float32), np.asarray(data.tune_labels)
+        tune, tune_labels = as_float32(data.tune_features), np.asarray(data.tune_labels)
         grid = self.settings.C if len(tune_labels) else (self.settings.C[(len(self.settings.C) - 1) // 2],)
         precision: dict[str, float] = {}
         edge = ""
@@ -187,7 +188,7 @@ class LinearSVM:
         known = np.isin(tune_labels, labels)  # a category without training images says nothing about the temperature
         low, high = TEMPERATURES  # beyond the grid, margins are smaller or larger than it makes them
         bounds = (low * min(1.0, grid[-1] / best_C), high * max(1.0, grid[0] / best_C))
-        self.temperature = _temperature(self._margins(tune[known]), tune_labels[known], bounds)
+        self.temperature = _temperature(self._margins(rows_of(tune, known)), tune_labels[known], bounds)
         self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
         if edge:
             self.chosen["edge"] = edge
@@ -239,7 +240,7 @@ class LinearSVM:
         RunError
             If the number of features differs from the training's, or a feature is not finite.
         """
-        features = np.asarray(features, dtype=np.float32)
+        features = as_float32(features)
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise RunError(
                 f"the linear SVM takes {len(self.mean)} features, not shape {features.shape}",

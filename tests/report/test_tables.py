@@ -25,7 +25,7 @@ from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import metrics
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS
-from shelfbench.runs.reading import read_images
+from shelfbench.runs.reading_rows import read_images
 from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)

@@ -29,7 +29,8 @@ def test_blocks_hold_whole_products_and_every_image(photos, size):
     owner = np.repeat(np.arange(len(photos)), photos)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "PREDICT_IMAGES", size)
-        parts = list(scoring._blocks(owner, len(photos)))
+        products, parts = zip(*scoring._blocks(owner, len(photos)), strict=True)
+    assert np.concatenate([np.arange(rows.start, rows.stop) for rows in products]).tolist() == list(range(len(photos)))
     assert np.concatenate([np.arange(part.start, part.stop) for part in parts]).tolist() == list(range(len(owner)))
     for part in parts:
         inside = set(owner[part])

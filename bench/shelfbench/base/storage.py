@@ -113,17 +113,43 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     RunError
         If the disk is full.
     """
+    with whole_file(path) as aside, storage_errors(path):
+        write(aside)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Have a file written aside by a block, which may do more than that; if it ends well, the file moves to its place.
+
+    Parameters
+    ----------
+    path : Path
+        The final place; its folder is created if necessary.
+
+    Yields
+    ------
+    Path
+        A temporary path of the same suffix in the same folder, to be written in `storage_errors`.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    RunError
+        If the disk is full.
+    """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
-        try:
-            write(aside)
+    aside = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        yield aside
+        with storage_errors(path):
             with open(aside, "rb+") as handle:
                 os.fsync(handle.fileno())
             aside.chmod(0o666 & ~_UMASK)  # safetensors makes files readable by the owner only
             os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 class LineFeeds:

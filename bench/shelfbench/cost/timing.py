@@ -138,7 +138,11 @@ class Stopwatch:
 
 
 class PeakMemory:
-    """Peak resident memory of this process and its children, sampled five times a second."""
+    """Peak memory of this process and its children, sampled five times a second.
+
+    Only what is their own counts: pages of files that are mapped (features on disk, libraries) are the system's, which
+    takes them back whenever something else needs the memory.
+    """
 
     def __init__(self) -> None:
         self.mib = 0.0
@@ -147,10 +151,10 @@ class PeakMemory:
         import psutil
 
         process = psutil.Process()
-        total = process.memory_info().rss
+        total = _own(process.memory_info())
         for child in process.children(recursive=True):
             try:
-                total += child.memory_info().rss
+                total += _own(child.memory_info())
             except psutil.Error:
                 continue
         self.mib = max(self.mib, total / 2**20)
@@ -173,6 +177,11 @@ class PeakMemory:
             stop.set()
             thread.join()
             self._sample()
+
+
+def _own(memory: Any) -> int:
+    """Return the bytes that are a process's own; where the system does not tell, all that it holds."""
+    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def _memory() -> int:

@@ -15,20 +15,23 @@ import time
 import uuid
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_whole
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
+from shelfbench.data.selection import Put, Selections, Wanted, in_memory, small
 from shelfbench.data.sources.places import bring_all
 from shelfbench.data.view import view_for
 
@@ -38,6 +41,8 @@ STORE_VERSION = 1
 # Of what is refused: an image that an older version or another set of decoders could not read is tried again.
 READING_VERSION = 2
 _EMPTY = np.frombuffer(digest(b""), DIGEST)[0]
+# How often features are gathered, what is damaged being computed again each time.
+_TRIES = 3
 # Errors that reading a damaged array or JSON file may raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -102,7 +107,8 @@ class Features:
     Attributes
     ----------
     matrix : ndarray of float32, shape (images, dimensions)
-        Rows of unreadable images (see `readable`) are zero.
+        Rows of unreadable images (see `readable`) are zero. If it is large, it stays on disk: a read-only view of a
+        memory map, or `shelfbench.data.rows.Rows`.
     readable : ndarray of bool, shape (images,)
     reasons : dict of int to str
         Why an image is unreadable, by its row.
@@ -158,6 +164,7 @@ class FeatureStore:
         root: Path | None = None,
     ) -> None:
         self._extractor, self._console, self._workers = extractor, console, workers
+        self._stored, self._computed = np.dtype(images.features), 0
         self._view = view_for(extractor, images.view)
         self.key: dict[str, Any] = {
             "version": STORE_VERSION,
@@ -166,11 +173,11 @@ class FeatureStore:
             "dimensions": extractor.dimensions,
             "extractor": extractor.name,
             "settings": extractor.describe(),
+            **({} if images.features == "float32" else {"stored": images.features}),
         }
         self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
 
-    def _segments(self) -> list[_Segment]:
-        found = []
+    def _segments(self) -> Iterator[_Segment]:
         for meta in sorted(self.folder.glob("*.json")):
             if meta.name == "key.json":
                 continue
@@ -182,17 +189,19 @@ class FeatureStore:
                     raise ValueError("incomplete")
                 kept = {name: record[name] for name in ("seconds", "checksum", "failures")}
                 kept["reading"] = record.get("reading", "")
-                found.append(_Segment(path=path, digests=digests, **kept))
+                found = _Segment(path=path, digests=digests, **kept)
             except _DAMAGED as error:
                 self._console.warn(f"the features in {meta} are damaged ({error}); computing them again")
                 meta.unlink(missing_ok=True)
-        return found
+                continue
+            yield found
 
     def _load(self, segment: _Segment) -> np.ndarray | None:
         """Read and verify a segment; remove it and return None if its contents have changed."""
         try:
             rows = np.load(segment.path, allow_pickle=False)
-            if zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum and len(rows) == len(segment.digests):
+            fits = rows.shape == (len(segment.digests), self._extractor.dimensions) and rows.dtype == self._stored
+            if fits and zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum:
                 return rows
         except _DAMAGED:
             pass
@@ -201,6 +210,7 @@ class FeatureStore:
         return None
 
     def _append(self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float) -> None:
+        rows = self._as_stored(rows)
         stem = self.folder / uuid.uuid4().hex
         write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
         write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
@@ -217,9 +227,21 @@ class FeatureStore:
             },
         )
 
+    def _as_stored(self, rows: np.ndarray) -> np.ndarray:
+        """Round features to the type in which they are stored; refuse to where they would become infinite."""
+        with np.errstate(over="ignore"):
+            rounded = rows.astype(self._stored, copy=False)
+        if not np.array_equal(np.isfinite(rounded), np.isfinite(rows)):
+            raise InputError(
+                f"features of {self._extractor.name} reach {np.nanmax(np.abs(rows)):.3g}, too much for {self._stored}",
+                "set images.features=float32",
+            )
+        return rounded
+
     def _compute(self, images: ImageBytes, missing: np.ndarray, digests: np.ndarray) -> None:
         """Compute the features of the images `missing` (ascending) and append them, one segment at a time."""
         extractor = self._extractor
+        self._computed += len(missing)
         parts = list(chunks(missing, SEGMENT_IMAGES))
         # one stream over all segments, so that decoding continues while a segment is written
         decoded = decoded_ahead(
@@ -274,92 +296,81 @@ class FeatureStore:
             with storage_errors(self.folder):
                 write_json(self.folder / "key.json", self.key)
         indices = np.asarray(indices)
-        absent = np.flatnonzero(digests[indices] == _EMPTY)
-        if len(absent):
-            return self._around(absent, catalogue, indices, digests)
-        wanted, first, inverse = np.unique(digests[indices], return_index=True, return_inverse=True)
-        matrix = np.zeros((len(wanted), self._extractor.dimensions), np.float32)
-        have = np.zeros(len(wanted), bool)
-        failures: dict[str, str] = {}
-        seconds = self._fill(wanted, matrix, have, failures)
-        computed = int((~have).sum())
-        if computed:
-            self._compute(catalogue.images, np.sort(np.asarray(indices)[first[~have]]), digests)
-            seconds += self._fill(wanted, matrix, have, failures)
-        unreadable = (
-            {
-                position: failures[name]
-                for position, name in enumerate(value.tobytes().hex() for value in wanted)
-                if name in failures
-            }
-            if failures
-            else {}
-        )
-        readable_wanted = np.ones(len(wanted), bool)
-        readable_wanted[list(unreadable)] = False
-        readable = readable_wanted[inverse]
-        reasons = {int(i): unreadable[int(inverse[i])] for i in np.flatnonzero(~readable)}
-        if len(wanted) == len(indices):  # no duplicates: reorder the rows without a second copy
-            _permute_rows(matrix, inverse)
-        else:
-            matrix = matrix[inverse]
-        return Features(
-            matrix=matrix,
-            readable=readable,
-            reasons=reasons,
-            seconds=seconds,
-            computed=computed,
-            cached=computed < len(wanted),
-        )
-
-    def _around(self, absent: np.ndarray, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
-        """Return features of images of which some have no bytes: each of those has a reason of its own."""
-        present = np.setdiff1d(np.arange(len(indices)), absent)
-        found = self.features(catalogue, indices[present], digests)
-        matrix = np.zeros((len(indices), self._extractor.dimensions), np.float32)
-        matrix[present] = found.matrix
-        readable = np.zeros(len(indices), bool)
-        readable[present] = found.readable
-        reasons = {int(present[row]): reason for row, reason in found.reasons.items()}
-        for part in chunks(absent, 1024):
+        wanted, dimensions = Wanted(digests[indices], _EMPTY.tobytes()), self._extractor.dimensions
+        selections = Selections(self.folder, dimensions, self._stored, self._console)
+        held = small(len(indices), dimensions)
+        found = None if held else selections.find(wanted.name, len(indices), _reading())
+        before = self._computed
+        if found is None:
+            missing = wanted.first[~self._known(wanted)]
+            if len(missing):
+                self._compute(catalogue.images, np.sort(indices[missing]), digests)
+            fill = partial(self._gather, wanted, catalogue.images, indices, digests)
+            found = (
+                in_memory(len(indices), dimensions, fill)
+                if held
+                else selections.make(wanted.name, len(indices), _reading(), fill)
+            )
+        reasons = wanted.reasons(found.failures)
+        for part in chunks(wanted.absent, 1024):
             for row, data in zip(part.tolist(), catalogue.images.read(indices[part]), strict=True):
                 reasons[row] = why_absent(data)
-        return replace(found, matrix=matrix, readable=readable, reasons=reasons)
+        readable = np.ones(len(indices), bool)
+        readable[list(reasons)] = False
+        return Features(
+            matrix=found.matrix,
+            readable=readable,
+            reasons=reasons,
+            seconds=found.seconds,
+            computed=self._computed - before,
+            cached=self._computed - before < len(wanted),
+        )
 
-    def _fill(self, wanted: np.ndarray, matrix: np.ndarray, have: np.ndarray, failures: dict[str, str]) -> float:
-        """Copy rows of the store into `matrix` where `have` is not yet set; return the seconds those rows once took."""
-        seconds = 0.0
+    def _known(self, wanted: Wanted) -> np.ndarray:
+        """Tell which contents the store has, without reading any features."""
+        have = np.zeros(len(wanted), bool)
         for segment in self._segments() if len(wanted) else ():
-            position = np.minimum(np.searchsorted(wanted, segment.digests), len(wanted) - 1)
-            useful = (wanted[position] == segment.digests) & ~have[position]
-            if segment.failures and segment.reading != _reading():
-                refused = {bytes.fromhex(name) for name in segment.failures}
-                useful &= [value.tobytes() not in refused for value in segment.digests]
-            if not useful.any() or (rows := self._load(segment)) is None:
-                continue
-            matrix[position[useful]] = rows[useful]
-            have[position[useful]] = True
-            if segment.reading == _reading():
-                failures.update(segment.failures)
-            seconds += segment.seconds * float(useful.mean())
-        return seconds
+            have[_useful(segment, wanted, have)[1]] = True
+        return have
+
+    def _gather(
+        self, wanted: Wanted, images: ImageBytes, indices: np.ndarray, digests: np.ndarray, put: Put
+    ) -> tuple[float, dict[str, str]]:
+        """Put all rows where they belong, a segment at a time; return the seconds they once took, and the failures."""
+        seconds, failures, have = 0.0, dict[str, str](), np.zeros(len(wanted), bool)
+        for again in range(_TRIES):
+            for segment in self._segments() if len(wanted) else ():
+                rows, numbers = _useful(segment, wanted, have)
+                if not len(rows) or (values := self._load(segment)) is None:
+                    continue
+                at, which = wanted.rows_of(numbers)
+                put(at, values[rows[which]])
+                have[numbers] = True
+                if segment.reading == _reading():
+                    failures.update(segment.failures)
+                seconds += segment.seconds * len(rows) / len(segment.digests)
+            if have.all():
+                return seconds, wanted.among(failures)
+            if again < _TRIES - 1:  # segments were damaged
+                self._compute(images, np.sort(indices[wanted.first[~have]]), digests)
+        raise RunError(
+            f"the features that are written to {self.folder} are damaged as soon as they are read",
+            "check the disk, or choose another one with SHELFBENCH_CACHE",
+        )
+
+
+def _useful(segment: _Segment, wanted: Wanted, have: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the rows of a segment that are wanted and not there yet, and their numbers among what is wanted."""
+    number = wanted.find(segment.digests)
+    useful = number >= 0
+    useful[useful] = ~have[number[useful]]
+    if segment.failures and segment.reading != _reading():
+        refused = {bytes.fromhex(name) for name in segment.failures}
+        useful &= [value.tobytes() not in refused for value in segment.digests]
+    rows = np.flatnonzero(useful)
+    return rows, number[rows]
 
 
 def _reading() -> str:
     """Name what decides which images are refused."""
     return f"{READING_VERSION} {heif_decoder()}"
-
-
-def _permute_rows(matrix: np.ndarray, inverse: np.ndarray) -> None:
-    """Reorder rows by a permutation in place, cycle by cycle: ``matrix[:] = matrix[inverse]``."""
-    done = np.zeros(len(inverse), bool)
-    for start in range(len(inverse)):
-        if done[start]:
-            continue
-        held, at = matrix[start].copy(), start
-        while inverse[at] != start:
-            matrix[at] = matrix[inverse[at]]
-            done[at] = True
-            at = int(inverse[at])
-        matrix[at] = held
-        done[at] = True

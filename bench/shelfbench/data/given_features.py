@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.data.catalogue import DIGEST, Catalogue, TableRows, digest
 from shelfbench.data.feature_store import Features
 from shelfbench.data.given_names import NO_EMBEDDING, PREFIX, Given
+from shelfbench.data.selection import Put, Selections, in_memory, small
 from shelfbench.data.sources.keyed_vectors import PRODUCT, match, open_keyed, split_source
 from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.vectors import Block, Vectors
@@ -195,12 +196,14 @@ class Embeddings:
             few = "1 embedding is" if zeros == 1 else f"{zeros:,} embeddings are"
             console.warn(f"{PREFIX}{given.source}: {few} nothing but zeros; leave the cell empty where there is none")
 
-    def features(self, indices: np.ndarray) -> Features:
+    def features(self, indices: np.ndarray, selections: Selections | None = None) -> Features:
         """Return the embeddings of some images.
 
         Parameters
         ----------
         indices : ndarray of int, shape (n,)
+        selections : Selections, optional
+            Where they are kept on disk if there are many; without, they are held in memory.
 
         Returns
         -------
@@ -212,20 +215,28 @@ class Embeddings:
             If they are others than when they were opened.
         """
         indices = np.asarray(indices)
-        matrix = np.zeros((len(indices), self.given.dimensions), np.float32)
-        for positions, values in self._blocks(self._rows.of(indices)):
-            if np.any(_digests(values) != self.digests[indices[positions]]):
-                raise InputError(f"{PREFIX}{self.given.source} has changed since it was opened", "run it again")
-            matrix[positions] = values
+        count, fill = len(indices), partial(self._fill, indices)
+        if selections is None or small(count, self.given.dimensions):
+            found = in_memory(count, self.given.dimensions, fill)
+        else:
+            name = hashlib.sha256(np.ascontiguousarray(self.digests[indices]).data).hexdigest()[:32]
+            found = selections.find(name, count, "") or selections.make(name, count, "", fill)
         readable = self.digests[indices] != _ABSENT
         return Features(
-            matrix=matrix,
+            matrix=found.matrix,
             readable=readable,
             reasons=dict.fromkeys(np.flatnonzero(~readable).tolist(), NO_EMBEDDING),
             seconds=0.0,
             computed=0,
             cached=False,
         )
+
+    def _fill(self, indices: np.ndarray, put: Put) -> tuple[float, dict[str, str]]:
+        for positions, values in self._blocks(self._rows.of(indices)):
+            if np.any(_digests(values) != self.digests[indices[positions]]):
+                raise InputError(f"{PREFIX}{self.given.source} has changed since it was opened", "run it again")
+            put(positions, values)
+        return 0.0, {}
 
 
 def _spread(block: Block, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,10 +260,11 @@ class GivenFeatures:
     extractor : GivenExtractor
     find : callable
         Returns the embeddings of the catalogue; called when they are first needed.
+    console : Console
     """
 
-    def __init__(self, extractor: GivenExtractor, find: Callable[[], Embeddings]) -> None:
-        self._extractor, self._find = extractor, find
+    def __init__(self, extractor: GivenExtractor, find: Callable[[], Embeddings], console: Console) -> None:
+        self._extractor, self._find, self._console = extractor, find, console
 
     @cached_property
     def _embeddings(self) -> Embeddings:
@@ -277,9 +289,10 @@ class GivenFeatures:
 
     @property
     def folder(self) -> Path:
-        """Where a store would keep features with this key; nothing is written there."""
+        """Where a store would keep features with this key; only selections of many embeddings are written there."""
         return cache_dir() / "features" / f"given-{fingerprint(self.key)}"
 
     def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
         """Return the embeddings of some images; see `Embeddings.features`."""
-        return self._embeddings.features(indices)
+        dimensions = self._embeddings.given.dimensions
+        return self._embeddings.features(indices, Selections(self.folder, dimensions, np.float32, self._console))

@@ -59,10 +59,14 @@ class ImageSettings:
         Whether JPEGs at least twice as large as needed are decoded at a half, a quarter or an eighth: faster, and some
         pixels differ by a few grey levels. Those that come with a colour profile, a rotation or the like (Exif) only if
         their sides can be divided so.
+    features : {'float32', 'float16'}
+        The type in which features are kept on disk. Half the bytes are read in half the time; each number is rounded to
+        11 bits, which changes some predictions (``results/scale/float16.csv`` has how many).
     """
 
     fit: str = "pad"
     scaled: bool = False
+    features: str = "float32"
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -70,6 +74,8 @@ class ImageSettings:
             raise InputError(f"images.fit is {self.fit!r}", "choose pad, crop or stretch")
         if not isinstance(self.scaled, bool):
             raise InputError(f"images.scaled is {self.scaled!r}", "set true or false")
+        if self.features not in ("float32", "float16"):
+            raise InputError(f"images.features is {self.features!r}", "choose float32 or float16")
 
     @property
     def view(self) -> View:

@@ -19,6 +19,7 @@ BY_PATH = "given by path"
 
 # So many categories that train lacks are named in the record.
 NAMED = 5
+_HASHED = 1 << 20  # numbers or names that are text at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,7 @@ class Material:
         slice
             Of `image`; empty if no product has this role.
         """
-        codes = self.frame["role"].to_numpy()
-        rows = np.flatnonzero(codes == role)
+        rows = np.flatnonzero((self.frame["role"] == role).to_numpy())
         if len(rows) == 0:
             return slice(0, 0)
         return slice(
@@ -151,13 +151,13 @@ def gather(catalogue: Catalogue, split: Split) -> Material:
     """
     order = np.argsort(split.role, kind="stable")
     product = split.product[order]
-    frame = split.frame(catalogue).iloc[order].reset_index(drop=True)
+    frame = split.frame(catalogue, order)
     starts = np.searchsorted(catalogue.image_product, product)
     counts = np.searchsorted(catalogue.image_product, product, side="right") - starts
     owner = np.repeat(np.arange(len(product)), counts)
     position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     codes = catalogue.product_category[product]
-    in_train = np.unique(codes[frame["role"].to_numpy() == ROLES[0]])
+    in_train = np.unique(codes[split.role[order] == ROLES.index("train")])
     keys = np.array([catalogue.categories[code].key for code in in_train], object)
     label = np.full(len(catalogue.categories), -1, np.int64)
     label[in_train] = np.arange(len(in_train))
@@ -189,7 +189,10 @@ def dataset_hash(catalogue: Catalogue, digests: np.ndarray) -> str:
     """
     state = hashlib.sha256()
     for values in (catalogue.product_id, catalogue.product_category, catalogue.image_product):
-        state.update("\n".join(map(str, values.tolist())).encode() + b"\0")
+        for start in range(0, len(values), _HASHED):  # in blocks: a Python object is ten times as large as a number
+            block = "\n".join(map(str, values[start : start + _HASHED].tolist()))
+            state.update(("\n" * (start > 0) + block).encode())
+        state.update(b"\0")
     state.update("\n".join(category.key for category in catalogue.categories).encode())
     state.update(np.ascontiguousarray(digests).tobytes())
     if catalogue.labels is not None:
@@ -214,7 +217,7 @@ def dataset_record(material: Material, named: NamedDataset | None, digests: np.n
         The keys of `shelfbench.runs.record.DatasetRecord` except the unreadable images, which are not known yet.
     """
     catalogue, split = material.catalogue, material.split
-    kept = set(material.frame["category"])
+    kept = set(material.frame["category"].unique())
     categories = [category for category in catalogue.categories if category.key in kept]
     depth = max((len(category.levels) for category in categories), default=0)
     return {

@@ -26,6 +26,7 @@ from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.fingerprint import BRIGHTNESS, MIRROR, Fingerprint
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
+from shelfbench.data.rows import rows_of
 from shelfbench.data.split import ROLES
 from shelfbench.data.twin_alignment import same_but_brightness, same_but_cropped
 from shelfbench.data.twin_candidates import neighbours
@@ -293,7 +294,7 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     held_out = np.unique(code[(material.frame["role"] != ROLES[0]).to_numpy()[material.owner]])
     place = np.cumsum(features.readable) - 1
     queries = place[held_out[features.readable[held_out]]]
-    matrix = features.matrix if features.readable.all() else features.matrix[readable]
+    matrix = features.matrix if features.readable.all() else rows_of(features.matrix, readable)
     itself = Pairs(queries, queries, np.zeros(len(queries), np.float32))
     # in the order in which they are preferred: what is near as it is needs no change to explain it
     altered = altered_pairs(matrix, queries, workers)

@@ -38,6 +38,9 @@ class TrainingData:
     Attributes
     ----------
     features : ndarray of float32, shape (n, d)
+        Read-only. Many features stay on disk: this is then a view of a memory map, of which a slice costs nothing and
+        takes no memory, or `shelfbench.data.rows.Rows`, of which a slice is an array. A classifier that takes slices or
+        a few rows at a time learns from any number of images; NumPy's functions read all of it.
     labels : ndarray of int64, shape (n,)
         The category of each image, as a code from 0 to classes - 1.
     classes : int

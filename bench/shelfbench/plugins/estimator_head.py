@@ -13,6 +13,8 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.processor import free_memory
+from shelfbench.data.rows import IN_MEMORY, as_float32
 from shelfbench.plugins.backend import TrainingData
 from shelfbench.plugins.estimators import Recipe, first_line
 from shelfbench.plugins.grids import Search, shown
@@ -106,7 +108,10 @@ class EstimatorHead:
         self.classes, self.dimensions = data.classes, features.shape[1]
         if len(self.codes) == 1:  # most estimators refuse to learn that
             return
+        _say_memory(self.where, features, console)
+        features = np.asarray(features)
         tune, known = _checked(data.tune_features), np.isin(data.tune_labels, self.codes)
+        calibrating = self._drawn(np.flatnonzero(known), seed)
         candidates = list(self.recipe.candidates())
         if len(candidates) > 1 and not known.any():
             console.log(f"{self.where}: tune is empty, so the first of {len(candidates)} candidates is taken")
@@ -117,7 +122,7 @@ class EstimatorHead:
                 try:
                     with _told(f"{self.where}{shown(candidate)}", console):
                         fitted = self._fitted(candidate, features, encoded, seed)
-                        scores = self._scores(fitted, tune)
+                        best, scores = self._judge(fitted, tune, calibrating)
                 except (ShelfbenchError, MemoryError):
                     raise
                 except Exception as error:  # whatever a library raises on values or data that it refuses
@@ -126,7 +131,7 @@ class EstimatorHead:
                     search.failed(candidate, error)
                     console.warn(f"{self.where}{shown(candidate)} cannot be fitted ({first_line(error)})")
                 else:
-                    right = self.codes[scores.argmax(axis=1)] == data.tune_labels
+                    right = self.codes[best] == data.tune_labels
                     search.add(candidate, float(right.mean()) if len(right) else 0.0, (fitted, scores))
                 bar.update()
         self.estimator, scores = search.best(self.where, len(labels))
@@ -134,7 +139,7 @@ class EstimatorHead:
         self.chosen = search.record(bool(len(data.tune_labels)))
         if "edge" in self.chosen:
             console.warn(f"{self.where}: {search.warning()}")
-        self._calibrate(scores[known], np.searchsorted(self.codes, data.tune_labels[known]), seed)
+        self._calibrate(scores, np.searchsorted(self.codes, data.tune_labels[calibrating]))
         _alone(self.estimator)
 
     def _fitted(self, candidate: Mapping[str, Any], features: np.ndarray, labels: np.ndarray, seed: int) -> Any:
@@ -149,11 +154,24 @@ class EstimatorHead:
                 estimator.set_params(**{name: "brute"})  # as it is for long features; a tree of them is not kept
         return estimator.fit(features, labels)
 
-    def _calibrate(self, scores: np.ndarray, labels: np.ndarray, seed: int) -> None:
+    def _drawn(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        """Draw rows of `tune` for the calibration: all, if their scores are not too many."""
         most = max(1, _CALIBRATED // len(self.codes))
-        if len(labels) > most:
-            drawn = np.sort(np.random.default_rng([seed, 3]).permutation(len(labels))[:most])
-            scores, labels = scores[drawn], labels[drawn]
+        if len(rows) <= most:
+            return rows
+        return rows[np.sort(np.random.default_rng([seed, 3]).permutation(len(rows))[:most])]
+
+    def _judge(self, estimator: Any, tune: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the best category of each image, and the scores of the rows `kept` (ascending)."""
+        best, scores = np.empty(len(tune), np.int64), np.empty((len(kept), len(self.codes)))
+        for start in range(0, len(tune), _ROWS):
+            found = self._scores(estimator, tune[start : start + _ROWS])
+            best[start : start + _ROWS] = found.argmax(axis=1)
+            first, last = np.searchsorted(kept, (start, start + _ROWS))
+            scores[first:last] = found[kept[first:last] - start]
+        return best, scores
+
+    def _calibrate(self, scores: np.ndarray, labels: np.ndarray) -> None:
         if self.outputs == MARGINS:
             self.factor = fit_margins(scores, labels)
             self.chosen["margin_factor"] = self.factor
@@ -240,7 +258,7 @@ class EstimatorHead:
 
 def _checked(features: np.ndarray) -> np.ndarray:
     """Return features as float32 of two dimensions, finite."""
-    features = np.asarray(features, dtype=np.float32)
+    features = as_float32(features)
     if features.ndim != 2:
         raise RunError(f"features have the shape {features.shape}", "give one row per image")
     for start in range(0, len(features), _ROWS):
@@ -252,6 +270,22 @@ def _checked(features: np.ndarray) -> np.ndarray:
                 "compute the features again, or look for a broken network or image",
             )
     return features
+
+
+def _say_memory(where: str, features: np.ndarray, console: Console) -> None:
+    """Say what an estimator will take, which learns from all features at once; refuse what cannot fit."""
+    needed, free = features.nbytes, free_memory()
+    if needed <= IN_MEMORY:
+        return
+    text = f"{where} learns from all features at once: {needed / 2**30:.1f} GiB of {len(features):,} images"
+    if needed > free:
+        raise RunError(
+            f"{text}, and this machine has {free / 2**30:.1f} GiB of memory free",
+            "choose a linear SVM or a 2NN, which read features in blocks, fewer images, or a larger machine",
+        )
+    console.log(
+        f"{text}, and up to three times as much if it computes in float64 ({free / 2**30:.1f} GiB of memory are free)"
+    )
 
 
 def _outputs(estimator: Any) -> str:

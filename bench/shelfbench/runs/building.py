@@ -15,6 +15,7 @@ from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.given_features import GivenExtractor, GivenFeatures
 from shelfbench.data.given_names import source_of
 from shelfbench.data.material import Material
+from shelfbench.data.rows import rows_of
 from shelfbench.plugins.backend import (
     BackboneChoice,
     Backend,
@@ -110,7 +111,7 @@ def columns_of(spec: BackendSpec, backbone: BackboneChoice) -> dict[str, str]:
 
 def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | GivenFeatures:
     if isinstance(features, GivenExtractor):
-        return GivenFeatures(features, partial(experiment.embeddings, features.source))
+        return GivenFeatures(features, partial(experiment.embeddings, features.source), experiment.console)
     return FeatureStore(features, experiment.study.images, experiment.console, experiment.workers)
 
 
@@ -196,12 +197,12 @@ def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarr
     Returns
     -------
     rows : ndarray of float32, shape (readable images, dimensions)
-        Their features; a view if all can be read.
+        Their features; a view if all can be read. Many of them stay on disk (`shelfbench.data.rows.Rows`).
     readable : ndarray of bool, shape (images of the slice,)
     """
     readable = features.readable[part]
-    matrix = features.matrix[part]
-    return (matrix if readable.all() else matrix[readable]), readable
+    matrix = rows_of(features.matrix, part)
+    return (matrix if readable.all() else rows_of(matrix, readable)), readable
 
 
 def training_data(features: Features, material: Material) -> TrainingData:

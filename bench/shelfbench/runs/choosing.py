@@ -23,6 +23,7 @@ from shelfbench.cost.growing import Pace, affordable
 from shelfbench.data.datasets import check_dataset
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
+from shelfbench.data.rows import rows_of
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data
 from shelfbench.runs.experiment import Experiment, Jobs
@@ -244,7 +245,7 @@ class _Choosing:
         judges = part.only(np.flatnonzero((part.frame["role"] == "tune").to_numpy()))
         own = replace(
             features,
-            matrix=features.matrix[tune],
+            matrix=rows_of(features.matrix, tune),
             readable=features.readable[tune],
             reasons={row - tune.start: why for row, why in features.reasons.items() if row >= tune.start},
         )

@@ -34,7 +34,8 @@ from shelfbench.runs.guarding import RunGuard, make_guard, save_guard
 from shelfbench.runs.keeping import backend_timings, read_model, save_model, write_histories
 from shelfbench.runs.out_of_fold import keep_out_of_fold
 from shelfbench.runs.photos import Photos
-from shelfbench.runs.scoring import choose_rule, score
+from shelfbench.runs.scored import scored_files
+from shelfbench.runs.scoring import choose_rule, score_blocks
 from shelfbench.runs.seeing import note_view
 from shelfbench.runs.together import train_together
 from shelfbench.verdict.predictions import ProductRule
@@ -197,19 +198,17 @@ def _fit_and_keep(
         with console.stage(f"{name}: fitting"):
             classifier.fit(training_data(features, material), seed=study.seed, console=console)
         rule = choose_rule(classifier, features, material, settings=study.verdict, seed=study.seed, console=console)
-    with Stopwatch() as predict, console.progress(len(material.image), f"scores of {name}") as bar:
-        scored = score(classifier, features, material, rule, bar)
-    save_model(built, classifier, rule, material=material, study=study, out=out)
-    save_guard(guard, name, out)
-    write_parquet(out / "scores" / f"{file_stem(name)}.parquet", scored.scores)
-    write_parquet(out / "aggregations" / f"{file_stem(name)}.parquet", scored.aggregations)
-    write_histories(built, classifier, out)
-    if study.report.out_of_fold:
-        keep_out_of_fold(built, features, experiment)
-    timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
-    experiment.record.time(name, timings_frame(timings))
-    # last: a backend is done once its predictions exist
-    write_parquet(out / "predictions" / f"{file_stem(name)}.parquet", scored.predictions)
+    with scored_files(out, name) as files:
+        with Stopwatch() as predict, console.progress(len(material.image), f"scores of {name}") as bar:
+            for rows in score_blocks(classifier, features, material, rule, bar):
+                files.add(rows)
+        save_model(built, classifier, rule, material=material, study=study, out=out)
+        save_guard(guard, name, out)
+        write_histories(built, classifier, out)
+        if study.report.out_of_fold:
+            keep_out_of_fold(built, features, experiment)
+        timings = backend_timings(built, features, classifier, material, fit=fit.seconds, predict=predict.seconds)
+        experiment.record.time(name, timings_frame(timings))
     return _choices(built, classifier, rule)
 
 

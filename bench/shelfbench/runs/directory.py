@@ -41,10 +41,9 @@ from shelfbench.runs.reading import (
     read_costs,
     read_frame,
     read_history,
-    read_images,
-    read_products,
     reading,
 )
+from shelfbench.runs.reading_rows import read_images, read_products
 from shelfbench.runs.record import RunRecord, read_record
 from shelfbench.verdict.confidence import DEFAULT
 from shelfbench.verdict.metrics import REQUIRED, exact_target
@@ -158,7 +157,9 @@ class Run:
             contains a NaN confidence.
         """
         if self._known(backend) not in self._products:
-            self._products[backend] = read_products(self.path, backend)
+            # what all backends share is held once
+            like = next(iter(self._products.values()), None)
+            self._products[backend] = read_products(self.path, backend, like)
         return self._products[backend]
 
     def history(self, stage: str = "") -> dict[str, pd.DataFrame]:

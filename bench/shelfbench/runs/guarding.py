@@ -27,6 +27,8 @@ _JUDGES = 4000
 _FEATURES, _FEWEST = 1 << 27, 64
 # Photos whose distances are computed at once.
 _PHOTOS = 8192
+# Photos whose features are checked at once.
+_FINITE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ def make_guard(features: Features, material: Material, seed: int) -> RunGuard | 
     most = max(_FEATURES // features.matrix.shape[1], _FEWEST)
     train = _rows(features, material, "train")
     train = train[np.sort(balanced(label[train], min(LEARNED, most), seed))]
-    train = train[np.isfinite(features.matrix[train]).all(axis=1)]
+    train = train[_finite(features, train)]
     if not len(train) or features.matrix.shape[1] > MOST:
         return None
     tune = _rows(features, material, "tune")
@@ -80,6 +82,12 @@ def make_guard(features: Features, material: Material, seed: int) -> RunGuard | 
 def _rows(features: Features, material: Material, role: str) -> np.ndarray:
     part = material.images_of(role)
     return np.arange(part.start, part.stop)[features.readable[part]]
+
+
+def _finite(features: Features, rows: np.ndarray) -> np.ndarray:
+    """Tell which rows are finite."""
+    blocks = [rows[start : start + _FINITE] for start in range(0, len(rows), _FINITE)]
+    return np.concatenate([np.zeros(0, bool), *(np.isfinite(features.matrix[block]).all(axis=1) for block in blocks)])
 
 
 def _distances(guard: Guard, features: Features, material: Material) -> pd.DataFrame:

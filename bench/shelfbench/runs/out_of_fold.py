@@ -12,6 +12,7 @@ import pyarrow as pa
 from shelfbench.base.storage import file_stem, write_parquet
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
+from shelfbench.data.rows import rows_of
 from shelfbench.plugins.backend import TrainingData
 from shelfbench.runs.building import BuiltBackend, training_data
 from shelfbench.runs.experiment import Experiment
@@ -51,7 +52,7 @@ def keep_out_of_fold(built: BuiltBackend, features: Features, experiment: Experi
         classifier = built.backend.classifier()
         classifier.fit(
             TrainingData(
-                features=data.features[~held],
+                features=rows_of(data.features, ~held),
                 labels=data.labels[~held],
                 classes=data.classes,
                 tune_features=data.tune_features,

@@ -19,12 +19,9 @@ from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.labels import feature_labels
 from shelfbench.runs.record import AGAIN, RunRecord
-from shelfbench.verdict.confidence import MEASURES, measure
 
 SPLITS = ("train", "validation", "test")
 DELETE = f"delete it and {AGAIN}"
-_MEASURED = sorted({found.column for found in MEASURES.values()} - {"confidence"})
-_CERTAIN = 1e-2  # a log-probability is at most 0, but for rounding
 COST_STAGES = ("tune", "extract", "fit", "predict")
 
 
@@ -44,13 +41,13 @@ class Evaluated:
 
     Attributes
     ----------
-    split, role : ndarray of str, shape (n,)
-        `role` repeats `split` for images.
-    truth, predicted : ndarray of int64, shape (n,)
+    split, role : Categorical of str, shape (n,)
+        `role` repeats `split` for images. A byte a row: comparing with a name gives an ndarray of bool.
+    truth, predicted : ndarray of int32, shape (n,)
         Codes in `keys`; `predicted` is -1 where rejected.
     confidence : ndarray of float64, shape (n,)
         Log-probability; -inf where rejected.
-    rank : ndarray of int64, shape (n,)
+    rank : ndarray of int32, shape (n,)
         Place of the true category among those stored; -1 if it is not one of them.
     keys : tuple of str
         The true categories, sorted.
@@ -61,8 +58,8 @@ class Evaluated:
         The log-probability before calibration, -inf where rejected; None for images and files of earlier versions.
     """
 
-    split: np.ndarray
-    role: np.ndarray
+    split: pd.Categorical
+    role: pd.Categorical
     truth: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
@@ -146,203 +143,13 @@ def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -
     }
 
 
-def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    return column.cast(pa.string())
-
-
-def _few_strings(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Turn a column with few different strings into an ndarray of str; each string is converted once."""
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [chunk if isinstance(chunk, pa.DictionaryArray) else chunk.dictionary_encode() for chunk in chunks]
-    return np.concatenate(
-        [
-            np.array([*part.dictionary.to_pylist(), None], str)[
-                part.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            ]
-            for part in parts
-        ]
-        or [np.zeros(0, str)]
-    )
-
-
 def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.ndarray:
     """Return codes in `keys`, -1 where a value is absent or null."""
     if isinstance(values, pa.DictionaryArray):
-        table = category_codes(_strings(values.dictionary), keys)
+        table = category_codes(values.dictionary, keys)
         return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
-    found = pc.fill_null(pc.index_in(_strings(values), value_set=keys), -1)
+    found = pc.fill_null(pc.index_in(values.cast(pa.string()), value_set=keys), -1)
     return np.asarray(found.to_numpy(), dtype=np.int64)
-
-
-def _first_place(row: np.ndarray, hit: np.ndarray, starts: np.ndarray, rows: int) -> np.ndarray:
-    """Return the position of the first hit in the list of every row, -1 without one."""
-    place = np.full(rows, -1, dtype=np.int64)
-    hits = np.flatnonzero(hit)[::-1]
-    place[row[hits]] = hits - starts[row[hits]]
-    return place
-
-
-def read_products(run_dir: Path, backend: str) -> Evaluated:
-    """Read a backend's products.
-
-    Parameters
-    ----------
-    run_dir : Path
-    backend : str
-
-    Returns
-    -------
-    Evaluated
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, lacks a column or a product of the split, or contains a NaN confidence.
-    """
-    path = run_dir / "predictions" / f"{file_stem(backend)}.parquet"
-    with reading(path):
-        columns = ["product_id", "split", "role", "category", "predicted", "confidence", "top5", "rejected"]
-        further = [name for name in (*_MEASURED, "raw_confidence") if name in pq.read_schema(path).names]
-        table = pq.read_table(path, columns=columns + further).combine_chunks()
-        ids, confidence = table["product_id"].to_numpy(), table["confidence"].to_numpy().astype(np.float64)
-        rejected = table["rejected"].is_valid().to_numpy()
-        keys = pc.unique(_strings(table["category"])).sort()
-        truth, predicted = category_codes(table["category"], keys), category_codes(table["predicted"], keys)
-        lists = table["top5"].chunk(0) if table.num_rows else pa.array([], pa.list_(pa.string()))
-        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-        row, starts = np.repeat(np.arange(len(ids)), lengths), np.cumsum(lengths) - lengths
-        rank = _first_place(row, category_codes(lists.flatten(), keys) == truth[row], starts, len(ids))
-        split, role = _few_strings(table["split"]), _few_strings(table["role"].cast(pa.string()).fill_null(""))
-        raw = table["raw_confidence"].to_numpy().astype(np.float64) if "raw_confidence" in further else None
-    if np.isnan(confidence).any():
-        raise InputError(
-            f"{path}: the confidence of product {ids[np.isnan(confidence).argmax()]} is NaN",
-            "the backend returned no probability; run it again",
-        )
-    if len(confidence) and confidence.max() > _CERTAIN:
-        raise InputError(
-            f"{path}: the confidence of product {ids[confidence.argmax()]} is {confidence.max():.3g}; a "
-            "log-probability is at most 0",
-            DELETE,
-        )
-    with reading(path):
-        known = [name for name, found in MEASURES.items() if found.column in table.column_names]
-        measures = {name: measure(table, name, str(path)) for name in known}
-    rising = bool(np.all(ids[1:] > ids[:-1]))  # the order in which a run writes them
-    if not rising and len(np.unique(ids)) != len(ids):
-        raise InputError(f"{path} contains a product twice", DELETE)
-    _check_complete(run_dir, path, ids, split)
-    confidence = np.where(rejected, -np.inf, confidence)
-    return Evaluated(
-        split=split,
-        role=role,
-        truth=truth,
-        predicted=np.where(confidence > -np.inf, predicted, -1),
-        confidence=confidence,
-        rank=np.where(confidence > -np.inf, rank, -1),
-        keys=tuple(keys.to_pylist()),
-        product_id=ids,
-        measures=measures,
-        raw_confidence=None if raw is None else np.where(rejected, -np.inf, raw),
-    )
-
-
-def _check_complete(run_dir: Path, path: Path, ids: np.ndarray, split: np.ndarray) -> None:
-    """Make sure that every product of the split is there, or the denominators would be wrong."""
-    manifest = run_dir / "split.parquet"
-    if not manifest.is_file():
-        return
-    with reading(manifest):
-        table = pq.read_table(manifest, columns=["product_id", "split"])
-        wanted_ids, wanted = table["product_id"].to_numpy(), _few_strings(table["split"])
-    if np.array_equal(ids, wanted_ids) and np.array_equal(split, wanted):  # the order in which a run writes them
-        return
-    for name in SPLITS:
-        missing = np.setdiff1d(wanted_ids[wanted == name], ids[split == name])
-        if len(missing):
-            raise InputError(
-                f"{path} lacks {len(missing)} of {np.count_nonzero(wanted == name)} {name} "
-                f"products (the first is {missing[0]})",
-                DELETE,
-            )
-
-
-def read_images(run_dir: Path, backend: str, keys: tuple[str, ...]) -> Evaluated | None:
-    """Read a backend's images of validation and test, batch by batch.
-
-    Parameters
-    ----------
-    run_dir : Path
-    backend : str
-    keys : tuple of str
-        Categories to code by, as in the backend's products.
-
-    Returns
-    -------
-    Evaluated or None
-        None if no scores are kept.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, or contains a NaN.
-    """
-    path = run_dir / "scores" / f"{file_stem(backend)}.parquet"
-    if not path.is_file():
-        return None
-    value_set = pa.array(keys, pa.string())
-    with reading(path):
-        columns = ["product_id", "split", "category", "categories", "log_probabilities"]
-        batches = pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
-        parts = [_read_batch(batch, value_set) for batch in batches]
-    if not parts:
-        return None
-    ids, split, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if np.isnan(confidence).any():
-        raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} contain a NaN", DELETE)
-    return Evaluated(
-        split=split,
-        role=split,
-        truth=truth,
-        predicted=predicted,
-        confidence=confidence,
-        rank=rank,
-        keys=keys,
-        product_id=ids,
-    )
-
-
-def _read_batch(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
-    lists = batch.column("categories")
-    truth, rows = category_codes(batch.column("category"), keys), batch.num_rows
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    row, starts = np.repeat(np.arange(rows), lengths), np.cumsum(lengths) - lengths
-    scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False)
-    codes = category_codes(lists.flatten(), keys)
-    if not len(row) == len(scores) == len(codes):
-        raise pa.ArrowInvalid("categories and log_probabilities differ in length")
-    confidence, predicted, rank = np.full(rows, -np.inf), np.full(rows, -1), np.full(rows, -1)
-    filled = np.flatnonzero(lengths)
-    if len(filled):
-        # the file need not be sorted: the best category is searched for, and the true one's rank is counted
-        confidence[filled] = np.maximum.reduceat(scores, starts[filled])
-        best = _first_place(row, scores == confidence[row], starts, rows)
-        sure = np.flatnonzero(best >= 0)  # a NaN has no rank; the caller refuses it
-        predicted[sure] = codes[starts[sure] + best[sure]]
-        place = _first_place(row, codes == truth[row], starts, rows)
-        known = np.flatnonzero(place >= 0)
-        own, at = np.full(rows, np.inf), np.full(rows, -1)
-        own[known], at[known] = scores[starts[known] + place[known]], starts[known] + place[known]
-        before = (scores > own[row]) | ((scores == own[row]) & (np.arange(len(row)) < at[row]))
-        rank[known] = np.bincount(row[before], minlength=rows)[known]
-    return (
-        batch.column("product_id").to_numpy(zero_copy_only=False),
-        _few_strings(batch.column("split")),
-        truth,
-        predicted,
-        confidence,
-        rank,
-    )
 
 
 def read_costs(run_dir: Path, backends: tuple[str, ...]) -> dict[str, Cost]:

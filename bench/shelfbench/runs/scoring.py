@@ -6,13 +6,9 @@ calibration; then all products are scored.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
@@ -20,16 +16,10 @@ from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import Classifier
 from shelfbench.runs.building import readable_rows
-from shelfbench.runs.parquet import aggregations_table, predictions_table, scores_table
+from shelfbench.runs.scored import Scored, ScoredBlock
 from shelfbench.verdict.calibration import choose_calibrator, fit_calibrator
 from shelfbench.verdict.metrics import REQUIRED, acceptance
-from shelfbench.verdict.predictions import (
-    ImageScores,
-    ProductRule,
-    aggregate,
-    image_scores,
-    rejected_rows,
-)
+from shelfbench.verdict.predictions import ProductRule, aggregate, image_scores, rejected_rows
 from shelfbench.verdict.settings import AGGREGATIONS, VerdictSettings
 from shelfbench.verdict.temperature import log_normaliser
 
@@ -42,34 +32,13 @@ NORMALISED = 1e-3
 _CONFORM = "correct the backend: shelfbench.plugins.conformance finds what is wrong with it"
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Scores and predictions of one backend.
-
-    Attributes
-    ----------
-    predictions : Table
-        One row per product (``predictions/BACKEND.parquet``); a product without a readable image is rejected.
-    scores : Table
-        One row per readable image of validation and test (``scores/BACKEND.parquet``).
-    aggregations : Table
-        One row per product of tune and test (``aggregations/BACKEND.parquet``): product_id, role, images, and for every
-        aggregation whether its prediction is correct (``mean_correct``, ...) and its log-probability before any
-        temperature (``mean_confidence``, ...); -inf where the product is rejected.
-    """
-
-    predictions: pa.Table
-    scores: pa.Table
-    aggregations: pa.Table
-
-
-def _blocks(owner: np.ndarray, products: int) -> Iterator[slice]:
-    """Cut images into blocks of about `PREDICT_IMAGES`, keeping products whole."""
+def _blocks(owner: np.ndarray, products: int) -> Iterator[tuple[slice, slice]]:
+    """Cut products, and their images, into blocks of about `PREDICT_IMAGES` images."""
     bounds = np.searchsorted(owner, np.arange(products + 1))
     first = 0
     while first < products:
         last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + PREDICT_IMAGES, side="right")) - 1)
-        yield slice(int(bounds[first]), int(bounds[last]))
+        yield slice(first, last), slice(int(bounds[first]), int(bounds[last]))
         first = last
 
 
@@ -225,7 +194,14 @@ def compare_aggregations(scores: np.ndarray, starts: np.ndarray, label: np.ndarr
 
 
 def score(classifier: Classifier, features: Features, material: Material, rule: ProductRule, bar: Bar) -> Scored:
-    """Score every image and predict every product.
+    """Score every image and predict every product; the parameters are those of `score_blocks`."""
+    return Scored.joined(list(score_blocks(classifier, features, material, rule, bar)))
+
+
+def score_blocks(
+    classifier: Classifier, features: Features, material: Material, rule: ProductRule, bar: Bar
+) -> Iterator[Scored]:
+    """Score every image and predict every product, some products at a time.
 
     Parameters
     ----------
@@ -239,66 +215,50 @@ def score(classifier: Classifier, features: Features, material: Material, rule: 
     bar : Bar
         Counts the images.
 
-    Returns
-    -------
+    Yields
+    ------
     Scored
+        The rows of some products, in the order of the material.
 
     Raises
     ------
     RunError
         If the classifier does not return log-probabilities.
     """
-    frame, owner = material.frame, material.owner
-    held_out = (frame["split"] != "train").to_numpy()
-    compared = frame["role"].isin(["tune", "test"]).to_numpy()  # only the certifying test may read `certify`
-    correct = np.zeros((len(AGGREGATIONS), len(frame)), bool)
-    confidence = np.full(correct.shape, -np.inf)
-    columns = rejected_rows(len(frame))
+    owner, count = material.owner, len(material.frame)
+    held_out = (material.frame["split"] != "train").to_numpy()
+    compared = material.frame["role"].isin(["tune", "test"]).to_numpy()
+    # the first image's reason is kept
+    reasons = {int(owner[row]): why for row, why in sorted(features.reasons.items(), reverse=True)}
     nothing = image_scores(np.empty((0, len(material.classes))))
-    kept: list[tuple[np.ndarray, ImageScores]] = [(np.array([], np.int64), nothing)]
-    for part in _blocks(owner, len(frame)):
+    for products, part in _blocks(owner, count):
         rows, readable = readable_rows(features, part)
         where = np.arange(part.start, part.stop)[readable]
+        columns = rejected_rows(products.stop - products.start)
+        correct = np.zeros((len(AGGREGATIONS), products.stop - products.start), bool)
+        confidence = np.full(correct.shape, -np.inf)
+        held, kept = np.zeros(len(where), bool), nothing
         if len(where):
             scores = log_probabilities(classifier, rows, len(material.classes))
-            products, starts = np.unique(owner[where], return_index=True)
+            seen, starts = np.unique(owner[where], return_index=True)
             for name, values in rule.rows(scores, starts, material.classes).items():
-                columns[name][products] = values
+                columns[name][seen - products.start] = values
             held = held_out[owner[where]]
-            kept.append((where[held], image_scores(scores[held])))
+            kept = image_scores(scores[held])
             shown = compared[owner[where]]
             if shown.any():
-                products, starts = np.unique(owner[where[shown]], return_index=True)
-                correct[:, products], confidence[:, products] = compare_aggregations(
-                    scores[shown], starts, material.label[products]
-                )
+                seen, starts = np.unique(owner[where[shown]], return_index=True)
+                found = compare_aggregations(scores[shown], starts, material.label[seen])
+                correct[:, seen - products.start], confidence[:, seen - products.start] = found
+        block = ScoredBlock(
+            products=products,
+            images=part,
+            columns=columns,
+            held_out=where[held],
+            scores=kept,
+            correct=correct,
+            confidence=confidence,
+            reasons=reasons,
+        )
+        yield block.tables(material)
         bar.update(part.stop - part.start)
-    rejected = columns["predicted"] == ""
-    reason = np.full(len(frame), None, object)
-    for row, why in sorted(features.reasons.items(), reverse=True):  # the first image's reason is kept
-        if rejected[owner[row]]:
-            reason[owner[row]] = f"no readable image: {why}"
-    images = np.bincount(owner, minlength=len(frame))
-    table = frame.assign(
-        **{name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()},
-        images=images,
-        rejected=pd.Series(reason, dtype=object),
-    )
-    image_rows = np.concatenate([rows for rows, _ in kept])
-    parts = [scores for _, scores in kept]
-    merged = ImageScores(
-        *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(ImageScores))
-    )
-    products_of = frame.iloc[owner[image_rows]]
-    return Scored(
-        predictions_table(table),
-        scores_table(
-            identifiers=products_of["product_id"],
-            position=material.position[image_rows],
-            split=products_of["split"].to_numpy(),
-            category=products_of["category"].to_numpy(),
-            scores=merged,
-            classes=material.classes,
-        ),
-        aggregations_table(frame[compared], images[compared], correct[:, compared], confidence[:, compared]),
-    )

@@ -245,6 +245,8 @@ class Study:
                 del result["dataset"][later]
         if not self.images.scaled:
             del result["images"]["scaled"]
+        if self.images.features == ImageSettings().features:
+            del result["images"]["features"]
         # a section that came later says nothing of a run that leaves it alone
         result |= {name: values for name in self.used if (values := as_record(self.sections[name]))}
         if used := self.used_heads():

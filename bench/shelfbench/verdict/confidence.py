@@ -70,10 +70,36 @@ def measure(table: pa.Table, name: str, source: str = "the predictions") -> np.n
             f"{source} has no column {found.column!r} (it was written by an earlier version)",
             "use another measure, or run the study again in a new directory",
         )
-    values = found.surer(table[found.column].to_numpy().astype(np.float64))
-    values = np.where(table["rejected"].is_valid().to_numpy(), -np.inf, values)
+    rejected = table["rejected"].is_valid().to_numpy()
+    return measured(name, table[found.column].to_numpy(), rejected, source)
+
+
+def measured(name: str, column: np.ndarray, rejected: np.ndarray, source: str) -> np.ndarray:
+    """Compute a measure from its column.
+
+    Parameters
+    ----------
+    name : str
+        One of `MEASURES`.
+    column : ndarray, shape (n,)
+    rejected : ndarray of bool, shape (n,)
+    source : str
+        What to call the predictions in messages.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        As from `measure`.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN.
+    """
+    values = np.where(rejected, -np.inf, MEASURES[name].surer(column.astype(np.float64, copy=False)))
     if np.isnan(values).any():
         raise InputError(
-            f"{source}: the {found.column} of row {int(np.isnan(values).argmax())} is NaN", "run the backend again"
+            f"{source}: the {MEASURES[name].column} of row {int(np.isnan(values).argmax())} is NaN",
+            "run the backend again",
         )
     return values

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
 from shelfbench_deep.engines.versions import framework
+from shelfbench_deep.heads.epoch import Epoch, better, mean_of
+from shelfbench_deep.heads.order import passes, window_of
 from shelfbench_deep.heads.softmax import log_softmax
 from shelfbench_deep.heads.standardising import check_finite, identity, moments
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
@@ -30,25 +32,14 @@ if TYPE_CHECKING:
 
 # Rows per prediction; always padded, so that a row's scores do not depend on the rows computed with it.
 _ROWS = 512
+# Rows of `tune` whose scores are in memory at once; a multiple of the rows per prediction.
+_JUDGED = 8 * _ROWS
 # Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of updates
 # to forget its start, more than a small catalogue has.
 _STATISTICS = 0.9
 # Goes through the rows of the given steps; returns the mean cost and accuracy.
 Train = Callable[[TrainingData, np.ndarray, Bar], tuple[float, float]]
 _WEIGHTS, _SETTINGS = "weights.safetensors", "classifier.json"
-
-
-class Epoch(NamedTuple):
-    """One row of the history: means over an epoch's updates, then the results on `tune` at its end."""
-
-    epoch: int
-    step: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    lr: float
-    seconds: float
 
 
 def two_layer(dimensions: int, units: int, classes: int, settings: TwoLayerSettings) -> keras.Model:
@@ -104,7 +95,8 @@ class TwoLayer:
         Images per update.
     chosen : dict
         ``epoch`` (the one kept), ``epochs`` (the number trained), ``parameters``, ``engine`` (of the training:
-        ``numpy``, ``openvino`` or ``keras``) and, unless it is float32, its ``precision``.
+        ``numpy``, ``openvino`` or ``keras``), unless it is float32 its ``precision``, and the ``window`` if images were
+        shuffled within one.
     history : DataFrame or None
         One row per epoch, the columns of `Epoch`; ``loss`` and ``accuracy`` are means over the epoch's updates, with
         dropout on. None if loaded.
@@ -167,14 +159,16 @@ class TwoLayer:
         train = self._with_keras() if engine == "keras" else self._by_hand(engine, seed)
         order, batch = np.random.default_rng(seed), min(settings.batch, n)
         steps = math.ceil(n / batch)
+        window = window_of(data.features, batch, settings.window)
+        if window:
+            console.log(f"2NN-{self.units}: features do not fit in memory, so {window:,} images are shuffled at a time")
         epochs: list[Epoch] = []
         best, weights = 0, model.get_weights()
         with console.progress(settings.epochs * steps, f"2NN-{self.units}", "batches") as bar:
             for epoch in range(1, settings.epochs + 1):
                 started = time.perf_counter()
-                # the last batch is filled up with the first images of the pass, so that all have one shape
-                rows = np.resize(order.permutation(n), (steps, batch))
-                loss, accuracy = train(data, rows, bar)
+                costs = [(len(rows), *train(part, rows, bar)) for part, rows in passes(data, batch, window, order)]
+                loss, accuracy = mean_of(costs)
                 val_loss, val_accuracy = self._score(data.tune_features, data.tune_labels)
                 if not math.isfinite(loss):
                     raise RunError(
@@ -193,7 +187,7 @@ class TwoLayer:
                         seconds=time.perf_counter() - started,
                     )
                 )
-                if not best or _better(epochs[-1], epochs[best - 1]):
+                if not best or better(epochs[-1], epochs[best - 1]):
                     best, weights = epoch, model.get_weights()
                 elif settings.patience and epoch - best >= settings.patience:
                     break
@@ -207,6 +201,8 @@ class TwoLayer:
         }
         if self.precision != "float32":
             self.chosen["precision"] = self.precision
+        if window:
+            self.chosen["window"] = window
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Log-probabilities of the categories.
@@ -365,10 +361,15 @@ class TwoLayer:
         """Cost and precision on `tune`; NaN without images."""
         if len(labels) == 0:
             return math.nan, math.nan
-        scores = self.log_probabilities(features)
+        own, right = np.zeros(len(labels)), np.zeros(len(labels), bool)
+        for start in range(0, len(labels), _JUDGED):
+            part = slice(start, start + _JUDGED)
+            scores = self.log_probabilities(features[part])
+            own[part] = scores[np.arange(len(scores)), labels[part]]
+            right[part] = scores.argmax(axis=1) == labels[part]
         known = labels >= 0
-        loss = float(np.abs(scores[known, labels[known]]).mean()) if known.any() else math.nan
-        return loss, float((scores.argmax(axis=1) == labels).mean())
+        loss = float(np.abs(own[known]).mean()) if known.any() else math.nan
+        return loss, float(right.mean())
 
 
 def _check_arrays(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
@@ -387,9 +388,3 @@ def _check_arrays(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None
     for name, array in arrays.items():
         if array.dtype != np.float32:
             raise ValueError(f"{name[:60]} of {array.dtype}, not float32")
-
-
-def _better(new: Epoch, old: Epoch) -> bool:
-    if math.isnan(new.val_accuracy):
-        return True
-    return (new.val_accuracy, -new.val_loss) > (old.val_accuracy, -old.val_loss)

@@ -62,6 +62,10 @@ class TwoLayerSettings:
     precision : {"auto", "float32", "bfloat16"}
         Of the matrix products; everything else is float32. bfloat16 is OpenVINO's, and ``auto`` takes it where the CPU
         multiplies it faster (AMX, or AVX512_BF16 on AMD).
+    window : int
+        Images that are shuffled together. 0 shuffles all of them if their features fit into half of the free memory,
+        and otherwise as many as take 512 MiB (`shelfbench_deep.heads.order`). The results of a machine with more
+        memory may differ then; the number of all training images, or more, is the order of a machine with enough.
 
     Raises
     ------
@@ -81,9 +85,10 @@ class TwoLayerSettings:
     standardise: bool = False
     engine: str = "auto"
     precision: str = field(default="auto", metadata={EARLIER: "auto"})
+    window: int = field(default=0, metadata={EARLIER: 0})
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("patience", 0), ("batch", 1)):
+        for name, least in (("epochs", 1), ("patience", 0), ("batch", 1), ("window", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"two_layer.{name} is {value!r}", f"give a whole number of at least {least}")
