@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from shelfbench.base.serving import serve
 
 # Images between two checks of the others' progress: at most, and at least when few are left.
 CHUNK = 16
@@ -93,7 +94,8 @@ class Exchange:
         from joblib.externals.loky import ProcessPoolExecutor
 
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._helpers, timeout=_IDLE)
+            initial = (os.getpid(), self.folder)
+            self._pool = ProcessPoolExecutor(self._helpers, timeout=_IDLE, initializer=serve, initargs=initial)
         edges = self._edges(len(images))
         starts, ends = edges[1:-1], edges[2:]
         found = np.empty((len(images), *self._shapes[1][2:]), np.float32)
@@ -162,7 +164,6 @@ def _help(
     ready: int,
 ) -> None:
     """Work through a helper's part, as far as it is ready, until all of its images are taken."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the calling process, which waits for this one
     images, features, progress = (array[helper] for array in _opened(folder, shapes))
     while (end := min(int(progress[1]), ready)) > (start := int(progress[0])):
         part = slice(start, min(start + _next(end - start), end))

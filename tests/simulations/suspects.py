@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from cleanlab.experimental.label_issues_batched import LabelInspector
 
-from shelfbench.report.suspects import read_scores
 from shelfbench.runs.directory import open_run
+from shelfbench.runs.filed_scores import open_scores
 from shelfbench.verdict.suspects import suspect_labels, usual
 
 COLUMNS = (
@@ -57,8 +57,9 @@ def orders(scores):
 
 def compare(run, backend, truth):
     """One row of the table, from `products` on."""
-    products, scores, _ = read_scores(run, backend)
-    wrong = truth.reindex(products["product_id"]).to_numpy() != products["category"].to_numpy()
+    scores = open_scores(run, backend)
+    products = scores.products
+    wrong = truth.reindex(products["product_id"]).to_numpy() != products["category"].to_numpy(object)
     theirs, ours, total = chosen_by_cleanlab(scores), suspect_labels(scores).product, int(wrong.sum())
     plain, usually = orders(scores)
     counts = [wrong[order[:length]].sum() for length in (len(theirs), total) for order in (plain, usually)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -165,9 +166,10 @@ def _write(message: str, label: str = "") -> None:
     line = label + printable(message)
     if sys.stderr is None:  # it has been closed, and print would turn to stdout
         return
-    if "tqdm" in sys.modules:
-        from tqdm import tqdm
+    with contextlib.suppress(OSError, ValueError):  # a terminal that is gone, a disk that is full: the work goes on
+        if "tqdm" in sys.modules:
+            from tqdm import tqdm
 
-        tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr, flush=True)
+            tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -8,6 +8,9 @@
         └── RunError      a run that failed on correct input, exit code 1
 """
 
+from __future__ import annotations
+
+import errno
 import os
 
 
@@ -47,6 +50,52 @@ class RunError(ShelfbenchError):
     exit_code = 1
 
 
+# What is wrong with a path rather than with the system.
+_PATHS = frozenset(
+    {
+        *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+        *(errno.ELOOP, errno.EINVAL, errno.EROFS, errno.ENOTEMPTY, errno.EBADF, errno.EXDEV, errno.ENXIO, errno.ENODEV),
+    }
+)
+_REMEDIES = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "free some of your quota and run the same command again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) and run the same command again",
+    errno.EIO: "check the disk, and run the same command again",
+    errno.EMFILE: "raise the limit on open files (ulimit -n) and run the same command again",
+    errno.ENFILE: "raise the limit on open files and run the same command again",
+    errno.ENOMEM: "use fewer categories or products, or a machine with more memory",
+    errno.EAGAIN: "allow more processes (ulimit -u), or use fewer --workers",
+    errno.ESTALE: "mount the file system again, and run the same command again",
+}
+
+
+def system_error(error: OSError, what: str, otherwise: str) -> RunError:
+    """Say in one line what the system refused, and what to do.
+
+    Parameters
+    ----------
+    error : OSError
+    what : str
+        What was being done, or the file.
+    otherwise : str
+        The remedy, where this error has none of its own.
+
+    Returns
+    -------
+    RunError
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    return RunError(f"{what}: {reason}", _REMEDIES.get(error.errno or 0, otherwise))
+
+
+def _of_a_pool(error: Exception) -> bool:
+    """Tell whether a worker process was ended, by whichever library: all of them derive from one class."""
+    from concurrent.futures import BrokenExecutor
+
+    return isinstance(error, BrokenExecutor)
+
+
 FOREIGN = "correct the plug-in, or report the bug"
 
 
@@ -74,8 +123,15 @@ def explain(error: Exception, remedy: str = "this is a bug") -> ShelfbenchError:
         return error
     if isinstance(error, MemoryError):
         return RunError("out of memory", "use fewer categories or products, or a machine with more")
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _PATHS:
         return InputError(f"{error.filename}: {error.strerror}", "correct the path")
+    if isinstance(error, OSError) and error.errno is not None:
+        return system_error(error, str(error.filename or "the system"), "see to it, and run the same command again")
+    if _of_a_pool(error):
+        return RunError(
+            "a process that worked for this one was ended from outside",
+            "if memory was short, use fewer --workers; then run the same command again",
+        )
     if os.environ.get("SHELFBENCH_DEBUG"):
         raise error
     said = str(error).strip().splitlines()

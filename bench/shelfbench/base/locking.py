@@ -1,27 +1,36 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder: another one is refused, or waits until it finds what the first has made.
+
+The lock is a file in the user's cache, named after what is locked: the folder itself need not exist yet, and no lock
+file is left in it. The system takes back the lock of a process that is killed.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, storage_errors
+
+if TYPE_CHECKING:
+    from shelfbench.base.console import Console
+
+# Seconds between two tries of a process that waits.
+_AGAIN = 0.2
 
 
 @contextmanager
 def locked(folder: Path, elsewhere: str = "--out") -> Iterator[None]:
     """Keep other processes out of a folder while the block runs.
 
-    The lock is a file in the user's cache, named after the folder's resolved path: the folder itself need not exist
-    yet, and no lock file is left in it. The system releases the lock of a process that is killed.
-
     Parameters
     ----------
     folder : Path
-        A run directory, a folder of the cache, or a file that is replaced.
+        A run directory, or a file that is replaced.
     elsewhere : str
         The option that names another.
 
@@ -34,22 +43,72 @@ def locked(folder: Path, elsewhere: str = "--out") -> Iterator[None]:
     InputError
         If another process is working in it, or the cache does not support locks.
     """
+    with _held(_name(folder)) as free:
+        if not free:
+            raise InputError(f"another run is working in {folder}", f"wait for it, or choose another {elsewhere}")
+        yield
+
+
+@contextmanager
+def waiting(folder: Path, what: str, console: Console, *more: bytes) -> Iterator[bool]:
+    """Keep other processes out of the making of something while the block runs; wait for one that is making it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will be.
+    what : str
+        What is being made, for the line that says why nothing happens: "the catalogue".
+    console : Console
+    *more : bytes
+        What it is besides its place, if several things are made there at the same time.
+
+    Yields
+    ------
+    bool
+        Whether another process was waited for, so that it may be there now.
+
+    Raises
+    ------
+    InputError
+        If the cache does not support locks.
+    """
+    name = _name(folder, *more)
+    with _held(name) as free:
+        if free:
+            yield False
+            return
+    console.log(f"waiting for another process, which is making {what}")
+    with _held(name, timeout=-1.0):
+        yield True
+
+
+def _name(folder: Path, *more: bytes) -> str:
+    whole = hashlib.sha256(os.fsencode(folder.expanduser().resolve()))
+    for part in more:
+        whole.update(b"\0" + part)
+    return whole.hexdigest()[:32]
+
+
+@contextmanager
+def _held(name: str, timeout: float = 0.0) -> Iterator[bool]:
+    """Hold a lock; yields False, without it, if another process has it and the time is up."""
     from filelock import FileLock, Timeout
 
-    name = hashlib.sha256(str(folder.expanduser().resolve()).encode(errors="surrogateescape")).hexdigest()[:32]
     path = cache_dir() / "locks" / f"{name}.lock"
     lock = FileLock(path)
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=timeout, poll_interval=_AGAIN)
     except Timeout:
-        raise InputError(f"another run is working in {folder}", f"wait for it, or choose another {elsewhere}") from None
+        yield False
+        return
     except NotImplementedError:
         raise InputError(
             f"the file system of {path.parent} does not support locks", "choose another folder with SHELFBENCH_CACHE"
         ) from None
     try:
-        yield
+        yield True
     finally:
         lock.release()

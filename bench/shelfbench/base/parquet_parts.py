@@ -53,8 +53,9 @@ class ParquetParts:
         left = pa.concat_tables(self._held)
         if len(left) or self._writer is None:
             self._write(left)
-        with storage_errors(self._path):
-            self._writer.close()
+        if self._writer is not None:
+            with storage_errors(self._path):
+                self._writer.close()
 
     def give_up(self) -> None:
         """Close the file as it is: nobody will read it."""

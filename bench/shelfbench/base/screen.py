@@ -10,6 +10,8 @@ import sys
 import unicodedata
 from typing import IO, cast
 
+from shelfbench.base.errors import system_error
+
 # Besides control characters: marks that turn the direction of the text around them, and a mark of byte order.
 _TURNING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
 # C0, DEL and C1, the separators of lines and paragraphs, and halves of characters.
@@ -65,9 +67,14 @@ def _escape(found: re.Match[str]) -> str:
 def show(text: str) -> None:
     """Print lines on stdout, without control characters; on a terminal, sentences fold at blanks, commands do not."""
     width = screen_width()
-    for line in printable_lines(text).split("\n"):
-        for part in [line] if width is None else _sentence(line, width):
-            print(part)
+    try:
+        for line in printable_lines(text).split("\n"):
+            for part in [line] if width is None else _sentence(line, width):
+                print(part)
+    except BrokenPipeError:  # whoever read it has seen enough
+        raise
+    except OSError as error:
+        raise system_error(error, "the output could not be written", "send it to another place") from error
 
 
 def _sentence(line: str, width: int) -> list[str]:

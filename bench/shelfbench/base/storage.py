@@ -6,14 +6,14 @@ import errno
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.errors import InputError, RunError, ShelfbenchError, system_error
+from shelfbench.base.partial import aside_file, hold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # File systems allow 255 bytes; suffixes and the marks of unfinished files come on top.
 _LONGEST = 180
+# A disk, a user's share of it or a file that is full; and what NumPy's writers say, which do not set errno.
+_NO_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_SHORT = ("free space", " requested and ")
 # The umask; the system reveals it only when it is set.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
@@ -77,18 +80,24 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise InputError(f"no permission to write {error.filename or path}", elsewhere) from error
     except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
         raise InputError(f"{error.filename or path} is in the way of a folder or file", elsewhere) from error
+    except BrokenPipeError:  # stdout's
+        raise
     except OSError as error:
-        # NumPy's writer does not set errno
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):
+        if error.errno in _NO_SPACE or (error.errno is None and any(said in str(error) for said in _SHORT)):
             raise _full(path) from error
         if error.errno in (errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL):
             raise InputError(f"cannot write {path} ({error.strerror})", elsewhere) from error
-        raise
+        if error.errno is None:  # of something else that is read on the way: a link, a store
+            raise
+        raise system_error(error, str(error.filename or f"cannot write {path}"), elsewhere) from error
     except ShelfbenchError:
         raise
     except Exception as error:  # safetensors wraps the system's error in its own
-        if "No space left" in str(error):
+        said = str(error)
+        if "No space left" in said or "quota exceeded" in said or "File too large" in said:
             raise _full(path) from error
+        if "os error" in said or "I/O error" in said:
+            raise RunError(f"cannot write {path} ({said.splitlines()[0][:160]})", elsewhere) from error
         raise
 
 
@@ -138,18 +147,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     RunError
         If the disk is full.
     """
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
-    try:
+    with ExitStack() as stack:
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = stack.enter_context(aside_file(path))
         yield aside
         with storage_errors(path):
             with open(aside, "rb+") as handle:
+                hold(handle.fileno())
                 os.fsync(handle.fileno())
             aside.chmod(0o666 & ~_UMASK)  # safetensors makes files readable by the owner only
             os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 class LineFeeds:

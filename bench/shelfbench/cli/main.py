@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import shlex
@@ -10,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shelfbench.base.errors import InputError, explain
+from shelfbench.base.errors import InputError, RunError, explain
 from shelfbench.base.screen import printable, show
+from shelfbench.base.stopping import asked, exit_code
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.deciding import classify, decide
 from shelfbench.cli.labelling import label
@@ -149,7 +151,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, or, when it is watched,
-        BROKEN and WARNING; 130 for Ctrl-C.
+        BROKEN and WARNING; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -159,18 +166,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not stop the command
             sys.stdout.reconfigure(errors="backslashreplace")
         code = VERBS[options.verb](options, Console(options.quiet, options.verbose))
-        if sys.stdout is not None:  # it may have been closed
-            sys.stdout.flush()
+        if lost := _lost_output():
+            raise RunError(lost, "send it to another place")
         return int(code or 0)
-    except KeyboardInterrupt:
-        again = "resumes the run" if words[:1] == ["run"] else "starts again"
-        return _say(f"stopped; the same command {again}", 130)
+    except SystemExit:  # of --help and --version
+        if lost := _lost_output():
+            return _say(lost, 1)
+        raise
+    except KeyboardInterrupt as stop:
+        return _stopped(words, stop)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 0
     except Exception as error:
-        said = explain(error)
+        lost = _lost_output() if isinstance(error, OSError) and error.filename is None else ""
+        if asked():  # a library made an error of the signal
+            return _stopped(words, None)
+        said = RunError(lost, "send it to another place") if lost else explain(error)
         return _say(str(said), said.exit_code)
+
+
+def _stopped(words: list[str], stop: KeyboardInterrupt | None) -> int:
+    again = "resumes the run" if words[:1] == ["run"] else "starts again"
+    return _say(f"stopped; the same command {again}", exit_code(stop))
+
+
+def _lost_output() -> str:
+    """Write what is left for stdout, and say why that fails; Python would try at the end, where nobody can say it."""
+    if sys.stdout is None:  # it has been closed
+        return ""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        _close_stdout()
+    except (OSError, ValueError) as error:
+        _close_stdout()
+        return f"the output could not be written ({getattr(error, 'strerror', None) or error})"
+    return ""
+
+
+def _close_stdout() -> None:
+    """Let what is still buffered for stdout go nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # it may not be a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
@@ -185,9 +223,12 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 def _say(message: str, code: int) -> int:
     if sys.stderr is not None:
-        print(f"shelfbench: {printable(message)}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
+            print(f"shelfbench: {printable(message)}", file=sys.stderr, flush=True)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from shelfbench.cli.start import main as start
+
+    sys.exit(start())

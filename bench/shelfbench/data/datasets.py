@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.fetch import fetch
@@ -36,7 +37,9 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
         described["counts"] = Path(settings.counts).read_text(encoding="utf-8")
     folder = cache_dir() / "generated" / fingerprint([VERSION, described])
     if not (folder / "generator.json").exists():
-        generate(folder, settings, console, workers)
+        with waiting(folder, "the same catalogue", console):
+            if not (folder / "generator.json").exists():
+                generate(folder, settings, console, workers)
     return folder
 
 

@@ -24,15 +24,17 @@ from typing import Any
 
 import numpy as np
 
+from shelfbench.base.arrays import load_array
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_whole
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
+from shelfbench.data.digests import image_digests as image_digests
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
 from shelfbench.data.selection import Put, Selections, Wanted, in_memory, small
-from shelfbench.data.sources.places import bring_all
 from shelfbench.data.view import view_for
 
 # Images per segment: the most that an interruption can cost.
@@ -45,54 +47,6 @@ _EMPTY = np.frombuffer(digest(b""), DIGEST)[0]
 _TRIES = 3
 # Errors that reading a damaged array or JSON file may raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
-def image_digests(catalogue: Catalogue, console: Console) -> np.ndarray:
-    """Hash every image of a catalogue; the cache keeps the hashes as long as its files do not change.
-
-    Parameters
-    ----------
-    catalogue : Catalogue
-    console : Console
-
-    Returns
-    -------
-    ndarray of V16, shape (images,)
-    """
-    images = catalogue.images
-    identity = images.identity()
-    kept = None
-    if identity is not None:
-        stats = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in images.files]
-        kept = cache_dir() / "digests" / f"{fingerprint([stats, identity.hex()])}.npz"
-        if kept.exists():
-            try:
-                return _load_digests(kept, len(images))
-            except _DAMAGED as error:
-                console.warn(f"{kept} is damaged ({error}); hashing the images again")
-    bring_all(images)
-    result = np.empty(len(images), DIGEST)
-    with console.progress(len(images), "hashing images") as bar:
-        for part in chunks(np.arange(len(images)), 1024):
-            result[part] = np.frombuffer(b"".join(map(digest, images.read(part))), DIGEST)
-            bar.update(len(part))
-    if kept is not None:
-        write_whole(kept, lambda aside: _save_digests(aside, result))
-    return result
-
-
-def _load_digests(path: Path, count: int) -> np.ndarray:
-    # opened here, because NumPy leaves a damaged file open
-    with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-        digests, checksum = stored["digests"], int(stored["checksum"])
-    if digests.shape != (count,) or digests.dtype != DIGEST or zlib.crc32(digests.data) != checksum:
-        raise ValueError("its checksum differs")
-    return digests
-
-
-def _save_digests(path: Path, digests: np.ndarray) -> None:
-    with open(path, "wb") as handle:
-        np.savez(handle, digests=digests, checksum=np.asarray(zlib.crc32(digests.data)))
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -179,13 +133,17 @@ class FeatureStore:
 
     def _segments(self) -> Iterator[_Segment]:
         for meta in sorted(self.folder.glob("*.json")):
-            if meta.name == "key.json":
+            if meta.name == "key.json" or meta.name.startswith("."):  # which is still being written
                 continue
             try:
                 record = load_json(meta)
-                digests = np.load(meta.with_suffix(".digests.npy"), allow_pickle=False)
+                digests = load_array(meta.with_suffix(".digests.npy"))
                 path = meta.with_suffix(".features.npy")
-                if not path.exists() or zlib.crc32(digests.data) != record["digests_checksum"]:
+                if (
+                    digests.dtype != DIGEST
+                    or zlib.crc32(digests.data) != record["digests_checksum"]
+                    or not path.exists()
+                ):
                     raise ValueError("incomplete")
                 kept = {name: record[name] for name in ("seconds", "checksum", "failures")}
                 kept["reading"] = record.get("reading", "")
@@ -199,7 +157,7 @@ class FeatureStore:
     def _load(self, segment: _Segment) -> np.ndarray | None:
         """Read and verify a segment; remove it and return None if its contents have changed."""
         try:
-            rows = np.load(segment.path, allow_pickle=False)
+            rows = load_array(segment.path)
             fits = rows.shape == (len(segment.digests), self._extractor.dimensions) and rows.dtype == self._stored
             if fits and zlib.crc32(np.ascontiguousarray(rows).data) == segment.checksum:
                 return rows
@@ -304,7 +262,7 @@ class FeatureStore:
         if found is None:
             missing = wanted.first[~self._known(wanted)]
             if len(missing):
-                self._compute(catalogue.images, np.sort(indices[missing]), digests)
+                self._share(wanted, missing, catalogue.images, indices, digests)
             fill = partial(self._gather, wanted, catalogue.images, indices, digests)
             found = (
                 in_memory(len(indices), dimensions, fill)
@@ -325,6 +283,17 @@ class FeatureStore:
             computed=self._computed - before,
             cached=self._computed - before < len(wanted),
         )
+
+    def _share(
+        self, wanted: Wanted, missing: np.ndarray, images: ImageBytes, indices: np.ndarray, digests: np.ndarray
+    ) -> None:
+        """Compute what is missing, unless another process computes just the same: then wait for it."""
+        what = f"the same features of {self._extractor.name}"
+        with waiting(self.folder, what, self._console, digests[indices[missing]].tobytes()) as waited:
+            if waited:
+                missing = wanted.first[~self._known(wanted)]
+            if len(missing):
+                self._compute(images, np.sort(indices[missing]), digests)
 
     def _known(self, wanted: Wanted) -> np.ndarray:
         """Tell which contents the store has, without reading any features."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.locking import waiting
+from shelfbench.base.partial import aside_file
 from shelfbench.base.storage import cache_dir, storage_errors
 from shelfbench.data.named import NamedDataset, find_named, named_datasets
 from shelfbench.data.sources.hub import download, look_up
@@ -85,7 +87,9 @@ def fetch(name: str, console: Console) -> Path:
     enough_disk(target, dataset.bytes, f"{name} ({dataset.size})")
     console.log(f"fetching {dataset.title} ({dataset.size}); licence: {dataset.licence}")
     try:
-        with storage_errors(target):
+        with storage_errors(target), waiting(target, f"the download of {name}", console) as waited:
+            if waited and (found := find_named(name, None)) is not None:
+                return found
             target.mkdir(parents=True, exist_ok=True)
             if dataset.method == "huggingface":
                 _from_hub(dataset, target, console)
@@ -114,7 +118,7 @@ def _from_hub(dataset: NamedDataset, target: Path, console: Console) -> None:
     there = look_up(dataset.repository, dataset.revision or None)
     download(there, there.matching(dataset.patterns), target)
     console.log(f"{dataset.name} is revision {there.revision} of {dataset.repository}")
-    counted = sum(pq.read_metadata(path).num_rows for path in target.rglob("*.parquet"))
+    counted = sum(pq.read_metadata(path).num_rows for path in target.rglob("[!.]*.parquet"))
     if dataset.products and counted != dataset.products:
         console.warn(f"revision {there.revision} has {counted:,} products, not {dataset.products:,}")
 
@@ -136,9 +140,8 @@ def _from_kaggle(dataset: NamedDataset, target: Path, console: Console) -> None:
                 f"Kaggle's cache ({kept.parent}) is on another disk than {target}: {pattern} is copied and then "
                 "removed there (KAGGLEHUB_CACHE can name a folder on the same disk)"
             )
-        aside = target / f".partial-{pattern}"
-        shutil.move(kept, aside)
-        if aside.stat().st_size != size:
-            aside.unlink()
-            raise RunError(f"{pattern} was not moved whole from {kept}", "fetch it again")
-        aside.rename(target / pattern)
+        with aside_file(target / pattern) as aside:
+            shutil.move(kept, aside)
+            if aside.stat().st_size != size:
+                raise RunError(f"{pattern} was not moved whole from {kept}", "fetch it again")
+            aside.rename(target / pattern)

@@ -57,7 +57,9 @@ class NamedDataset:
 
     def is_in(self, folder: Path) -> bool:
         """Tell whether a folder contains it."""
-        return folder.is_dir() and all(any(folder.glob(pattern)) for pattern in self.files)
+        return folder.is_dir() and all(
+            any(not path.name.startswith(".") for path in folder.glob(pattern)) for pattern in self.files
+        )
 
 
 def named_datasets() -> dict[str, NamedDataset]:

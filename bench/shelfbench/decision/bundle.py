@@ -5,9 +5,7 @@ It may come from anyone, so loading it trusts nothing: see `load_model`.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import file_sha256, storage_errors, write_json, write_text
 from shelfbench.decision.guarding import guard_of
 from shelfbench.decision.hostile import check_safetensors, copy_known, refuse, strict_json, typed
@@ -112,20 +111,9 @@ def copy_decision(folder: Path, out: Path, files: Mapping[str, str]) -> str:
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yield a folder to fill, which then replaces `out`; on failure, leave everything as it was."""
     check_place(out)
-    aside = out.with_name(f".partial-{uuid.uuid4().hex[:12]}-{out.name}")
-    with storage_errors(out):
-        try:
-            aside.mkdir(parents=True)
-            yield aside
-            if out.exists():
-                old = out.with_name(f".partial-{uuid.uuid4().hex[:12]}-{out.name}")
-                out.rename(old)
-                aside.rename(out)
-                shutil.rmtree(old)
-            else:
-                aside.rename(out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(out), aside_folder(out) as aside:
+        yield aside
+        put_folder(aside, out)
 
 
 def check_place(out: Path) -> None:
@@ -146,7 +134,8 @@ def check_place(out: Path) -> None:
         raise InputError(f"{out} is the current folder, or one above it", "name a new folder")
     if (out.resolve().parent / DECISION).exists():
         raise InputError(f"{out} is inside a decision, which may contain nothing else", "name a new folder")
-    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    names = {path.name for path in out.iterdir() if not path.name.startswith("._")} if out.exists() else set()
+    names.discard(".DS_Store")
     if names and (DECISION not in names or names - set(LIMITS)):
         raise InputError(f"{out} contains something other than a decision", "name a new folder")
 

@@ -81,7 +81,8 @@ def copy_known(
         reason = "is a file, and a decision is a folder" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {reason}", "name the folder that shelfbench decide wrote")
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries)
+        # what systems leave behind (.DS_Store, ._model.json) is not read
+        names = sorted(entry.name for entry in entries if not (entry.name.startswith(".") and _plain(entry)))
     strangers = [name for name in names if name not in limits]
     if strangers:
         refuse(folder / shown(strangers[0]), "is not part of a decision")
@@ -90,6 +91,10 @@ def copy_known(
         with storage_errors(into):
             hashes[name] = _copy(folder / name, into / name, limits[name])
     return hashes
+
+
+def _plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False)
 
 
 def _copy(source: Path, target: Path, limit: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import signal
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +15,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.serving import serve
 from shelfbench.base.storage import storage_errors, write_json, write_text, write_whole
 from shelfbench.generator.assortment import Assortment, DrawnCategory, draw_assortment
 from shelfbench.generator.photo import ONE_WAY, OVERSAMPLING, photograph
@@ -125,11 +126,11 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
     if workers == 1:
         return (_draw(task, settings) for task in tasks)
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
-    return parallel(joblib.delayed(_draw_in_worker)(task, settings) for task in tasks)
+    return parallel(joblib.delayed(_draw_in_worker)(task, settings, os.getpid()) for task in tasks)
 
 
-def _draw_in_worker(task: _Task, settings: GeneratorSettings) -> list[bytes]:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the waiting process, which ends its workers
+def _draw_in_worker(task: _Task, settings: GeneratorSettings, parent: int) -> list[bytes]:
+    serve(parent)
     return _draw(task, settings)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError, ShelfbenchError
 from shelfbench.base.processor import free_memory
+from shelfbench.base.serving import joblib_serves
+from shelfbench.base.stopping import stop_if_asked
 from shelfbench.data.rows import IN_MEMORY, as_float32
 from shelfbench.plugins.backend import TrainingData
 from shelfbench.plugins.estimators import Recipe, first_line
@@ -126,6 +128,7 @@ class EstimatorHead:
                 except (ShelfbenchError, MemoryError):
                     raise
                 except Exception as error:  # whatever a library raises on values or data that it refuses
+                    stop_if_asked()
                     if os.environ.get("SHELFBENCH_DEBUG"):
                         raise
                     search.failed(candidate, error)
@@ -152,7 +155,8 @@ class EstimatorHead:
         for name, value in estimator.get_params(deep=True).items():
             if name not in given and value == "auto" and name.rpartition("__")[2] == "algorithm":
                 estimator.set_params(**{name: "brute"})  # as it is for long features; a tree of them is not kept
-        return estimator.fit(features, labels)
+        with joblib_serves():
+            return estimator.fit(features, labels)
 
     def _drawn(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """Draw rows of `tune` for the calibration: all, if their scores are not too many."""
@@ -185,7 +189,8 @@ class EstimatorHead:
         scores = np.empty((len(features), len(self.codes)))
         for start in range(0, len(features), _ROWS):
             block = slice(start, start + _ROWS)
-            scores[block] = _output(estimator, features[block], len(self.codes))
+            with joblib_serves():
+                scores[block] = _output(estimator, features[block], len(self.codes))
             if np.isnan(scores[block]).any():
                 raise RunError(f"{self.where} returns scores that contain NaN", "change its parameters")
         return scores

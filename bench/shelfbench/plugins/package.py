@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import uuid
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.partial import aside_folder
 from shelfbench.base.storage import storage_errors, write_text
 from shelfbench.base.version import __version__
 from shelfbench.plugins.finding import available
@@ -141,14 +140,10 @@ def write_package(name: str, out: Path | None = None) -> Path:
         f"tests/test_{name.replace('-', '_')}.py": _TEST,
     }
     said = {"name": name, "module": module, "version": __version__}
-    aside = folder.with_name(f".partial-{uuid.uuid4().hex[:12]}-{folder.name}")
-    with storage_errors(folder):
-        try:
-            for place, text in files.items():
-                write_text(aside / place, Template(text).substitute(said))
-            if folder.exists():
-                folder.rmdir()
-            aside.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(folder), aside_folder(folder) as aside:
+        for place, text in files.items():
+            write_text(aside / place, Template(text).substitute(said))
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
     return folder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from matplotlib.figure import Figure
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import storage_errors, write_json
 from shelfbench.cost.timing import machine, versions
 from shelfbench.report.render import fill, pairs_html, write_page, write_report
@@ -98,23 +97,17 @@ def write_choice(out: Path, choice: QuickChoice, study: Study, console: Console)
         If the folder cannot be written.
     """
     check_place(out)
-    aside = out.absolute().with_name(f".partial-{uuid.uuid4().hex[:12]}-{out.name}")
-    with storage_errors(out):
-        try:
-            aside.mkdir(parents=True)
-            data = ChoiceData(choice, study)
-            pieces = write_report(aside, SECTIONS, data, console=Console(quiet=True))
-            verdict, *lines = choice.sentences()
-            title = f"Which backend for {choice.data}?"
-            head = fill("header", title=title, verdict=verdict, lines=lines, warnings=())
-            write_page(aside, title, pieces, header=head)
-            values = {**choice.record(), "settings": study.record(), "machine": machine(), "versions": versions()}
-            write_json(aside / RECORD, values)
-            if out.exists():
-                shutil.rmtree(out)
-            aside.rename(out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    place = out.absolute()
+    with storage_errors(out), aside_folder(place) as aside:
+        data = ChoiceData(choice, study)
+        pieces = write_report(aside, SECTIONS, data, console=Console(quiet=True))
+        verdict, *lines = choice.sentences()
+        title = f"Which backend for {choice.data}?"
+        head = fill("header", title=title, verdict=verdict, lines=lines, warnings=())
+        write_page(aside, title, pieces, header=head)
+        values = {**choice.record(), "settings": study.record(), "machine": machine(), "versions": versions()}
+        write_json(aside / RECORD, values)
+        put_folder(aside, place)
     console.log(f"choice: {out / 'report.html'}")
 
 

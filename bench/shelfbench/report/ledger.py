@@ -207,7 +207,7 @@ def find_runs(directory: Path) -> list[RunTables]:
         If there is none, or a record is damaged.
     """
     single = (directory / RECORD).is_file()
-    found = [directory] if single else sorted(path.parent for path in directory.glob(f"*/{RECORD}"))
+    found = [directory] if single else sorted(path.parent for path in directory.glob(f"[!.]*/{RECORD}"))
     if not found:
         raise InputError(
             f"{directory} contains no run (no {RECORD})", "name a run directory, or a folder of run directories"

@@ -40,7 +40,7 @@ def read_devices(directory: Path) -> list[Measurements]:
     InputError
         If there is none, or one is damaged.
     """
-    paths = sorted(directory.glob("*.json"), key=lambda path: (path.name != "device.json", path.name))
+    paths = sorted(directory.glob("[!.]*.json"), key=lambda path: (path.name != "device.json", path.name))
     found = [read_measurements(path) for path in paths if path.name != "run.json"]
     devices = [measured for measured in found if measured is not None]
     if not devices:

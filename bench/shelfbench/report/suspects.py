@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shelfbench.base.grid import Grid, count, share
 from shelfbench.report.data import DOUBTS, RunData
 from shelfbench.report.label_noise import known_truth
 from shelfbench.report.section import NamedTable, Section
-from shelfbench.runs.directory import Run
-from shelfbench.runs.reading import category_codes, reading
-from shelfbench.verdict.suspects import SUSPECT, HeldOutScores, suspect_labels
+from shelfbench.runs.filed_scores import open_scores
+from shelfbench.verdict.suspects import SUSPECT, suspect_labels
 
 LISTED, SHOWN = 1000, 25
 TITLE = "Labels to look at"
@@ -61,15 +57,15 @@ def suspects(data: RunData) -> Section | None:
     backend = data.choice.backend if data.choice else None
     if backend is None or not data.run.file("scores", backend).is_file():
         return None
-    products, scores, keys = read_scores(data.run, backend)
-    found = suspect_labels(scores)
+    scores = open_scores(data.run, backend)
+    products, keys, found = scores.products, scores.keys, suspect_labels(scores)
     of = products.iloc[found.product[:LISTED]]
     frame = pd.DataFrame(
         {
             "rank": np.arange(1, len(of) + 1),
             "product_id": of["product_id"].to_numpy(),
-            "split": of["split"].to_numpy(),
-            "role": of["role"].to_numpy(),
+            "split": of["split"].to_numpy(object),
+            "role": of["role"].to_numpy(object),
             "label": keys[scores.labels[found.product[:LISTED]]],
             "suggested": keys[found.suggested[:LISTED]],
             "label_probability": found.label_probability[:LISTED],
@@ -79,7 +75,7 @@ def suspects(data: RunData) -> Section | None:
     )
     grid = suspects_grid(data, frame, len(found.product), len(products))
     if (truth := data.once(known_truth)) is not None:
-        wrong = truth.reindex(products["product_id"]).to_numpy() != products["category"].to_numpy()
+        wrong = truth.reindex(products["product_id"]).to_numpy() != products["category"].to_numpy(object)
         first, listed = wrong[found.product[:_FIRST]], wrong[found.product]
         share_of = f"{count(int(listed.sum()))} of {count(len(listed))}"
         note = (
@@ -88,87 +84,6 @@ def suspects(data: RunData) -> Section | None:
         )
         grid = replace(grid, title=f"{TITLE}: {share_of} are wrong", notes=(*grid.notes, note))
     return Section(title=DOUBTS, grids=(NamedTable(name="suspects", grid=grid, frame=frame),))
-
-
-def read_scores(run: Run, backend: str) -> tuple[pd.DataFrame, HeldOutScores, np.ndarray]:
-    """Read the scores of validation and test, and those of train out of fold if there are any, product by product.
-
-    Parameters
-    ----------
-    run : Run
-    backend : str
-
-    Returns
-    -------
-    products : DataFrame
-        product_id, split, role and category, in the order of the scores.
-    scores : HeldOutScores
-        Of the products with a readable image and a category that occurs in train.
-    keys : ndarray of object
-        Categories by code.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged.
-    """
-    path = run.file("predictions", backend)
-    with reading(path):
-        frame = pq.read_table(path, columns=["product_id", "split", "role", "category"]).to_pandas()
-    keys = np.array(sorted(frame.loc[frame["split"] == "train", "category"].unique()), object)
-    parts = []
-    for path in filter(Path.is_file, (run.file("out_of_fold", backend), run.file("scores", backend))):
-        with reading(path):
-            columns = ["product_id", "categories", "log_probabilities", "log_rest"]
-            parts += [
-                _entries(batch, pa.array(keys, pa.string()))
-                for batch in pq.ParquetFile(path).iter_batches(batch_size=1 << 15, columns=columns)
-            ]
-    identifiers = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.int64)
-    frame["label"] = pd.Index(keys).get_indexer(frame["category"]).astype(np.int64)
-    known = frame[frame["label"] >= 0].set_index("product_id", drop=False)
-    owner = known.index.get_indexer(identifiers)
-    lengths = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.int64)
-    # images in the order of their products, and entries with them; unknown products come first and are dropped
-    order = np.argsort(owner, kind="stable")
-    order = order[owner[order] >= 0]
-    place = np.full(len(owner), -1, np.int64)
-    place[order] = np.arange(len(order))
-    row = np.repeat(place, lengths)
-    entry_code, probability, rest = (
-        np.concatenate([part[n] for part in parts]) if parts else np.empty(0) for n in (2, 3, 4)
-    )
-    kept = np.flatnonzero((row >= 0) & (entry_code >= 0))
-    kept = kept[np.argsort(row[kept], kind="stable")]
-    held, starts = np.unique(owner[order], return_index=True)
-    products = known.iloc[held].reset_index(drop=True)
-    scores = HeldOutScores(
-        starts=starts,
-        labels=products["label"].to_numpy(np.int64),
-        classes=len(keys),
-        row=row[kept],
-        code=entry_code[kept].astype(np.int64),
-        probability=probability[kept],
-        rest=rest[order],
-    )
-    return products, scores, keys
-
-
-def _entries(batch: pa.RecordBatch, keys: pa.Array) -> tuple[np.ndarray, ...]:
-    """Products and numbers of entries of some images; categories and probabilities of the entries; rests."""
-    lists = batch.column("categories")
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    scores = batch.column("log_probabilities").flatten().to_numpy(zero_copy_only=False)
-    found = category_codes(lists.flatten(), keys)
-    if not lengths.sum() == len(scores) == len(found):
-        raise pa.ArrowInvalid("categories and log_probabilities differ in length")
-    return (
-        batch.column("product_id").to_numpy(zero_copy_only=False),
-        lengths,
-        found.astype(np.int32),
-        np.exp(scores.astype(np.float32)),
-        np.exp(batch.column("log_rest").to_numpy(zero_copy_only=False).astype(np.float64)),
-    )
 
 
 def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int) -> Grid:

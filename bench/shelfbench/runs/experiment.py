@@ -31,6 +31,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, InputError, ShelfbenchError, explain
+from shelfbench.base.stopping import stop_if_asked
 from shelfbench.base.storage import cache_dir, write_parquet
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset, open_dataset
@@ -135,6 +136,7 @@ class Jobs:
         try:
             return work()
         except Exception as found:  # a plug-in may raise anything; the other jobs go on
+            stop_if_asked()  # unless it is what a library made of a signal
             error = explain(found, FOREIGN)
         for name in names:
             said = next((other for other, failure in self.failures.items() if str(failure) == str(error)), "")

@@ -62,7 +62,7 @@ def table4_row(backend: str, products: Evaluated, split: str) -> dict[str, Any]:
     dict
         Empty if the split is empty.
     """
-    part = products.where(products.split == split)
+    part = products.bare().where(products.split == split)
     if not len(part.truth):
         return {}
     summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=(REQUIRED,))
@@ -122,16 +122,17 @@ def metrics_rows(
     list of dict
         With the columns `METRICS_COLUMNS`.
     """
-    parts = {split: products.where(products.split == split) for split in SPLITS}
+    products = products.bare()
     # the half of validation on which a backend may be chosen; `certify` is not touched
-    parts["tune"] = products.where(products.role == "tune")
+    tune = products.where(products.role == "tune")
     rows: list[dict[str, Any]] = []
-    for split, part in parts.items():
+    for split in (*SPLITS, "tune"):
+        part = tune if split == "tune" else products.where(products.split == split)
         if len(part.truth):
             summary = summarise(part.confidence, part.truth, part.predicted, part.rank, targets=targets)
             values = _values(summary)
             if split == "test":
-                chooser = parts["tune"] if len(parts["tune"].truth) else parts["validation"]
+                chooser = tune if len(tune.truth) else products.where(products.split == "validation")
                 values |= _at_tuned_thresholds(chooser, part, targets)
             rows += [
                 {"backend": backend, "split": split, "level": "product", "metric": key, "value": value}
@@ -200,6 +201,7 @@ def deciles_rows(backend: str, products: Evaluated) -> list[dict[str, Any]]:
     """
     sizes = np.bincount(products.truth[products.split == "train"], minlength=len(products.keys))
     rows: list[dict[str, Any]] = []
+    products = products.bare()
     for split in SPLITS:
         part = products.where(products.split == split)
         if len(part.truth):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import msgspec
 import pandas as pd
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import file_stem, storage_errors, write_json, write_parquet
 from shelfbench.cost.timing import Timing
 from shelfbench.data.feature_store import Features
@@ -107,33 +106,27 @@ def save_model(
         The run directory.
     """
     target = out / "models" / file_stem(built.name)
-    aside = target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{target.name}")
-    with storage_errors(target):
-        try:
-            aside.mkdir(parents=True)
-            classifier.save(aside)
-            if built.trained is not None:
-                built.trained.save(aside)
-            elif built.calibrated and built.backend.save_features is not None:
-                built.backend.save_features(aside)
-            saved = SavedModel(
-                backend=built.name,
-                classes=material.classes.tolist(),
-                images=study.images,
-                backbone=dataclasses.replace(
-                    built.backbone, name=getattr(built.backend.features, "address", built.backbone.name)
-                ),
-                features=built.store.key,
-                aggregation=rule.aggregation,
-                temperature=rule.temperature,
-                calibrator=rule.calibrator,
-                sections={name: dataclasses.asdict(study.sections[name]) for name in built.spec.sections},
-            )
-            write_json(aside / MODEL, as_json(saved))
-            shutil.rmtree(target, ignore_errors=True)
-            aside.rename(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(target), aside_folder(target) as aside:
+        classifier.save(aside)
+        if built.trained is not None:
+            built.trained.save(aside)
+        elif built.calibrated and built.backend.save_features is not None:
+            built.backend.save_features(aside)
+        saved = SavedModel(
+            backend=built.name,
+            classes=material.classes.tolist(),
+            images=study.images,
+            backbone=dataclasses.replace(
+                built.backbone, name=getattr(built.backend.features, "address", built.backbone.name)
+            ),
+            features=built.store.key,
+            aggregation=rule.aggregation,
+            temperature=rule.temperature,
+            calibrator=rule.calibrator,
+            sections={name: dataclasses.asdict(study.sections[name]) for name in built.spec.sections},
+        )
+        write_json(aside / MODEL, as_json(saved))
+        put_folder(aside, target)
 
 
 def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> None:

@@ -51,13 +51,14 @@ def ladder_frame(run: Run) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for backend in run.sound if levels else ():
         path, products = run.file("scores", backend), run.products(backend)
+        keys, sizes = np.array(products.keys, object), np.bincount(products.truth, minlength=len(products.keys))
+        classes = keys[np.unique(products.truth[products.split == "train"])].tolist()
+        products = products.where(products.split != "train")  # which has no scores
         roles = {name: products.role == name for name in ("tune", "certify", "test")}
         if not path.is_file() or not all(mask.any() for mask in roles.values()):
             continue
-        keys, sizes = np.array(products.keys, object), np.bincount(products.truth, minlength=len(products.keys))
         truth = keys[products.truth]
         frame = pd.DataFrame({"product_id": products.product_id, "role": products.role, "category": truth})
-        classes = keys[np.unique(products.truth[products.split == "train"])].tolist()
         said = level_answers(path, frame, classes, levels)
         answers = rung_answers(
             products.confidence, products.correct, truth.tolist(), list(zip(levels, said, strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import file_stem, storage_errors, write_json, write_parquet
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.reading import reading
@@ -136,7 +136,8 @@ def _facts(run: Run, backend: str) -> tuple[np.ndarray, ...]:
     products = run.products(backend)
     order = np.argsort(products.product_id, kind="stable")
     truth = np.array(products.keys, dtype=object)[products.truth]
-    return tuple(values[order] for values in (products.product_id, products.split, products.role, truth))
+    columns = (products.product_id, np.asarray(products.split), np.asarray(products.role), truth)
+    return tuple(values[order] for values in columns)
 
 
 def _names(runs: Sequence[Run]) -> list[dict[str, str]]:
@@ -306,18 +307,9 @@ def _new_folder(out: Path) -> Iterator[Path]:
     with storage_errors(out):
         if out.exists() and any(out.iterdir()) and not _is_merge(out):
             raise InputError(f"{out} contains something other than merged runs", "name a new folder")
-        aside, old = (out.with_name(f".partial-{uuid.uuid4().hex[:12]}-{out.name}") for _ in range(2))
-        try:
-            aside.mkdir(parents=True)
+        with aside_folder(out) as aside:
             yield aside
-            if out.exists():
-                out.rename(old)
-                aside.rename(out)
-                shutil.rmtree(old)
-            else:
-                aside.rename(out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            put_folder(aside, out)
 
 
 def _is_merge(out: Path) -> bool:

@@ -73,19 +73,27 @@ class Evaluated:
         """Use another measure as the confidence."""
         return replace(self, confidence=self.measures[name])
 
+    def bare(self) -> Evaluated:
+        """Leave out the measures of confidence and what it was before calibration: half of the memory."""
+        return replace(self, measures={}, raw_confidence=None)
+
     def where(self, mask: np.ndarray) -> Evaluated:
         """Keep the rows selected by a mask."""
         rows = np.flatnonzero(mask)  # once: indexing with the mask would search it again for every array
+        confidence = self.confidence[rows]
         return Evaluated(
             split=self.split[rows],
             role=self.role[rows],
             truth=self.truth[rows],
             predicted=self.predicted[rows],
-            confidence=self.confidence[rows],
+            confidence=confidence,
             rank=self.rank[rows],
             keys=self.keys,
             product_id=self.product_id[rows],
-            measures={name: values[rows] for name, values in self.measures.items()},
+            measures={
+                name: confidence if values is self.confidence else values[rows]
+                for name, values in self.measures.items()
+            },
             raw_confidence=None if self.raw_confidence is None else self.raw_confidence[rows],
         )
 
@@ -119,7 +127,10 @@ def reading(path: Path) -> Iterator[None]:
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a whole Parquet file of a run; a damaged one is named."""
     with reading(path):
-        return pq.read_table(path).to_pandas()
+        file = pq.ParquetFile(path)
+        # one by one: Arrow does not join row groups with lists of encoded text, such as large files of scores
+        groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+        return (pa.concat_tables(groups) if groups else file.read()).to_pandas()
 
 
 def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,7 +131,7 @@ def read_products(run_dir: Path, backend: str, like: Evaluated | None = None) ->
                 raise LookupError(f"it has no column {name}")
         found = _read(path, [name for name in (*_MEASURED, "raw_confidence") if name in names])
         ids = pa.chunked_array(found.ids) if found.ids else pa.chunked_array([pa.array([], pa.int64())])
-        product_id = _shared(ids.to_numpy(), like and like.product_id)
+        product_id = _shared(ids.to_numpy(), None if like is None else like.product_id)
     confidence, rejected = found.floats[DEFAULT], found.rejected
     if np.isnan(confidence).any():
         raise InputError(
@@ -146,13 +147,13 @@ def read_products(run_dir: Path, backend: str, like: Evaluated | None = None) ->
     confidence[rejected] = -np.inf
     with reading(path):
         measures = {
-            name: confidence if name == DEFAULT else measured(name, found.floats[one.column], rejected, str(path))
+            name: confidence if name == DEFAULT else measured(name, found.floats.pop(one.column), rejected, str(path))
             for name, one in MEASURES.items()
             if one.column in found.floats
         }
-    split = _named(found.splits, found.split, like and like.split)
+    split = _named(found.splits, found.split, None if like is None else like.split)
     if like is None or product_id is not like.product_id:
-        if pc.count_distinct(ids, mode="all").as_py() != len(ids):
+        if _twice(ids, product_id):
             raise InputError(f"{path} contains a product twice", DELETE)
         _check_complete(run_dir, path, ids, split)
     elif split is not like.split:
@@ -164,7 +165,7 @@ def read_products(run_dir: Path, backend: str, like: Evaluated | None = None) ->
     found.rank[~seen] = -1
     return Evaluated(
         split=split,
-        role=_named(found.roles, found.role, like and like.role),
+        role=_named(found.roles, found.role, None if like is None else like.role),
         truth=_shared(coded[found.truth], like.truth if like is not None and like.keys == keys else None),
         predicted=np.where(seen, coded[found.predicted], np.int32(-1)),
         confidence=confidence,
@@ -176,6 +177,14 @@ def read_products(run_dir: Path, backend: str, like: Evaluated | None = None) ->
     )
 
 
+def _twice(ids: pa.ChunkedArray, product_id: np.ndarray) -> bool:
+    """Whether a product is there twice."""
+    if product_id.dtype.kind in "iu":  # a table of hashes would be several times as large
+        ordered = np.sort(product_id)
+        return bool(np.any(ordered[1:] == ordered[:-1]))
+    return int(pc.count_distinct(ids, mode="all").as_py()) != len(ids)
+
+
 def _shared(values: np.ndarray, known: np.ndarray | None) -> np.ndarray:
     """Return an array that is known already, if the new one is equal to it."""
     return known if known is not None and np.array_equal(values, known) else values
@@ -183,7 +192,7 @@ def _shared(values: np.ndarray, known: np.ndarray | None) -> np.ndarray:
 
 def _named(words: Words, codes: np.ndarray, known: pd.Categorical | None) -> pd.Categorical:
     """Give codes their names, unless they are known already."""
-    made = pd.Categorical.from_codes(codes, categories=words.names)
+    made: Any = pd.Categorical.from_codes(codes, categories=pd.Index(words.names))
     return known if known is not None and made.equals(known) else made
 
 
@@ -205,7 +214,7 @@ def _check_complete(run_dir: Path, path: Path, ids: pa.ChunkedArray, split: pd.C
         table = _open(manifest, ("split",)).read(columns=["product_id", "split"])
         words = Words()
         parts = [np.empty(0, np.int32), *map(words.codes, table["split"].chunks)]
-        wanted = pd.Categorical.from_codes(np.concatenate(parts).astype(np.int8), categories=words.names)
+        wanted = pd.Categorical.from_codes(np.concatenate(parts).astype(np.int8), categories=pd.Index(words.names))
         wanted_ids = table["product_id"]
         same = pa.types.is_integer(ids.type) == pa.types.is_integer(wanted_ids.type)
         same = same and len(ids) == len(wanted_ids) and ids.equals(wanted_ids.cast(ids.type))
@@ -264,7 +273,7 @@ def read_images(run_dir: Path, backend: str, keys: tuple[str, ...]) -> Evaluated
     ids, codes, truth, predicted, confidence, rank = (np.concatenate(part) for part in zip(*parts, strict=True))
     if np.isnan(confidence).any():
         raise InputError(f"{path}: the scores of image {int(np.isnan(confidence).argmax())} contain a NaN", DELETE)
-    split = pd.Categorical.from_codes(codes, categories=words.names)
+    split: Any = pd.Categorical.from_codes(codes, categories=pd.Index(words.names))
     return Evaluated(
         split=split,
         role=split,

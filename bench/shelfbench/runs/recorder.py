@@ -327,7 +327,7 @@ def _heads(previous: dict[str, Any]) -> dict[str, Any]:
 
 def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Return the record of the run in a directory, empty if there are no results; refuse one with other settings."""
-    predictions = any((out / "predictions").glob("*.parquet"))
+    predictions = any((out / "predictions").glob("[!.]*.parquet"))
     if not (out / RECORD).exists():
         if predictions:
             raise InputError(f"{out} contains predictions but no {RECORD}", "choose another --out")

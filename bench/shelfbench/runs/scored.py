@@ -17,8 +17,9 @@ from shelfbench.data.material import Material
 from shelfbench.runs.parquet import aggregations_table, predictions_table, scores_table
 from shelfbench.verdict.predictions import ImageScores
 
-# Images of a row group of scores: with 100 categories each, 105 MB. Fewer images are one group, as they always were.
-SCORES = 1 << 17
+# Images of a row group of scores: with 100 categories each, 420 MB. Fewer images are one group, which other programs
+# read whole; those of several groups they have to read one by one.
+SCORES = 1 << 19
 
 
 @dataclass(frozen=True)

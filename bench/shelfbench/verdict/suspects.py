@@ -9,14 +9,38 @@ scores must be of products that the model was not trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 _ELEMENTS = 1 << 23
 # Labels with less than this share of the probability that their category usually gets are listed.
 SUSPECT = 0.15
+
+
+class Scores(Protocol):
+    """Scores of products that the model was not trained on, in memory or in files.
+
+    Attributes
+    ----------
+    labels : ndarray of int64, shape (products,)
+        The category each product is labelled with, a code from 0 to `classes` - 1.
+    classes : int
+        Number of categories.
+    """
+
+    @property
+    def labels(self) -> np.ndarray:
+        """See the class."""
+
+    @property
+    def classes(self) -> int:
+        """See the class."""
+
+    def blocks(self) -> Iterable[tuple[slice | np.ndarray, np.ndarray]]:
+        """Give the probabilities of all products, each once: which products, and a row for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +152,7 @@ class Suspects:
     suggested_probability: np.ndarray
 
 
-def suspect_labels(scores: HeldOutScores) -> Suspects:
+def suspect_labels(scores: Scores) -> Suspects:
     """List the labels that the scores contradict, the most suspect first.
 
     A label is as suspect as its probability is small beside what products of that label usually get: the mean over all
@@ -137,7 +161,7 @@ def suspect_labels(scores: HeldOutScores) -> Suspects:
 
     Parameters
     ----------
-    scores : HeldOutScores
+    scores : Scores
         Of the products to check.
 
     Returns

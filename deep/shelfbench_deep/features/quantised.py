@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import uuid
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.partial import aside_folder
 from shelfbench.base.processor import multiplies_bfloat16_faster
 from shelfbench.base.storage import (
     cache_dir,
@@ -185,26 +185,21 @@ def _write(
     from safetensors.numpy import save_file
 
     view: View | None = getattr(source, "view", None)
-    aside = folder.with_name(f".partial-{uuid.uuid4().hex[:12]}")
-    with storage_errors(folder):
-        try:
-            aside.mkdir(parents=True)
-            save_file(arrays, aside / NUMBERS)
-            record = {
-                "engine": {"name": "openvino", "precision": "int8"},
-                "name": source.name,
-                "pixels": source.pixels,
-                "dimensions": source.dimensions,
-                "view": view and asdict(view),
-                "description": description,
-                "agreement": agreement,
-                "sha256": file_sha256(aside / NUMBERS),
-            }
-            write_json(aside / RECORD, record)
-            if not folder.exists():  # another run may have been faster
-                aside.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(folder), aside_folder(folder) as aside:
+        save_file(arrays, aside / NUMBERS)
+        record = {
+            "engine": {"name": "openvino", "precision": "int8"},
+            "name": source.name,
+            "pixels": source.pixels,
+            "dimensions": source.dimensions,
+            "view": view and asdict(view),
+            "description": description,
+            "agreement": agreement,
+            "sha256": file_sha256(aside / NUMBERS),
+        }
+        write_json(aside / RECORD, record)
+        if not folder.exists():  # another run may have been faster
+            aside.rename(folder)
 
 
 def holds_int8(folder: Path) -> bool:

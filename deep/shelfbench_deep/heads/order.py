@@ -76,6 +76,8 @@ def passes(
         return
     block = _block(window, data.features.shape[1])
     drawn = random.permutation(-(-count // block))
+    if count % block:  # the short block comes in the last window, so that the batches of all others are full
+        drawn = np.append(drawn[drawn != len(drawn) - 1], len(drawn) - 1)
     windows = np.split(drawn, range(window // block, len(drawn), window // block))
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(_gathered, data, windows[0], block)

@@ -99,7 +99,11 @@ def find_network(name: str) -> tuple[str, Network]:
     if name in KNOWN:
         return name, KNOWN[name]
     if not name.startswith(PREFIX) and (folder := Path(name).expanduser()).is_dir():
-        files = (file for pattern in ("*.onnx", "onnx/*.onnx", "*.keras") for file in sorted(folder.glob(pattern)))
+        files = (
+            file
+            for pattern in ("[!.]*.onnx", "onnx/[!.]*.onnx", "[!.]*.keras")
+            for file in sorted(folder.glob(pattern))
+        )
         inside = ", ".join(islice(map(str, files), 4))
         raise InputError(f"the backbone {name} is a folder", f"name the file in it: {inside or '*.onnx or *.keras'}")
     keras = [PREFIX + one for one in sorted([*APPLICATIONS, *_OWN_NAMES])]

@@ -238,7 +238,7 @@ def open_onnx(path: Path) -> OnnxFile:
         See `find_onnx`.
     """
     if path.is_dir():
-        inside = sorted(entry.name for entry in path.glob("*.onnx"))
+        inside = sorted(entry.name for entry in path.glob("[!.]*.onnx"))
         remedy = f"name a file in it, such as {path / inside[0]}" if inside else "name the file of the network"
         raise InputError(f"{path} is a folder", remedy)
     if not path.is_file():

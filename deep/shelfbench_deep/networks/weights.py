@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.locking import waiting
 from shelfbench_deep.engines.versions import keras_home
 from shelfbench_deep.networks.network import Network
 
@@ -118,7 +120,9 @@ def published_weights(name: str, network: Network) -> Path:
     path = keras_home() / "models" / network.file
     if not path.is_file():
         otherwise = "--set weights=none" if network.only_published else "--set weights=none|PATH"
-        fetch_weights(name, network, path, otherwise)
+        with waiting(path, f"the download of the weights of {name}", Console()):
+            if not path.is_file():
+                fetch_weights(name, network, path, otherwise)
     return path
 
 

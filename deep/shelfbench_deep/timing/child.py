@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from shelfbench.base.serving import end_with
 from shelfbench.base.storage import load_json, write_json
 from shelfbench_deep.timing.settings import TimingSettings
 
@@ -56,6 +57,7 @@ def measure_in_child(
         # the child finds the code where this process did, installed or not
         paths = [*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])]
         words = [sys.executable, "-m", "shelfbench_deep.timing.child", "--part", part, "--answer", str(answer)]
+        words += ["--parent", str(os.getpid())]
         words += ["--settings", json.dumps(asdict(settings)), *(["--processes"] if processes else [])]
         limited = math.isfinite(seconds)
         words += ["--seconds", str(seconds)] if limited else []
@@ -96,9 +98,12 @@ def _main() -> None:
     parser.add_argument("--part", required=True)
     parser.add_argument("--settings", type=json.loads, required=True)
     parser.add_argument("--answer", type=Path, required=True)
+    parser.add_argument("--parent", type=int, default=0)
     parser.add_argument("--processes", action="store_true")
     parser.add_argument("--seconds", type=float, default=0.0)
     options = parser.parse_args()
+    if options.parent:
+        end_with(options.parent, options.answer.parent, _stop)
     if options.seconds:
         watch = threading.Timer(options.seconds, _stop)
         watch.daemon = True

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from shelfbench.base.serving import serve
 from shelfbench.data.images import decode
 
 # Batches that are decoded ahead: enough to make up for an uneven worker, few enough for the memory.
@@ -71,7 +72,8 @@ def _decode_into(pixels: np.ndarray, photos: Sequence[bytes], slot: int, row: in
 _shared: dict[str, Any] = {}
 
 
-def _join(path: Path, shape: tuple[int, ...], photos: Sequence[bytes]) -> None:
+def _join(path: Path, shape: tuple[int, ...], photos: Sequence[bytes], parent: int) -> None:
+    serve(parent, path.parent)
     _shared.update(pixels=np.memmap(path, np.uint8, "r+", shape=shape), photos=photos)
 
 
@@ -128,7 +130,7 @@ class Decoder:
         buffers = np.memmap(path, np.uint8, "w+", shape=self._shape)
         # a forked child would inherit the locks of the engine's threads
         context = multiprocessing.get_context("spawn")
-        initial = (path, self._shape, list(self._encoded))
+        initial = (path, self._shape, list(self._encoded), os.getpid())
         return buffers, ProcessPoolExecutor(self._workers, context, initializer=_join, initargs=initial)
 
     def _submit(self, pool: Executor, buffers: np.ndarray, slot: int, first: int) -> list[Future[None]]:

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -21,7 +19,8 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.locking import locked
+from shelfbench.base.locking import waiting
+from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.processes import this_process
 from shelfbench.base.storage import (
     cache_dir,
@@ -114,8 +113,6 @@ class NetworkTrainer:
         ------
         RunError
             If there is nothing to train on, or the cost becomes infinite.
-        InputError
-            If another process is training the same network now.
         """
         checkpoint, done = self._kept(data, seed)
         folder = done.parent
@@ -124,8 +121,9 @@ class NetworkTrainer:
         if not cached:
             with storage_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder):
-                self._train(data, seed, checkpoint, done, console)
+            with waiting(folder, f"the same network ({self.name})", console):
+                if not (done / _RECORD).is_file():
+                    self._train(data, seed, checkpoint, done, console)
         return _read(done, cached, self.bottleneck.settle())
 
     def train_together(self, data: TrainingImages, *, seed: int, console: Console, last: bool) -> None:
@@ -146,17 +144,19 @@ class NetworkTrainer:
         InputError
             If the processes do not agree on what they train.
         """
-        from shelfbench_deep.engines.processes import agreed, part_company
+        from shelfbench_deep.engines.processes import agreed, of_first, part_company
 
         checkpoint, done = self._kept(data, seed)
         finished = (done / _RECORD).is_file()
         agreed(f"{self.name}, which is kept in {done.parent}", finished, *_as_numbers(checkpoint.identity))
         if not finished:
-            first = this_process().first
             with storage_errors(done.parent):
                 done.parent.mkdir(parents=True, exist_ok=True)
-            with locked(done.parent) if first else nullcontext():
-                self._train(data, seed, checkpoint, done, console)
+            first = this_process().first
+            with waiting(done.parent, f"the same network ({self.name})", console) if first else nullcontext():
+                # a process of another run may have made it while the first one waited
+                if not of_first(np.array([(done / _RECORD).is_file()]))[0]:
+                    self._train(data, seed, checkpoint, done, console)
         if last:
             part_company()
 
@@ -341,18 +341,11 @@ def _as_numbers(identity: str) -> tuple[int, ...]:
 
 def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[str, Any]) -> None:
     """Write a finished training into a folder, whole or not at all."""
-    folder = done.parent
-    aside = folder / f".partial-{uuid.uuid4().hex[:12]}"
-    with storage_errors(folder):
-        try:
-            aside.mkdir()
-            write_network(aside, prepared.blueprint, prepared.model)
-            write_parquet(aside / _HISTORY, history)
-            write_json(aside / _RECORD, record)
-            shutil.rmtree(done, ignore_errors=True)
-            aside.rename(done)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(done.parent), aside_folder(done) as aside:
+        write_network(aside, prepared.blueprint, prepared.model)
+        write_parquet(aside / _HISTORY, history)
+        write_json(aside / _RECORD, record)
+        put_folder(aside, done)
 
 
 def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:

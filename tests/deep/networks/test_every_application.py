@@ -38,6 +38,10 @@ def test_built_converted_and_run_through_a_linear_svm(name):
     for layer in _layers(model):
         if type(layer).__name__ == "LayerScale":  # at 0.000001, the layers below it would not be compared
             layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
+        if name == "keras:EfficientNetV2L" and type(layer).__name__ == "BatchNormalization":
+            # with random weights its values grow from block to block until their last bits decide: TensorFlow, run as
+            # a graph and eagerly, differs from itself by more than half. Trained normalisations keep them in bounds.
+            layer.gamma.assign(np.full(layer.gamma.shape, 0.7))
     features = extractor.extract(images)
     expected = model.predict_on_batch(extractor.preprocess(images.astype(np.float32)))
     assert np.isfinite(features).all()

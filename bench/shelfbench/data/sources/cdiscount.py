@@ -10,16 +10,16 @@ import csv
 import hashlib
 import mmap
 import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from shelfbench.base.arrays import load_arrays
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, storage_errors, write_whole
+from shelfbench.base.locking import waiting
+from shelfbench.base.storage import cache_dir, fingerprint, write_whole
 from shelfbench.data.catalogue import Absent, Catalogue, Category
 from shelfbench.data.sources.bson_document import BadDocument, document_end, product
 from shelfbench.data.sources.bson_index import release, scan
@@ -98,23 +98,31 @@ def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str,
         raise InputError(f"{path} is empty", "fetch the file again")
     key = fingerprint([INDEX_VERSION, str(path.resolve()), stat.st_size, stat.st_mtime_ns, truncated])
     kept = cache_dir() / "indexes" / f"{key}.npz"
-    if kept.exists():
-        try:
-            # opened here, because NumPy leaves a damaged file open
-            with open(kept, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            return arrays, str(arrays.pop("note"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            console.warn(f"the index {kept} is damaged; building it again")
-    arrays, note = scan(path, truncated, console)
+    if (found := _kept_index(kept, console)) is not None:
+        return found
+    with waiting(kept, f"the index of {path.name}", console) as waited:
+        if waited and (found := _kept_index(kept, console)) is not None:
+            return found
+        arrays, note = scan(path, truncated, console)
 
-    def write(aside: Path) -> None:
-        with open(aside, "wb") as handle:
-            np.savez(handle, note=np.asarray(note), **arrays)  # type: ignore[arg-type]
+        def write(aside: Path) -> None:
+            with open(aside, "wb") as handle:
+                np.savez(handle, note=np.asarray(note), **arrays)  # type: ignore[arg-type]
 
-    with storage_errors(kept):
         write_whole(kept, write)
     return arrays, note
+
+
+def _kept_index(kept: Path, console: Console) -> tuple[dict[str, np.ndarray], str] | None:
+    """Read the index that the cache keeps; None if there is none, or it is damaged."""
+    if not kept.exists():
+        return None
+    try:
+        arrays = load_arrays(kept)
+        return arrays, str(arrays.pop("note"))
+    except (OSError, ValueError, KeyError):
+        console.warn(f"the index {kept} is damaged; building it again")
+        return None
 
 
 class BSONImages:

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, load_json, storage_errors, write_json, write_text, write_whole
 from shelfbench.data.sources.cloud import explained, file_system
 from shelfbench.data.sources.hub import PREFIX, hub_copy
@@ -60,7 +61,8 @@ def brought_here(name: str, console: Console) -> Path:
         return hub_copy(name, console)
     name = name.strip()
     home = cache_dir() / "elsewhere" / hashlib.sha256(name.rstrip("/").encode()).hexdigest()[:32]
-    return _by_web(name, home, console) if scheme_of(name) in WEB else _by_store(name, home, console)
+    with waiting(home, f"a copy of {name}", console):
+        return _by_web(name, home, console) if scheme_of(name) in WEB else _by_store(name, home, console)
 
 
 def link_of(origin: str, name: str) -> str:

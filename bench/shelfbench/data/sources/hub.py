@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
+from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, file_sha256, load_json, storage_errors, write_json
 
 PREFIX = "hf:"
@@ -148,7 +149,7 @@ def hub_copy(name: str, console: Console) -> Path:
         if any("/partial-" in shard for shard in shards):
             console.warn(f"{name}: the hub converted only the first part of it to Parquet, and that part is read")
         console.log(f"fetching {len(shards):,} Parquet files of {name}, revision {there.revision}")
-        with storage_errors(home):
+        with storage_errors(home), waiting(home / there.revision, f"the download of {name}", console):
             home.mkdir(parents=True, exist_ok=True)
             download(there, shards, home / there.revision)
     except ImportError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from shelfbench.base.arrays import guarded
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.columns import find_column, listed
 from shelfbench.data.sources.json_tables import json_rows
@@ -322,17 +322,21 @@ def open_array(path: Path, name: str = "") -> np.ndarray:
     return array
 
 
+def _loaded(path: Path, name: str) -> np.ndarray:
+    if path.suffix.lower() == ".npz":
+        # opened here, because NumPy leaves a damaged file open
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            return arrays[name]
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
 def load_array(path: Path, name: str = "") -> np.ndarray:
     """Load any array of a file without executing anything; see `open_array`."""
     try:
-        if path.suffix.lower() == ".npz":
-            # opened here, because NumPy leaves a damaged file open
-            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-                return arrays[name]
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asanyarray(guarded(_loaded, path, name))
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         said = str(error).strip().partition("\n")[0][:160]
         if any(words in said for words in ("allow_pickle", "Object arrays", "Python objects")):
             said = "it holds Python objects, which are not loaded"

@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, fingerprint, parse_json, write_parquet
+from shelfbench.base.locking import waiting
+from shelfbench.base.storage import cache_dir, file_sha256, fingerprint, parse_json, write_parquet, write_text
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
+from shelfbench.data.sources.contents import is_litter
 from shelfbench.data.sources.labels import as_key
 from shelfbench.data.sources.split_words import split_within
 from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, wanted_columns
@@ -132,7 +134,7 @@ def _samples(path: Path, view: mmap.mmap, bar: Any) -> Iterator[_Sample]:
     for member in members(path, view):
         folder, _, file = member.name.rpartition("/")
         stem, dot, kind = file.partition(".")
-        if not stem or not dot or folder.startswith("__MACOSX"):
+        if not stem or not dot or any(is_litter(part) for part in folder.split("/") if part != "."):
             continue
         key = f"{folder}/{stem}" if folder else stem
         if key != sample.key:
@@ -256,14 +258,29 @@ def _index(path: Path, columns: dict[str, str], console: Console) -> pa.Table:
         raise InputError(f"{path} is empty", "fetch it again")
     key = fingerprint([INDEX_VERSION, str(path.resolve()), stat.st_size, stat.st_mtime_ns, columns])
     kept = cache_dir() / "indexes" / f"{key}.parquet"
-    if kept.exists():
-        try:
-            return pq.read_table(kept)
-        except (pa.ArrowException, OSError):
-            console.warn(f"the index {kept} is damaged; building it again")
-    index = _scan(path, columns, console)
-    write_parquet(kept, index)
+    if (found := _kept_index(kept, console)) is not None:
+        return found
+    with waiting(kept, f"the index of {path.name}", console) as waited:
+        if waited and (found := _kept_index(kept, console)) is not None:
+            return found
+        index = _scan(path, columns, console)
+        write_parquet(kept, index)
+        write_text(kept.with_suffix(".sha256"), file_sha256(kept))
     return index
+
+
+def _kept_index(kept: Path, console: Console) -> pa.Table | None:
+    """Read the index that the cache keeps; None if there is none, or it is damaged."""
+    checked = kept.with_suffix(".sha256")  # Parquet itself would not tell a flipped bit
+    if not kept.exists() or not checked.exists():
+        return None
+    try:
+        if checked.read_bytes() == file_sha256(kept).encode():
+            return pq.read_table(kept)
+    except (pa.ArrowException, OSError):
+        pass
+    console.warn(f"the index {kept} is damaged; building it again")
+    return None
 
 
 def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFrame:
