@@ -20,6 +20,7 @@ from shelfbench.cli.labelling import label
 from shelfbench.cli.money import given_prices, price_settings
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
 from shelfbench.cli.several import merge, run_seeds
+from shelfbench.cli.spreading import features
 
 if TYPE_CHECKING:
     from shelfbench.base.console import Console
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         seed=options.seed,
         settings=given_settings(options.set) | price_settings(options),
         workers=options.workers,
+        dask=options.dask,
         data=options.data,
         quiet=options.quiet,
         verbose=options.verbose,
@@ -121,6 +123,7 @@ def _command(options: argparse.Namespace) -> str:
 
 VERBS = {
     "run": run,
+    "features": features,
     "plan": plan,
     "choose": choose,
     "report": report,

@@ -266,6 +266,11 @@ class Twins:
         return {"products_with_a_twin": counts, "images_not_compared": self.unreadable}
 
 
+def fingerprint_store(workers: int, console: Console) -> FeatureStore:
+    """Return the store of the fingerprints that near-duplicates are sought by."""
+    return FeatureStore(Fingerprint(), ImageSettings(fit="stretch"), console, workers)
+
+
 def find_twins(material: Material, digests: np.ndarray, workers: int, console: Console) -> Twins:
     """Find the products of tune, certify and test that have a twin in an earlier part of the split.
 
@@ -287,7 +292,7 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     RunError, InputError
         If the cache cannot be written to.
     """
-    store = FeatureStore(Fingerprint(), ImageSettings(fit="stretch"), console, workers)
+    store = fingerprint_store(workers, console)
     _, first, code = np.unique(digests[material.image], return_index=True, return_inverse=True)
     features = store.features(material.catalogue, material.image[first], digests)
     readable = np.flatnonzero(features.readable)
