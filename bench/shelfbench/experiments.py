@@ -12,7 +12,6 @@ from pathlib import Path
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.locking import locked
-from shelfbench.base.processes import enter
 from shelfbench.base.storage import storage_errors
 from shelfbench.data.datasets import check_dataset
 from shelfbench.plugins.experiment import ExperimentSpec, find_experiment
@@ -23,7 +22,7 @@ from shelfbench.runs.profiles import ProfileSettings
 from shelfbench.runs.profiles import planned as planned_profiles
 from shelfbench.runs.profiles import run as run_profiles
 from shelfbench.runs.recorder import Recorder
-from shelfbench.runs.together import follow
+from shelfbench.runs.together import take_part
 from shelfbench.study.model import Study
 
 COMPARISON = "comparison"
@@ -70,16 +69,7 @@ def run_study(
         In the processes that train together with the first one (`shelfbench.base.processes`), once that is done.
     """
     console = console or Console(quiet=True)
-    here = enter()
-    if here.count > 1 and study.experiment:
-        raise InputError(
-            f"{here.count} processes are to train together, and {study.name} is a study of {study.experiment}",
-            "only a comparison trains its networks so: start one process",
-        )
-    if not here.first:
-        follow(study, data, workers, console)
-        console.log(f"process {here.number} of {here.count} is done; the first one goes on alone")
-        raise SystemExit(0)
+    take_part(study, data, workers, console)
     spec = find_experiment(study.experiment or COMPARISON)
     _check_place(out, Path(study.dataset.name))
     check_dataset(study.dataset.name, data)  # before it is said that the directory holds another dataset's run

@@ -16,7 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-COLUMNS = "network pixels batch part engine precision peak_mib planned_mib seconds_per_image cost processor".split()
+COLUMNS = (
+    *("network", "pixels", "batch", "part", "engine", "precision"),
+    *("peak_mib", "planned_mib", "seconds_per_image", "cost", "processor"),
+)
+NETWORKS = ("inception_v3", "xception")
 
 
 def one(network: str, pixels: int, part: int, batch: int, precision: str) -> dict[str, object]:
@@ -74,7 +78,9 @@ def one(network: str, pixels: int, part: int, batch: int, precision: str) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("record", type=Path)
-    parser.add_argument("--network", choices=("inception_v3", "xception"), nargs="+", default=["inception_v3", "xception"])
+    parser.add_argument(
+        "--network", choices=("inception_v3", "xception"), nargs="+", default=["inception_v3", "xception"]
+    )
     parser.add_argument("--part", type=int, nargs="+", default=[64, 0], help="64: whole batches; 0: as by default")
     parser.add_argument("--pixels", type=int, default=299)
     parser.add_argument("--batch", type=int, default=64)

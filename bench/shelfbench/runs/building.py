@@ -58,6 +58,12 @@ class BuiltBackend:
     trained: TrainedNetwork | None = None
     calibrated: bool = False
 
+    @property
+    def size_is_open(self) -> bool:
+        """Whether the study leaves the size of its images to the photos."""
+        fixed = getattr(self.backend.features, "fixed_size", False)
+        return self.spec.uses_backbone and self.backbone.pixels is None and not fixed
+
 
 def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
     """Build a backend from its settings.
@@ -152,8 +158,7 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     """
     if isinstance(built.store, GivenFeatures):
         built.store.open()
-    fixed = getattr(built.backend.features, "fixed_size", False)
-    if built.spec.uses_backbone and built.backbone.pixels is None and not fixed:
+    if built.size_is_open:
         backbone = replace(built.backbone, pixels=pixels_for(experiment, built.backend.features))
         built = _built(built.name, built.spec, sections, backbone, experiment)
     if built.backend.trainer is not None:
@@ -163,27 +168,6 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
         return built
     backend = replace(built.backend, features=features, save_features=cast(Any, features).save)
     return replace(built, backend=backend, store=_store(features, experiment), calibrated=True)
-
-
-def check_memory(built: BuiltBackend, material: Material, seed: int, experiment: Experiment) -> None:
-    """Refuse a network that would not fit into memory while it is trained, if its trainer can tell.
-
-    Parameters
-    ----------
-    built : BuiltBackend
-    material : Material
-        What it is trained on.
-    seed : int
-    experiment : Experiment
-
-    Raises
-    ------
-    InputError
-        If it would not fit; the message says what does.
-    """
-    if (check := getattr(built.backend.trainer, "check_memory", None)) is not None:
-        data = training_images(material, experiment.digests, experiment.study.images.fit, experiment.workers)
-        check(data, seed=seed)
 
 
 def readable_rows(features: Features, part: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -24,9 +24,10 @@ from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.material import Material
 from shelfbench.plugins.finding import split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
-from shelfbench.runs.building import BuiltBackend, build_backend, check_memory, suited, training_data, training_images
+from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.groups import check_memory
 from shelfbench.runs.keeping import feature_timings, fit_timings, network_timings
 from shelfbench.study.model import Study, Variant
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.processes import leave, this_process
+from shelfbench.base.processes import enter, leave, this_process
 from shelfbench.base.storage import fingerprint
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_images
 from shelfbench.runs.experiment import Experiment, Jobs
@@ -21,8 +21,8 @@ from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
 
 
-def follow(study: Study, data: Path | None, workers: int, console: Console) -> None:
-    """Do what a process does that is not the first: take part in every training, and write nothing.
+def take_part(study: Study, data: Path | None, workers: int, console: Console) -> None:
+    """Find out which process this is; one that is not the first takes part in every training, and ends.
 
     Parameters
     ----------
@@ -36,7 +36,23 @@ def follow(study: Study, data: Path | None, workers: int, console: Console) -> N
     ------
     ShelfbenchError
         If the data or the settings are wrong, or a training fails.
+    SystemExit
+        In all processes but the first, once they are done.
     """
+    here = enter()
+    if here.count > 1 and study.experiment:
+        raise InputError(
+            f"{here.count} processes are to train together, and {study.name} is a study of {study.experiment}",
+            "only a comparison trains its networks so: start one process",
+        )
+    if not here.first:
+        _follow(study, data, workers, console)
+        console.log(f"process {here.number} of {here.count} is done; the first one goes on alone")
+        raise SystemExit(0)
+
+
+def _follow(study: Study, data: Path | None, workers: int, console: Console) -> None:
+    """Take part in every training, and write nothing but the cache."""
     with tempfile.TemporaryDirectory() as folder:
         record = Recorder.open(Path(folder), study, "")
         experiment = Experiment(
@@ -52,7 +68,7 @@ def follow(study: Study, data: Path | None, workers: int, console: Console) -> N
 
 
 def train_together(experiment: Experiment) -> None:
-    """Train every network of a comparison with the other processes, and part from them.
+    """Train every network of a comparison with the other processes, if there are any, and part from them.
 
     Parameters
     ----------
@@ -66,6 +82,8 @@ def train_together(experiment: Experiment) -> None:
         If a training fails.
     """
     study, here = experiment.study, this_process()
+    if here.count == 1:
+        return
     networks: dict[str, BuiltBackend] = {}
     for name in study.backends:
         built = build_backend(name, study.sections, experiment)
