@@ -8,7 +8,8 @@ require:
     ``trial(classes: int) -> dict``
 
 with ``seconds_per_image`` of training and, if they are not 1, the ``epochs`` and the ``share`` of the training images
-used per epoch; with ``memory_mib``, too, if it knows the peak. Without that method, the cost of training the network is unknown.
+used per epoch, and ``memory_mib``, what the process then takes. Without that method, the cost of training the network
+is unknown.
 """
 
 from __future__ import annotations
