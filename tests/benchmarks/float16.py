@@ -26,7 +26,9 @@ def rows(seed: str, whole: Path, half: Path) -> pd.DataFrame:
     found = pd.DataFrame({"float32": first, "float16": second}).dropna().reset_index()
     found.insert(0, "draw", seed)
     found["points"] = (100 * (found["float16"] - found["float32"])).round(3)
-    changed = [_changed(whole, half, backend).get(split) for backend, split in zip(found.backend, found.split, strict=True)]
+    changed = [
+        _changed(whole, half, backend).get(split) for backend, split in zip(found.backend, found.split, strict=True)
+    ]
     return found.assign(predicted_differently=pd.array(changed, "Int64")).round(5)
 
 
