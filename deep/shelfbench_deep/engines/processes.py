@@ -6,11 +6,14 @@ ends takes the others with it: the training is then started again, and resumes f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processes import this_process
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 # Seconds that a process waits for the others to start, and after which one that is silent counts as dead.
 _START, _SILENT = 1800, 100
+_meetings = count()
 
 
 def join() -> None:
@@ -62,6 +66,28 @@ def join() -> None:
         )
 
 
+def _meet() -> None:
+    """Wait until all processes are here: what they do together next waits for half a minute only."""
+    from jax._src import distributed
+
+    distributed.global_state.client.wait_at_barrier(f"shelfbench-{next(_meetings)}", 1000 * _START)
+
+
+@contextmanager
+def kept_together() -> Iterator[None]:
+    """Say in one line that another process ended or was too slow, whatever JAX says of it."""
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        here = this_process()
+        raise RunError(
+            f"process {here.number} of {here.count} has lost the others ({str(error).splitlines()[0]})",
+            "start all processes again: the training resumes from its last checkpoint",
+        ) from error
+
+
 def part_company() -> None:
     """Wait for the other processes, and go on alone; all call it together."""
     import jax
@@ -101,6 +127,7 @@ def gathered(value: np.ndarray) -> np.ndarray:
         return value
     from jax.experimental import multihost_utils
 
+    _meet()
     return np.asarray(multihost_utils.process_allgather(value, tiled=True))
 
 

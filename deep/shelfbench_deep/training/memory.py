@@ -271,8 +271,10 @@ def choose_parts(need: Need, around: Circumstances) -> Parts:
         remedy = f"free some memory, or delete {around.checkpoint}: the training then starts over in smaller parts"
     elif around.part and (smaller := largest(batch, need, most=free, devices=devices)).bytes <= free:
         remedy = f"set training.part={smaller.part}, or 0 to leave the choice to what is free"
+    elif (fewer := largest(batch, replace(need, normalises=False), most=free, devices=devices)).bytes <= free:
+        remedy = f"set training.part={fewer.part}, though batch normalisation then sees no more images at a time"
     else:
-        remedy = "set fewer pixels or a smaller batch, free some memory, or use another machine"
+        remedy = "set fewer pixels, free some memory, or use another machine"
     raise InputError(
         f"{around.name} needs {parts.bytes / GIB:.1f} GiB of memory to be trained, {parts.part} images at a time, and "
         f"{free / GIB:.1f} GiB is free",

@@ -140,25 +140,27 @@ class NetworkTrainer:
         Raises
         ------
         RunError
-            If there is nothing to train on, or the cost becomes infinite.
+            If there is nothing to train on, the cost becomes infinite, or another process ends.
         InputError
             If the processes do not agree on what they train.
         """
-        from shelfbench_deep.engines.processes import agreed, of_first, part_company
+        import shelfbench_deep.engines.keras  # noqa: F401 - which joins the other processes
+        from shelfbench_deep.engines.processes import agreed, kept_together, of_first, part_company
 
-        checkpoint, done = self._kept(data, seed)
-        finished = (done / _RECORD).is_file()
-        agreed(f"{self.name}, which is kept in {done.parent}", finished, *_as_numbers(checkpoint.identity))
-        if not finished:
-            with storage_errors(done.parent):
-                done.parent.mkdir(parents=True, exist_ok=True)
-            first = this_process().first
-            with waiting(done.parent, f"the same network ({self.name})", console) if first else nullcontext():
-                # a process of another run may have made it while the first one waited
-                if not of_first(np.array([(done / _RECORD).is_file()]))[0]:
-                    self._train(data, seed, checkpoint, done, console)
-        if last:
-            part_company()
+        with kept_together():
+            checkpoint, done = self._kept(data, seed)
+            finished = (done / _RECORD).is_file()
+            agreed(f"{self.name}, which is kept in {done.parent}", finished, *_as_numbers(checkpoint.identity))
+            if not finished:
+                with storage_errors(done.parent):
+                    done.parent.mkdir(parents=True, exist_ok=True)
+                first = this_process().first
+                with waiting(done.parent, f"the same network ({self.name})", console) if first else nullcontext():
+                    # a process of another run may have made it while the first one waited
+                    if not of_first(np.array([(done / _RECORD).is_file()]))[0]:
+                        self._train(data, seed, checkpoint, done, console)
+            if last:
+                part_company()
 
     def check_memory(self, data: TrainingImages, *, seed: int) -> None:
         """Make sure that the training fits into the memory that is free; a finished one needs none.

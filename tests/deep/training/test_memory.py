@@ -74,8 +74,13 @@ def test_less_memory_means_smaller_parts_down_to_what_makes_sense(free):
     free(3.2)
     assert choose_parts(NEED, AROUND).part == 8
     free(2.9)
-    with pytest.raises(InputError, match=r"net needs 3\.0 GiB .* 8 images at a time, and 2\.9 GiB is free"):
+    with pytest.raises(InputError, match=r"net needs 3\.0 GiB .* 8 images at a time, and 2\.9 GiB is free.*part=4, "):
         choose_parts(NEED, AROUND)
+    assert choose_parts(NEED, dataclasses.replace(AROUND, part=4)).part == 4  # what the line says is taken
+    free(1.1)
+    with pytest.raises(InputError, match="set fewer pixels"):
+        choose_parts(NEED, AROUND)
+    free(2.9)
     # without batch normalisation, one image at a time is as good
     assert choose_parts(dataclasses.replace(NEED, normalises=False), AROUND).part == 4
 
