@@ -34,9 +34,8 @@ def bottlenecks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise RunError("the features are taken", "compare the solvers")
 
     LinearSVM.fit = take
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.suppress(RunError):
-            shelfbench.run("fashion", backends=["bottleneck-svm"], out=folder, quiet=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(RunError):
+        shelfbench.run("fashion", backends=["bottleneck-svm"], out=folder, quiet=True)
     return found[0], found[1], found[2]
 
 
