@@ -1,7 +1,4 @@
-"""The public functions of `shelfbench`, which the verbs of the command line call too.
-
-Their keywords are those of the command line. Heavy modules are loaded by the function that needs them.
-"""
+"""The public functions, which the verbs call too, with the same keywords; each loads the heavy modules it needs."""
 
 from __future__ import annotations
 
@@ -35,6 +32,7 @@ def run(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     data: AnyPath | None = None,
     quiet: bool = False,
     verbose: bool = False,
@@ -62,6 +60,8 @@ def run(
         Settings that replace the study's, like ``{"split.min_products": 10}``; checked as those of ``--set`` are.
     workers : int, optional
         Processes or threads for decoding and classical features; by default, the cores of this machine.
+    dask : str, optional
+        Workers of Dask that compute features: ``local:4`` starts four here, ``tcp://host:8786`` is a scheduler.
     data : str or path, optional
         Where to look for a named dataset first.
     quiet : bool
@@ -90,6 +90,7 @@ def run(
     >>> found.table4[["split", "precision", "acceptance_90"]]  # doctest: +SKIP
     """
     from shelfbench.experiments import run_study
+    from shelfbench.spread.dask_spread import spread_over
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
@@ -105,14 +106,15 @@ def run(
         from shelfbench.runs.repairing import note_damage
 
         note_damage(place, console)
-    text = run_study(
-        chosen,
-        out=place,
-        data=None if data is None else given_path(data, "data"),
-        workers=cores() if workers is None else given_count(workers, "workers"),
-        console=console,
-        command=command or _call(study, given),
-    )
+    with spread_over(dask, console):
+        text = run_study(
+            chosen,
+            out=place,
+            data=None if data is None else given_path(data, "data"),
+            workers=cores() if workers is None else given_count(workers, "workers"),
+            console=console,
+            command=command or _call(study, given),
+        )
     return load_run(place, summary=text)
 
 
@@ -287,7 +289,6 @@ def plan(
     from shelfbench.verdict.costs import amount
 
     hour = 0.0 if price is None else amount(price, "the price of an hour")
-
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")

@@ -24,7 +24,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import fingerprint, write_json
+from shelfbench.base.storage import fingerprint, load_json, write_json
 from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.entries import BackendEntry, Entry
 
@@ -298,7 +298,7 @@ def read_json(directory: Path) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():
             raise OSError("it is not a regular file")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = load_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{directory} is not a run directory (it has no {RECORD})", "name the --out of a run"
