@@ -17,7 +17,7 @@ from shelfbench.data.datasets import find_named, named_datasets, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material, gather
 from shelfbench.data.photo_size import ChosenSize, PhotoSize, choose_size, measure
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.data.view import view_for
 from shelfbench.generator import GeneratorSettings
