@@ -229,7 +229,7 @@ def test_a_different_image_column_has_different_digests(tmp_path, fresh_cache):
     import pyarrow.parquet as pq
 
     from shelfbench.data.datasets import open_path
-    from shelfbench.data.sources.tables import DatasetSettings
+    from shelfbench.data.sources.settings import DatasetSettings
 
     columns = {
         name: [{"bytes": noise_picture(10 * number + i), "path": ""} for i in range(4)]

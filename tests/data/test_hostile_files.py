@@ -71,9 +71,7 @@ def test_each_is_a_row_of_metadata_with_its_reason(odd):
     pd.DataFrame({"file_name": names, "category": ["a"] * len(names)}).to_csv(odd / "metadata.csv", index=False)
     catalogue, _ = open_dataset(DatasetSettings(name=str(odd)), None, None, 1, QUIET)
     expect(reasons(catalogue.images))
-    expect(
-        {one.key: getattr(one.photos[0], "reason", "") for one in products_of([odd], DatasetSettings(), QUIET)}
-    )
+    expect({one.key: getattr(one.photos[0], "reason", "") for one in products_of([odd], DatasetSettings(), QUIET)})
 
 
 def test_names_in_parquet_lead_to_the_same_reasons(odd):

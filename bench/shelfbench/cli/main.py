@@ -64,6 +64,8 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         workers=options.workers,
         data=options.data,
         images=options.images,
+        categories=options.categories,
+        machines=options.machines,
         price=options.price,
         again=options.again,
         quiet=options.quiet,
