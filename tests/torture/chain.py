@@ -42,7 +42,7 @@ class Step:
 
 
 STEPS = (
-    Step(name="generate", words=("generate", "other", "--products", "40", "--seed", "5", *ONE)),
+    Step(name="generate", words=("generate", "other", "--products", "64", "--seed", "5", *ONE)),
     Step(name="run", words=("run", "default", "--backend", "hog-svm", *settings(), *ONE, "--out", "run")),
     Step(
         name="features", words=("features", "default", "--backend", "hog-knn", "--shard", "1/1", *settings(*KNN), *ONE)

@@ -46,27 +46,22 @@ def attack(known: chain.Undisturbed, root: Path, rng: random.Random) -> dict[str
     return {"what": step.name, "how": f"{name} after {after:.2f} s", "hits": hits, "outcome": wrong or HELD}
 
 
-def main(words: list[str] | None = None) -> int:
-    parser = arguments(__doc__ or "", 300)
-    parser.add_argument("--step", action="append", help="only this command, or these")
-    options = parser.parse_args(words)
-    return torture(options.seed, range(options.first, options.first + options.count), Rows(options.out), options.step)
-
-
-def torture(seed: int, numbers: range, rows: Rows, only: list[str] | None = None) -> int:
+def torture(known: chain.Undisturbed, root: Path, seed: int, numbers: range, rows: Rows) -> int:
     """Attack so many times; returns 1 if anything was found."""
     found = 0
+    for number in numbers:
+        told = attack(known, root, random.Random(f"kills {seed} {number}"))
+        rows.add(kind="kills", seed=seed, number=number, **told)
+        found |= told["outcome"] != HELD
+    return found
+
+
+def main(words: list[str] | None = None) -> int:
+    options = arguments(__doc__ or "", 300).parse_args(words)
     with workplace("kills") as root:
         warm.warm_up()
-        known = chain.undisturbed(root)
-        if only:
-            steps = tuple(step for step in known.steps if step.name in only)
-            known = chain.Undisturbed(**{**vars(known), "steps": steps})
-        for number in numbers:
-            told = attack(known, root, random.Random(f"kills {seed} {number}"))
-            rows.add(kind="kills", seed=seed, number=number, **told)
-            found |= told["outcome"] != HELD
-    return found
+        numbers = range(options.first, options.first + options.count)
+        return torture(chain.undisturbed(root), root, options.seed, numbers, Rows(options.out))
 
 
 if __name__ == "__main__":
