@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError, RunError, explain
-from shelfbench.base.screen import printable, show
+from shelfbench.base.screen import printable, shortened, show
 from shelfbench.base.stopping import asked, exit_code
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.deciding import classify, decide
@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         quiet=options.quiet,
         verbose=options.verbose,
         command=_command(options),
+        repair=options.repair,
     )
     show(found.summary)
     page = found.path / "report.html"
@@ -63,6 +64,8 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         workers=options.workers,
         data=options.data,
         images=options.images,
+        categories=options.categories,
+        machines=options.machines,
         price=options.price,
         again=options.again,
         quiet=options.quiet,
@@ -227,7 +230,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def _say(message: str, code: int) -> int:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
-            print(f"shelfbench: {printable(message)}", file=sys.stderr, flush=True)
+            print(f"shelfbench: {shortened(printable(message))}", file=sys.stderr, flush=True)
     return code
 
 

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.console import Console
+from shelfbench.data.catalogue import chunks
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.fingerprint import BRIGHTNESS, MIRROR, Fingerprint
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
-from shelfbench.data.rows import rows_of
+from shelfbench.data.rows import blocks_of, rows_of
 from shelfbench.data.split import ROLES
 from shelfbench.data.twin_alignment import same_but_brightness, same_but_cropped
 from shelfbench.data.twin_candidates import neighbours
@@ -71,6 +72,13 @@ def perceptual_hashes(fingerprints: np.ndarray) -> np.ndarray:
     ndarray of uint64, shape (n,)
         The first bit is the most significant.
     """
+    hashes: np.ndarray = np.empty(len(fingerprints), np.uint64)
+    for rows in blocks_of(fingerprints):
+        hashes[rows] = _hashes(fingerprints[rows])
+    return hashes
+
+
+def _hashes(fingerprints: np.ndarray) -> np.ndarray:
     low = fingerprints[:, : BRIGHTNESS**2].reshape(-1, BRIGHTNESS, BRIGHTNESS)[:, :HASHED, :HASHED].astype(np.float64)
     # pHash is defined on the unnormalised transform, whose first row and column are larger by the square root of 2
     scale = np.where(np.arange(HASHED) == 0, np.sqrt(2), 1.0)
@@ -120,10 +128,14 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray, mirrored: bool = F
     found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     if len(queries):
         hashes = perceptual_hashes(fingerprints)
-        sought = perceptual_hashes(fingerprints[queries] * MIRROR) if mirrored else hashes[queries]
-        contrast = np.sqrt(
-            np.einsum("ij,ij->i", fingerprints[:, 1 : BRIGHTNESS**2], fingerprints[:, 1 : BRIGHTNESS**2])
-        )
+        sought = hashes[queries]
+        if mirrored:
+            parts = [perceptual_hashes(fingerprints[rows] * MIRROR) for rows in chunks(queries, _QUERIES)]
+            sought = np.concatenate(parts)
+        contrast: np.ndarray = np.empty(len(fingerprints), np.float32)
+        for rows in blocks_of(fingerprints):
+            bright = fingerprints[rows, 1 : BRIGHTNESS**2]
+            contrast[rows] = np.sqrt(np.einsum("ij,ij->i", bright, bright))
         for first, second in _candidates(hashes, queries, sought):
             found += _verified(fingerprints, contrast, (first, second), MIRROR if mirrored else None)
     return Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("first", "second", "distance")))

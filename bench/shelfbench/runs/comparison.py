@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import file_stem, write_parquet
+from shelfbench.base.storage import file_stem
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
@@ -61,7 +61,8 @@ def run(experiment: Experiment) -> Photos | None:
     for name in study.backends:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
-            jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
+            if name not in jobs.failures:
+                jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
@@ -69,7 +70,7 @@ def run(experiment: Experiment) -> Photos | None:
     material = experiment.material
     train_together(experiment)
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
-        write_parquet(experiment.out / "truth.parquet", truth)
+        experiment.record.keep("truth.parquet", truth)
     seek_near_duplicates(experiment)
     for group in grouped(built):
         _run_group(group, experiment)

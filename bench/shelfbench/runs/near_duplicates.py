@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shelfbench.base.storage import write_parquet
 from shelfbench.data.near_duplicates import find_twins
 from shelfbench.runs.experiment import Experiment
 
@@ -21,5 +20,5 @@ def seek_near_duplicates(experiment: Experiment) -> None:
     elif study.report.seeks_near_duplicates(len(material.image)):
         with console.stage("near-duplicates"):
             twins = find_twins(material, experiment.digests, experiment.workers, console)
-        write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
+        experiment.record.keep("near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())

@@ -70,7 +70,8 @@ def _meet() -> None:
     """Wait until all processes are here: what they do together next waits for half a minute only."""
     from jax._src import distributed
 
-    distributed.global_state.client.wait_at_barrier(f"shelfbench-{next(_meetings)}", 1000 * _START)
+    client: Any = distributed.global_state.client
+    client.wait_at_barrier(f"shelfbench-{next(_meetings)}", 1000 * _START)
 
 
 @contextmanager
