@@ -66,8 +66,8 @@ def run(experiment: Experiment) -> Photos | None:
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
-    built = begun(built, experiment)
     material = experiment.material
+    built = begun(built, experiment)
     train_together(experiment)
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
         experiment.record.keep("truth.parquet", truth)
