@@ -91,13 +91,14 @@ def run(
     """
     from shelfbench.experiments import run_study
     from shelfbench.spread.dask_spread import spread_over
+    from shelfbench.study.fixed_size import fixed_for_other_data
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
     console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
-    if "pixels" not in given_settings(settings) and (pixels := _fixed_for_other_data(study, chosen)):
+    if "pixels" not in given_settings(settings) and (pixels := fixed_for_other_data(study, chosen)):
         console.warn(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
@@ -116,17 +117,6 @@ def run(
             command=command or _call(study, given),
         )
     return load_run(place, summary=text)
-
-
-def _fixed_for_other_data(study: str | Path | Study | None, chosen: Study) -> int | None:
-    """Return the size at which a study of shelfbench's own fixes photos that are not its own; None if it does not."""
-    from shelfbench.plugins.finding import split_name
-    from shelfbench.study.read import read_study, study_names
-
-    if chosen.experiment or study not in study_names() or read_study(chosen.name).dataset.name == chosen.dataset.name:
-        return None
-    networks = any(chosen.spec(split_name(name, chosen.backbone)[0]).uses_backbone for name in chosen.backends)
-    return chosen.backbone.pixels if networks else None
 
 
 def _call(study: str | Path | Study | None, given: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ plans a study with an empty cache, runs it, and writes a row for each backend an
 backends, and for the whole; then the same again with the features that are in the cache by now (``fashion, warm``).
 The cases are ``fashion`` (`$SHELFBENCH_DATA/fashion`), ``default`` (whose catalogue is drawn first) and ``generated``:
 100,000 generated products with one photo of 32 px each in 64 categories, HOG of 324 numbers, one C, one epoch. Plan
-and run are processes of their own, as a user starts them. Seconds of the run are wall seconds; run it on a machine that
-does nothing else.
+and run are processes of their own, as a user starts them. Seconds of the run are wall seconds, and for the whole
+also those without the time in which its threads waited for other programs, which a plan takes off as well.
+``--against results/fashion`` sets the plan beside a run that was made on an idle machine.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from shelfbench.cost.timing import PeakMemory
+from shelfbench.cost.undisturbed import Undisturbed
 
 COLUMNS = ("case", "part", "stage", "planned", "taken", "ratio", "unit")
 STAGES = ("tune", "extract", "fit", "predict")
@@ -62,7 +65,13 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     parser.add_argument("--case", choices=tuple(CASES), required=True)
     parser.add_argument("--cold-only", action="store_true", help="leave out the second run, with features there")
+    parser.add_argument(
+        "--against", type=Path, metavar="RUN", help="run nothing: set the plan in the record beside RUN"
+    )
     options = parser.parse_args()
+    if options.against:
+        against(options.record, options.case, options.against)
+        return
     with tempfile.TemporaryDirectory(prefix="plan-accuracy-") as folder:
         for name in ("cold",) if options.cold_only else ("cold", "warm"):
             compare(options.record, options.case, name, Path(folder))
@@ -84,7 +93,7 @@ def compare(record: Path, case: str, name: str, folder: Path) -> None:
     for backend in backends:
         words += ["--backend", backend]
     begun = time.perf_counter()
-    with PeakMemory().watch() as memory:
+    with PeakMemory().watch() as memory, Undisturbed() as alone:
         subprocess.run(words, env=around, check=True)
     taken = time.perf_counter() - begun
     rows, known = [], 0.0
@@ -101,9 +110,33 @@ def compare(record: Path, case: str, name: str, folder: Path) -> None:
     besides = sum(found["seconds"] for found in planned["stages"])
     rows.append(("besides the backends", "", besides, taken - known, "s"))
     rows.append(("all", "", planned["seconds"], taken, "s"))
+    rows.append(("all", "without the time it waited for others", planned["seconds"], alone.seconds, "s"))
     rows.append(("all", "peak memory", planned["peak"], memory.mib, "MiB"))
     rows.append(("all", "disk", planned["disk"], _mib(folder / "cache") - before + _mib(out), "MiB"))
     rows.append(("the plan itself", "", None, planning, "s"))
+    _write(record, f"{case}, {name}", rows)
+
+
+def against(record: Path, case: str, run: Path) -> None:
+    """Set the plan that a cold case has in the record beside a finished run of the same study, made elsewhen."""
+    planned = pd.read_csv(record, keep_default_na=False)
+    planned = planned[planned["case"] == f"{case}, cold"].set_index(["part", "stage"])["planned"]
+    timings = pd.read_parquet(run / "timings.parquet")
+    timings = timings[(timings["epoch"] == 0) & ~timings["cached"]]
+    rows = [
+        (row.backend, row.stage, float(planned[row.backend, row.stage]), row.seconds, "s")
+        for row in timings.itertuples()
+    ]
+    entry = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    begun, ended = (datetime.fromisoformat(entry[name]) for name in ("started", "finished"))
+    taken = (ended - begun).total_seconds()
+    besides = taken - sum(row[3] for row in rows)
+    rows.append(("besides the backends", "", float(planned["besides the backends", ""]), besides, "s"))
+    rows.append(("all", "", float(planned["all", ""]), taken, "s"))
+    _write(record, f"{case}, {run.as_posix()}", rows)
+
+
+def _write(record: Path, case: str, rows: list[tuple[Any, ...]]) -> None:
     new = not record.exists()
     record.parent.mkdir(parents=True, exist_ok=True)
     with open(record, "a", newline="", encoding="utf-8") as handle:
@@ -111,11 +144,11 @@ def compare(record: Path, case: str, name: str, folder: Path) -> None:
         if new:
             writer.writerow(COLUMNS)
         for part, stage, foretold, seconds, unit in rows:
-            known_both = foretold is not None and bool(seconds)
-            ratio = round(foretold / seconds, 3) if known_both else None
+            known = foretold is not None and bool(seconds)
+            ratio = round(foretold / seconds, 3) if known else None
             shown = [None if value is None else round(value, 2) for value in (foretold, seconds)]
-            writer.writerow((f"{case}, {name}", part, stage, *shown, ratio, unit))
-            print(f"{case}, {name}", part, stage, *shown, ratio, unit, flush=True)
+            writer.writerow((case, part, stage, *shown, ratio, unit))
+            print(case, part, stage, *shown, ratio, unit, flush=True)
 
 
 def _mib(folder: Path) -> float:

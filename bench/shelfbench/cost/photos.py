@@ -18,7 +18,7 @@ from shelfbench.data.datasets import find_named, is_drawn, named_datasets, open_
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material, gather
 from shelfbench.data.photo_size import PhotoSize, measure
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.data.view import view_for
 from shelfbench.generator import GeneratorSettings, generate
@@ -32,7 +32,7 @@ _CATEGORIES = 1000
 # Products that the studies' own generated catalogues have; a larger one is not drawn for a plan.
 _DRAWN = 10_000
 # Products drawn to see how long that takes, and photos whose sizes are looked at.
-_FEW, _SEEN = 100, 512
+_FEW, _SEEN = 200, 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,8 +221,10 @@ def _undrawn(study: Study, labels: np.ndarray, asked: Asked, workers: int, conso
     few = replace(
         settings, products=max(_FEW, settings.departments), categories=max(8, settings.departments), counts=""
     )
-    with tempfile.TemporaryDirectory() as folder, Undisturbed() as drawing:
-        generate(Path(folder), few, Console(quiet=True))
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder), few, Console(quiet=True))  # libraries start, and caches fill
+        with Undisturbed() as drawing:
+            generate(Path(folder), few, Console(quiet=True))
     sample, _ = open_dataset(DatasetSettings(name="generated"), replace(few, products=1200), None, workers, console)
     drawn = few.products * float((np.arange(len(shares)) + 1) @ shares / shares.sum())
     return PlannedPhotos(

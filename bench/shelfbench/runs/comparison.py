@@ -13,7 +13,7 @@ from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.truth import read_truth
-from shelfbench.plugins.backend import BackboneChoice, Classifier
+from shelfbench.plugins.backend import Classifier
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import (
     BuiltBackend,
@@ -23,12 +23,12 @@ from shelfbench.runs.building import (
     training_images,
     with_network,
 )
-from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.groups import begun, grouped
 from shelfbench.runs.guarding import RunGuard, make_guard, save_guard
-from shelfbench.runs.keeping import backend_timings, read_model, save_model, write_histories
+from shelfbench.runs.keeping import backend_timings, save_model, write_histories
+from shelfbench.runs.kept import check_kept
 from shelfbench.runs.near_duplicates import seek_near_duplicates
 from shelfbench.runs.out_of_fold import keep_out_of_fold
 from shelfbench.runs.photos import Photos
@@ -62,7 +62,7 @@ def run(experiment: Experiment) -> Photos | None:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
             if name not in jobs.failures:
-                jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
+                jobs.attempt([name], partial(check_kept, name, backbone, experiment))
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
@@ -79,19 +79,6 @@ def run(experiment: Experiment) -> Photos | None:
 
 def _files(out: Path, name: str) -> list[Path]:
     return [out / folder / f"{file_stem(name)}.parquet" for folder in ("predictions", "scores")]
-
-
-def _check_kept(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
-    """Make sure that the predictions of an earlier command can still be read, and that their network is the same."""
-    open_run(experiment.out).products(name)
-    folder = experiment.out / "models" / file_stem(name)
-    if Path(backbone.name).expanduser().is_file() and folder.is_dir():
-        kept = read_model(folder).features.get("settings", {}).get("sha256")
-        now = build_backend(name, experiment.study.sections, experiment).backend.features.describe().get("sha256")
-        if kept != now:
-            raise InputError(
-                f"{backbone.name} is no longer the network that this run used", "restore it, or choose another --out"
-            )
 
 
 def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:

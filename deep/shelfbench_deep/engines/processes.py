@@ -70,7 +70,8 @@ def _meet() -> None:
     """Wait until all processes are here: what they do together next waits for half a minute only."""
     from jax._src import distributed
 
-    client: Any = distributed.global_state.client
+    client = distributed.global_state.client
+    assert client is not None  # only processes that have joined come here
     client.wait_at_barrier(f"shelfbench-{next(_meetings)}", 1000 * _START)
 
 
