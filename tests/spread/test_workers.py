@@ -34,7 +34,7 @@ def features_in(cache, name="hog"):
     return rows, len(held)
 
 
-def command(cache, *words, timeout=120, **variables):
+def command(cache, *words, timeout=600, **variables):
     """Run shelfbench in a process and a cache of its own."""
 
     given = [word for name, value in STUDY.items() for word in ("--set", f"{name}={value}")]
