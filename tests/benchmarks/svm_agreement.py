@@ -7,6 +7,7 @@ tolerance of 1e-7 (`memory`, `blocks`), steps of the slowest category, and the s
 same category (`agree`: blocks and memory; `agree_best`: blocks and the solution at 1e-7). Nothing is random.
 """
 
+import contextlib
 import csv
 import sys
 import tempfile
@@ -33,11 +34,8 @@ def bottlenecks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise RunError("the features are taken", "compare the solvers")
 
     LinearSVM.fit = take
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            shelfbench.run("fashion", backends=["bottleneck-svm"], out=folder, quiet=True)
-        except RunError:
-            pass
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(RunError):
+        shelfbench.run("fashion", backends=["bottleneck-svm"], out=folder, quiet=True)
     return found[0], found[1], found[2]
 
 
@@ -54,7 +52,7 @@ def main(table: Path) -> None:
 
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow("tolerance C memory blocks memory_steps blocks_steps agree agree_best".split())
+        writer.writerow(["tolerance", "C", "memory", "blocks", "memory_steps", "blocks_steps", "agree", "agree_best"])
         for tolerance in (1e-4, 1e-6):
             here = regularisation_path(memory, GRID, tolerance, 400)
             there = regularisation_path(blocks, GRID, tolerance, 400, margins=Streamed(blocks.sweep))

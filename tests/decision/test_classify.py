@@ -11,7 +11,7 @@ import pytest
 
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.decision.classifying import columns
 from shelfbench.decision.rule import Requirement, Verdict
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, make_shop, png, run_shop, striped

@@ -18,7 +18,7 @@ from shelfbench.data.datasets import find_named, is_drawn, named_datasets, open_
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material, gather
 from shelfbench.data.photo_size import PhotoSize, measure
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import make_split
 from shelfbench.data.view import view_for
 from shelfbench.generator import GeneratorSettings, generate

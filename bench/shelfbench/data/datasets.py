@@ -19,10 +19,10 @@ from shelfbench.data.sources.elsewhere import brought_here, is_elsewhere
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.nesting import PACKED
 from shelfbench.data.sources.parquet import read_parquet
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.shards import names_photos
 from shelfbench.data.sources.table_catalogue import read_table_file
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
@@ -54,7 +54,7 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
 
 
 def _open_bson(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
-    return read_bson(path, name, settings.truncated, console)
+    return read_bson(path, name, settings, console)
 
 
 def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:

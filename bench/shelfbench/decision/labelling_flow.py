@@ -11,8 +11,8 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.spreadsheet import inert
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import cells_of
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import classify
 from shelfbench.decision.deciding import decision_on
 from shelfbench.decision.labelling_guard import Fence, fence_of
