@@ -21,6 +21,7 @@ from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
 from shelfbench_baselines.footprint import Footprint, footprint
 from shelfbench_baselines.grid_search import LEAST_C, MOST_C, Search
+from shelfbench_baselines.spread import solved_elsewhere
 from shelfbench_baselines.squared_hinge import Standardisation, row_blocks
 from shelfbench_baselines.streamed import problem_for, told
 
@@ -165,10 +166,14 @@ class LinearSVM:
                 )
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
-            with console.progress(len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits") as bar:
-                path = regularisation_path(
-                    problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
-                )
+            path = solved_elsewhere(features, labels, data.classes, grid, settings)
+            if path is None:
+                with console.progress(
+                    len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits"
+                ) as bar:
+                    path = regularisation_path(
+                        problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
+                    )
 
             def judge(C: float, solution: Solution) -> float:
                 if solution.gap.max() > 10 * settings.tol:

@@ -4,10 +4,12 @@
 
 The photos are those of a generated catalogue, already hashed, and the workers are there before the clock starts. Each
 has one core (``taskset``), and so its decoding and its network have one thread. The network is Inception V3 at 299
-pixels, the papers' own, with random weights, which take as long as others. ``seconds`` are those in which features
-are computed, from the first shard that is handed out to the last that is in the store, with the time that each worker
-takes to load the network; ``command`` is all of ``shelfbench features``. ``--alone`` adds a row for one process without
-Dask on as many cores.
+pixels, the papers' own, with random weights, which take as long as others.
+
+``seconds`` are those in which features are computed, from the first shard that is handed out to the last that is in the
+store, with the time that each worker takes to load the network; ``command`` is all of ``shelfbench features``.
+``longest`` is the largest number of seconds of the processor that any of the workers used: what it takes on cores that
+do nothing else. ``--alone`` adds rows for one process without Dask on one core and on two.
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ from pathlib import Path
 
 from tests.helpers.dask_processes import Processes
 
-COLUMNS = ("pair", "workers", "cores", "features", "photos", "seconds", "photos_per_second", "command", "load_before")
+COLUMNS = (
+    "pair",
+    "workers",
+    "cores",
+    "features",
+    "photos",
+    "seconds",
+    "photos_per_second",
+    "command",
+    "longest",
+    "load_before",
+)
 
 
 def command(options: argparse.Namespace, *more: str) -> list[str]:
@@ -88,7 +101,10 @@ def main() -> None:
                     for core in cores[:workers]:
                         processes.start_worker(core=core)
                     processes.wait()
+                    before = processes.seconds()
                     found = measured(options, cache, ["--dask", processes.address], [])
+                    used = [after - idle for idle, after in zip(before, processes.seconds(), strict=True)]
+                    found["longest"] = round(max(used), 1)
                 table.writerow({"pair": pair, "workers": workers, "cores": workers, **found})
                 file.flush()
             if options.alone:

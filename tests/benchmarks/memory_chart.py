@@ -41,13 +41,14 @@ def main(memory: Path, seconds: Path, picture: Path) -> None:
     ticks = [64, 128, 256, 512, 1024, 2048, 4096]
     left.set_xticks(ticks, [f"{mib} MiB" if mib < 1024 else f"{mib // 1024} GiB" for mib in ticks], fontsize=8)
     left.axvline(LIMIT, color="#cb181d", linewidth=1)
-    left.set_title("Peak memory of a stage's processes,\nwithout pages of mapped files", fontsize=10)
-    left.legend(fontsize=8, loc="upper right", bbox_to_anchor=(0.98, 1.0))
+    left.set_title("Peak memory of a stage's processes,\npages of mapped files left out", fontsize=10)
+    left.text(LIMIT * 0.95, len(held["stage"].unique()) - 0.6, "limit", color="#cb181d", fontsize=8, ha="right")
     dots(right, took, "ratio")
     right.axvspan(1 - NEAR, 1 + NEAR, color="#eeeeee", zorder=0)
     right.set_xlim(0, max(1.5, float(np.ceil(5 * took["ratio"].max()) / 5)))
     right.set_title(f"Seconds for each image, as times those with {took['images'].min():,}", fontsize=10)
-    right.legend(fontsize=8, loc="upper left")
+    for axes in (left, right):
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=4, frameon=False)
     figure.savefig(picture, dpi=110)
 
 

@@ -11,12 +11,12 @@ features, which is 324 for HOG (``hog.pixels = 32``, ``hog.cells = 8``) and 64 f
 convolutions in a Keras file, computed by OpenVINO). The linear SVM takes six sweeps at one C, the 2NN one epoch.
 
 A row has the images of the catalogue, the stage, its seconds (the median of `tries`, in one process, after what it
-imports), and the peaks of three measures over the whole process with its workers, which begins by opening the
-catalogue and its split: ``own_mib``, memory that belongs to the processes alone (RssAnon and RssShmem of
-``/proc/PID/status``), which nothing but the stage gives back, so that this is what must not grow; ``resident_mib``,
-what is mapped of files included, which the system takes back when anything else needs the memory; and
-``before_mib``, what of its own the process held when the stage began. Files are in the system's memory when they are
-read, as the machine has room for them.
+imports), those of the processor over all its processes (on a busy machine these are the ones to compare), and peaks of
+memory over the whole process with its workers, which begins by opening the catalogue and its split: ``own_mib`` is what
+belongs to the processes alone (RssAnon and RssShmem of ``/proc/PID/status``). Nothing but the stage gives it back, so
+this is what must not grow. ``resident_mib`` has the pages of mapped files as well, which the system takes back when
+anything else needs the memory, and ``before_mib`` is what of its own the process held when the stage began. Files that
+are read are in the system's memory as long as the machine has room for them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ from shelfbench.generator.write import document
 from tests.helpers.sources import PYTHONPATH
 
 QUIET = Console(quiet=True)
-COLUMNS = ("images", "stage", "tries", "seconds", "microseconds_per_image", "own_mib", "resident_mib", "before_mib")
+COLUMNS = (
+    *("images", "stage", "tries", "seconds", "cpu_seconds", "microseconds_per_image"),
+    *("own_mib", "resident_mib", "before_mib"),
+)
 SIDE, CATEGORIES = 32, 100
 PHOTOS = (0.58, 0.2, 0.11, 0.11)  # shares of products with 1, 2, 3 and 4 photos
 
@@ -106,7 +109,7 @@ class Work:
     def catalogue(self):
         """The catalogue."""
         from shelfbench.data.datasets import open_path
-        from shelfbench.data.sources.tables import DatasetSettings
+        from shelfbench.data.sources.settings import DatasetSettings
 
         return open_path(self.folder / "train.bson", "drawn", DatasetSettings(), QUIET)
 
@@ -190,18 +193,27 @@ class Memory:
             self.sample()
 
 
+def processor() -> float:
+    """Seconds of the processor that this process and its workers have used."""
+    import psutil
+
+    alive = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(process.cpu_times()[:4]) for process in alive)
+
+
 def measure(stage: str, images: int, work: Work, tries: int) -> dict[str, object]:
     """Do one stage in this process, some times over."""
     from tests.benchmarks.memory_stages import STAGES
 
-    memory, seconds = Memory(), []
+    memory, seconds, used = Memory(), [], []
     with memory.watch():
         body: Callable[[], object] = STAGES[stage](work)
         before = memory.sample()
         for _ in range(tries):
-            begun = time.perf_counter()
+            begun, earlier = time.perf_counter(), processor()
             body()
             seconds.append(time.perf_counter() - begun)
+            used.append(processor() - earlier)
             if sum(seconds) > 240:  # enough of it
                 break
     middle = float(np.median(seconds))
@@ -210,6 +222,7 @@ def measure(stage: str, images: int, work: Work, tries: int) -> dict[str, object
         "stage": stage,
         "tries": len(seconds),
         "seconds": f"{middle:.3f}",
+        "cpu_seconds": f"{np.median(used):.3f}",
         "microseconds_per_image": f"{1e6 * middle / images:.2f}",
         "own_mib": round(memory.own),
         "resident_mib": round(memory.resident),

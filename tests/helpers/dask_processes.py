@@ -82,6 +82,13 @@ class Processes:
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(len(self.workers), timeout=120)
 
+    def seconds(self) -> list[float]:
+        """Return the seconds of the processor that each process that computes has used."""
+        import psutil
+
+        times = [psutil.Process(number).cpu_times() for number in self.computing()]
+        return [one.user + one.system for one in times]
+
     def revive(self) -> None:
         """Start a worker for each one that has ended with its nanny, as whatever watches services does."""
         ended = [worker for worker in self.workers if worker.poll() is not None]

@@ -1,4 +1,4 @@
-"""What goes to workers, and what they make of it: the address that is given, the job's files, and every disagreement."""
+"""What goes to workers, and what they make of it: the address that is given, the files, and what differs."""
 
 import dataclasses
 import os

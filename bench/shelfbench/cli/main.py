@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         quiet=options.quiet,
         verbose=options.verbose,
         command=_command(options),
+        repair=options.repair,
     )
     show(found.summary)
     page = found.path / "report.html"
@@ -63,6 +64,8 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         workers=options.workers,
         data=options.data,
         images=options.images,
+        categories=options.categories,
+        machines=options.machines,
         price=options.price,
         again=options.again,
         quiet=options.quiet,

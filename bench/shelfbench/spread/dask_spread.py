@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from shelfbench.base import errors
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.catalogue import ImageBytes
-from shelfbench.data.shards import Shard, Store, is_done, plan_shards, set_aside, spreading
+from shelfbench.data.shards import Pieces, Shard, Store, is_done, plan_shards, set_aside, spreading
 from shelfbench.spread.cluster import LOST, Cluster, Where, check_installed, patience
 from shelfbench.spread.job import CannotSend, Job, versions, written
+from shelfbench.spread.pieces import share
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -117,6 +119,20 @@ class DaskSpread:
             for line in set_aside(store, images, shard):
                 self._console.warn(line)
         return sum(len(shard.positions) for shard in shards)
+
+    def share(self, pieces: Pieces, folder: Path) -> None:
+        """Have pieces of other work done.
+
+        Parameters
+        ----------
+        pieces : Pieces
+        folder : Path
+            Of the cache, where the work is left for workers to read.
+        """
+        try:
+            share(self.cluster, self._console, pieces, folder)
+        except CannotSend as error:
+            self._console.warn(f"{pieces.name}: this process does it, for it cannot be sent ({error})")
 
 
 @dataclass
