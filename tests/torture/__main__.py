@@ -17,7 +17,7 @@ from tests.torture import chain, disk, flips, fuzz, kills, rights, warm
 from tests.torture.records import Rows, workplace
 
 # Tries of each kind: the long test, the short one.
-COUNTS = {"kills": (300, 8), "flips": (500, 10), "disk": (120, 4), "rights": (100, 4), "fuzz": (1_000_000, 2000)}
+COUNTS = {"kills": (300, 6), "flips": (500, 8), "disk": (120, 3), "rights": (100, 2), "fuzz": (1_000_000, 1500)}
 ATTACKS = {"kills": kills.torture, "flips": flips.torture, "disk": disk.torture, "rights": rights.torture}
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,25 @@ def settings(*more: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A command of the chain; `fine` are its exit codes when nothing disturbs it."""
+    """A command of the chain.
+
+    `fine` are its exit codes when nothing disturbs it; `once` is what it makes and never replaces, so that it is
+    refused when it is given again.
+    """
 
     name: str
     words: tuple[str, ...]
     fine: tuple[int, ...] = (0,)
+    once: str = ""
+
+    def again(self, place: Path, before: Callable[[], None] | None = None) -> warm.Outcome:
+        """Give the command again, unless what it makes is there, which has to be whole then."""
+        words = ("--version",) if self.once and (place / self.once).exists() else self.words
+        return warm.run(words, place, before=before)
 
 
 STEPS = (
-    Step(name="generate", words=("generate", "other", "--products", "64", "--seed", "5", *ONE)),
+    Step(name="generate", words=("generate", "other", "--products", "64", "--seed", "5", *ONE), once="other"),
     Step(name="run", words=("run", "default", "--backend", "hog-svm", *settings(), *ONE, "--out", "run")),
     Step(
         name="features", words=("features", "default", "--backend", "hog-knn", "--shard", "1/1", *settings(*KNN), *ONE)
@@ -57,7 +67,11 @@ STEPS = (
         fine=(0, 3, 4),
     ),
     Step(name="classify", words=("classify", "decision", "other", "--out", "answers.csv", *ONE)),
-    Step(name="label", words=("label", "run", "hog-svm", "other", "--budget", "10", "--precision", "0.3")),
+    Step(
+        name="label",
+        words=("label", "run", "hog-svm", "other", "--budget", "10", "--precision", "0.3"),
+        once="to-label.csv",
+    ),
     Step(name="watch", words=("watch", "decision", "labelled.csv"), fine=(0, 3, 4)),
 )
 

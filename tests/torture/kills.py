@@ -35,7 +35,9 @@ def attack(known: chain.Undisturbed, root: Path, rng: random.Random) -> dict[str
         if ended.code not in (*ENDS[name], *step.fine):
             wrong = wrong or f"exit {ended.code} after {name}: {ended.err[-200:]}"
         chain.aged(place)
-    ended = warm.run(step.words, place)
+        if step.once and (place / step.once).exists():
+            break
+    ended = step.again(place)
     wrong = wrong or ended.wrong()
     if not wrong and ended.code not in step.fine:
         wrong = f"given again: exit {ended.code}: {ended.err[-300:]}"

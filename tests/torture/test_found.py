@@ -10,6 +10,7 @@ from shelfbench.runs.record import read_record
 from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study
 from tests.helpers.catalogues import opened
+from tests.helpers.photos import noise_picture
 from tests.torture.fuzz import drawn
 from tests.torture.fuzz_targets import TARGETS
 
@@ -48,6 +49,8 @@ def test_half_a_character_in_a_record_is_one_line(tmp_path):
 def test_rows_of_a_list_are_refused_by_the_name_of_the_table(tmp_path):
     table = tmp_path / "table.json"
     rows = [{"file_name": f"p{n}.png", "category": "a", "product_id": n or None} for n in range(3)]
+    for n in range(3):
+        (tmp_path / f"p{n}.png").write_bytes(noise_picture(n))
     table.write_text(json.dumps(rows))
     with pytest.raises(InputError, match=r"table\.json: p0\.png has no product_id"):
         opened(table)
