@@ -103,14 +103,15 @@ def regularisation_path(
     with problem.threads():
         for columns in row_blocks(classes, margins.widest(problem)):
             live = np.arange(columns.start, columns.stop)
-            block = _Descent(problem, np.asarray(grid, float), tolerance, live, margins(problem, live))
+            descent = getattr(margins, "descent", Descent)
+            block = descent(problem, np.asarray(grid, float), tolerance, live, margins(problem, live))
             while block.live.size:
                 block.step()
                 done(block.settle(path, max_iter))
     return path
 
 
-class _Descent:
+class Descent:
     """The descent of a block of categories along the grid; a category that is finished leaves the block.
 
     Arrays have one column, or one element, for each category that remains.
@@ -140,7 +141,7 @@ class _Descent:
 
     def objective(self) -> np.ndarray:
         """Compute |w|^2 / 2 + C * loss."""
-        return 0.5 * _dots(self.weights, self.weights) + self.C * self.loss
+        return 0.5 * dots(self.weights, self.weights) + self.C * self.loss
 
     def step(self) -> None:
         """Move along the direction to the lowest point, and find the next direction."""
@@ -164,8 +165,8 @@ class _Descent:
     def _turn(self, grad: np.ndarray, restart: np.ndarray, newton: np.ndarray) -> None:
         """Find the next direction: downhill with momentum, or Newton's where it is allowed and worth its cost."""
         natural = self.problem.precondition(self._curvature(slice(None)), grad)
-        slope = _dots(grad, natural)
-        momentum = _dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
+        slope = dots(grad, natural)
+        momentum = dots(grad - self.grad, natural) / np.maximum(self.slope, 1e-300)
         momentum = np.where(restart, 0.0, np.maximum(momentum, 0.0))
         cost = self._newton_cost()
         due = self.sweeps >= NEWTON_AFTER * np.clip(cost / NEWTON_CHEAP, 0.1, 1.0)
@@ -180,13 +181,13 @@ class _Descent:
         self.problem.each(solve, cheap.tolist())
         momentum[cheap] = 0.0
         direction = momentum * self.direction - natural
-        uphill = _dots(grad, direction) >= 0
+        uphill = dots(grad, direction) >= 0
         direction[:, uphill] = -natural[:, uphill]
         self.plain = uphill | (momentum == 0)
         self.leap, self.newton = np.zeros((2, self.live.size), bool)
         self.newton[cheap] = True
         self.grad, self.direction = grad, direction
-        self.slope = _dots(grad, natural)
+        self.slope = dots(grad, natural)
 
     def _curvature(self, which: slice | np.ndarray) -> np.ndarray:
         return 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
@@ -203,7 +204,7 @@ class _Descent:
         """Tell where the gradient proves no convergence yet; in a large problem, nowhere."""
         if self.problem.count * len(grad) > SMALL:
             return np.zeros(self.live.size, bool)
-        return 0.5 * _dots(grad, grad) > self.tolerance * self.objective()
+        return 0.5 * dots(grad, grad) > self.tolerance * self.objective()
 
     def _newton_cost(self) -> np.ndarray:
         """Estimate the cost of a Newton step for each category, in sweeps, whose cost the categories share."""
@@ -214,8 +215,8 @@ class _Descent:
 
     def _line_search(self) -> np.ndarray:
         """Find the zero of the derivative along the direction (piecewise linear, rising): Newton, then secant steps."""
-        tilt, bend = _dots(self.weights, self.direction), _dots(self.direction, self.direction)
-        steepest = _dots(self.grad, self.direction)
+        tilt, bend = dots(self.weights, self.direction), dots(self.direction, self.direction)
+        steepest = dots(self.grad, self.direction)
         length = -steepest / np.maximum(bend + 2 * self.C * self.margins.bend(), 1e-300)
         last, at_last = np.zeros_like(length), steepest
         low, high = np.zeros_like(length), np.full_like(length, np.inf)
@@ -264,10 +265,10 @@ class _Descent:
         grad = self.weights[:, which] + self.C[which] * self.pull[:, which]
         natural = self.problem.precondition(self._curvature(which), grad)
         ahead = self.weights[:, which] - self.before[:, which]
-        usable = (self.stage[which] > 1) & (_dots(grad, ahead) < 0)
+        usable = (self.stage[which] > 1) & (dots(grad, ahead) < 0)
         self.direction[:, which] = np.where(usable, ahead, -natural)
         self.before[:, which] = self.weights[:, which]
-        self.grad[:, which], self.slope[which] = grad, _dots(grad, natural)
+        self.grad[:, which], self.slope[which] = grad, dots(grad, natural)
         self.leap[which], self.plain[which], self.newton[which] = usable, ~usable, False
 
     def _keep(self, kept: np.ndarray) -> None:
@@ -279,6 +280,6 @@ class _Descent:
         self.margins.keep(kept, self.live)
 
 
-def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Compute the inner product of each column."""
     return np.einsum("ij,ij->j", left, right)

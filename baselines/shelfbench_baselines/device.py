@@ -21,8 +21,10 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import free_memory, has_accelerator
+from shelfbench_baselines.device_sweep import DeviceSweep
 from shelfbench_baselines.margins import Columns, Margins, widest_block
 from shelfbench_baselines.squared_hinge import SquaredHinge
+from shelfbench_baselines.streamed import Streamed, StreamedHinge
 
 LIBRARIES = ("cupy", "torch", "jax")
 ENGINES = ("auto", "numpy", *LIBRARIES)
@@ -71,6 +73,8 @@ class Device:
 
     def put(self, array: np.ndarray) -> Any:
         """Copy an array to the device."""
+        if self.library == "torch" and not array.flags.writeable:
+            array = array.copy()  # torch warns of arrays that it could change
         return self.xp.asarray(array, device=self.device)
 
     def get(self, array: Any) -> np.ndarray:
@@ -133,7 +137,7 @@ def find_device(engine: str) -> Device | None:
 
 def margins_for(
     engine: str, problem: SquaredHinge, console: Console
-) -> tuple[type[Margins] | DeviceBlocks, Device | None]:
+) -> tuple[type[Margins] | DeviceBlocks | Streamed, Device | None]:
     """Choose the function that makes the margins for `regularisation_path`, and copy the features to the device.
 
     With ``auto``, NumPy takes over, with a warning, if the device has no room for the features, because another library
@@ -159,16 +163,19 @@ def margins_for(
         Whatever the library raises if the device has no room, unless `engine` is ``auto``.
     """
     device = find_device(engine)
+    on_cpu = Streamed(problem.sweep) if isinstance(problem, StreamedHinge) else Margins
     if device is None:
-        return Margins, None
+        return on_cpu, None
     try:
+        if isinstance(problem, StreamedHinge):
+            return Streamed(DeviceSweep(device, problem)), device
         return device.margins(problem), device
     except Exception as error:  # each library raises its own errors
         if engine != "auto":
             raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         console.warn(f"NumPy computes the linear SVM, not {device.library} on {device.name}: {reason}")
-        return Margins, None
+        return on_cpu, None
 
 
 def _device(library: str) -> Device:

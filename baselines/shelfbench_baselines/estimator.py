@@ -15,7 +15,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench_baselines.descent import regularisation_path
 from shelfbench_baselines.device import check_engine, margins_for
-from shelfbench_baselines.squared_hinge import SquaredHinge
+from shelfbench_baselines.streamed import problem_for
 
 
 class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
@@ -120,7 +120,7 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         if classes == 2:  # one plane: the second class against the rest
             labels, classes = labels - 1, 1
         constant = float(self.intercept_scaling) if self.fit_intercept else 0.0
-        problem = SquaredHinge(X, labels, classes, standardise=False, constant=constant)
+        problem = problem_for(X, labels, classes, standardise=False, constant=constant)
         margins, _ = margins_for(self.engine, problem, Console())
         (solution,) = regularisation_path(problem, (self.C,), self.tol, self.max_iter, margins=margins)
         gap, sweeps = solution.gap.max(), int(solution.sweeps.max())

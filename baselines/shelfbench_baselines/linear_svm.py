@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,20 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.data.rows import as_float32, rows_of
 from shelfbench.plugins.backend import EARLIER, TrainingData, as_record
+from shelfbench_baselines.blocks import Blocks
 from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
+from shelfbench_baselines.footprint import Footprint, footprint
 from shelfbench_baselines.grid_search import LEAST_C, MOST_C, Search
-from shelfbench_baselines.squared_hinge import SquaredHinge, Standardisation, row_blocks
+from shelfbench_baselines.spread import solved_elsewhere
+from shelfbench_baselines.squared_hinge import Standardisation, row_blocks
+from shelfbench_baselines.streamed import problem_for, told
 
 # Margin of a category without training images: below any real margin, but finite in every table.
 NEVER = -50.0
 TEMPERATURES = (1e-2, 1e2)
+# Margins of `tune` that the temperature is found on take no more than this; of more, as many rows are drawn.
+TEMPERATURE_BYTES = 2**29
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +110,8 @@ class LinearSVM:
     ----------
     chosen : dict
         ``C``, ``margin_temperature``, ``tune_precision`` (by each C that was tried) and, if the chosen C is the first
-        or the last of these, ``edge``: ``smallest`` or ``largest``.
+        or the last of these, ``edge``: ``smallest`` or ``largest``. If the training images did not fit in memory,
+        ``in_blocks_of_rows``: how many ``categories`` went through the features together, and in how many ``passes``.
     history : None
         There are no epochs.
     """
@@ -139,23 +147,33 @@ class LinearSVM:
         tune, tune_labels = as_float32(data.tune_features), np.asarray(data.tune_labels)
         grid = self.settings.C if len(tune_labels) else (self.settings.C[(len(self.settings.C) - 1) // 2],)
         precision: dict[str, float] = {}
-        edge = ""
+        edge, streamed = "", dict[str, int]()
         if data.classes == 1:
             width = features.shape[1]
             self._take(np.zeros((width + 1, 1)), Standardisation(np.zeros(width), np.ones(width)), labels)
             best_C = grid[0]
         else:
-            problem = SquaredHinge(
+            problem = problem_for(
                 features, labels, data.classes, self.settings.standardise, self.settings.intercept_scaling
             )
             settings = self.settings
             margins, device = margins_for(settings.engine, problem, console)
+            if streamed := told(problem, margins):
+                console.log(
+                    f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} categories "
+                    "are too many to be solved in memory: the linear SVM goes through the features in blocks of rows, "
+                    f"{streamed['categories']:,} categories at a time"
+                )
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
-            with console.progress(len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits") as bar:
-                path = regularisation_path(
-                    problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
-                )
+            path = solved_elsewhere(features, labels, data.classes, grid, settings)
+            if path is None:
+                with console.progress(
+                    len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits"
+                ) as bar:
+                    path = regularisation_path(
+                        problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
+                    )
 
             def judge(C: float, solution: Solution) -> float:
                 if solution.gap.max() > 10 * settings.tol:
@@ -164,7 +182,10 @@ class LinearSVM:
                         f"{solution.gap.max():.1e} above the optimum; raise svm.max_iter"
                     )
                 self._take(solution.weights, problem.standardisation, labels)
-                return float(np.mean(self._margins(tune).argmax(axis=1) == tune_labels)) if len(tune_labels) else 0.0
+                if not len(tune_labels):
+                    return 0.0
+                found = [margins.argmax(axis=1) for _, margins in self._in_blocks(tune)]
+                return float(np.mean(np.concatenate(found) == tune_labels))
 
             def solve(C: float) -> Solution:
                 with console.progress(data.classes, f"linear SVM at C={C:g}", "fits") as bar:
@@ -178,20 +199,47 @@ class LinearSVM:
                 search.add(C, solution)
             if settings.extend:
                 search.extend(solve)
-            best_C = search.best
+            best_C, streamed = search.best, told(problem, margins)
             self._take(search.weights, problem.standardisation, labels)
             if len(tune_labels):
                 precision = {repr(C): search.precision[C] for C in sorted(search.precision)}
                 edge = search.edge()
                 if edge:
                     console.warn(search.warning(settings.extend))
-        known = np.isin(tune_labels, labels)  # a category without training images says nothing about the temperature
+        # a category without training images says nothing about the temperature
+        known = np.flatnonzero(np.isin(tune_labels, labels))
+        if (most := TEMPERATURE_BYTES // (8 * data.classes)) < len(known):
+            known = np.sort(np.random.default_rng(0).permutation(known)[:most])
         low, high = TEMPERATURES  # beyond the grid, margins are smaller or larger than it makes them
         bounds = (low * min(1.0, grid[-1] / best_C), high * max(1.0, grid[0] / best_C))
         self.temperature = _temperature(self._margins(rows_of(tune, known)), tune_labels[known], bounds)
         self.chosen = {"C": best_C, "margin_temperature": self.temperature, "tune_precision": precision}
         if edge:
             self.chosen["edge"] = edge
+        if streamed:
+            self.chosen["in_blocks_of_rows"] = streamed
+
+    def footprint(self, images: int, dimensions: int, classes: int, *, free: int | None = None) -> Footprint:
+        """Count what `fit` takes on the CPU, before any features are there.
+
+        Parameters
+        ----------
+        images : int
+            For training.
+        dimensions : int
+            Their features.
+        classes : int
+            Categories.
+        free : int, optional
+            Bytes of memory that are free; those of this machine by default.
+
+        Returns
+        -------
+        Footprint
+            With the peak of memory, in bytes beside the process and its features, and how often features are read; its
+            `check` refuses what does not fit.
+        """
+        return footprint(images, dimensions, classes, values=len(self.settings.C), free=free)
 
     def _take(self, weights: np.ndarray, standardisation: Standardisation, labels: np.ndarray) -> None:
         self.coef = np.ascontiguousarray(weights[:-1].T, dtype=np.float32)
@@ -205,15 +253,23 @@ class LinearSVM:
     def _margins(self, features: np.ndarray) -> np.ndarray:
         """Compute the margins, float64, shape (n, classes)."""
         margins = np.empty((len(features), len(self.coef)))
+        for rows, block in self._in_blocks(features):
+            margins[rows] = block
+        return margins
+
+    def _in_blocks(self, features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield rows and their margins, float64, shape (rows, classes)."""
+        blocks = Blocks(features)
         for rows in row_blocks(len(features)):
-            margins[rows] = ((features[rows] - self.mean) / self.scale) @ self.coef.T + self.intercept
-            if not np.isfinite(margins[rows]).all():
-                row = rows.start + int(np.argwhere(~np.isfinite(margins[rows]))[0, 0])
+            with blocks.block(rows) as block:
+                margins = ((block - self.mean) / self.scale) @ self.coef.T + self.intercept
+            if not np.isfinite(margins).all():
+                row = rows.start + int(np.argwhere(~np.isfinite(margins))[0, 0])
                 raise RunError(
                     f"the features of image {row} are not finite",
                     "compute the features again, or look for a broken network or image",
                 )
-        return margins
+            yield rows, margins
 
     def _check_shapes(self) -> None:
         classes, dimensions = self.coef.shape

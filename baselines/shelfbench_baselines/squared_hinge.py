@@ -103,10 +103,13 @@ class SquaredHinge:
         self._scale = self.standardisation.scale
         self._shift = self.standardisation.mean
         if standardise and np.abs(mean / deviation).max(initial=0.0) > FAR_FROM_ZERO:
-            self.features = features - mean.astype(np.float32)
+            self._subtract(mean.astype(np.float32))
             self._shift, mean = np.zeros_like(mean), mean - mean.astype(np.float32)
         with self.threads():
             self._gram, self._diagonal = self._curvature(self.count * mean)
+
+    def _subtract(self, mean: np.ndarray) -> None:
+        self.features = self.features - mean
 
     @contextmanager
     def threads(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from shelfbench.face import classify, generate, load_run, load_study, plan, run
     from shelfbench.merging import merge
     from shelfbench.plugins.backend import BackendSpec
+    from shelfbench.precomputing import features
     from shelfbench.runs.directory import Run
     from shelfbench.runs.draws import Draws
     from shelfbench.runs.quick_choice import QuickChoice
@@ -60,6 +61,7 @@ _HOMES = {
     "classify": "shelfbench.face",
     "decide": "shelfbench.decision.deciding",
     "decide_family": "shelfbench.decision.family",
+    "features": "shelfbench.precomputing",
     "generate": "shelfbench.face",
     "load_decision": "shelfbench.decision.decision",
     "load_run": "shelfbench.face",
@@ -90,6 +92,7 @@ __all__ = [
     "classify",
     "decide",
     "decide_family",
+    "features",
     "generate",
     "load_decision",
     "load_run",

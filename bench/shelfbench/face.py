@@ -1,7 +1,4 @@
-"""The public functions of `shelfbench`, which the verbs of the command line call too.
-
-Their keywords are those of the command line. Heavy modules are loaded by the function that needs them.
-"""
+"""The public functions, which the verbs call too, with the same keywords; each loads the heavy modules it needs."""
 
 from __future__ import annotations
 
@@ -35,10 +32,12 @@ def run(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     data: AnyPath | None = None,
     quiet: bool = False,
     verbose: bool = False,
     command: str | None = None,
+    repair: bool = False,
 ) -> Run:
     """Run a study: from a catalogue to predictions, tables, figures and a page.
 
@@ -61,6 +60,8 @@ def run(
         Settings that replace the study's, like ``{"split.min_products": 10}``; checked as those of ``--set`` are.
     workers : int, optional
         Processes or threads for decoding and classical features; by default, the cores of this machine.
+    dask : str, optional
+        Workers of Dask that compute features: ``local:4`` starts four here, ``tcp://host:8786`` is a scheduler.
     data : str or path, optional
         Where to look for a named dataset first.
     quiet : bool
@@ -69,6 +70,8 @@ def run(
         Also say how long each stage took, and which files and caches are used.
     command : str, optional
         The command, as noted in the record; by default, this call.
+    repair : bool
+        First look at every file of a run that is there already, and make anew what has changed since it was made.
 
     Returns
     -------
@@ -87,37 +90,33 @@ def run(
     >>> found.table4[["split", "precision", "acceptance_90"]]  # doctest: +SKIP
     """
     from shelfbench.experiments import run_study
+    from shelfbench.spread.dask_spread import spread_over
+    from shelfbench.study.fixed_size import fixed_for_other_data
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
     console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
-    if "pixels" not in given_settings(settings) and (pixels := _fixed_for_other_data(study, chosen)):
+    if "pixels" not in given_settings(settings) and (pixels := fixed_for_other_data(study, chosen)):
         console.warn(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
         )
-    text = run_study(
-        chosen,
-        out=place,
-        data=None if data is None else given_path(data, "data"),
-        workers=cores() if workers is None else given_count(workers, "workers"),
-        console=console,
-        command=command or _call(study, given),
-    )
+    if repair:
+        from shelfbench.runs.repairing import note_damage
+
+        note_damage(place, console)
+    with spread_over(dask, console):
+        text = run_study(
+            chosen,
+            out=place,
+            data=None if data is None else given_path(data, "data"),
+            workers=cores() if workers is None else given_count(workers, "workers"),
+            console=console,
+            command=command or _call(study, given),
+        )
     return load_run(place, summary=text)
-
-
-def _fixed_for_other_data(study: str | Path | Study | None, chosen: Study) -> int | None:
-    """Return the size at which a study of shelfbench's own fixes photos that are not its own; None if it does not."""
-    from shelfbench.plugins.finding import split_name
-    from shelfbench.study.read import read_study, study_names
-
-    if chosen.experiment or study not in study_names() or read_study(chosen.name).dataset.name == chosen.dataset.name:
-        return None
-    networks = any(chosen.spec(split_name(name, chosen.backbone)[0]).uses_backbone for name in chosen.backends)
-    return chosen.backbone.pixels if networks else None
 
 
 def _call(study: str | Path | Study | None, given: Mapping[str, Any]) -> str:
@@ -287,7 +286,6 @@ def plan(
     from shelfbench.verdict.costs import amount
 
     hour = 0.0 if price is None else amount(price, "the price of an hour")
-
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")

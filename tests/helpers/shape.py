@@ -23,6 +23,7 @@ FIXED = {
     "bench/shelfbench/face.py": {"run", "plan"},
     "bench/shelfbench/choosing.py": {"choose"},
     "bench/shelfbench/draws.py": {"run_seeds"},
+    "bench/shelfbench/precomputing.py": {"features"},
     "bench/shelfbench/decision/deciding.py": {"decide"},
 }
 VARIADIC = {"struct.pack", "session.run"}

@@ -33,9 +33,14 @@ class ShelfbenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        self.message = message
-        self.remedy = remedy
-        super().__init__(f"{message}; {remedy}" if remedy else message)
+        self.message = _one_line(message)
+        self.remedy = _one_line(remedy)
+        super().__init__(f"{self.message}; {self.remedy}" if remedy else self.message)
+
+
+def _one_line(text: str) -> str:
+    """Write the ends of lines in a stranger's name, or in what a library says, as escapes."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 class InputError(ShelfbenchError):

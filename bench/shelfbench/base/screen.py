@@ -20,6 +20,8 @@ _UNSAFE_IN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{_TURNIN
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Before a command that is to be copied: such a line is not folded.
 CODE = "    "
+# Longest message on stderr: more is what someone gave, repeated.
+_MESSAGE = 3000
 # Longest line of notes below a table, for reading.
 NOTE = 110
 
@@ -41,6 +43,21 @@ def printable(text: str) -> str:
         One line of plain characters.
     """
     return _UNSAFE.sub(_escape, text)
+
+
+def shortened(message: str) -> str:
+    """Leave out the middle of a message that repeats a long value; its beginning and the remedy at its end stay.
+
+    Parameters
+    ----------
+    message : str
+
+    Returns
+    -------
+    str
+    """
+    half = _MESSAGE // 2
+    return message if len(message) <= _MESSAGE else f"{message[:half]} … {message[-half:]}"
 
 
 def printable_lines(text: str) -> str:

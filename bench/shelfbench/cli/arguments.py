@@ -12,6 +12,7 @@ from shelfbench.base.version import __version__
 from shelfbench.cli.completion import SHELLS, PrintCompletion
 from shelfbench.cli.labelling import add_label
 from shelfbench.cli.money import add_prices
+from shelfbench.cli.spreading import add_features, add_workers
 
 ABOUT = """Which image classifier should categorise a shop's products, how much of the flow can it take
 without a person while staying at least 90% right, and what does that cost?"""
@@ -103,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="run directory; default: results/STUDY; a run that is already there is resumed",
     )
+    one.add_argument("--repair", action="store_true", help="make anew what has changed on the disk since it was made")
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
     one.add_argument(
         "--seeds",
@@ -118,10 +120,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a setting of the study, like backbone=net.onnx or split.min_products=10 (repeatable)",
     )
-    one.add_argument(
-        "--workers", type=positive, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
-    )
+    add_workers(one, positive)
     add_prices(one)
+    add_features(verb, folder, positive)
     one = verb(
         "plan",
         "estimate what a study will take before it runs: time, memory, disk, what is read, and money",

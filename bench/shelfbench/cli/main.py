@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError, RunError, explain
-from shelfbench.base.screen import printable, show
+from shelfbench.base.screen import printable, shortened, show
 from shelfbench.base.stopping import asked, exit_code
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.deciding import classify, decide
@@ -20,6 +20,7 @@ from shelfbench.cli.labelling import label
 from shelfbench.cli.money import given_prices, price_settings
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
 from shelfbench.cli.several import merge, run_seeds
+from shelfbench.cli.spreading import features
 
 if TYPE_CHECKING:
     from shelfbench.base.console import Console
@@ -39,10 +40,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
         seed=options.seed,
         settings=given_settings(options.set) | price_settings(options),
         workers=options.workers,
+        dask=options.dask,
         data=options.data,
         quiet=options.quiet,
         verbose=options.verbose,
         command=_command(options),
+        repair=options.repair,
     )
     show(found.summary)
     page = found.path / "report.html"
@@ -123,6 +126,7 @@ def _command(options: argparse.Namespace) -> str:
 
 VERBS = {
     "run": run,
+    "features": features,
     "plan": plan,
     "choose": choose,
     "report": report,
@@ -226,7 +230,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def _say(message: str, code: int) -> int:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
-            print(f"shelfbench: {printable(message)}", file=sys.stderr, flush=True)
+            print(f"shelfbench: {shortened(printable(message))}", file=sys.stderr, flush=True)
     return code
 
 

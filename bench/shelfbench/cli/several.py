@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 def run_seeds(options: argparse.Namespace, console: Console) -> None:
     """Run several draws of a study."""
     import shelfbench
+    from shelfbench.spread.dask_spread import spread_over
 
-    found = shelfbench.run_seeds(
-        options.study,
-        seeds=options.seeds,
-        dataset=options.dataset,
-        backends=options.backend,
-        out=options.out,
-        seed=options.seed,
-        settings=given_settings(options.set) | price_settings(options),
-        workers=options.workers,
-        data=options.data,
-        quiet=options.quiet,
-        verbose=options.verbose,
-        command=shlex.join(["shelfbench", *options.arguments]),
-    )
+    with spread_over(options.dask, console):
+        found = shelfbench.run_seeds(
+            options.study,
+            seeds=options.seeds,
+            dataset=options.dataset,
+            backends=options.backend,
+            out=options.out,
+            seed=options.seed,
+            settings=given_settings(options.set) | price_settings(options),
+            workers=options.workers,
+            data=options.data,
+            quiet=options.quiet,
+            verbose=options.verbose,
+            command=shlex.join(["shelfbench", *options.arguments]),
+            repair=options.repair,
+        )
     show(found.summary)
     console.log(f"results: {found.path / 'report.html'}")
 

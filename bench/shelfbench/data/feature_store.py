@@ -35,10 +35,9 @@ from shelfbench.data.digests import image_digests as image_digests
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.images import ImageSettings, heif_decoder, why_absent
 from shelfbench.data.selection import Put, Selections, Wanted, in_memory, small
+from shelfbench.data.shards import SEGMENT_IMAGES, current_spread
 from shelfbench.data.view import view_for
 
-# Images per segment: the most that an interruption can cost.
-SEGMENT_IMAGES = 2048
 STORE_VERSION = 1
 # Of what is refused: an image that an older version or another set of decoders could not read is tried again.
 READING_VERSION = 2
@@ -120,6 +119,7 @@ class FeatureStore:
         self._extractor, self._console, self._workers = extractor, console, workers
         self._stored, self._computed = np.dtype(images.features), 0
         self._view = view_for(extractor, images.view)
+        self.extractor, self.images, self.view = extractor, images, self._view
         self.key: dict[str, Any] = {
             "version": STORE_VERSION,
             "images": self._view.describe(images.describe()),
@@ -167,14 +167,18 @@ class FeatureStore:
         segment.path.with_name(segment.path.name.replace(".features.npy", ".json")).unlink(missing_ok=True)
         return None
 
-    def _append(self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float) -> None:
+    def append(
+        self, digests: np.ndarray, rows: np.ndarray, failures: dict[str, str], seconds: float, stem: str = ""
+    ) -> None:
+        """Write a segment, which exists once its record does; `stem` names its files, which by default are new ones."""
+        self._write_key()
         rows = self._as_stored(rows)
-        stem = self.folder / uuid.uuid4().hex
-        write_whole(stem.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
-        write_whole(stem.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
+        path = self.folder / (stem or uuid.uuid4().hex)
+        write_whole(path.with_suffix(".features.npy"), lambda aside: _save_array(aside, rows))
+        write_whole(path.with_suffix(".digests.npy"), lambda aside: _save_array(aside, digests))
         # last, because a segment exists as soon as its record does
         write_json(
-            stem.with_suffix(".json"),
+            path.with_suffix(".json"),
             {
                 "seconds": seconds,
                 "images": len(digests),
@@ -228,7 +232,7 @@ class FeatureStore:
                     rows[where[good]] = values
                     failures.update({digests[part[where[i]]].tobytes().hex(): reason for i, reason in reasons.items()})
                     bar.update(count)
-                self._append(digests[part], rows, failures, time.perf_counter() - started)
+                self.append(digests[part], rows, failures, time.perf_counter() - started)
 
     def features(self, catalogue: Catalogue, indices: np.ndarray, digests: np.ndarray) -> Features:
         """Return the features of some images, computing those that the store lacks.
@@ -250,9 +254,7 @@ class FeatureStore:
         RunError, InputError
             If the cache cannot be written to.
         """
-        if not (self.folder / "key.json").exists():
-            with storage_errors(self.folder):
-                write_json(self.folder / "key.json", self.key)
+        self._write_key()
         indices = np.asarray(indices)
         wanted, dimensions = Wanted(digests[indices], _EMPTY.tobytes()), self._extractor.dimensions
         selections = Selections(self.folder, dimensions, self._stored, self._console)
@@ -260,6 +262,8 @@ class FeatureStore:
         found = None if held else selections.find(wanted.name, len(indices), _reading())
         before = self._computed
         if found is None:
+            if (spread := current_spread()) is not None:
+                self._computed += spread.compute(self, catalogue.images, indices, digests)
             missing = wanted.first[~self._known(wanted)]
             if len(missing):
                 self._share(wanted, missing, catalogue.images, indices, digests)
@@ -283,6 +287,22 @@ class FeatureStore:
             computed=self._computed - before,
             cached=self._computed - before < len(wanted),
         )
+
+    def _write_key(self) -> None:
+        if not (self.folder / "key.json").exists():
+            with storage_errors(self.folder):
+                write_json(self.folder / "key.json", self.key)
+
+    def reading(self) -> str:
+        """Name what decides which images are refused."""
+        return _reading()
+
+    def missing(self, contents: np.ndarray) -> np.ndarray:
+        """Tell which contents the store lacks, without reading any features; V16, each once, to bool."""
+        wanted = Wanted(contents, _EMPTY.tobytes())
+        lacking = np.zeros(len(contents), bool)
+        lacking[wanted.first[~self._known(wanted)]] = True
+        return lacking
 
     def _share(
         self, wanted: Wanted, missing: np.ndarray, images: ImageBytes, indices: np.ndarray, digests: np.ndarray

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.console import Console
+from shelfbench.data.catalogue import chunks
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.fingerprint import BRIGHTNESS, MIRROR, Fingerprint
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
-from shelfbench.data.rows import rows_of
+from shelfbench.data.rows import blocks_of, rows_of
 from shelfbench.data.split import ROLES
 from shelfbench.data.twin_alignment import same_but_brightness, same_but_cropped
 from shelfbench.data.twin_candidates import neighbours
@@ -71,6 +72,13 @@ def perceptual_hashes(fingerprints: np.ndarray) -> np.ndarray:
     ndarray of uint64, shape (n,)
         The first bit is the most significant.
     """
+    hashes: np.ndarray = np.empty(len(fingerprints), np.uint64)
+    for rows in blocks_of(fingerprints):
+        hashes[rows] = _hashes(fingerprints[rows])
+    return hashes
+
+
+def _hashes(fingerprints: np.ndarray) -> np.ndarray:
     low = fingerprints[:, : BRIGHTNESS**2].reshape(-1, BRIGHTNESS, BRIGHTNESS)[:, :HASHED, :HASHED].astype(np.float64)
     # pHash is defined on the unnormalised transform, whose first row and column are larger by the square root of 2
     scale = np.where(np.arange(HASHED) == 0, np.sqrt(2), 1.0)
@@ -120,10 +128,14 @@ def near_pairs(fingerprints: np.ndarray, queries: np.ndarray, mirrored: bool = F
     found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     if len(queries):
         hashes = perceptual_hashes(fingerprints)
-        sought = perceptual_hashes(fingerprints[queries] * MIRROR) if mirrored else hashes[queries]
-        contrast = np.sqrt(
-            np.einsum("ij,ij->i", fingerprints[:, 1 : BRIGHTNESS**2], fingerprints[:, 1 : BRIGHTNESS**2])
-        )
+        sought = hashes[queries]
+        if mirrored:
+            parts = [perceptual_hashes(fingerprints[rows] * MIRROR) for rows in chunks(queries, _QUERIES)]
+            sought = np.concatenate(parts)
+        contrast: np.ndarray = np.empty(len(fingerprints), np.float32)
+        for rows in blocks_of(fingerprints):
+            bright = fingerprints[rows, 1 : BRIGHTNESS**2]
+            contrast[rows] = np.sqrt(np.einsum("ij,ij->i", bright, bright))
         for first, second in _candidates(hashes, queries, sought):
             found += _verified(fingerprints, contrast, (first, second), MIRROR if mirrored else None)
     return Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("first", "second", "distance")))
@@ -266,6 +278,11 @@ class Twins:
         return {"products_with_a_twin": counts, "images_not_compared": self.unreadable}
 
 
+def fingerprint_store(workers: int, console: Console) -> FeatureStore:
+    """Return the store of the fingerprints that near-duplicates are sought by."""
+    return FeatureStore(Fingerprint(), ImageSettings(fit="stretch"), console, workers)
+
+
 def find_twins(material: Material, digests: np.ndarray, workers: int, console: Console) -> Twins:
     """Find the products of tune, certify and test that have a twin in an earlier part of the split.
 
@@ -287,7 +304,7 @@ def find_twins(material: Material, digests: np.ndarray, workers: int, console: C
     RunError, InputError
         If the cache cannot be written to.
     """
-    store = FeatureStore(Fingerprint(), ImageSettings(fit="stretch"), console, workers)
+    store = fingerprint_store(workers, console)
     _, first, code = np.unique(digests[material.image], return_index=True, return_inverse=True)
     features = store.features(material.catalogue, material.image[first], digests)
     readable = np.flatnonzero(features.readable)

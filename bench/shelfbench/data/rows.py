@@ -48,6 +48,11 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
         self.shape = (len(matrix) if index is None else len(index), matrix.shape[1])
 
     @property
+    def index(self) -> np.ndarray | None:
+        """Which rows of the matrix these are, in order; None for all."""
+        return self._index
+
+    @property
     def size(self) -> int:
         """How many numbers there are."""
         return self.shape[0] * self.shape[1]

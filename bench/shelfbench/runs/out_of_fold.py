@@ -9,14 +9,17 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from shelfbench.base.storage import file_stem, write_parquet
+from shelfbench.base.parquet_parts import parquet_in_parts
+from shelfbench.base.storage import file_stem
+from shelfbench.data.catalogue import chunks
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material
 from shelfbench.data.rows import rows_of
-from shelfbench.plugins.backend import TrainingData
+from shelfbench.plugins.backend import Classifier, TrainingData
 from shelfbench.runs.building import BuiltBackend, training_data
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.parquet import scores_table
+from shelfbench.runs.scored import SCORES
 from shelfbench.runs.scoring import PREDICT_IMAGES, log_probabilities
 from shelfbench.verdict.predictions import image_scores
 
@@ -43,40 +46,41 @@ def keep_out_of_fold(built: BuiltBackend, features: Features, experiment: Experi
     part = material.images_of("train")
     rows = np.arange(part.start, part.stop)[features.readable[part]]
     folds = folds_of(material, study.report.out_of_fold, study.seed)[material.owner[rows]]
-    tables = []
-    for fold in range(study.report.out_of_fold):
-        held = folds == fold
-        if not held.any() or held.all():
-            continue
-        console.log(f"{built.name}: fitting without part {fold + 1} of {study.report.out_of_fold} of train")
-        classifier = built.backend.classifier()
-        classifier.fit(
-            TrainingData(
-                features=rows_of(data.features, ~held),
-                labels=data.labels[~held],
-                classes=data.classes,
-                tune_features=data.tune_features,
-                tune_labels=data.tune_labels,
-            ),
-            seed=study.seed,
-            console=console,
-        )
-        for first in range(0, int(held.sum()), PREDICT_IMAGES):
-            images = rows[held][first : first + PREDICT_IMAGES]
-            scores = log_probabilities(classifier, features.matrix[images], data.classes)
-            products = material.frame.iloc[material.owner[images]]
-            tables.append(
-                scores_table(
-                    identifiers=products["product_id"],
-                    position=material.position[images],
-                    split=products["split"].to_numpy(),
-                    category=products["category"].to_numpy(),
-                    scores=image_scores(scores),
-                    classes=material.classes,
-                )
+    sizes = np.bincount(folds, minlength=study.report.out_of_fold)
+    seen = [fold for fold in range(len(sizes)) if 0 < sizes[fold] < len(folds)]
+    if not seen:
+        return
+    with parquet_in_parts(experiment.out / FOLDER / f"{file_stem(built.name)}.parquet", SCORES) as file:
+        for fold in seen:
+            held = folds == fold
+            console.log(f"{built.name}: fitting without part {fold + 1} of {study.report.out_of_fold} of train")
+            classifier = built.backend.classifier()
+            classifier.fit(
+                TrainingData(
+                    features=rows_of(data.features, ~held),
+                    labels=data.labels[~held],
+                    classes=data.classes,
+                    tune_features=data.tune_features,
+                    tune_labels=data.tune_labels,
+                ),
+                seed=study.seed,
+                console=console,
             )
-    if tables:
-        write_parquet(experiment.out / FOLDER / f"{file_stem(built.name)}.parquet", pa.concat_tables(tables))
+            for images in chunks(rows[held], PREDICT_IMAGES):
+                file.add(_scored(classifier, features, images, material))
+
+
+def _scored(classifier: Classifier, features: Features, images: np.ndarray, material: Material) -> pa.Table:
+    """Score some images."""
+    products = material.frame.iloc[material.owner[images]]
+    return scores_table(
+        identifiers=products["product_id"],
+        position=material.position[images],
+        split=products["split"].to_numpy(),
+        category=products["category"].to_numpy(),
+        scores=image_scores(log_probabilities(classifier, features.matrix[images], len(material.classes))),
+        classes=material.classes,
+    )
 
 
 def folds_of(material: Material, count: int, seed: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from shelfbench.plugins.finding import available, find, split_name
 from shelfbench.study.heads import check_heads, read_heads
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 from shelfbench.study.overrides import Override
-from shelfbench.study.sections import build_section, suggest, value_of
+from shelfbench.study.sections import build_section, check_recordable, suggest, value_of
 
 STUDIES = Path(__file__).parent
 DEFAULT = BackboneChoice().name
@@ -74,6 +74,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
     for key in tables:
         if key not in known and key not in ROOT_KEYS:
             raise InputError(f"{label}: unknown key {key!r}", suggest(key, [*ROOT_KEYS, *known]))
+    check_recordable(tables, label)
     return _build(name, label, tables, known)
 
 

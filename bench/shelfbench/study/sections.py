@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
 import msgspec
@@ -86,8 +88,41 @@ def value_of(value: Any, kind: Any, where: str) -> Any:
         value = [value]
     try:
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError):
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):  # the last: half a character
         raise InputError(f"{where} is {value!r}", _REMEDIES.get(kind, f"give a value of type {kind}")) from None
+
+
+def check_recordable(value: Any, where: str) -> None:
+    """Make sure that settings can be written down: JSON knows neither NaN nor half a character.
+
+    Parameters
+    ----------
+    value : object
+        Tables of settings, or what is in them.
+    where : str
+        Their place in the study, for messages.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite, or a text is not Unicode, such as the name of a file that is not UTF-8.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_recordable(str(key), where)
+            check_recordable(inner, f"{where}: {key}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_recordable(inner, where)
+    elif isinstance(value, date | time):
+        raise InputError(f"{where} is the time {value}", "write it as text in quotes")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} is {value}", "give a finite number")
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{where}: {value[:80]!r} is not UTF-8", "write it in UTF-8, or rename the file") from None
 
 
 def suggest(word: str, known: Sequence[str]) -> str:

@@ -227,12 +227,16 @@ def _square(path: Path, values: Mapping[str, Any]) -> tuple[int | None, dict[str
         return None, {}
     size, shorter = _side(path, values.get("size"), "size")
     crop, _ = _side(path, values.get("crop_size"), "crop_size")
-    resample = _RESAMPLES.get(values.get("resample", 2), "bilinear")
+    resample = _resample(values.get("resample", 2))
     if values.get("crop_pct") and size and size < 384:  # ConvNeXt's processor
         return size, _view("center", size, size / _positive(path, values, "crop_pct", 1.0), resample)
     if values.get("do_center_crop") and crop:
         return crop, _view("center" if shorter else "squash", crop, size or crop, resample)
     return size, _view("center" if shorter else "squash", size, size, resample) if size else {}
+
+
+def _resample(number: Any) -> str:
+    return _RESAMPLES.get(number, "bilinear") if isinstance(number, int) else "bilinear"
 
 
 def _view(fit: str, pixels: int, whole: float, resample: str) -> dict[str, Any]:
@@ -246,10 +250,11 @@ def _side(path: Path, value: Any, key: str) -> tuple[int | None, bool]:
     if isinstance(value, Mapping):
         if "shortest_edge" in value:
             return _side(path, value["shortest_edge"], key)[0], True
-        sides = {value.get("height"), value.get("width")}
-        if len(sides) > 1:
-            raise InputError(f"{path}: {key} is {dict(value)}", "shelfbench takes squares: take the file away")
-        value = sides.pop()
+        height, width = value.get("height"), value.get("width")
+        if height != width:
+            said = str(dict(value))[:60]
+            raise InputError(f"{path}: {key} is {said}", "shelfbench takes squares: take the file away")
+        value = height
     if value is None:
         return None, False
     if type(value) is not int or not 0 < value <= 4096:
@@ -261,7 +266,7 @@ def _channels(path: Path, values: Mapping[str, Any], key: str) -> Three:
     given = values.get(key)
     found: list[Any] = given if isinstance(given, list) else [given]
     good = isinstance(found, list) and len(found) in (1, 3)
-    if not good or not all(isinstance(value, int | float) and math.isfinite(value) for value in found):
+    if not good or not all(isinstance(value, int | float) and -1e6 < value < 1e6 for value in found):
         raise InputError(
             f"{path}: {key} is {json.dumps(found)[:60]}",
             f"look where the network comes from, and give mean and std: {IMAGENET} or {SYMMETRIC}",

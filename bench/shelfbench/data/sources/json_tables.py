@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import parse_json
 from shelfbench.data.sources.text_tables import SHARED, Cells, ColumnsOf, find_encoding, open_text
 
 
@@ -71,9 +71,7 @@ def _parse(text: str | msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:  # slower, but understands the NaN that Python and pandas write
-        value = json.loads(text if isinstance(text, str) else bytes(text))
-        json.dumps(value, ensure_ascii=False).encode()  # half of a character is an error, which is one of values
-        return value
+        return parse_json(text if isinstance(text, str) else bytes(text))
 
 
 def _lines(path: Path, encoding: str) -> Any:
@@ -101,7 +99,7 @@ def _listed(path: Path, text: str) -> Any:
         try:
             items = msgspec.json.decode(text, type=list[msgspec.Raw])
         except msgspec.DecodeError:
-            items = json.loads(text)
+            items = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error})", "correct the table") from None
 

@@ -124,12 +124,14 @@ def _all_null(file: Path, path: str) -> bool:
 
     with pq.ParquetFile(file) as parquet:
         metadata = parquet.metadata
+        leaves = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+        if path not in leaves:
+            return False
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group)
-            found = [rows.column(i) for i in range(rows.num_columns) if rows.column(i).path_in_schema == path]
-            if not found:
-                return False
-            statistics = found[0].statistics
+            # damaged statistics are an error here; asking for them below would end the process
+            next(parquet.iter_batches(1, row_groups=[group], columns=[path]), None)
+            statistics = rows.column(leaves.index(path)).statistics
             if statistics is not None and statistics.has_null_count:
                 nulls = statistics.null_count
             else:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, ImageBytes, TableRows
 from shelfbench.data.sources.files import NoPhotos
 from shelfbench.data.sources.places import images_named
@@ -46,4 +47,9 @@ def read_table_file(path: Path, name: str, settings: DatasetSettings, console: C
         return images_named(root, where, settings, console) if settings.photos else NoPhotos((path,), where)
 
     tables = TableRows((path,), np.zeros(len(rows), np.int32), named.lines)
-    return catalogue_from_rows(name, rows, images_of, notes=(*named.notes, *notes), tables=tables)
+    try:
+        return catalogue_from_rows(name, rows, images_of, notes=(*named.notes, *notes), tables=tables)
+    except InputError as error:  # of a row that is named by its photo
+        if path.name in error.message:
+            raise
+        raise InputError(f"{path}: {error.message}", error.remedy) from None

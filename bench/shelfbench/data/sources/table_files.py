@@ -172,6 +172,10 @@ def _read_parquet(path: Path, columns_of: Any) -> Cells:
         # one after the other: Arrow's copy of a column is gone before the next is read
         cells = {role: column_values(pq.read_table(path, columns=[name]).column(0)) for role, name in columns.items()}
         count = pq.read_metadata(path).num_rows
+        if odd := [name for role, name in columns.items() if len(cells[role]) != count]:
+            raise InputError(
+                f"{path} is damaged: column {odd[0]!r} has not as many rows as the table", "write it again"
+            )
     except UnicodeDecodeError:
         raise InputError(f"{path} contains text that is not UTF-8", "write it as UTF-8") from None
     except pa.ArrowException as error:

@@ -101,6 +101,8 @@ def members(path: Path, view: mmap.mmap) -> Iterator[Member]:
 
 
 def _checked(path: Path, member: Member, size: int) -> Member:
+    if not member.name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in member.name):
+        raise InputError(f"{path}: the name of {member.name!r} is not UTF-8", "write the archive with names in UTF-8")
     if member.offset + member.length > size:
         raise InputError(f"{path} is truncated: {member.name!r} ends beyond byte {size}", "fetch the archive again")
     return member

@@ -1,0 +1,1 @@
+"""Work done by other processes, on this machine or others, through Dask."""
