@@ -218,6 +218,9 @@ def _close_stdout() -> None:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise InputError(f"{word[:80]!r} is not UTF-8", "rename it, or choose another place")
     options, unknown = parser().parse_known_args(words)
     options.arguments = words
     if options.verb is None:
