@@ -110,7 +110,7 @@ def check_recordable(value: Any, where: str) -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             check_recordable(str(key), where)
-            check_recordable(inner, f"{where}: {key}")
+            check_recordable(inner, f"{where}.{key}" if ": " in where else f"{where}: {key}")  # study X: dataset.levels
     elif isinstance(value, list | tuple):
         for inner in value:
             check_recordable(inner, where)
