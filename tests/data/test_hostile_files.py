@@ -140,6 +140,19 @@ def test_a_photo_inside_a_file_may_be_as_large_as_the_settings_say(tmp_path):
             assert [getattr(one.photos[0], "reason", "") for one in read] == [why, ""], name
 
 
+def test_hidden_files_are_no_data(tmp_path):
+    """Those of macOS, and what a killed process left unfinished."""
+    (tmp_path / "train.bson").write_bytes(bson.encode({"_id": 1, "category_id": 1, "imgs": [{"picture": b"x"}]}))
+    (tmp_path / "category_names.csv").write_text(
+        "category_id,category_level1,category_level2,category_level3\n1,a,b,c\n"
+    )
+    (tmp_path / "._train.bson").write_bytes(b"Mac OS X")
+    (tmp_path / ".partial-0123456789ab-train.bson").write_bytes(b"half")
+    catalogue, _ = open_dataset(DatasetSettings(name=str(tmp_path)), None, None, 1, QUIET)
+    assert catalogue.images.read(np.arange(1)) == [b"x"]
+    assert [one.key for one in products_of([tmp_path], DatasetSettings(), QUIET)] == ["1"]
+
+
 @pytest.mark.parametrize("largest", [0, -1, 3000])
 def test_a_limit_that_cannot_be_is_refused(largest):
     with pytest.raises(InputError, match=r"dataset\.largest is .* give a number from 1 to 2047"):

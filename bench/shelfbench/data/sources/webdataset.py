@@ -68,8 +68,9 @@ class TarImages:
     where : ndarray of object, shape (images,)
         Archive and member of each photo.
     file : ndarray of int32, shape (images,)
-    offset, length : ndarray of int64, shape (images,)
-        In bytes.
+    offset : ndarray of int64, shape (images,)
+    length : ndarray of int64, shape (images,)
+        In bytes, as is the offset.
     most : int
         Larger photos, in bytes, are not read.
     """
