@@ -46,7 +46,9 @@ def main(memory: Path, seconds: Path, picture: Path) -> None:
     dots(right, took, "ratio")
     right.axvspan(1 - NEAR, 1 + NEAR, color="#eeeeee", zorder=0)
     right.set_xlim(0, max(1.5, float(np.ceil(5 * took["ratio"].max()) / 5)))
-    right.set_title(f"Seconds for each image, as times those with {took['images'].min():,}", fontsize=10)
+    right.set_title(
+        f"Seconds of the processor for each image,\nas times those with {took['images'].min():,} images", fontsize=10
+    )
     for axes in (left, right):
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=4, frameon=False)
     figure.savefig(picture, dpi=110)

@@ -11,7 +11,8 @@ features, which is 324 for HOG (``hog.pixels = 32``, ``hog.cells = 8``) and 64 f
 convolutions in a Keras file, computed by OpenVINO). The linear SVM takes six sweeps at one C, the 2NN one epoch.
 
 A row has the images of the catalogue, the stage, its seconds (the median of `tries`, in one process, after what it
-imports), those of the processor over all its processes (on a busy machine these are the ones to compare), and peaks of
+imports), those of the processor over all its processes (on a busy machine these are the ones to compare, and
+``microseconds_per_image`` is made of them), and peaks of
 memory over the whole process with its workers, which begins by opening the catalogue and its split: ``own_mib`` is what
 belongs to the processes alone (RssAnon and RssShmem of ``/proc/PID/status``). Nothing but the stage gives it back, so
 this is what must not grow. ``resident_mib`` has the pages of mapped files as well, which the system takes back when
@@ -197,8 +198,8 @@ def processor() -> float:
     """Seconds of the processor that this process and its workers have used."""
     import psutil
 
-    alive = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return sum(sum(process.cpu_times()[:4]) for process in alive)
+    workers = psutil.Process().children(recursive=True)
+    return time.process_time() + sum(sum(process.cpu_times()[:4]) for process in workers)
 
 
 def measure(stage: str, images: int, work: Work, tries: int) -> dict[str, object]:
@@ -223,7 +224,7 @@ def measure(stage: str, images: int, work: Work, tries: int) -> dict[str, object
         "tries": len(seconds),
         "seconds": f"{middle:.3f}",
         "cpu_seconds": f"{np.median(used):.3f}",
-        "microseconds_per_image": f"{1e6 * middle / images:.2f}",
+        "microseconds_per_image": f"{1e6 * np.median(used) / images:.2f}",
         "own_mib": round(memory.own),
         "resident_mib": round(memory.resident),
         "before_mib": round(before),
