@@ -1,6 +1,6 @@
 """A million generated products, in as many categories as Cdiscount has, from drawing them to the report.
 
-    SHELFBENCH_DATA=DIR SHELFBENCH_CACHE=DIR python -m tests.benchmarks.million results/scale/million.csv --out DIR
+    SHELFBENCH_DATA=DIR SHELFBENCH_CACHE=DIR python -m tests.benchmarks.million RECORD --out DIR
 
 The categories are those of `$SHELFBENCH_DATA/cdiscount/category_counts.csv`, 5,263 of them, scaled to a million
 products (``--products``) with one photo of 32 px each; ``million.toml`` beside this script has the settings. Each stage
