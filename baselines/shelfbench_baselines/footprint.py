@@ -21,9 +21,11 @@ SAMPLE, SAMPLE_BYTES = 2**15, 2**28
 GRAM_LIMIT = 8192
 # Arrays of weights, float64, that a descent holds at a time beside the steps that it remembers.
 ARRAYS = 16
-# Steps at each value of C, about as many as the slowest category takes on average (results/scale/svm.csv), and passes
-# over the features beside them: moments, and the gradient at the beginning.
-STEPS, FIRST = 14, 2
+# Steps of the slowest category at each value of C with 100,000 rows, and the power of the rows by which they become
+# more: what was measured on drawn features (results/scale/svm-estimate.csv). Others may need more or fewer.
+STEPS, GROWTH = 13.3, 0.15
+# Passes over the features beside the steps: moments, and the gradient at the beginning of each block.
+FIRST = 2
 
 
 def fits(count: int, dimensions: int, classes: int) -> bool:
@@ -148,7 +150,7 @@ def footprint(count: int, dimensions: int, classes: int, *, values: int = 5, fre
         reads=reads,
         sweep_bytes=reads * 4 * count * dimensions,
         sweep_flops=4.0 * count * dimensions * classes,
-        passes=1 + blocks * (FIRST - 1 + STEPS * values) if streamed else 1,
+        passes=1 + blocks * (FIRST - 1 + round(values * STEPS * (count / 1e5) ** GROWTH)) if streamed else 1,
     )
 
 

@@ -21,6 +21,7 @@ from shelfbench_baselines.descent import Solution, regularisation_path
 from shelfbench_baselines.device import ENGINES, check_engine, margins_for
 from shelfbench_baselines.footprint import Footprint, footprint
 from shelfbench_baselines.grid_search import LEAST_C, MOST_C, Search
+from shelfbench_baselines.spread import solved_elsewhere
 from shelfbench_baselines.squared_hinge import Standardisation, row_blocks
 from shelfbench_baselines.streamed import problem_for, told
 
@@ -157,18 +158,22 @@ class LinearSVM:
             )
             settings = self.settings
             margins, device = margins_for(settings.engine, problem, console)
-            if streamed := told(problem, margins):
-                console.log(
-                    f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} categories "
-                    "are too many to be solved in memory: the linear SVM goes through the features in blocks of rows, "
-                    f"{streamed['categories']:,} categories at a time"
-                )
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
-            with console.progress(len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits") as bar:
-                path = regularisation_path(
-                    problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
-                )
+            path = solved_elsewhere(features, labels, data.classes, grid, settings)
+            if here := path is None:
+                if streamed := told(problem, margins):
+                    console.log(
+                        f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} "
+                        "categories are too many to be solved in memory: the linear SVM goes through the features in "
+                        f"blocks of rows, {streamed['categories']:,} categories at a time"
+                    )
+                with console.progress(
+                    len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits"
+                ) as bar:
+                    path = regularisation_path(
+                        problem, grid, settings.tol, settings.max_iter, done=bar.update, margins=margins
+                    )
 
             def judge(C: float, solution: Solution) -> float:
                 if solution.gap.max() > 10 * settings.tol:
@@ -194,7 +199,7 @@ class LinearSVM:
                 search.add(C, solution)
             if settings.extend:
                 search.extend(solve)
-            best_C, streamed = search.best, told(problem, margins)
+            best_C, streamed = search.best, told(problem, margins) if here else {}
             self._take(search.weights, problem.standardisation, labels)
             if len(tune_labels):
                 precision = {repr(C): search.precision[C] for C in sorted(search.precision)}

@@ -107,7 +107,8 @@ class QuasiNewton(Descent):
         self.direction[:, which] = -natural
         self.grad[:, which], self.slope[which] = grad, dots(grad, natural)
         self.gains[:, which] = np.inf
-        self._failures[which], self._longest[which] = 0, LONGEST
+        # steps that failed at the C before say nothing about this one
+        self._failures[which], self._longest[which], self.plain[which] = 0, LONGEST, False
 
     def _keep(self, kept: np.ndarray) -> None:
         super()._keep(kept)

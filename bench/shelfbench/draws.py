@@ -32,6 +32,7 @@ def run_seeds(
     quiet: bool = False,
     verbose: bool = False,
     command: str | None = None,
+    repair: bool = False,
 ) -> Draws:
     """Run a study several times, with a seed of its own for split and training each time, and set the draws together.
 
@@ -64,6 +65,8 @@ def run_seeds(
         As in `shelfbench.run`.
     command : str, optional
         The command, as noted in the records; by default, this call.
+    repair : bool
+        As in `shelfbench.run`.
 
     Returns
     -------
@@ -103,6 +106,12 @@ def run_seeds(
     _check_places(folder, studies, told)
     place = None if data is None else given_path(data, "data")
     threads = cores() if workers is None else given_count(workers, "workers")
+    if repair:
+        from shelfbench.runs.draws import draw_path
+        from shelfbench.runs.repairing import note_damage
+
+        for one in studies:
+            note_damage(draw_path(folder, one), console)
     failed = _Draws(folder, told, console).run(studies, place, threads)
     if len(failed) == number and len({str(error) for error in failed.values()}) == 1 and _nothing(folder, studies):
         raise next(iter(failed.values()))

@@ -22,6 +22,7 @@ from shelfbench.runs.profiles import ProfileSettings
 from shelfbench.runs.profiles import planned as planned_profiles
 from shelfbench.runs.profiles import run as run_profiles
 from shelfbench.runs.recorder import Recorder
+from shelfbench.runs.together import take_part
 from shelfbench.study.model import Study
 
 COMPARISON = "comparison"
@@ -64,8 +65,11 @@ def run_study(
     ShelfbenchError
         If a job failed (a backend, a training ...), of the class of the first failure; the others are finished and
         reported first.
+    SystemExit
+        In the processes that train together with the first one (`shelfbench.base.processes`), once that is done.
     """
     console = console or Console(quiet=True)
+    take_part(study, data, workers, console)
     spec = find_experiment(study.experiment or COMPARISON)
     _check_place(out, Path(study.dataset.name))
     check_dataset(study.dataset.name, data)  # before it is said that the directory holds another dataset's run

@@ -37,6 +37,7 @@ def run(
     quiet: bool = False,
     verbose: bool = False,
     command: str | None = None,
+    repair: bool = False,
 ) -> Run:
     """Run a study: from a catalogue to predictions, tables, figures and a page.
 
@@ -69,6 +70,8 @@ def run(
         Also say how long each stage took, and which files and caches are used.
     command : str, optional
         The command, as noted in the record; by default, this call.
+    repair : bool
+        First look at every file of a run that is there already, and make anew what has changed since it was made.
 
     Returns
     -------
@@ -88,17 +91,22 @@ def run(
     """
     from shelfbench.experiments import run_study
     from shelfbench.spread.dask_spread import spread_over
+    from shelfbench.study.fixed_size import fixed_for_other_data
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     place = Path("results") / chosen.name if out is None else given_path(out, "out")
     console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
-    if "pixels" not in given_settings(settings) and (pixels := _fixed_for_other_data(study, chosen)):
+    if "pixels" not in given_settings(settings) and (pixels := fixed_for_other_data(study, chosen)):
         console.warn(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
         )
+    if repair:
+        from shelfbench.runs.repairing import note_damage
+
+        note_damage(place, console)
     with spread_over(dask, console):
         text = run_study(
             chosen,
@@ -109,17 +117,6 @@ def run(
             command=command or _call(study, given),
         )
     return load_run(place, summary=text)
-
-
-def _fixed_for_other_data(study: str | Path | Study | None, chosen: Study) -> int | None:
-    """Return the size at which a study of shelfbench's own fixes photos that are not its own; None if it does not."""
-    from shelfbench.plugins.finding import split_name
-    from shelfbench.study.read import read_study, study_names
-
-    if chosen.experiment or study not in study_names() or read_study(chosen.name).dataset.name == chosen.dataset.name:
-        return None
-    networks = any(chosen.spec(split_name(name, chosen.backbone)[0]).uses_backbone for name in chosen.backends)
-    return chosen.backbone.pixels if networks else None
 
 
 def _call(study: str | Path | Study | None, given: Mapping[str, Any]) -> str:
@@ -234,12 +231,14 @@ def plan(
     workers: int | None = None,
     data: AnyPath | None = None,
     images: int | None = None,
+    categories: int | None = None,
+    machines: int | None = None,
     price: float | str | None = None,
     again: bool = False,
     quiet: bool = False,
     verbose: bool = False,
 ) -> Plan:
-    """Estimate what a study will take before it runs: the time, memory and disk of every backend.
+    """Estimate what a study will take before it runs: time, memory, disk, what is read, and money.
 
     Parameters
     ----------
@@ -257,8 +256,12 @@ def plan(
         As in `run`.
     images : int, optional
         Number of images to plan for; by default, those of the dataset.
+    categories : int, optional
+        Number of categories to plan for; by default, those of the dataset.
+    machines : int, optional
+        Among how many machines like this one the work is divided that can be; by default, one.
     price : float or str, optional
-        What an hour of the machine costs: the plan is also in money.
+        What an hour of a machine costs: the plan is also in money.
     again : bool
         Repeat trial measurements already made on this machine.
     quiet : bool
@@ -278,6 +281,7 @@ def plan(
     """
     from dataclasses import replace
 
+    from shelfbench.cost.photos import Asked
     from shelfbench.cost.planning import plan_study
     from shelfbench.verdict.costs import amount
 
@@ -285,9 +289,13 @@ def plan(
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
     place = None if data is None else given_path(data, "data")
     count = cores() if workers is None else given_count(workers, "workers")
-    number = 0 if images is None else given_count(images, "images")
-    found = plan_study(chosen, place, count, Console(quiet, verbose), images=number, again=again)
-    return replace(found, price=hour)
+    asked = Asked(
+        0 if images is None else given_count(images, "images"),
+        0 if categories is None else given_count(categories, "categories"),
+    )
+    shared = 1 if machines is None else given_count(machines, "machines")
+    found = plan_study(chosen, place, count, Console(quiet, verbose), asked=asked, again=again)
+    return replace(found, price=hour, machines=shared)
 
 
 def classify(

@@ -71,7 +71,7 @@ def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, w
         features=BottleneckExtractor(BackboneChoice(network, chosen.start, pixels), settings["bottleneck"]),
         classifier=_no_head,
         load=OwnHead.load,
-        settings={"network": network, "pixels": pixels, "full": asdict(chosen), "training": asdict(training)},
+        settings={"network": network, "pixels": pixels, "full": asdict(chosen), "training": as_record(training)},
         trainer=full_trainer(network, chosen, training, own, settings["bottleneck"]),
         load_features=load_features,
         export_onnx=export_onnx,

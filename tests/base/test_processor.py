@@ -70,6 +70,26 @@ def test_a_container_may_have_less_memory_than_its_machine(tmp_path, monkeypatch
     assert whole > 2**20
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("inner", "outer"), [(4000, "max"), (9000, 4000)])
+def test_the_limit_of_a_service_counts_wherever_it_is_set(tmp_path, monkeypatch, inner, outer, version):
+    root = tmp_path / "groups" / ("memory" if version == 1 else "")
+    most, used = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    )
+    service = root / "system.slice" / "shop.service"
+    service.mkdir(parents=True)
+    for folder, limit in ((service, inner), (service.parent, outer)):
+        (folder / most).write_text(str(limit))
+        (folder / used).write_text("1000\n")
+        (folder / "memory.stat").write_text("anon 1000\ninactive_file 0\n")
+    controller = "4:cpu,memory" if version == 1 else "0:"
+    (tmp_path / "own").write_text(f"9:name=systemd:/other\n{controller}:/system.slice/shop.service\n")
+    monkeypatch.setattr(processor, "CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(processor, "OWN_GROUP", tmp_path / "own")
+    assert processor.free_memory() == 3000
+
+
 def test_only_the_first_processor_is_read(on):
     on(*ZEN_5)
     assert processor.has("fpu")

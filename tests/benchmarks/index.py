@@ -154,7 +154,7 @@ def measure(path: Path, rows: int) -> None:
     """Open a catalogue in this process, and print seconds and memory as JSON."""
     from shelfbench.base.console import Console
     from shelfbench.data.datasets import open_path
-    from shelfbench.data.sources.tables import DatasetSettings
+    from shelfbench.data.sources.settings import DatasetSettings
 
     console = Console(quiet=True)
     with tempfile.TemporaryDirectory() as small:  # loads what the reader imports

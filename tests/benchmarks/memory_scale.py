@@ -110,7 +110,7 @@ class Work:
     def catalogue(self):
         """The catalogue."""
         from shelfbench.data.datasets import open_path
-        from shelfbench.data.sources.tables import DatasetSettings
+        from shelfbench.data.sources.settings import DatasetSettings
 
         return open_path(self.folder / "train.bson", "drawn", DatasetSettings(), QUIET)
 

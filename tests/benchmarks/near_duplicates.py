@@ -30,7 +30,7 @@ from shelfbench.data.datasets import open_dataset
 from shelfbench.data.fingerprint import Fingerprint
 from shelfbench.data.images import decode_batch
 from shelfbench.data.near_duplicates import altered_pairs, near_pairs
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.generator import GeneratorSettings
 from tests.helpers.copies import BEYOND, FOUND, copied
 

@@ -24,7 +24,7 @@ from shelfbench.cost.timing import machine, versions
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.folder import read_folder
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.openvino import library
 from shelfbench_deep.features.bottleneck import BottleneckExtractor

@@ -31,7 +31,7 @@ import pandas as pd
 import shelfbench
 from shelfbench.base.console import Console
 from shelfbench.data.datasets import open_dataset
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.decision.classifying import classify
 from shelfbench.generator.settings import GeneratorSettings
 

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.svm_scale results/scale/svm.csv --rows 100000 --width 16 --width 256
     python -m tests.benchmarks.svm_scale results/scale/svm.csv --estimate results/scale/svm-estimate.csv
+    python -m tests.benchmarks.svm_scale results/scale/svm-sweep.json --sweep
 
 The features are drawn (seed 0): categories in groups, away from each other in few directions, noise in all, rectified,
 and one label in eight is that of another category of the group. They lie in a file, of which this code maps what it
@@ -10,14 +11,17 @@ took at 1.9 million rows. Columns: `steps` over all categories (of one, summed o
 categories); `passes` and `bytes` of features gone through, counted; `read`, what the system says that it read for the
 process from the disk (nothing where the file is in its cache); `seconds` of the fit and `cpu`, those of all cores; peak
 of resident memory, with pages of the file; `ns_each` and `bytes_each` for each row, category and step; `gflops` of the
-products that the steps need, and `products`, what the cores multiply just before the fit and do nothing else; `gap` as
+products that the steps need, by the seconds, and `products`, what the cores multiply just before the fit; `gap` as
 the solver estimates it, and `above`, how far the mean objective at the largest C is above the least of the codes.
+Of rows with a `nice` of 19, made beside other work, `cpu` counts and `seconds` do not.
 
-`--estimate` says what 1.9 million x 2,048 x 1,000 takes: a model, not a measurement. Steps and passes of a block grow
-with the rows by the power law that fits the measured ones of the code best. Seconds are those of the products at the
-rate (`gflops`) of the code's row with the most rows, plus, where the system does not hold the file, those of reading
-every byte at the rate at which this machine's disk gave the drawn file (`--disk`, in GB/s), as if nothing were read
-ahead.
+`--estimate` says what 1.9 million x 2,048 x 1,000 takes: a model, not a measurement. Steps, and passes of a block, grow
+with the rows by the power law that fits the measured ones of the code best. `core_hours` are what so many steps take of
+the processor, at the rate of the code's row with the most rows; `hours` are these on two cores that do nothing else,
+plus the reading of all bytes at the rate at which the disk gives a file (`--disk`, in GB/s; `dd` with `iflag=direct`),
+as if nothing were read ahead and the system held nothing.
+
+`--sweep` compares a sweep with the products that it consists of, on one core, in seconds of the processor.
 """
 
 import argparse
@@ -38,8 +42,8 @@ ROOT = Path(__file__).parents[2]
 GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 GOAL = (1_900_000, 2048, 1000)
 FIELDS = ["code", "rows", "dimensions", "categories", "width", "steps", "passes", "bytes", "read", "seconds", "cpu"]
-FIELDS += ["peak_mib", "ns_each", "bytes_each", "gflops", "products", "gap", "above"]
-THIS = "this"
+FIELDS += ["peak_mib", "ns_each", "bytes_each", "gflops", "products", "gap", "above", "nice"]
+THIS, CORES = "this", 2
 
 
 def draw(folder: Path, rows: int, dimensions: int, categories: int) -> None:
@@ -152,6 +156,33 @@ def fit(folder: Path, width: int) -> dict[str, float]:
     }
 
 
+def sweep(out: Path) -> None:
+    """Compare a sweep in memory on one core with the two products that it consists of, in seconds of the processor."""
+    from shelfbench_baselines.margins import Columns
+    from shelfbench_baselines.squared_hinge import row_blocks
+    from shelfbench_baselines.streamed import StreamedHinge
+
+    rng, found = np.random.default_rng(0), []
+    features = rng.standard_normal((16_384, 2048), np.float32)
+    with threadpool_limits(1):
+        for categories in (256, 1008):
+            problem = StreamedHinge(features, rng.integers(0, categories, len(features)), categories, True)
+            weights = 1e-3 * rng.standard_normal((2049, categories))
+            folded, columns = weights[:-1].astype(np.float32), Columns(categories, np.arange(categories))
+            spent = []
+            for _ in range(5):
+                began = time.process_time()
+                problem.sweep(weights, columns)
+                swept = time.process_time()
+                for rows in row_blocks(len(features)):
+                    features[rows].T @ (features[rows] @ folded)
+                spent.append((swept - began, time.process_time() - swept))
+            whole, products = np.min(spent, axis=0).tolist()
+            found.append({"categories": categories, "sweep": whole, "products": products, "share": products / whole})
+    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(found)
+
+
 def measured(tree: Path, folder: Path, width: int) -> dict[str, float]:
     """Run `fit` in a process that imports from `tree`."""
     paths = os.pathsep.join(str(tree / part) for part in ("bench", "baselines", "deep"))
@@ -181,7 +212,7 @@ def measure(given: argparse.Namespace) -> None:
         ]
         least = min(row["objective"] for row in found)
         for row in found:
-            row["above"] = row.pop("objective") / least - 1
+            row |= {"above": row.pop("objective") / least - 1, "nice": os.nice(0)}
             table.writerow({key: _short(value) for key, value in row.items()})
             print(row, flush=True)
 
@@ -208,12 +239,14 @@ def estimate(table: Path, out: Path, disk: float) -> None:
             power, at_one = np.polyfit(log_rows, np.log(values), 1)
             grown[name], grown[name + "_power"] = float(np.exp(at_one + power * np.log(goal))), float(power)
         bytes_read = -(-categories // block) * grown["passes"] * 4.0 * goal * dimensions
-        computing = 4e-9 * goal * dimensions * categories * grown["steps"] / own[-1]["gflops"]
+        last, work = own[-1], float(goal) * dimensions * categories * grown["steps"]
+        computing = work * last["cpu"] / (last["rows"] * last["dimensions"] * last["categories"] * last["steps"])
         found.append(
             {"code": code, "width": block, "from_rows": own[-1]["rows"]}
             | grown
-            | {"terabytes": bytes_read / 1e12, "hours_computing": computing / 3600, "disk_gb_s": disk}
+            | {"terabytes": bytes_read / 1e12, "core_hours": computing / 3600, "disk_gb_s": disk}
             | {"hours_reading": bytes_read / disk / 1e9 / 3600}
+            | {"hours": computing / CORES / 3600 + bytes_read / disk / 1e9 / 3600}
         )
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
@@ -237,9 +270,12 @@ def main() -> None:
     parser.add_argument("--categories", type=int, default=250)
     parser.add_argument("--width", type=int, action="append", default=[])
     parser.add_argument("--estimate", type=Path)
+    parser.add_argument("--sweep", action="store_true", help="only a sweep against its products, as JSON")
     parser.add_argument("--disk", type=float, default=1.3)
     given = parser.parse_args()
-    if given.estimate:
+    if given.sweep:
+        sweep(given.table)
+    elif given.estimate:
         estimate(given.table, given.estimate, given.disk)
     else:
         measure(given)

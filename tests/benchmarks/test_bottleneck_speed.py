@@ -7,7 +7,7 @@ from shelfbench.base.console import Console
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.folder import read_folder
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings

@@ -16,6 +16,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import cores
 from shelfbench.cli.main import main
 from shelfbench.cost import planning
+from shelfbench.cost.photos import Asked
 from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.planning import plan_study
 from shelfbench.cost.trial import (
@@ -57,7 +58,12 @@ def plan_of(*tried, problems=None, experiment=""):
 
 
 def small_study(folder, backends=("hog-svm",)):
-    settings = [(["dataset", "name"], str(folder)), (["backends"], list(backends)), *SMALL_HOG]
+    settings = [
+        (["dataset", "name"], str(folder)),
+        (["backends"], list(backends)),
+        *SMALL_HOG,
+        (["report", "near_duplicates"], "off"),
+    ]
     return read_study("default", settings)
 
 
@@ -69,7 +75,9 @@ def test_seconds_are_the_rates_times_the_images():
     assert found.predict == pytest.approx(0.001 * 1000)
     assert found.seconds == pytest.approx(12 + 2.6 + 1)
     assert found.memory_mib == pytest.approx(500 + 1000 * 1024 * 4 / 2**20)
-    assert found.disk_mib == pytest.approx(1000 * 1024 * 4 / 2**20 + 8 + 200 * 600 / 2**20)
+    assert found.disk_mib == pytest.approx(
+        1000 * 1024 * 4 / 2**20 + 8 + (200 * 60 * 0.8 + 1000 * 90 + 200 * 30) / 2**20
+    )
 
 
 def test_the_size_of_the_papers_catalogue_is_shown_where_it_matters():
@@ -128,7 +136,7 @@ def test_a_second_plan_measures_nothing_and_again_does(image_folder, fresh_cache
     study = small_study(image_folder)
     first = plan_study(study, None, 1, QUIET)
     kept = sorted((fresh_cache / "plans").glob("*.json"))
-    assert len(kept) == 2
+    assert len(kept) == 3, "of features, of a classifier, and of a guard"
 
     def refuse(*_):
         raise KeyboardInterrupt("measured")  # every other error is that of a job
@@ -157,7 +165,7 @@ def test_a_plug_in_that_breaks_is_a_problem_of_its_own_job(image_folder, fresh_c
 
 def test_images_scale_the_dataset(image_folder):
     study = small_study(image_folder)
-    small, large = (plan_study(study, None, 1, QUIET, images=images).sizes for images in (0, 7200))
+    small, large = (plan_study(study, None, 1, QUIET, asked=Asked(images)).sizes for images in (0, 7200))
     assert small.images == 72
     assert small.classes == large.classes == 3
     assert (large.images, large.train) == (7200, 100 * small.train)
@@ -173,7 +181,7 @@ def test_nothing_is_downloaded_for_a_plan(tmp_path, fresh_cache, monkeypatch):
 def test_a_dataset_that_is_elsewhere_is_planned_with_generated_photos(fresh_cache, monkeypatch):
     monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
     settings = [(["dataset", "name"], "cdiscount"), (["backends"], ["hog-svm"]), (["split", "categories"], 30)]
-    found = plan_study(read_study("default", [*settings, *SMALL_HOG]), None, 1, QUIET, images=5000)
+    found = plan_study(read_study("default", [*settings, *SMALL_HOG]), None, 1, QUIET, asked=Asked(5000))
     assert (found.sizes.images, found.sizes.train, found.sizes.classes) == (5000, 4000, 30)
     assert "cdiscount is not here: photos are generated, 30 categories are assumed." in str(found)
     assert found.estimates()[0].seconds > 0
@@ -236,7 +244,7 @@ def test_profiles_are_variants_times_seeds_times_epochs(image_folder, tmp_path, 
     assert several.extract > 0
     assert several.shared == "", "it takes other products, and so other features"
     fitting = found.tried[1].trial.fitting
-    assert several.fit == pytest.approx(3 * (fitting.base + fitting.per_image * found.tried[1].sizes.train))
+    assert several.fit == pytest.approx(3 * fitting.seconds(found.tried[1].sizes))
     assert one.predict == several.predict == 0, "profiles score nothing"
     assert "unknown backbone" in found.problems["broken"]
     text = str(found)

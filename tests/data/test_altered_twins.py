@@ -13,7 +13,7 @@ from shelfbench.data.fingerprint import MIRROR, Fingerprint, planes
 from shelfbench.data.images import decode
 from shelfbench.data.material import gather
 from shelfbench.data.near_duplicates import altered_pairs, find_twins, near_pairs
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.data.twin_alignment import same_but_brightness, same_but_cropped
 from shelfbench.data.twin_candidates import cropped, low_frequencies, neighbours, whitening

@@ -12,7 +12,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.datasets import open_dataset
 from shelfbench.data.sources import elsewhere
 from shelfbench.data.sources.hub import CONVERTED
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.generator import GeneratorSettings
 from tests.helpers.catalogues import opened, write_shards
 from tests.helpers.hubs import huggingface

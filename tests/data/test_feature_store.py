@@ -214,7 +214,7 @@ def test_the_key_is_stored_readably(ten, tmp_path):
 
 def test_digests_are_hashes_of_the_content_in_order(tmp_path, fresh_cache, image_folder):
     from shelfbench.data.datasets import open_path
-    from shelfbench.data.sources.tables import DatasetSettings
+    from shelfbench.data.sources.settings import DatasetSettings
 
     cat = open_path(image_folder, "shop", DatasetSettings(), QUIET)
     before = image_digests(cat, QUIET)
@@ -229,7 +229,7 @@ def test_a_different_image_column_has_different_digests(tmp_path, fresh_cache):
     import pyarrow.parquet as pq
 
     from shelfbench.data.datasets import open_path
-    from shelfbench.data.sources.tables import DatasetSettings
+    from shelfbench.data.sources.settings import DatasetSettings
 
     columns = {
         name: [{"bytes": noise_picture(10 * number + i), "path": ""} for i in range(4)]

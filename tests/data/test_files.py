@@ -171,7 +171,7 @@ def test_each_way_of_missing_has_its_reason(tmp_path, monkeypatch):
     assert all(isinstance(data, Absent) for data in others)
     assert dict(zip(reasons, (data.reason for data in others), strict=True)) == reasons
     (tmp_path / "large.png").write_bytes(b"x" * 100)
-    assert read_file(tmp_path / "large.png", 99).reason == "larger than 0 GiB"
+    assert read_file(tmp_path / "large.png", 99).reason == "larger than 0 MiB (dataset.largest)"
 
     def refuse(path, flags):
         raise PermissionError(13, "Permission denied", path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shelfbench.base.console import Console
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.stream import products_of
 from tests.helpers.cases import put, write_rows
 from tests.helpers.catalogues import opened

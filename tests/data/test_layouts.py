@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.split_words import split_of, split_within
-from shelfbench.data.sources.tables import DatasetSettings
 from tests.helpers.cases import put, write_rows
 from tests.helpers.catalogues import documents, opened, write_bson
 from tests.helpers.photos import noise_picture

@@ -12,7 +12,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.sources.places import bring_all, images_named
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.web import Limits
 from tests.helpers.shop_server import WAYS, photo, shop_server
 

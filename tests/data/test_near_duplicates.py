@@ -25,7 +25,7 @@ from shelfbench.data.near_duplicates import (
     near_pairs,
     perceptual_hashes,
 )
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.generator import GeneratorSettings
 from tests.helpers.photos import InMemoryImages, noise_picture

@@ -11,7 +11,7 @@ import pytest
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.sources.parquet import read_parquet
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from tests.helpers.catalogues import opened, write_shards
 from tests.helpers.photos import noise_picture
 

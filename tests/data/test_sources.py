@@ -15,7 +15,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.datasets import find_named, named_datasets, open_dataset
 from shelfbench.data.sources import cdiscount
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.generator import GeneratorSettings
 from tests.helpers.catalogues import documents, opened, write_bson, write_shards
 from tests.helpers.photos import noise_picture

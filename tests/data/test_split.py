@@ -256,7 +256,7 @@ def test_a_share_of_validation_certifies_in_every_category_and_in_all(share):
 def test_real_fashion_keeps_what_the_paper_keeps(real_data):
     from shelfbench.base.console import Console
     from shelfbench.data.datasets import open_dataset
-    from shelfbench.data.sources.tables import DatasetSettings
+    from shelfbench.data.sources.settings import DatasetSettings
     from shelfbench.generator import GeneratorSettings
 
     cat, _ = open_dataset(

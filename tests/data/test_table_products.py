@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.columns import suggestion
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.table_products import PERHAPS_PRODUCT, shared_products
-from shelfbench.data.sources.tables import DatasetSettings
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
 

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import named_images, read_cells
-from shelfbench.data.sources.tables import DatasetSettings
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
 

@@ -17,7 +17,7 @@ from shelfbench.data.datasets import open_path
 from shelfbench.data.given_features import Embeddings
 from shelfbench.data.given_names import source_of
 from shelfbench.data.sources.keyed_vectors import split_source
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.vectors import Vectors
 
 QUIET = Console(quiet=True)

@@ -11,10 +11,11 @@ import pytest
 
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.decision.classifying import columns
 from shelfbench.decision.rule import Requirement, Verdict
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, make_shop, png, run_shop, striped
+from tests.helpers.earlier import copied_without_hashes
 
 
 @pytest.fixture(scope="module")
@@ -222,10 +223,7 @@ def test_deciding_again_replaces_the_decision(done, passed, tmp_path):
 
 
 def test_features_that_would_be_computed_otherwise_are_refused(done, tmp_path, capsys):
-    import shutil
-
-    run = tmp_path / "run"
-    shutil.copytree(done, run)
+    run = copied_without_hashes(done, tmp_path / "run")
     path = run / "models" / "hog-svm" / "backend.json"
     saved = json.loads(path.read_text())
     saved["features"]["images"]["pillow"] = "1.0"

@@ -17,7 +17,7 @@ import pytest
 
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.stream import products_of
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, png, striped
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import re
-import shutil
 from decimal import Decimal
 from typing import get_args, get_type_hints
 
@@ -23,6 +22,7 @@ from shelfbench.decision.rule import MEASURES, Ruling, Verdict
 from shelfbench.runs.directory import open_run
 from shelfbench.verdict.settings import AGGREGATIONS
 from tests.helpers.decisions import COLUMNS, edit, make_decision, make_shop, run_shop
+from tests.helpers.earlier import copied_without_hashes
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +269,7 @@ def test_a_decision_of_a_later_format_says_so(tmp_path):
     ],
 )
 def test_a_damaged_backend_json_is_named(done, tmp_path, change, message):
-    run = tmp_path / "run"
-    shutil.copytree(done, run)
+    run = copied_without_hashes(done, tmp_path / "run")
     path = run / "models" / "hog-svm" / "backend.json"
     saved = json.loads(path.read_text())
     change(saved)
@@ -284,8 +283,7 @@ def test_a_damaged_backend_json_is_named(done, tmp_path, change, message):
 
 @pytest.mark.parametrize("name", ["models/hog-svm/classifier.json", "models/hog-svm/backend.json", "run.json"])
 def test_json_nested_without_end_is_one_line_whoever_would_read_it(done, tmp_path, name):
-    run = tmp_path / "run"
-    shutil.copytree(done, run)
+    run = copied_without_hashes(done, tmp_path / "run")
     (run / name).write_bytes(b"[" * 100_000)
     with pytest.raises(InputError, match=rf"{re.escape(name)} cannot be read .*run the study again"):
         decide(run, "hog-svm")

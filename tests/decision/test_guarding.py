@@ -19,6 +19,7 @@ from shelfbench.decision.rule import Requirement, judge
 from shelfbench.verdict.guard import UNLIKE
 from shelfbench.verdict.predictions import ProductRule
 from tests.helpers.decisions import edit, make_shop, png, run_shop, seal
+from tests.helpers.earlier import copied_without_hashes
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def decision(saved, tmp_path):
 
 @pytest.fixture
 def run(done, tmp_path):
-    return shutil.copytree(done, tmp_path / "run")
+    return copied_without_hashes(done, tmp_path / "run")
 
 
 def strangers(folder):

@@ -17,6 +17,7 @@ from shelfbench.decision.ladder import Rung, judge_ladder
 from shelfbench.decision.rule import Requirement, Verdict
 from shelfbench.decision.rungs import precisions, rung_targets
 from shelfbench.runs.levels import LevelAnswers, NamedLevel
+from shelfbench.runs.record import read_json
 from shelfbench.verdict.predictions import ProductRule
 from tests.helpers.decisions import classified, edit, make_decision, make_shop, png, run_shop, striped
 
@@ -258,7 +259,7 @@ def test_a_run_without_levels_and_a_rung_without_a_ladder_are_named(done, tmp_pa
     out = str(tmp_path / "decision")
     assert main(["decide", str(done), "hog-svm", "--precision", "level1=0.9", "--out", out, "--quiet"]) == 2
     assert "there is no rung 'level1'" in capsys.readouterr().err
-    record = json.loads((done / "run.json").read_text())
+    record = read_json(done)
     record["dataset"]["category_level1"] = {}
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -12,7 +12,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.data.images import decode
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.stream import products_of
 from shelfbench.decision.bundle import load_model
 from shelfbench.experiments import run_study

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.data.datasets import open_path
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)

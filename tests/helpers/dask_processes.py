@@ -45,14 +45,14 @@ class Processes:
             if process is not None:
                 end(process)
 
-    def _start(self, name: str, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, *words: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         with open(self.folder / f"{name}.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "dask", *words],
+                [*before, sys.executable, "-m", "dask", *words],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**self.variables, **variables},
+                env=self.variables,
                 start_new_session=True,
             )
 
@@ -67,12 +67,35 @@ class Processes:
             time.sleep(0.1)
         raise RuntimeError((self.folder / "scheduler.log").read_text()[-2000:])
 
-    def start_worker(self, *options: str, **variables: str) -> subprocess.Popen[bytes]:
-        """Start a worker of one thread, which its nanny starts again if it ends."""
+    def start_worker(self, *options: str, core: int | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker of one thread, bound to a core if one is given, which its nanny starts again if it ends."""
+        before = () if core is None else ("taskset", "-c", str(core))
         words = ("worker", self.address, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard")
-        worker = self._start("workers", *words, "--local-directory", str(self.folder), *options, **variables)
+        worker = self._start("workers", *words, "--local-directory", str(self.folder), *options, before=before)
         self.workers.append(worker)
         return worker
+
+    def wait(self) -> None:
+        """Wait until all workers are there."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=120)
+
+    def seconds(self) -> list[float]:
+        """Return the seconds of the processor that each process that computes has used."""
+        import psutil
+
+        times = [psutil.Process(number).cpu_times() for number in self.computing()]
+        return [one.user + one.system for one in times]
+
+    def revive(self) -> None:
+        """Start a worker for each one that has ended with its nanny, as whatever watches services does."""
+        ended = [worker for worker in self.workers if worker.poll() is not None]
+        self.workers = [worker for worker in self.workers if worker not in ended]
+        for worker in ended:
+            end(worker)
+            self.start_worker()
 
     def computing(self) -> list[int]:
         """Return the numbers of the processes that compute, below the nannies."""

@@ -16,8 +16,9 @@ from shelfbench.report.explorer import (
     largest_departments,
     thresholds_of,
 )
+from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.directory import open_run
-from shelfbench.runs.record import DatasetRecord, RunRecord
+from shelfbench.runs.record import RunRecord
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from shelfbench.data.images import NEEDS_HEIF
 from shelfbench.runs.data_line import data_line, grouped
-from shelfbench.runs.record import DatasetRecord, RunRecord, SplitRecord, UnreadableImage, Untrained
+from shelfbench.runs.data_record import DatasetRecord, UnreadableImage
+from shelfbench.runs.record import RunRecord, SplitRecord, Untrained
 
 
 def line(reasons=(), unlabelled=0, untrained=(0, 0, 0), names=()):

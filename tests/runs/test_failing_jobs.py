@@ -16,6 +16,7 @@ from shelfbench.runs.directory import open_run
 from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study
 from shelfbench_baselines.linear_svm import LinearSVM
+from tests.helpers.earlier import without_hashes
 from tests.helpers.small_studies import BACKENDS, SETTINGS, command, record, study_of
 
 
@@ -116,23 +117,32 @@ def test_damaged_timings_are_named(image_folder, tmp_path):
     out = tmp_path / "run"
     run_study(study_of(image_folder, backends=BACKENDS[:1]), out=out)
     (out / "timings.parquet").write_bytes(b"PAR1 damaged")
+    with pytest.raises(InputError, match=r"timings\.parquet has changed since the run wrote it; make it anew"):
+        run_study(study_of(image_folder), out=out)
+    assert record(out)["status"] == "complete", "nothing is done before it is repaired"
+    without_hashes(out)
     with pytest.raises(InputError, match=r"timings\.parquet cannot be read .* delete it and run the study again"):
         run_study(study_of(image_folder), out=out)
 
 
-def test_damaged_predictions_cost_their_backend_alone(image_folder, tmp_path):
+@pytest.mark.parametrize(
+    ("earlier", "message"), [(True, "cannot be read"), (False, "has changed since hog-svm was finished")]
+)
+def test_damaged_predictions_cost_their_backend_alone(image_folder, tmp_path, earlier, message):
     out = tmp_path / "run"
     run_study(study_of(image_folder), out=out)
+    if earlier:
+        without_hashes(out)
     path = out / "predictions" / "hog-svm.parquet"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"1 of 2 backends failed \(hog-svm: .*hog-svm\.parquet cannot be read"):
+    with pytest.raises(InputError, match=rf"1 of 2 backends failed \(hog-svm: .*hog-svm\.parquet {message}"):
         run_study(study_of(image_folder), out=out)
     values = record(out)
     assert values["status"] == "failed"
     assert values["backends"]["hog-svm"]["status"] == "failed"
-    assert "hog-svm.parquet cannot be read" in values["backends"]["hog-svm"]["reason"]
+    assert f"hog-svm.parquet {message}" in values["backends"]["hog-svm"]["reason"]
     assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == {"bottleneck-2nn-512"}
-    assert "hog-svm.parquet cannot be read" in (out / "report.html").read_text()
+    assert f"hog-svm.parquet {message}" in (out / "report.html").read_text()
     assert open_run(out).backends == ("bottleneck-2nn-512",)
     run_study(study_of(image_folder), out=out)  # the next time, it is made again
     assert record(out)["status"] == "complete"

@@ -8,9 +8,9 @@ import pytest
 
 from shelfbench.base.errors import InputError
 from shelfbench.runs import levels
+from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.levels import level_answers, named_levels
 from shelfbench.runs.parquet import scores_table
-from shelfbench.runs.record import DatasetRecord
 from shelfbench.verdict.predictions import image_scores
 
 PLACES = {"a": ["Home", "Beds"], "b": ["Home", "Lamps"], "c": ["Garden", "Lamps"], "d": ["Garden"]}

@@ -14,7 +14,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_path
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.material import gather
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.experiments import run_study
 from shelfbench.runs.building import training_images

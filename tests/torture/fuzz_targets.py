@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, ShelfbenchError
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.tar_index import members
 from shelfbench.data.stream import products_of
 from tests.helpers.catalogues import opened

@@ -137,6 +137,11 @@ def explain(error: Exception, remedy: str = "this is a bug") -> ShelfbenchError:
             "a process that worked for this one was ended from outside",
             "if memory was short, use fewer --workers; then run the same command again",
         )
+    if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):  # bytes that are not UTF-8
+        found = str(error.object)[max(error.start - 40, 0) : error.end + 40]
+        return InputError(f"a name is not UTF-8: {found!r}", "rename it, or choose another place")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # pathlib's, before Python 3.13
+        return InputError(f"{str(error)[18:].strip()}: too many levels of symbolic links", "correct the path")
     if os.environ.get("SHELFBENCH_DEBUG"):
         raise error
     said = str(error).strip().splitlines()

@@ -34,6 +34,8 @@ def given_path(value: Any, name: str) -> Path:
     text = value if isinstance(value, str) else os.fspath(value) if isinstance(value, os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError(f"{name} is {value!r}", "give the path of a file or folder")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that Python could not decode
+        raise InputError(f"{name} is {text[:80]!r}, which is not UTF-8", "rename it, or choose another place")
     path = Path(text)
     if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
         raise InputError(

@@ -9,6 +9,7 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 # Where Linux tells a container its limits: control groups of version 2, and those of version 1.
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
 
 
 @functools.cache
@@ -58,11 +59,24 @@ def free_memory() -> int:
     return max(0, min([int(psutil.virtual_memory().available), *_left_in_container()]))
 
 
+def _groups(root: Path, controller: str) -> list[Path]:
+    """List the control groups that this process is in, below the root of version 2 (``""``) or of a controller."""
+    try:
+        named = [line.split(":", 2) for line in OWN_GROUP.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return [root]
+    path = next((parts[2].strip("/") for parts in named if controller in parts[1].split(",")), "")
+    own = root / path
+    # a container may see its own group at the root, under the path that it has outside
+    inside = path and ".." not in path and own.is_dir()
+    return [own, *own.parents[: len(Path(path).parts)]] if inside else [root]
+
+
 def _left_in_container() -> list[int]:
     found = []
     for folder, most, used in (
-        (CGROUPS, "memory.max", "memory.current"),
-        (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        *((group, "memory.max", "memory.current") for group in _groups(CGROUPS, "")),
+        *((group, "memory.limit_in_bytes", "memory.usage_in_bytes") for group in _groups(CGROUPS / "memory", "memory")),
     ):
         try:
             limit, taken = (int((folder / name).read_text(encoding="ascii")) for name in (most, used))

@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="run directory; default: results/STUDY; a run that is already there is resumed",
     )
+    one.add_argument("--repair", action="store_true", help="make anew what has changed on the disk since it was made")
     one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
     one.add_argument(
         "--seeds",
@@ -124,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     add_features(verb, folder, positive)
     one = verb(
         "plan",
-        "estimate what a study will take before it runs: time, memory and disk of every backend",
+        "estimate what a study will take before it runs: time, memory, disk, what is read, and money",
         "shelfbench plan --dataset photos/",
     )
     one.add_argument("study", nargs="?", metavar="STUDY", help="as for run")
@@ -135,7 +136,9 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
     )
     one.add_argument("--images", type=positive, metavar="N", help="plan for N images instead of the dataset's")
-    one.add_argument("--price", metavar="COST", help="what an hour of the machine costs: also show the plan in money")
+    one.add_argument("--categories", type=positive, metavar="K", help="plan for K categories instead of the dataset's")
+    one.add_argument("--machines", type=positive, metavar="M", help="divide what can be divided among M such machines")
+    one.add_argument("--price", metavar="COST", help="what an hour of a machine costs: also show the plan in money")
     one.add_argument("--again", action="store_true", help="repeat measurements already made on this machine")
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
     one = verb(

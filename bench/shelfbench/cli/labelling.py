@@ -69,7 +69,6 @@ def add_label(
 
 def label(options: argparse.Namespace, console: Console) -> None:
     """Draw the products to label."""
-    from shelfbench.base.storage import file_stem
     from shelfbench.cli.others import given_settings
     from shelfbench.decision.classifying import columns
     from shelfbench.decision.labelling import Wanted, check_table
@@ -95,7 +94,7 @@ def label(options: argparse.Namespace, console: Console) -> None:
         out=options.out,
     )
     if options.answers is not None:
-        flow = answered_flow(options.answers, read_model(run.path / "models" / file_stem(backend)).classes)
+        flow = answered_flow(options.answers, read_model(run.model(backend)).classes)
     else:
         settings = columns(given_settings(options.set))
         flow = classified_flow(run, backend, paths, settings, required=wanted.requirement, console=console)

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         quiet=options.quiet,
         verbose=options.verbose,
         command=_command(options),
+        repair=options.repair,
     )
     show(found.summary)
     page = found.path / "report.html"
@@ -63,6 +64,8 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         workers=options.workers,
         data=options.data,
         images=options.images,
+        categories=options.categories,
+        machines=options.machines,
         price=options.price,
         again=options.again,
         quiet=options.quiet,
@@ -215,6 +218,9 @@ def _close_stdout() -> None:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise InputError(f"{word[:80]!r} is not UTF-8", "rename it, or choose another place")
     options, unknown = parser().parse_known_args(words)
     options.arguments = words
     if options.verb is None:

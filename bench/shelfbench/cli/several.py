@@ -33,6 +33,7 @@ def run_seeds(options: argparse.Namespace, console: Console) -> None:
             quiet=options.quiet,
             verbose=options.verbose,
             command=shlex.join(["shelfbench", *options.arguments]),
+            repair=options.repair,
         )
     show(found.summary)
     console.log(f"results: {found.path / 'report.html'}")

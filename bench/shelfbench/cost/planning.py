@@ -9,29 +9,33 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import FOREIGN, InputError, explain
-from shelfbench.cost.plan import Plan, Tried
-from shelfbench.cost.trial import Sizes, Trial, Trials
-from shelfbench.data.catalogue import DIGEST, Catalogue
-from shelfbench.data.datasets import find_named, named_datasets, open_dataset
+from shelfbench.base.errors import FOREIGN, explain
+from shelfbench.cost.around import tried_around
+from shelfbench.cost.estimate import Tried
+from shelfbench.cost.photos import Asked, PlannedPhotos, planned_photos
+from shelfbench.cost.plan import Plan
+from shelfbench.cost.sizes import Sizes
+from shelfbench.cost.stored import Stored, look
+from shelfbench.cost.trial import Trial, Trials, some_digests
+from shelfbench.cost.undisturbed import NOTABLE
 from shelfbench.data.extractor import FeatureExtractor
-from shelfbench.data.material import Material, gather
-from shelfbench.data.photo_size import ChosenSize, PhotoSize, choose_size, measure
-from shelfbench.data.sources.tables import DatasetSettings
-from shelfbench.data.split import make_split
-from shelfbench.data.view import view_for
-from shelfbench.generator import GeneratorSettings
+from shelfbench.data.feature_store import FeatureStore, image_digests
+from shelfbench.data.fingerprint import Fingerprint
+from shelfbench.data.given_features import GivenExtractor
+from shelfbench.data.images import ImageSettings
+from shelfbench.data.photo_size import ChosenSize, choose_size
 from shelfbench.plugins.experiment import find_experiment
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.study.model import Study
 
-# Categories of a dataset that is not available, if the study does not say (C31).
-_CATEGORIES = 1000
 _NO_PHOTOS = Sizes(images=0, train=0, tune=0, held_out=0, classes=0)
+# Photos up to which all are hashed, to see which features are there; of more, as many are drawn.
+_HASHED, _SAMPLED = 100_000, 2000
+_LARGE = 20_000_000
 
 
 def plan_study(
-    study: Study, data: Path | None, workers: int, console: Console, *, images: int = 0, again: bool = False
+    study: Study, data: Path | None, workers: int, console: Console, *, asked: Asked | None = None, again: bool = False
 ) -> Plan:
     """Try every job of a study briefly, and work out what the whole study will take.
 
@@ -42,8 +46,8 @@ def plan_study(
         Where to look for a named dataset first.
     workers : int
     console : Console
-    images : int
-        Number of images to plan for; 0 for those of the dataset.
+    asked : Asked, optional
+        Numbers of images and categories to plan for; by default, those of the dataset.
     again : bool
         Repeat trials already made on this machine.
 
@@ -54,8 +58,9 @@ def plan_study(
     Raises
     ------
     InputError
-        If the study's dataset is not here and `images` is 0.
+        If the study's dataset is not here and no number of images is asked for.
     """
+    asked = asked or Asked()
     planned = _planned(study, workers)
     if not planned.needs_data:
         tried = tuple(Tried(job, _no_trial(job), _NO_PHOTOS) for job in planned.jobs)
@@ -67,17 +72,35 @@ def plan_study(
             problems={},
             notes=_notes(planned),
         )
-    photos = _photos(study, planned, data, workers=workers, images=images, console=console)
+    photos = planned_photos(study, planned, data, workers=workers, asked=asked, console=console)
     trials = Trials(study=study, catalogue=photos.catalogue, workers=workers, again=again, console=console)
-    found, problems = [], {}
+    lookup = _Lookup.of(study, photos, workers, console)
+    found: list[Tried] = []
+    problems: dict[str, str] = {}
+    stored: dict[str, Stored] = {}
     chosen: dict[str, ChosenSize] = {}
     for job in planned.jobs:
         console.log(f"{job.name}: trial")
         try:
             sizes, suited = photos.sizes_of(job), _suited(job, photos, chosen)
-            found.append(Tried(job, trials.of(suited, sizes), sizes))
+            trial = trials.of(suited, sizes)
+            kept = next((stored[tried.job.name] for tried in found if tried.trial.features == trial.features), None)
+            if kept is None and (kept := lookup.of_job(suited, sizes)) is not None:
+                stored[job.name] = kept
+            found.append(Tried(job, trial, sizes, kept.there if kept else 0))
         except Exception as error:  # a plug-in may raise anything; the other jobs are planned
             problems[job.name] = str(explain(error, FOREIGN))
+    compared = not study.experiment
+    counts = (photos.sizes.images, _LARGE)
+    seeks = tuple(compared and study.needs_photos and study.report.seeks_near_duplicates(count) for count in counts)
+    around = tried_around(
+        trials,
+        photos.sizes,
+        [tried.trial.dimensions for tried in found if tried.trial.extraction is not None and compared],
+        seeks=any(seeks),
+        hashed=lookup.whole or not study.needs_photos,
+    )
+    around = replace(around, drawing=photos.drawing, opening=photos.opening, splitting=photos.splitting)
     return Plan(
         study=study.name,
         experiment=study.experiment,
@@ -88,12 +111,78 @@ def plan_study(
             *photos.notes,
             *(f"{name} at {size.pixels} px: {size.reason}." for name, size in chosen.items()),
             *_notes(planned),
+            *_disturbed(trials.waits),
         ),
-        at_scale=study.report.papers and not study.experiment,
+        at_scale=study.report.papers and compared and not asked,
+        around=around,
+        seeks=(seeks[0], seeks[1]),
+        stored=stored,
+        prints=lookup.prints() if any(seeks) else 0,
     )
 
 
-def _suited(job: PlannedJob, photos: _Photos, chosen: dict[str, ChosenSize]) -> PlannedJob:
+def _disturbed(waits: list[float]) -> tuple[str, ...]:
+    """Say that other programs were at work during the trials, if they were."""
+    most = max(waits, default=0.0)
+    if most < NOTABLE:
+        return ()
+    return (
+        f"Other programs were at work during the trials, which waited up to {most:.0%} of the time for a processor; "
+        "that is taken off, but a trial on an idle machine (--again) is more exact.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lookup:
+    """Hashes of the photos, or of a sample, by which features are looked up; none if they only stand in for others."""
+
+    study: Study
+    photos: PlannedPhotos
+    workers: int
+    digests: np.ndarray | None
+    whole: bool
+
+    @classmethod
+    def of(cls, study: Study, photos: PlannedPhotos, workers: int, console: Console) -> _Lookup:
+        digests, whole = None, False
+        if photos.whole and not photos.scaled and study.needs_photos and not hasattr(photos.catalogue.images, "bring"):
+            whole = len(photos.catalogue.images) <= _HASHED
+            if whole:
+                digests = image_digests(photos.catalogue, console)
+            else:
+                chosen, all_digests = some_digests(photos.catalogue, _SAMPLED)
+                digests = all_digests[chosen]
+        return cls(study=study, photos=photos, workers=workers, digests=digests, whole=whole)
+
+    def _store(self, extractor: FeatureExtractor, images: ImageSettings) -> FeatureStore:
+        return FeatureStore(extractor, images, Console(quiet=True), self.workers)
+
+    def of_job(self, job: PlannedJob, sizes: Sizes) -> Stored | None:
+        """Look up the features of a job; None where they cannot be known before the run."""
+        extractor = job.backend().features if job.backend else job.features() if job.features else None
+        trained = job.backend is not None and job.backend().trainer is not None
+        if self.digests is None or extractor is None or trained or isinstance(extractor, GivenExtractor):
+            return None
+        if getattr(extractor, "calibration", 0):
+            return Stored(
+                there=0, images=sizes.images, differs=("the training photos on which it is calibrated first",)
+            )
+        wanted = self.digests
+        if self.whole and self.photos.material is not None:
+            part = self.photos.material if job.cut is None else job.cut(self.photos.material)
+            wanted = self.digests[part.image]
+        store = self._store(extractor, self.study.images)
+        return look(store, wanted, sizes.images, whole=self.whole)
+
+    def prints(self) -> int:
+        """Count the photos whose fingerprints are there."""
+        if self.digests is None:
+            return 0
+        store = self._store(Fingerprint(), ImageSettings(fit="stretch"))
+        return look(store, self.digests, self.photos.sizes.images, whole=self.whole).there
+
+
+def _suited(job: PlannedJob, photos: PlannedPhotos, chosen: dict[str, ChosenSize]) -> PlannedJob:
     """Let a job see its images at the size that suits the photos, if the study leaves the size to them."""
     if job.resized is None:
         return job
@@ -128,73 +217,3 @@ def _planned(study: Study, workers: int) -> PlannedJobs:
         note = f"The experiment {study.experiment} does not say what it will do before it runs."
         return PlannedJobs(jobs=(), needs_data=False, notes=(note,))
     return spec.plan(study, workers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Photos:
-    """Photos to try jobs on, and the sizes to plan for.
-
-    `material` is None, and `fit` empty, if the photos only stand in for data that are not here.
-    """
-
-    catalogue: Catalogue
-    material: Material | None
-    sizes: Sizes
-    images: int
-    fit: str = ""
-    notes: tuple[str, ...] = ()
-
-    def seen(self, extractor: FeatureExtractor) -> PhotoSize | None:
-        """Measure the photos as an extractor sees them, if they are here."""
-        return measure(self.catalogue.images, view_for(extractor, self.fit)) if self.fit else None
-
-    def sizes_of(self, job: PlannedJob) -> Sizes:
-        """Count the images that a job uses: its own part of the data, or all."""
-        if job.cut is None or self.material is None or self.images:
-            return self.sizes
-        return _counted(job.cut(self.material))
-
-
-def _photos(
-    study: Study, planned: PlannedJobs, data: Path | None, *, workers: int, images: int, console: Console
-) -> _Photos:
-    """Find photos; nothing is downloaded."""
-    name = study.dataset.name
-    named = named_datasets().get(name)
-    if planned.images:
-        catalogue = _stand_in(workers, console)
-        count = images or planned.images
-        sizes = Sizes(images=count, train=0, tune=0, held_out=0, classes=planned.classes)
-        note = f"The trial's photos are generated, not those of {name}."
-        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
-    if named and named.method != "generate" and find_named(name, data) is None:
-        if not images:
-            raise InputError(
-                f"{name} is not here", f"shelfbench fetch {name}, or --images N to plan with generated photos"
-            )
-        classes = study.split.categories or _CATEGORIES
-        sizes = Sizes(images=100, train=80, tune=5, held_out=20, classes=classes).scaled(images)
-        note = f"{name} is not here: photos are generated, {classes:,} categories are assumed."
-        catalogue = _stand_in(workers, console)
-        return _Photos(catalogue=catalogue, material=None, sizes=sizes, images=images, notes=(note,))
-    dataset = replace(study.dataset, photos=study.dataset.photos and study.needs_photos)
-    catalogue, _ = open_dataset(dataset, study.generated, data, workers, console)
-    # finding equal images means reading all of them, and changes the sizes little
-    distinct = np.zeros((len(catalogue.images), 2), np.int64)
-    distinct[:, 0] = np.arange(len(distinct))
-    material = gather(catalogue, make_split(catalogue, study.split, study.seed, distinct.view(DIGEST).ravel()))
-    sizes = _counted(material).scaled(images) if images else _counted(material)
-    fit = study.images.fit
-    return _Photos(catalogue=catalogue, material=material, sizes=sizes, images=images, fit=fit)
-
-
-def _stand_in(workers: int, console: Console) -> Catalogue:
-    few = GeneratorSettings(products=160, categories=8)
-    return open_dataset(DatasetSettings(name="generated"), few, None, workers, console)[0]
-
-
-def _counted(material: Material) -> Sizes:
-    parts = {role: material.images_of(role) for role in ("train", "tune")}
-    train, tune = (part.stop - part.start for part in parts.values())
-    held = int((material.frame["split"].to_numpy() != "train")[material.owner].sum())
-    return Sizes(images=len(material.image), train=train, tune=tune, held_out=held, classes=len(material.classes))

@@ -8,7 +8,8 @@ require:
     ``trial(classes: int) -> dict``
 
 with ``seconds_per_image`` of training and, if they are not 1, the ``epochs`` and the ``share`` of the training images
-used per epoch. Without that method, the cost of training the network is unknown.
+used per epoch, and ``memory_mib``, what the process then takes. Without that method, the cost of training the network
+is unknown.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
-from shelfbench.cost.timing import PeakMemory, Stopwatch, machine, versions
+from shelfbench.cost.scoring import choosing, chosen_on, predicting
+from shelfbench.cost.sizes import Sizes
+from shelfbench.cost.timing import PeakMemory, machine, versions
+from shelfbench.cost.undisturbed import Undisturbed
 from shelfbench.data.ahead import Decoding
 from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
@@ -37,44 +41,30 @@ from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingDat
 from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
 
-_Found = TypeVar("_Found", "NetworkTraining", "Extraction", "Fitting")
-_VERSION = 1
+_Found = TypeVar("_Found")
+_VERSION = 2
 # Seconds after which a trial is long enough.
 _ENOUGH = 1.0
-# Images that are scored in a trial.
-_SCORED = 4096
+# A classifier is fitted on so many images first, and then on this many times more: its time grows evenly only once
+# there are more images than a batch, and more than features. It is enough once a fit takes as long as this.
+_FIRST, _MORE, _LEAST, _LONG = 512, 4, 2048, 4.0
+# Categories at most on which a classifier is tried that fits each of them by itself.
+_SOME = 128
+# Images that are scored in a trial, and scores (images x categories) of it.
+_SCORED, _SCORES = 4096, 1 << 23
 _MIB = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Numbers of images of a study, by use.
-
-    Attributes
-    ----------
-    images, train, tune, held_out : int
-        All; those for training; those for choices; those of validation and test.
-    classes : int
-    """
-
-    images: int
-    train: int
-    tune: int
-    held_out: int
-    classes: int
-
-    def scaled(self, images: int) -> Sizes:
-        """Scale to another number of images, keeping the shares."""
-        train, tune, held = (round(part / self.images * images) for part in (self.train, self.tune, self.held_out))
-        return Sizes(images=images, train=max(1, train), tune=tune, held_out=held, classes=self.classes)
 
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """Cost of training a network: total seconds per training image of the study, and its epochs."""
+    """Cost of training a network: total seconds per training image of the study, its epochs, and peak memory in MiB.
+
+    No epochs and no memory are those that are not known.
+    """
 
     per_image: float
     epochs: int = 0
+    mib: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,9 +85,15 @@ class Fitting:
     base, per_image : float
         Seconds of fitting: independent of the number of training images, and per training image.
     predict : float
-        Seconds of one image's log-probabilities.
+        Seconds of one image's log-probabilities and its share of a product's prediction.
     mib, model_mib : float
         Peak memory, and the size of the saved model.
+    rule : float
+        Seconds per image of `tune` of choosing how photos are combined and the calibration.
+    passes : float
+        How often fitting reads the features.
+    divides : bool
+        Whether fitting can be divided among machines.
     """
 
     base: float
@@ -105,6 +101,13 @@ class Fitting:
     predict: float
     mib: float
     model_mib: float
+    rule: float = 0.0
+    passes: float = 1.0
+    divides: bool = False
+
+    def seconds(self, sizes: Sizes) -> float:
+        """Seconds of fitting and choosing, for the numbers of images of a study."""
+        return self.base + self.per_image * sizes.train + self.rule * chosen_on(sizes)
 
 
 NO_FITTING = Fitting(base=0.0, per_image=0.0, predict=0.0, mib=0.0, model_mib=0.0)
@@ -145,6 +148,16 @@ class Trials:
     workers: int
     again: bool
     console: Console
+    waits: list[float] = field(default_factory=list)
+    _found: dict[Path, Any] = field(default_factory=dict)
+
+    @cached_property
+    def base(self) -> float:
+        """MiB of this process before any trial."""
+        memory = PeakMemory()
+        with memory.watch():
+            pass
+        return memory.mib
 
     @cached_property
     def _here(self) -> list[Any]:
@@ -180,7 +193,7 @@ class Trials:
                 features=fingerprint([extractor.describe(), None]),
                 dimensions=extractor.dimensions,
                 training=None,
-                extraction=self._extracted(extractor),
+                extraction=self.extracted(extractor),
                 fitting=None if job.unknown else NO_FITTING,
             )
         backend = job.backend()
@@ -198,9 +211,9 @@ class Trials:
                 extraction=None,
                 fitting=NO_FITTING,
             )
-        extraction = self._extracted(backend.features)
+        extraction = self.extracted(backend.features)
         key = ["fit", job.key, backend.settings, backend.features.dimensions, sizes.classes]
-        fitting = self._kept(Fitting, key, lambda: self._fitting(backend, sizes))
+        fitting = self.kept(Fitting, key, lambda: self._fitting(backend, sizes))
         training = None if trainer is None else self._training(trainer, trained, sizes.classes)
         return Trial(**known, training=training, extraction=extraction, fitting=fitting)
 
@@ -209,25 +222,30 @@ class Trials:
         trial = getattr(trainer, "trial", None)
         if trial is None:
             return NetworkTraining(math.nan)
-        return self._kept(NetworkTraining, ["train", described, classes], lambda: _told(trial(classes)))
+        return self.kept(NetworkTraining, ["train", described, classes], lambda: _told(trial(classes)))
 
-    def _kept(self, kind: type[_Found], key: list[Any], measure: Callable[[], _Found]) -> _Found:
+    def kept(self, kind: type[_Found], key: list[Any], measure: Callable[[], _Found]) -> _Found:
         """Return an earlier result from this machine, or measure."""
         path = cache_dir() / "plans" / f"{fingerprint([self._here, key])}.json"
+        if path in self._found:
+            return cast(_Found, self._found[path])
         if not self.again:
             try:
                 return kind(**load_json(path)["found"])
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # missing or damaged: measure
-        found = measure()
-        write_json(path, {"machine": machine(), "key": key, "found": asdict(found)})
+        with Undisturbed() as watch:
+            found = self._found[path] = measure()
+        self.waits.append(watch.waited)
+        kept = asdict(cast(Any, found))
+        write_json(path, {"machine": machine(), "key": key, "waited": watch.waited, "found": kept})
         return found
 
-    def _extracted(self, extractor: FeatureExtractor) -> Extraction:
+    def extracted(self, extractor: FeatureExtractor) -> Extraction:
         if isinstance(extractor, GivenExtractor):
             return Extraction(0.0, 0.0, 0.0)
         key = ["extract", extractor.describe(), self.study.dataset.name]
-        return self._kept(Extraction, key, lambda: self._extraction(extractor))
+        return self.kept(Extraction, key, lambda: self._extraction(extractor))
 
     def _extraction(self, extractor: FeatureExtractor) -> Extraction:
         """Compute features of some of the photos, as a run does, until that takes a second."""
@@ -239,63 +257,100 @@ class Trials:
             calibrating: Any = extractor
             extractor = calibrating.calibrated(drawn_photos(images, order, photos, decoding, 0))
         with PeakMemory().watch() as memory:
-            with Stopwatch() as first:
+            with Undisturbed() as first:
                 few = min(extractor.batch, 64)  # enough for processes and networks to start
                 extractor.extract(np.zeros((few, extractor.pixels, extractor.pixels, 3), np.uint8))
             count, taken = min(extractor.batch, len(order)), 0.0
             while True:
-                chosen = np.sort(order[:count])
-                digests = np.zeros(len(images), DIGEST)
-                digests[chosen] = np.frombuffer(b"".join(map(digest, images.read(chosen))), DIGEST)
+                chosen, digests = some_digests(self.catalogue, count)
                 with tempfile.TemporaryDirectory() as folder:
                     store = FeatureStore(extractor, self.study.images, Console(quiet=True), self.workers, Path(folder))
-                    taken = store.features(self.catalogue, chosen, digests).seconds
+                    with Undisturbed() as watch:
+                        store.features(self.catalogue, chosen, digests)
+                    taken = watch.seconds
                 if taken >= _ENOUGH or count == len(order):
                     break
                 count = min(2 * count, len(order))
         return Extraction(first.seconds, taken / count, memory.mib)
 
     def _fitting(self, backend: Backend, sizes: Sizes) -> Fitting:
-        """Fit random features of doubling numbers of images, until that takes a second."""
+        """Fit random features of growing numbers of images, until that takes long enough to tell."""
         try:
             classifier = backend.classifier()
         except RuntimeError:  # the head of a network trained end to end is part of it
             return NO_FITTING
-        count, seconds, counts = min(sizes.train, 128), [], []
+        divides = bool(getattr(classifier, "divides", False))
+        classes = min(sizes.classes, _SOME) if divides else sizes.classes
+        dimensions = backend.features.dimensions
+        count, seconds, counts = min(sizes.train, _FIRST), [], []
         with PeakMemory().watch() as memory:
             while True:
-                train, labels = random_features(count, backend.features.dimensions, sizes.classes)
+                train, labels = random_features(count, dimensions, classes)
                 few = math.ceil(count * sizes.tune / sizes.train)
                 made = TrainingData(
                     features=train,
                     labels=labels,
-                    classes=sizes.classes,
+                    classes=classes,
                     tune_features=train[:few],
                     tune_labels=labels[:few],
                 )
                 classifier = backend.classifier()
-                with Stopwatch() as fit:
+                with Undisturbed() as fit:
                     classifier.fit(made, seed=0, console=Console(quiet=True))
                 seconds.append(fit.seconds)
                 counts.append(count)
-                if (len(counts) > 1 and fit.seconds >= _ENOUGH) or count == sizes.train:
+                if count == sizes.train or (len(counts) > 1 and _enough(fit.seconds, count, dimensions)):
                     break
-                count = min(2 * count, sizes.train)
-            scored = train[:_SCORED]
-            classifier.log_probabilities(scored)
-            with Stopwatch() as predict:
-                classifier.log_probabilities(scored)
+                count = min(_MORE * count, sizes.train)
+        scored = train[: max(64, min(_SCORED, _SCORES // classes))]
+        classifier.log_probabilities(scored)
+        with Undisturbed() as predict:
+            scores = classifier.log_probabilities(scored)
         grown = sizes.train / count if getattr(classifier, "grows", False) else 1.0
+        more = sizes.classes / classes
         per_image = seconds[-1] / count
         if len(counts) > 1 and seconds[-1] > seconds[-2]:
             per_image = (seconds[-1] - seconds[-2]) / (counts[-1] - counts[-2])
+        history = classifier.history
         return Fitting(
-            base=max(0.0, seconds[-1] - per_image * count),
-            per_image=per_image,
-            predict=predict.seconds / len(scored) * grown,
+            base=max(0.0, seconds[-1] - per_image * count) * more,
+            per_image=per_image * more,
+            predict=(predict.seconds / len(scored) * grown + predicting(scores, sizes)) * more,
             mib=memory.mib,
-            model_mib=_saved(classifier) * grown,
+            model_mib=_saved(classifier) * grown * more,
+            rule=(predict.seconds / len(scored) * grown + choosing(scores, labels, self.study)) * more,
+            passes=float(getattr(classifier, "passes", 1 if history is None else len(history))),
+            divides=divides,
         )
+
+
+def _enough(seconds: float, count: int, dimensions: int) -> bool:
+    """Tell whether a fit took long enough, of enough images, to say what more of them take."""
+    return seconds >= 2 * _LONG or (
+        seconds >= _ENOUGH and count >= _LEAST and (count >= dimensions or seconds >= _LONG)
+    )
+
+
+def some_digests(catalogue: Catalogue, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw some photos of a catalogue, and hash them.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    count : int
+
+    Returns
+    -------
+    chosen : ndarray of int64, shape (at most count,)
+        Ascending.
+    digests : ndarray of V16, shape (images,)
+        Zero for all others.
+    """
+    images = catalogue.images
+    chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
+    digests = np.zeros(len(images), DIGEST)
+    digests[chosen] = np.frombuffer(b"".join(map(digest, images.read(chosen))), DIGEST)
+    return chosen, digests
 
 
 def random_features(count: int, dimensions: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -314,4 +369,5 @@ def _saved(classifier: Classifier) -> float:
 
 def _told(answer: dict[str, float]) -> NetworkTraining:
     epochs = answer.get("epochs", 1)
-    return NetworkTraining(float(answer["seconds_per_image"]) * epochs * answer.get("share", 1.0), int(epochs))
+    seconds = float(answer["seconds_per_image"]) * epochs * answer.get("share", 1.0)
+    return NetworkTraining(seconds, int(epochs), float(answer.get("memory_mib", 0.0)))

@@ -19,32 +19,42 @@ from shelfbench.data.sources.elsewhere import brought_here, is_elsewhere
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.nesting import PACKED
 from shelfbench.data.sources.parquet import read_parquet
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.shards import names_photos
 from shelfbench.data.sources.table_catalogue import read_table_file
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
 
-def _generated(settings: GeneratorSettings, workers: int, console: Console) -> Path:
-    """Return the folder of the catalogue generated with these settings; generate it if the cache lacks it."""
-    from shelfbench.generator import generate
+def is_drawn(settings: GeneratorSettings) -> bool:
+    """Tell whether the catalogue generated with these settings is in the cache."""
+    return (_generated_folder(settings) / "generator.json").exists()
+
+
+def _generated_folder(settings: GeneratorSettings) -> Path:
     from shelfbench.generator.write import VERSION
 
     described = dataclasses.asdict(settings)
     if settings.counts and Path(settings.counts).is_file():
         described["counts"] = Path(settings.counts).read_text(encoding="utf-8")
-    folder = cache_dir() / "generated" / fingerprint([VERSION, described])
-    if not (folder / "generator.json").exists():
+    return cache_dir() / "generated" / fingerprint([VERSION, described])
+
+
+def _generated(settings: GeneratorSettings, workers: int, console: Console) -> Path:
+    """Return the folder of the catalogue generated with these settings; generate it if the cache lacks it."""
+    from shelfbench.generator import generate
+
+    folder = _generated_folder(settings)
+    if not is_drawn(settings):
         with waiting(folder, "the same catalogue", console):
-            if not (folder / "generator.json").exists():
+            if not is_drawn(settings):
                 generate(folder, settings, console, workers)
     return folder
 
 
 def _open_bson(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
-    return read_bson(path, name, settings.truncated, console)
+    return read_bson(path, name, settings, console)
 
 
 def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:

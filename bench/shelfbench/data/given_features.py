@@ -19,7 +19,7 @@ from shelfbench.data.feature_store import Features
 from shelfbench.data.given_names import NO_EMBEDDING, PREFIX, Given
 from shelfbench.data.selection import Put, Selections, in_memory, small
 from shelfbench.data.sources.keyed_vectors import PRODUCT, match, open_keyed, split_source
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.vectors import Block, Vectors
 
 _ABSENT = np.frombuffer(digest(b""), DIGEST)[0]

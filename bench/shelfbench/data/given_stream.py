@@ -14,8 +14,8 @@ from shelfbench.data.given_names import Given
 from shelfbench.data.sources.columns import find_column
 from shelfbench.data.sources.keyed_vectors import open_keyed
 from shelfbench.data.sources.labels import as_key
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES, cells_of
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.vectors import ARRAYS, Vectors
 
 

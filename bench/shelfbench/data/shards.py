@@ -54,11 +54,32 @@ class Store(Protocol):
         """Write a segment; it exists once its record does, which is written last."""
 
 
+class Pieces(Protocol):
+    """Work in pieces that any process can do, and do again; each leaves a file. Must be picklable."""
+
+    @property
+    def name(self) -> str:
+        """Say what is done, in a few words."""
+
+    @property
+    def count(self) -> int:
+        """Count the pieces."""
+
+    def compute(self, number: int) -> None:
+        """Do a piece."""
+
+    def done(self, number: int) -> bool:
+        """Tell whether the file of a piece is there."""
+
+
 class Spread(Protocol):
     """Computes missing features in other processes."""
 
     def compute(self, store: Store, images: ImageBytes, indices: np.ndarray, digests: np.ndarray) -> int:
         """Compute what a store lacks of some images; return how many images those were."""
+
+    def share(self, pieces: Pieces, folder: Path) -> None:
+        """Have pieces of other work done, through a file in a folder that workers see."""
 
 
 _SPREAD: ContextVar[Spread | None] = ContextVar("spread", default=None)

@@ -22,8 +22,9 @@ from shelfbench.data.sources.links import is_link
 from shelfbench.data.sources.parquet import ParquetImages, first_line, named_in, names_of
 from shelfbench.data.sources.parquet_columns import Photos, find_photos
 from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import METADATA, TABLE_SUFFIXES, named_images, read_cells
-from shelfbench.data.sources.tables import DatasetSettings, optional_column
+from shelfbench.data.sources.tables import optional_column
 from shelfbench.data.sources.webdataset import photos_of
 
 # Photos that are read at once: links are followed side by side, and files need little memory one after the other.
@@ -94,7 +95,7 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
     elif not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder", "give images, tables, Parquet, BSON or a folder")
     elif (suffix := path.suffix.lower()) == ".bson":
-        yield from _from_bson(path)
+        yield from _from_bson(path, settings)
     elif suffix == ".parquet":
         yield from _from_parquet([path], path.parent, several, settings, console)
     elif suffix == ".tar":
@@ -102,7 +103,7 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
     elif _is_table(path, settings):
         yield from _from_tables([path], path.parent, several, settings, console)
     else:
-        yield Product(str(path), (read_file(path),))
+        yield Product(str(path), (read_file(path, settings.most),))
 
 
 def _is_table(path: Path, settings: DatasetSettings) -> bool:
@@ -128,7 +129,7 @@ def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console
         beside = shown(path.name for path in (*bson, *shards, *archives))
         console.warn(f"{folder}: left out {number} beside {beside}")
     for shard in bson:
-        yield from _from_bson(shard)
+        yield from _from_bson(shard, settings)
     if shards:
         yield from _from_parquet(shards, folder, several, settings, console)
     if archives:
@@ -141,15 +142,15 @@ def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console
     if others:
         console.warn(f"{folder}: {skipped(others)}")
     for name in held.paths():
-        yield Product(str(folder / name) if several else name, (read_file(folder / name),))
+        yield Product(str(folder / name) if several else name, (read_file(folder / name, settings.most),))
 
 
 def _ending(held: Contents, suffix: str) -> tuple[Path, ...]:
     return as_paths(held.root, held.files(lambda name: name.lower().endswith(suffix)))
 
 
-def _from_bson(path: Path) -> Iterator[Product]:
-    for key, photos in read_products(path):
+def _from_bson(path: Path, settings: DatasetSettings) -> Iterator[Product]:
+    for key, photos in read_products(path, settings.most):
         yield Product(str(key), photos)
 
 
@@ -253,6 +254,7 @@ def _from_parquet(
             found[0].photos.column,
             np.repeat(np.arange(len(files), dtype=np.int32), counts),
             np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
+            most=settings.most,
         )
         for key, photos in _gathered(keys):
             yield Product(key, tuple(images.read(photos)))
@@ -264,6 +266,8 @@ def _from_parquet(
         where, notes = named_in(shard.file, root, shard.photos, missing)
         for note in notes:
             console.warn(note if shard.file.name in note else f"{shard.file}: {note}")
+        if len(where) != shard.count:
+            raise InputError(f"{shard.file} is damaged: its columns differ in their number of rows", "fetch it again")
         refused.update({sum(map(len, paths)) + row: reason for row, reason in missing.items()})
         paths.append(where)
     named = _Named(np.concatenate(paths), places, refused)

@@ -19,7 +19,7 @@ from shelfbench.data.ahead import in_background
 from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.given_stream import EmbeddedProducts, embedded_products
 from shelfbench.data.images import decode_batch
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.stream import Product, products_of
 from shelfbench.data.view import View, view_for
 from shelfbench.decision.climbing import climbed
@@ -93,7 +93,8 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     Parameters
     ----------
     settings : mapping of str to object
-        ``dataset.product_id``, ``dataset.image`` and ``dataset.file_name``; ``dataset.retry`` tries failed links again.
+        ``dataset.product_id``, ``dataset.image`` and ``dataset.file_name``; ``dataset.retry`` tries failed links again;
+        ``dataset.largest`` is that of a study.
 
     Returns
     -------
@@ -104,11 +105,12 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
     InputError
         If there is any other setting.
     """
-    known = {f"dataset.{name}": name for name in ("product_id", "image", "file_name", "retry")}
+    known = {f"dataset.{name}": name for name in ("product_id", "image", "file_name", "retry", "largest")}
     for name in settings:
         if name not in known:
             raise InputError(f"classify has no setting {str(name)[:40]!r}", f"set {', '.join(known)}")
-    table = {known[name]: value if known[name] == "retry" else str(value) for name, value in settings.items()}
+    plain = ("retry", "largest")  # the others are names, even if they look like numbers
+    table = {known[name]: value if known[name] in plain else str(value) for name, value in settings.items()}
     return build_section(DatasetSettings, table, "dataset", "classify")
 
 

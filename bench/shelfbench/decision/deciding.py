@@ -17,7 +17,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_path
 from shelfbench.base.processor import cores
-from shelfbench.base.storage import file_stem, load_json
+from shelfbench.base.storage import load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
 from shelfbench.data.given_features import GivenExtractor
@@ -149,7 +149,7 @@ def decide(
     names = [CATEGORY, *(level.name for level in rungs)]
     targets = rung_targets(precision, names)
     required = shared(Requirement.of(targets[0], confidence, measure, all_categories, walk=walk), len(joint))
-    folder = opened.path / "models" / file_stem(backend)
+    folder = opened.model(backend)
     saved = read_model(folder)
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     everything = predictions = _predictions(opened.file("predictions", backend), measure)
@@ -215,7 +215,7 @@ def decision_on(
     InputError
         If the run lacks a file of the model, or the backend's features would now be computed differently.
     """
-    folder = opened.path / "models" / file_stem(backend)
+    folder = opened.model(backend)
     built = _build(backend, saved, str(folder / MODEL))
     kept = _kept_network(folder, built)
     for name in (*_classifier(folder), *kept):

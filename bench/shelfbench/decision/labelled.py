@@ -21,7 +21,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.given import given_path
 from shelfbench.base.grid import percent, probability
 from shelfbench.base.spreadsheet import inert
-from shelfbench.base.storage import file_sha256, file_stem
+from shelfbench.base.storage import file_sha256
 from shelfbench.data.sources.labels import as_key
 from shelfbench.data.sources.table_files import cells_of
 from shelfbench.decision.deciding import decision_on
@@ -126,7 +126,7 @@ def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, a
     if asked.measure != Requirement.measure:
         raise InputError(f"a labelled sample certifies no threshold on the {asked.measure}", "leave out --measure")
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
-    saved = read_model(opened.path / "models" / file_stem(backend))
+    saved = read_model(opened.model(backend))
     path = given_path(labelled, "labelled")
     plan, cells, where = _read(opened.path, path)
     required = _required(opened, backend, plan, asked, path)

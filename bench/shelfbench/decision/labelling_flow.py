@@ -11,9 +11,8 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.spreadsheet import inert
-from shelfbench.base.storage import file_stem
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import cells_of
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.classifying import classify
 from shelfbench.decision.deciding import decision_on
 from shelfbench.decision.labelling_guard import Fence, fence_of
@@ -85,7 +84,7 @@ def classified_flow(
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist", "correct the path")
-    saved = read_model(run.path / "models" / file_stem(backend))
+    saved = read_model(run.model(backend))
     fence = fence_of(run, backend, required)
     # nothing is decided yet: only the model and the guard are used, and nothing else sends a product to review
     anything = Ruling(

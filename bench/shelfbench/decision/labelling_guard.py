@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import file_sha256, file_stem
+from shelfbench.base.storage import file_sha256
 from shelfbench.decision.guarding import Watched, watched
 from shelfbench.decision.rule import MEASURES, Requirement
 from shelfbench.runs.directory import Run
@@ -152,7 +152,7 @@ def fence_of(run: Run, backend: str, required: Requirement) -> Fence | None:
     InputError
         If a file is damaged or missing.
     """
-    folder = run.path / "models" / file_stem(backend)
+    folder = run.model(backend)
     if (found := watched(run, backend, folder)) is None:
         return None
     path = run.file("predictions", backend)

@@ -16,8 +16,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.screen import on_screen
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, storage_errors, write_whole
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import METADATA
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.decision.bundle import load_model
 from shelfbench.decision.classifying import answers, row_kind
 from shelfbench.decision.rows import Row, schema

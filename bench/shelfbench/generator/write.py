@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import struct
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,6 +126,8 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
     """Draw the documents in the order of the tasks, in this process or in several."""
     if workers == 1:
         return (_draw(task, settings) for task in tasks)
+    # when drawing ends early, joblib warns of the work that it did not do
+    warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed")
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
     return parallel(joblib.delayed(_draw_in_worker)(task, settings, os.getpid()) for task in tasks)
 

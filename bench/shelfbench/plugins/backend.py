@@ -178,7 +178,12 @@ class TrainedNetwork:
 
 
 class Trainer(Protocol):
-    """Trains a network on images before features are taken from it: fine-tuning (C, §4.3), or end to end."""
+    """Trains a network on images before features are taken from it: fine-tuning (C, §4.3), or end to end.
+
+    It may have a method ``check_memory(data, *, seed)`` too, which raises `InputError` if the training would not fit
+    into the memory that is free; a run calls it before it starts. With ``train_together(data, *, seed, console, last)``
+    it trains with the other processes of `shelfbench.base.processes`, so that `train` then finds the network.
+    """
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the result apart from data and seed, as JSON.

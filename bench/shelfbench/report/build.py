@@ -31,6 +31,7 @@ from shelfbench.report.suspects import suspects
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import deciles, metrics
 from shelfbench.runs.draws import DRAWS
+from shelfbench.runs.intact import check_all
 from shelfbench.runs.record import Entry, read_record
 from shelfbench.verdict.costs import Prices
 
@@ -142,7 +143,9 @@ def report_again(run_dir: Path, console: Console, prices: Prices | None = None) 
         if prices is not None:
             raise InputError(f"{run_dir} is a folder of draws", "give costs for one of its run directories")
         return build_draws(run_dir, console)
-    if experiment := read_record(run_dir, Entry).experiment:
+    record = read_record(run_dir, Entry)
+    if experiment := record.experiment:
+        check_all(run_dir, record)
         if prices is not None:
             raise InputError(f"{run_dir} is a run of the experiment {experiment}, which accepts no products", NO_COSTS)
         return find_experiment(experiment).report(run_dir, console)

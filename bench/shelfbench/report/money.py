@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.grid import MISSING, Grid, asked, percent, probability
-from shelfbench.base.storage import write_json
 from shelfbench.report.data import RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.money import money, money_frame, money_sentence, needs, paid_after, prices_of
-from shelfbench.runs.record import RECORD, read_json
+from shelfbench.runs.record import read_json, write_record
 from shelfbench.verdict.costs import Prices
 
 TITLE = "What it costs in money"
@@ -137,4 +136,4 @@ def note_prices(run_dir: Path, prices: Prices) -> None:
     told = {"review_cost": prices.review, "error_cost": prices.error, **({"price": prices.hour} if prices.hour else {})}
     kept = {key: value for key, value in dict(study.get("report") or {}).items() if key != "price"}
     study["report"] = {**kept, **told}
-    write_json(run_dir / RECORD, {**values, "study": study})
+    write_record(run_dir, {**values, "study": study})

@@ -18,8 +18,9 @@ from shelfbench.report.section import NamedTable, Section
 from shelfbench.report.tables import machine_table, sizes_table
 from shelfbench.report.words import flat, status
 from shelfbench.runs.data_line import data_line
+from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.record import DatasetRecord, RunRecord
+from shelfbench.runs.record import RunRecord
 from shelfbench.verdict.metrics import REQUIRED
 
 _NAMED = 50  # unreadable images listed by name; all of them are in run.json

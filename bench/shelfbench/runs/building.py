@@ -58,6 +58,12 @@ class BuiltBackend:
     trained: TrainedNetwork | None = None
     calibrated: bool = False
 
+    @property
+    def size_is_open(self) -> bool:
+        """Whether the study leaves the size of its images to the photos."""
+        fixed = getattr(self.backend.features, "fixed_size", False)
+        return self.spec.uses_backbone and self.backbone.pixels is None and not fixed
+
 
 def build_backend(name: str, sections: Mapping[str, Any], experiment: Experiment) -> BuiltBackend:
     """Build a backend from its settings.
@@ -152,8 +158,7 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     """
     if isinstance(built.store, GivenFeatures):
         built.store.open()
-    fixed = getattr(built.backend.features, "fixed_size", False)
-    if built.spec.uses_backbone and built.backbone.pixels is None and not fixed:
+    if built.size_is_open:
         backbone = replace(built.backbone, pixels=pixels_for(experiment, built.backend.features))
         built = _built(built.name, built.spec, sections, backbone, experiment)
     if built.backend.trainer is not None:

@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import file_stem, fingerprint, write_parquet
+from shelfbench.base.storage import file_stem
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.data.feature_store import Features
 from shelfbench.data.given_features import GivenFeatures
-from shelfbench.data.near_duplicates import find_twins
 from shelfbench.data.truth import read_truth
-from shelfbench.plugins.backend import BackboneChoice, Classifier
+from shelfbench.plugins.backend import Classifier
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import (
     BuiltBackend,
     build_backend,
     columns_of,
-    suited,
     training_data,
     training_images,
     with_network,
 )
-from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.groups import begun, grouped
 from shelfbench.runs.guarding import RunGuard, make_guard, save_guard
-from shelfbench.runs.keeping import backend_timings, read_model, save_model, write_histories
+from shelfbench.runs.keeping import backend_timings, save_model, write_histories
+from shelfbench.runs.kept import check_kept
+from shelfbench.runs.near_duplicates import seek_near_duplicates
 from shelfbench.runs.out_of_fold import keep_out_of_fold
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.scored import scored_files
 from shelfbench.runs.scoring import choose_rule, score_blocks
 from shelfbench.runs.seeing import note_view
+from shelfbench.runs.together import train_together
 from shelfbench.verdict.predictions import ProductRule
 
 
@@ -60,49 +61,24 @@ def run(experiment: Experiment) -> Photos | None:
     for name in study.backends:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
-            jobs.attempt([name], partial(_check_kept, name, backbone, experiment))
+            if name not in jobs.failures:
+                jobs.attempt([name], partial(check_kept, name, backbone, experiment))
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
     material = experiment.material
-    experiment.begin()
-    found = [jobs.prepare(backend.name, partial(suited, backend, study.sections, experiment)) for backend in built]
-    built = [backend for backend in found if backend is not None]
-    jobs.require()
+    built = begun(built, experiment)
+    train_together(experiment)
     if (truth := read_truth(material.catalogue, material.frame)) is not None:
-        write_parquet(experiment.out / "truth.parquet", truth)
-    if not study.needs_photos:
-        experiment.console.log("no photo is read, so near-duplicates are not sought and the page shows no pictures")
-    elif study.report.seeks_near_duplicates(len(material.image)):
-        with experiment.console.stage("near-duplicates"):
-            twins = find_twins(material, experiment.digests, experiment.workers, experiment.console)
-        write_parquet(experiment.out / "near_duplicates.parquet", twins.frame)
-        experiment.record.near_duplicates(twins.record())
-    groups: dict[str, list[BuiltBackend]] = {}
-    for backend in built:
-        trainer = backend.backend.trainer
-        key = str(backend.store.folder) if trainer is None else fingerprint(trainer.describe())
-        groups.setdefault(key, []).append(backend)
-    for group in groups.values():
+        experiment.record.keep("truth.parquet", truth)
+    seek_near_duplicates(experiment)
+    for group in grouped(built):
         _run_group(group, experiment)
     return Photos(material, study.seed) if study.report.pictures and study.needs_photos else None
 
 
 def _files(out: Path, name: str) -> list[Path]:
     return [out / folder / f"{file_stem(name)}.parquet" for folder in ("predictions", "scores")]
-
-
-def _check_kept(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
-    """Make sure that the predictions of an earlier command can still be read, and that their network is the same."""
-    open_run(experiment.out).products(name)
-    folder = experiment.out / "models" / file_stem(name)
-    if Path(backbone.name).expanduser().is_file() and folder.is_dir():
-        kept = read_model(folder).features.get("settings", {}).get("sha256")
-        now = build_backend(name, experiment.study.sections, experiment).backend.features.describe().get("sha256")
-        if kept != now:
-            raise InputError(
-                f"{backbone.name} is no longer the network that this run used", "restore it, or choose another --out"
-            )
 
 
 def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:

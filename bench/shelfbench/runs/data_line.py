@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.images import NEEDS_HEIF
-from shelfbench.runs.record import DatasetRecord, SplitRecord
+from shelfbench.runs.data_record import DatasetRecord
+from shelfbench.runs.record import SplitRecord
 
 _GROUPS = 5
 # Reasons in fewer words, so that those that differ only in numbers count together.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,18 +16,10 @@ from shelfbench.base.storage import file_stem
 from shelfbench.runs.choice import Choice, choose
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.frames import (
-    DECILES_COLUMNS,
-    METRICS_COLUMNS,
-    TABLE4_COLUMNS,
-    Evaluation,
-    certified_rows,
-    curve_frame,
-    deciles_rows,
-    metrics_rows,
-    table4_row,
-)
+from shelfbench.runs.evaluating import Results, evaluation_of
+from shelfbench.runs.frames import Evaluation, certified_rows, curve_frame
 from shelfbench.runs.headline import Headline, headline
+from shelfbench.runs.intact import MODELS, Changed, Intact
 from shelfbench.runs.notebook import run_html, summary_html
 from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import (
@@ -84,6 +74,10 @@ class Run:
         return self.record.dataset.category_level1.get(key) or self.categories.get(key, key)
 
     @cached_property
+    def _intact(self) -> Intact:
+        return Intact(self.path, self.record)
+
+    @cached_property
     def labels(self) -> dict[str, BackendLabel]:
         """The name of each backend in tables and figures."""
         return label_backends(self.record, self.backends)
@@ -91,6 +85,7 @@ class Run:
     @cached_property
     def costs(self) -> dict[str, Cost]:
         """Seconds of each backend."""
+        self._intact.check()
         return read_costs(self.path, self.backends)
 
     @property
@@ -120,6 +115,8 @@ class Run:
                 for path in filter(Path.is_file, [*kept, self.file("history", f"{backend}.tuning")]):
                     with reading(path):
                         check_columns(path)
+            except Changed:  # there is a hash, and a way to make it anew
+                raise
             except InputError as error:
                 found[backend] = error
         return found
@@ -135,8 +132,28 @@ class Run:
         return tuple(name for name in self.backends if name not in self.damaged)
 
     def file(self, folder: str, backend: str) -> Path:
-        """Path of a backend's Parquet file in a folder of the run: predictions, scores, history, aggregations."""
+        """Path of a backend's Parquet file in a folder of the run, such as scores; a changed one raises `Changed`."""
+        self._intact.check(backend)
         return self.path / folder / f"{file_stem(backend)}.parquet"
+
+    def model(self, backend: str) -> Path:
+        """Path of a backend's model.
+
+        Parameters
+        ----------
+        backend : str
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        Changed
+            If a file of the backend is not what the run wrote.
+        """
+        self._intact.check(backend, model=True)
+        return self.path / MODELS / file_stem(backend)
 
     def products(self, backend: str) -> Evaluated:
         """Read a backend's products, once.
@@ -157,8 +174,7 @@ class Run:
             contains a NaN confidence.
         """
         if self._known(backend) not in self._products:
-            # what all backends share is held once
-            like = next(iter(self._products.values()), None)
+            like = next(iter(self._products.values()), None)  # what all backends share is held once
             self._products[backend] = read_products(self.path, backend, like)
         return self._products[backend]
 
@@ -190,29 +206,12 @@ class Run:
         return self._evaluations[key]
 
     def _evaluate(self, targets: tuple[Fraction, ...], console: Console) -> Evaluation:
-        sizes = self.record.split
-        counts = {"train": sizes.train.images or 0, "validation": sizes.validation.images or 0}
-        counts["test"] = sizes.test.images or 0
-        cells: list[dict[str, Any]] = []
-        metrics: list[dict[str, Any]] = []
-        deciles: list[dict[str, Any]] = []
-        with console.progress(len(self.sound) * len(SPLITS), "intervals", "splits") as bar:
-            for backend in self.sound:
-                products, cost = self.products(backend), self.costs[backend]
-                images = read_images(self.path, backend, products.keys)
-                with ThreadPoolExecutor(len(SPLITS)) as pool:  # the bootstrap releases the GIL
-                    rows = pool.map(partial(table4_row, backend, products), SPLITS)
-                    metrics += metrics_rows(backend, products, images, targets, counts)
-                    deciles += deciles_rows(backend, products)
-                    for row in rows:
-                        if row:
-                            cells.append(row | {"seconds": cost.seconds, "cached": cost.cached})
-                        bar.update(1)
-        return Evaluation(
-            pd.DataFrame(cells, columns=list(TABLE4_COLUMNS)),
-            pd.DataFrame(metrics, columns=list(METRICS_COLUMNS)),
-            pd.DataFrame(deciles, columns=list(DECILES_COLUMNS)),
+        found = (
+            Results(name, products := self.products(name), read_images(self.path, name, products.keys), costs)
+            for name, costs in ((name, self.costs[name]) for name in self.sound)
         )
+        with console.progress(len(self.sound) * len(SPLITS), "intervals", "splits") as bar:
+            return evaluation_of(found, targets, self.record.split, bar)
 
     @property
     def table4(self) -> pd.DataFrame:
@@ -256,6 +255,7 @@ class Run:
     @property
     def timings(self) -> pd.DataFrame:
         """Seconds of every stage, with the columns of `shelfbench.cost.timing.Timing`."""
+        self._intact.check()
         return read_frame(self.path / "timings.parquet")
 
     @property
@@ -264,6 +264,7 @@ class Run:
 
         A split is train, validation or test; the roles are train, tune, certify and test.
         """
+        self._intact.check()
         return read_frame(self.path / "split.parquet")
 
     def predictions(self, backend: str) -> pd.DataFrame:
@@ -351,9 +352,9 @@ class Run:
     def _known(self, backend: str) -> str:
         self._check_predictions()
         if backend not in self.backends:
-            raise InputError(
-                f"{self.path} has no predictions of {backend!r}", f"choose from: {', '.join(self.backends)}"
-            )
+            choices = f"choose from: {', '.join(self.backends)}"
+            raise InputError(f"{self.path} has no predictions of {backend!r}", choices)
+        self._intact.check(backend)
         return backend
 
     def __repr__(self) -> str:
@@ -362,9 +363,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show Table 4 and the verdict in a notebook."""
-        if not self.backends:
-            return summary_html(self.path, self.summary)
-        return run_html(self.path, self.table4, self.headline)
+        path = self.path
+        return run_html(path, self.table4, self.headline) if self.backends else summary_html(path, self.summary)
 
 
 def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:

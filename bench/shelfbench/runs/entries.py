@@ -16,10 +16,14 @@ class Entry(msgspec.Struct, kw_only=True):
         ``pending``, ``done`` or ``failed``.
     reason : str
         Why it failed; empty otherwise.
+    files : dict of str to str
+        SHA-256 of every file that it left in the run directory, by relative path; empty while it is not done, and in
+        runs of earlier versions.
     """
 
     status: str = "pending"
     reason: str = ""
+    files: dict[str, str] = {}
 
     @property
     def done(self) -> bool:

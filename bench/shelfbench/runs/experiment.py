@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, InputError, ShelfbenchError, explain
 from shelfbench.base.stopping import stop_if_asked
-from shelfbench.base.storage import cache_dir, write_parquet
+from shelfbench.base.storage import cache_dir
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import NamedDataset, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
@@ -44,8 +44,9 @@ from shelfbench.data.photo_size import PhotoSize
 from shelfbench.data.split import make_split
 from shelfbench.data.view import View
 from shelfbench.runs.data_line import data_line
+from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.entries import Entry
-from shelfbench.runs.record import DatasetRecord, SplitRecord
+from shelfbench.runs.record import SplitRecord
 from shelfbench.runs.recorder import Recorder
 from shelfbench.study.model import Study
 
@@ -98,6 +99,7 @@ class Jobs:
         self.names.append(name)
         if self._recorder.is_done(name, files):
             self._console.log(f"{name}: already done")
+            self.attempt([name], partial(self._recorder.check, name))
             return False
         self._recorder.pending(name, notes or {})
         return True
@@ -313,7 +315,7 @@ class Experiment:
         """
         material, digests, named = self._opened
         self.record.begin(dataset_record(material, named, digests), material.split_record())
-        write_parquet(self.out / "split.parquet", material.frame)
+        self.record.keep("split.parquet", material.frame)
         if self.record.values["dataset"].get("unreadable_images") is not None:  # of an earlier run, which is resumed
             self._say_left_out()
 

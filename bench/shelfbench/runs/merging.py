@@ -18,10 +18,11 @@ import pandas as pd
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.partial import aside_folder, put_folder
-from shelfbench.base.storage import file_stem, storage_errors, write_json, write_parquet
+from shelfbench.base.storage import file_sha256, file_stem, storage_errors, write_parquet
 from shelfbench.runs.directory import Run, open_run
+from shelfbench.runs.intact import hashes_of
 from shelfbench.runs.reading import reading
-from shelfbench.runs.record import RECORD, MergedRun, as_json, read_json
+from shelfbench.runs.record import RECORD, MergedRun, as_json, read_json, write_record
 from shelfbench.runs.recorder import differences
 
 _FOLDERS = ("predictions", "scores", "aggregations", "history")
@@ -68,7 +69,11 @@ def merge_runs(directories: Sequence[Path], out: Path, command: str = "") -> lis
             source = next((run.path / name for run in runs if (run.path / name).is_file()), None)
             if source is not None:
                 shutil.copyfile(source, aside / name)
-        write_json(aside / RECORD, _record(runs, names, command))
+        values = _record(runs, names, command)
+        for name in (name for named in names for name in named):
+            values["backends"][name]["files"] = hashes_of(aside, name)
+        shared = [name for name in ("timings.parquet", *_SHARED) if (aside / name).is_file()]
+        write_record(aside, {**values, "files": {name: file_sha256(aside / name) for name in shared}})
     return [line for run in runs for line in _doubts(run)]
 
 

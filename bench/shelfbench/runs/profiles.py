@@ -27,6 +27,7 @@ from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data, training_images
 from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.experiment import Experiment
+from shelfbench.runs.groups import check_memory
 from shelfbench.runs.keeping import feature_timings, fit_timings, network_timings
 from shelfbench.study.model import Study, Variant
 
@@ -168,6 +169,11 @@ class _Trainings:
             self._cuts[key] = cut(self.experiment.material, settings, self.experiment.study.seed)
         return self._cuts[key]
 
+    def check_memory(self, variant: Variant, built: BuiltBackend, seed: int) -> None:
+        """Refuse a network that would not fit into memory while it is trained."""
+        if built.backend.trainer is not None:
+            check_memory(built, self.material(variant), seed, self.experiment)
+
     def train(self, variant: Variant, built: BuiltBackend, seed: int, name: str) -> _Trained:
         """Train one variant with one seed."""
         experiment = self.experiment
@@ -257,6 +263,11 @@ def run(experiment: Experiment) -> None:
             names = [name for name, (owner, _) in waiting.items() if owner is variant]
             built[variant.name] = jobs.attempt(names, partial(suited, backend, variant.sections, experiment))
     trainings = _Trainings(experiment)
+    first = {variant.name: (name, variant, seed) for name, (variant, seed) in reversed(waiting.items())}
+    for name, variant, seed in first.values():
+        if (backend := built[variant.name]) is not None:
+            jobs.prepare(name, partial(trainings.check_memory, variant, backend, seed))
+    jobs.require()
     for name, (variant, seed) in waiting.items():
         backend = built[variant.name]
         if backend is not None:

@@ -17,80 +17,21 @@ experiment has an entry of its own kind (`shelfbench.runs.entries`)::
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import load_json
+from shelfbench.base.storage import fingerprint, load_json, write_json
+from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.entries import BackendEntry, Entry
 
 RECORD = "run.json"
+CHECKSUM = "checksum"
 AGAIN = "run the study again in this directory"
 _AS_THEY_ARE = ("study", "chosen", "settings")  # null means something in these
-
-
-class Excluded(msgspec.Struct, kw_only=True):
-    """Categories and products that the split's rule left out, and why."""
-
-    products: int = 0
-    categories: int = 0
-    reason: str = ""
-
-
-class UnreadableImage(msgspec.Struct, kw_only=True):
-    """An image that could not be read: where it is, and why."""
-
-    record: str = ""
-    reason: str = ""
-
-
-class DatasetRecord(msgspec.Struct, kw_only=True):
-    """The data of a run.
-
-    Attributes
-    ----------
-    name, title, source, licence : str
-    hash : str
-        Of the content; empty until the data have been opened.
-    products, images, categories : int or None
-        Of the whole catalogue.
-    levels : list of str
-        Names of the taxonomy's levels above the category.
-    category_names, category_level1 : dict of str to str
-        Display name, and place in the first level, by key.
-    category_levels : dict of str to list of str
-        Place in every level, from the top down, by key; empty where there is at most one level, and in the records of
-        earlier versions.
-    excluded : Excluded
-    unlabelled : int or None
-        Products without a category.
-    notes : list of str
-    duplicates : dict
-        Findings of `shelfbench.data.split` about images with equal bytes.
-    unreadable_images : int or None
-    unreadable : list of UnreadableImage
-    """
-
-    name: str = ""
-    title: str = ""
-    source: str = ""
-    licence: str = ""
-    hash: str = ""
-    products: int | None = None
-    images: int | None = None
-    categories: int | None = None
-    levels: list[str] = []
-    category_names: dict[str, str] = {}
-    category_level1: dict[str, str] = {}
-    category_levels: dict[str, list[str]] = {}
-    excluded: Excluded = msgspec.field(default_factory=Excluded)
-    unlabelled: int | None = None
-    notes: list[str] = []
-    duplicates: dict[str, int | str] = {}
-    unreadable_images: int | None = None
-    unreadable: list[UnreadableImage] = []
 
 
 class PartRecord(msgspec.Struct, kw_only=True):
@@ -268,6 +209,8 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
         How networks see photos in ways of their own, by network; empty if all see them as ``images.fit`` says.
     merged : list of MergedRun
         The run directories whose results these are; empty for a run.
+    files : dict of str to str
+        SHA-256 of the tables of the whole run (the split, the timings); empty in runs of earlier versions.
     """
 
     shelfbench: str = ""
@@ -288,6 +231,7 @@ class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
     networks: dict[str, str] = {}
     views: dict[str, str] = {}
     merged: list[MergedRun] = []
+    files: dict[str, str] = {}
 
     @property
     def homes(self) -> dict[str, tuple[Path, str]]:
@@ -352,6 +296,8 @@ def read_json(directory: Path) -> dict[str, Any]:
     """
     path = directory / RECORD
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is not a regular file")
         values = load_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
@@ -361,7 +307,33 @@ def read_json(directory: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({str(error)[:160]})", AGAIN) from None
     if not isinstance(values, dict):
         raise InputError(f"{path} is not the record of a run (it is not an object)", AGAIN)
+    if (noted := values.pop(CHECKSUM, None)) is not None and noted != _checksum(values):
+        raise InputError(
+            f"{path} has changed since it was written (its checksum differs)",
+            f'restore it from a copy; if the change was yours, remove the line of "{CHECKSUM}" from it',
+        )
     return values
+
+
+def write_record(directory: Path, values: dict[str, Any]) -> None:
+    """Write ``run.json``, with a checksum of all that it says.
+
+    Parameters
+    ----------
+    directory : Path
+        A run directory.
+    values : dict
+        As `read_json` returns it.
+    """
+    values = json.loads(json.dumps(values, allow_nan=False))  # as it will be read: tuples become lists
+    write_json(directory / RECORD, {**values, CHECKSUM: fingerprint(values)})
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    try:
+        return fingerprint(values)
+    except ValueError:  # NaN, which is never written, or half a character
+        return ""
 
 
 def as_json(value: msgspec.Struct) -> dict[str, Any]:

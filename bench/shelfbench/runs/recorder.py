@@ -18,14 +18,15 @@ from typing import Any
 import pandas as pd
 
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.base.storage import write_json, write_parquet
+from shelfbench.base.storage import file_sha256, write_parquet
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import machine, versions
 from shelfbench.data.photo_size import ChosenSize
 from shelfbench.plugins.finding import head_of
 from shelfbench.runs.entries import Entry
+from shelfbench.runs.intact import check, check_shared, hashes_of
 from shelfbench.runs.reading import reading
-from shelfbench.runs.record import RECORD, as_json, read_json, read_record
+from shelfbench.runs.record import RECORD, RunRecord, as_json, read_json, read_record, write_record
 from shelfbench.study.model import Study
 
 ELSEWHERE = "choose another --out, or delete that folder"
@@ -122,14 +123,30 @@ class Recorder:
             "split": previous.get("split") or {},
             "backends": {name: entry or {} for name, entry in (previous.get("backends") or {}).items()},
         }
-        for name in ("sizes", "views", "networks"):
+        for name in ("sizes", "views", "networks", "files"):
             if previous.get(name):
                 values[name] = previous[name]
         return cls(out, values)
 
     def _write(self) -> None:
         if self._begun:
-            write_json(self.out / RECORD, self.values)
+            write_record(self.out, self.values)
+
+    def keep(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table of the whole run, and note its hash.
+
+        Parameters
+        ----------
+        name : str
+            Of the file in the run directory.
+        table : DataFrame
+        """
+        files = self.values.setdefault("files", {})
+        if files.pop(name, None):  # whoever kills this process must not leave the hash of another table
+            self._write()
+        write_parquet(self.out / name, table)
+        files[name] = file_sha256(self.out / name)
+        self._write()
 
     def begin(self, dataset: dict[str, Any], split: dict[str, Any]) -> None:
         """Note the data and their split, and start to write: from here on, the directory is bound to this run.
@@ -245,6 +262,23 @@ class Recorder:
         """
         return self.values["backends"].get(name, {}).get("status") == "done" and all(path.exists() for path in files)
 
+    def check(self, name: str) -> None:
+        """Make sure that the files of a finished job are what they were.
+
+        Parameters
+        ----------
+        name : str
+
+        Raises
+        ------
+        Changed
+            If one has changed.
+        """
+        entry = Entry(files=self.values["backends"][name].get("files") or {})
+        record = RunRecord(command=self.values["command"], backends={name: entry})
+        for model in (False, True):
+            check(self.out, record, name, model=model)
+
     @property
     def done(self) -> list[str]:
         """Names of finished jobs, including those of earlier commands in this directory."""
@@ -267,7 +301,7 @@ class Recorder:
         RunError
             If it holds what does not go into JSON.
         """
-        entry.status, entry.reason = "done", ""
+        entry.status, entry.reason, entry.files = "done", "", hashes_of(self.out, name)
         try:
             values = json.loads(json.dumps(as_json(entry), allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -297,7 +331,7 @@ class Recorder:
                 earlier = pd.read_parquet(path)[rows.columns]
             earlier = earlier[(earlier["backend"] != name) & earlier["backend"].map(self.is_done)]
             rows = pd.concat([earlier, rows], ignore_index=True) if len(earlier) else rows
-        write_parquet(path, rows)
+        self.keep(path.name, rows)
 
     def finish(self, status: str, reason: str = "") -> None:
         """Note how the run ended.
@@ -358,5 +392,6 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{out} contains results of other settings ({', '.join(differ)})", f"rename the head, or {ELSEWHERE}"
         )
+    check_shared(out, record)  # --repair removes what has changed
     done = any(entry.done for entry in record.backends.values())
     return previous if predictions or (values["study"].get("experiment") and done) else {}

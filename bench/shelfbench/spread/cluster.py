@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import cores
+from shelfbench.data.shared_folder import shared_folder
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -24,6 +25,10 @@ WAIT = 600.0
 _SILENT = logging.CRITICAL + 1
 # Seconds between two tries, and between two lines that say so.
 _TRY, _SAY = 1.0, 60.0
+# Seconds in which a scheduler that is there answers, on a busy machine too.
+_ANSWER = 15
+# What the engine raises if its scheduler, or the worker that was asked, is gone.
+LOST = (OSError, TimeoutError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -89,14 +94,25 @@ class Cluster:
         self.where, self._console = where, console
         self._client: Client | None = None
         self._local: LocalCluster | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch = ExitStack()
+        self._known = False
         self.ended: list[dict[str, Any]] = []
 
-    def client(self) -> tuple[Client, bool]:
-        """Return a client that is connected, and whether it is a new one, whose workers know nothing yet."""
+    def client(self) -> Client:
+        """Return a client that is connected; another one than before if the scheduler was lost.
+
+        Returns
+        -------
+        Client
+
+        Raises
+        ------
+        RunError
+            If no scheduler answers, or no worker comes.
+        """
         if self._client is not None and self._client.status == "running":
-            return self._client, False
-        lost = self._client is not None
+            return self._client
+        lost, self._known = self._known, True
         self._drop()
         import distributed  # noqa: F401  (it sets the levels of its loggers when it is loaded)
 
@@ -104,10 +120,7 @@ class Cluster:
             logging.getLogger(name).setLevel(_SILENT)
         if lost:
             self._console.warn(f"the scheduler at {self.where.address or 'this machine'} is gone")
-        self._client = self._start() if self.where.local else self._connect(lost)
-        self._client.subscribe_topic("all", self._note)
-        self._client.subscribe_topic("worker-restart-memory", self._note)
-        return self._client, True
+        return self._start() if self.where.local else self._connect(lost)
 
     def _note(self, event: tuple[float, Any]) -> None:
         """Note what the scheduler says of workers; called in the client's own thread."""
@@ -121,7 +134,7 @@ class Cluster:
 
         count = self.where.local
         share = str(max(1, cores() // count))
-        self._scratch = tempfile.TemporaryDirectory(prefix="shelfbench-dask-")
+        folder = self._scratch.enter_context(shared_folder())  # which is swept if this process is killed
         with dask.config.set(
             {
                 "distributed.scheduler.worker-saturation": 1.0,
@@ -138,12 +151,18 @@ class Cluster:
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=_SILENT,
-                local_directory=self._scratch.name,
+                local_directory=str(folder),
+                preload=["shelfbench.spread.local_worker"],
                 env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), share),
             )
-        client = Client(self._local, set_as_default=False)
-        self._tell(client, f"{count} worker{'s' if count > 1 else ''} on this machine")
-        return client
+        self._client = Client(self._local, set_as_default=False)
+        self._listen(self._client)
+        self._tell(self._client, f"{count} worker{'s' if count > 1 else ''} on this machine")
+        return self._client
+
+    def _listen(self, client: Client) -> None:
+        client.subscribe_topic("all", self._note)
+        client.subscribe_topic("worker-restart-memory", self._note)
 
     def _connect(self, again: bool) -> Client:
         from distributed import Client
@@ -151,9 +170,13 @@ class Cluster:
         address, started, told = self.where.address, time.monotonic(), 0.0
         while True:
             try:
-                client = Client(address, timeout=5, set_as_default=False)
+                self._client = client = Client(address, timeout=_ANSWER, set_as_default=False)
+                self._listen(client)
+                self.wait_for_workers(client)
+                count = len(client.nthreads())
                 break
-            except (OSError, TimeoutError, ValueError) as error:
+            except (*LOST, ValueError) as error:
+                self._drop()
                 waited = time.monotonic() - started
                 if not again or waited > patience():
                     raise RunError(
@@ -164,8 +187,6 @@ class Cluster:
                     told = waited or 1.0
                     self._console.log(f"waiting for the scheduler at {address}")
                 time.sleep(_TRY)
-        self.wait_for_workers(client)
-        count = len(client.nthreads())
         self._tell(client, f"{count:,} worker{'s' if count != 1 else ''} at {address}")
         return client
 
@@ -183,7 +204,7 @@ class Cluster:
         RunError
             If none comes.
         """
-        started, told = time.monotonic(), -_SAY
+        started, told = time.monotonic(), 3.0 - _SAY
         while client.status == "running" and not (ready() if ready else client.nthreads()):
             waited = time.monotonic() - started
             if waited > patience():
@@ -210,9 +231,7 @@ class Cluster:
                 except Exception as error:  # it is given up anyway
                     self._console.detail(f"closing Dask: {error}")
         self._client = self._local = None
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
+        self._scratch.close()
 
     def close(self) -> None:
         """End what was started, and leave what was there."""

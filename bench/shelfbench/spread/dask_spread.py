@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from shelfbench.base import errors
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.data.catalogue import ImageBytes
-from shelfbench.data.shards import Shard, Store, is_done, plan_shards, set_aside, spreading
-from shelfbench.spread.cluster import Cluster, Where, check_installed
+from shelfbench.data.shards import Pieces, Shard, Store, is_done, plan_shards, set_aside, spreading
+from shelfbench.spread.cluster import LOST, Cluster, Where, check_installed, patience
 from shelfbench.spread.job import CannotSend, Job, versions, written
+from shelfbench.spread.pieces import share
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -118,6 +120,20 @@ class DaskSpread:
                 self._console.warn(line)
         return sum(len(shard.positions) for shard in shards)
 
+    def share(self, pieces: Pieces, folder: Path) -> None:
+        """Have pieces of other work done.
+
+        Parameters
+        ----------
+        pieces : Pieces
+        folder : Path
+            Of the cache, where the work is left for workers to read.
+        """
+        try:
+            share(self.cluster, self._console, pieces, folder)
+        except CannotSend as error:
+            self._console.warn(f"{pieces.name}: this process does it, for it cannot be sent ({error})")
+
 
 @dataclass
 class _Task:
@@ -136,10 +152,11 @@ class _Round:
         self._cluster, self._console, self._store, self._shards, self._job = cluster, console, store, shards, job
         self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._going: dict[str, tuple[_Task, Future]] = {}
-        self._waiting = [_Task(number) for number in range(len(shards))]
+        self._waiting = [_Task(number) for number in reversed(range(len(shards)))]
         self._later: list[_Task] = []
         self._places: dict[str, tuple[int, int]] = {}
-        self._looked, self._told, self._done = 0.0, 0, 0
+        self._looked, self._reached, self._told, self._done = 0.0, time.monotonic(), 0, 0
+        self._client: Client | None = None
 
     def run(self) -> None:
         total = sum(len(shard.positions) for shard in self._shards)
@@ -154,13 +171,22 @@ class _Round:
             self._console.log(f"{self._told} workers ended on the way; their shards were computed again")
 
     def _step(self, bar: Bar) -> None:
-        client, new = self._cluster.client()
-        if new or time.monotonic() - self._looked > _LOOK:
-            self._look(client)
-        if new:  # what the scheduler before it knew is lost
+        client = self._cluster.client()
+        if client is not self._client:  # what the scheduler before it knew is lost
             self._waiting += [task for task, _ in self._going.values()]
             self._going.clear()
-        self._hand_out(client)
+            self._places.clear()
+            self._client = client
+        try:
+            if not self._places or time.monotonic() - self._looked > _LOOK:
+                self._look(client)
+            self._hand_out(client)
+            self._reached = time.monotonic()
+        except LOST as error:  # the next step connects again
+            self._console.detail(f"Dask: {error}")
+            if time.monotonic() - self._reached > patience():
+                raise RunError(f"Dask does not answer ({error})", "start its scheduler and workers again") from error
+            time.sleep(0.5)
         self._tell_of_workers()
         now = time.monotonic()
         due = [task for task in self._later if is_done(self._store, self._shards[task.number])]
@@ -178,12 +204,12 @@ class _Round:
     def _hand_out(self, client: Client) -> None:
         from shelfbench.spread.on_worker import compute
 
-        tasks, self._waiting = self._waiting, []
-        for task in tasks:
+        while self._waiting:
+            task = self._waiting[-1]
             key = f"shelfbench-{self._job.sha256[:12]}-{task.number}-{task.tries}-{time.monotonic_ns()}"
-            task.tries += 1
             future = client.submit(compute, self._job, task.number, key=key, pure=False)
-            self._going[key] = (task, future)
+            task.tries += 1
+            self._going[key] = (self._waiting.pop(), future)
             future.add_done_callback(self._finished.put)
 
     def _take(self, task: _Task, future: Future, bar: Bar) -> None:
@@ -255,17 +281,13 @@ class _Round:
         from shelfbench.spread.on_worker import look, settle
 
         self._looked = time.monotonic()
-        try:
+        there = client.nthreads()
+        if not there and self._cluster.where.address:
+            self._cluster.wait_for_workers(client)
             there = client.nthreads()
-            if not there and self._cluster.where.address:
-                self._cluster.wait_for_workers(client)
-                there = client.nthreads()
-            if set(there) == set(self._places):
-                return
-            found = client.run(look, self._job, workers=list(there), on_error="return")
-        except (OSError, TimeoutError, RuntimeError) as error:  # gone meanwhile: the next step sees to it
-            self._console.detail(f"looking at the workers: {error}")
+        if set(there) == set(self._places):
             return
+        found = client.run(look, self._job, workers=list(there), on_error="return")
         places: dict[str, tuple[int, int]] = {}
         sharing: dict[tuple[str, tuple[int, ...]], list[str]] = {}
         for address, seen in sorted(found.items()):

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import shutil
 import socket
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +20,12 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.storage import cache_dir, storage_errors
+from shelfbench.base.storage import cache_dir
 from shelfbench.base.version import __version__
 from shelfbench.data.catalogue import ImageBytes
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.shards import Shard, Store
+from shelfbench.data.shared_folder import shared_folder
 
 WORK, POSITIONS, DIGESTS, BOUNDS = "work.pickle", "positions.npy", "digests.npy", "bounds.npy"
 # Where the caches and the engine are; workers take them over.
@@ -109,11 +108,6 @@ def written(store: Store, images: ImageBytes, shards: Sequence[Shard]) -> Iterat
     CannotSend
         If what computes the features cannot be pickled.
     """
-    from filelock import FileLock
-
-    parent = cache_dir().absolute() / "spread"
-    folder = parent / uuid.uuid4().hex
-    _sweep(parent)
     work = Work(
         store={
             "extractor": store.extractor,
@@ -122,42 +116,77 @@ def written(store: Store, images: ImageBytes, shards: Sequence[Shard]) -> Iterat
             "key": store.key,
         },
         images=images,
-        variables={
-            **{name: os.environ[name] for name in VARIABLES if name in os.environ},
-            "SHELFBENCH_CACHE": str(cache_dir().absolute()),
-        },
+        variables=_variables(),
         folder=str(Path.cwd()),
     )
+    with shared_folder() as folder:
+        job = sealed(work, folder)
+        np.save(folder / POSITIONS, np.concatenate([shard.positions for shard in shards]))
+        np.save(folder / DIGESTS, np.concatenate([shard.digests for shard in shards]))
+        np.save(folder / BOUNDS, np.cumsum([0, *(len(shard.positions) for shard in shards)]))
+        (folder / "stems").write_text("\n".join(shard.stem for shard in shards), encoding="ascii")
+        yield job
+
+
+def sealed(work: object, folder: Path) -> Job:
+    """Pickle work into a folder; the hash that goes along makes sure that nothing else is ever unpickled.
+
+    Parameters
+    ----------
+    work : object
+    folder : Path
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    CannotSend
+        If it cannot be pickled.
+    """
     try:
         content = pickle.dumps(work)
     except Exception as error:  # whatever a plug-in holds that cannot be pickled
         raise CannotSend(str(error)) from error
-    with storage_errors(folder):
-        folder.mkdir(parents=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire()
-        try:
-            (folder / WORK).write_bytes(content)
-            np.save(folder / POSITIONS, np.concatenate([shard.positions for shard in shards]))
-            np.save(folder / DIGESTS, np.concatenate([shard.digests for shard in shards]))
-            np.save(folder / BOUNDS, np.cumsum([0, *(len(shard.positions) for shard in shards)]))
-            (folder / "stems").write_text("\n".join(shard.stem for shard in shards), encoding="ascii")
-            yield Job(folder=str(folder), sha256=hashlib.sha256(content).hexdigest())
-        finally:
-            lock.release()
-            shutil.rmtree(folder, ignore_errors=True)
+    (folder / WORK).write_bytes(content)
+    return Job(folder=str(folder), sha256=hashlib.sha256(content).hexdigest())
 
 
-def _sweep(parent: Path) -> None:
-    """Remove jobs whose process has ended without doing so."""
-    from filelock import FileLock, Timeout
+def unsealed(job: Job) -> Any:
+    """Read what `sealed` wrote, on a worker.
 
-    for folder in parent.glob("*"):
-        try:
-            with FileLock(folder / "lock", timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-        except (Timeout, OSError, NotImplementedError):
-            continue
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    InputError
+        If the file is not to be seen from here, or is another one.
+    """
+    folder = Path(job.folder)
+    try:
+        content = (folder / WORK).read_bytes()
+    except OSError:
+        raise InputError(
+            f"a worker on {socket.gethostname()} does not see the cache {folder.parent.parent}",
+            "put it where all machines see it at the same path (SHELFBENCH_CACHE)",
+        ) from None
+    if hashlib.sha256(content).hexdigest() != job.sha256:
+        raise InputError(f"{folder / WORK} is not what the run wrote", "start the run again")
+    return pickle.loads(content)  # written by this very run: the hash is sent along
+
+
+def _variables() -> dict[str, str]:
+    return {
+        **{name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "SHELFBENCH_CACHE": str(cache_dir().absolute()),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -185,17 +214,7 @@ class OpenedJob:
     """
 
     def __init__(self, job: Job) -> None:
-        folder, here = Path(job.folder), socket.gethostname()
-        try:
-            content = (folder / WORK).read_bytes()
-        except OSError:
-            raise InputError(
-                f"a worker on {here} does not see the cache {folder.parent.parent}",
-                "put it where all machines see it at the same path (SHELFBENCH_CACHE)",
-            ) from None
-        if hashlib.sha256(content).hexdigest() != job.sha256:
-            raise InputError(f"{folder / WORK} is not what the run wrote", "start the run again")
-        work: Work = pickle.loads(content)  # written by this very run: the hash is sent along
+        folder, here, work = Path(job.folder), socket.gethostname(), unsealed(job)
         os.environ.update(work.variables)
         self.images = work.images
         _check_photos(work, here)

@@ -11,11 +11,12 @@ from typing import Any
 from shelfbench.base.errors import ShelfbenchError, explain
 from shelfbench.base.processor import cores
 from shelfbench.data.shards import compute_shard
-from shelfbench.spread.job import Job, OpenedJob, versions
+from shelfbench.spread.job import Job, OpenedJob, unsealed, versions
 
 # One shard at a time in a process, whatever the number of its threads: networks are not made for several.
 _TURN, _OPENING = threading.Lock(), threading.Lock()
 _opened: dict[Job, OpenedJob] = {}
+_pieces: dict[Job, Any] = {}
 
 
 @dataclass
@@ -111,6 +112,35 @@ def compute(job: Job, number: int) -> dict[str, Any]:
                 opened.store, opened.images, opened.shard(number), workers=threads, memory=_memory_limit()
             )
         except Exception as error:  # a plug-in may raise anything; the run says it
+            said: ShelfbenchError = explain(error)
+            result["problem"] = (type(said).__name__, said.message, said.remedy)
+    return result
+
+
+def piece(job: Job, number: int) -> dict[str, Any]:
+    """Do a piece of other work, as `shelfbench.data.shards.Pieces`.
+
+    Parameters
+    ----------
+    job : Job
+    number : int
+
+    Returns
+    -------
+    dict
+        ``problem`` as in `compute`, and ``host``.
+    """
+    result: dict[str, Any] = {"host": socket.gethostname(), "problem": None}
+    with _TURN:
+        try:
+            _take_share()
+            with _OPENING:
+                if job not in _pieces:
+                    _pieces.clear()
+                    _pieces[job] = unsealed(job)
+            if not _pieces[job].done(number):
+                _pieces[job].compute(number)
+        except Exception as error:
             said: ShelfbenchError = explain(error)
             result["problem"] = (type(said).__name__, said.message, said.remedy)
     return result

@@ -12,7 +12,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.storage import fingerprint
 from shelfbench.data.given_names import source_of
 from shelfbench.data.images import ImageSettings
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import SplitSettings
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.backend import EARLIER, BackboneChoice, BackendSpec, HeadSettings, as_record

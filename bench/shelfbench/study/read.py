@@ -12,7 +12,7 @@ from typing import Any
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.given import given_path
 from shelfbench.data.given_names import PREFIX, source_of
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
 from shelfbench.plugins.finding import available, find, split_name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 
+from shelfbench.base.processes import this_process
 from shelfbench_deep.engines.quiet import muted
 
 __all__ = ["keras"]
@@ -22,6 +23,11 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with muted():
     import keras
+
+if this_process().count > 1:  # before anything is computed
+    from shelfbench_deep.engines.processes import join
+
+    join()
 
 # A user's keras.json may say otherwise, but features are stored under the name of float32.
 keras.config.set_floatx("float32")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.processes import this_process
 from shelfbench_deep.engines.keras import keras
 
 Step = Callable[[Any, Any], Any]
@@ -72,7 +73,7 @@ def devices(count: int) -> list[str]:
     ----------
     count : int
         How many; 0 takes all accelerators or, on a machine without any, the CPU: one device, unless the engine was
-        told to split it into several virtual ones.
+        told to split it into several virtual ones. Devices of processes that train with this one count too.
 
     Returns
     -------
@@ -96,7 +97,13 @@ def devices(count: int) -> list[str]:
     if engine() == "jax":
         import jax
 
-        found = [f"{device.platform}:{device.id}" for device in jax.local_devices()]
+        local = this_process().count == 1
+        found = [f"{device.platform}:{device.id}" for device in (jax.local_devices() if local else jax.devices())]
+        if not local and count not in (0, len(found)):
+            raise InputError(
+                f"training.devices is {count}, and the processes that train together have {len(found)}",
+                "set training.devices=0, and show each process only the devices that it may use",
+            )
     else:
         import tensorflow as tf
 

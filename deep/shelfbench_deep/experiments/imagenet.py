@@ -20,7 +20,7 @@ from shelfbench.data.feature_store import FeatureStore, image_digests
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import dataset_hash
 from shelfbench.data.sources.folder import read_folder
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.entries import NetworkEntry

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
-from shelfbench.base.storage import write_parquet
 from shelfbench.cost.measurements import Measurements, Part
 from shelfbench.cost.timing import Timing, timings_frame
 from shelfbench.plugins.experiment import ExperimentSpec
@@ -26,7 +25,7 @@ def _run(experiment: Experiment) -> None:
     settings = replace(settings, workers=settings.workers or experiment.workers)
     experiment.record.begin({}, {})
     measured, _ = measure(settings, experiment.out, "device.json", experiment.console)
-    write_parquet(experiment.out / "timings.parquet", timings_frame(list(_rows(measured))))
+    experiment.record.keep("timings.parquet", timings_frame(list(_rows(measured))))
     for part in measured.parts:
         experiment.jobs.note(part.name, partial(_entry, part))
 

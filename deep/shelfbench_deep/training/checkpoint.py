@@ -27,10 +27,29 @@ class Checkpoint:
     path : Path
     identity : str
         Hash of everything that determines the training; a checkpoint of another training is not used.
+    part : int
+        Images that are in the network at a time; 0 for the whole batch. A checkpoint in other parts is not used, as
+        they change the optimiser's variables and what batch normalisation sees: `begun` tells with which to go on.
     """
 
     path: Path
     identity: str
+    part: int = 0
+
+    def begun(self) -> int | None:
+        """Return the `part` of the training that the file holds; None without one that belongs to this training."""
+        from safetensors import safe_open
+
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+            if metadata.get("version") == VERSION and metadata.get("identity") == self.identity:
+                return int(metadata.get("part", "0"))
+        except Exception:  # safetensors raises its own kinds of errors; `read` tells the user
+            return None
+        return None
 
     def write(self, model: keras.Model, best: list[np.ndarray], state: dict[str, Any]) -> None:
         """Write a model's weights, seeds and optimiser, the best weights so far, and the loop's own state.
@@ -48,6 +67,8 @@ class Checkpoint:
         arrays |= {f"optimizer.{i:05d}": _copy(value) for i, value in enumerate(model.optimizer.variables)}
         arrays |= {f"best.{i:05d}": np.ascontiguousarray(value) for i, value in enumerate(best)}
         metadata = {"version": VERSION, "identity": self.identity, "state": json.dumps(state)}
+        if self.part:
+            metadata["part"] = str(self.part)
         write_whole(self.path, lambda aside: save_file(arrays, aside, metadata=metadata))
 
     def read(self, model: keras.Model, console: Console) -> tuple[list[np.ndarray], dict[str, Any]] | None:
@@ -85,6 +106,8 @@ class Checkpoint:
             metadata = file.metadata() or {}
             if metadata.get("version") != VERSION or metadata.get("identity") != self.identity:
                 raise ValueError("it belongs to another training")
+            if int(metadata.get("part", "0")) != self.part:
+                raise ValueError("its updates came in other parts")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         found = {
             kind: [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}.")]

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shelfbench.base.errors import InputError, RunError
-from shelfbench.data.ahead import Decoding, decoded_ahead
+from shelfbench.data.ahead import Decoding
 from shelfbench.plugins.backend import BackboneChoice, TrainingImages
+from shelfbench_deep.engines.processes import of_first
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
 from shelfbench_deep.networks.blueprint import Blueprint, features_of
 from shelfbench_deep.networks.weights import put_arrays
+from shelfbench_deep.training.forward import outputs
 from shelfbench_deep.training.freezing import boundary, freeze
 from shelfbench_deep.training.objective import OneLabel
-from shelfbench_deep.training.parallel import predict
-from shelfbench_deep.training.recipes import RECIPES
+from shelfbench_deep.training.prepared import Prepared, Sketch
+from shelfbench_deep.training.recipes import RECIPES, Recipe
 from shelfbench_deep.training.settings import FinetuningSettings, TrainingSettings
-from shelfbench_deep.training.trainer import NetworkTrainer, Prepared
+from shelfbench_deep.training.trainer import NetworkTrainer
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -61,6 +63,7 @@ def finetuning_trainer(
         patience=settings.patience,
         training=training,
         prepare=partial(_prepare, backbone, settings),
+        sketch=partial(_sketch, backbone, settings),
         bottleneck=bottleneck,
     )
 
@@ -80,18 +83,11 @@ def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TrainingIma
     if settings.head == "fitted":
         head.set_weights(_fitted_head(model, blueprint, data, rows))
     freeze(model, count, batch_norm=settings.batch_norm == "frozen")
-    recipe = dataclasses.replace(
-        RECIPES["c-finetuning"],
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        decay_rate=settings.decay,
-        momentum=settings.momentum,
-    )
     chosen = {"frozen_layers": count, "layers": len(base.layers), "frozen_up_to": last}
     return Prepared(
         model=model,
         blueprint=blueprint,
-        recipe=recipe,
+        recipe=_recipe(settings),
         rows=rows,
         own_head=False,
         chosen=chosen,
@@ -99,23 +95,35 @@ def _prepare(backbone: Backbone, settings: FinetuningSettings, data: TrainingIma
     )
 
 
+def _recipe(settings: FinetuningSettings) -> Recipe:
+    return dataclasses.replace(
+        RECIPES["c-finetuning"],
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        decay_rate=settings.decay,
+        momentum=settings.momentum,
+    )
+
+
+def _sketch(backbone: Backbone, settings: FinetuningSettings, data: TrainingImages, seed: int) -> Sketch:
+    model = Backbone(backbone.name, "none", backbone.pixels).model()
+    count = boundary(backbone.name, model, settings.frozen, settings.freeze)
+    freeze(model, count, batch_norm=settings.batch_norm == "frozen")
+    rows = stratified_share(data.train_labels, data.train_products, settings.share, seed)
+    return Sketch(model, _recipe(settings), len(rows))
+
+
 def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TrainingImages, rows: np.ndarray) -> list[np.ndarray]:
     """Fit a logistic regression to the features before fine-tuning, so that first updates do not spoil the backbone."""
     from sklearn.linear_model import LogisticRegression
 
     network, found, labels = features_of(model), [], []
-    parts = [rows[i : i + 64] for i in range(0, len(rows), 64)]
-    decoded = decoded_ahead(
-        data.images,
-        (data.train[part] for part in parts),
-        Decoding(blueprint.pixels, data.fit, data.workers),
-        then=lambda _, images, reasons: (blueprint.preprocess(images.astype(np.float32)), reasons),
-    )
-    filled = np.zeros((64, blueprint.pixels, blueprint.pixels, 3), np.float32)
-    for part, (images, reasons) in zip(parts, decoded, strict=True):
-        filled[: len(images)] = images
-        found.append(predict(network, filled)[: len(images)].astype(np.float64))
-        labels.append(data.train_labels[np.delete(part, list(reasons))])
+    decoding = Decoding(blueprint.pixels, data.fit, data.workers)
+    for places, values in outputs(
+        network, data.images, data.train[rows], size=64, decoding=decoding, preprocess=blueprint.preprocess
+    ):
+        found.append(values.astype(np.float64))
+        labels.append(data.train_labels[rows[places]])
     features, codes = np.concatenate(found), np.concatenate(labels)
     if len(np.unique(codes)) < 2:
         raise RunError("fine-tuning needs readable images of at least two categories", "check the split")
@@ -133,7 +141,8 @@ def _fitted_head(model: keras.Model, blueprint: Blueprint, data: TrainingImages,
         intercept = np.concatenate([-intercept, intercept]) / 2
     kernel[:, fitted.classes_] = (coefficients / scale).T
     bias[fitted.classes_] = intercept - (coefficients / scale) @ mean
-    return [kernel.astype(np.float32), bias.astype(np.float32)]
+    # of several processes, the first one's
+    return [of_first(kernel.astype(np.float32)), of_first(bias.astype(np.float32))]
 
 
 def stratified_share(labels: np.ndarray, products: np.ndarray, share: float, seed: int) -> np.ndarray:

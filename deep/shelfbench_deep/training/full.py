@@ -17,9 +17,10 @@ from shelfbench_deep.networks.inception import InceptionSettings
 from shelfbench_deep.networks.xception import XceptionSettings, count_parameters, equal_parameters
 from shelfbench_deep.training.many_labels import ManyLabels
 from shelfbench_deep.training.objective import OneLabel
+from shelfbench_deep.training.prepared import Prepared, Sketch
 from shelfbench_deep.training.recipes import set_weight_decay
 from shelfbench_deep.training.settings import FullSettings, TrainingSettings
-from shelfbench_deep.training.trainer import NetworkTrainer, Prepared
+from shelfbench_deep.training.trainer import NetworkTrainer
 
 
 def full_trainer(
@@ -70,6 +71,7 @@ def full_trainer(
         patience=settings.patience,
         training=training,
         prepare=partial(_prepare, start, settings, own, labels),
+        sketch=partial(_sketch, start, settings, own, labels),
         bottleneck=bottleneck,
     )
 
@@ -86,12 +88,7 @@ def _prepare(
 
     recipe = settings.recipe_of(start.name)
     objective = OneLabel(data) if labels is None else labels
-    if recipe.dropout:
-        own = dataclasses.replace(own, dropout=recipe.dropout)
-    if settings.equal_parameters and isinstance(own, XceptionSettings):
-        plain = XceptionSettings(width=own.width, dropout=own.dropout)
-        own = equal_parameters(own, objective.outputs, count_parameters(plain, objective.outputs))
-    blueprint = Blueprint(network=start.name, pixels=start.pixels, classes=objective.outputs, settings=asdict(own))
+    own, blueprint = _blueprint(start, settings, own, objective.outputs)
     keras.utils.set_random_seed(seed)
     model = blueprint.build()
     if start.weights != "none":
@@ -107,3 +104,29 @@ def _prepare(
         chosen={"recipe": recipe.name, "width": own.width},
         objective=objective,
     )
+
+
+def _blueprint(
+    start: Backbone, settings: FullSettings, own: XceptionSettings | InceptionSettings, outputs: int
+) -> tuple[XceptionSettings | InceptionSettings, Blueprint]:
+    """Work out the network's own settings, and how it is built."""
+    recipe = settings.recipe_of(start.name)
+    if recipe.dropout:
+        own = dataclasses.replace(own, dropout=recipe.dropout)
+    if settings.equal_parameters and isinstance(own, XceptionSettings):
+        plain = XceptionSettings(width=own.width, dropout=own.dropout)
+        own = equal_parameters(own, outputs, count_parameters(plain, outputs))
+    return own, Blueprint(network=start.name, pixels=start.pixels, classes=outputs, settings=asdict(own))
+
+
+def _sketch(
+    start: Backbone,
+    settings: FullSettings,
+    own: XceptionSettings | InceptionSettings,
+    labels: ManyLabels | None,
+    data: TrainingImages,
+    seed: int,
+) -> Sketch:
+    outputs = data.classes if labels is None else labels.outputs
+    _, blueprint = _blueprint(start, settings, own, outputs)
+    return Sketch(blueprint.build(), settings.recipe_of(start.name), len(data.train))

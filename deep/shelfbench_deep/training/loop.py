@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,16 @@ import pandas as pd
 
 from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import RunError
+from shelfbench.base.processes import this_process
 from shelfbench.data.ahead import Decoding, decoded_ahead
+from shelfbench.data.images import decode_batch
 from shelfbench.plugins.backend import TrainingImages
+from shelfbench_deep.engines.processes import agreed, of_first, own_share
 from shelfbench_deep.training.augment import AugmentSettings, augment
 from shelfbench_deep.training.checkpoint import Checkpoint
+from shelfbench_deep.training.forward import outputs
 from shelfbench_deep.training.objective import Objective, OneLabel
-from shelfbench_deep.training.parallel import predict, train_step
+from shelfbench_deep.training.parallel import train_step
 from shelfbench_deep.training.recipes import averaged, class_weights
 from shelfbench_deep.training.scalars import ScalarLog
 
@@ -43,6 +48,8 @@ class Course:
         Epochs without a better precision on `tune` after which it stops; 0 trains all of them.
     batch : int
         Images per update; the last batch of an epoch is filled up with the epoch's first images.
+    parts : int
+        Equal parts of an update, of which one at a time is in the network.
     pixels : int
     seed : int
         Of the order of images and of augmentation.
@@ -65,6 +72,7 @@ class Course:
     epochs: int
     patience: int
     batch: int
+    parts: int = 1
     pixels: int
     seed: int
     rate: Callable[[int], float]
@@ -152,6 +160,8 @@ class TrainingLoop:
         if (kept := self._checkpoint.read(self._model, self._console)) is not None:
             self._best, values = kept
             state = self._state = _State(**values)
+        agreed("where the training resumes", state.epoch, state.step)
+        if kept is not None:
             self._console.log(
                 f"{self._name}: resumes in epoch {state.epoch} after {state.step} of {self.steps} updates"
             )
@@ -185,7 +195,7 @@ class TrainingLoop:
             state.data_wait += time.perf_counter() - asked
             if len(images):
                 weights = None if self._weights is None else self._weights[labels]
-                logs = train_step(model, images, labels, weights)
+                logs = train_step(model, images, labels, weights, self._course.parts)
                 state.loss += logs["loss"]
                 state.accuracy += logs["accuracy"]
                 state.counted += 1
@@ -239,24 +249,28 @@ class TrainingLoop:
         self._save()
 
     def _save(self) -> None:
-        self._checkpoint.write(self._model, self._best, dataclasses.asdict(self._state))
+        if this_process().first:
+            self._checkpoint.write(self._model, self._best, dataclasses.asdict(self._state))
 
     def _batches(self, epoch: int, first: int) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """Batches of an epoch, starting at `first`; their images depend on the seed and the epoch only."""
         data, course = self._data, self._course
         order = np.random.default_rng([course.seed, epoch]).permutation(self._rows)
         order = np.concatenate([order, np.resize(order, -len(order) % self._batch)])
-        parts = [order[i : i + self._batch] for i in range(first * self._batch, len(order), self._batch)]
-        position = iter(parts)
+        whole = [order[i : i + self._batch] for i in range(first * self._batch, len(order), self._batch)]
+        parts = [own_share(rows, course.parts) for rows in whole]
+        position = iter(zip(parts, whole, strict=True))
 
         def ready(batch: np.ndarray, pixels: np.ndarray, reasons: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
-            rows = next(position)
-            if reasons:  # readable images of the batch replace the others, so that all batches have one size
-                good = np.setdiff1d(np.arange(len(rows)), list(reasons))
-                if not len(good):
-                    return np.empty((0, *pixels.shape[1:]), np.float32), self._objective.targets(rows[:0])
-                again = np.resize(np.arange(len(good)), len(rows))
-                rows, pixels = rows[good[again]], pixels[again]
+            own, all_rows = next(position)
+            rows = np.delete(own, list(reasons))
+            if not len(rows) and len(own) < len(all_rows):  # what this process reads of the batch cannot be read
+                rows, pixels = self._decoded(all_rows)
+            if not len(rows):
+                return np.empty((0, *pixels.shape[1:]), np.float32), self._objective.targets(rows)
+            if len(rows) < len(own):  # readable images replace the others, so that all batches have one size
+                again = np.resize(np.arange(len(rows)), len(own))
+                rows, pixels = rows[again], pixels[again]
             pixels = augment(pixels, rows, epoch, course.seed, course.augment)
             return course.preprocess(pixels.astype(np.float32)), self._objective.targets(rows)
 
@@ -268,23 +282,28 @@ class TrainingLoop:
             ahead=3,
         )
 
+    def _decoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Decode images at once; return the rows that can be read, and their pixels."""
+        data = self._data
+        with ThreadPoolExecutor(data.workers) as pool:
+            pixels, reasons = decode_batch(data.images.read(data.train[rows]), self._course.pixels, data.fit, pool)
+        return np.delete(rows, list(reasons)), pixels
+
     def _evaluate(self) -> tuple[float, float]:
         """Cost and score on `tune`; NaN without images."""
-        data, judge = self._data, self._objective.judge()
-        size, pixels = min(self._batch, 64), self._course.pixels
-        filled = np.zeros((size, pixels, pixels, 3), np.float32)
-        parts = [np.arange(i, min(i + size, len(data.tune))) for i in range(0, len(data.tune), size)]
-        decoded = decoded_ahead(
+        data, course, judge = self._data, self._course, self._objective.judge()
+        for rows, logits in outputs(
+            self._model,
             data.images,
-            (data.tune[part] for part in parts),
-            Decoding(pixels, data.fit, data.workers),
-            then=lambda _, images, reasons: (self._course.preprocess(images.astype(np.float32)), reasons),
-        )
-        for part, (images, reasons) in zip(parts, decoded, strict=True):
-            filled[: len(images)] = images
-            filled[len(images) :] = 0
-            judge.add(np.delete(part, list(reasons)), predict(self._model, filled)[: len(images)].astype(np.float32))
-        return judge.result()
+            data.tune,
+            size=min(self._batch // course.parts, 64),
+            decoding=Decoding(course.pixels, data.fit, data.workers),
+            preprocess=course.preprocess,
+        ):
+            judge.add(rows, logits)
+        # of several processes, the first one's: sums may differ in the last digit from one processor to another
+        cost, score = of_first(np.array(judge.result()))
+        return float(cost), float(score)
 
 
 def _better(new: dict[str, float], old: dict[str, float]) -> bool:

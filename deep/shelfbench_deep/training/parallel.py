@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from shelfbench.base.processes import this_process
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -39,7 +42,7 @@ def synchronise(model: keras.Model) -> None:
 
 
 def train_step(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None, parts: int = 1
 ) -> dict[str, float]:
     """Update a compiled network once, as its ``train_on_batch`` does on one device.
 
@@ -50,12 +53,24 @@ def train_step(
         As many as the number of devices divides; the same goes for labels and weights.
     labels : ndarray
     sample_weight : ndarray or None
+    parts : int
+        Equal parts in which the images go through the network, one after the other; the optimiser was made for as many.
 
     Returns
     -------
     dict
         ``loss`` and metrics on this batch, before the update.
     """
+    size, logs = len(images) // parts, []
+    for begin in range(0, size * parts, size):
+        part = slice(begin, begin + size)
+        logs.append(_step(model, images[part], labels[part], None if sample_weight is None else sample_weight[part]))
+    return {name: math.fsum(one[name] for one in logs) / parts for name in logs[0]}
+
+
+def _step(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None
+) -> dict[str, float]:
     from shelfbench_deep.engines.native import split, strategy_of
 
     model.reset_metrics()  # some engines accumulate over calls, others do not
@@ -70,10 +85,16 @@ def train_step(
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Compute a network's outputs for a batch of any size, as its ``predict_on_batch`` does on one device."""
+    """Compute a network's outputs for a batch of any size, as its ``predict_on_batch`` does on one device.
+
+    Of several processes that train together, each gives its share of a batch, and has the outputs of all.
+    """
     from shelfbench_deep.engines.keras import keras
     from shelfbench_deep.engines.native import split, strategy_of
+    from shelfbench_deep.engines.processes import outputs_of_all
 
+    if this_process().count > 1:
+        return outputs_of_all(model, images)
     strategy, distribution = strategy_of(model), keras.distribution.distribution()
     if strategy is None and distribution is None:
         return np.asarray(model.predict_on_batch(images))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench_deep.training.in_parts import in_parts
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -143,9 +144,10 @@ class Recipe:
             return self.learning_rate / (1 + self.decay_rate * updates / steps)
         return self.learning_rate * (self.decay_rate ** (updates // steps) if self.decay == "staircase" else 1)
 
-    def build(self, batch: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-        """Make the optimiser including its schedule; the parameters are those of `decay_steps`.
+    def build(self, batch: int, steps_per_epoch: int, parts: int = 1) -> keras.optimizers.Optimizer:
+        """Make the optimiser including its schedule; the first parameters are those of `decay_steps`.
 
+        `parts` is the number of steps in which the images of an update come (`shelfbench_deep.training.in_parts`).
         Keras computes the schedule in float32: up to 2^24 updates it equals `rate` within rounding; later it may decay
         one update too early or too late.
         """
@@ -158,10 +160,20 @@ class Recipe:
             rate = schedules.InverseTimeDecay(self.learning_rate, steps, self.decay_rate)
         elif self.decay == "staircase":
             rate = schedules.ExponentialDecay(self.learning_rate, steps, self.decay_rate, staircase=True)
-        common = {"momentum": self.momentum, "use_ema": self.ema > 0, "ema_momentum": self.ema}
+        common = {
+            "learning_rate": rate,
+            "momentum": self.momentum,
+            "use_ema": self.ema > 0,
+            "ema_momentum": self.ema,
+        }
         if self.optimizer == "sgd":
-            return keras.optimizers.SGD(rate, **common)
-        return keras.optimizers.RMSprop(rate, rho=self.rho, epsilon=self.epsilon, **common)
+            return in_parts(keras.optimizers.SGD, parts, **common)
+        return in_parts(keras.optimizers.RMSprop, parts, rho=self.rho, epsilon=self.epsilon, **common)
+
+    @property
+    def slots(self) -> int:
+        """Variables that the optimiser keeps for each weight."""
+        return int(self.momentum > 0) + int(self.ema > 0) + int(self.optimizer == "rmsprop")
 
 
 RECIPES = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.plugins.backend import EARLIER, as_record
 from shelfbench_deep.training.augment import AugmentSettings
 from shelfbench_deep.training.recipes import RECIPES, Recipe
 
@@ -61,6 +62,13 @@ class TrainingSettings:
     statistics : float
         Share that batch normalisation's running mean and variance keep at an update. Keras' 0.99 needs hundreds of
         updates to follow the network, more than small catalogues have; use 0.99 for long trainings.
+    memory_gib : float
+        What training a network on a CPU may hold; from it follows how many images are in the network at a time
+        (`shelfbench_deep.training.memory`). The same everywhere, so that the network is the same on every machine that
+        has as much; one with less takes smaller parts.
+    part : int
+        Images of an update that are in the network at a time; 0 lets `memory_gib` decide. A part as large as the batch
+        takes it whole, as versions before 0.2 did, whatever that needs.
 
     Raises
     ------
@@ -78,6 +86,8 @@ class TrainingSettings:
     colour: float = 0.0
     class_weights: bool = False
     statistics: float = 0.9
+    memory_gib: float = field(default=6.0, metadata={EARLIER: 6.0})
+    part: int = field(default=0, metadata={EARLIER: 0})
 
     def __post_init__(self) -> None:
         _one_of(
@@ -86,13 +96,13 @@ class TrainingSettings:
             precision=("float32", "mixed_bfloat16", "mixed_float16"),
             jit=("auto", "on", "off"),
         )
-        _whole("training", self, devices=0)
-        _number("training", self, checkpoint_minutes=(0, math.inf), statistics=(0, 1))
+        _whole("training", self, devices=0, part=0)
+        _number("training", self, checkpoint_minutes=(0, math.inf), statistics=(0, 1), memory_gib=(0.5, math.inf))
         AugmentSettings(self.flip, self.crop, self.colour)
 
     def results(self) -> dict[str, Any]:
         """Return the settings that can change the trained network (JSON)."""
-        values = dataclasses.asdict(self)
+        values = as_record(self)
         del values["checkpoint_minutes"], values["tensorboard"]
         return values
 

@@ -12,7 +12,7 @@ from PIL import Image
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.cli.main import main
 from shelfbench.data.images import decode
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench_deep.experiments.imagenet import find_validation, open_validation
 from shelfbench_deep.experiments.top_five import NETWORKS_WITH_TOP, TopFive, weights_with_top
 

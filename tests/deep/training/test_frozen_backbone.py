@@ -10,7 +10,7 @@ from shelfbench.data.datasets import open_dataset
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.images import decode
 from shelfbench.data.material import gather
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import SplitSettings, make_split
 from shelfbench.generator import GeneratorSettings
 from shelfbench.plugins.backend import BackboneChoice

@@ -23,6 +23,8 @@ from shelfbench.base.storage import cache_dir, fingerprint, write_whole
 from shelfbench.data.catalogue import Absent, Catalogue, Category
 from shelfbench.data.sources.bson_document import BadDocument, document_end, product
 from shelfbench.data.sources.bson_index import release, scan
+from shelfbench.data.sources.files import MOST_BYTES, too_large
+from shelfbench.data.sources.settings import DatasetSettings
 
 INDEX_VERSION = 1
 # The table of categories beside the BSON file.
@@ -32,13 +34,15 @@ RELEASE_BYTES = 1 << 24
 EMPTY = "an empty picture in the BSON file"
 
 
-def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+def read_products(path: Path, most: int = MOST_BYTES) -> Iterator[tuple[int, tuple[bytes, ...]]]:
     """Read one product after the other, with or without a category, without building an index.
 
     Parameters
     ----------
     path : Path
         The BSON file.
+    most : int
+        Bytes of the largest picture that is read.
 
     Yields
     ------
@@ -63,7 +67,7 @@ def read_products(path: Path) -> Iterator[tuple[int, tuple[bytes, ...]]]:
                 raise InputError(
                     f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
                 ) from None
-            yield identifier, tuple(view[start : start + length] or Absent(EMPTY) for start, length in pictures)
+            yield identifier, tuple(_picture(view, start, length, most) for start, length in pictures)
             at = end
             if at - released > RELEASE_BYTES:
                 release(view)
@@ -125,10 +129,24 @@ def _kept_index(kept: Path, console: Console) -> tuple[dict[str, np.ndarray], st
         return None
 
 
+def _picture(view: mmap.mmap, start: int, length: int, most: int) -> bytes:
+    if length > most:
+        return too_large(most)
+    return view[start : start + length] or Absent(EMPTY)
+
+
 class BSONImages:
     """Pictures by offset, through a memory map that each process opens on first use."""
 
-    def __init__(self, path: Path, product_id: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
+    def __init__(
+        self,
+        path: Path,
+        product_id: np.ndarray,
+        offsets: np.ndarray,
+        lengths: np.ndarray,
+        most: int = MOST_BYTES,
+    ) -> None:
+        self._most = most
         self.files: tuple[Path, ...] = (path,)
         self._product_id, self._offsets, self._lengths = product_id, offsets, lengths
         self._view: mmap.mmap | None = None
@@ -149,7 +167,7 @@ class BSONImages:
                 self._view = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         view = self._view
         pictures = [
-            view[start : start + length] or Absent(EMPTY)
+            _picture(view, start, length, self._most)
             for start, length in zip(self._offsets[indices].tolist(), self._lengths[indices].tolist(), strict=True)
         ]
         self._read += sum(map(len, pictures))
@@ -211,7 +229,7 @@ def _category(key: int, name: tuple[str, str, str] | None) -> Category:
     return Category(str(key), own, (top, middle))
 
 
-def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalogue:
+def read_bson(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
     """Read a catalogue from Cdiscount's BSON.
 
     Parameters
@@ -220,8 +238,8 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
         A ``*.bson`` file with ``category_names.csv`` next to it.
     name : str
         Name of the dataset, for messages.
-    truncated : {'refuse', 'accept'}
-        Whether the products before an unreadable tail may be used.
+    settings : DatasetSettings
+        What of a truncated file is used, and the largest picture.
     console : Console
 
     Returns
@@ -234,7 +252,7 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
         If a file is missing, truncated or not Cdiscount's, no category has a name, or an id occurs twice.
     """
     names = _read_names(path.with_name(NAMES))
-    index, note = build_index(path, truncated, console)
+    index, note = build_index(path, settings.truncated, console)
     keep = index["count"] > 0
     ids, categories, counts = index["product_id"][keep], index["category"][keep], index["count"][keep]
     keys, codes = np.unique(categories, return_inverse=True)
@@ -267,7 +285,7 @@ def read_bson(path: Path, name: str, truncated: str, console: Console) -> Catalo
         product_id=ids,
         product_category=codes.astype(np.int32),
         image_product=image_product,
-        images=BSONImages(path, ids[image_product], index["offset"], index["length"]),
+        images=BSONImages(path, ids[image_product], index["offset"], index["length"], settings.most),
         unlabelled=int(index["unlabelled"][0]),
         notes=tuple(notes),
     )

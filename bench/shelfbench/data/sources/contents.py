@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from shelfbench.data.sources.files import files_below
+from shelfbench.data.sources.files import files_below, is_folder
 from shelfbench.data.sources.table_files import METADATA, TABLE_SUFFIXES
 
 # Folders below a folder, by name: ("train", "shoes").
@@ -88,7 +88,7 @@ class Contents:
         plain: list[str] = []
         litter: list[str] = []
         with os.scandir(self.root.joinpath(*parts)) as entries:
-            for name in sorted(entry.name for entry in entries if entry.is_dir() and entry.name not in children):
+            for name in sorted(entry.name for entry in entries if is_folder(entry) and entry.name not in children):
                 if name not in _TOOLS:
                     (litter if is_litter(name) else plain).append(name)
         return plain, litter

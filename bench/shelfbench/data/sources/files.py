@@ -13,6 +13,7 @@ import numpy as np
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.signatures import HEAD, kind_of
+from shelfbench.data.sources.settings import LARGEST
 
 # Files with these count as photos without a look into them.
 SUFFIXES = frozenset(
@@ -24,8 +25,8 @@ SUFFIXES = frozenset(
 )
 # What file managers leave behind.
 LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
-# More than any photo whose pixels would be decoded.
-MOST_BYTES = 1 << 31
+# Larger photos are not read, unless the settings say so.
+MOST_BYTES = LARGEST << 20
 # Ends what stands for the name of a file in a row of a table that names none.
 NO_PHOTO = ", which names no photo"
 _NAMED = 3
@@ -34,9 +35,9 @@ _NAMED = 3
 class FileImages:
     """Images in files of their own."""
 
-    def __init__(self, root: Path, names: np.ndarray) -> None:
+    def __init__(self, root: Path, names: np.ndarray, most: int = MOST_BYTES) -> None:
         self.files: tuple[Path, ...] = (root,)
-        self._root, self._names = str(root), names
+        self._root, self._names, self._most = str(root), names, most
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -44,7 +45,7 @@ class FileImages:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """Read files; `Absent` for one that cannot be opened."""
-        return [read_file(os.path.join(self._root, name)) for name in self._names[indices]]
+        return [read_file(os.path.join(self._root, name), self._most) for name in self._names[indices]]
 
     def where(self, index: int) -> str:
         """Name the file, relative to the folder."""
@@ -113,7 +114,7 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             return Absent("a pipe or a device, not a photo")
         if status.st_size > most:
-            return Absent(f"larger than {most >> 30} GiB")
+            return too_large(most)
         data = os.read(handle, status.st_size + 1)  # one byte more than there is shows that this was all
         while len(data) < status.st_size and (more := os.read(handle, status.st_size + 1 - len(data))):
             data += more
@@ -122,6 +123,11 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
         return Absent(f"the file cannot be read ({error.strerror or error})")
     finally:
         os.close(handle)
+
+
+def too_large(most: int) -> Absent:
+    """Say that a photo has more than so many bytes."""
+    return Absent(f"larger than {most >> 20:,} MiB (dataset.largest)")
 
 
 def is_photo(path: str | Path) -> bool:
@@ -188,7 +194,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
             name = entry.name
             if name[0] == "." and not name.endswith(".icloud"):  # which stands for a photo that is not on this machine
                 continue
-            if entry.is_dir():
+            if is_folder(entry):
                 if name.lower() not in LEFT_BEHIND:
                     below.append(entry.path)
             elif name.lower() not in LEFT_BEHIND and _taken(entry):
@@ -215,9 +221,29 @@ def _check_names(folder: Path, where: str, entries: Iterable[os.DirEntry[str]]) 
 
 def _taken(entry: os.DirEntry[str]) -> bool:
     """Tell whether an entry that is not a folder is a photo; a link to nothing is one by its suffix."""
-    if not entry.is_file() and not (entry.is_symlink() and not os.path.exists(entry.path)):
+    try:
+        file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # a link that leads back to itself
+        file = True
+    return file and is_photo(entry.path)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder, or a link to one.
+
+    Parameters
+    ----------
+    entry : DirEntry
+
+    Returns
+    -------
+    bool
+        False for a link that leads back to itself.
+    """
+    try:
+        return entry.is_dir()
+    except OSError:
         return False
-    return is_photo(entry.path)
 
 
 def skipped(others: Sequence[Path]) -> str:

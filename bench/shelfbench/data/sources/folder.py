@@ -20,10 +20,11 @@ from shelfbench.data.sources.layout import Layout, find_layout
 from shelfbench.data.sources.nesting import nesting_of
 from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.split_words import split_of, split_within
 from shelfbench.data.sources.table_files import NamedImages, named_images
 from shelfbench.data.sources.table_rows import folders_of, other_folders, same_split, split_by_folder
-from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
+from shelfbench.data.sources.tables import catalogue_from_rows
 from shelfbench.data.sources.webdataset import read_webdataset
 
 # Settings that name columns.
@@ -56,7 +57,7 @@ def read_folder(root: Path, name: str, settings: DatasetSettings, console: Conso
     layout = find_layout(root, settings)
     if layout.kind in ("bson", "parquet"):
         catalogue = (
-            read_bson(layout.files[0], name, settings.truncated, quiet)
+            read_bson(layout.files[0], name, settings, quiet)
             if layout.kind == "bson"
             else read_parquet(layout.files, name, settings, quiet, layout.splits)
         )

@@ -15,8 +15,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.columns import find_column, listed, usual
 from shelfbench.data.sources.labels import as_key
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES, cells_of
-from shelfbench.data.sources.tables import DatasetSettings
 from shelfbench.data.sources.vectors import ARRAYS, check_type, is_vectors, load_array, open_array
 
 IMAGE, PRODUCT = "file_name", "product_id"

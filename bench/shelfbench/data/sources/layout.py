@@ -27,10 +27,10 @@ from shelfbench.data.sources.contents import (
 from shelfbench.data.sources.labels import clean
 from shelfbench.data.sources.missing_files import ARCHIVES
 from shelfbench.data.sources.nesting import STRAYS, Nesting, nesting_of
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.shards import embeds_photos, names_photos, rows_of, splits_of_shards
 from shelfbench.data.sources.split_words import split_of, split_within
 from shelfbench.data.sources.table_files import named_images
-from shelfbench.data.sources.tables import DatasetSettings
 
 # So many image files beside a BSON file are not photos of a catalogue.
 FEW = 3

@@ -84,7 +84,7 @@ def outside(name: str, where: str, root: Path) -> InputError:
 
 def _is_in(path: Path, real: Path) -> bool:
     try:
-        return path.exists() and path.resolve().is_relative_to(real)
+        return path.exists() and Path(os.path.realpath(path)).is_relative_to(real)
     except OSError:
         return False
 

@@ -15,21 +15,25 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Absent, Catalogue, ImageBytes, TableRows
-from shelfbench.data.sources.files import NoPhotos
+from shelfbench.data.sources.files import MOST_BYTES, NoPhotos, too_large
 from shelfbench.data.sources.parquet_columns import Photos, class_names, find_photos, named_labels, same_names
 from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.split_words import split_within
 from shelfbench.data.sources.table_files import column_values
 from shelfbench.data.sources.table_paths import located
 from shelfbench.data.sources.table_products import perhaps_products, shared_products
 from shelfbench.data.sources.table_rows import same_split, settled_split
-from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, perhaps_splits, wanted_columns
+from shelfbench.data.sources.tables import LABEL, catalogue_from_rows, perhaps_splits, wanted_columns
 
 
 class ParquetImages:
     """Encoded images in rows of Parquet files; keeps the row group read last."""
 
-    def __init__(self, files: tuple[Path, ...], column: str, file: np.ndarray, row: np.ndarray) -> None:
+    def __init__(
+        self, files: tuple[Path, ...], column: str, file: np.ndarray, row: np.ndarray, *, most: int = MOST_BYTES
+    ) -> None:
+        self._most = most
         self.files = files
         self._names = names_of(files)
         self._column, self._file, self._row = column, file, row
@@ -78,9 +82,9 @@ class ParquetImages:
             structs = self._group(file, group)
             field = structs.field("bytes") if isinstance(structs, pa.StructArray) else structs
             value = field[row - int(starts[group])].as_py()
-            result.append(
-                value or Absent("null in the Parquet file" if value is None else "no bytes in the Parquet file")
-            )
+            if not value:
+                value = Absent("null in the Parquet file" if value is None else "no bytes in the Parquet file")
+            result.append(value if len(value) <= self._most else too_large(self._most))
         return result
 
     def where(self, index: int) -> str:
@@ -167,7 +171,7 @@ def read_parquet(
         file_of, row_of = rows["file"].to_numpy(np.int32), rows["row"].to_numpy(np.int64)
 
         def images_of(numbers: np.ndarray, where: np.ndarray) -> ImageBytes:
-            return ParquetImages(tuple(files), photos.column, file_of[numbers], row_of[numbers])
+            return ParquetImages(tuple(files), photos.column, file_of[numbers], row_of[numbers], most=settings.most)
 
     elif photos.kind == "none":
 

@@ -12,7 +12,7 @@ import numpy as np
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import parse_json
 from shelfbench.data.sources.columns import find_column, listed, suggestion
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 
 
 @dataclass(frozen=True)

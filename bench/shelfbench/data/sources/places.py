@@ -13,7 +13,7 @@ from shelfbench.data.sources.cloud import StoreClient
 from shelfbench.data.sources.files import FileImages
 from shelfbench.data.sources.linked import LinkedImages
 from shelfbench.data.sources.links import WEB, schemes_of
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.web import Limits, WebClient
 
 
@@ -107,7 +107,7 @@ def images_named(
     for number in np.unique(part).tolist():
         mine = names[part == number]
         if number == 0:
-            parts.append(FileImages(root, mine))
+            parts.append(FileImages(root, mine, settings.most))
         else:
             client = WebClient(limits) if number == 1 else StoreClient(limits.largest)
             parts.append(LinkedImages(mine, client, limits, console, retry=settings.retry))

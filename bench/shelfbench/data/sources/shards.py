@@ -10,8 +10,8 @@ from pathlib import Path
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.contents import Parts, path_of, shown
 from shelfbench.data.sources.parquet_columns import find_photos
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.split_words import split_of, split_within
-from shelfbench.data.sources.tables import DatasetSettings
 
 
 def names_photos(path: Path, settings: DatasetSettings) -> bool:

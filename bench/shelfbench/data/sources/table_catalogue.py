@@ -11,9 +11,10 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, ImageBytes, TableRows
 from shelfbench.data.sources.files import NoPhotos
 from shelfbench.data.sources.places import images_named
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import named_images
 from shelfbench.data.sources.table_rows import folders_of, split_by_folder
-from shelfbench.data.sources.tables import DatasetSettings, catalogue_from_rows
+from shelfbench.data.sources.tables import catalogue_from_rows
 
 
 def read_table_file(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:

@@ -15,11 +15,12 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.sources.columns import find_column, listed, suggestion
 from shelfbench.data.sources.files import NO_PHOTO
 from shelfbench.data.sources.json_tables import read_json
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.sheets import read_sheet
 from shelfbench.data.sources.table_paths import located
 from shelfbench.data.sources.table_products import perhaps_product, perhaps_products, shared_products
 from shelfbench.data.sources.table_rows import settled_split
-from shelfbench.data.sources.tables import DatasetSettings, optional_column, perhaps_splits, wanted_columns
+from shelfbench.data.sources.tables import optional_column, perhaps_splits, wanted_columns
 from shelfbench.data.sources.text_tables import Cells, ColumnsOf, read_text
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")

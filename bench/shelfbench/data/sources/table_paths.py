@@ -55,7 +55,7 @@ class _Files:
         return self._folders[folder]
 
     def _leads_inside(self, name: str) -> bool:
-        return (self.root / name).resolve().is_relative_to(self._real)
+        return Path(os.path.realpath(self.root / name)).is_relative_to(self._real)  # pathlib refuses circles
 
     def look(self, names: Sequence[str]) -> tuple[np.ndarray, list[int]]:
         """Tell which of some relative paths exist, and return the numbers of those that lead out of the root."""

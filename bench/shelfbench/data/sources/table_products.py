@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.data.sources.columns import find_column, setting, usual
-from shelfbench.data.sources.tables import DatasetSettings
+from shelfbench.data.sources.settings import DatasetSettings
 
 # The role of a column that may name the products, if none was named, is this and the column's name.
 PERHAPS_PRODUCT = "product?:"

@@ -26,9 +26,11 @@ from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
 from shelfbench.data.sources.contents import is_litter
+from shelfbench.data.sources.files import MOST_BYTES, too_large
 from shelfbench.data.sources.labels import as_key
+from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.split_words import split_within
-from shelfbench.data.sources.tables import LABEL, DatasetSettings, catalogue_from_rows, wanted_columns
+from shelfbench.data.sources.tables import LABEL, catalogue_from_rows, wanted_columns
 from shelfbench.data.sources.tar_index import Member, members
 
 INDEX_VERSION = 1
@@ -66,16 +68,23 @@ class TarImages:
     where : ndarray of object, shape (images,)
         Archive and member of each photo.
     file : ndarray of int32, shape (images,)
-    offset : ndarray of int64, shape (images,)
+    offset, length : ndarray of int64, shape (images,)
         In bytes.
-    length : ndarray of int64, shape (images,)
-        In bytes.
+    most : int
+        Larger photos, in bytes, are not read.
     """
 
     def __init__(
-        self, files: tuple[Path, ...], where: np.ndarray, file: np.ndarray, offset: np.ndarray, length: np.ndarray
+        self,
+        files: tuple[Path, ...],
+        where: np.ndarray,
+        file: np.ndarray,
+        offset: np.ndarray,
+        length: np.ndarray,
+        *,
+        most: int = MOST_BYTES,
     ) -> None:
-        self.files = files
+        self.files, self._most = files, most
         self._where, self._file, self._offset, self._length = where, file, offset, length
         self._views: dict[int, mmap.mmap] = {}
         self._read = 0
@@ -90,13 +99,14 @@ class TarImages:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """Read photos by offset."""
-        photos = []
+        photos: list[bytes] = []
         for index in np.asarray(indices).tolist():
             file, start, length = int(self._file[index]), int(self._offset[index]), int(self._length[index])
             if file not in self._views:
                 with open(self.files[file], "rb") as handle:
                     self._views[file] = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            photos.append(self._views[file][start : start + length])
+            whole = length <= self._most
+            photos.append(self._views[file][start : start + length] if whole else too_large(self._most))
             self._read += length
         if self._read > RELEASE_BYTES:
             for view in self._views.values():
@@ -340,6 +350,7 @@ def photos_of(files: Sequence[Path], settings: DatasetSettings, console: Console
         np.repeat(np.arange(len(files), dtype=np.int32), counts),
         index["offset"].to_numpy(),
         index["length"].to_numpy(),
+        most=settings.most,
     )
     return np.where(pd.isna(ids), own, ids), images
 
@@ -383,6 +394,6 @@ def read_webdataset(
     file, offset, length = (rows[column].to_numpy() for column in ("file", "offset", "length"))
 
     def images_of(numbers: np.ndarray, where: np.ndarray) -> TarImages:
-        return TarImages(tuple(files), where, file[numbers], offset[numbers], length[numbers])
+        return TarImages(tuple(files), where, file[numbers], offset[numbers], length[numbers], most=settings.most)
 
     return catalogue_from_rows(name, rows.drop(columns=["file", "offset", "length"]), images_of)
