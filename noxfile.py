@@ -80,6 +80,15 @@ def tests(session: nox.Session) -> None:
     # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
     distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", *distribution, *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "tests.torture", "--short")
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Kill, flip bits, fill disks and fuzz for hours; arguments after -- go to ``python -m tests.torture``."""
+    install(session, "test")
+    session.run("python", "-m", "tests.torture", *session.posargs)
 
 
 @nox.session

@@ -21,8 +21,8 @@ SAMPLE, SAMPLE_BYTES = 2**15, 2**28
 GRAM_LIMIT = 8192
 # Arrays of weights, float64, that a descent holds at a time beside the steps that it remembers.
 ARRAYS = 16
-# Steps of the slowest category at each value of C with 100,000 rows, and the power of the rows by which they become more:
-# what was measured on drawn features (results/scale/svm-estimate.csv). Others may need more or fewer.
+# Steps of the slowest category at each value of C with 100,000 rows, and the power of the rows by which they become
+# more: what was measured on drawn features (results/scale/svm-estimate.csv). Others may need more or fewer.
 STEPS, GROWTH = 13.3, 0.15
 # Passes over the features beside the steps: moments, and the gradient at the beginning of each block.
 FIRST = 2

@@ -158,16 +158,16 @@ class LinearSVM:
             )
             settings = self.settings
             margins, device = margins_for(settings.engine, problem, console)
-            if streamed := told(problem, margins):
-                console.log(
-                    f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} categories "
-                    "are too many to be solved in memory: the linear SVM goes through the features in blocks of rows, "
-                    f"{streamed['categories']:,} categories at a time"
-                )
             if device is not None:
                 self.framework, self.device = f"{device.library} (training), numpy (scores)", device.name
             path = solved_elsewhere(features, labels, data.classes, grid, settings)
-            if path is None:
+            if here := path is None:
+                if streamed := told(problem, margins):
+                    console.log(
+                        f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} "
+                        "categories are too many to be solved in memory: the linear SVM goes through the features in "
+                        f"blocks of rows, {streamed['categories']:,} categories at a time"
+                    )
                 with console.progress(
                     len(grid) * data.classes, f"linear SVM at {len(grid)} values of C", "fits"
                 ) as bar:
@@ -199,7 +199,7 @@ class LinearSVM:
                 search.add(C, solution)
             if settings.extend:
                 search.extend(solve)
-            best_C, streamed = search.best, told(problem, margins)
+            best_C, streamed = search.best, told(problem, margins) if here else {}
             self._take(search.weights, problem.standardisation, labels)
             if len(tune_labels):
                 precision = {repr(C): search.precision[C] for C in sorted(search.precision)}

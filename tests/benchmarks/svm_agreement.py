@@ -7,6 +7,7 @@ tolerance of 1e-7 (`memory`, `blocks`), steps of the slowest category, and the s
 same category (`agree`: blocks and memory; `agree_best`: blocks and the solution at 1e-7). Nothing is random.
 """
 
+import contextlib
 import csv
 import sys
 import tempfile
@@ -33,11 +34,8 @@ def bottlenecks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise RunError("the features are taken", "compare the solvers")
 
     LinearSVM.fit = take
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            shelfbench.run("fashion", backends=["bottleneck-svm"], out=folder, quiet=True)
-        except RunError:
-            pass
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(RunError):
+        shelfbench.run("fashion", backends=["bottleneck-svm"], out=folder, quiet=True)
     return found[0], found[1], found[2]
 
 

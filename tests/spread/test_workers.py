@@ -1,10 +1,13 @@
 """A scheduler and workers as processes: what they leave in the store is what one process leaves there."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.helpers.dask_processes import Processes
@@ -31,7 +34,7 @@ def features_in(cache, name="hog"):
     return rows, len(held)
 
 
-def command(cache, *words, timeout=120, **variables):
+def command(cache, *words, timeout=600, **variables):
     """Run shelfbench in a process and a cache of its own."""
 
     given = [word for name, value in STUDY.items() for word in ("--set", f"{name}={value}")]
@@ -76,3 +79,36 @@ def test_a_local_cluster_is_started_and_ended(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 workers on this machine" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_local_cluster_ends_with_its_run(tmp_path, number):
+    cache = tmp_path / "cache"
+    settings = [word for name, value in STUDY.items() for word in ("--set", f"{name}={value}")]
+    words = ["features", "default", "--backend", "hog-svm", *settings, "--dask", "local:2"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "shelfbench.cli.start", *words],
+        env={**os.environ, "SHELFBENCH_CACHE": str(cache)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(cache.glob("features/hog-*/going/*.note")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    started = psutil.Process(run.pid).children(recursive=True)
+    assert len(started) >= 2
+    if number == signal.SIGINT:  # as a terminal sends it: to all of them
+        os.killpg(run.pid, number)
+    else:
+        run.kill()
+    said = run.communicate(timeout=60)[1]
+    psutil.wait_procs(started, timeout=10)
+    assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert "Traceback" not in said
+    if number == signal.SIGINT:
+        assert run.returncode == 130
+        assert not list((cache / "spread").iterdir())
+    again = command(cache, "features", "default", "--dask", "local:2")
+    assert again.returncode == 0, again.stderr
+    assert not list((cache / "spread").iterdir())

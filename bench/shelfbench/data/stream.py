@@ -266,6 +266,8 @@ def _from_parquet(
         where, notes = named_in(shard.file, root, shard.photos, missing)
         for note in notes:
             console.warn(note if shard.file.name in note else f"{shard.file}: {note}")
+        if len(where) != shard.count:
+            raise InputError(f"{shard.file} is damaged: its columns differ in their number of rows", "fetch it again")
         refused.update({sum(map(len, paths)) + row: reason for row, reason in missing.items()})
         paths.append(where)
     named = _Named(np.concatenate(paths), places, refused)

@@ -32,7 +32,7 @@ def grouped(built: Sequence[BuiltBackend]) -> list[list[BuiltBackend]]:
 
 
 def begun(built: Sequence[BuiltBackend], experiment: Experiment) -> list[BuiltBackend]:
-    """Open the data and begin the run, with backends that suit the photos and whose networks fit into memory.
+    """Begin the run, with backends that suit the photos and whose networks fit into memory.
 
     What would not fit is refused before anything is written, so that the directory is not bound to settings that have
     to be changed. Only where the study leaves the size of the images to the photos, it shows later.

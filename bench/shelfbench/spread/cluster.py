@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import cores
+from shelfbench.data.shared_folder import shared_folder
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -93,7 +94,7 @@ class Cluster:
         self.where, self._console = where, console
         self._client: Client | None = None
         self._local: LocalCluster | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch = ExitStack()
         self._known = False
         self.ended: list[dict[str, Any]] = []
 
@@ -133,7 +134,7 @@ class Cluster:
 
         count = self.where.local
         share = str(max(1, cores() // count))
-        self._scratch = tempfile.TemporaryDirectory(prefix="shelfbench-dask-")
+        folder = self._scratch.enter_context(shared_folder())  # which is swept if this process is killed
         with dask.config.set(
             {
                 "distributed.scheduler.worker-saturation": 1.0,
@@ -150,7 +151,8 @@ class Cluster:
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=_SILENT,
-                local_directory=self._scratch.name,
+                local_directory=str(folder),
+                preload=["shelfbench.spread.local_worker"],
                 env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), share),
             )
         self._client = Client(self._local, set_as_default=False)
@@ -229,9 +231,7 @@ class Cluster:
                 except Exception as error:  # it is given up anyway
                     self._console.detail(f"closing Dask: {error}")
         self._client = self._local = None
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
+        self._scratch.close()
 
     def close(self) -> None:
         """End what was started, and leave what was there."""

@@ -70,7 +70,9 @@ def _meet() -> None:
     """Wait until all processes are here: what they do together next waits for half a minute only."""
     from jax._src import distributed
 
-    distributed.global_state.client.wait_at_barrier(f"shelfbench-{next(_meetings)}", 1000 * _START)
+    client = distributed.global_state.client
+    assert client is not None  # only processes that have joined come here
+    client.wait_at_barrier(f"shelfbench-{next(_meetings)}", 1000 * _START)
 
 
 @contextmanager
