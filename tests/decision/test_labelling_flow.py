@@ -19,6 +19,7 @@ from shelfbench.runs.directory import open_run
 from shelfbench.verdict.guard import UNLIKE
 from tests.decision.test_guarding import strangers
 from tests.helpers.decisions import classified, make_shop, run_shop
+from tests.helpers.earlier import without_hashes
 from tests.helpers.synthetic_run import make_run
 
 
@@ -130,6 +131,7 @@ def test_another_guard_than_the_sample_was_drawn_behind_is_refused(run, delivery
         said = kept.metadata()
     values = load_file(path)
     save_file({**values, "centre": values["centre"] + np.float32(1)}, path, said)
+    without_hashes(run)  # which would name the file
     decided = ["decide", str(run), "hog-svm", "--labelled", str(to_label), "--out", str(tmp_path / "decision")]
     assert main(decided) == 2
     assert "no longer has the guard that the sample was drawn behind" in capsys.readouterr().err

@@ -27,7 +27,7 @@ with muted():
 if this_process().count > 1:  # before anything is computed
     from shelfbench_deep.engines.processes import join
 
-    join()
+    join(keras.backend.backend())
 
 # A user's keras.json may say otherwise, but features are stored under the name of float32.
 keras.config.set_floatx("float32")

@@ -24,22 +24,25 @@ _START, _SILENT = 1800, 100
 _meetings = count()
 
 
-def join() -> None:
+def join(engine: str) -> None:
     """Connect this process to the others, which wait for it; before anything is computed.
+
+    Parameters
+    ----------
+    engine : str
+        What Keras runs on.
 
     Raises
     ------
     InputError
         If Keras runs on another engine, or the others cannot be reached.
     """
-    import keras
-
     here = this_process()
     if here.count == 1:
         return
-    if keras.backend.backend() != "jax":
+    if engine != "jax":
         raise InputError(
-            f"{here.count} processes are to train together, and Keras runs on {keras.backend.backend()}",
+            f"{here.count} processes are to train together, and Keras runs on {engine}",
             "set KERAS_BACKEND=jax",
         )
     import jax
@@ -177,7 +180,8 @@ def outputs_of_all(model: keras.Model, images: np.ndarray) -> np.ndarray:
     ndarray, shape (processes x n, ...)
     """
     import jax
-    import keras
+
+    from shelfbench_deep.engines.keras import keras
 
     distribution = keras.distribution.distribution()
     layout = distribution.get_data_layout(images.shape).backend_layout
@@ -194,7 +198,8 @@ def _values(variables: list[Any]) -> list[Any]:
 def _forward(model: keras.Model) -> Any:
     """Compile a network's outputs, a copy of them on each device; kept with the network."""
     import jax
-    import keras
+
+    from shelfbench_deep.engines.keras import keras
 
     if not hasattr(model, "_outputs_of_all"):
         mesh = keras.distribution.distribution().device_mesh.backend_mesh
