@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from shelfbench.base.console import Console
@@ -12,6 +14,7 @@ from shelfbench.cost import memory
 from shelfbench.cost.around import Around, Twinning
 from shelfbench.cost.estimate import Estimate, estimated
 from shelfbench.cost.photos import Asked
+from shelfbench.cost.products import counted_seconds, product_rate
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.stored import Stored, look
 from shelfbench.cost.undisturbed import Undisturbed
@@ -19,6 +22,7 @@ from shelfbench.cost.week import WEEK, verdict
 from shelfbench.data.catalogue import DIGEST
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.images import ImageSettings
+from shelfbench_baselines.footprint import footprint
 from tests.cost.test_plan import FITTING, SIZES, known, plan_of
 
 LARGE = Sizes(images=2_400_000, train=1_920_000, tune=60_000, held_out=480_000, classes=1000, photo_bytes=7000.0)
@@ -182,3 +186,26 @@ def test_time_without_other_programs_is_at_most_the_wall_time():
     assert 0 < watch.seconds <= watch.wall
     assert 0 <= watch.waited < 1
     assert not math.isnan(watch.seconds)
+
+
+def test_a_fit_in_blocks_of_rows_is_planned_by_what_it_counts_near_what_was_measured():
+    rows = pd.read_csv(Path(__file__).parents[2] / "results" / "scale" / "svm.csv")
+    row = rows[rows["code"] == "this"].nlargest(1, "rows").iloc[0]
+    counted = footprint(row["rows"], row["dimensions"], row["categories"], free=8 << 30)
+    seconds = counted_seconds(replace(counted, reads=1, passes=row["passes"]), 1e9 * row["products"])
+    assert 0.75 < seconds / row["seconds"] < 1.25
+
+
+def test_a_large_linear_svm_is_planned_in_blocks_of_rows_and_a_small_one_as_it_was_tried():
+    tried = known("a")
+    tried = replace(tried, trial=replace(tried.trial, footprint=footprint, fitting=replace(FITTING, rate=1e11)))
+    large, small = estimated(replace(tried, sizes=LARGE), "a", LARGE), estimated(tried, "a", SIZES)
+    counted = footprint(LARGE.train, tried.trial.dimensions, LARGE.classes)
+    assert counted.streamed
+    assert large.fit == pytest.approx(counted_seconds(counted, 1e11))
+    assert large.memory_fit == pytest.approx(FITTING.mib + counted.memory / 2**20)
+    assert small.fit == FITTING.seconds(SIZES)
+
+
+def test_the_rate_of_products_is_one_of_a_processor():
+    assert 1e8 < product_rate(64) < 1e14

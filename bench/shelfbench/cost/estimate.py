@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from shelfbench.cost import memory
+from shelfbench.cost.products import counted_seconds
+from shelfbench.cost.scoring import chosen_on
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.trial import Trial
 from shelfbench.plugins.planned import PlannedJob
@@ -88,6 +91,14 @@ class Tried:
     there: int = 0
 
 
+def _counted(trial: Trial, sizes: Sizes) -> Any:
+    """Return what a classifier counts of a fit that goes through features in blocks of rows; None for any other."""
+    if trial.footprint is None:
+        return None
+    found = trial.footprint(sizes.train, trial.dimensions, sizes.classes)
+    return found if found.streamed else None
+
+
 def estimated(tried: Tried, owner: str, sizes: Sizes, machines: int = 1) -> Estimate:
     """Estimate a job.
 
@@ -121,9 +132,11 @@ def estimated(tried: Tried, owner: str, sizes: Sizes, machines: int = 1) -> Esti
         if own and new:
             once, per_image = extraction.first, extraction.per_image
             read += memory.photos(new, sizes)
+    counted = _counted(trial, sizes)
     if fitting is not None and extraction is not None:
-        read += fitting.passes * memory.features(sizes.train, trial.dimensions) * job.trainings
-        peaks["fit"] = max(fitting.mib, 0.0) + held
+        passes = fitting.passes if counted is None else counted.passes
+        read += passes * memory.features(sizes.train, trial.dimensions) * job.trainings
+        peaks["fit"] = max(fitting.mib, 0.0) + held + (0.0 if counted is None else counted.memory / memory.MIB)
         if scored:
             read += memory.features(sizes.images, trial.dimensions)
             peaks["predict"] = (fitting.mib or extraction.mib) + held + memory.scoring(sizes)
@@ -133,6 +146,8 @@ def estimated(tried: Tried, owner: str, sizes: Sizes, machines: int = 1) -> Esti
         disk += fitting.model_mib + memory.results(sizes)
     divides = fitting is not None and fitting.divides
     fit = math.nan if fitting is None else job.trainings * fitting.seconds(sizes)
+    if fitting is not None and counted is not None:
+        fit = job.trainings * (counted_seconds(counted, fitting.rate) + fitting.rule * chosen_on(sizes))
     return Estimate(
         name=job.name,
         trainings=job.trainings,

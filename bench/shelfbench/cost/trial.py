@@ -26,6 +26,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
+from shelfbench.cost.products import product_rate
 from shelfbench.cost.scoring import choosing, chosen_on, predicting
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.timing import PeakMemory, machine, versions
@@ -42,7 +43,7 @@ from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
 
 _Found = TypeVar("_Found")
-_VERSION = 2
+_VERSION = 3
 # Seconds after which a trial is long enough.
 _ENOUGH = 1.0
 # A classifier is fitted on so many images first, and then on this many times more: its time grows evenly only once
@@ -94,6 +95,8 @@ class Fitting:
         How often fitting reads the features.
     divides : bool
         Whether fitting can be divided among machines.
+    rate : float
+        Operations a second of a product of float32 matrices; 0 if the classifier does not count those that it needs.
     """
 
     base: float
@@ -104,6 +107,7 @@ class Fitting:
     rule: float = 0.0
     passes: float = 1.0
     divides: bool = False
+    rate: float = 0.0
 
     def seconds(self, sizes: Sizes) -> float:
         """Seconds of fitting and choosing, for the numbers of images of a study."""
@@ -129,6 +133,8 @@ class Trial:
         None if no features are computed, or if unknown.
     fitting : Fitting or None
         None if unknown.
+    footprint : callable or None
+        ``footprint(images, dimensions, classes)`` of a classifier that counts what its fit takes; None if it does not.
     """
 
     name: str
@@ -137,6 +143,7 @@ class Trial:
     training: NetworkTraining | None
     extraction: Extraction | None
     fitting: Fitting | None
+    footprint: Callable[[int, int, int], Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +222,8 @@ class Trials:
         key = ["fit", job.key, backend.settings, backend.features.dimensions, sizes.classes]
         fitting = self.kept(Fitting, key, lambda: self._fitting(backend, sizes))
         training = None if trainer is None else self._training(trainer, trained, sizes.classes)
-        return Trial(**known, training=training, extraction=extraction, fitting=fitting)
+        counts = getattr(backend.classifier(), "footprint", None) if fitting.rate else None
+        return Trial(**known, training=training, extraction=extraction, fitting=fitting, footprint=counts)
 
     def _training(self, trainer: Trainer, described: dict[str, Any] | None, classes: int) -> NetworkTraining:
         """Ask a trainer that can say; NaN for one that cannot."""
@@ -321,6 +329,7 @@ class Trials:
             rule=(predict.seconds / len(scored) * grown + choosing(scores, labels, self.study)) * more,
             passes=float(getattr(classifier, "passes", 1 if history is None else len(history))),
             divides=divides,
+            rate=product_rate(dimensions) if hasattr(classifier, "footprint") else 0.0,
         )
 
 
