@@ -79,13 +79,15 @@ def aside_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def aside_folder(path: Path) -> Iterator[Path]:
+def aside_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     """Yield a new folder that is to become `path`, hold it, and remove what is left of it at the end.
 
     Parameters
     ----------
     path : Path
         The folders above it are created; the one that holds it is swept, once in a process.
+    mode : int
+        Who may use it, besides what the umask takes away.
 
     Yields
     ------
@@ -95,7 +97,7 @@ def aside_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_once(path.parent)
     aside = aside_of(path)
-    aside.mkdir()
+    aside.mkdir(mode)
     held = -1
     try:
         if fcntl is not None:

@@ -17,9 +17,11 @@ def main() -> int:
     """
     listen()
     try:
+        from shelfbench.base.temporary import own_temporary_folder
         from shelfbench.cli.main import main as command
 
-        code = command()
+        with own_temporary_folder():
+            code = command()
     except KeyboardInterrupt as stop:  # while modules were loaded, or while an error was being explained
         code = exit_code(stop)
         if sys.stderr is not None:

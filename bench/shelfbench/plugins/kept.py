@@ -27,6 +27,7 @@ from shelfbench.base.storage import write_json, write_whole
 from shelfbench.plugins.estimators import first_line
 from shelfbench.plugins.kept_classes import CLASSES, prepared
 from shelfbench.plugins.kept_content import check_content
+from shelfbench.plugins.same_bytes import dump
 
 if TYPE_CHECKING:
     from shelfbench.plugins.estimator_head import EstimatorHead
@@ -128,12 +129,10 @@ def save_head(head: EstimatorHead, folder: Path) -> None:
     ShelfbenchError
         If the disk is full, say.
     """
-    import skops.io
-
     missing = ""
     try:
         kept_estimator = prepared(head.estimator)
-        write_whole(folder / SKOPS, lambda path: skops.io.dump(kept_estimator, path))
+        write_whole(folder / SKOPS, lambda path: dump(kept_estimator, path))
     except (ShelfbenchError, OSError, MemoryError):
         raise
     except Exception as error:  # whatever skops raises on classes that it does not know
