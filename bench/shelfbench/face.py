@@ -372,15 +372,13 @@ def generate(
     """
     from shelfbench.base.storage import storage_errors
     from shelfbench.generator import GeneratorSettings
-    from shelfbench.generator import generate as write_catalogue
+    from shelfbench.generator.write import generate_whole
     from shelfbench.study.read import build_section
 
     table = {str(key).removeprefix("generated."): value for key, value in given_settings(settings).items()}
     made = build_section(GeneratorSettings, table, "generated", "generate")
     target = given_path(directory, "directory")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is not an empty folder", "name a new one")
     with storage_errors(target):
         count = cores() if workers is None else given_count(workers, "workers")
-        write_catalogue(target, made, Console(quiet, verbose), count)
+        generate_whole(target, made, Console(quiet, verbose), count)
     return target

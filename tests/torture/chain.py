@@ -8,10 +8,13 @@ import os
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tests.torture import warm
 
@@ -22,9 +25,9 @@ SMALL = (
 KNN = ("heads.knn.estimator=sklearn.neighbors.KNeighborsClassifier", "heads.knn.parameters.n_neighbors=3")
 ONE = ("--workers", "1")
 # What holds seconds, dates or peaks of memory, which differ between two runs; numbers in it are not compared.
-TIMED = re.compile(r"(run\.json|report\.html|timings\.parquet|tables/.*|figures/.*|draws\.json)$")
-# Nothing depends on it: locks are empty, and indexes remember the time of a file.
-PASSING = re.compile(r"(^|/)(locks|indexes)(/|$)|^tmp(/|$)")
+TIMED = re.compile(r"(run\.json|report\.html|timings\.parquet|tables/.*|figures/.*|draws\.json|-watch\.npz)$")
+# Nothing depends on it: locks are empty, and indexes and hashes of photos remember the place and time of a file.
+PASSING = re.compile(r"(^|/)(locks|indexes|digests)(/|$)|^tmp(/|$)|^cache/features/")
 LEFT = re.compile(r"(^|/)(\.partial-|\.tmp|__autograph_generated)")
 
 
@@ -168,7 +171,21 @@ def difference(place: Path, wanted: Path, skip: Sequence[str] = ()) -> str:
         one, other = here[name].read_bytes(), there[name].read_bytes()
         if one != other and (not TIMED.search(name) or masked(name, one) != masked(name, other)):
             return f"{name} differs"
-    return ""
+    if any("cache/features".startswith(one) for one in skip):
+        return ""
+    return "" if _stored(place) == _stored(wanted) else "the rows of the feature store differ"
+
+
+def _stored(place: Path) -> list[tuple[str, bytes, bytes]]:
+    """Return all rows of the feature store: which go into which file depends on when a command was stopped."""
+    rows = []
+    for path in (place / "cache" / "features").glob("*/*.digests.npy"):
+        digests = np.load(path)
+        features = np.load(path.with_name(path.name.replace(".digests.", ".features.")))
+        rows += [
+            (path.parent.name, bytes(digest), row.tobytes()) for digest, row in zip(digests, features, strict=True)
+        ]
+    return sorted(rows)
 
 
 def _files(place: Path) -> dict[str, Path]:
@@ -191,6 +208,14 @@ def masked(name: str, data: bytes) -> Any:
             return _without_times(json.loads(data))
         except ValueError:
             return data
+    if name.endswith(".npz"):  # a watch counts how often it looked; a command that is given again looks again
+        try:
+            with np.load(io.BytesIO(data)) as arrays:
+                found = {key: arrays[key].tolist() for key in arrays}
+                record = json.loads(bytes(found.pop("record")))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return data
+        return found | {key: value for key, value in record.items() if key not in ("looks", "latest")}
     if name.endswith((".png", ".svg")):
         return ""  # bars of seconds: that it is there is all
     text = re.sub(r"data:[\w/+;-]+,[\w+/=%]+|<svg.*?</svg>", "", data.decode("utf-8", "replace"), flags=re.DOTALL)
@@ -199,7 +224,18 @@ def masked(name: str, data: bytes) -> Any:
     return re.sub(r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|<[^>]*>|\s", "", text)
 
 
-_TIMES = ("started", "finished", "seconds", "peak_rss_mib", "cached", "versions", "machine", "memory_gib", "timings")
+_TIMES = (
+    "checksum",
+    "started",
+    "finished",
+    "seconds",
+    "peak_rss_mib",
+    "cached",
+    "versions",
+    "machine",
+    "memory_gib",
+    "timings",
+)
 
 
 def _without_times(value: Any) -> Any:

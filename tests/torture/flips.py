@@ -24,7 +24,7 @@ DECIDE = ("decide", "run", "hog-svm", "--precision", "0.3", "--confidence", "0.6
 FRESH = ("run", "default", "--backend", "hog-svm", *settings(), *ONE, "--out", "fresh")
 CLASSIFY = ("classify", "decision", "other", "--out", "again.csv", *ONE)
 LABEL = ("label", "run", "hog-svm", "other", "--budget", "10", "--precision", "0.3", "--out", "drawn.csv")
-ANSWERED = ("label", "run", "hog-svm", "--answers", "answers.csv", "--budget", "10", "--precision", "0.3")
+ANSWERED = (*LABEL[:3], "--answers", "answers.csv", *LABEL[4:])
 # What reads the files of a folder.
 READERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "run": (("report", "run"), DECIDE, LABEL, ("merge", "run", "head", "--out", "merged"), chain.STEPS[1].words),

@@ -16,6 +16,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.partial import aside_folder, put_folder, sweep
 from shelfbench.base.serving import serve
 from shelfbench.base.storage import storage_errors, write_json, write_text, write_whole
 from shelfbench.generator.assortment import Assortment, DrawnCategory, draw_assortment
@@ -92,6 +93,36 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
         ),
     )
     write_json(directory / "generator.json", {"version": VERSION, **asdict(settings)})
+
+
+def generate_whole(directory: Path, settings: GeneratorSettings, console: Console, workers: int = 1) -> None:
+    """Draw a catalogue into a folder that is there whole or not at all.
+
+    Parameters
+    ----------
+    directory : Path
+        New or empty.
+    settings : GeneratorSettings
+    console : Console
+    workers : int
+
+    Raises
+    ------
+    InputError
+        If the folder is not empty.
+    ShelfbenchError
+        As `generate` does.
+    """
+    if directory.is_dir():
+        sweep(directory)  # a catalogue that was killed in a place of its own
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"{directory} is not an empty folder", "name a new one")
+    if os.path.ismount(directory):  # a disk cannot be replaced by a folder
+        generate(directory, settings, console, workers)
+        return
+    with aside_folder(directory) as aside:
+        generate(aside, settings, console, workers)
+        put_folder(aside, directory)
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
