@@ -117,6 +117,8 @@ class LinearSVM:
     """
 
     history: pd.DataFrame | None = None
+    # for a plan: every category is fitted by itself, so that machines can share them
+    divides = True
 
     def __init__(self, settings: SVMSettings) -> None:
         self.settings = settings

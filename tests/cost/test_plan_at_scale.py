@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import shelfbench
 from shelfbench.base.console import Console
 from shelfbench.base.storage import write_json
 from shelfbench.cost import memory
@@ -209,3 +210,16 @@ def test_a_large_linear_svm_is_planned_in_blocks_of_rows_and_a_small_one_as_it_w
 
 def test_the_rate_of_products_is_one_of_a_processor():
     assert 1e8 < product_rate(64) < 1e14
+
+
+@pytest.mark.slow
+def test_backends_that_share_features_are_planned_where_no_photo_is_there_yet(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path))
+    small = {"generated.pixels": 32, "hog.pixels": 32, "hog.cells": 8, "svm.C": [0.01]}
+    knn = {"heads.knn.estimator": "sklearn.neighbors.KNeighborsClassifier"}
+    found = shelfbench.plan("default", backends=["hog-svm", "hog-knn"], images=30_000, machines=2, settings=small | knn)
+    assert found.problems == {}
+    own, shared = found.estimates()
+    assert (own.shared, shared.shared) == ("", "hog-svm")
+    assert own.divides
+    assert not shared.divides

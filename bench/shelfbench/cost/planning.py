@@ -84,8 +84,9 @@ def plan_study(
         try:
             sizes, suited = photos.sizes_of(job), _suited(job, photos, chosen)
             trial = trials.of(suited, sizes)
-            kept = next((stored[tried.job.name] for tried in found if tried.trial.features == trial.features), None)
-            if kept is None and (kept := lookup.of_job(suited, sizes)) is not None:
+            owner = next((tried.job.name for tried in found if tried.trial.features == trial.features), None)
+            kept = lookup.of_job(suited, sizes) if owner is None else stored.get(owner)
+            if owner is None and kept is not None:
                 stored[job.name] = kept
             found.append(Tried(job, trial, sizes, kept.there if kept else 0))
         except Exception as error:  # a plug-in may raise anything; the other jobs are planned
