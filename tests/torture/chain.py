@@ -114,7 +114,7 @@ def undisturbed(root: Path, steps: Sequence[Step] = STEPS) -> Undisturbed:
     for number, step in enumerate(steps, 1):
         if step.name == "watch":
             write_labelled(place)
-            shutil.rmtree(last)
+            last = root / "before-watch"
             shutil.copytree(place, last, symlinks=True)
         ended = warm.run(step.words, place)
         if ended.code not in step.fine or ended.wrong():
