@@ -26,7 +26,8 @@ def verdict(estimates: Sequence[Estimate], images: int, machines: int) -> str:
     ----------
     estimates : sequence of Estimate
         Of backends; those on some machines.
-    images, machines : int
+    images : int
+    machines : int
 
     Returns
     -------
