@@ -81,7 +81,7 @@ class Footprint:
     passes: int
 
     def check(self, free: int | None = None) -> None:
-        """Refuse a fit for which there is no memory; for a run, before it starts.
+        """Refuse a fit that would not fit into memory.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class Footprint:
 def footprint(count: int, dimensions: int, classes: int, *, values: int = 5, free: int | None = None) -> Footprint:
     """Count what fitting a linear SVM on the CPU takes, before anything is computed.
 
-    A plan and the check before a run ask this of a classifier that has a method `footprint`, as `LinearSVM` has.
+    A plan asks this of a classifier that has a method `footprint`, as `LinearSVM` has; that one asks before it begins.
 
     Parameters
     ----------

@@ -165,6 +165,8 @@ class LinearSVM:
             path = solved_elsewhere(features, labels, data.classes, grid, settings)
             if here := path is None:
                 if streamed := told(problem, margins):
+                    if device is None:
+                        self.footprint(len(labels), features.shape[1], data.classes).check()
                     console.log(
                         f"{len(labels):,} training images x {features.shape[1]:,} features x {data.classes:,} "
                         "categories are too many to be solved in memory: the linear SVM goes through the features in "

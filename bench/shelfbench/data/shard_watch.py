@@ -248,7 +248,7 @@ class Watch:
         from filelock import FileLock, Timeout
 
         if self._handle is not None:
-            self._note["span"] = None  # whatever happens now is no photo's fault
+            self._note["span"] = None  # no photo is to blame for what happens from here on
             self._write()
         path = self._note_file.with_suffix(".writing")
         try:
