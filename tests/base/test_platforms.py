@@ -1,4 +1,4 @@
-"""What can be known from one system about others: nothing needs what Windows lacks, and worker processes are spawned."""
+"""What can be known from one system about others: nothing needs what Windows lacks, and workers are spawned."""
 
 import os
 import subprocess

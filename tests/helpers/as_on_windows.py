@@ -1,4 +1,4 @@
-"""Take away what Windows lacks, then do what is asked: ``python -m tests.helpers.as_on_windows VERB ...`` or ``import``.
+"""Take away what Windows lacks, then do as asked: ``python -m tests.helpers.as_on_windows VERB ...`` or ``import``.
 
 Only what can be taken away is: paths, locks of files that are open, and libraries remain those of this system.
 """
@@ -34,11 +34,9 @@ def _replaces_nothing(rename):
 
 def take_away() -> None:
     """Make this process resemble one on Windows."""
-    import joblib.externals.loky  # these ask for the system once, when they are loaded
-    import matplotlib.font_manager  # noqa: F401
-    import psutil  # noqa: F401
-    import tempfile, subprocess, shutil, platform, uuid  # noqa: E401, F401, I001
-
+    # these ask which system this is, once, when they are loaded
+    for name in ("joblib.externals.loky", "matplotlib.font_manager", "psutil", "shutil", "subprocess", "tempfile"):
+        importlib.import_module(name)
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
     for place, names in ((os, OF_OS), (signal, OF_SIGNAL)):

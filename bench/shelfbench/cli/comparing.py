@@ -21,8 +21,10 @@ def add_compare(verb: Callable[..., argparse.ArgumentParser], folder: Any, posit
     ----------
     verb : callable
         Makes the parser of a verb from its name, summary and example.
-    folder, positive : callable
-        Read a path, and a whole number of at least 1.
+    folder : callable
+        Reads a path.
+    positive : callable
+        Reads a whole number of at least 1.
     """
     one = verb(
         "compare",
@@ -38,8 +40,8 @@ def add_compare(verb: Callable[..., argparse.ArgumentParser], folder: Any, posit
     one.add_argument(
         "--gate",
         action="store_true",
-        help="exit with 0 if the newer run is fine, 1 if it is worse by more than noise, 3 if nothing could be measured, "
-        "4 if the two cannot be compared (docs/ci.md)",
+        help="exit with 0 if the newer run is fine, 1 if it is worse by more than noise, 3 if nothing could be "
+        "measured, 4 if the two cannot be compared (docs/ci.md)",
     )
     one.add_argument(
         "--precision", default="0.9", metavar="P", help="precision at which acceptance is compared; default: 0.9"

@@ -147,8 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, when it is watched,
-        BROKEN and WARNING, or for a gate that measured nothing and that cannot compare; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, for one in use BROKEN
+        and WARNING, or for a gate that measured nothing and that cannot compare; 130 for Ctrl-C, 143 for SIGTERM, 129
+        for SIGHUP.
 
     Raises
     ------

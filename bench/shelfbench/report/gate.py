@@ -47,7 +47,8 @@ def compare_runs(
 
     Parameters
     ----------
-    old, new : Path
+    old : Path
+    new : Path
     backends : sequence of str
         Those to compare; by default all that the old run has.
     target : str
@@ -95,8 +96,12 @@ def gate_runs(
 
     Parameters
     ----------
-    old, new, backends, target, resamples, seed
-        See `compare_runs`.
+    old : Path
+    new : Path
+    backends : sequence of str
+    target : str
+    resamples : int, optional
+    seed : int
 
     Returns
     -------
@@ -180,8 +185,8 @@ def _verdict(found: Sequence[Versions], target: str) -> Iterator[str]:
         return
     most = [max(0.0, *(-moved.least for moved in side)) for side in _sides(found)]
     yield (
-        f"fine: no loss beyond noise; what could have gone unseen ({1 - LEVEL:.0%} sure) is up to {_points(most[0])} of "
-        f"precision and {_points(most[1])} of acceptance"
+        f"fine: no loss beyond noise; what could have gone unseen ({1 - LEVEL:.0%} sure) is up to {_points(most[0])} "
+        f"of precision and {_points(most[1])} of acceptance"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class RunPair:
 
     def contestants(self) -> list[tuple[Contestant, Contestant]]:
         """Return the test products of each backend, as in `shelfbench.verdict.gate.gate`."""
-        return [(_contestant(self.old, name), _contestant(self.new, name)) for name in self.backends]
+        return [(contestant(self.old, name), contestant(self.new, name)) for name in self.backends]
 
 
 def open_pair(old: Path, new: Path, backends: Sequence[str] = ()) -> RunPair:
@@ -70,7 +70,8 @@ def open_pair(old: Path, new: Path, backends: Sequence[str] = ()) -> RunPair:
 
     Parameters
     ----------
-    old, new : Path
+    old : Path
+    new : Path
     backends : sequence of str
         Those to compare; by default all that the old run has.
 
@@ -141,7 +142,7 @@ def _listed(levels: Sequence[str]) -> str:
     return ", ".join(map(printable, levels)) or "none"
 
 
-def _moved(old: dict[str, object] | dict[str, str], new: dict[str, object] | dict[str, str]) -> str:
+def _moved(old: Mapping[str, object], new: Mapping[str, object]) -> str:
     """Return the first category whose place differs, or nothing; earlier versions did not note all levels."""
     if not (old and new):
         return ""
@@ -159,10 +160,9 @@ def _missing(old: Run, new: Run, wanted: Sequence[str]) -> Iterator[str]:
 
 def _products(old: Run, new: Run, name: str, notes: list[str]) -> Iterator[str]:
     """Reasons that stand in the predictions of a backend: other products, another split, other labels."""
-    one, two = _by_product(old.products(name)), _by_product(new.products(name))
-    if one[0].dtype.kind != two[0].dtype.kind:  # numbers in one run, text in the other
-        one, two = (one[0].astype(str), *one[1:]), (two[0].astype(str), *two[1:])
-        one, two = ([values[np.argsort(side[0], kind="stable")] for values in side] for side in (one, two))
+    found = old.products(name), new.products(name)
+    text = found[0].product_id.dtype.kind != found[1].product_id.dtype.kind  # numbers in one run, text in the other
+    one, two = (_by_product(side, text) for side in found)
     parts = [{part: side[0][side[1] == part] for part in SPLITS} for side in (one, two)]
     alike = all(np.array_equal(parts[0][part], parts[1][part]) for part in SPLITS)
     if not alike:
@@ -189,11 +189,12 @@ def _products(old: Run, new: Run, name: str, notes: list[str]) -> Iterator[str]:
         )
 
 
-def _by_product(found: Evaluated) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return products, splits and true categories, in the order of the products."""
-    order = np.argsort(found.product_id, kind="stable")
+def _by_product(found: Evaluated, text: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return products (as text if asked for), splits and true categories, in the order of the products."""
+    product_id = found.product_id.astype(str) if text else found.product_id
+    order = np.argsort(product_id, kind="stable")
     truth = np.array(found.keys, dtype=object)[found.truth[order]]
-    return found.product_id[order], np.asarray(found.split)[order], truth
+    return product_id[order], np.asarray(found.split)[order], truth
 
 
 def _doubts(old: Run, new: Run, wanted: Sequence[str]) -> Iterator[str]:
@@ -212,7 +213,18 @@ def _doubts(old: Run, new: Run, wanted: Sequence[str]) -> Iterator[str]:
             yield f"{run.path} is {run.record.status}"
 
 
-def _contestant(run: Run, name: str) -> Contestant:
+def contestant(run: Run, name: str) -> Contestant:
+    """Return the test products of a backend; without a threshold, which no gate needs.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+
+    Returns
+    -------
+    Contestant
+    """
     test = run.products(name)
     test = test.where(np.asarray(test.split == "test"))
     return Contestant(
