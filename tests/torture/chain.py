@@ -233,7 +233,9 @@ def masked(name: str, data: bytes) -> Any:
     text = re.sub(r"data:[\w/+;-]+,[\w+/=%]+|<svg.*?</svg>", "", data.decode("utf-8", "replace"), flags=re.DOTALL)
     if name.endswith(".csv"):
         return text.count("\n")
-    return re.sub(r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|<[^>]*>|\s", "", text)
+    return re.sub(
+        r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|features reused|<[^>]*>|\s", "", text
+    )
 
 
 _TIMES = (
