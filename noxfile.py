@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, regress (speed), results (make the committed ones again)."""
+"""Sessions: bench (the comparison), tests, lowest, lint, regress (speed), results (make the committed ones again)."""
 
 import os
 from pathlib import Path
@@ -77,11 +77,28 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if not os.environ.get("SHELFBENCH_DATA"):
         session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
+    run_tests(session)
+    if not session.posargs:
+        session.run("python", "-m", "tests.torture", "--short")
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest on all cores."""
     # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
     distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", *distribution, *session.posargs)
-    if not session.posargs:
-        session.run("python", "-m", "tests.torture", "--short")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows; arguments after -- go to pytest.
+
+    The highest are those that ``nox -s tests`` installs.
+    """
+    session.install("uv")
+    place = session.virtualenv.location
+    session.run("uv", "pip", "install", "--python", place, "--resolution", "lowest-direct", "-e", ".[test]")
+    run_tests(session)
 
 
 @nox.session
