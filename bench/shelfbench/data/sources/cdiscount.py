@@ -12,6 +12,7 @@ import mmap
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,7 @@ class BSONImages:
         self._view: mmap.mmap | None = None
         self._read = 0
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Drop the memory map."""
         return {**self.__dict__, "_view": None}
 

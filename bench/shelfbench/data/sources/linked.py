@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -118,7 +118,7 @@ class LinkedImages:
         self._silent: Counter[str] = Counter()
         self._answered: set[str] = set()
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Leave the console to the process that has it."""
         return {**self.__dict__, "_console": Console(quiet=True)}
 
@@ -127,7 +127,8 @@ class LinkedImages:
         return len(self._links)
 
     def _named(self, indices: Sequence[int] | np.ndarray) -> list[str]:
-        return self._links.take(pa.array(np.asarray(indices, np.int64))).to_pylist()
+        found: list[str] = self._links.take(pa.array(np.asarray(indices, np.int64))).to_pylist()
+        return found
 
     def place(self, link: str) -> Path:
         """Return the file in the cache that keeps what is behind a link."""

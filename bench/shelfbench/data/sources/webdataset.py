@@ -90,7 +90,7 @@ class TarImages:
         self._views: dict[int, mmap.mmap] = {}
         self._read = 0
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Drop the memory maps."""
         return {**self.__dict__, "_views": {}}
 
@@ -309,7 +309,7 @@ def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFra
     by_class = settings.category not in present and settings.category == DatasetSettings().category and "cls" in present
     roles = list(wanted_columns(settings, [*present, settings.category] if by_class else present, str(path)))
     taken = index.select(["cls" if role == "category" and by_class else role for role in roles])
-    frame = taken.rename_columns(roles).to_pandas()
+    frame: pd.DataFrame = taken.rename_columns(roles).to_pandas()
     own = path.name + ", " + index["key"].to_pandas()
     frame["product_id"] = frame["product_id"].where(frame["product_id"].notna(), own) if "product_id" in frame else own
     frame["where"] = path.name + ", " + index["member"].to_pandas()
