@@ -11,6 +11,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.fetch import fetch
 from shelfbench.data.named import NamedDataset, find_named, named_datasets
@@ -50,6 +51,7 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
         with waiting(folder, "the same catalogue", console):
             if not is_drawn(settings):
                 generate(folder, settings, console, workers)
+    used(folder)
     return folder
 
 

@@ -288,12 +288,12 @@ def compiled_forward(model: keras.Model) -> Step | None:
         return None
     import jax
 
-    @jax.jit
     def forward(weights: Any, inputs: Any) -> Any:
         return model.stateless_call(*weights, inputs, training=False)[0]
 
+    compiled: Any = jax.jit(forward)
     weights = _values(model.trainable_variables), _values(model.non_trainable_variables)
-    return lambda inputs, _: forward(weights, inputs)
+    return lambda inputs, _: compiled(weights, inputs)
 
 
 def compiled_epoch(

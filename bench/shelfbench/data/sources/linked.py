@@ -16,6 +16,7 @@ import pyarrow as pa
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.base.storage import cache_dir, write_whole
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.sources.links import host_of
 from shelfbench.data.sources.web import Limits, LinkError
@@ -161,7 +162,9 @@ class LinkedImages:
         """
         links = self._links.to_pylist() if indices is None else self._named(indices)
         before = len(self._tried)
+        used(self._folder)
         self._fetch(self._lacking(links), len(links))
+        used(self._folder)
         if failures := self.failures(links):
             fresh = len(self._tried) > before
             total = sum(failures.values())
