@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError
@@ -32,7 +31,7 @@ def add_caring(verb: Callable[[str, str, str], argparse.ArgumentParser]) -> None
         "broken",
         "shelfbench doctor",
     )
-    one.add_argument("--deep", action="store_true", help="also load each engine that is installed (a minute)")
+    one.add_argument("--deep", action="store_true", help="also load each engine that is installed (a minute or two)")
     one.add_argument("--json", action="store_true", help="for machines")
     one = verb(
         "cache",
@@ -49,6 +48,8 @@ def add_caring(verb: Callable[[str, str, str], argparse.ArgumentParser]) -> None
 
 def doctor(options: argparse.Namespace, console: Console) -> int:
     """Say what this machine has, what is broken, and what would make it faster."""
+    import json
+
     from shelfbench.doctor.checkup import checkup
 
     found = checkup(deep=options.deep)
@@ -58,6 +59,8 @@ def doctor(options: argparse.Namespace, console: Console) -> int:
 
 def cache(options: argparse.Namespace, console: Console) -> None:
     """List the cache, or clean it."""
+    import json
+
     from shelfbench.base.storage import cache_dir
     from shelfbench.doctor.cache import cache_text, entries
     from shelfbench.doctor.cleaning import clean, parse_age

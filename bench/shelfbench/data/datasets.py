@@ -51,6 +51,7 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
     from shelfbench.generator.write import changed_file
 
     folder = _generated_folder(settings)
+    used(folder)
     if not is_drawn(settings) or changed_file(folder):
         with waiting(folder, "the same catalogue", console):
             there = is_drawn(settings)
