@@ -149,6 +149,32 @@ def test_what_a_running_command_uses_stays_until_it_ends(tmp_path, monkeypatch):
     assert not any(path.exists() for path in files)
 
 
+_MAKER = """
+import sys
+from pathlib import Path
+from shelfbench.base.storage import whole_file
+cache, name = Path(sys.argv[1]), "1" * 32
+with whole_file(cache / "generated" / name / "train.bson"), whole_file(cache / "tuned" / f"a-{name}" / "x.safetensors"):
+    print("makes it", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_is_being_made_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", _MAKER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as maker:
+        assert maker.stdout is not None
+        assert maker.stdout.readline()
+        done = clean(0.0, root=tmp_path, now=time.time() + DAY)
+        assert len(done.in_use) == 2
+        assert done.removed == ()
+        maker.communicate()
+    assert maker.returncode == 0
+    assert (tmp_path / "generated" / ("1" * 32) / "train.bson").exists()
+
+
 def test_links_are_neither_followed_nor_removed(tmp_path):
     away, root = tmp_path / "away", tmp_path / "cache"
     kept = written(away, ENTRIES["generated"], 1)

@@ -1,4 +1,4 @@
-"""When what is in the cache was last used, and by whom it is used now.
+"""Where the cache is, when what is in it was last used, and by whom it is used now.
 
 The modification time of an entry itself (a folder such as ``features/hog-HASH``, or a file such as
 ``digests/HASH.npz``) says when it was last used: whoever opens it sets it. The time of access that a file system keeps
@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shelfbench.base.storage import cache_dir
-
 try:
     import fcntl
 except ImportError:  # Windows, where nothing that is open can be removed
@@ -28,6 +26,15 @@ WHOLE = ("downloads",)
 HASHED = re.compile(r".+-[0-9a-f]{32}")
 # The locks that this process holds until it ends, by folder.
 _held: dict[str, int] = {}
+
+
+def cache_dir() -> Path:
+    """Return the folder for everything that can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
+    if given := os.environ.get("SHELFBENCH_CACHE"):
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("shelfbench"))
 
 
 def entry_of(path: Path) -> Path | None:
@@ -59,6 +66,8 @@ def entry_of(path: Path) -> Path | None:
 
 def used(path: Path) -> None:
     """Note that an entry of the cache is used now, and hold it until this process ends if it is a folder.
+
+    Whatever writes a file does so (`shelfbench.base.storage`); whoever reads what is in the cache has to call it.
 
     Parameters
     ----------

@@ -22,6 +22,8 @@ _AGE = re.compile(r"(\d{1,6})([hdw])")
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 # Where the file system does not tell whether an entry is in use: what was used within a week stays.
 _CERTAIN = 7 * 86400.0
+# What was made or used within these seconds may belong to a command that is about to lock it.
+_MOMENT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,7 @@ def _take(entry: Entry, now: float, dry: bool) -> bool:
     """Remove an entry unless it is in use, or was used since it was listed."""
     first = entry.paths[0]
     with alone(first) as free:
-        if free is False or (free is None and now - entry.used < _CERTAIN):
+        if free is False or now - entry.used < (_CERTAIN if free is None else _MOMENT):
             return False
         if first.lstat().st_mtime > entry.used:
             return False

@@ -346,6 +346,7 @@ def _as_numbers(identity: str) -> tuple[int, ...]:
 def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[str, Any]) -> None:
     """Write a finished training into a folder, whole or not at all."""
     with storage_errors(done.parent), aside_folder(done) as aside:
+        used(done.parent)
         write_network(aside, prepared.blueprint, prepared.model)
         write_parquet(aside / _HISTORY, history)
         write_json(aside / _RECORD, record)
