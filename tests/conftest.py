@@ -18,9 +18,7 @@ sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # To explain a failure, hypothesis traces every line of every example that passes; a failing example says enough.
 # a machine that is busy with other things is no failure
-settings.register_profile(
-    "unexplained", phases=[phase for phase in Phase if phase is not Phase.explain], deadline=None
-)
+settings.register_profile("unexplained", phases=[phase for phase in Phase if phase is not Phase.explain], deadline=None)
 settings.load_profile("unexplained")
 # Several frameworks are loaded: looking through all of their objects for cycles as often as usual takes a tenth.
 gc.set_threshold(20_000, 20, 20)
