@@ -27,7 +27,7 @@ import numpy as np
 
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.versions import contestant, open_pair
-from shelfbench.verdict.gate import gate
+from shelfbench.verdict.gate import GateSettings, gate
 
 PRODUCTS, DROP = 4000, 0.02
 COLUMNS = ("case", "backends", "products", "tries", "worse")
@@ -70,7 +70,7 @@ def redrawn(pairs, rng):
 
 def worse(pairs, seed):
     """Tell whether the gate shuts."""
-    return any(one.worse for one in gate(pairs, seed=seed))
+    return any(one.worse for one in gate(pairs, GateSettings(seed=seed)))
 
 
 def in_order(pairs):

@@ -46,19 +46,29 @@ def add_compare(verb: Callable[..., argparse.ArgumentParser], folder: Any, posit
     one.add_argument(
         "--precision", default="0.9", metavar="P", help="precision at which acceptance is compared; default: 0.9"
     )
+    one.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.01,
+        metavar="P",
+        help="share of precision, and of acceptance, that a newer run may lose by the luck of training; default: 0.01",
+    )
     one.add_argument("--resamples", type=positive, metavar="N", help="bootstrap resamples; default: 2000 or more")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the resampling; default: 0")
 
 
 def compare(options: argparse.Namespace, console: Console) -> int:
     """Compare two backends of a run, all of them, or two runs."""
-    settings = {"target": options.precision, "resamples": options.resamples, "seed": options.seed}
     newer = _newer_run(options)
     if newer is not None:
         from shelfbench.report.gate import compare_runs, gate_runs
+        from shelfbench.verdict.gate import GateSettings
 
+        settings = GateSettings(
+            target=options.precision, tolerance=options.tolerance, resamples=options.resamples, seed=options.seed
+        )
         asked = gate_runs if options.gate else compare_runs
-        found = asked(options.directory, newer, options.others, **settings)
+        found = asked(options.directory, newer, options.others, settings)
         show(found.text)
         return found.exit_code if options.gate else 0
     from shelfbench.report.comparison import compare_text
@@ -66,7 +76,9 @@ def compare(options: argparse.Namespace, console: Console) -> int:
     named = [name for name in (options.first, *options.others) if name is not None]
     if len(named) > 2:
         raise InputError(f"{len(named)} backends are named", "name two, or none to compare all")
-    show(compare_text(options.directory, named, **settings))
+    show(
+        compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
+    )
     return 0
 
 

@@ -12,8 +12,8 @@ from shelfbench.base.screen import printable
 from shelfbench.report.comparison import change_text, p_value
 from shelfbench.runs.reading import NothingMeasured
 from shelfbench.runs.versions import NotComparable, RunPair, open_pair
-from shelfbench.verdict.gate import LEVEL, Change, Versions, gate, needed_resamples
-from shelfbench.verdict.metrics import REQUIRED, exact_target
+from shelfbench.verdict.gate import LEVEL, STANDARD, Change, GateSettings, Versions, gate, needed_resamples
+from shelfbench.verdict.metrics import exact_target
 
 FINE, WORSE, NOTHING, OTHER = 0, 1, 3, 4
 
@@ -34,15 +34,7 @@ class Shut:
     text: str
 
 
-def compare_runs(
-    old: Path,
-    new: Path,
-    backends: Sequence[str] = (),
-    *,
-    target: str = REQUIRED,
-    resamples: int | None = None,
-    seed: int = 0,
-) -> Shut:
+def compare_runs(old: Path, new: Path, backends: Sequence[str] = (), settings: GateSettings = STANDARD) -> Shut:
     """Compare a newer run directory with an older one.
 
     Parameters
@@ -51,12 +43,7 @@ def compare_runs(
     new : Path
     backends : sequence of str
         Those to compare; by default all that the old run has.
-    target : str
-        Required precision.
-    resamples : int, optional
-        As in `shelfbench.verdict.gate.gate`.
-    seed : int
-        Fixes the resamples.
+    settings : GateSettings
 
     Returns
     -------
@@ -66,32 +53,32 @@ def compare_runs(
     Raises
     ------
     InputError
-        As in `shelfbench.runs.versions.open_pair`; or if the precision or the seed makes no sense.
+        As in `shelfbench.runs.versions.open_pair`; or if a setting makes no sense.
     """
-    if not 0 < exact_target(target) <= 1:
-        raise InputError(f"a precision of {target} requires nothing", "give one above 0 and up to 1, like 0.9")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative", "give 0 or more")
-    smallest = needed_resamples(max(len(backends), 1))
-    if resamples is not None and resamples < smallest:
-        raise InputError(f"with {resamples} resamples no loss of acceptance could be found", f"give {smallest} or more")
-    pair = open_pair(old, new, backends)
-    drawn = resamples or needed_resamples(len(pair.backends))
-    found = gate(pair.contestants(), target, resamples=drawn, seed=seed)
+    _check(settings, max(len(backends), 1))
+    pair = open_pair(old, new, backends, tolerance=settings.tolerance)
+    _check(settings, len(pair.backends))
+    found = gate(pair.contestants(), settings)
     lines = [_side("old", old, pair), _side("new", new, pair), *map(_sentence, pair.notes)]
-    lines += ["", _grid(found, pair, target, drawn).text(), *_verdict(found, target)]
+    lines += ["", _grid(found, pair, settings).text(), *_verdict(found, settings)]
     return Shut(WORSE if any(one.worse for one in found) else FINE, "\n".join(lines))
 
 
-def gate_runs(
-    old: Path,
-    new: Path,
-    backends: Sequence[str] = (),
-    *,
-    target: str = REQUIRED,
-    resamples: int | None = None,
-    seed: int = 0,
-) -> Shut:
+def _check(settings: GateSettings, backends: int) -> None:
+    if not 0 < exact_target(settings.target) <= 1:
+        raise InputError(f"a precision of {settings.target} requires nothing", "give one above 0 and up to 1, like 0.9")
+    if not 0 <= settings.tolerance < 1:
+        raise InputError(f"the tolerance {settings.tolerance:g} is not a share", "give 0 or more, and less than 1")
+    if settings.seed < 0:
+        raise InputError(f"the seed {settings.seed} is negative", "give 0 or more")
+    smallest = needed_resamples(backends)
+    if settings.resamples is not None and settings.resamples < smallest:
+        raise InputError(
+            f"with {settings.resamples} resamples no loss of acceptance could be found", f"give {smallest} or more"
+        )
+
+
+def gate_runs(old: Path, new: Path, backends: Sequence[str] = (), settings: GateSettings = STANDARD) -> Shut:
     """Compare as `compare_runs`, and give an exit code to what cannot be compared or measured, too.
 
     Parameters
@@ -99,9 +86,7 @@ def gate_runs(
     old : Path
     new : Path
     backends : sequence of str
-    target : str
-    resamples : int, optional
-    seed : int
+    settings : GateSettings
 
     Returns
     -------
@@ -110,10 +95,10 @@ def gate_runs(
     Raises
     ------
     InputError
-        If one is not a run directory or is damaged, or a backend, the precision or the seed makes no sense.
+        If one is not a run directory or is damaged, or a backend or a setting makes no sense.
     """
     try:
-        return compare_runs(old, new, backends, target=target, resamples=resamples, seed=seed)
+        return compare_runs(old, new, backends, settings)
     except NotComparable as error:
         return Shut(OTHER, "\n".join(f"not comparable: {reason}" for reason in error.reasons))
     except NothingMeasured as error:
@@ -130,7 +115,8 @@ def _sentence(note: str) -> str:
     return f"note: {note}"
 
 
-def _grid(found: Sequence[Versions], pair: RunPair, target: str, resamples: int) -> Grid:
+def _grid(found: Sequence[Versions], pair: RunPair, settings: GateSettings) -> Grid:
+    resamples = settings.drawn(len(found))
     rows = tuple(
         (
             printable(pair.new.labels[one.name].short),
@@ -155,7 +141,7 @@ def _grid(found: Sequence[Versions], pair: RunPair, target: str, resamples: int)
             "new − old",
             "Right: only old / new",
             "p",
-            f"Acceptance at {target}, old",
+            f"Acceptance at {settings.target}, old",
             "new",
             "new − old",
             "p",
@@ -164,16 +150,18 @@ def _grid(found: Sequence[Versions], pair: RunPair, target: str, resamples: int)
         numeric=frozenset(range(1, 10)),
         notes=(
             f"Intervals: 95%, {resamples:,} bootstrap resamples of the products, the same for both runs. p: one-sided, "
-            "for a loss; precision by the exact McNemar test, acceptance by the bootstrap; adjusted by Holm's method "
-            f"for all {2 * len(found)} tests. Worse is what is lost with p of at most {LEVEL:g}.",
-            "The test takes the two trained models as they are: training again with another seed makes another model. "
-            "Acceptance is plain, its threshold set on these test products and again on every resample.",
+            f"for a loss of more than {_points(settings.tolerance)}; precision by the score test and the exact McNemar "
+            f"test, acceptance by the bootstrap; adjusted by Holm's method for all {2 * len(found)} tests. Worse is "
+            f"what is lost with p of at most {LEVEL:g}.",
+            "The test takes the two trained models as they are: training again with another seed makes another model, "
+            "and the tolerance is for that. Acceptance is plain, its threshold set on these test products and again "
+            "on every resample.",
         ),
     )
 
 
-def _verdict(found: Sequence[Versions], target: str) -> Iterator[str]:
-    names = ("precision", f"acceptance at {target}")
+def _verdict(found: Sequence[Versions], settings: GateSettings) -> Iterator[str]:
+    names = ("precision", f"acceptance at {settings.target}")
     for one in found:
         for what, moved in zip(names, (one.precision, one.acceptance), strict=True):
             if moved.worse:
@@ -185,8 +173,8 @@ def _verdict(found: Sequence[Versions], target: str) -> Iterator[str]:
         return
     most = [max(0.0, *(-moved.least for moved in side)) for side in _sides(found)]
     yield (
-        f"fine: no loss beyond noise; what could have gone unseen ({1 - LEVEL:.0%} sure) is up to {_points(most[0])} "
-        f"of precision and {_points(most[1])} of acceptance"
+        f"fine: no loss of more than {_points(settings.tolerance)} beyond noise; what is lost may be up to "
+        f"{_points(most[0])} of precision and {_points(most[1])} of acceptance ({1 - LEVEL:.0%} sure)"
     )
 
 
@@ -201,4 +189,4 @@ def _lost(moved: Change, what: str) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:.1f} points"
+    return f"{100 * value:.1f} points" if round(10 * 100 * value) != 10 else "1 point"

@@ -16,7 +16,7 @@ from shelfbench.runs.reading import SPLITS, Evaluated, NothingMeasured
 from shelfbench.runs.record import RECORD
 from shelfbench.runs.recorder import differences
 from shelfbench.verdict.compare import Contestant
-from shelfbench.verdict.gate import can_fail
+from shelfbench.verdict.gate import TOLERANCE, can_fail
 
 _NAMED = 6  # settings that differ, at most
 
@@ -65,7 +65,7 @@ class RunPair:
         return [(contestant(self.old, name), contestant(self.new, name)) for name in self.backends]
 
 
-def open_pair(old: Path, new: Path, backends: Sequence[str] = ()) -> RunPair:
+def open_pair(old: Path, new: Path, backends: Sequence[str] = (), *, tolerance: float = TOLERANCE) -> RunPair:
     """Open two run directories to compare the newer with the older one.
 
     Parameters
@@ -74,6 +74,8 @@ def open_pair(old: Path, new: Path, backends: Sequence[str] = ()) -> RunPair:
     new : Path
     backends : sequence of str
         Those to compare; by default all that the old run has.
+    tolerance : float
+        What may be lost.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def open_pair(old: Path, new: Path, backends: Sequence[str] = ()) -> RunPair:
     if reasons:
         raise NotComparable(list(dict.fromkeys(reasons)))
     products = int(np.count_nonzero(older.products(wanted[0]).split == "test"))
-    if not can_fail(products, len(wanted)):
+    if not can_fail(products, len(wanted), tolerance):
         raise NothingMeasured(
             f"{old} and {new} have {products} products of test, on which no loss could be told from chance",
             "compare on more products",
