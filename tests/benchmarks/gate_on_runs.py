@@ -5,7 +5,7 @@ and DRAWs, runs on the same split that were trained with other seeds. With a fix
 
 planted
     RUN against itself, on 4,000 of its test products, with 2 points of all products, of those that are right, made
-    wrong in one of its backends. ``--tries`` times (500), the backends in turn.
+    wrong in one of its backends. ``--tries`` times (300), the backends in turn.
 redrawn
     Two DRAWs on 4,000 products, each product's two predictions exchanged at random: noise of the products alone. As
     often, the pairs in turn.
@@ -105,7 +105,7 @@ def main():
     parser.add_argument("out", metavar="FILE.csv")
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("draws", metavar="DRAW", nargs="+", type=Path)
-    parser.add_argument("--tries", type=int, default=500)
+    parser.add_argument("--tries", type=int, default=300)
     options = parser.parse_args()
     with open(options.out, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
