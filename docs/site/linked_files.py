@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 LOG = logging.getLogger("mkdocs.hooks.linked_files")
-FIRST = ("README.md", "docs/*.md", "docs/site/*.css", "docs/site/*.js")
+FIRST = ("*.md", "results/README.md", "docs/*.md", "docs/site/*.css", "docs/site/*.js")
 LINK = re.compile(r"\]\(\s*<?([^)\s#>]+)[^)]*\)")
 
 
