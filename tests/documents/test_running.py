@@ -1,0 +1,134 @@
+"""Every command of the documents is run, page by page and in order, on a small shop; or it is said why it cannot be.
+
+A page has a folder in which its commands are typed one after the other. Runs on the generated catalogue are made smaller,
+and networks whose weights would be downloaded get random ones; nothing else of a command is changed.
+"""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from shelfbench.cli.arguments import parser
+from shelfbench.cli.main import main
+from tests.documents import stand_ins
+from tests.documents.commands import FENCE, PAGES, Command, commands, page_name
+from tests.documents.test_commands import PLACEHOLDERS, typed
+from tests.helpers.sources import PYTHONPATH, ROOT
+
+pytestmark = pytest.mark.slow
+
+# Why a command is parsed only, by a pattern of its text; the first that fits counts.
+NOT_RUN = {
+    r"python -m pip install|apt install": "installs into the environment of these tests",
+    r"nox -s": "makes an environment of its own; the workflows run it",
+    r"shelfbench fetch": "needs the internet; tests/data/test_fetch.py fetches from a stand-in of the hubs",
+    r"dask (scheduler|worker)|--dask (tcp://|\.\.\.|local:4)": "other processes, which tests/spread starts",
+    r"shelfbench (features|run) cdiscount": "Inception V3 on 180 px photos and its fine-tuning, for hours",
+    r"shelfbench run (timing|label-noise|fashion-full)": "takes minutes to hours whatever the data; its parts have tests",
+    r"backend full-inception_v3|srun": "two processes train Inception V3; tests/deep/training/test_processes.py does it small",
+    r"shelfbench_deep\.measure|on_gpu\.py": "ten minutes of a device; tests/deep/timing/test_measure.py runs it small",
+    r"python (-m )?tests[./]": "measures for minutes to hours; what it measures with has tests",
+    r"cd shelfbench-my-backend|python -m pytest|--backend my-backend": "needs an installation, which "
+    "tests/packaging/test_new_backend.py does",
+    r"set bottleneck\.precision=int8": "quantises for a minute; tests/deep/features has it",
+}
+SHRUNK = {
+    "default": ["--set", "generated.products=600"],
+    "timm": ["--set", "weights=none"],
+    "keras:": ["--set", "weights=none"],
+}
+FINE = {"decide": (0, 3, 4), "watch": (0, 3, 4)}
+PYTHON_NOT_RUN = {
+    "docs/dask.md": "needs Slurm",
+    "docs/backends.md": "",
+}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    stand_ins.fill(folder)
+    return folder
+
+
+@pytest.fixture
+def here(shop, tmp_path, monkeypatch):
+    folder = stand_ins.page_folder(shop, tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("SHELFBENCH_DATA", str(folder / "datasets"))
+    for _, language, body in (block for page in PAGES for block in FENCE.findall(page.read_text(encoding="utf-8"))):
+        if language == "toml" and (name := re.match(r"# (\w+\.toml)\n", body)):
+            (folder / name[1]).write_text(body, encoding="utf-8")
+    return folder
+
+
+def why_not(command: Command) -> str:
+    """Why a command is not run, or an empty text."""
+    return next((why for pattern, why in NOT_RUN.items() if re.search(pattern, command.text)), "")
+
+
+@cache
+def mentions(text: str) -> bool:
+    """Whether words in a sentence only name a verb, without what it needs."""
+    words = text.split()
+    if len(words) < 2 or "VERB" in words or "SHELL" in words:
+        return True
+    return len(words) == 2 and words[1] in ("run", "plan", "label", "compare", "report", "merge", "watch")
+
+
+def run(command: Command, made: dict) -> None:
+    """Type a command of shelfbench; a study that others have run into the same folder begins anew."""
+    words = typed(command)
+    if words[0] in ("--help", "--print-completion"):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert not ended.value.code
+        return
+    if words[0] == "generate" and words[1] == PLACEHOLDERS["DIR"]:
+        words[1] = "generated"
+    options = parser().parse_args(words)
+    if words[0] == "run":
+        out = options.out or stand_ins.default_out(options)
+        if out.exists() and made.get(out) != command.text:
+            shutil.rmtree(out)
+        made[out] = command.text
+    for what, more in SHRUNK.items():
+        study = getattr(options, "study", "") or ("" if getattr(options, "dataset", None) else "default")
+        if words[0] in ("run", "plan", "choose", "features") and (
+            study == what or what in command.text.split("--", 1)[-1]
+        ):
+            words += [word for word in more if command.text.count(more[-1]) == 0]
+    code = main([*words, "--quiet"])
+    assert code in FINE.get(words[0], (0,)), command.text
+    if words[0] == "label":
+        stand_ins.filled_in(options.out)
+
+
+def do(command: Command, made: dict) -> None:
+    if command.words[0] == "shelfbench":
+        run(command, made)
+    elif command.words[0] == "python":
+        done = subprocess.run([sys.executable, *command.words[1:]], env={"PYTHONPATH": PYTHONPATH}, capture_output=True)
+        assert done.returncode == 0, (command.text, done.stderr.decode()[-500:])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_the_commands_of_a_page_work_one_after_the_other(page, here):
+    made, seen = {}, set()
+    for command in commands(page):
+        if command.text in seen or why_not(command) or (not command.block and mentions(command.text)):
+            continue
+        seen.add(command.text)
+        do(command, made)
+
+
+def test_every_reason_is_needed():
+    every = [command for page in PAGES for command in commands(page)]
+    needed = {pattern for pattern in NOT_RUN for command in every if re.search(pattern, command.text)}
+    assert needed == set(NOT_RUN)
