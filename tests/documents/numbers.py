@@ -53,10 +53,8 @@ class Section:
 
     @property
     def numbers(self) -> tuple[Number, ...]:
-        """Its numbers that may be measured: with digits after the point, in percent, or with a comma for thousands."""
-        return tuple(
-            number for number in printed(self.text) if number.digits > 0 or number.percent or "," in number.text
-        )
+        """Its numbers that may be measured: with a point, in percent, or with a comma for thousands."""
+        return tuple(number for number in printed(self.text) if number.percent or set(number.text) & {".", ","})
 
 
 def sections(page: Path) -> Iterator[Section]:
@@ -70,9 +68,13 @@ def printed(text: str) -> Iterator[Number]:
     """Find the numbers in Markdown, without those in code and in links."""
     plain = re.sub(r"`[^`]*`", " ` ", re.sub(r"\]\([^)]*\)", "]", MARK.sub("", text)))
     for found in NUMBER.finditer(plain):
+        if re.search(r"§[\d.]*$|[·^]$", plain[: found.start()]) or plain[found.end() : found.end() + 1] == "·":
+            continue  # a section of a paper, or a power
         _, whole, fraction, exponent = found.groups()
         value = float(whole.replace(",", "") + (fraction or "")) * 10 ** int(exponent or 0)
         digits = len(fraction or ".") - 1 - int(exponent or 0)
+        if "," in whole and not fraction:  # 12,800 is rounded to hundreds
+            digits = len(whole.rstrip("0,").replace(",", "")) - len(whole.replace(",", ""))
         after = plain[found.end() :]
         around = " ".join(plain[max(0, found.start() - 40) : found.end() + 30].split())
         yield Number(whole + (fraction or ""), value, digits, bool(re.match(r" ?(%|points)", after)), around)
@@ -94,7 +96,7 @@ def _values(text: str, suffix: str) -> Iterator[float]:
         text = re.sub(r"(?<=\d)_(?=\d)", "", text)
     for _, whole, fraction, exponent in RECORDED.findall(text):
         # a comma stands between numbers of a table, and within those that are meant to be read
-        *others, last = whole.split(",") if suffix in (".csv", ".json", ".py", ".toml") else [whole.replace(",", "")]
+        *others, last = whole.split(",") if suffix in (".csv", ".json", ".py") else [whole.replace(",", "")]
         yield from map(float, others)
         yield float(last + fraction) * 10.0 ** int(exponent or 0)
 

@@ -1,4 +1,4 @@
-"""A small shop in the place of the files that the documents' commands name: photos, tables, embeddings, networks, runs."""
+"""A small shop in the place of the files that the documents' commands name: photos, tables, networks, runs."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 """Every command of the documents is run, page by page and in order, on a small shop; or it is said why it cannot be.
 
-A page has a folder in which its commands are typed one after the other. Runs on the generated catalogue are made smaller,
-and networks whose weights would be downloaded get random ones; nothing else of a command is changed.
+A page has a folder in which its commands are typed one after the other. Runs on the generated catalogue are made
+smaller, and networks whose weights would be downloaded get random ones; nothing else of a command is changed.
 """
 
-import contextlib
 import re
 import shutil
 import subprocess
@@ -16,9 +15,9 @@ import pytest
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.main import main
 from tests.documents import stand_ins
-from tests.documents.commands import FENCE, PAGES, Command, commands, page_name
+from tests.documents.commands import FENCE, PAGES, Command, commands
 from tests.documents.test_commands import PLACEHOLDERS, typed
-from tests.helpers.sources import PYTHONPATH, ROOT
+from tests.helpers.sources import PYTHONPATH
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +28,8 @@ NOT_RUN = {
     r"shelfbench fetch": "needs the internet; tests/data/test_fetch.py fetches from a stand-in of the hubs",
     r"dask (scheduler|worker)|--dask (tcp://|\.\.\.|local:4)": "other processes, which tests/spread starts",
     r"shelfbench (features|run) cdiscount": "Inception V3 on 180 px photos and its fine-tuning, for hours",
-    r"shelfbench run (timing|label-noise|fashion-full)": "takes minutes to hours whatever the data; its parts have tests",
-    r"backend full-inception_v3|srun": "two processes train Inception V3; tests/deep/training/test_processes.py does it small",
+    r"shelfbench run (timing|label-noise|fashion-full)": "minutes to hours whatever the data",
+    r"backend full-inception_v3|srun": "hours; tests/deep/training/test_processes.py does it small",
     r"shelfbench_deep\.measure|on_gpu\.py": "ten minutes of a device; tests/deep/timing/test_measure.py runs it small",
     r"python (-m )?tests[./]": "measures for minutes to hours; what it measures with has tests",
     r"cd shelfbench-my-backend|python -m pytest|--backend my-backend": "needs an installation, which "
@@ -43,10 +42,6 @@ SHRUNK = {
     "keras:": ["--set", "weights=none"],
 }
 FINE = {"decide": (0, 3, 4), "watch": (0, 3, 4)}
-PYTHON_NOT_RUN = {
-    "docs/dask.md": "needs Slurm",
-    "docs/backends.md": "",
-}
 
 
 @pytest.fixture(scope="module")
