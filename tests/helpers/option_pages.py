@@ -26,6 +26,8 @@ OPTIONS = f"""# Every command
 
 What `shelfbench VERB --help` says, on one page. How the commands behave on a terminal, in a pipe and when something is
 wrong is in [on the command line](command-line.md); what can be set in a study is in [every setting](settings.md).
+Each command also takes `--quiet` (no logs and no progress) or `--verbose` (also the time of each stage, and the files
+that it uses).
 """
 SETTINGS = f"""# Every setting
 
@@ -61,16 +63,20 @@ def options_page() -> str:
         summary = (verb.description or "").strip()
         example = (verb.epilog or "").removeprefix("example: ")
         parts.append(f"## {name}\n\n{summary[0].upper()}{_in_cell(summary[1:])}.\n\n```\n{example}\n```\n")
-        parts.append("| | |\n|---|---|\n" + "".join(_rows(verb)))
+        if rows := "".join(_rows(verb)):
+            parts.append(f"| option | what it says |\n|---|---|\n{rows}")
     return "\n".join(parts)
 
 
 def _rows(verb: argparse.ArgumentParser) -> Iterator[str]:
     for action in verb._actions:
-        if isinstance(action, argparse._HelpAction):
+        if isinstance(action, argparse._HelpAction) or action.dest in ("quiet", "verbose"):
             continue
         value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else "")
-        shown = " ".join([*action.option_strings[-1:], *([str(value)] if action.nargs != 0 else [])])
+        # an escaped bar within code is shown with its backslash by some
+        shown = " ".join([*action.option_strings[-1:], *([str(value)] if action.nargs != 0 else [])]).replace(
+            "|", " or "
+        )
         said = (action.help or "").strip() % {"default": action.default}
         yield f"| `{_in_cell(shown)}` | {_in_cell(said)} |\n"
 
