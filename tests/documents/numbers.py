@@ -22,7 +22,7 @@ LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
 MARK = re.compile(r"<!-- record: (.*?) -->")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Number:
     """A number as it is printed, its value, how many digits follow the point, and what stands around it."""
 
@@ -77,7 +77,13 @@ def printed(text: str) -> Iterator[Number]:
             digits = len(whole.rstrip("0,").replace(",", "")) - len(whole.replace(",", ""))
         after = plain[found.end() :]
         around = " ".join(plain[max(0, found.start() - 40) : found.end() + 30].split())
-        yield Number(whole + (fraction or ""), value, digits, bool(re.match(r" ?(%|points)", after)), around)
+        yield Number(
+            text=whole + (fraction or ""),
+            value=value,
+            digits=digits,
+            percent=bool(re.match(r" ?(%|points)", after)),
+            around=around,
+        )
 
 
 @cache

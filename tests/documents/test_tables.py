@@ -135,7 +135,7 @@ def labels_saved() -> Rows:
         yield (count, *of["certified"], *of["acceptance"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of a page, the columns that it begins with, and what its rows should be."""
 
@@ -156,20 +156,25 @@ class Table:
 FASHION = partial(table4, "fashion/tables/table4.csv")
 SIZES = "The size of the photos"
 TABLES = (
-    Table("README.md", "Results on real products", FASHION, labels=2),
-    Table("docs/results.md", "Real products", FASHION, labels=2),
-    Table("docs/results.md", "Real products", draws, 1),
-    Table("docs/results.md", "Any network, any classifier", any_network),
-    Table("docs/results.md", "The generated catalogue", partial(table4, "default/tables/table4.csv"), labels=2),
-    Table("docs/results.md", SIZES, sizes_of_photos, labels=2),
-    Table("docs/results.md", SIZES, sizes_of_small_photos, 1),
-    Table("docs/results.md", SIZES, sizes_of_hog, 2),
-    Table("docs/deciding.md", "Unlike anything learned", strangers),
-    Table("docs/deciding.md", "Small shops", small_shops),
-    Table("docs/deciding.md", "Where the walk begins", walks),
-    Table("docs/deciding.md", "For your own flow", mixes, labels=2),
-    Table("docs/labelling.md", "How many labels that saves", labels_saved, labels=0),
-    Table("docs/ladder.md", "What each joint test costs", ladders),
+    Table(page="README.md", title="Results on real products", rows=FASHION, labels=2),
+    Table(page="docs/results.md", title="Real products", rows=FASHION, labels=2),
+    Table(page="docs/results.md", title="Real products", rows=draws, number=1),
+    Table(page="docs/results.md", title="Any network, any classifier", rows=any_network),
+    Table(
+        page="docs/results.md",
+        title="The generated catalogue",
+        rows=partial(table4, "default/tables/table4.csv"),
+        labels=2,
+    ),
+    Table(page="docs/results.md", title=SIZES, rows=sizes_of_photos, labels=2),
+    Table(page="docs/results.md", title=SIZES, rows=sizes_of_small_photos, number=1),
+    Table(page="docs/results.md", title=SIZES, rows=sizes_of_hog, number=2),
+    Table(page="docs/deciding.md", title="Unlike anything learned", rows=strangers),
+    Table(page="docs/deciding.md", title="Small shops", rows=small_shops),
+    Table(page="docs/deciding.md", title="Where the walk begins", rows=walks),
+    Table(page="docs/deciding.md", title="For your own flow", rows=mixes, labels=2),
+    Table(page="docs/labelling.md", title="How many labels that saves", rows=labels_saved, labels=0),
+    Table(page="docs/ladder.md", title="What each joint test costs", rows=ladders),
 )
 
 
