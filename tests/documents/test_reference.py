@@ -44,6 +44,13 @@ def test_the_reference_for_python_has_every_public_name():
     }
 
 
+def test_every_variable_of_the_environment_is_listed():
+    code = [path for top in ("bench", "baselines", "deep") for path in (ROOT / top).rglob("*.py")]
+    read = {name for path in code for name in re.findall(r'environ\.get\("(\w+)"', path.read_text(encoding="utf-8"))}
+    listed = (DOCS / "command-line.md").read_text(encoding="utf-8").partition("## Environment")[2]
+    assert read - {"PYTHONPATH"} == set(re.findall(r"`([A-Z_]{4,})`", listed))
+
+
 def test_every_page_is_in_the_navigation_once():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     shown = re.findall(r": ([\w/.-]+\.md)$", navigation, re.MULTILINE)

@@ -1,7 +1,8 @@
 """Every command of the documents is run, page by page and in order, on a small shop; or it is said why it cannot be.
 
 A page has a folder in which its commands are typed one after the other. Runs on the generated catalogue are made
-smaller, and networks whose weights would be downloaded get random ones; nothing else of a command is changed.
+smaller, two draws stand for five, and networks whose weights would be downloaded get random ones; nothing else of a
+command is changed. What an earlier page has run is copied and then resumed.
 """
 
 import re
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +40,7 @@ NOT_RUN = {
 }
 SHRUNK = {
     "default": ["--set", "generated.products=600"],
-    "timm": ["--set", "weights=none"],
+    "timm:": ["--set", "weights=none"],
     "keras:": ["--set", "weights=none"],
 }
 FINE = {"decide": (0, 3, 4), "watch": (0, 3, 4)}
@@ -49,6 +51,12 @@ def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     stand_ins.fill(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def done():
+    """Where each command that runs a study has left its results."""
+    return {}
 
 
 @pytest.fixture
@@ -77,7 +85,20 @@ def mentions(text: str) -> bool:
     return len(words) == 2 and words[1] in ("run", "plan", "label", "compare", "report", "merge", "watch")
 
 
-def run(command: Command, made: dict) -> None:
+def shrunk(words: list[str]) -> list[str]:
+    """Make a study smaller that would take long, or fetch weights."""
+    options = parser().parse_args(words)
+    if words[0] not in ("run", "plan", "choose", "features"):
+        return words
+    study = options.study or ("own" if options.dataset else "default")
+    more = [added for what, added in SHRUNK.items() if what == study or what in " ".join(words[1:])]
+    words = [*words, *(word for added in more if added[-1] not in words for word in added)]
+    if options.verb == "run" and options.seeds:
+        words[words.index("--seeds") + 1] = "2"
+    return words
+
+
+def run(command: Command, made: dict[Path, str], done: dict[str, Path]) -> None:
     """Type a command of shelfbench; a study that others have run into the same folder begins anew."""
     words = typed(command)
     if words[0] in ("--help", "--print-completion"):
@@ -88,39 +109,37 @@ def run(command: Command, made: dict) -> None:
     if words[0] == "generate" and words[1] == PLACEHOLDERS["DIR"]:
         words[1] = "generated"
     options = parser().parse_args(words)
-    if words[0] == "run":
-        out = options.out or stand_ins.default_out(options)
-        if out.exists() and made.get(out) != command.text:
-            shutil.rmtree(out)
-        made[out] = command.text
-    for what, more in SHRUNK.items():
-        study = getattr(options, "study", "") or ("" if getattr(options, "dataset", None) else "default")
-        if words[0] in ("run", "plan", "choose", "features") and (
-            study == what or what in command.text.split("--", 1)[-1]
-        ):
-            words += [word for word in more if command.text.count(more[-1]) == 0]
-    code = main([*words, "--quiet"])
+    out = (options.out or stand_ins.default_out(options)) if words[0] == "run" else None
+    if out and out.exists() and made.get(out) != command.text:
+        shutil.rmtree(out)
+    if out and command.text in done:  # on an earlier page
+        shutil.copytree(done[command.text], out)
+    code = main([*shrunk(words), "--quiet"])
     assert code in FINE.get(words[0], (0,)), command.text
+    if out:
+        made[out] = command.text
+        done[command.text] = out.resolve()
     if words[0] == "label":
         stand_ins.filled_in(options.out)
 
 
-def do(command: Command, made: dict) -> None:
+def do(command: Command, made: dict[Path, str], done: dict[str, Path]) -> None:
     if command.words[0] == "shelfbench":
-        run(command, made)
+        run(command, made, done)
     elif command.words[0] == "python":
         done = subprocess.run([sys.executable, *command.words[1:]], env={"PYTHONPATH": PYTHONPATH}, capture_output=True)
         assert done.returncode == 0, (command.text, done.stderr.decode()[-500:])
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
-def test_the_commands_of_a_page_work_one_after_the_other(page, here):
-    made, seen = {}, set()
+def test_the_commands_of_a_page_work_one_after_the_other(page, here, done):
+    made: dict[Path, str] = {}
+    seen: set[str] = set()
     for command in commands(page):
         if command.text in seen or why_not(command) or (not command.block and mentions(command.text)):
             continue
         seen.add(command.text)
-        do(command, made)
+        do(command, made, done)
 
 
 def test_every_reason_is_needed():
