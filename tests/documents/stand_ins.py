@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import shutil
@@ -45,16 +46,16 @@ def fill(shop: Path) -> None:
     tables(shop, catalogue, flow)
     embeddings(shop, catalogue, flow)
     networks(shop)
-    assert main(["run", "--dataset", str(shop / "PATH"), "--out", str(shop / "results" / "mine"), "--quiet"]) == 0
-    for name, backend in (("cpu", "hog-svm"), ("gpu", "bottleneck-svm")):
-        words = ["run", "--dataset", str(shop / "PATH"), "--backend", backend, "--out", str(shop / "results" / name)]
-        assert main([*words, "--quiet"]) == 0
-    # decided in a copy, so that the tries on the run itself are those of the documents
-    shutil.copytree(shop / "results" / "mine", shop / "results" / "copy")
-    decided = ["decide", str(shop / "results" / "copy"), "bottleneck-2nn-4096", "--out", str(shop / "decision")]
-    assert main(decided) == 0, "the stand-in for a decision must promise something"
-    shutil.rmtree(shop / "results" / "copy")
-    answers = shelfbench.load_decision(shop / "decision").classify([shop / "new-photos"])
+    with contextlib.chdir(shop):  # so that the record names the dataset as the documents do
+        assert main(["run", "--dataset", "PATH", "--out", "results/mine", "--quiet"]) == 0
+        for name, backend in (("cpu", "hog-svm"), ("gpu", "bottleneck-svm")):
+            assert main(["run", "--dataset", "PATH", "--backend", backend, "--out", f"results/{name}", "--quiet"]) == 0
+        # decided in a copy, so that the tries on the run itself are those of the documents
+        shutil.copytree("results/mine", "copy")
+        decided = main(["decide", "copy", "bottleneck-2nn-4096", "--out", "decision"])
+        assert decided == 0, "the stand-in for a decision must promise something"
+        shutil.rmtree("copy")
+        answers = shelfbench.load_decision("decision").classify(["new-photos"])
     labelled(shop, answers)
 
 
