@@ -68,8 +68,9 @@ def printed(text: str) -> Iterator[Number]:
     """Find the numbers in Markdown, without those in code and in links."""
     plain = re.sub(r"`[^`]*`", " ` ", re.sub(r"\]\([^)]*\)", "]", MARK.sub("", text)))
     for found in NUMBER.finditer(plain):
-        if re.search(r"§[\d.]*$|[·^]$", plain[: found.start()]) or plain[found.end() : found.end() + 1] == "·":
-            continue  # a section of a paper, or a power
+        before = plain[: found.start()]
+        if re.search(r"§[\d.]*$|[·^]$|[Vv]ersions?( before)? $", before) or plain[found.end() : found.end() + 1] == "·":
+            continue  # a section of a paper, a power or a version
         _, whole, fraction, exponent = found.groups()
         value = float(whole.replace(",", "") + (fraction or "")) * 10 ** int(exponent or 0)
         digits = len(fraction or ".") - 1 - int(exponent or 0)
