@@ -14,7 +14,9 @@ drawn again
 drawn again and planted
     The same on 4,000 products with 2 points made wrong in the newer one, in one backend.
 
-``results/decisions/gate-on-runs.csv`` is of the study `fashion` at seed 0, and of five trainings on its split.
+``results/decisions/gate-on-runs.csv`` is of the study `fashion` at seed 0, and of five trainings on its split: its
+photos in Parquet with the column ``split``, ``shelfbench run --dataset DIR --set pixels=128 --seed N``.
+``--luck FILE.csv`` writes the precision and the acceptance of each DRAW: ``results/decisions/gate-luck.csv``.
 """
 
 import argparse
@@ -28,6 +30,7 @@ import numpy as np
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.versions import contestant, open_pair
 from shelfbench.verdict.gate import GateSettings, gate
+from shelfbench.verdict.metrics import acceptance
 
 PRODUCTS, DROP = 4000, 0.02
 COLUMNS = ("case", "backends", "products", "tries", "worse")
@@ -99,6 +102,24 @@ def _of_one(run):
     return in_order([(contestant(opened, name),) * 2 for name in opened.backends])
 
 
+def luck(draws):
+    """Yield precision and acceptance on test of every backend of every draw."""
+    for number, place in enumerate(draws):
+        run = open_run(place)
+        for name in run.backends:
+            test = contestant(run, name)
+            reached = acceptance(test.confidence, test.correct).acceptance
+            yield number, name, f"{test.correct.mean():.4f}", f"{reached:.4f}"
+
+
+def write(place, columns, found):
+    """Write a table."""
+    with open(place, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(found)
+
+
 def main():
     """Write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,11 +127,11 @@ def main():
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("draws", metavar="DRAW", nargs="+", type=Path)
     parser.add_argument("--tries", type=int, default=300)
+    parser.add_argument("--luck", metavar="FILE.csv")
     options = parser.parse_args()
-    with open(options.out, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows(rows(options.run, options.draws, options.tries))
+    if options.luck:
+        write(options.luck, ("draw", "backend", "precision", "acceptance"), luck(options.draws))
+    write(options.out, COLUMNS, rows(options.run, options.draws, options.tries))
 
 
 if __name__ == "__main__":
