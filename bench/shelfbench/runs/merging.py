@@ -133,7 +133,8 @@ def split_reason(first: Run, second: Run) -> str:
 
     Parameters
     ----------
-    first, second : Run
+    first : Run
+    second : Run
 
     Returns
     -------
