@@ -20,8 +20,8 @@ from shelfbench.report.ledger import (
     find_runs,
     findings,
     judge,
-    write_claims,
 )
+from shelfbench.report.ledger_page import write_claims
 from tests.helpers.synthetic_run import make_run
 
 ROOT = Path(__file__).parents[2]

@@ -140,8 +140,9 @@ def write_page(
     *,
     header: Markup | None = None,
     console: Console | None = None,
+    name: str = "report.html",
 ) -> None:
-    """Write ``report.html``: one self-contained file with sortable tables.
+    """Write a page: one self-contained file with sortable tables.
 
     Parameters
     ----------
@@ -154,6 +155,8 @@ def write_page(
     header : Markup, optional
         The page's head: title, verdict, warnings (templates ``header`` and ``verdict``).
     console : Console, optional
+    name : str
+        Of the file.
     """
     sections = [
         fill(
@@ -171,8 +174,8 @@ def write_page(
     )
     head = fill("header", title=title, verdict="", lines=(), warnings=()) if header is None else header
     page = fill("document", title=title, style=style, script=script, header=head, sections=sections)
-    write_text(directory / "report.html", page + "\n")
-    (console or Console(quiet=True)).log(f"report: {directory / 'report.html'}")
+    write_text(directory / name, page + "\n")
+    (console or Console(quiet=True)).log(f"report: {directory / name}")
 
 
 @cache
@@ -214,7 +217,9 @@ def _photos_url(image: bytes) -> str:
 def _svg_url(image: bytes) -> Markup:
     """An SVG as text, which takes three quarters of what it takes in Base64; nothing in it can end the attribute."""
     text = image.decode("utf-8")
-    inside = text[text.index("<svg") :].replace("\n", " ").replace("'", "&apos;")
+    # browsers know the shorter name of a link
+    inside = text[text.index("<svg") :].replace(">\n<", "><").replace("\n", " ").replace(" xlink:href=", " href=")
+    inside = inside.replace("'", "&apos;")
     return Markup("data:image/svg+xml," + quote(inside, safe=_AS_IT_IS).replace("%22", "'"))
 
 

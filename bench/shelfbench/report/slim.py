@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 _QUALITY = 88  # of photos
 _LONG = 300  # letters of a path
+_ALIKE = 3
 # what matplotlib writes
 _PHOTO = re.compile(r"data:image/png;base64,([^\"]*)")
 _DRAWN = re.compile(r'(<path\b[^>]*? d=")([^"]*)')
@@ -21,6 +22,7 @@ _NUMBERS = {"M": 2, "L": 2, "Q": 4, "C": 6, "z": 0}
 _LETTER = re.compile(r'(<use xlink:href="#[^"]+") transform="translate\(([^ )]+) ([^ )]+)\)"')
 _PLACE = re.compile(r'(translate\(| [xy]=")(-?[\d.]+)( -?[\d.]+)?')
 _STYLE = re.compile(r'(?<= style=")[^"]*')
+_CSS = '<style type="text/css">'
 _NAME = re.compile(r' id="([^"]+)"')
 _REFERENCE = re.compile(r'(href="|url\()#([^")]+)')
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -43,7 +45,7 @@ def slim_png(drawn: bytes) -> bytes:
     with Image.open(io.BytesIO(drawn)) as image:
         kept = PngInfo()
         for name, value in image.info.items():
-            if isinstance(value, str):
+            if isinstance(name, str) and isinstance(value, str):
                 kept.add_itxt(name, value)
         few = image.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
         written = io.BytesIO()
@@ -73,7 +75,7 @@ def slim_svg(text: str) -> str:
     text = _PLACE.sub(lambda found: found[1] + " ".join(_short(place) for place in found.groups()[1:] if place), text)
     text = text.replace(' y="0"/>', "/>")
     text = _STYLE.sub(lambda found: found[0].replace("; ", ";").replace(": ", ":"), text)
-    return re.sub(r"\n\s*", "\n", _renamed(text))
+    return re.sub(r"\n\s*", "\n", _classed(_renamed(text)))
 
 
 def as_jpeg(photo: str) -> str:
@@ -152,6 +154,19 @@ def _renamed(text: str) -> str:
     short = {name: _word(number) for number, name in enumerate(dict.fromkeys(_NAME.findall(text))) if name in used}
     text = _NAME.sub(lambda found: f' id="{short[found[1]]}"' if found[1] in used else "", text)
     return _REFERENCE.sub(lambda found: f"{found[1]}#{short.get(found[2], found[2])}", text)
+
+
+def _classed(text: str) -> str:
+    """Say once how things look that look alike."""
+    if _CSS not in text:
+        return text
+    times = Counter(re.findall(r' style="[^"]*"', text))
+    classes = {style: _word(number).upper() for number, style in enumerate(times) if times[style] >= _ALIKE}
+    rules = "".join(f".{name}{{{style[8:-1]}}}" for style, name in classes.items())
+    text = re.sub(
+        r' style="[^"]*"', lambda found: f' class="{classes[found[0]]}"' if found[0] in classes else found[0], text
+    )
+    return text.replace(_CSS, _CSS + rules, 1)
 
 
 def _word(number: int) -> str:
