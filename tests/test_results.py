@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ README = (RESULTS / "README.md").read_text(encoding="utf-8")
 FIRST, DETAIL = README.split("\n# In detail\n")
 
 
+@cache
 def kept():
     """All files below `results/` that git keeps, or would."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "results"]
@@ -184,6 +186,13 @@ def test_the_plan_on_the_ledgers_page_is_that_of_its_record():
     [together] = re.findall(r"^all, with the backends +([\d.]+) hours", eight, re.MULTILINE)
     [tuning] = re.findall(r"^finetuned-svm +([\d.]+) hours", eight, re.MULTILINE)
     assert told == (whole[0], whole[1], f"{float(whole[2]):.0f}", money, together, tuning)
+    papers = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8").replace("\n", " ")
+    said = re.findall(
+        r"photos \(\[both plans\]\S+ says ([\d.]+) hours, ([\d.]+) GiB of memory and (\d+) GiB of disk .* and ([\d.]+) "
+        r"in money at 0.1 an hour; with `--machines 8` ([\d.]+) hours, of which one machine fine-tunes for ([\d.]+)\.",
+        papers,
+    )
+    assert said == [told]
 
 
 def test_shares_of_the_torture_are_those_of_its_record():

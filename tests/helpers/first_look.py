@@ -161,7 +161,14 @@ def scale() -> str:
     plan = read("scale/plan.csv").query("part == 'all'")
     plan = plan[plan["stage"].isna()]
     training = read("scale/training.csv").query("network == 'inception_v3' and part == 16").iloc[0]
+    million = read("scale/million.csv").query("products == 1000000")
+    million = million[~million["stage"].str.startswith("  ")]  # those below a run are parts of it
     rows = [
+        (
+            "[million](scale/million.csv)",
+            "1,000,000 generated products in 5,263 categories, from drawing them to the report",
+            f"{million['seconds'].sum() / 60:.0f} minutes, {million['peak_mib'].max() / 1024:.1f} GiB",
+        ),
         (
             "[twenty_million](scale/twenty_million.csv)",
             "split to report, 20 million drawn products, one process",

@@ -62,9 +62,13 @@ def owners(path: str) -> list[str]:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    if pattern.endswith("/**"):
-        return path.startswith(pattern.removesuffix("**"))
-    return len(PurePosixPath(path).parts) == len(PurePosixPath(pattern).parts) and PurePosixPath(path).match(pattern)
+    return _compiled(pattern).fullmatch(path) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = {r"\*\*": ".*", r"\*": "[^/]*"}
+    return re.compile(re.sub(r"\\\*\\\*|\\\*", lambda found: parts[found[0]], re.escape(pattern)))
 
 
 def groups(entry: dict[str, Any]) -> dict[str, list[str]]:

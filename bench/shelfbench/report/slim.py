@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-_QUALITY = 88  # of photos
+_QUALITY = 85  # of photos
 _LONG = 300  # letters of a path
 _ALIKE = 3
 # what matplotlib writes
