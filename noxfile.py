@@ -68,6 +68,8 @@ def results(session: nox.Session) -> None:
 
 def make_again(session: nox.Session, name: str) -> None:
     """Run the commands of one result, and note which code made it."""
+    if COMMITTED[name].get("note"):
+        session.log(f"{name}: {COMMITTED[name]['note']}")
     places = {"work": session.create_tmp(), "here": str(Path.cwd()), "data": os.environ.get("SHELFBENCH_DATA", "")}
     for command in COMMITTED[name]["commands"]:
         words = [word.format(**places) for word in shlex.split(command)]

@@ -1,12 +1,14 @@
 """The kept results: each file has one owner, what other code made is named, and the README says what records say."""
 
 import re
+import shlex
 import subprocess
 from functools import cache
 
 import pandas as pd
 import pytest
 
+from shelfbench.cli.arguments import parser
 from tests.helpers import made
 from tests.helpers.first_look import RESULTS, TABLES, read
 from tests.helpers.sources import ROOT
@@ -45,6 +47,19 @@ def test_every_result_says_what_makes_it_and_which_code_is_there():
         for patterns in made.groups(entry).values():
             for one in (one for pattern in patterns for one in made.alternatives(pattern)):
                 assert any(made._matches(path, one) for path in made.present()), (name, one)
+
+
+def test_commands_are_understood():
+    understood = parser()
+    for entry in made.made().values():
+        for command in entry["commands"]:
+            words = shlex.split(command)
+            if words[0] == "shelfbench":
+                understood.parse_args(words[1:])
+            elif words[:2] == ["python", "-m"] and words[2] != "pip":
+                assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), command
+            elif words[0] in ("python", "pytest") and words[1] != "-m":
+                assert (ROOT / words[1]).is_file(), command
 
 
 def test_what_was_made_by_other_code_is_named():
