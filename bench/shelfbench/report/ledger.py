@@ -17,7 +17,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, percent, share
 from shelfbench.report.claims import Claim, load_claims
 from shelfbench.report.recomputed import CALCULATIONS
-from shelfbench.runs.record import RECORD, Entry, read_record
+from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import RECORD, read_record
 
 HELD, DIFFERS, OTHER, NOWHERE = "held by a test of shelfbench", "differs", "other data", "not measurable here"
 

@@ -19,8 +19,9 @@ def thinned(
 
     Parameters
     ----------
-    x, y : ndarray of float64, shape (points,)
+    x : ndarray of float64, shape (points,)
         Corners of the line, in pixels if they are multiplied by `size`.
+    y : ndarray of float64, shape (points,)
     size : tuple of float
         Pixels of one unit of `x` and of `y`.
     keep : ndarray of int, optional
@@ -56,7 +57,8 @@ def _from_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.
     along = end - start
     length = float(along @ along)
     share = np.clip((points - start) @ along / length, 0, 1) if length else np.zeros(len(points))
-    return np.hypot(*(points - start - share[:, None] * along).T)
+    apart = points - start - share[:, None] * along
+    return np.asarray(np.hypot(apart[:, 0], apart[:, 1]))
 
 
 def staircase(precision: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,8 +66,9 @@ def staircase(precision: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.
 
     Parameters
     ----------
-    precision, share : ndarray of float64, shape (steps,)
-        From `AcceptanceCurve.frontier`.
+    precision : ndarray of float64, shape (steps,)
+        From `AcceptanceCurve.frontier`, as `share`.
+    share : ndarray of float64, shape (steps,)
 
     Returns
     -------
@@ -82,8 +85,9 @@ def thin_staircase(
 
     Parameters
     ----------
-    precision, share : ndarray of float64, shape (steps,)
-        From `AcceptanceCurve.frontier`.
+    precision : ndarray of float64, shape (steps,)
+        From `AcceptanceCurve.frontier`, as `share`.
+    share : ndarray of float64, shape (steps,)
     size : tuple of float
         Pixels of one unit of each.
     exact : float
