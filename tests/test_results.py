@@ -36,7 +36,7 @@ def test_every_kept_file_has_one_owner_and_every_owner_a_file():
 
 
 def test_results_stay_small_enough_to_be_read():
-    assert sum((RESULTS / path).stat().st_size for path in kept()) < 13_000_000
+    assert sum((RESULTS / path).stat().st_size for path in kept()) < 10_000_000
 
 
 def test_every_result_says_what_makes_it_and_which_code_is_there():

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.pack_draws results/fashion/draws
 
-moves ``seed-N/tables/NAME.csv`` into ``tables/NAME.parquet``, with a column ``seed``, for the tables by category and by
-product. No cell changes: every text and every number is what the CSV says.
+moves ``seed-N/tables/NAME.csv`` into ``tables/NAME.parquet``, with a column ``seed``, for those of more than a screen.
+No cell changes: every text and every number is what the CSV says.
 """
 
 import sys
@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pandas as pd
 
-LONG = ("categories", "category_precision", "confusions", "suspects")
+LONG = (
+    "aggregation",
+    "categories",
+    "category_precision",
+    "confusions",
+    "deciles",
+    "extreme_categories",
+    "measures",
+    "metrics",
+    "suspects",
+)
 
 
 def pack(folder: Path) -> None:
