@@ -75,13 +75,13 @@ def test_what_was_made_by_other_code_is_named():
 
 def test_only_what_code_means_is_compared():
     def hashed(text):
-        return made.code_hash(["bench/*.py"], ["bench/a.py"], lambda _: text.encode())
+        return made.code_hash(["code/*.py"], ["code/a.py"], lambda _: text.encode())
 
     plain = hashed("def f(a):\n    return a + 1\n")
     same = '"""Words."""\nfrom typing import Any\n\ndef f(a: Any) -> int:\n    """More."""\n    return (a + 1)  # one\n'
     assert hashed(same) == plain
     assert len({plain, hashed("def f(a):\n    return a + 2\n"), hashed("def f(b):\n    return b + 1\n")}) == 3
-    assert made.code_hash(["bench/*.py"], ["bench/c/a.py"], lambda _: b"1") == made.code_hash([], [], lambda _: b"")
+    assert made.code_hash(["code/*.py"], ["code/c/a.py"], lambda _: b"1") == made.code_hash([], [], lambda _: b"")
 
 
 def test_alternatives_of_a_pattern():
