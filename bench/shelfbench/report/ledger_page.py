@@ -53,8 +53,8 @@ def _header(found: list[Finding]) -> Markup:
         verdict=f"Of {len(found)} numbers, {counts[HELD]} are held by a test and {counts[DIFFERS]} contradict what "
         f"their own paper says elsewhere; {undecided} stay open, because their data cannot be had here.",
         next=f"For {counts[OTHER]} of the open ones something comparable was measured, on other products or another "
-        "machine. It stands beside them and neither confirms nor refutes them. With a GPU and Cdiscount's public "
-        "release, these commands repeat the first paper's experiments:",
+        "machine. It stands beside them and neither confirms nor refutes them. Where to begin: with Cdiscount's public "
+        "release, on two cores or better a GPU, these commands repeat the first paper's experiments.",
         command="\n".join(load_missing()[0].commands),
         doubts=[],
         numbers=[
