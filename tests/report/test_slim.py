@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from shelfbench.report.render import drawn
-from shelfbench.report.slim import slim_svg
+from shelfbench.report.slim import as_jpeg, slim_svg
 from shelfbench.report.style import STYLE
 from shelfbench.report.thin import SEEN, staircase, thin_staircase, thinned
 
@@ -145,6 +145,15 @@ def test_photos_in_an_svg_are_compressed_as_photos():
     assert Image.open(io.BytesIO(images[".png"])).mode in ("RGB", "RGBA")
     assert b"data:image/jpeg;base64," in images[".svg"]
     assert b"image/png" not in images[".svg"]
+
+
+@pytest.mark.parametrize("side", [1, 8, 60, 200])
+def test_noise_is_compressed_too(side):
+    noise = Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8))
+    written = io.BytesIO()
+    noise.save(written, "PNG")
+    back = Image.open(io.BytesIO(base64.b64decode(as_jpeg(base64.b64encode(written.getvalue()).decode()))))
+    assert back.size == (side, side)
 
 
 def test_what_is_drawn_twice_is_held_once():
