@@ -1,5 +1,6 @@
 """Figures in fewer bytes: thinned lines stay where they were, and what is drawn looks the same."""
 
+import base64
 import io
 import itertools
 import re
