@@ -106,7 +106,7 @@ def report(options: argparse.Namespace, console: Console) -> None:
 
 def claims(options: argparse.Namespace, console: Console) -> None:
     """Compare the papers' numbers with what runs measured."""
-    from shelfbench.report.ledger import write_claims
+    from shelfbench.report.ledger_page import write_claims
 
     show(write_claims(options.directory, console))
 
