@@ -143,6 +143,8 @@ def page_folder(shop: Path, folder: Path) -> Path:
     for path in shop.iterdir():
         if path.name in ("results", "decision"):
             shutil.copytree(path, folder / path.name)
+        elif path.is_file():
+            shutil.copy(path, folder)
         else:
             (folder / path.name).symlink_to(path)
     return folder
