@@ -109,10 +109,10 @@ def embeddings(shop: Path, catalogue: list[Product], flow: list[Product]) -> Non
 
 
 def networks(shop: Path) -> None:
-    """A file of ONNX that says nothing of its pixels, one in a folder with a blank that does, and one of Keras."""
+    """A file of ONNX that says how it wants its pixels, one in a folder with a blank that takes bytes, one of Keras."""
     import keras
 
-    onnx_graphs.graph(shop / "net.onnx")
+    onnx_graphs.graph(shop / "net.onnx", metadata={"mean": "127.5", "std": "127.5", "channels": "rgb"})
     (shop / "my nets").mkdir()
     onnx_graphs.graph(shop / "my nets" / "net.onnx", kind="uint8")
     photos = keras.Input((64, 64, 3))
