@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,14 +140,15 @@ def filled_in(sample: Path) -> None:
 
 
 def page_folder(shop: Path, folder: Path) -> Path:
-    """A folder for a page: what commands only read is linked, what they write into is copied."""
+    """A folder for a page: what commands write into is copied, and photos are the same files under another name."""
     for path in shop.iterdir():
-        if path.name in ("results", "decision"):
-            shutil.copytree(path, folder / path.name)
+        if path.name in ("PATH", "datasets", "flow"):
+            (folder / path.name).symlink_to(path)
         elif path.is_file():
             shutil.copy(path, folder)
-        else:
-            (folder / path.name).symlink_to(path)
+        else:  # a table names no photos behind a link to a folder
+            same = path.name in ("photos", "new-photos", "my nets")
+            shutil.copytree(path, folder / path.name, copy_function=os.link if same else shutil.copy2)
     return folder
 
 
