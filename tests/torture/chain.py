@@ -28,6 +28,12 @@ ONE = ("--workers", "1")
 TIMED = re.compile(r"(run\.json|report\.html|timings\.parquet|tables/.*|figures/.*|draws\.json|-watch\.npz)$")
 # Nothing depends on it: locks are empty, and indexes and hashes of photos remember the place and time of a file.
 PASSING = re.compile(r"(^|/)(locks|indexes|digests)(/|$)|^tmp(/|$)|^cache/features/")
+# A command that is given again finds the features of the first, and says so.
+_REUSED = re.compile(
+    ",? features reused"
+    "|†: with features that [^.<]*(; the seconds include what they cost then|, at what they cost then)\\."
+    "|†"
+)
 LEFT = re.compile(r"(^|/)(\.partial-|\.tmp|__autograph_generated)")
 
 
@@ -233,9 +239,8 @@ def masked(name: str, data: bytes) -> Any:
     text = re.sub(r"data:[\w/+;-]+,[\w+/=%]+|<svg.*?</svg>", "", data.decode("utf-8", "replace"), flags=re.DOTALL)
     if name.endswith(".csv"):
         return text.count("\n")
-    return re.sub(
-        r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|features reused|<[^>]*>|\s", "", text
-    )
+    text = _REUSED.sub("", text)
+    return re.sub(r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|<[^>]*>|\s", "", text)
 
 
 _TIMES = (
