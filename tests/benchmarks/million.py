@@ -10,8 +10,8 @@ that it timed itself, in wall seconds.
 
 The SVM fits each category against all others, which for 5,263 of them takes days on two cores: it is given a sample of
 ``--svm-categories``, whose HOG is read from the features that an earlier stage computed for all photos. The 2NN has an
-output for every category. The cache (some 9 GB) is the caller's to delete. Seconds depend on what else the machine did;
-the row ``machine`` says how many cores it has.
+output for every category. With ``--dask local:4`` workers of Dask compute all features. The cache (some 9 GB) is the
+caller's to delete. Seconds depend on what else the machine did; the row ``machine`` says how many cores it has.
 """
 
 from __future__ import annotations
@@ -51,14 +51,19 @@ def main() -> None:
         _inside(options)
         return
     shelfbench = str(Path(sys.executable).with_name("shelfbench"))
-    run = [shelfbench, "run", str(STUDY), *_settings(options.products)]
+    spread = ["--dask", options.dask] if options.dask else []
+    run = [shelfbench, "run", str(STUDY), *_settings(options.products), *spread]
     own = [sys.executable, "-m", "tests.benchmarks.million", str(options.record), f"--products={options.products}"]
     svm, two_layer = options.out / "svm", options.out / "2nn"
     sample = f"split.categories={options.svm_categories}"
     stages = {
         "draw the catalogue": [*own, "--only=draw"],
         "index": [*own, "--only=index"],
-        "hash, split, HOG of all": [*own, "--only=hog"],
+        **(
+            {"HOG of all": [shelfbench, "features", *run[2:], "--backend=hog-svm"]}
+            if options.dask
+            else {"hash, split, HOG of all": [*own, "--only=hog"]}
+        ),
         f"run: SVM on HOG, {options.svm_categories} categories": [
             *run,
             "--backend=hog-svm",
@@ -70,7 +75,8 @@ def main() -> None:
         "run: 2NN of 512 units on bottlenecks": [*run, "--backend=bottleneck-2nn-512", "--out", str(two_layer)],
         "report of the 2NN again": [shelfbench, "report", str(two_layer)],
     }
-    _write(options, "machine", note=f"{cores()} cores, other work beside it")
+    workers = f", features by --dask {options.dask}" if options.dask else ""
+    _write(options, "machine", note=f"{cores()} cores, other work beside it{workers}")
     for name, command in stages.items():
         before, begun = _processor(), time.perf_counter()
         with PeakMemory().watch() as memory:
@@ -89,6 +95,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("record", type=Path)
     parser.add_argument("--out", type=Path, default=Path("million"))
     parser.add_argument("--products", type=int, default=1_000_000)
+    parser.add_argument("--dask", metavar="local:N", default="", help="compute features on workers of Dask")
     parser.add_argument("--svm-categories", type=int, default=500)
     parser.add_argument("--only", choices=("draw", "index", "hog"), default="")
     return parser.parse_args()

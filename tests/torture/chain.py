@@ -169,11 +169,23 @@ def difference(place: Path, wanted: Path, skip: Sequence[str] = ()) -> str:
         if name not in here or name not in there:
             return f"{name} is {'missing' if name in there else 'one too many'}"
         one, other = here[name].read_bytes(), there[name].read_bytes()
-        if one != other and (not TIMED.search(name) or masked(name, one) != masked(name, other)):
+        if one == other:
+            continue
+        if not TIMED.search(name):
             return f"{name} differs"
+        if (one := masked(name, one)) != (other := masked(name, other)):
+            return f"{name} differs{_where(one, other)}"
     if any("cache/features".startswith(one) for one in skip):
         return ""
     return "" if _stored(place) == _stored(wanted) else "the rows of the feature store differ"
+
+
+def _where(one: Any, other: Any) -> str:
+    """Show the first place at which two masked texts differ."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return ""
+    at = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f": {one[max(0, at - 60) : at + 60]!r} instead of {other[max(0, at - 60) : at + 60]!r}"
 
 
 def _stored(place: Path) -> list[tuple[str, bytes, bytes]]:
@@ -221,7 +233,9 @@ def masked(name: str, data: bytes) -> Any:
     text = re.sub(r"data:[\w/+;-]+,[\w+/=%]+|<svg.*?</svg>", "", data.decode("utf-8", "replace"), flags=re.DOTALL)
     if name.endswith(".csv"):
         return text.count("\n")
-    return re.sub(r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|<[^>]*>|\s", "", text)
+    return re.sub(
+        r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|features reused|<[^>]*>|\s", "", text
+    )
 
 
 _TIMES = (

@@ -42,13 +42,21 @@ def _generated_folder(settings: GeneratorSettings) -> Path:
 
 
 def _generated(settings: GeneratorSettings, workers: int, console: Console) -> Path:
-    """Return the folder of the catalogue generated with these settings; generate it if the cache lacks it."""
+    """Return the folder of the catalogue generated with these settings; generate it if the cache lacks it.
+
+    A photo that has changed on the disk would change results without a word, so a damaged catalogue is drawn anew.
+    """
     from shelfbench.generator import generate
+    from shelfbench.generator.write import changed_file
 
     folder = _generated_folder(settings)
-    if not is_drawn(settings):
+    if not is_drawn(settings) or changed_file(folder):
         with waiting(folder, "the same catalogue", console):
-            if not is_drawn(settings):
+            there = is_drawn(settings)
+            changed = changed_file(folder) if there else None
+            if changed:
+                console.warn(f"{changed} is not what was written; the catalogue is drawn anew")
+            if changed or not there:
                 generate(folder, settings, console, workers)
     return folder
 

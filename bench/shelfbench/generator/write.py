@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import struct
 import warnings
@@ -18,7 +19,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.partial import aside_folder, put_folder, sweep
 from shelfbench.base.serving import serve
-from shelfbench.base.storage import storage_errors, write_json, write_text, write_whole
+from shelfbench.base.storage import file_sha256, storage_errors, write_json, write_text, write_whole
 from shelfbench.generator.assortment import Assortment, DrawnCategory, draw_assortment
 from shelfbench.generator.photo import ONE_WAY, OVERSAMPLING, photograph
 from shelfbench.generator.settings import INT32_MAX, GeneratorSettings
@@ -26,6 +27,9 @@ from shelfbench.generator.sketch import Sketch
 
 VERSION = 1
 """Increased whenever the same settings produce different pictures."""
+
+RECORD = "generator.json"
+"""Written last: the settings, and the SHA-256 of each file."""
 
 CHUNK = 32
 """Products that a worker draws in one task."""
@@ -69,7 +73,7 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
     assortment = draw_assortment(settings)
     with storage_errors(directory):
         # Written last, it says that all files belong to one catalogue.
-        (directory / "generator.json").unlink(missing_ok=True)
+        (directory / RECORD).unlink(missing_ok=True)
     if len(assortment.truth) > INT32_MAX:
         raise InputError(
             f"{len(assortment.truth)} products are more than the layout can number", f"request at most {INT32_MAX}"
@@ -92,7 +96,29 @@ def generate(directory: Path, settings: GeneratorSettings, console: Console, wor
             ),
         ),
     )
-    write_json(directory / "generator.json", {"version": VERSION, **asdict(settings)})
+    hashes = {name: file_sha256(directory / name) for name in ("train.bson", "category_names.csv", "truth.csv")}
+    write_json(directory / RECORD, {"version": VERSION, **asdict(settings), "files": hashes})
+
+
+def changed_file(directory: Path) -> Path | None:
+    """Find a file of a whole catalogue that is not what `generate` wrote.
+
+    Parameters
+    ----------
+    directory : Path
+
+    Returns
+    -------
+    Path or None
+        The first one that has changed or is gone. Catalogues of earlier versions have no hashes.
+    """
+    try:
+        hashes = json.loads((directory / RECORD).read_bytes()).get("files", {})
+        return next((directory / name for name in hashes if file_sha256(directory / name) != hashes[name]), None)
+    except FileNotFoundError as error:
+        return Path(error.filename)
+    except (ValueError, AttributeError, TypeError):
+        return directory / RECORD
 
 
 def generate_whole(directory: Path, settings: GeneratorSettings, console: Console, workers: int = 1) -> None:
