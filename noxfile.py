@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, regress (speed), results (make the committed ones again)."""
+"""Sessions: bench (the comparison), tests, lint, package, regress (speed), results (make the committed ones again)."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def bench(session: nox.Session) -> None:
 
     Without ``--out`` it writes into ``results/local``, which git ignores.
     """
-    install(session)
+    install(session, "deep")
     arguments = list(session.posargs)
     study = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "default"
     if not any(argument.split("=")[0] == "--out" for argument in arguments):
@@ -63,7 +63,7 @@ def results(session: nox.Session) -> None:
     """
     if not session.posargs or not set(session.posargs) <= set(COMMITTED):
         session.error(f"name what to make after --: {', '.join(COMMITTED)}")
-    install(session, "fetch")
+    install(session, "deep", "fetch")
     for name in session.posargs:
         folder = Path("results", name)
         for record in (folder / "run.json", *folder.glob("seed-*/run.json")):
@@ -82,6 +82,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *distribution, *session.posargs)
     if not session.posargs:
         session.run("python", "-m", "tests.torture", "--short")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and the sdist, install them into empty environments and use them there (downloads packages)."""
+    install(session, "test")
+    session.run("pytest", "-m", "slow or not slow", "tests/packaging", *session.posargs)
 
 
 @nox.session

@@ -120,20 +120,18 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> float:
         kept = {name: value for name, value in kept.items() if not name.startswith("PIP_")}
         environment |= {"PIP_CONFIG_FILE": os.devnull}
     started = time.perf_counter()
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=kept | environment, capture_output=True, text=True
-    )
+    words, seen = [str(part) for part in command], kept | environment
+    done = subprocess.run(words, cwd=cwd, env=seen, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        sys.exit(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return time.perf_counter() - started
 
 
 def installed(python: Path) -> dict[str, Distribution]:
     """Find the packages of an environment by name."""
-    places = subprocess.check_output(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-    )
-    return {found.metadata["Name"]: found for found in distributions(path=[places.strip()])}
+    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    place = subprocess.check_output([python, "-c", asked], text=True).strip()
+    return {found.metadata["Name"]: found for found in distributions(path=[place])}
 
 
 def size_of(found: Distribution) -> float:

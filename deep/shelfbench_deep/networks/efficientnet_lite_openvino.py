@@ -92,11 +92,5 @@ class _Layers:
 
 def _same(stride: int) -> dict[str, Any]:
     """TensorFlow's padding ``same``."""
-    zero = [0, 0]
-    return {
-        "strides": [stride] * 2,
-        "pads_begin": zero,
-        "pads_end": zero,
-        "dilations": [1, 1],
-        "auto_pad": "same_upper",
-    }
+    padding = {"pads_begin": [0, 0], "pads_end": [0, 0], "auto_pad": "same_upper"}
+    return {"strides": [stride] * 2, "dilations": [1, 1], **padding}
