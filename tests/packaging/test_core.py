@@ -26,18 +26,23 @@ def core(*words, cwd, code=""):
     )
 
 
-def modules():
-    """Every module that is imported before anything is computed."""
-    yield from ("shelfbench", "shelfbench.cli.main", "shelfbench_baselines.backends", "shelfbench_deep.backends")
-    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    yield from {place.partition(":")[0] for group in points.values() for place in group.values()}
-
-
 def test_importing_needs_nothing_of_the_extra(tmp_path):
-    """Entry points of backends and experiments, and all that they import."""
-    names = sorted(set(modules()))
-    done = core(cwd=tmp_path, code=f"import importlib\nfor name in {names}: importlib.import_module(name)")
+    """Every module of the harness and the baselines, and what the entry points of the networks name."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    named = sorted({place.partition(":")[0] for group in points.values() for place in group.values()})
+    code = f"""
+import importlib, pkgutil, shelfbench, shelfbench_baselines
+found = [found.name for package in (shelfbench, shelfbench_baselines)
+         for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+optional = {{"shelfbench.spread.local_worker"}}  # a worker's own start
+for name in [*found, *{named}]:
+    if name not in optional:
+        importlib.import_module(name)
+print(len(found))
+"""
+    done = core(cwd=tmp_path, code=code)
     assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 200
 
 
 NEEDS = {
@@ -100,6 +105,7 @@ def test_keras_without_its_engine(monkeypatch, installed, engine, said):
     assert said in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_a_run_a_decision_its_use_and_the_report(tmp_path):
     """The chain of a first hour on HOG, with its report, in one process: starting one takes long."""
     words = [
