@@ -52,7 +52,7 @@ class Blocks:
     @property
     def nbytes(self) -> int:
         """Bytes of features that one pass goes through."""
-        return len(self.features) * self._row
+        return int(len(self.features) * self._row)
 
     @contextmanager
     def block(self, rows: slice) -> Iterator[np.ndarray]:

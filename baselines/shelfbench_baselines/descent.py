@@ -141,7 +141,8 @@ class Descent:
 
     def objective(self) -> np.ndarray:
         """Compute |w|^2 / 2 + C * loss."""
-        return 0.5 * dots(self.weights, self.weights) + self.C * self.loss
+        found: np.ndarray = 0.5 * dots(self.weights, self.weights) + self.C * self.loss
+        return found
 
     def step(self) -> None:
         """Move along the direction to the lowest point, and find the next direction."""
@@ -190,7 +191,8 @@ class Descent:
         self.slope = dots(grad, natural)
 
     def _curvature(self, which: slice | np.ndarray) -> np.ndarray:
-        return 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
+        found: np.ndarray = 2 * self.C[which] * np.maximum(self.active[which] / self.problem.count, 1e-3)
+        return found
 
     def _remaining(self) -> np.ndarray:
         """Estimate what is left to gain if gains keep shrinking as in the last four sweeps; at first, the last gain."""
@@ -198,7 +200,8 @@ class Descent:
         known = (self.sweeps >= 4) & np.isfinite(before)
         rate = np.clip(np.divide(last, before, out=np.ones_like(last), where=known & (before > 0)), 0.0, SLOWEST)
         left = np.maximum(last * rate / (1 - rate), LEAST * self.gains[0])
-        return np.where(known, left, self.gains[0])
+        found: np.ndarray = np.where(known, left, self.gains[0])
+        return found
 
     def _unproven(self, grad: np.ndarray) -> np.ndarray:
         """Tell where the gradient proves no convergence yet; in a large problem, nowhere."""
@@ -211,13 +214,14 @@ class Descent:
         size = self.problem.dimensions + 1
         small, large = np.minimum(self.active, size), np.maximum(self.active, size)
         share = min(1.0, self.live.size / FEW)
-        return share * (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
+        found: np.ndarray = share * (small**2.0 * large + small**3.0 / 3) / (4.0 * self.problem.count * size)
+        return found
 
     def _line_search(self) -> np.ndarray:
         """Find the zero of the derivative along the direction (piecewise linear, rising): Newton, then secant steps."""
         tilt, bend = dots(self.weights, self.direction), dots(self.direction, self.direction)
         steepest = dots(self.grad, self.direction)
-        length = -steepest / np.maximum(bend + 2 * self.C * self.margins.bend(), 1e-300)
+        length: np.ndarray = -steepest / np.maximum(bend + 2 * self.C * self.margins.bend(), 1e-300)
         last, at_last = np.zeros_like(length), steepest
         low, high = np.zeros_like(length), np.full_like(length, np.inf)
         wanted = np.ones(length.size, bool)
@@ -282,4 +286,5 @@ class Descent:
 
 def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Compute the inner product of each column."""
-    return np.einsum("ij,ij->j", left, right)
+    found: np.ndarray = np.einsum("ij,ij->j", left, right)
+    return found

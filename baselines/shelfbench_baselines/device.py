@@ -281,7 +281,10 @@ class DeviceMargins:
     def _sum(self, array: Any) -> np.ndarray:
         """Sum over the rows of each part in float32, and over the parts in float64."""
         sums = [self._device.xp.sum(array[part, :], axis=0) for part in self._problem.parts]
-        return self._device.get(self._device.xp.stack(sums)).sum(axis=0, dtype=np.float64)[self._columns.at]
+        found: np.ndarray = self._device.get(self._device.xp.stack(sums)).sum(axis=0, dtype=np.float64)[
+            self._columns.at
+        ]
+        return found
 
     def _step(self, length: np.ndarray) -> Any:
         return self._along * self._device.put(self._columns.spread(length.astype(np.float32)))

@@ -151,7 +151,8 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         margins = X @ self.coef_.T + self.intercept_
-        return margins[:, 0] if margins.shape[1] == 1 else margins
+        found: np.ndarray = margins[:, 0] if margins.shape[1] == 1 else margins
+        return found
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class with the largest margin.
@@ -165,4 +166,5 @@ class BatchedLinearSVC(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
         """
         margins = self.decision_function(X)
-        return self.classes_[(margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)]
+        found: np.ndarray = self.classes_[(margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)]
+        return found

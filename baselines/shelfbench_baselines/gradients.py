@@ -24,7 +24,8 @@ def _bins(orientations: int) -> np.ndarray:
     degrees = np.rad2deg(np.arctan2(steps[:, None], steps[None, :])) % 180
     edges = 180.0 / orientations * np.arange(1, orientations + 1)
     found = np.searchsorted(edges, degrees.ravel(), side="right")
-    return found.astype(np.uint8 if orientations < 256 else np.int32)
+    result: np.ndarray = found.astype(np.uint8 if orientations < 256 else np.int32)
+    return result
 
 
 class Histograms:

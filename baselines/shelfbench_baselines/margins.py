@@ -89,7 +89,8 @@ class Columns:
         ndarray of int64 or None
             The columns that come first now; None if all stay in place, because dropping some saves no width.
         """
-        at, classes = self.at[kept], len(self.position) - 1
+        at: np.ndarray = self.at[kept]
+        classes = len(self.position) - 1
         narrower = _filled(len(live)) < self.width
         if not narrower:
             self._place(classes, live, at, self.width)
@@ -191,7 +192,8 @@ class Margins:
             pieces = (kind(self._slack[piece], self._along[piece], step) for piece in self._pieces(part))
             return sum(pieces, np.zeros(len(step)))
 
-        return np.add.reduce(self._problem.each(add_up, self._problem.parts))[self._columns.at]
+        found: np.ndarray = np.add.reduce(self._problem.each(add_up, self._problem.parts))[self._columns.at]
+        return found
 
 
 def _filled(categories: int) -> int:
@@ -211,4 +213,5 @@ def _slope(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray
 
 def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Compute the inner product of each column."""
-    return np.einsum("ij,ij->j", left, right)
+    found: np.ndarray = np.einsum("ij,ij->j", left, right)
+    return found

@@ -63,7 +63,8 @@ class QuasiNewton(Descent):
         steepest = dots(self.grad, self.direction)
         there = dots(self.weights, self.direction) + self._length * dots(self.direction, self.direction)
         rise = there + 2 * self.C * self.margins.there - steepest
-        return self._length * np.clip(-steepest / np.maximum(rise, 1e-300), *SHORTER)
+        found: np.ndarray = self._length * np.clip(-steepest / np.maximum(rise, 1e-300), *SHORTER)
+        return found
 
     def _remember(self, weights: np.ndarray, pull: np.ndarray) -> None:
         step, bend = self.weights - weights, self.pull - pull

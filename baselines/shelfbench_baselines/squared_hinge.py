@@ -281,7 +281,8 @@ class SquaredHinge:
         ndarray of float64, shape (d + 1, k)
         """
         if self._gram is None:
-            return gradient / (1 + curvature * self._diagonal[:, None])
+            found: np.ndarray = gradient / (1 + curvature * self._diagonal[:, None])
+            return found
         power = np.rint(np.log(curvature) / np.log(BASE)).astype(int)
         powers = np.unique(power).tolist()
         for new in powers:
@@ -308,7 +309,7 @@ class SquaredHinge:
             factor, failed = spotrf(self._shifted(scale, np.float32), lower=1, overwrite_a=1)
         if failed:
             factor, _ = dpotrf(self._shifted(scale, np.float64), lower=1, overwrite_a=1)
-        inverse, _ = (dpotri if failed else spotri)(factor, lower=1, overwrite_c=1)
+        inverse: np.ndarray = (dpotri if failed else spotri)(factor, lower=1, overwrite_c=1)[0]
         for rows in row_blocks(len(inverse), 256):  # fill the upper half from the lower
             inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
             corner = np.tril(inverse[rows, rows])
@@ -318,7 +319,7 @@ class SquaredHinge:
     def _shifted(self, scale: float, kind: type) -> np.ndarray:
         """Compute I + scale * Gram in LAPACK's memory order."""
         assert self._gram is not None
-        matrix = np.multiply(self._gram, scale, dtype=kind, casting="same_kind").T
+        matrix: np.ndarray = np.multiply(self._gram, scale, dtype=kind, casting="same_kind").T
         matrix[np.diag_indices_from(matrix)] += 1
         return matrix
 
@@ -351,7 +352,8 @@ class SquaredHinge:
             return _solve(hessian, gradient)
         kernel = inputs @ inputs.T  # Woodbury: a system of the size of the active rows
         kernel[np.diag_indices_from(kernel)] += 0.5 / C
-        return gradient - inputs.T @ _solve(kernel, inputs @ gradient.astype(inputs.dtype))
+        found: np.ndarray = gradient - inputs.T @ _solve(kernel, inputs @ gradient.astype(inputs.dtype))
+        return found
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -361,4 +363,5 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
         factor = cho_factor(matrix, lower=True, check_finite=False)
     except np.linalg.LinAlgError:
         factor = cho_factor(matrix.astype(np.float64), lower=True, check_finite=False)
-    return cho_solve(factor, right.astype(factor[0].dtype), check_finite=False)
+    found: np.ndarray = cho_solve(factor, right.astype(factor[0].dtype), check_finite=False)
+    return found

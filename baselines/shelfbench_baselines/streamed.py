@@ -131,7 +131,8 @@ class StreamedHinge(SquaredHinge):
 
         def product(rows: slice) -> np.ndarray:
             inputs = standardised(rows)
-            return inputs.T @ inputs
+            found: np.ndarray = inputs.T @ inputs
+            return found
 
         for piece in self._in_order(product, pieces):
             gram += piece
@@ -312,7 +313,8 @@ class StreamedMargins:
 
     def bend(self) -> np.ndarray:
         """Estimate half the second derivative of the loss along the direction, float64 (k,)."""
-        return self._scale * self._sample.bend()
+        found: np.ndarray = self._scale * self._sample.bend()
+        return found
 
     def slope(self, length: np.ndarray) -> np.ndarray:
         """Estimate half the first derivative of the loss after a step of `length` (k,), float64 (k,)."""

@@ -373,7 +373,7 @@ def generate(
     from shelfbench.base.storage import storage_errors
     from shelfbench.generator import GeneratorSettings
     from shelfbench.generator.write import generate_whole
-    from shelfbench.study.read import build_section
+    from shelfbench.study.sections import build_section
 
     table = {str(key).removeprefix("generated."): value for key, value in given_settings(settings).items()}
     made = build_section(GeneratorSettings, table, "generated", "generate")

@@ -14,7 +14,8 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import write_whole
-from shelfbench.plugins.backend import Classifier, FeatureExtractor
+from shelfbench.data.extractor import FeatureExtractor
+from shelfbench.plugins.backend import Classifier
 from shelfbench_baselines.linear_svm import LinearSVM
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.quantised import QuantisedExtractor

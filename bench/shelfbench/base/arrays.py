@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def load_array(path: Path, *, mapped: bool = False) -> np.ndarray:
@@ -88,13 +91,12 @@ def _header(handle: Any) -> tuple[tuple[int, ...], np.dtype, int]:
     return guarded(read)
 
 
-def guarded(read: Any, *arguments: Any, **settings: Any) -> Any:
+def guarded(read: Callable[..., T], *arguments: Any, **settings: Any) -> T:
     """Call a reader that may raise anything on a damaged file.
 
     Parameters
     ----------
-    read : Any
-        A function.
+    read : callable
     *arguments : Any
         Passed on.
     **settings : Any

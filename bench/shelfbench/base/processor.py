@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -50,6 +51,36 @@ def cores() -> int:
     """Count the cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def core_limit() -> float | None:
+    """Tell how many cores' time the container gets, which may be fewer than it sees; None if that is not limited."""
+    found = []
+    for group in _groups(CGROUPS, ""):
+        with contextlib.suppress(OSError, ValueError):
+            share, period = (group / "cpu.max").read_text(encoding="ascii").split()
+            found.append(int(share) / int(period))  # "max" is no number
+    for group in _groups(CGROUPS / "cpu", "cpu"):
+        with contextlib.suppress(OSError, ValueError):
+            share, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
+            if int(share) > 0:
+                found.append(int(share) / int(period))
+    return min(found, default=None)
+
+
+def nvidia(*fields: str) -> list[str]:
+    """Ask NVIDIA's driver about each GPU, fields separated by commas; none without one."""
+    import shutil
+    import subprocess
+
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
 def free_memory() -> int:

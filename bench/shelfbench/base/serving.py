@@ -71,7 +71,8 @@ def _running(parent: int) -> Callable[[], bool]:
     import psutil
 
     try:
-        return psutil.Process(parent).is_running
+        found: Callable[[], bool] = psutil.Process(parent).is_running
+        return found
     except psutil.Error:
         return lambda: False
 

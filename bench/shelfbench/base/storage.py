@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError, system_error
 from shelfbench.base.partial import aside_file, hold
+from shelfbench.base.using import cache_dir as cache_dir
+from shelfbench.base.using import used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,15 +48,6 @@ def file_stem(name: str) -> str:
     if len(stem) > _LONGEST:
         stem = f"{stem[: _LONGEST - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return stem
-
-
-def cache_dir() -> Path:
-    """Return the folder for everything that can be made again: features, indexes, downloads (`$SHELFBENCH_CACHE`)."""
-    if given := os.environ.get("SHELFBENCH_CACHE"):
-        return Path(given).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("shelfbench"))
 
 
 @contextmanager
@@ -150,6 +143,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            used(path)
             aside = stack.enter_context(aside_file(path))
         yield aside
         with storage_errors(path):

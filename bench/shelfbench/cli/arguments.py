@@ -9,6 +9,7 @@ from typing import NoReturn
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.base.version import __version__
+from shelfbench.cli.caring import add_caring
 from shelfbench.cli.completion import SHELLS, PrintCompletion
 from shelfbench.cli.labelling import add_label
 from shelfbench.cli.money import add_prices
@@ -325,4 +326,5 @@ def parser() -> argparse.ArgumentParser:
         "confidence, time, accepted, reason",
     )
     one.add_argument("--state", type=folder, metavar="FILE", help="what was seen; default: DECISION-watch.npz")
+    add_caring(verb)
     return top

@@ -68,7 +68,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         import shtab
     except ImportError:
         raise InputError("shell completion needs shtab", "python -m pip install shtab") from None
-    from shelfbench.data.datasets import named_datasets
+    from shelfbench.data.named import named_datasets
     from shelfbench.plugins.finding import available
     from shelfbench.study.read import study_names
 

@@ -15,6 +15,7 @@ from shelfbench.base.errors import InputError, RunError, explain
 from shelfbench.base.screen import printable, shortened, show
 from shelfbench.base.stopping import asked, exit_code
 from shelfbench.cli.arguments import parser
+from shelfbench.cli.caring import cache, doctor
 from shelfbench.cli.deciding import classify, decide
 from shelfbench.cli.labelling import label
 from shelfbench.cli.money import given_prices, price_settings
@@ -124,24 +125,13 @@ def _command(options: argparse.Namespace) -> str:
     return shlex.join(["shelfbench", *options.arguments])
 
 
+# each under its function's name
 VERBS = {
-    "run": run,
-    "features": features,
-    "plan": plan,
-    "choose": choose,
-    "report": report,
-    "compare": compare,
-    "merge": merge,
-    "claims": claims,
-    "decide": decide,
-    "classify": classify,
-    "watch": watch,
-    "label": label,
-    "datasets": datasets,
-    "backends": backends,
-    "new-backend": new_backend,
-    "fetch": fetch,
-    "generate": generate,
+    verb.__name__.replace("_", "-"): verb
+    for verb in (
+        *(run, features, plan, choose, report, compare, merge, claims, decide, classify, watch, label),
+        *(datasets, backends, new_backend, fetch, generate, doctor, cache),
+    )
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def datasets(options: argparse.Namespace, console: Console) -> None:
     """List the named datasets and where they are."""
-    from shelfbench.data.datasets import find_named, named_datasets
+    from shelfbench.data.named import find_named, named_datasets
 
     for name, dataset in named_datasets().items():
         where = None if dataset.method == "generate" else find_named(name, None)
@@ -67,7 +67,7 @@ def new_backend(options: argparse.Namespace, console: Console) -> None:
 
 def fetch(options: argparse.Namespace, console: Console) -> None:
     """Download a named dataset."""
-    from shelfbench.data.datasets import fetch as fetch_dataset
+    from shelfbench.data.fetch import fetch as fetch_dataset
 
     show(printable(str(fetch_dataset(options.name, console))))
 

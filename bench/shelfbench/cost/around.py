@@ -74,7 +74,7 @@ class Twinning:
 
     def of(self, images: int, new: int) -> float:
         """Seconds for a number of images, of which some need their fingerprints."""
-        return self.per_image * new + self.seconds * (images / self.count) ** self.power
+        return float(self.per_image * new + self.seconds * (images / self.count) ** self.power)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from shelfbench.base.errors import InputError
 from shelfbench.cost.sizes import Sizes, counted
 from shelfbench.cost.undisturbed import Undisturbed
 from shelfbench.data.catalogue import DIGEST, Catalogue, Category
-from shelfbench.data.datasets import find_named, is_drawn, named_datasets, open_dataset
+from shelfbench.data.datasets import is_drawn, open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.material import Material, gather
+from shelfbench.data.named import find_named, named_datasets
 from shelfbench.data.photo_size import PhotoSize, measure
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import make_split

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.processor import cores, cpuinfo
+from shelfbench.base.processor import cores, cpuinfo, nvidia
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,29 +191,13 @@ def _memory() -> int:
     return int(psutil.virtual_memory().total)
 
 
-def _gpu_names() -> list[str]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
-
-
 def machine() -> dict[str, Any]:
     """Describe this machine for the record (Table 2 of the paper)."""
     return {
         "cpu": cpuinfo().get("model name") or platform.processor() or platform.machine(),
         "cores": cores(),
         "memory_gib": round(_memory() / 2**30, 1),
-        "gpus": _gpu_names(),
+        "gpus": nvidia("name", "memory.total"),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
     }

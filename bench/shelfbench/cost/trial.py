@@ -26,6 +26,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
+from shelfbench.base.using import used
 from shelfbench.cost.products import product_rate
 from shelfbench.cost.scoring import choosing, chosen_on, predicting
 from shelfbench.cost.sizes import Sizes
@@ -239,7 +240,9 @@ class Trials:
             return cast(_Found, self._found[path])
         if not self.again:
             try:
-                return kind(**load_json(path)["found"])
+                found = kind(**load_json(path)["found"])
+                used(path)
+                return found
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # missing or damaged: measure
         with Undisturbed() as watch:

@@ -11,6 +11,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.fetch import fetch
 from shelfbench.data.named import NamedDataset, find_named, named_datasets
@@ -50,6 +51,7 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
     from shelfbench.generator.write import changed_file
 
     folder = _generated_folder(settings)
+    used(folder)
     if not is_drawn(settings) or changed_file(folder):
         with waiting(folder, "the same catalogue", console):
             there = is_drawn(settings)
@@ -58,6 +60,7 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
                 console.warn(f"{changed} is not what was written; the catalogue is drawn anew")
             if changed or not there:
                 generate(folder, settings, console, workers)
+    used(folder)
     return folder
 
 

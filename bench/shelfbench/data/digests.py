@@ -11,6 +11,7 @@ from shelfbench.base.arrays import load_arrays
 from shelfbench.base.console import Console
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint, write_whole
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.sources.places import bring_all
 
@@ -49,7 +50,9 @@ def _kept_digests(kept: Path, count: int, console: Console) -> np.ndarray | None
     if not kept.exists():
         return None
     try:
-        return _load_digests(kept, count)
+        found = _load_digests(kept, count)
+        used(kept)
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         console.warn(f"{kept} is damaged ({error}); hashing the images again")
         return None

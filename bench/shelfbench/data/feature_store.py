@@ -28,7 +28,16 @@ from shelfbench.base.arrays import load_array
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.locking import waiting
-from shelfbench.base.storage import cache_dir, fingerprint, load_json, storage_errors, write_json, write_whole
+from shelfbench.base.storage import (
+    cache_dir,
+    file_stem,
+    fingerprint,
+    load_json,
+    storage_errors,
+    write_json,
+    write_whole,
+)
+from shelfbench.base.using import used
 from shelfbench.data.ahead import Decoding, decoded_ahead
 from shelfbench.data.catalogue import DIGEST, Catalogue, ImageBytes, chunks, digest
 from shelfbench.data.digests import image_digests as image_digests
@@ -46,6 +55,11 @@ _EMPTY = np.frombuffer(digest(b""), DIGEST)[0]
 _TRIES = 3
 # Errors that reading a damaged array or JSON file may raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def _folder_name(name: str) -> str:
+    """Name the folder of an extractor; one that is a path has its slashes replaced, which would lead elsewhere."""
+    return file_stem(name) if "/" in name or "\\" in name else name
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -129,9 +143,10 @@ class FeatureStore:
             "settings": extractor.describe(),
             **({} if images.features == "float32" else {"stored": images.features}),
         }
-        self.folder = (root or cache_dir() / "features") / f"{extractor.name}-{fingerprint(self.key)}"
+        self.folder = (root or cache_dir() / "features") / f"{_folder_name(extractor.name)}-{fingerprint(self.key)}"
 
     def _segments(self) -> Iterator[_Segment]:
+        used(self.folder)
         for meta in sorted(self.folder.glob("*.json")):
             if meta.name == "key.json" or meta.name.startswith("."):  # which is still being written
                 continue
@@ -292,6 +307,7 @@ class FeatureStore:
         if not (self.folder / "key.json").exists():
             with storage_errors(self.folder):
                 write_json(self.folder / "key.json", self.key)
+        used(self.folder)
 
     def reading(self) -> str:
         """Name what decides which images are refused."""

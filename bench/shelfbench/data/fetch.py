@@ -10,6 +10,7 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.locking import waiting
 from shelfbench.base.partial import aside_file
 from shelfbench.base.storage import cache_dir, storage_errors
+from shelfbench.base.using import used
 from shelfbench.data.named import NamedDataset, find_named, named_datasets
 from shelfbench.data.sources.hub import download, look_up
 
@@ -91,6 +92,7 @@ def fetch(name: str, console: Console) -> Path:
             if waited and (found := find_named(name, None)) is not None:
                 return found
             target.mkdir(parents=True, exist_ok=True)
+            used(target)
             if dataset.method == "huggingface":
                 _from_hub(dataset, target, console)
             else:

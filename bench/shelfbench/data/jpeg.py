@@ -97,7 +97,8 @@ def decode_plain(data: bytes, size: tuple[int, int] = (0, 0)) -> np.ndarray | No
     import simplejpeg
 
     try:
-        return simplejpeg.decode_jpeg(data, strict=True, min_width=size[0], min_height=size[1])
+        found: np.ndarray | None = simplejpeg.decode_jpeg(data, strict=True, min_width=size[0], min_height=size[1])
+        return found
     except ValueError:
         return None
 

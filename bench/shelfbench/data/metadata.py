@@ -193,7 +193,7 @@ def _png_end(data: bytes, at: int) -> int | None:
     """Return the end of a chunk; None if its checksum is wrong."""
     if at + 12 > len(data):
         return None
-    end = at + 12 + _u32(data, at)[0]
+    end = int(at + 12 + _u32(data, at)[0])
     if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != _u32(data, end - 4)[0]:
         return None
     return end

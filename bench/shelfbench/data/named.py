@@ -10,6 +10,7 @@ from typing import Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir
+from shelfbench.base.using import used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,5 +124,6 @@ def find_named(name: str, data: Path | None) -> Path | None:
     candidates = [Path(shared).expanduser() / name] if shared else []
     for folder in [*candidates, cache_dir() / "datasets" / name, cache_dir() / "datasets" / name / "data"]:
         if dataset.is_in(folder):
+            used(folder)
             return folder
     return None

@@ -55,7 +55,7 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         """How many numbers there are."""
-        return self.shape[0] * self.shape[1]
+        return int(self.shape[0] * self.shape[1])
 
     @property
     def nbytes(self) -> int:

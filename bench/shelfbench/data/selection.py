@@ -24,6 +24,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.storage import load_json, storage_errors, write_json, write_whole
+from shelfbench.base.using import used
 from shelfbench.data.rows import IN_MEMORY, Rows
 
 FOLDER = "selections"
@@ -200,6 +201,7 @@ class Selections:
             found = Found(self._mapped(path, rows), float(record["seconds"]), failures)
             damage = "" if self._checksums(path) == record["checksums"] else "its checksum differs"
             os.utime(kept)
+            used(kept)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             damage = str(error)
         if damage:
@@ -255,6 +257,7 @@ class Selections:
                 "checksums": self._checksums(path),
             },
         )
+        used(path)
         return Found(self._mapped(path, rows), seconds, failures)
 
     def _paths(self, name: str) -> tuple[Path, Path]:

@@ -151,7 +151,8 @@ class Part:
 
     def contains(self, piece: np.ndarray, pieces: int) -> np.ndarray:
         """Tell which of some pieces are in this part."""
-        return piece * self.of // max(pieces, 1) == self.number - 1
+        found: np.ndarray = piece * self.of // max(pieces, 1) == self.number - 1
+        return found
 
 
 def plan_shards(

@@ -252,7 +252,8 @@ def _components(owner: np.ndarray, digest: np.ndarray, products: int) -> np.ndar
     from scipy.sparse.csgraph import connected_components
 
     graph = coo_array((np.ones(len(owner), bool), (owner, products + digest)), shape=(products + digest.max() + 1,) * 2)
-    return connected_components(graph, directed=False)[1][:products]
+    found: np.ndarray = connected_components(graph, directed=False)[1][:products]
+    return found
 
 
 def _handle_duplicates(

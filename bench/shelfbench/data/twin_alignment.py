@@ -70,7 +70,8 @@ def same_but_cropped(first: np.ndarray, second: np.ndarray, spread: np.ndarray) 
     ndarray of float32, shape (n,)
         Levels of 255; infinite where neither is such a copy of the other.
     """
-    return np.minimum(_in_blocks(_crop, first, second, spread), _in_blocks(_crop, second, first, spread))
+    found: np.ndarray = np.minimum(_in_blocks(_crop, first, second, spread), _in_blocks(_crop, second, first, spread))
+    return found
 
 
 def _in_blocks(measure: Callable[..., np.ndarray], *rows: np.ndarray) -> np.ndarray:
@@ -102,7 +103,8 @@ def _brightness(first: np.ndarray, second: np.ndarray, spread: np.ndarray) -> np
     clipped = _size(change - added)
     wrong = (clipped > BRIGHTNESS_LIMIT * allowed) | (full < OPPOSITE) | (share > BRIGHTEST)
     clipped[wrong] = np.inf
-    return np.minimum(plain, clipped)
+    found: np.ndarray = np.minimum(plain, clipped)
+    return found
 
 
 def _colours(fingerprints: np.ndarray) -> np.ndarray:
@@ -126,7 +128,8 @@ def _size(left: np.ndarray) -> np.ndarray:
     red, green, blue = np.moveaxis(left.reshape(len(left), 3, -1), 1, 0)
     bright = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     squares = sum(_dot(part, part) for part in (bright, (blue - bright) * BLUE, (red - bright) * RED))
-    return np.sqrt(squares / bright.shape[1])
+    found: np.ndarray = np.sqrt(squares / bright.shape[1])
+    return found
 
 
 def _contrast(parts: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -46,7 +46,8 @@ def low_frequencies(fingerprints: np.ndarray) -> np.ndarray:
         for plane, keep, skip in zip(planes(fingerprints), (_LOW, _LOW_COLOUR, _LOW_COLOUR), (1, 0, 0), strict=True)
     ]
     low = np.hstack(kept)
-    return low / np.maximum(np.linalg.norm(low, axis=1, keepdims=True), np.float32(1e-6))
+    found: np.ndarray = low / np.maximum(np.linalg.norm(low, axis=1, keepdims=True), np.float32(1e-6))
+    return found
 
 
 def cropped(fingerprints: np.ndarray, window: tuple[float, float, float, float]) -> np.ndarray:
@@ -97,7 +98,8 @@ def whitening(fingerprints: np.ndarray) -> np.ndarray:
     covariance = (together.T @ together / len(together)).astype(np.float64)
     ridge = max(_RIDGE * float(np.trace(covariance)) / len(covariance), 1e-12)
     value, vector = np.linalg.eigh(covariance + ridge * np.eye(len(covariance)))
-    return (vector / np.sqrt(value)).astype(np.float32)
+    found: np.ndarray = (vector / np.sqrt(value)).astype(np.float32)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,8 @@ def _nearest(points: np.ndarray, centres: np.ndarray, count: int) -> np.ndarray:
     """Find the nearest centres of each point, in any order."""
     distance = np.einsum("ij,ij->i", centres, centres) - 2 * points @ centres.T
     if count == 1:
-        return distance.argmin(axis=1)[:, None]
+        found: np.ndarray = distance.argmin(axis=1)[:, None]
+        return found
     if count >= len(centres):
         return np.tile(np.arange(len(centres)), (len(points), 1))
     return np.argpartition(distance, count, axis=1)[:, :count]

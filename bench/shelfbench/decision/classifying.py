@@ -30,7 +30,7 @@ from shelfbench.decision.record import DECISION
 from shelfbench.decision.rows import REVIEW, LadderRow, Row, schema
 from shelfbench.decision.rule import MEASURES
 from shelfbench.runs.data_line import grouped
-from shelfbench.study.read import build_section
+from shelfbench.study.sections import build_section
 from shelfbench.verdict.confidence import MEASURES as CONFIDENCES
 from shelfbench.verdict.guard import UNLIKE
 from shelfbench.verdict.predictions import ProductRule
@@ -84,7 +84,9 @@ def classify(
     import pyarrow as pa
 
     rows = answers(model, paths, settings, console or Console(quiet=True))
-    return pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema(row_kind(model))).to_pandas()
+    table = pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema(row_kind(model)))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def columns(settings: Mapping[str, object]) -> DatasetSettings:
@@ -111,7 +113,8 @@ def columns(settings: Mapping[str, object]) -> DatasetSettings:
             raise InputError(f"classify has no setting {str(name)[:40]!r}", f"set {', '.join(known)}")
     plain = ("retry", "largest")  # the others are names, even if they look like numbers
     table = {known[name]: value if known[name] in plain else str(value) for name, value in settings.items()}
-    return build_section(DatasetSettings, table, "dataset", "classify")
+    found: DatasetSettings = build_section(DatasetSettings, table, "dataset", "classify")
+    return found
 
 
 def answers(

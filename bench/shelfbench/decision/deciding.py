@@ -20,6 +20,7 @@ from shelfbench.base.processor import cores
 from shelfbench.base.storage import load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.given_features import GivenExtractor
 from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
@@ -43,7 +44,7 @@ from shelfbench.decision.rests_on import DatasetEntry, RestsOn, SplitEntry
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling, judge
 from shelfbench.decision.rungs import named_targets, rung_targets, rungs_of
 from shelfbench.decision.tries import Tries, questions, shared, stated
-from shelfbench.plugins.backend import BackboneChoice, Backend, FeatureExtractor
+from shelfbench.plugins.backend import BackboneChoice, Backend
 from shelfbench.plugins.finding import find_kept, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.guarding import GUARD
@@ -51,7 +52,7 @@ from shelfbench.runs.keeping import MODEL, SavedModel, read_model
 from shelfbench.runs.levels import CATEGORY, level_answers
 from shelfbench.runs.money import computing, prices_of
 from shelfbench.runs.recorder import differences
-from shelfbench.study.read import build_section
+from shelfbench.study.sections import build_section
 from shelfbench.verdict.costs import Prices
 from shelfbench.verdict.guard import Guard
 from shelfbench.verdict.metrics import Target

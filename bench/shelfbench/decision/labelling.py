@@ -230,7 +230,7 @@ def tune_of(run: Run, backend: str) -> pd.DataFrame:
     path = run.file("predictions", backend)
     with reading(path):
         table = pq.read_table(path, columns=["role", "product_id", "category", "predicted", "confidence"])
-        frame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
     frame = frame[frame["role"] == "tune"]
     if not len(frame):
         raise InputError(f"{run.path} has no products of the role tune", "give it more products")

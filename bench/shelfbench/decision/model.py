@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, NotInstalled, ShelfbenchError
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.given_features import GivenExtractor
 from shelfbench.data.given_names import PREFIX
 from shelfbench.decision.hostile import refuse, shown
 from shelfbench.decision.record import CLASSIFIER, DECISION, ESTIMATOR, NETWORK, NETWORK_FILES, PROBES, ModelSpec
 from shelfbench.decision.rule import Ruling
-from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureExtractor
+from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier
 from shelfbench.plugins.finding import find_kept
-from shelfbench.study.read import build_section
+from shelfbench.study.sections import build_section
 from shelfbench.verdict.guard import Guard
 
 # The longest feature vector that a stranger's file may make us compute; no backend of ours exceeds it.
@@ -87,7 +88,8 @@ def probe_images(pixels: int) -> np.ndarray:
     """
     number, row, column, channel = np.ogrid[:PROBES, :pixels, :pixels, :3]
     wave = np.sin(2 * np.pi * ((number + 1) * row + (channel + 2) * column) / pixels)
-    return np.rint(127.5 + 120 * wave).astype(np.uint8)
+    found: np.ndarray = np.rint(127.5 + 120 * wave).astype(np.uint8)
+    return found
 
 
 def probe_inputs(features: FeatureExtractor) -> np.ndarray:
@@ -105,7 +107,8 @@ def probe_inputs(features: FeatureExtractor) -> np.ndarray:
     if not isinstance(features, GivenExtractor):
         return probe_images(features.pixels)
     number, column = np.ogrid[:PROBES, : features.dimensions]
-    return np.sin((number + 1) * (column + 1)).astype(np.float32)
+    found: np.ndarray = np.sin((number + 1) * (column + 1)).astype(np.float32)
+    return found
 
 
 def probe(features: FeatureExtractor, classifier: Classifier) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ from typing import NoReturn
 import numpy as np
 
 from shelfbench.base.errors import InputError
-from shelfbench.decision.classifying import REVIEW
 from shelfbench.decision.hostile import shown
 from shelfbench.decision.record import DecisionRecord
+from shelfbench.decision.rows import REVIEW
 from shelfbench.decision.watching_rows import Row
 
 # How the reason begins that classify writes for a product that is unlike those it has learned.

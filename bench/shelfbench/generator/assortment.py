@@ -150,7 +150,7 @@ def _falling(total: int, number: int, power: float) -> np.ndarray:
 def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
     """Return whole numbers in proportion to `weights` that add up to `total` (largest remainders)."""
     exact = weights / weights.sum() * total
-    whole = np.floor(exact).astype(np.int64)
+    whole: np.ndarray = np.floor(exact).astype(np.int64)
     short = total - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:short]] += 1
     return whole

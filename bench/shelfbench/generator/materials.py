@@ -120,7 +120,8 @@ def _noise(rng: np.random.Generator, blur_x: float, blur_y: float, strength: flo
     fy = np.fft.fftfreq(TILE)[:, None]
     fx = np.fft.rfftfreq(TILE)[None, :]
     smooth = np.fft.irfft2(spectrum * np.exp(-2 * np.pi**2 * ((fx * blur_x) ** 2 + (fy * blur_y) ** 2)))
-    return strength * smooth / smooth.std()
+    found: np.ndarray = strength * smooth / smooth.std()
+    return found
 
 
 @cache

@@ -89,7 +89,8 @@ def _homography(
     )
     into_photo = np.array([[pixels, 0, pixels / 2], [0, pixels, pixels / 2], [0, 0, 1.0]])
     from_sketch = np.array([[1 / side, 0, -0.5], [0, 1 / side, -0.5], [0, 0, 1.0]])
-    return into_photo @ forward @ from_sketch
+    found: np.ndarray = into_photo @ forward @ from_sketch
+    return found
 
 
 def _place(photo: Image.Image, sketch: Sketch, forward: np.ndarray, pose: str, rng: np.random.Generator) -> None:

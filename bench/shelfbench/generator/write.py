@@ -186,7 +186,10 @@ def _drawn(tasks: Iterator[_Task], settings: GeneratorSettings, workers: int) ->
     # when drawing ends early, joblib warns of the work that it did not do
     warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed")
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
-    return parallel(joblib.delayed(_draw_in_worker)(task, settings, os.getpid()) for task in tasks)
+    found: Iterator[list[bytes]] = parallel(
+        joblib.delayed(_draw_in_worker)(task, settings, os.getpid()) for task in tasks
+    )
+    return found
 
 
 def _draw_in_worker(task: _Task, settings: GeneratorSettings, parent: int) -> list[bytes]:

@@ -96,8 +96,8 @@ def is_part(value: Any) -> bool:
         and type(value).__module__.partition(".")[0] != "builtins"
         and not callable(getattr(value, "func", None))
         and type(value).__name__ != "Booster"
-        and type(value).__reduce_ex__ is object.__reduce_ex__
-        and type(value).__reduce__ is object.__reduce__
+        and getattr(type(value), "__reduce_ex__", None) is object.__reduce_ex__
+        and getattr(type(value), "__reduce__", None) is object.__reduce__
     )
 
 

@@ -75,7 +75,8 @@ def _whole(value: Any, least: int = 1) -> int:
 
 def _numbers(value: Any, shape: tuple[int, ...], what: str, kinds: str = "f") -> np.ndarray:
     _require(type(value) is np.ndarray and value.dtype.kind in kinds and value.shape == shape, what)
-    return value
+    found: np.ndarray = value
+    return found
 
 
 def _classes(part: Any) -> int:

@@ -72,7 +72,8 @@ class MeanColours:
         """Turn photos, uint8 of shape (n, pixels, pixels, 3), into float32 of shape (n, dimensions)."""
         cells = self.settings.cells
         squares = images.reshape((len(images), cells, 16, cells, 16, 3)).mean(axis=(2, 4), dtype=np.float64)
-        return (squares / 255).reshape(len(images), self.dimensions).astype(np.float32)
+        found: np.ndarray = (squares / 255).reshape(len(images), self.dimensions).astype(np.float32)
+        return found
 
 
 class NearestMean:

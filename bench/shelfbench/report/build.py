@@ -31,8 +31,9 @@ from shelfbench.report.suspects import suspects
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import deciles, metrics
 from shelfbench.runs.draws import DRAWS
+from shelfbench.runs.entries import Entry
 from shelfbench.runs.intact import check_all
-from shelfbench.runs.record import Entry, read_record
+from shelfbench.runs.record import read_record
 from shelfbench.verdict.costs import Prices
 
 NO_COSTS = "give costs for a run that compares backends"

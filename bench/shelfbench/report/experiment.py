@@ -17,7 +17,8 @@ from shelfbench.report.section import Data, Section, SectionSpec
 from shelfbench.report.tables import machine_table
 from shelfbench.report.words import flat, status
 from shelfbench.runs.data_line import data_line
-from shelfbench.runs.record import AGAIN, Entry, RunRecord
+from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import AGAIN, RunRecord
 
 E = TypeVar("E", bound=Entry)
 

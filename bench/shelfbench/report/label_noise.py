@@ -130,7 +130,8 @@ def read_truth(run: Run) -> pd.Series | None:
         frame = pq.read_table(path, columns=["product_id", "true_category"]).to_pandas()
     if frame["product_id"].duplicated().any():
         raise InputError(f"{path} contains a product twice", DELETE)
-    return frame.set_index("product_id")["true_category"]
+    found: pd.Series = frame.set_index("product_id")["true_category"]
+    return found
 
 
 def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, Any]]:

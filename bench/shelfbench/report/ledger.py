@@ -19,7 +19,8 @@ from shelfbench.base.grid import MISSING, Grid, percent, share
 from shelfbench.report.claims import Claim, load_claims
 from shelfbench.report.recomputed import CALCULATIONS
 from shelfbench.report.render import write_forms
-from shelfbench.runs.record import RECORD, Entry, read_record
+from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import RECORD, read_record
 
 HELD, DIFFERS, OTHER, NOWHERE = "held by a test of shelfbench", "differs", "other data", "not measurable here"
 

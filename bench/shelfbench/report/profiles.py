@@ -18,8 +18,8 @@ from shelfbench.report.curves import Profile, draw, drawing, figure_names
 from shelfbench.report.experiment import done, record_section, write_experiment
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.runs.entries import TrainingEntry
-from shelfbench.runs.reading import AGAIN, reading
-from shelfbench.runs.record import RECORD, RunRecord, read_record
+from shelfbench.runs.reading import reading
+from shelfbench.runs.record import AGAIN, RECORD, RunRecord, read_record
 
 _COLUMNS = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "seed", "parameters"]
 

@@ -25,7 +25,8 @@ from shelfbench.report.experiment import record_section, write_experiment
 from shelfbench.report.measured import read_devices
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.table3 import TrainingCost, short_table, speed_rows, table3_grid, table3x_grid, training_costs
-from shelfbench.runs.record import RECORD, Entry, RunRecord, read_record
+from shelfbench.runs.entries import Entry
+from shelfbench.runs.record import RECORD, RunRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

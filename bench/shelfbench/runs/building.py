@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import Features, FeatureStore
 from shelfbench.data.given_features import GivenExtractor, GivenFeatures
 from shelfbench.data.given_names import source_of
@@ -20,7 +21,6 @@ from shelfbench.plugins.backend import (
     BackboneChoice,
     Backend,
     BackendSpec,
-    FeatureExtractor,
     TrainedNetwork,
     TrainingData,
     TrainingImages,

@@ -59,7 +59,7 @@ def _fits(found: pa.DataType, kind: str) -> bool:
         return _fits(found.value_type, kind)
     text = of.is_string(found) or of.is_large_string(found) or of.is_string_view(found)
     if kind == TRUTH:
-        return of.is_boolean(found)
+        return bool(of.is_boolean(found))
     if kind == NUMBER:
-        return of.is_integer(found) or of.is_floating(found)
+        return bool(of.is_integer(found) or of.is_floating(found))
     return text or (kind == IDENTIFIER and of.is_integer(found))

@@ -34,12 +34,13 @@ from shelfbench.base.errors import FOREIGN, InputError, NotInstalled, Shelfbench
 from shelfbench.base.stopping import stop_if_asked
 from shelfbench.base.storage import cache_dir
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.datasets import NamedDataset, open_dataset
+from shelfbench.data.datasets import open_dataset
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
 from shelfbench.data.given_features import Embeddings
 from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.material import Material, dataset_record, gather
+from shelfbench.data.named import NamedDataset
 from shelfbench.data.photo_size import PhotoSize
 from shelfbench.data.split import make_split
 from shelfbench.data.view import View

@@ -81,7 +81,8 @@ def make_guard(features: Features, material: Material, seed: int) -> RunGuard | 
 
 def _rows(features: Features, material: Material, role: str) -> np.ndarray:
     part = material.images_of(role)
-    return np.arange(part.start, part.stop)[features.readable[part]]
+    found: np.ndarray = np.arange(part.start, part.stop)[features.readable[part]]
+    return found
 
 
 def _finite(features: Features, rows: np.ndarray) -> np.ndarray:

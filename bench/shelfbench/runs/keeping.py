@@ -13,13 +13,13 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import file_stem, storage_errors, write_json, write_parquet
 from shelfbench.cost.timing import Timing
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import Features
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.material import Material
 from shelfbench.plugins.backend import (
     BackboneChoice,
     Classifier,
-    FeatureExtractor,
     TrainedNetwork,
 )
 from shelfbench.runs.building import BuiltBackend

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.errors import InputError
 from shelfbench.runs.data_record import DatasetRecord
-from shelfbench.runs.reading import AGAIN, category_codes, reading
+from shelfbench.runs.reading import category_codes, reading
+from shelfbench.runs.record import AGAIN
 from shelfbench.verdict.ladder import Answers
 from shelfbench.verdict.levels import Level, Photos, fit_level, group_answers
 from shelfbench.verdict.predictions import ImageScores

@@ -212,7 +212,8 @@ class _Trainings:
 
 def _drawing(variant: Variant) -> ProfileSettings:
     """The settings that decide which products a variant is trained on."""
-    return dataclasses.replace(variant.sections["profiles"], seeds=(0,), note="")
+    found: ProfileSettings = dataclasses.replace(variant.sections["profiles"], seeds=(0,), note="")
+    return found
 
 
 def run(experiment: Experiment) -> None:

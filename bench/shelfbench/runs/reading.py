@@ -100,7 +100,8 @@ class Evaluated:
     @property
     def correct(self) -> np.ndarray:
         """Rows that are right, bool, shape (n,)."""
-        return (self.truth == self.predicted) & (self.confidence > -np.inf)
+        found: np.ndarray = (self.truth == self.predicted) & (self.confidence > -np.inf)
+        return found
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def read_frame(path: Path) -> pd.DataFrame:
         file = pq.ParquetFile(path)
         # one by one: Arrow does not join row groups with lists of encoded text, such as large files of scores
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
-        return (pa.concat_tables(groups) if groups else file.read()).to_pandas()
+        found: pd.DataFrame = (pa.concat_tables(groups) if groups else file.read()).to_pandas()
+        return found
 
 
 def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
@@ -158,7 +160,8 @@ def category_codes(values: pa.ChunkedArray | pa.Array, keys: pa.Array) -> np.nda
     """Return codes in `keys`, -1 where a value is absent or null."""
     if isinstance(values, pa.DictionaryArray):
         table = category_codes(values.dictionary, keys)
-        return np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
+        result: np.ndarray = np.append(table, -1)[values.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)]
+        return result
     found = pc.fill_null(pc.index_in(values.cast(pa.string()), value_set=keys), -1)
     return np.asarray(found.to_numpy(), dtype=np.int64)
 

@@ -37,7 +37,10 @@ class Words:
             column = column.cast(pa.string()).dictionary_encode()
         names = column.dictionary.cast(pa.string()).to_pylist()
         known = [-1 if name is None else self._code.setdefault(name, len(self._code)) for name in names]
-        return np.array([*known, -1], np.int32)[column.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        found: np.ndarray = np.array([*known, -1], np.int32)[
+            column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        ]
+        return found
 
     @property
     def names(self) -> list[str]:

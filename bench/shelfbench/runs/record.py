@@ -175,6 +175,7 @@ class MergedRun(msgspec.Struct, kw_only=True):
 
 
 E = TypeVar("E", bound=Entry)
+T = TypeVar("T")
 
 
 class RunRecord(msgspec.Struct, Generic[E], kw_only=True):
@@ -354,11 +355,12 @@ def as_json(value: msgspec.Struct) -> dict[str, Any]:
 def _number(value: Any) -> float | int:
     """Turn a NumPy number into a Python number."""
     if hasattr(value, "item"):
-        return value.item()
+        number: float | int = value.item()
+        return number
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _typed(values: dict[str, Any], kind: Any, where: str) -> Any:
+def _typed(values: dict[str, Any], kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(_present(values), kind)
     except msgspec.ValidationError as error:

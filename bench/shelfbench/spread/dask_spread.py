@@ -150,8 +150,8 @@ class _Round:
 
     def __init__(self, cluster: Cluster, console: Console, store: Store, shards: list[Shard], job: Job) -> None:
         self._cluster, self._console, self._store, self._shards, self._job = cluster, console, store, shards, job
-        self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._going: dict[str, tuple[_Task, Future]] = {}
+        self._finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._going: dict[str, tuple[_Task, Future[Any]]] = {}
         self._waiting = [_Task(number) for number in reversed(range(len(shards)))]
         self._later: list[_Task] = []
         self._places: dict[str, tuple[int, int]] = {}
@@ -212,7 +212,7 @@ class _Round:
             self._going[key] = (self._waiting.pop(), future)
             future.add_done_callback(self._finished.put)
 
-    def _take(self, task: _Task, future: Future, bar: Bar) -> None:
+    def _take(self, task: _Task, future: Future[Any], bar: Bar) -> None:
         """Take what the engine says of a shard, and judge by the store."""
         from distributed import KilledWorker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shelfbench.base import errors
 from shelfbench.base.console import Bar, Console
@@ -40,7 +40,7 @@ def share(cluster: Cluster, console: Console, pieces: Pieces, folder: Path) -> N
     """
     from shelfbench.spread.on_worker import piece
 
-    job, tries, going = sealed(pieces, folder), [0] * pieces.count, dict[int, "Future"]()
+    job, tries, going = sealed(pieces, folder), [0] * pieces.count, dict[int, "Future[Any]"]()
     client, told = cluster.client(), set[int]()
     with console.progress(pieces.count, pieces.name, "pieces") as bar:
         while True:
@@ -70,7 +70,7 @@ def _tell(bar: Bar, told: set[int], there: set[int]) -> None:
     told |= there
 
 
-def _wait(going: dict[int, Future]) -> None:
+def _wait(going: dict[int, Future[Any]]) -> None:
     """Wait a little, and take what has ended; what a piece says went wrong is raised here."""
     time.sleep(0.2)
     for number, future in list(going.items()):

@@ -133,7 +133,8 @@ def log_odds(values: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (n,)
     """
     with np.errstate(divide="ignore"):
-        return np.clip(values - np.log(-np.expm1(np.minimum(values, 0.0))), -_EDGE, _EDGE)
+        found: np.ndarray = np.clip(values - np.log(-np.expm1(np.minimum(values, 0.0))), -_EDGE, _EDGE)
+        return found
 
 
 def _log_share(odds: np.ndarray) -> np.ndarray:

@@ -382,7 +382,7 @@ def _missing(
         return None
     more = max(int(sizes[steady[0]]) - total, 1)
     digit = 10 ** max(len(str(more)) - 2, 0)
-    return -(-more // digit) * digit
+    return int(-(-more // digit) * digit)
 
 
 def _checked(confidence: np.ndarray) -> np.ndarray:

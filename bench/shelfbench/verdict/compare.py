@@ -253,7 +253,8 @@ def mcnemar_p(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     from scipy.stats import binom
 
     first, second = np.asarray(first), np.asarray(second)
-    return np.minimum(2 * binom.cdf(np.minimum(first, second), first + second, 0.5), 1.0)
+    found: np.ndarray = np.minimum(2 * binom.cdf(np.minimum(first, second), first + second, 0.5), 1.0)
+    return found
 
 
 def bootstrap_p(differences: np.ndarray) -> np.ndarray:
@@ -278,7 +279,8 @@ def bootstrap_p(differences: np.ndarray) -> np.ndarray:
     resamples = differences.shape[-1]
     below = np.count_nonzero(differences <= 0, axis=-1)
     above = np.count_nonzero(differences >= 0, axis=-1)
-    return np.minimum(2 * (1 + np.minimum(below, above)) / (resamples + 1), 1.0)
+    found: np.ndarray = np.minimum(2 * (1 + np.minimum(below, above)) / (resamples + 1), 1.0)
+    return found
 
 
 def _aligned(contestants: Sequence[Contestant]) -> list[Contestant]:

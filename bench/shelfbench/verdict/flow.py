@@ -66,7 +66,8 @@ class Flow:
         weight = self.weights(truth)
         if not weight.any():
             return np.zeros(len(truth), bool)
-        return np.random.default_rng(_SEED).random(len(truth)) < weight / weight.max()
+        found: np.ndarray = np.random.default_rng(_SEED).random(len(truth)) < weight / weight.max()
+        return found
 
     def unseen(self, truth: np.ndarray) -> float:
         """Compute the share of the flow in categories of which there is no product.

@@ -88,7 +88,8 @@ class Guard:
             with np.errstate(invalid="ignore", over="ignore"):
                 found[part] = self._distances(directions(features[part], self.centre))
         found[np.isnan(found)] = np.inf
-        return np.maximum(found, 0, out=found)
+        result: np.ndarray = np.maximum(found, 0, out=found)
+        return result
 
     def _distances(self, ahead: np.ndarray) -> np.ndarray:
         seen = ahead @ self.axes.T
@@ -99,10 +100,12 @@ class Guard:
         if self.kind == "subspace":
             return outside
         if self.kind == "neighbours":
-            return 1 - (seen @ self.points.T).max(axis=1).astype(np.float64)
+            found: np.ndarray = 1 - (seen @ self.points.T).max(axis=1).astype(np.float64)
+            return found
         scaled = seen * self.scale[:-1]
         squares = np.sum(self.points**2, axis=1) - 2 * scaled @ self.points.T
-        return np.sum(scaled**2, axis=1) + squares.min(axis=1) + outside * float(self.scale[-1]) ** 2
+        found = np.sum(scaled**2, axis=1) + squares.min(axis=1) + outside * float(self.scale[-1]) ** 2
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +205,8 @@ def directions(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """
     away = np.asarray(features, np.float32) - centre
     length = np.linalg.norm(away, axis=1, keepdims=True)
-    return away / np.where(length > 0, length, 1)
+    found: np.ndarray = away / np.where(length > 0, length, 1)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,8 @@ from functools import lru_cache
 import numpy as np
 
 from shelfbench.base.errors import InputError
-from shelfbench.verdict.certify import binomial_tail
 from shelfbench.verdict.metrics import Target, exact_target
+from shelfbench.verdict.walk import binomial_tail
 
 # Candidate cuts: those that accept 1/60, 2/60, ... of the flow.
 CUTS = 60
@@ -206,13 +206,15 @@ def _middles(flow: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """Average the log-odds of the products between two candidates."""
     odds = np.clip(_log_odds(flow), -_STEEPEST, _STEEPEST)
     before = np.append(0, accepted[:-1])
-    return np.add.reduceat(odds, before) / (accepted - before)
+    found: np.ndarray = np.add.reduceat(odds, before) / (accepted - before)
+    return found
 
 
 def _log_odds(confidence: np.ndarray) -> np.ndarray:
     """Turn log-probabilities into log-odds."""
     with np.errstate(divide="ignore"):
-        return confidence - np.log(-np.expm1(np.minimum(confidence, 0.0)))
+        found: np.ndarray = confidence - np.log(-np.expm1(np.minimum(confidence, 0.0)))
+        return found
 
 
 def _error_rates(tune: tuple[np.ndarray, np.ndarray], odds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -223,7 +225,8 @@ def _error_rates(tune: tuple[np.ndarray, np.ndarray], odds: np.ndarray, rng: np.
     shift, slope, least = (axis.ravel()[:, None] for axis in lines)
 
     def wrong(at: np.ndarray) -> np.ndarray:
-        return 1 - (1 - least) * expit(shift + slope * at)
+        found: np.ndarray = 1 - (1 - least) * expit(shift + slope * at)
+        return found
 
     seen = tune[0] > -np.inf
     known, right = np.clip(_log_odds(tune[0][seen]), -_STEEPEST, _STEEPEST), tune[1][seen]

@@ -22,7 +22,8 @@ from functools import lru_cache
 import numpy as np
 
 from shelfbench.base.errors import InputError
-from shelfbench.verdict.certify import binomial_tail, coverage_grid
+from shelfbench.verdict.certify import coverage_grid
+from shelfbench.verdict.walk import binomial_tail
 
 # Thresholds of the rungs, the finest first, before they are reduced to fit into a lattice of so many settings.
 _THRESHOLDS = (150, 60, 30, 15)
@@ -71,7 +72,8 @@ class Answers:
             The number of the rung; the number of rungs for products that go to a person.
         """
         sure = (self.confidence >= np.asarray(thresholds)) & (self.confidence > -np.inf)
-        return np.append(sure, np.ones((len(sure), 1), bool), axis=1).argmax(axis=1)
+        found: np.ndarray = np.append(sure, np.ones((len(sure), 1), bool), axis=1).argmax(axis=1)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +261,8 @@ def certify_ladder(
 def _sizes(rungs: int) -> np.ndarray:
     """Say how many thresholds each rung has, so that the lattice stays small."""
     sizes = np.array([*_THRESHOLDS, *[8] * rungs][:rungs], float)
-    return np.maximum(sizes * min(1.0, (_SETTINGS / sizes.prod()) ** (1 / rungs)), _FEWEST).astype(int)
+    found: np.ndarray = np.maximum(sizes * min(1.0, (_SETTINGS / sizes.prod()) ** (1 / rungs)), _FEWEST).astype(int)
+    return found
 
 
 def _codes(answers: Answers, grids: Sequence[np.ndarray]) -> list[np.ndarray]:

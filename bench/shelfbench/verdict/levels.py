@@ -168,4 +168,5 @@ def _sums(scores: ImageScores, part: slice, level: Level, temperature: float) ->
     known = groups >= 0
     flat = rows[known] * level.count + groups[known]
     summed = np.bincount(flat, weights=weight[known], minlength=len(groups) * level.count)
-    return summed.reshape(len(groups), level.count) / normaliser[:, None]
+    found: np.ndarray = summed.reshape(len(groups), level.count) / normaliser[:, None]
+    return found

@@ -71,7 +71,8 @@ class AcceptanceCurve:
     @property
     def precision(self) -> np.ndarray:
         """Precision at every cut, float64, shape (cuts,)."""
-        return self.correct / self.accepted
+        found: np.ndarray = self.correct / self.accepted
+        return found
 
     def frontier(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the acceptance as a function of the required precision (the axes of C, Fig. 5).

@@ -177,7 +177,8 @@ def aggregate(log_probabilities: np.ndarray, starts: np.ndarray, method: str = "
 
 
 def _mean(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.logaddexp.reduceat(log_probabilities, starts, axis=0) - np.log(counts)[:, None]
+    found: np.ndarray = np.logaddexp.reduceat(log_probabilities, starts, axis=0) - np.log(counts)[:, None]
+    return found
 
 
 def _vote(log_probabilities: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -118,7 +118,8 @@ def average_precisions(
     hits = hits_before[1:] - hits_before[starts[code]]
     gained = np.bincount(code[hit], weights=(hits / rank)[hit], minlength=best.classes)
     positives = np.bincount(carried.nonzero()[1], minlength=best.classes)
-    return np.divide(gained, positives, out=np.full(best.classes, np.nan), where=positives > 0)
+    found: np.ndarray = np.divide(gained, positives, out=np.full(best.classes, np.nan), where=positives > 0)
+    return found
 
 
 def weighted_mean(precisions: np.ndarray, weights: np.ndarray | None = None) -> float:

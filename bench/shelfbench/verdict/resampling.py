@@ -275,7 +275,8 @@ class _Blocks:
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        return np.cumsum(self.sizes) - self.sizes
+        found: np.ndarray = np.cumsum(self.sizes) - self.sizes
+        return found
 
 
 def _before(steps: np.ndarray) -> np.ndarray:

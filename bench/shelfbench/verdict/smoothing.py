@@ -49,14 +49,16 @@ class Smoothing:
             Finite; the probabilities of a row sum to 1.
         """
         scores = _smoothed(probabilities, self.share) / self.temperature
-        return scores - log_normaliser(scores, 1.0)[:, None]
+        found: np.ndarray = scores - log_normaliser(scores, 1.0)[:, None]
+        return found
 
 
 def _smoothed(probabilities: np.ndarray, share: float) -> np.ndarray:
     values = np.asarray(probabilities, np.float64)
     total = values.sum(axis=1, keepdims=True)
     values = np.where(total > 0, values / np.where(total > 0, total, 1), 1 / values.shape[1])
-    return np.log((1 - share) * values + share / values.shape[1])
+    found: np.ndarray = np.log((1 - share) * values + share / values.shape[1])
+    return found
 
 
 def fit_smoothing(probabilities: np.ndarray, labels: np.ndarray) -> Smoothing:

@@ -201,4 +201,7 @@ def usual(own: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
         Positive.
     """
     total = np.bincount(labels, own, minlength=classes) + own.mean()
-    return np.maximum((total / (np.bincount(labels, minlength=classes) + 1))[labels], np.finfo(np.float64).tiny)
+    found: np.ndarray = np.maximum(
+        (total / (np.bincount(labels, minlength=classes) + 1))[labels], np.finfo(np.float64).tiny
+    )
+    return found

@@ -83,7 +83,8 @@ def _log_sum(scores: np.ndarray, scale: float) -> np.ndarray:
     top = values.max(axis=1, keepdims=True)
     values -= top
     np.exp(values, out=values)
-    return np.log(values.sum(axis=1)) + top[:, 0]
+    found: np.ndarray = np.log(values.sum(axis=1)) + top[:, 0]
+    return found
 
 
 def log_normaliser(scores: np.ndarray, temperature: float) -> np.ndarray:

@@ -99,7 +99,8 @@ class Tuned:
         count = np.clip(np.round(products * share + np.array(_SPREAD)[:, None] * deviation), 0, products)
         most = most_errors(count, chance, 1 - level)
         passes = 1 - betainc(np.maximum(most, 0) + 1, np.maximum(count - most, 1), rate)
-        return np.where(most >= 0, passes, 0.0).mean(axis=0)
+        found: np.ndarray = np.where(most >= 0, passes, 0.0).mean(axis=0)
+        return found
 
     def first(self, products: int, target: Fraction, level: float) -> int:
         """Choose the threshold at which the walk begins.

@@ -192,7 +192,8 @@ def split(strategy: Any, *arrays: np.ndarray | None) -> tuple[Any, ...]:
             None if array is None else tf.convert_to_tensor(np.split(array, count)[number]) for array in arrays
         )
 
-    return strategy.experimental_distribute_values_from_function(part)
+    found: tuple[Any, ...] = strategy.experimental_distribute_values_from_function(part)
+    return found
 
 
 def traced(compute: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
@@ -211,11 +212,10 @@ def traced(compute: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
     """
     import tensorflow as tf
 
-    @tf.function
     def whole(images: Any) -> Any:
         return compute(tf.cast(images, "float32"))
 
-    return whole.get_concrete_function(tf.TensorSpec(shape, "uint8"))
+    return tf.function(whole).get_concrete_function(tf.TensorSpec(shape, "uint8"))
 
 
 def wait(value: Any) -> None:
@@ -249,7 +249,7 @@ def device_memory() -> float | None:
 
         known = jax.local_devices()[0].memory_stats() or {}
         if "peak_bytes_in_use" in known:
-            return known["peak_bytes_in_use"] / 2**20
+            return float(known["peak_bytes_in_use"] / 2**20)
     return None
 
 
@@ -288,12 +288,12 @@ def compiled_forward(model: keras.Model) -> Step | None:
         return None
     import jax
 
-    @jax.jit
     def forward(weights: Any, inputs: Any) -> Any:
         return model.stateless_call(*weights, inputs, training=False)[0]
 
+    compiled: Any = jax.jit(forward)
     weights = _values(model.trainable_variables), _values(model.non_trainable_variables)
-    return lambda inputs, _: forward(weights, inputs)
+    return lambda inputs, _: compiled(weights, inputs)
 
 
 def compiled_epoch(

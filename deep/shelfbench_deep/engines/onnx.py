@@ -232,7 +232,8 @@ class RuntimeGraph:
             return np.ascontiguousarray(values, plan.kind)
 
     def _run(self, values: np.ndarray) -> np.ndarray:
-        return self._session.run([self._plan.output], {self._plan.input: values})[0]
+        found: np.ndarray = self._session.run([self._plan.output], {self._plan.input: values})[0]
+        return found
 
 
 def pooled(values: np.ndarray, pool: str) -> np.ndarray:

@@ -140,7 +140,8 @@ def of_first(value: np.ndarray) -> np.ndarray:
     """Give every process the array of the first one; all call it together, with equal shapes."""
     if this_process().count == 1:
         return value
-    return gathered(value[None])[0]
+    found: np.ndarray = gathered(value[None])[0]
+    return found
 
 
 def agreed(what: str, *values: float) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem, write_parquet
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor
+from shelfbench.plugins.backend import BackboneChoice
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.building import readable_rows

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.given_names import source_of
-from shelfbench.plugins.backend import BackboneChoice, FeatureExtractor, FeatureParts
+from shelfbench.plugins.backend import BackboneChoice, FeatureParts
 from shelfbench.plugins.given import given_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.keras_saved import SavedKerasExtractor, holds_keras_file, keras_file_features

@@ -15,9 +15,9 @@ from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
 from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
-from shelfbench_deep.features.onnx_network import pooling
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
 from shelfbench_deep.networks.keras_file import KerasFile, input_side, open_keras, scales_itself
+from shelfbench_deep.networks.onnx_pooling import pooling
 from shelfbench_deep.networks.onnx_settings import IMAGENET, SYMMETRIC, OnnxSettings
 
 if TYPE_CHECKING:

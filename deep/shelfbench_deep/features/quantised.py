@@ -28,6 +28,7 @@ from shelfbench.base.storage import (
     storage_errors,
     write_json,
 )
+from shelfbench.base.using import used
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.view import View
 from shelfbench_deep.engines.versions import nncf_version, openvino_version
@@ -135,6 +136,7 @@ def calibrated(source: FeatureExtractor, network: Callable[[], Any], photos: np.
         agreement = _agreement(source, whole, arrays, photos[:_COMPARED])
         _write(folder, source, description, arrays, agreement)
         found = QuantisedExtractor(folder)
+    used(folder)
     found.notes = (*getattr(source, "notes", ()), *found.notes)
     if address := getattr(source, "address", ""):
         found.address = address

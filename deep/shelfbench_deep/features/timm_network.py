@@ -14,6 +14,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faster
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
+from shelfbench.base.using import used
 from shelfbench_deep.engines.versions import openvino_version, torch_version
 from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import BottleneckSettings
@@ -231,7 +232,9 @@ class TimmExtractor(Quantisable):
         versions = [openvino_version(), torch_version(), timm_version()]
         kept = cache_dir() / "converted" / f"{fingerprint([network.name, network.pixels, *versions])}.json"
         try:
-            return str(load_json(kept)["reason"])
+            reason = str(load_json(kept)["reason"])
+            used(kept)
+            return reason
         except (OSError, ValueError, KeyError, TypeError):
             pass
         from shelfbench_deep.engines.pytorch import apart, from_torch

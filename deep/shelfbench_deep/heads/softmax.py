@@ -23,4 +23,5 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted -= shifted[rows, largest][:, None]
     rest = np.exp(shifted)
     rest[rows, largest] = 0
-    return shifted - np.log1p(rest.sum(axis=1, keepdims=True))
+    found: np.ndarray = shifted - np.log1p(rest.sum(axis=1, keepdims=True))
+    return found

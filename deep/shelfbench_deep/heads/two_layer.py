@@ -356,7 +356,8 @@ class TwoLayer:
 
     def _taken(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         features = data.features[rows]
-        return self.standardised(features) if self.settings.standardise else features
+        found: np.ndarray = self.standardised(features) if self.settings.standardise else features
+        return found
 
     def _score(self, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Cost and precision on `tune`; NaN without images."""

@@ -73,7 +73,8 @@ class Blueprint:
         kinds = {"xception": XceptionSettings, "inception_v3": InceptionSettings}
         if self.network not in kinds or not self.classes:
             raise ValueError("the settings do not belong to a network")
-        return kinds[self.network](**self.settings)
+        found: XceptionSettings | InceptionSettings = kinds[self.network](**self.settings)
+        return found
 
     def build(self) -> keras.Model:
         """Build the network with new weights.

@@ -115,7 +115,8 @@ def efficientnet(images: np.ndarray) -> np.ndarray:
     the network, but only if it loads these weights itself, and by their name.
     """
     centre, root = (255 * _MEAN).astype(np.float32), np.sqrt(_STD).astype(np.float32)
-    return (images - centre) / root + centre
+    found: np.ndarray = (images - centre) / root + centre
+    return found
 
 
 PREPROCESSINGS: dict[Callable[[np.ndarray], np.ndarray], str] = {

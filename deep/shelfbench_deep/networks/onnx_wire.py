@@ -292,7 +292,7 @@ def _varint(message: Bytes, at: int) -> tuple[int, int]:
 def _number(value: int | Bytes) -> int:
     if not isinstance(value, int):
         raise ValueError("its bytes are not those of an ONNX file")
-    return struct.unpack("<q", struct.pack("<Q", value & (1 << 64) - 1))[0]
+    return int(struct.unpack("<q", struct.pack("<Q", value & (1 << 64) - 1))[0])
 
 
 def _message(value: int | Bytes) -> Bytes:

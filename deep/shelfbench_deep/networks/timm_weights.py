@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from shelfbench.base.errors import InputError, RunError
-from shelfbench_deep.networks.backbones import RANDOM_SEED, hash_of_arrays
+from shelfbench_deep.networks.backbones import RANDOM_SEED
 from shelfbench_deep.networks.timm_network import TimmNetwork, first_line, library
+from shelfbench_deep.networks.weights import hash_of_arrays
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,7 @@ def build_timm(network: TimmNetwork, weights: str) -> torch.nn.Module:
     timm = library()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
+        model: torch.nn.Module
         if weights == "none":
             model = timm.create_model(network.name, pretrained=False, **network.arguments)
         elif weights == "imagenet":

@@ -94,7 +94,7 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-class _StateDict(OrderedDict):
+class _StateDict(OrderedDict[str, Any]):
     def __setstate__(self, state: object) -> None:
         """Ignore what PyTorch attaches to a state dict (``_metadata``): versions of modules, not weights."""
 

@@ -54,7 +54,8 @@ class ManyLabels:
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Return 0 or 1 for each label of training images: float32, shape (n, labels)."""
-        return self.train[rows].astype(np.float32)
+        found: np.ndarray = self.train[rows].astype(np.float32)
+        return found
 
     def accuracy(self) -> keras.metrics.Metric:
         """Share of all labels of all images that are right; no label at all is right for most."""

@@ -111,7 +111,7 @@ def _outputs(layer: keras.Layer) -> int:
     count = sum(math.prod(output.shape[1:]) for output in outputs)
     if isinstance(layer, keras.layers.SeparableConv2D):
         count += math.prod(layer.output.shape[1:-1]) * int(layer.input.shape[-1]) * layer.depth_multiplier
-    return count
+    return int(count)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,8 @@ class OneLabel:
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Return the codes of the categories: int64, shape (n,)."""
-        return self._train[rows]
+        found: np.ndarray = self._train[rows]
+        return found
 
     def accuracy(self) -> keras.metrics.Metric:
         """Share of the images whose category is the likeliest."""

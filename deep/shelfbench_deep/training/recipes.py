@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -359,7 +359,7 @@ def loss(label_smoothing: float = 0.0, multi_label: bool = False) -> keras.losse
     class SmoothedCrossentropy(keras.losses.Loss):
         """Smoothing of codes, as Keras smooths one-hot targets only."""
 
-        def call(self, y_true, y_pred):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
             codes = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
             targets = keras.ops.one_hot(codes, y_pred.shape[-1], dtype=y_pred.dtype)
             return keras.losses.categorical_crossentropy(

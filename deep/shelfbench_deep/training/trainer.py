@@ -31,6 +31,7 @@ from shelfbench.base.storage import (
     write_json,
     write_parquet,
 )
+from shelfbench.base.using import used
 from shelfbench.plugins.backend import TrainedNetwork, TrainingImages
 from shelfbench_deep.engines.versions import framework
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
@@ -188,6 +189,7 @@ class NetworkTrainer:
         lasting = {key: value for key, value in self.describe().items() if key not in ("epochs", "patience")}
         identity = fingerprint([lasting, data.identity, seed])
         folder = cache_dir() / _FOLDER / f"{file_stem(self.name)}-{identity}"
+        used(folder)
         checkpoint = Checkpoint(folder / "checkpoint.safetensors", identity)
         return checkpoint, folder / f"epochs-{self.epochs}-patience-{self.patience}"
 
@@ -344,6 +346,7 @@ def _as_numbers(identity: str) -> tuple[int, ...]:
 def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[str, Any]) -> None:
     """Write a finished training into a folder, whole or not at all."""
     with storage_errors(done.parent), aside_folder(done) as aside:
+        used(done.parent)
         write_network(aside, prepared.blueprint, prepared.model)
         write_parquet(aside / _HISTORY, history)
         write_json(aside / _RECORD, record)
@@ -352,6 +355,7 @@ def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[s
 
 def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:
     try:
+        used(done)
         record = load_json(done / _RECORD)
         history = pd.read_parquet(done / _HISTORY)
         head = None

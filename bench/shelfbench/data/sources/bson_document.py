@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # Bytes of the value, by BSON type.
 _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
-_int32 = struct.Struct("<i").unpack_from
-_int64 = struct.Struct("<q").unpack_from
+_int32: Callable[[mmap.mmap, int], tuple[int]] = struct.Struct("<i").unpack_from
+_int64: Callable[[mmap.mmap, int], tuple[int]] = struct.Struct("<q").unpack_from
 
 
 class BadDocument(Exception):

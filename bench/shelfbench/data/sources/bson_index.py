@@ -65,7 +65,8 @@ def _records(view: mmap.mmap, at: np.ndarray, size: int) -> np.ndarray:
     if len(at) == 0:  # the file may be shorter than a record
         return np.empty((size // 8, 0), np.uint64)
     everywhere = np.ndarray(len(view) - size + 1, f"V{size}", view, 0, (1,))
-    return everywhere[at].view("<u8").reshape(len(at), size // 8).T
+    found: np.ndarray = everywhere[at].view("<u8").reshape(len(at), size // 8).T
+    return found
 
 
 def _same(words: np.ndarray, layout: bytes) -> np.ndarray:
@@ -75,7 +76,8 @@ def _same(words: np.ndarray, layout: bytes) -> np.ndarray:
     mask = np.frombuffer(bytes(0 if byte == ord("?") else 255 for byte in layout), "<u8")
     for word, known, wanted in zip(words, mask, pattern, strict=True):
         differs |= (word & known) ^ wanted
-    return differs == 0
+    found: np.ndarray = differs == 0
+    return found
 
 
 def _signed(words: np.ndarray, byte: int) -> np.ndarray:
@@ -84,7 +86,8 @@ def _signed(words: np.ndarray, byte: int) -> np.ndarray:
     value = words[word] >> np.uint64(8 * shift)
     if shift > 4:
         value |= words[word + 1] << np.uint64(64 - 8 * shift)
-    return value.astype(np.uint32).view(np.int32)
+    found: np.ndarray = value.astype(np.uint32).view(np.int32)
+    return found
 
 
 def _follow(view: mmap.mmap, at: int, stop: int) -> list[int]:

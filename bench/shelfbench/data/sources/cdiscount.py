@@ -12,6 +12,7 @@ import mmap
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, fingerprint, write_whole
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import Absent, Catalogue, Category
 from shelfbench.data.sources.bson_document import BadDocument, document_end, product
 from shelfbench.data.sources.bson_index import release, scan
@@ -123,6 +125,7 @@ def _kept_index(kept: Path, console: Console) -> tuple[dict[str, np.ndarray], st
         return None
     try:
         arrays = load_arrays(kept)
+        used(kept)
         return arrays, str(arrays.pop("note"))
     except (OSError, ValueError, KeyError):
         console.warn(f"the index {kept} is damaged; building it again")
@@ -152,7 +155,7 @@ class BSONImages:
         self._view: mmap.mmap | None = None
         self._read = 0
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Drop the memory map."""
         return {**self.__dict__, "_view": None}
 

@@ -33,7 +33,8 @@ def file_system(link: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        return fsspec.core.url_to_fs(link)
+        found: tuple[Any, str] = fsspec.core.url_to_fs(link)
+        return found
     except ImportError as error:
         raise InputError(
             f"{scheme_of(link)}:// needs another package ({str(error).splitlines()[0][:150]})",

@@ -20,6 +20,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, load_json, storage_errors, write_json, write_text, write_whole
+from shelfbench.base.using import used
 from shelfbench.data.sources.cloud import explained, file_system
 from shelfbench.data.sources.hub import PREFIX, hub_copy
 from shelfbench.data.sources.links import WEB, is_link, scheme_of
@@ -62,7 +63,10 @@ def brought_here(name: str, console: Console) -> Path:
     name = name.strip()
     home = cache_dir() / "elsewhere" / hashlib.sha256(name.rstrip("/").encode()).hexdigest()[:32]
     with waiting(home, f"a copy of {name}", console):
-        return _by_web(name, home, console) if scheme_of(name) in WEB else _by_store(name, home, console)
+        used(home)
+        found = _by_web(name, home, console) if scheme_of(name) in WEB else _by_store(name, home, console)
+        used(home)
+        return found
 
 
 def link_of(origin: str, name: str) -> str:
@@ -189,6 +193,7 @@ def _copy(store: Any, link: str, home: Path, wanted: dict[str, tuple[str, Any]],
     size = sum(int(info.get("size") or 0) for _, info in wanted.values())
     with storage_errors(home):
         home.mkdir(parents=True, exist_ok=True)
+        used(home)
         free = shutil.disk_usage(home).free
     if size > free:
         raise InputError(

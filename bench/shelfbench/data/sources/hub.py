@@ -12,6 +12,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, file_sha256, load_json, storage_errors, write_json
+from shelfbench.base.using import used
 
 PREFIX = "hf:"
 # The branch on which the hub keeps a copy of a dataset in Parquet: CONFIG/SPLIT/0000.parquet.
@@ -140,6 +141,7 @@ def hub_copy(name: str, console: Console) -> Path:
     repository, config, revision = match["repository"], match["config"], match["revision"]
     home = cache_dir() / "hub" / repository.replace("/", "--")
     known = home / f"{re.sub(r'[^A-Za-z0-9.-]', '_', revision or 'newest')}.json"
+    used(home)
     try:
         if (kept := _kept(known, home, config)) is not None:
             console.log(f"{name} is revision {kept.parent.name}, fetched before (removing {known} asks for the newest)")
@@ -151,6 +153,7 @@ def hub_copy(name: str, console: Console) -> Path:
         console.log(f"fetching {len(shards):,} Parquet files of {name}, revision {there.revision}")
         with storage_errors(home), waiting(home / there.revision, f"the download of {name}", console):
             home.mkdir(parents=True, exist_ok=True)
+            used(home)
             download(there, shards, home / there.revision)
     except ImportError as error:
         raise InputError(

@@ -74,7 +74,7 @@ def _parse(text: str | msgspec.Raw) -> Any:
         return parse_json(text if isinstance(text, str) else bytes(text))
 
 
-def _lines(path: Path, encoding: str) -> Any:
+def _lines(path: Path, encoding: str) -> Callable[[], Iterator[tuple[int, Any]]]:
     """Return a function that goes through the lines of a file."""
 
     def rows() -> Iterator[tuple[int, Any]]:
@@ -92,7 +92,7 @@ def _lines(path: Path, encoding: str) -> Any:
     return rows
 
 
-def _listed(path: Path, text: str) -> Any:
+def _listed(path: Path, text: str) -> Callable[[], Iterator[tuple[int, Any]]]:
     """Return a function that goes through the items of a list, each taken apart only when it is reached."""
     text = text.lstrip("\ufeff")
     try:

@@ -166,7 +166,7 @@ def _vector_column(path: Path) -> str:
         if len(nested) == 1:
             check_type(schema.field(nested[0]).type, f"{path}: the column {nested[0]!r}")
         raise InputError(f"{path} has no column of embeddings (it has {listed(names)})", "give lists of numbers")
-    return vectors[0]
+    return str(vectors[0])
 
 
 def _keys(path: Path, settings: DatasetSettings) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow as pa
 from shelfbench.base.console import Console
 from shelfbench.base.errors import RunError
 from shelfbench.base.storage import cache_dir, write_whole
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.sources.links import host_of
 from shelfbench.data.sources.web import Limits, LinkError
@@ -118,7 +119,7 @@ class LinkedImages:
         self._silent: Counter[str] = Counter()
         self._answered: set[str] = set()
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Leave the console to the process that has it."""
         return {**self.__dict__, "_console": Console(quiet=True)}
 
@@ -127,7 +128,8 @@ class LinkedImages:
         return len(self._links)
 
     def _named(self, indices: Sequence[int] | np.ndarray) -> list[str]:
-        return self._links.take(pa.array(np.asarray(indices, np.int64))).to_pylist()
+        found: list[str] = self._links.take(pa.array(np.asarray(indices, np.int64))).to_pylist()
+        return found
 
     def place(self, link: str) -> Path:
         """Return the file in the cache that keeps what is behind a link."""
@@ -160,7 +162,9 @@ class LinkedImages:
         """
         links = self._links.to_pylist() if indices is None else self._named(indices)
         before = len(self._tried)
+        used(self._folder)
         self._fetch(self._lacking(links), len(links))
+        used(self._folder)
         if failures := self.failures(links):
             fresh = len(self._tried) > before
             total = sum(failures.values())

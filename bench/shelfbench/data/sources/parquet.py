@@ -40,7 +40,7 @@ class ParquetImages:
         self._open: dict[int, tuple[Any, np.ndarray]] = {}
         self._held: tuple[int, int, Any] | None = None
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Drop the open files."""
         return {**self.__dict__, "_open": {}, "_held": None}
 

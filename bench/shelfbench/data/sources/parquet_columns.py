@@ -37,13 +37,13 @@ class Photos:
 def _is_binary(kind: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _has_field(kind: Any, name: str) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_struct(kind) and kind.get_field_index(name) >= 0
+    return bool(pa.types.is_struct(kind) and kind.get_field_index(name) >= 0)
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -140,7 +140,7 @@ def _all_null(file: Path, path: str) -> bool:
                 nulls = values.field(field).null_count if len(values) else 0
             if nulls < rows.num_rows:
                 return False
-        return metadata.num_rows > 0
+        return bool(metadata.num_rows > 0)
 
 
 def class_names(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:

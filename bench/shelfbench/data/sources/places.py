@@ -55,7 +55,7 @@ class MixedImages:
 
     def where(self, index: int) -> str:
         """Name the file or the link."""
-        return self._parts[self._part[index]].where(int(self._row[index]))
+        return str(self._parts[self._part[index]].where(int(self._row[index])))
 
     def identity(self) -> None:
         """Return None, because the names do not show whether the photos changed."""

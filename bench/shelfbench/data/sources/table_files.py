@@ -202,7 +202,8 @@ def column_values(column: Any) -> np.ndarray:
     import pyarrow as pa
 
     if pa.types.is_integer(column.type) and not column.null_count:
-        return column.to_numpy()
+        found: np.ndarray = column.to_numpy()
+        return found
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if text or pa.types.is_dictionary(column.type):
         chunks = column.chunks

@@ -263,7 +263,7 @@ def is_vectors(kind: Any) -> bool:
 
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return lists and pa.types.is_floating(kind.value_type)
+    return bool(lists and pa.types.is_floating(kind.value_type))
 
 
 def check_type(kind: Any, what: str) -> None:
@@ -326,8 +326,10 @@ def _loaded(path: Path, name: str) -> np.ndarray:
     if path.suffix.lower() == ".npz":
         # opened here, because NumPy leaves a damaged file open
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            return arrays[name]
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+            found: np.ndarray = arrays[name]
+            return found
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    return found
 
 
 def load_array(path: Path, name: str = "") -> np.ndarray:

@@ -22,6 +22,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, file_sha256, fingerprint, parse_json, write_parquet, write_text
+from shelfbench.base.using import used
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.bson_index import release
 from shelfbench.data.sources.cdiscount import RELEASE_BYTES
@@ -35,8 +36,7 @@ from shelfbench.data.sources.tar_index import Member, members
 
 INDEX_VERSION = 1
 # Members that may say what a sample is, besides its JSON, and the longest that is read.
-_TEXTS = ("cls", "label", "class", "category", "txt")
-_LONGEST = 1 << 20
+_TEXTS, _LONGEST = ("cls", "label", "class", "category", "txt"), 1 << 20
 _PHOTOS = (
     "jpg",
     "jpeg",
@@ -90,7 +90,7 @@ class TarImages:
         self._views: dict[int, mmap.mmap] = {}
         self._read = 0
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """Drop the memory maps."""
         return {**self.__dict__, "_views": {}}
 
@@ -282,11 +282,11 @@ def _index(path: Path, columns: dict[str, str], console: Console) -> pa.Table:
 
 def _kept_index(kept: Path, console: Console) -> pa.Table | None:
     """Read the index that the cache keeps; None if there is none, or it is damaged."""
-    checked = kept.with_suffix(".sha256")  # Parquet itself would not tell a flipped bit
-    if not kept.exists() or not checked.exists():
+    if not kept.exists() or not (checked := kept.with_suffix(".sha256")).exists():
         return None
-    try:
+    try:  # Parquet itself would not tell a flipped bit
         if checked.read_bytes() == file_sha256(kept).encode():
+            used(kept)
             return pq.read_table(kept)
     except (pa.ArrowException, OSError):
         pass
@@ -309,7 +309,7 @@ def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFra
     by_class = settings.category not in present and settings.category == DatasetSettings().category and "cls" in present
     roles = list(wanted_columns(settings, [*present, settings.category] if by_class else present, str(path)))
     taken = index.select(["cls" if role == "category" and by_class else role for role in roles])
-    frame = taken.rename_columns(roles).to_pandas()
+    frame: pd.DataFrame = taken.rename_columns(roles).to_pandas()
     own = path.name + ", " + index["key"].to_pandas()
     frame["product_id"] = frame["product_id"].where(frame["product_id"].notna(), own) if "product_id" in frame else own
     frame["where"] = path.name + ", " + index["member"].to_pandas()

@@ -1,0 +1,1 @@
+"""What this machine has and what would make it faster; what the cache holds, and how it is cleaned."""
