@@ -87,7 +87,7 @@ class _Layers:
         result = ov.Tensor(ov.Type.f32, ov.Shape(values.shape))
         node = self._op.power(self._op.constant(values), self._op.constant(power))
         node.evaluate([result], [ov.Tensor(values), ov.Tensor(power)])
-        return result.data.copy()
+        return np.array(result.data)
 
 
 def _same(stride: int) -> dict[str, Any]:
