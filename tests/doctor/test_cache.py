@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.using import entry_of, let_go, used
+from shelfbench.base.partial import aside_folder, put_folder
+from shelfbench.base.storage import write_text
+from shelfbench.base.using import alone, entry_of, let_go, used
 from shelfbench.cli.main import main
 from shelfbench.data.feature_store import FeatureStore, image_digests
 from shelfbench.data.images import ImageSettings
@@ -173,6 +175,20 @@ def test_what_is_being_made_stays(tmp_path, monkeypatch):
         maker.communicate()
     assert maker.returncode == 0
     assert (tmp_path / "generated" / ("1" * 32) / "train.bson").exists()
+
+
+def test_a_folder_that_is_written_aside_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path))
+    path = tmp_path / "int8" / f"net-{H}"
+    started = time.monotonic()
+    with aside_folder(path) as aside:
+        write_text(aside / "network.json", "{}")
+        put_folder(aside, path)
+    assert time.monotonic() - started < 5
+    with alone(path):  # as whoever removes it has it for a moment
+        used(path)
+    assert time.monotonic() - started < 5
+    let_go()
 
 
 def test_links_are_neither_followed_nor_removed(tmp_path):

@@ -215,5 +215,22 @@ def test_the_time_of_a_container_is_its_smallest_limit(tmp_path, monkeypatch):
     assert processor.core_limit() == 1.5
 
 
+def test_without_keras_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("shelfbench_deep.here.find_spec", lambda name: None)
+    uses, failed = checkup._uses()
+    assert failed == []
+    assert uses["training of networks"].endswith("(python -m pip install 'shelfbench[deep]')")
+    assert "NumPy" in uses["linear SVM"]
+
+
+@pytest.mark.parametrize("width", [40, 80, None])
+def test_rows_fold_beside_their_labels(monkeypatch, width):
+    monkeypatch.setattr(checkup, "screen_width", lambda: width)
+    lines = list(checkup._row("extras", "word " * 30, 10))
+    assert " ".join(line[14:] for line in lines).split() == ["word"] * 30
+    assert all(len(line) <= (width or 1000) for line in lines)
+    assert [line[:8].strip() for line in lines] == ["extras", *[""] * (len(lines) - 1)]
+
+
 def test_every_extra_says_what_it_is_for():
     assert set(packages.extras()) <= set(packages.PURPOSES)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,10 @@ except ImportError:  # Windows, where nothing that is open can be removed
 WHOLE = ("downloads",)
 # A name that ends with a hash; it may stand deeper where an older version put the folders of a network's path there.
 HASHED = re.compile(r".+-[0-9a-f]{32}")
+# How often a lock is tried, and the seconds between two tries.
+_TRIES, _WAIT = 20, 0.05
+# What is being written is locked by whoever writes it (`shelfbench.base.partial`).
+_UNFINISHED = ".partial-"
 # The locks that this process holds until it ends, by folder.
 _held: dict[str, int] = {}
 
@@ -75,7 +80,7 @@ def used(path: Path) -> None:
         The entry, or something in it. What is not there, is not in the cache, or may not be written is let be.
     """
     with contextlib.suppress(OSError):
-        if (entry := entry_of(path)) is None or entry.is_symlink():
+        if (entry := entry_of(path)) is None or entry.name.startswith(_UNFINISHED) or entry.is_symlink():
             return
         os.utime(entry)
         if fcntl is not None and entry.is_dir() and not _holds(entry):
@@ -91,7 +96,7 @@ def _holds(entry: Path) -> bool:
 def _hold(entry: Path) -> None:
     handle = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)  # who removes it has its lock for a moment only
+        _lock(handle)
         if not os.path.samestat(os.fstat(handle), os.stat(entry)):
             raise FileNotFoundError(entry)
     except OSError:
@@ -100,6 +105,18 @@ def _hold(entry: Path) -> None:
     if (before := _held.pop(str(entry), None)) is not None:
         os.close(before)
     _held[str(entry)] = handle
+
+
+def _lock(handle: int) -> None:
+    """Take a lock that others may have, too; whoever removes the folder has it alone, and for a moment only."""
+    for again in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if again == _TRIES - 1:
+                raise
+            time.sleep(_WAIT)
 
 
 def let_go() -> None:

@@ -59,6 +59,11 @@ class Entry:
         return FOREIGN if self.kind is None else self.kind.title
 
     @property
+    def name_or_title(self) -> str:
+        """What it is called where there may be many of its kind."""
+        return self.name if self.kind is None or not (self.kind.single or self.kind.kept) else self.kind.title
+
+    @property
     def again(self) -> str:
         """What makes it again; empty if nothing of shelfbench does."""
         return "" if self.kind is None or self.kept else self.kind.again.replace("NAME", self.name)
@@ -249,13 +254,18 @@ def cache_text(found: Sequence[Entry], root: Path, now: float | None = None) -> 
     for group in grouped(found):
         last = age_text(now - max(entry.used for entry in group))
         first, size = group[0], sum(entry.size for entry in group)
-        rows.append((first.title, name_of(group), size_text(size), last, first.again or first.kept))
+        rows.append((first.title, name_of(group), size_text(size), last))
     grid = Grid(
         title=f"The cache {root}: {size_text(sum(entry.size for entry in found))}",
-        headers=("What", "Which", "Size", "Last used", "What makes it again, or why it stays"),
+        headers=("What", "Which", "Size", "Last used"),
         rows=tuple(rows),
     )
-    return grid.text()
+    again = dict.fromkeys(f"  {entry.title}: {entry.again}" for entry in found if entry.again)
+    stays = dict.fromkeys(f"  {entry.name_or_title}: {entry.kept}" for entry in found if entry.kept)
+    lines = [grid.text().rstrip("\n")]
+    for title, said in (("What makes it again:", again), ("What is never removed, and why:", stays)):
+        lines += ["", title, *said] if said else []
+    return "\n".join(lines)
 
 
 def name_of(group: Sequence[Entry]) -> str:

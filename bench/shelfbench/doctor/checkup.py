@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from shelfbench.base.errors import explain
-from shelfbench.base.screen import padded, width_of
+from shelfbench.base.screen import folded, padded, screen_width, width_of
 from shelfbench.base.storage import cache_dir
 from shelfbench.base.version import __version__
 from shelfbench.doctor.advice import advice
@@ -82,7 +82,7 @@ class Checkup:
         width = max(width_of(label) for _, rows in sections for label, _ in rows)
         lines = [f"shelfbench {__version__}, Python {platform.python_version()}, {_system()}"]
         for title, rows in sections:
-            lines += ["", title, *(f"  {padded(label, width)}  {text}" for label, text in rows)]
+            lines += ["", title, *(line for row in rows for line in _row(*row, width))]
         if self.broken:
             lines += ["", "Broken", *(f"  {line}" for line in self.broken)]
         if self.advice:
@@ -128,6 +128,14 @@ class Checkup:
 
     def _missing(self) -> list[str]:
         return [name for name, there in self.extras.items() if not there]
+
+
+def _row(label: str, text: str, width: int) -> Iterator[str]:
+    """Lay out a row; on a terminal its text folds beside its label."""
+    screen = screen_width()
+    lines = [text] if screen is None else folded(text, max(20, screen - width - 4))
+    for number, line in enumerate(lines):
+        yield f"  {padded(label if number == 0 else '', width)}  {line}"
 
 
 def _system() -> str:

@@ -97,9 +97,9 @@ def _origin(folder: Path) -> str:
 _SEGMENTS = re.compile(
     rf"(key|{_HASH})\.json|{_HASH}\.(features|digests)\.npy|selections/{_HASH}\.(npy|json)|going/[^/]+"
 )
-_TRAINED = re.compile(r"(epochs-[^/]+/)?[^/]+\.(safetensors|json|parquet)")
+_TRAINED = re.compile(r"(epochs-[^/]+/)?[^/]+\.(safetensors|json|parquet)|tensorboard/.+")
 # What the hub's own package leaves in a folder, and which revision is the newest known.
-_OF_HUB = re.compile(r"([^/]+/)?\.cache/huggingface/.+|[^/]+\.json", re.DOTALL)
+_OF_HUB = re.compile(r"([^/]+/)?\.cache/huggingface/.+|[^/]+\.json|[0-9a-f]{40}/.+\.parquet", re.DOTALL)
 _ANY = re.compile(r".+", re.DOTALL)
 KINDS = (
     Kind(
