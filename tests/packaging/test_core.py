@@ -49,6 +49,9 @@ NEEDS = {
     "a 2NN": ["run", "--backend", "bottleneck-2nn-512"],
     "the network inception_v3": ["run", "--backend", "bottleneck-svm@inception_v3"],
     "the network efficientnet_lite0": ["run", "--backend", "bottleneck-svm", "--set", "bottleneck.engine=keras"],
+    "the experiment timing": ["run", "timing"],
+    "the experiment multilabel": ["run", "multilabel"],
+    "the experiment imagenet": ["run", "imagenet"],
     "training a network": ["run", "--backend", "full-xception"],
     "the network net.keras": ["run", "--backend", "bottleneck-svm", "--set", "backbone=net.keras"],
 }
@@ -60,7 +63,7 @@ import contextlib, io
 from shelfbench.cli.main import main
 for words in {list(NEEDS.values())!r}:
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        code = main([*words, *{SMALL!r}, "--quiet", "--out", "out"])
+        code = main([*words, *({SMALL!r} if "--backend" in words else []), "--quiet", "--out", "out"])
     print(code, said.getvalue().strip())
 """
     done = core(cwd=tmp_path, code=code)
