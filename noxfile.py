@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, package, regress (speed), results (make the committed ones again)."""
+"""Sessions: bench (the comparison), tests, lint, docs, package, regress (speed), results (make committed ones again)."""
 
 import os
 from pathlib import Path
@@ -108,6 +108,14 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
     session.run("flake8", *DOCSTRINGS, *SOURCES)
     session.run("python", "tests/helpers/shape.py", *SOURCES, "tests", "noxfile.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documents as a site into ``build/site``, and fail at any warning, such as a link that leads nowhere."""
+    # the reference is read from the sources, so shelfbench itself need not be installed
+    session.install(*nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["docs"])
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

@@ -20,7 +20,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 def drawn() -> dict[str, list[str]]:
     """Rooms of each package in the order of the drawing, from the top."""
     rooms: dict[str, list[str]] = {}
-    [drawing] = re.findall(r"```\n(bench/.*?)```", TEXT, re.DOTALL)
+    [drawing] = re.findall(r"```text\n(bench/.*?)```", TEXT, re.DOTALL)
     for line in drawing.splitlines():
         name = line.split()[0].rstrip("/")
         if not line.startswith(" "):

@@ -1,0 +1,151 @@
+"""Every command of the documents is run, page by page and in order, on a small shop; or it is said why it cannot be.
+
+A page has a folder in which its commands are typed one after the other. Runs on the generated catalogue are made
+smaller, two draws stand for five, and networks whose weights would be downloaded get random ones; nothing else of a
+command is changed. What an earlier page has run is copied and then resumed.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from shelfbench.cli.arguments import parser
+from shelfbench.cli.main import main
+from tests.documents import stand_ins
+from tests.documents.commands import FENCE, PAGES, Command, commands
+from tests.documents.test_commands import PLACEHOLDERS, typed
+from tests.helpers.sources import PYTHONPATH
+
+pytestmark = pytest.mark.slow
+
+# Why a command is parsed only, by a pattern of its text; the first that fits counts.
+NOT_RUN = {
+    r"python -m pip install|apt install": "installs into the environment of these tests",
+    r"nox -s": "makes an environment of its own; the workflows run it",
+    r"shelfbench fetch": "needs the internet; tests/data/test_fetch.py fetches from a stand-in of the hubs",
+    r"dask (scheduler|worker)|--dask (tcp://|\.\.\.|local:4)": "other processes, which tests/spread starts",
+    r"shelfbench (features|run) cdiscount": "Inception V3 on 180 px photos and its fine-tuning, for hours",
+    r"shelfbench run (timing|label-noise|fashion-full)": "minutes to hours whatever the data",
+    r"backend full-inception_v3|srun": "hours; tests/deep/training/test_processes.py does it small",
+    r"shelfbench_deep\.measure|on_gpu\.py": "ten minutes of a device; tests/deep/timing/test_measure.py runs it small",
+    r"python (-m )?tests[./]": "measures for minutes to hours; what it measures with has tests",
+    r"cd shelfbench-my-backend|python -m pytest|--backend my-backend": "needs an installation, which "
+    "tests/packaging/test_new_backend.py does",
+    r"set bottleneck\.precision=int8": "quantises for a minute; tests/deep/features has it",
+}
+SHRUNK = {
+    "default": ["--set", "generated.products=600"],
+    "timm:": ["--set", "weights=none"],
+    "keras:": ["--set", "weights=none"],
+}
+FINE = {"decide": (0, 3, 4), "watch": (0, 3, 4)}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    stand_ins.fill(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(shop):
+    """Where each command that runs a study has left its results; of others that stand in a sentence, nothing."""
+    return {f"shelfbench run --dataset PATH{out}": shop / "results" / "mine" for out in ("", " --out results/mine")}
+
+
+@pytest.fixture
+def here(shop, tmp_path, monkeypatch):
+    folder = stand_ins.page_folder(shop, tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("SHELFBENCH_DATA", str(folder / "datasets"))
+    for _, language, body in (block for page in PAGES for block in FENCE.findall(page.read_text(encoding="utf-8"))):
+        if language == "toml" and (name := re.match(r"# (\w+\.toml)\n", body)):
+            (folder / name[1]).write_text(body, encoding="utf-8")
+    return folder
+
+
+def why_not(command: Command) -> str:
+    """Why a command is not run, or an empty text."""
+    return next((why for pattern, why in NOT_RUN.items() if re.search(pattern, command.text)), "")
+
+
+@cache
+def mentions(text: str) -> bool:
+    """Whether words in a sentence only name a verb, without what it needs."""
+    words = text.split()
+    if len(words) < 2 or "VERB" in words or "SHELL" in words:
+        return True
+    return len(words) == 2 and words[1] in ("run", "plan", "label", "compare", "report", "merge", "watch")
+
+
+def shrunk(words: list[str]) -> list[str]:
+    """Make a study smaller that would take long, or fetch weights."""
+    options = parser().parse_args(words)
+    if words[0] not in ("run", "plan", "choose", "features"):
+        return words
+    study = options.study or ("own" if options.dataset else "default")
+    more = [added for what, added in SHRUNK.items() if what == study or what in " ".join(words[1:])]
+    words = [*words, *(word for added in more if added[-1] not in words for word in added)]
+    if options.verb == "run" and options.seeds:
+        words[words.index("--seeds") + 1] = "2"
+    return words
+
+
+def run(command: Command, made: dict[Path, str], done: dict[str, Path]) -> None:
+    """Type a command of shelfbench; a study that others have run into the same folder begins anew."""
+    words = typed(command)
+    if words[0] in ("--help", "--print-completion"):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert not ended.value.code
+        return
+    if words[0] == "generate" and words[1] == PLACEHOLDERS["DIR"]:
+        words[1] = "generated"
+    options = parser().parse_args(words)
+    out = (options.out or stand_ins.default_out(options)) if words[0] == "run" else None
+    if out and out.exists() and made.get(out) != command.text:
+        shutil.rmtree(out)
+    if out and command.text in done:  # on an earlier page
+        shutil.copytree(done[command.text], out)
+    code = main([*shrunk(words), "--quiet"])
+    assert code in FINE.get(words[0], (0,)), command.text
+    done[command.text] = Path()
+    if out:
+        made[out] = command.text
+        done[command.text] = out.resolve()
+    if words[0] == "label":
+        stand_ins.filled_in(options.out)
+
+
+def do(command: Command, made: dict[Path, str], done: dict[str, Path]) -> None:
+    if command.words[0] == "shelfbench":
+        run(command, made, done)
+    elif command.words[0] == "python":
+        done = subprocess.run([sys.executable, *command.words[1:]], env={"PYTHONPATH": PYTHONPATH}, capture_output=True)
+        assert done.returncode == 0, (command.text, done.stderr.decode()[-500:])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_the_commands_of_a_page_work_one_after_the_other(page, here, done):
+    made: dict[Path, str] = {}
+    seen: set[str] = set()
+    for command in commands(page):
+        if command.text in seen or why_not(command):
+            continue
+        if not command.block and (command.text in done or mentions(command.text)):
+            continue
+        seen.add(command.text)
+        do(command, made, done)
+
+
+def test_every_reason_is_needed():
+    every = [command for page in PAGES for command in commands(page)]
+    needed = {pattern for pattern in NOT_RUN for command in every if re.search(pattern, command.text)}
+    assert needed == set(NOT_RUN)
