@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lint, docs, package, regress (speed), results (make committed ones again)."""
+"""Sessions: bench (the comparison), tests, lint, docs, package, regress (speed), results (make kept ones again)."""
 
 import os
 from pathlib import Path
