@@ -82,7 +82,8 @@ def run_study(
         text = _recorded(spec, experiment)
     if (error := jobs.error()) is not None:
         if any(isinstance(failure, NotInstalled) for failure in jobs.failures.values()):
-            console.log(text)  # what could be done here is worth seeing
+            for line in text.splitlines():  # what could be done here is worth seeing
+                console.log(line)
         raise error
     return text
 
