@@ -127,7 +127,10 @@ def load_network(folder: Path) -> keras.Model:
     InputError
         If a file is missing or damaged, or its hash differs from the record's.
     """
-    blueprint, arrays = _read_weights(folder)
+    return _built(folder, *_read_weights(folder))
+
+
+def _built(folder: Path, blueprint: Blueprint, arrays: list[np.ndarray]) -> keras.Model:
     try:
         model = blueprint.build()
         put_arrays(model, arrays)
@@ -192,6 +195,7 @@ class TrainedExtractor(BottleneckExtractor):
             check_keras(f"the network {self.name}")
         self._runs_on(engine, self.blueprint.known.batch)
         self._sha256 = str(record["sha256"])
+        self._kept: list[np.ndarray] | None = None
         self._preprocess = self.blueprint.preprocess
 
     def describe(self) -> dict[str, Any]:
@@ -207,12 +211,15 @@ class TrainedExtractor(BottleneckExtractor):
         """Read the weights of a network that OpenVINO computes without Keras; None if it needs Keras."""
         if self.blueprint.known.application:
             return None
-        _, arrays = _read_weights(self.folder)
+        if self._kept is None:  # the folder may be gone when Keras is asked for the same network
+            self._kept = _read_weights(self.folder)[1]
+        arrays = self._kept
         expected = shapes()  # its own layer of logits comes after them
         if [array.shape for array in arrays[: len(expected)]] != list(expected.values()):
             raise unreadable(self.folder, ValueError("its weights are not those of the network"))
         return dict(zip(expected, arrays, strict=False))
 
     def _build(self) -> keras.Model:
-        model = load_network(self.folder)
+        kept = self._kept
+        model = load_network(self.folder) if kept is None else _built(self.folder, self.blueprint, kept)
         return features_of(model) if self.blueprint.classes else model
