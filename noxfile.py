@@ -1,6 +1,8 @@
-"""Sessions: bench (the comparison), tests, lint, docs, package, regress (speed), results (make kept ones again)."""
+"""Sessions: bench (the comparison), tests, lowest, lint, docs, package, regress (speed), results (made again)."""
 
 import os
+import shlex
+import tomllib
 from pathlib import Path
 
 import nox
@@ -19,20 +21,10 @@ DOCSTRINGS = (
     "--check-yield-types=False",
     "--check-class-attributes=False",
 )
-# The committed results, and what `shelfbench run` is told to make each.
-COMMITTED = {
-    "default": ("default",),
-    "fashion": ("fashion",),
-    "fashion/draws": ("fashion", "--seeds", "5"),
-    "fashion-full": ("fashion-full", "--set", "full.xception_epochs=3"),
-    "label-noise": ("label-noise",),
-    "timing": ("timing", "--set", "timing.precision_from=results/fashion-full"),
-    "heads": ("heads",),
-    "finetuning": ("finetuning",),
-    "xception": ("xception", "--set", "profiles.seeds=[0]"),
-    "multilabel": ("multilabel",),
-    "jft": ("jft",),
-}
+# The committed results by name: what makes each, what it needs and how long it takes.
+COMMITTED = tomllib.loads(Path(__file__).with_name("results").joinpath("made.toml").read_text(encoding="utf-8"))[
+    "result"
+]
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -57,18 +49,36 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def results(session: nox.Session) -> None:
-    """Make the committed results that are named after -- again, such as default; some take hours on a CPU.
+    """Make the committed results again: all (a day on two cores), or those that are named after --, such as default.
 
-    Real products are downloaded where they are missing.
+    ``-- --stale`` names those whose code has changed since they were made. Real products are downloaded where they are
+    missing.
     """
-    if not session.posargs or not set(session.posargs) <= set(COMMITTED):
-        session.error(f"name what to make after --: {', '.join(COMMITTED)}")
-    install(session, "deep", "fetch")
-    for name in session.posargs:
-        folder = Path("results", name)
-        for record in (folder / "run.json", *folder.glob("seed-*/run.json")):
-            record.unlink(missing_ok=True)  # it binds the folder to its old settings; git keeps it
-        session.run("shelfbench", "run", *COMMITTED[name], "--out", str(folder))
+    unknown = set(session.posargs) - set(COMMITTED) - {"all", "--stale"}
+    if unknown:
+        session.error(f"{', '.join(sorted(unknown))}: name what to make after --: all, {', '.join(COMMITTED)}")
+    install(session, "fetch", "test")
+    if "--stale" in session.posargs:
+        session.run("python", "-m", "tests.helpers.made", "--stale")
+        return
+    names = [name for name in session.posargs if name != "all"]
+    for name in names or COMMITTED:
+        make_again(session, name)
+
+
+def make_again(session: nox.Session, name: str) -> None:
+    """Run the commands of one result, and note which code made it."""
+    if COMMITTED[name].get("note"):
+        session.log(f"{name}: {COMMITTED[name]['note']}")
+    places = {"work": session.create_tmp(), "here": str(Path.cwd()), "data": os.environ.get("SHELFBENCH_DATA", "")}
+    for command in COMMITTED[name]["commands"]:
+        words = [word.format(**places) for word in shlex.split(command)]
+        if words[:2] == ["shelfbench", "run"]:
+            folder = Path(words[words.index("--out") + 1])
+            for record in (folder / "run.json", *folder.glob("seed-*/run.json")):
+                record.unlink(missing_ok=True)  # it binds the folder to its old settings; git keeps it
+        session.run(*words, external=words[0] in ("env", "nox"))
+    session.run("python", "-m", "tests.helpers.made", "--note", name)
 
 
 @nox.session
@@ -77,11 +87,28 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if not os.environ.get("SHELFBENCH_DATA"):
         session.log("SHELFBENCH_DATA is not set: tests on real products are skipped")
+    run_tests(session)
+    if not session.posargs:
+        session.run("python", "-m", "tests.torture", "--short")
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest on all cores."""
     # a file's tests share networks that take seconds to build; in the order of the folders the longest do not come last
     distribution = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", *distribution, *session.posargs)
-    if not session.posargs:
-        session.run("python", "-m", "tests.torture", "--short")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows; arguments after -- go to pytest.
+
+    The highest are those that ``nox -s tests`` installs.
+    """
+    session.install("uv")
+    place = session.virtualenv.location
+    session.run("uv", "pip", "install", "--python", place, "--resolution", "lowest-direct", "-e", ".[test]")
+    run_tests(session)
 
 
 @nox.session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,10 +110,10 @@ def embeddings(shop: Path, catalogue: list[Product], flow: list[Product]) -> Non
 
 
 def networks(shop: Path) -> None:
-    """A file of ONNX that says nothing of its pixels, one in a folder with a blank that does, and one of Keras."""
+    """A file of ONNX that says how it wants its pixels, one in a folder with a blank that takes bytes, one of Keras."""
     import keras
 
-    onnx_graphs.graph(shop / "net.onnx")
+    onnx_graphs.graph(shop / "net.onnx", metadata={"mean": "127.5", "std": "127.5", "channels": "rgb"})
     (shop / "my nets").mkdir()
     onnx_graphs.graph(shop / "my nets" / "net.onnx", kind="uint8")
     photos = keras.Input((64, 64, 3))
@@ -139,12 +140,15 @@ def filled_in(sample: Path) -> None:
 
 
 def page_folder(shop: Path, folder: Path) -> Path:
-    """A folder for a page: what commands only read is linked, what they write into is copied."""
+    """A folder for a page: what commands write into is copied, and photos are the same files under another name."""
     for path in shop.iterdir():
-        if path.name in ("results", "decision"):
-            shutil.copytree(path, folder / path.name)
-        else:
+        if path.name in ("PATH", "datasets", "flow"):
             (folder / path.name).symlink_to(path)
+        elif path.is_file():
+            shutil.copy(path, folder)
+        else:  # a table names no photos behind a link to a folder
+            same = path.name in ("photos", "new-photos", "my nets")
+            shutil.copytree(path, folder / path.name, copy_function=os.link if same else shutil.copy2)
     return folder
 
 

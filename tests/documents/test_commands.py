@@ -26,7 +26,14 @@ from tests.helpers.sources import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EVERY = [command for page in PAGES for command in commands(page)]
 # What the reader fills in, and what the pages write themselves.
-PLACEHOLDERS = {"STUDY": "default", "A": "hog-svm", "B": "bottleneck-svm", "DIR": "results/mine", "3/64": "1/2"}
+PLACEHOLDERS = {
+    "STUDY": "default",
+    "A": "hog-svm",
+    "B": "bottleneck-svm",
+    "DIR": "results/mine",
+    "NAME": "mine",
+    "3/64": "1/2",
+}
 OWN_STUDIES = {"shop.toml"}
 OWN_BACKENDS = {"my-backend"}
 # Programs that are not ours: only that they are meant is known.

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.report.build import build_report
-from shelfbench.report.claims import load_claims
+from shelfbench.report.claims import load_claims, load_missing
 from shelfbench.report.ledger import (
     DIFFERS,
     HELD,
@@ -20,8 +21,8 @@ from shelfbench.report.ledger import (
     find_runs,
     findings,
     judge,
-    write_claims,
 )
+from shelfbench.report.ledger_page import write_claims
 from tests.helpers.synthetic_run import make_run
 
 ROOT = Path(__file__).parents[2]
@@ -145,3 +146,29 @@ def test_bad_folders_are_named(tmp_path):
     (tmp_path / "run.json").write_text("[1]")
     with pytest.raises(InputError, match=r"run\.json is not the record of a run"):
         RunTables(tmp_path)
+
+
+def test_what_would_settle_a_claim_is_said_of_every_claim_that_is_open(runs):
+    named = [name for one in load_missing() for name in one.claims]
+    assert len(named) == len(set(named))
+    assert set(named) <= set(load_claims())
+    assert {one.claim.id for one in findings(runs) if one.status in (OTHER, NOWHERE)} <= set(named)
+
+
+def test_the_page_has_every_claim_beside_ours_and_counts_them(runs):
+    write_claims(runs, Console(quiet=True))
+    page = (runs / "claims.html").read_text(encoding="utf-8")
+    found = findings(runs)
+    for one in found:
+        assert len(re.findall(rf"<td[^>]*>{one.claim.id}</td>", page)) == 1 + one.claim.where.startswith("C, Table 4")
+    [said] = re.findall(r"Of (\d+) numbers, (\d+) are held by a test and (\d+) contradict", page)
+    counts = [sum(one.status == status for one in found) for status in (HELD, DIFFERS)]
+    assert [int(number) for number in said] == [len(found), *counts]
+    [cells] = re.findall(r"<td[^>]*>C33</td>((?:<td[^>]*>[^<]*</td>){7})", re.sub(r">\s+<", "><", page))[:1]
+    own = (
+        pd.read_csv(runs / "one" / "tables" / "table4.csv")
+        .query("backend == 'hog-svm'")
+        .set_index("split")["precision"]
+    )
+    values = [cell for cell in re.findall(r">([^<]*)</td>", cells) if cell]
+    assert values[-4:] == ["0.266", f"{own['train']:.3f}", "0.100", f"{own['validation']:.3f}"]

@@ -74,7 +74,8 @@ def aside_file(path: Path) -> Iterator[Path]:
     finally:
         if held >= 0:
             os.close(held)
-        with contextlib.suppress(FileNotFoundError):
+        # Windows removes no file that is still open: the next sweep does
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             aside.unlink()
 
 
@@ -218,22 +219,23 @@ def put_folder(aside: Path, path: Path) -> None:
         aside.rename(path)
     elif not _exchanged(aside, path):
         with aside_folder(path) as old:
-            path.rename(old)  # which is empty, and so replaced
+            old.rmdir()  # Windows renames to nothing that is there, not even an empty folder
+            path.rename(old)
             aside.rename(path)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Swap two folders in one step, where the system can; what was replaced is then removed with `one`."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
     import ctypes
 
     try:
         library = ctypes.CDLL(None)
         if sys.platform == "linux":
             done = library.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2)  # AT_FDCWD, RENAME_EXCHANGE
-        elif sys.platform == "darwin":
-            done = library.renamex_np(os.fsencode(one), os.fsencode(other), 2)  # RENAME_SWAP
         else:
-            return False
+            done = library.renamex_np(os.fsencode(one), os.fsencode(other), 2)  # RENAME_SWAP
     except (OSError, AttributeError):
         return False
     return bool(done == 0)

@@ -124,8 +124,16 @@ def _unraisable(found: Any) -> None:
     if isinstance(found.exc_value, KeyboardInterrupt):
         number = _asked[0][1] if _asked else int(signal.SIGINT)
         _asked.clear()
-        again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        again = threading.Timer(0.05, _send, (number,))
         again.daemon = True
         again.start()
     else:
         sys.__unraisablehook__(found)
+
+
+def _send(number: int) -> None:
+    """Send this process a signal."""
+    if os.name == "posix":
+        os.kill(os.getpid(), number)  # which ends the wait of a main thread that waits
+    else:  # there, `os.kill` ends the process at once
+        signal.raise_signal(number)

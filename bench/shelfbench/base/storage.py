@@ -175,8 +175,8 @@ class LineFeeds:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8, whole or not at all; see `write_whole`."""
-    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    """Write text in UTF-8, with the same ends of lines on every system, whole or not at all; see `write_whole`."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def write_json(path: Path, value: Any) -> None:

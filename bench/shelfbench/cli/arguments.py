@@ -10,6 +10,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.base.version import __version__
 from shelfbench.cli.caring import add_caring
+from shelfbench.cli.comparing import add_compare
 from shelfbench.cli.completion import SHELLS, PrintCompletion
 from shelfbench.cli.labelling import add_label
 from shelfbench.cli.money import add_prices
@@ -163,19 +164,7 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
     )
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
-    one = verb(
-        "compare",
-        "compare two backends of a run, product by product; without names, all of them",
-        "shelfbench compare results/mine bottleneck-2nn-2048 bottleneck-svm",
-    )
-    one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
-    one.add_argument("first", nargs="?", metavar="A", help="a backend of the run")
-    one.add_argument("second", nargs="?", metavar="B", help="another one")
-    one.add_argument(
-        "--precision", default="0.9", metavar="P", help="precision at which acceptance is compared; default: 0.9"
-    )
-    one.add_argument("--resamples", type=positive, metavar="N", help="bootstrap resamples; default: 2000 or more")
-    one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the resampling; default: 0")
+    add_compare(verb, folder, positive)
     one = verb(
         "merge",
         "put results of several runs and machines side by side, on the same split of the same data: tables and a page",

@@ -74,7 +74,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
     known = named_datasets()
     names = {"backend": sorted(available()), "name": sorted(name for name in known if known[name].method != "generate")}
-    names |= {"first": names["backend"], "second": names["backend"]}
+    names |= {"first": names["backend"], "others": names["backend"]}
     [verbs] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for verb in verbs.choices.values():
         for action in verb._actions:

@@ -16,6 +16,7 @@ from shelfbench.base.screen import printable, shortened, show
 from shelfbench.base.stopping import asked, exit_code
 from shelfbench.cli.arguments import parser
 from shelfbench.cli.caring import cache, doctor
+from shelfbench.cli.comparing import compare
 from shelfbench.cli.deciding import classify, decide
 from shelfbench.cli.labelling import label
 from shelfbench.cli.money import given_prices, price_settings
@@ -103,19 +104,9 @@ def report(options: argparse.Namespace, console: Console) -> None:
     console.log(f"results: {options.directory}")
 
 
-def compare(options: argparse.Namespace, console: Console) -> None:
-    """Compare two backends of a run, or all of them."""
-    from shelfbench.report.comparison import compare_text
-
-    named = [name for name in (options.first, options.second) if name is not None]
-    show(
-        compare_text(options.directory, named, target=options.precision, resamples=options.resamples, seed=options.seed)
-    )
-
-
 def claims(options: argparse.Namespace, console: Console) -> None:
     """Compare the papers' numbers with what runs measured."""
-    from shelfbench.report.ledger import write_claims
+    from shelfbench.report.ledger_page import write_claims
 
     show(write_claims(options.directory, console))
 
@@ -146,8 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, or, when it is watched,
-        BROKEN and WARNING; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+        0; 1 for a failed run; 2 for wrong input; 3 and 4 for a decision FAIL and INCONCLUSIVE, for one in use BROKEN
+        and WARNING, or for a gate that measured nothing and that cannot compare; 130 for Ctrl-C, 143 for SIGTERM, 129
+        for SIGHUP.
 
     Raises
     ------

@@ -275,7 +275,7 @@ class Selections:
         at, values = at[order], np.ascontiguousarray(values[order], self._kind)
         width = self._dimensions * self._kind.itemsize
         for start, end in _runs(at):
-            _write_all(handle, values[start:end].data.cast("B"), offset + int(at[start]) * width)
+            write_at(handle, values[start:end].data.cast("B"), offset + int(at[start]) * width)
 
     def _mapped(self, path: Path, rows: int) -> np.ndarray:
         header = self._header(rows)
@@ -345,7 +345,16 @@ def _runs(ascending: np.ndarray) -> Iterator[tuple[int, int]]:
     return zip([0, *edges.tolist()], [*edges.tolist(), len(ascending)], strict=True) if len(ascending) else iter(())
 
 
-def _write_all(handle: int, data: memoryview, place: int) -> None:
+def write_at(handle: int, data: memoryview, place: int) -> None:
+    """Write bytes at a place of an open file.
+
+    Parameters
+    ----------
+    handle : int
+    data : memoryview
+    place : int
+        From the beginning of the file.
+    """
     if not hasattr(os, "pwrite"):  # Windows
         os.lseek(handle, place, os.SEEK_SET)
         while data:

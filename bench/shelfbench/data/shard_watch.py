@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import storage_errors
+from shelfbench.data.selection import write_at
 
 FOLDER = "going"
 # How the reason begins why a photo that ended its process is not read again.
@@ -85,7 +86,7 @@ class Watch:
                 raise _no_locks(self._note_file.parent) from None
             try:
                 self._learn(self._left_behind())
-                self._handle = os.open(self._note_file, os.O_RDWR | os.O_CREAT, 0o666)
+                self._handle = os.open(self._note_file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             except BaseException:
                 self._lock.release()
                 raise
@@ -105,8 +106,9 @@ class Watch:
             self._note_file.unlink(missing_ok=True)
         if self._lock.is_locked:
             if (self._folder / f"{self._stem}.json").exists():  # from now on, nobody writes it
-                self._note_file.with_suffix(".lock").unlink(missing_ok=True)
-                self._note_file.with_suffix(".writing").unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows removes no file that is still open
+                    self._note_file.with_suffix(".lock").unlink(missing_ok=True)
+                    self._note_file.with_suffix(".writing").unlink(missing_ok=True)
             self._lock.release()
 
     def _left_behind(self) -> dict[str, Any]:
@@ -169,7 +171,7 @@ class Watch:
         with self._changing:
             text = json.dumps({**self._note, "limit": self._memory}).encode()
             self._length = max(self._length, len(text))  # what was there before is covered
-            os.pwrite(self._handle, text.ljust(self._length), 0)
+            write_at(self._handle, memoryview(text.ljust(self._length)), 0)
 
     def _sample(self) -> None:
         """Note the memory in use, every now and then."""

@@ -59,8 +59,17 @@ _NODES = {
     "NdArrayNode": {"numpy.ndarray"} | _NUMBERS,
     "BytesNode": {"builtins.bytes"},
     "TreeNode": {"sklearn.tree._tree.Tree"},
-    "LossNode": {f"sklearn._loss._loss.CyHalf{name}Loss" for name in ("Binomial", "Multinomial")},
 }
+
+
+def _known(kind: str) -> Set[str]:
+    """Return the classes that a kind of node may have."""
+    if kind != "LossNode":
+        return _NODES.get(kind, frozenset())
+    from sklearn._loss import _loss
+
+    # before scikit-learn 1.9 these do not say which package their module is in
+    return {f"{_loss.CyHalfBinomialLoss.__module__}.CyHalf{name}Loss" for name in ("Binomial", "Multinomial")}
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -263,9 +272,9 @@ def _check(path: Path, allowed: Set[str]) -> set[str]:
                 classes.add(name)
                 known = allowed
             else:
-                known = _NODES.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
+                known = _known(kind) if isinstance(kind, str) else frozenset()
             if name not in known:
-                what = name if kind == "ObjectNode" or kind in _NODES else f"{name} ({kind})"
+                what = name if kind == "ObjectNode" or known else f"{name} ({kind})"
                 _refuse(path, f"holds {what[:120]!r}, which is not among the classes that may be loaded", _OWN)
             identity = node.get("__id__")  # skops takes nodes with the same number for the same object
             if identity is not None and seen.setdefault(identity, node) != node:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 FILES = ("claims.toml", "claims_x.toml")
+OPEN = "claims_open.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,41 @@ class Claim:
     recomputed: str = ""
     measure: list[dict[str, Any]] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """What would settle some claims that are open, as `claims_open.toml` says.
+
+    Attributes
+    ----------
+    number : str
+        Its name in tables.
+    name : str
+        In words.
+    claims : list of str
+    needs : str
+        Data and machine.
+    commands : list of str
+    takes : str
+        Time, disk and money.
+    leaves : str
+        What stays open even then.
+    """
+
+    number: str
+    name: str
+    claims: list[str]
+    needs: str
+    commands: list[str]
+    takes: str
+    leaves: str
+
+
+def load_missing() -> list[Missing]:
+    """Load what would settle the claims that may be open."""
+    text = (files("shelfbench.report") / OPEN).read_text(encoding="utf-8")
+    return [Missing(number=number, **entry) for number, entry in tomllib.loads(text)["settle"].items()]
 
 
 @cache

@@ -17,6 +17,7 @@ from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.reading import BackendLabel, Evaluated
 from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
+from shelfbench.verdict.gate import Change
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
 
 _ALPHA = 0.05
@@ -115,10 +116,10 @@ def comparison_grid(
         (
             names[pair.first].short,
             names[pair.second].short,
-            _change(pair.precision),
+            change_text(pair.precision),
             _only(pair.correct),
             p_value(pair.correct.p_holm),
-            _change(pair.acceptance),
+            change_text(pair.acceptance),
             p_value(pair.acceptance.p_holm),
             _only(pair.accepted),
             p_value(pair.accepted.p_holm),
@@ -243,7 +244,7 @@ def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, 
         ("precision", pair.precision, pair.correct.p),
         (f"acceptance at {target}", pair.acceptance, pair.acceptance.p),
     ):
-        rows.append((title, share(moved.first), share(moved.second), _change(moved), p_value(p)))
+        rows.append((title, share(moved.first), share(moved.second), change_text(moved), p_value(p)))
     for title, test in (("right", pair.correct), ("accepted and right", pair.accepted)):
         rows.append((f"{title}: only this one", f"{test.first:,}", f"{test.second:,}", MISSING, p_value(test.p)))
     grid = Grid(
@@ -291,7 +292,8 @@ def _signed(value: float) -> str:
     return text if round(abs(value), 3) == 0 else ("+" if value > 0 else "-") + text
 
 
-def _change(moved: Difference) -> str:
+def change_text(moved: Difference | Change) -> str:
+    """Write a difference and its interval: +0.012 [+0.003, +0.021]."""
     return f"{_signed(moved.value)} [{_signed(moved.low)}, {_signed(moved.high)}]"
 
 

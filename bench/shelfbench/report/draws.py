@@ -185,10 +185,12 @@ def each_draw(data: Draws) -> Section:
         rows=rows,
         numeric=frozenset({0, *range(2, 8)}),
     )
-    links = Markup(", ").join(
-        Markup('<a href="{}/report.html">seed {}</a>').format(draw_path(Path(), seed), seed) for seed in data.runs
-    )
-    pages = Markup("<p>The pages of the draws: {}.</p>").format(links)
+    links = [
+        Markup('<a href="{}/report.html">seed {}</a>').format(draw_path(Path(), seed), seed)
+        for seed, run in data.runs.items()
+        if (run.path / "report.html").is_file()
+    ]
+    pages = Markup("<p>The pages of the draws: {}.</p>").format(Markup(", ").join(links)) if links else Markup()
     return Section(title="Each draw", grids=(NamedTable(name="draws_each", grid=grid, frame=data.by_draw),), html=pages)
 
 

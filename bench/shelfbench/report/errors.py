@@ -64,7 +64,8 @@ def _of_every_backend(
     parts = [
         count_up(data, test).assign(backend=backend, chosen=backend == data.chosen) for backend, test in found.items()
     ]
-    whole = pd.concat(parts, ignore_index=True)
+    # a backend without errors has no rows, whose types would count
+    whole = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     whole = whole[["backend", "chosen", *whole.columns.drop(["backend", "chosen"])]]
     shown = grid(data, whole[whole["chosen"]])
     return Section(title=ERRORS, grids=(NamedTable(name=name, grid=shown, frame=whole),))

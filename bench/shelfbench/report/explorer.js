@@ -2,6 +2,14 @@
 // Looks up what Python counted; computes nothing but shares and places on the screen.
 (() => {
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
+  // counts come as differences from the target before
+  for (const one of data.backends) {
+    for (const counts of Object.values(one.modes)) {
+      for (const rows of Object.values(counts)) {
+        rows.forEach((row, place) => { if (place) row.forEach((step, part) => { row[part] = rows[place - 1][part] + step; }); });
+      }
+    }
+  }
   const slider = document.getElementById("target");
   const value = document.getElementById("target-value");
   const shown = document.getElementById("shown");
@@ -56,10 +64,9 @@
   draw("text", { class: "axis", x: x((1 + from) / 2), y: box.height - 8, "text-anchor": "middle" }, "required precision");
   draw("text", { class: "axis", transform: `translate(14 ${y(0.5)}) rotate(-90)`, "text-anchor": "middle" }, "plain acceptance, share of all test products");
   data.backends.forEach((one, number) => {
-    // acceptance(p) is the value of the next corner to the right
     let path = "";
     one.curve.forEach(([p, a], index) => {
-      path += index === 0 ? `M${x(from)} ${y(a)}H${x(p)}` : `V${y(a)}H${x(p)}`;
+      path += index === 0 ? `M${x(from)} ${y(a)}H${x(p)}` : `L${x(p)} ${y(a)}`;
     });
     draw("path", { class: "curve c" + (number % COLOURS), d: path, "stroke-dasharray": DASHES[number % DASHES.length] });
     if (shown) shown.add(new Option(one.label, String(number)));

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from shelfbench.report.data import RunData
 from shelfbench.report.render import fill
 from shelfbench.report.section import Section
+from shelfbench.report.thin import thin_staircase
 from shelfbench.runs.directory import Run
 from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.certify import certified_thresholds, coverage_grid, start_of
@@ -26,7 +27,7 @@ from shelfbench.verdict.walk import TUNED
 # In thousandths, so that each is exactly the fraction that is written.
 TARGETS = tuple(range(500, 1000, 5))
 DEPARTMENTS = 12
-_CORNERS = 240  # of a curve: more than its pixels can show
+_CURVE = (1200.0, 400.0)  # pixels of the page for a precision of 1 and for all products
 
 MODES = ("plain", "tuned", "certified")
 
@@ -216,7 +217,16 @@ def first_mode(data: dict[str, Any]) -> str:
 
 
 def _corners(curve: AcceptanceCurve) -> list[list[float]]:
-    return [[round(float(x), 5), round(float(y), 5)] for x, y in zip(*curve.frontier(_CORNERS), strict=True)]
+    corners = thin_staircase(*curve.frontier(), _CURVE, float(REQUIRED))
+    return [[round(float(x), 4), round(float(y), 4)] for x, y in zip(*corners, strict=True)]
+
+
+def _in_steps(modes: dict[str, Any]) -> dict[str, Any]:
+    """Counts as differences from the target before, which take half the room; the page's script adds them up."""
+    return {
+        mode: {name: np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])).tolist() for name, rows in counts.items()}
+        for mode, counts in modes.items()
+    }
 
 
 def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
@@ -234,7 +244,12 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     Markup
     """
     names = [entry["name"] for entry in data["backends"]]
-    data = {**data, "chosen": names.index(chosen) if chosen in names else 0, "mode": first_mode(data)}
+    data = {
+        **data,
+        "chosen": names.index(chosen) if chosen in names else 0,
+        "mode": first_mode(data),
+        "backends": [{**entry, "modes": _in_steps(entry["modes"])} for entry in data["backends"]],
+    }
     # "<" is the only character with which data could end the surrounding element
     inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     script = (files("shelfbench.report") / "explorer.js").read_text(encoding="utf-8")

@@ -21,9 +21,10 @@ from shelfbench.report.data import Picture, RunData
 from shelfbench.report.fonts import wrapped
 from shelfbench.report.section import NamedFigure, Section
 from shelfbench.report.style import COLOURS, INK, LINES, MARKERS, MUTED, PAPER_RED, legend_columns, marks, plain
-from shelfbench.verdict.metrics import REQUIRED, AcceptanceCurve, accept_on_curve, acceptance_curve, exact_target
+from shelfbench.report.thin import thin_staircase
+from shelfbench.verdict.metrics import REQUIRED, accept_on_curve, acceptance_curve, exact_target
 
-_POINTS = 600  # corners of a curve that a figure can show
+_CURVE = (3000.0, 800.0)  # pixels of Figure 5 at the most, for a precision of 1 and for all products
 _EPOCHS = 8  # marks of one training in Figure 2
 
 
@@ -193,7 +194,7 @@ def _acceptance_against_precision(data: RunData) -> Figure:
         curve = acceptance_curve(test.confidence, test.correct)
         reached = accept_on_curve(curve, str(required)).acceptance
         style = marks(number)
-        precision, share = _staircase(curve)
+        precision, share = thin_staircase(*curve.frontier(), _CURVE, required)
         if len(precision):
             lowest = min(lowest, float(precision[0]) - 0.03)
         axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3)
@@ -244,13 +245,6 @@ def _acceptance_against_precision(data: RunData) -> Figure:
         title_fontsize=8.5,
     )
     return figure
-
-
-def _staircase(curve: AcceptanceCurve) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the falling staircase, thinned to as many as a figure can show."""
-    precision, share = curve.frontier(_POINTS)
-    # acceptance(p) is the value of the next corner to the right
-    return np.repeat(precision, 2)[:-1], np.repeat(share, 2)[1:]
 
 
 def _paper_points(axes: Axes) -> None:

@@ -13,12 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, percent, share
 from shelfbench.report.claims import Claim, load_claims
 from shelfbench.report.recomputed import CALCULATIONS
-from shelfbench.report.render import write_forms
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.record import RECORD, read_record
 
@@ -318,63 +316,3 @@ def claims_grid(found: list[Finding]) -> Grid:
             "neither confirms nor refutes it. Not measurable here: the data are not public, or the study was not run.",
         ),
     )
-
-
-def write_claims(directory: Path, console: Console) -> str:
-    """Write ``claims.{csv,md,tex}`` into the tables of a run, or next to several runs.
-
-    Parameters
-    ----------
-    directory : Path
-        A run directory, or a folder of run directories.
-    console : Console
-        Where progress goes.
-
-    Returns
-    -------
-    str
-        A short form for the terminal.
-
-    Raises
-    ------
-    InputError
-        If no run is found, or a file of one is damaged.
-    """
-    found = findings(directory)
-    grid = claims_grid(found)
-    frame = pd.DataFrame(
-        [
-            {
-                "claim": one.claim.id,
-                "where": one.claim.where,
-                "meaning": one.claim.meaning,
-                "data": one.claim.data,
-                "printed": one.claim.printed,
-                "reading": one.claim.reading,
-                "recomputed": one.recomputed,
-                "measured": one.measured,
-                "on": one.on,
-                "status": one.status,
-            }
-            for one in found
-        ]
-    )
-    folder = directory / "tables" if (directory / RECORD).is_file() else directory
-    write_forms(folder, "claims", frame, grid)
-    console.log(f"claims: {folder / 'claims.md'}")
-    short = Grid(
-        title=grid.title,
-        headers=("Claim", "Printed", "Recomputed", "Measured here", "Status"),
-        rows=tuple(
-            (
-                one.claim.id,
-                one.claim.printed,
-                one.recomputed or MISSING,
-                one.measured or MISSING,
-                one.status,
-            )
-            for one in found
-        ),
-        notes=grid.notes,
-    )
-    return short.text()

@@ -13,6 +13,7 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib as mpl
 import pandas as pd
@@ -27,9 +28,12 @@ from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, write_text, write_whole
 from shelfbench.report.fonts import fit_fonts
 from shelfbench.report.section import Data, NamedFigure, Section, SectionSpec
+from shelfbench.report.slim import as_webp, slim_png, slim_svg
 from shelfbench.report.style import STYLE
 
 _NOTE = "Comment"  # of a PNG
+# Letters of an SVG that stand in the page as they are: none that a URL or an attribute gives a meaning to
+_AS_IT_IS = "<> =/:;,.-_+*!?$@~[]{}|^`"
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,9 @@ def write_page(
     *,
     header: Markup | None = None,
     console: Console | None = None,
+    name: str = "report.html",
 ) -> None:
-    """Write ``report.html``: one self-contained file with sortable tables.
+    """Write a page: one self-contained file with sortable tables.
 
     Parameters
     ----------
@@ -150,6 +155,8 @@ def write_page(
     header : Markup, optional
         The page's head: title, verdict, warnings (templates ``header`` and ``verdict``).
     console : Console, optional
+    name : str
+        Of the file.
     """
     sections = [
         fill(
@@ -167,8 +174,8 @@ def write_page(
     )
     head = fill("header", title=title, verdict="", lines=(), warnings=()) if header is None else header
     page = fill("document", title=title, style=style, script=script, header=head, sections=sections)
-    write_text(directory / "report.html", page + "\n")
-    (console or Console(quiet=True)).log(f"report: {directory / 'report.html'}")
+    write_text(directory / name, page + "\n")
+    (console or Console(quiet=True)).log(f"report: {directory / name}")
 
 
 @cache
@@ -194,7 +201,26 @@ def table_html(grid: Grid) -> Markup:
 
 def figure_html(image: bytes, caption: str, kind: str = "chart") -> Markup:
     """A figure (PNG for photos, SVG otherwise) with its caption; inside an <img>, no script of an SVG can run."""
-    return fill("figure", caption=caption, kind=kind, data=base64.b64encode(image).decode("ascii"))
+    source = _photos_url(image) if kind == "photos" else _svg_url(image)
+    return fill("figure", caption=caption, kind=kind, source=source)
+
+
+def _photos_url(image: bytes) -> str:
+    """A PNG as the page holds it; one that is damaged as it is, so that the page shows that it is."""
+    try:
+        kind, image = "webp", as_webp(image)
+    except (OSError, ValueError, SyntaxError):
+        kind = "png"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
+
+
+def _svg_url(image: bytes) -> Markup:
+    """An SVG as text, which takes three quarters of what it takes in Base64; nothing in it can end the attribute."""
+    text = image.decode("utf-8")
+    # browsers know the shorter name of a link
+    inside = text[text.index("<svg") :].replace(">\n<", "><").replace("\n", " ").replace(" xlink:href=", " href=")
+    inside = inside.replace("'", "&apos;")
+    return Markup("data:image/svg+xml," + quote(inside, safe=_AS_IT_IS).replace("%22", "'"))
 
 
 def pairs_html(rows: Iterable[tuple[str, object]]) -> Markup:
@@ -237,7 +263,7 @@ def _written_figure(path: Path, figure: NamedFigure) -> tuple[bytes | None, str]
     with mpl.rc_context(STYLE):
         picture = figure.draw()
         note = fit_fonts(picture)
-        images = drawn(picture, note)
+        images = drawn(picture, note, photos=figure.kind == "photos")
     _write_images(path, images)
     return images[suffix], note
 
@@ -261,17 +287,18 @@ def _write_images(path: Path, images: dict[str, bytes]) -> None:
         write_whole(path.with_name(path.name + suffix), lambda aside, image=image: aside.write_bytes(image))  # type: ignore[misc]
 
 
-def drawn(figure: Figure, note: str = "") -> dict[str, bytes]:
+def drawn(figure: Figure, note: str = "", *, photos: bool = False) -> dict[str, bytes]:
     """A figure as PNG, with a note in it if there is one, and as SVG, by suffix; the same bytes each time."""
-    images = {}
-    for suffix, metadata in (
-        (".png", {"Software": "shelfbench", **({_NOTE: note} if note else {})}),
-        (".svg", {"Date": None, "Creator": "shelfbench"}),
-    ):
-        image = io.BytesIO()
-        with warnings.catch_warnings():
-            # letters that no font has are boxes, and the caption says so
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(image, format=suffix[1:], dpi=150, metadata=metadata)
-        images[suffix] = image.getvalue()
-    return images
+    png = _saved(figure, "png", {"Software": "shelfbench", **({_NOTE: note} if note else {})})
+    svg = _saved(figure, "svg", {"Date": None, "Creator": "shelfbench"}).decode("utf-8")
+    # 256 colours are too few for photos
+    return {".png": png if photos else slim_png(png), ".svg": slim_svg(svg).encode("utf-8")}
+
+
+def _saved(figure: Figure, form: str, metadata: dict[str, str | None]) -> bytes:
+    image = io.BytesIO()
+    with warnings.catch_warnings():
+        # letters that no font has are boxes, and the caption says so
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(image, format=form, dpi=150, metadata=metadata)
+    return image.getvalue()

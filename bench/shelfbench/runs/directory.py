@@ -23,10 +23,12 @@ from shelfbench.runs.intact import MODELS, Changed, Intact
 from shelfbench.runs.notebook import run_html, summary_html
 from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import (
+    NOT_KEPT,
     SPLITS,
     BackendLabel,
     Cost,
     Evaluated,
+    NothingMeasured,
     label_backends,
     read_costs,
     read_frame,
@@ -393,8 +395,6 @@ def open_run(run_dir: Path | Run, *, experiments: bool = False) -> Run:
     found = {written.get(file.stem, file.stem) for file in files if not file.name.startswith(".")}
     found -= {name for name, entry in record.backends.items() if entry.failed}
     if not found and not (experiments and record.experiment):
-        raise InputError(
-            f"{run_dir} has no predictions", "run the study again: kept results are tables without predictions"
-        )
+        raise NothingMeasured(f"{run_dir} has no predictions", NOT_KEPT)
     ordered = [name for name in record.backends if name in found] + sorted(found - set(record.backends))
     return Run(path=run_dir, record=record, backends=tuple(ordered))

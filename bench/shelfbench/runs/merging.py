@@ -110,7 +110,7 @@ def _check_same(runs: Sequence[Run]) -> None:
             )
         if first.record.split.hash != run.record.split.hash:
             raise InputError(
-                f"{first.path} and {run.path} split the data differently ({_split_reason(first, run)})", _REMEDY
+                f"{first.path} and {run.path} split the data differently ({split_reason(first, run)})", _REMEDY
             )
     reference = _facts(first, first.sound[0])
     for run in runs:
@@ -128,7 +128,19 @@ def _check_same(runs: Sequence[Run]) -> None:
 _REMEDY = "only results on the same test products can stand side by side; draws are made by shelfbench run --seeds N"
 
 
-def _split_reason(first: Run, second: Run) -> str:
+def split_reason(first: Run, second: Run) -> str:
+    """Say why two runs split the data differently.
+
+    Parameters
+    ----------
+    first : Run
+    second : Run
+
+    Returns
+    -------
+    str
+        Their seeds, the settings that differ, or the hashes of the splits.
+    """
     one, two = first.record, second.record
     if one.seed != two.seed:
         return f"seed {one.seed} and seed {two.seed}"

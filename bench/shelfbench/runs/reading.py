@@ -22,7 +22,12 @@ from shelfbench.runs.record import AGAIN, RunRecord
 
 SPLITS = ("train", "validation", "test")
 DELETE = f"delete it and {AGAIN}"
+NOT_KEPT = "run the study again: kept results are tables without predictions"
 COST_STAGES = ("tune", "extract", "fit", "predict")
+
+
+class NothingMeasured(InputError):
+    """A run has no predictions, or no products to compare on."""
 
 
 @dataclass(frozen=True)

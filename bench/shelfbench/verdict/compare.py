@@ -164,7 +164,7 @@ def compare(
     """
     if len(contestants) < 2:
         raise InputError("a comparison needs two backends", "run another one in the same study")
-    aligned = _aligned(contestants)
+    aligned = sorted_alike(contestants)
     pairs = list(itertools.combinations(range(len(aligned)), 2))
     confidence = np.stack([one.confidence for one in aligned])
     correct = np.stack([one.correct & (one.confidence > -np.inf) for one in aligned])
@@ -283,8 +283,23 @@ def bootstrap_p(differences: np.ndarray) -> np.ndarray:
     return found
 
 
-def _aligned(contestants: Sequence[Contestant]) -> list[Contestant]:
-    """Sort all contestants by product id; their ids must be the same."""
+def sorted_alike(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Sort all contestants by product id; their ids must be the same.
+
+    Parameters
+    ----------
+    contestants : sequence of Contestant
+
+    Returns
+    -------
+    list of Contestant
+        Row i of each is the same product.
+
+    Raises
+    ------
+    InputError
+        If two of them do not cover the same products, or there are none.
+    """
     aligned = []
     for one in contestants:
         order = np.argsort(one.product_id, kind="stable")

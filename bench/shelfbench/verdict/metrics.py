@@ -74,13 +74,8 @@ class AcceptanceCurve:
         found: np.ndarray = self.correct / self.accepted
         return found
 
-    def frontier(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def frontier(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the acceptance as a function of the required precision (the axes of C, Fig. 5).
-
-        Parameters
-        ----------
-        most : int, optional
-            Maximum number of corners, thinned evenly; all by default.
 
         Returns
         -------
@@ -92,8 +87,6 @@ class AcceptanceCurve:
         precision = self.precision[::-1]
         best_before = np.concatenate([[-np.inf], np.maximum.accumulate(precision)[:-1]])
         kept = np.flatnonzero(precision > best_before)
-        if most is not None and len(kept) > most:
-            kept = kept[np.unique(np.linspace(0, len(kept) - 1, most).round().astype(int))]
         return precision[kept], self.accepted[::-1][kept] / max(self.total, 1)
 
 

@@ -7,7 +7,7 @@ import io
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +69,7 @@ def from_keras(model: keras.Model, preprocess: Callable[[Any], Any], pixels: int
     with taking(model.name):
         shape = (REQUEST, pixels, pixels, 3)
         graph = traced(lambda images: model(preprocess(images), training=False), shape)
+        _import_alone()
         with redirect_stdout(io.StringIO()):  # it prints where it finds --verbose among our own command's words
             network = library().convert_model(graph)
         # what is left of the gradient of an activation (swish) becomes an output of its own
@@ -76,6 +77,23 @@ def from_keras(model: keras.Model, preprocess: Callable[[Any], Any], pixels: int
             if graph.outputs[0].name not in result.output(0).names:
                 network.remove_result(result)
         return network
+
+
+def _import_alone() -> None:
+    """Let OpenVINO find out the version of TensorFlow on Python 3.13.
+
+    It executes ``import tensorflow`` and ``del tensorflow`` within a function. From Python 3.13 on (PEP 667), the
+    second does not see what the first has bound, and a network could not be converted.
+    """
+    if sys.version_info < (3, 13):
+        return
+    from openvino.frontend.tensorflow import utils
+
+    def execute(line: str) -> None:
+        with suppress(NameError):
+            exec(line, {})
+
+    utils.exec = execute
 
 
 class CompiledNetwork:
