@@ -1,4 +1,4 @@
-"""Sessions: bench (the comparison), tests, lowest, lint, docs, regress (speed), results (the committed ones again)."""
+"""Sessions: bench (the comparison), tests, lowest, lint, docs, package, regress (speed), results (made again)."""
 
 import os
 import shlex
@@ -38,7 +38,7 @@ def bench(session: nox.Session) -> None:
 
     Without ``--out`` it writes into ``results/local``, which git ignores.
     """
-    install(session)
+    install(session, "deep")
     arguments = list(session.posargs)
     study = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "default"
     if not any(argument.split("=")[0] == "--out" for argument in arguments):
@@ -109,6 +109,13 @@ def lowest(session: nox.Session) -> None:
     place = session.virtualenv.location
     session.run("uv", "pip", "install", "--python", place, "--resolution", "lowest-direct", "-e", ".[test]")
     run_tests(session)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and the sdist, install them into empty environments and use them there (downloads packages)."""
+    install(session, "test")
+    session.run("pytest", "-m", "slow or not slow", "tests/packaging", *session.posargs)
 
 
 @nox.session

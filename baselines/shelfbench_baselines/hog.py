@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError, NotInstalled, RunError
 from shelfbench_baselines.gradients import Histograms
 from shelfbench_baselines.workers import CHUNK, Exchange
 
@@ -86,7 +87,7 @@ class HogExtractor:
     Raises
     ------
     InputError
-        If `workers` is less than 1.
+        If `workers` is less than 1, or the engine is not installed.
     """
 
     name = "hog"
@@ -96,6 +97,11 @@ class HogExtractor:
     def __init__(self, settings: HogSettings, workers: int = 1) -> None:
         if workers < 1:
             raise InputError(f"workers is {workers}", "give a whole number of at least 1")
+        if settings.engine == "skimage" and find_spec("skimage") is None:
+            raise NotInstalled(
+                "hog.engine is 'skimage', and scikit-image is not installed",
+                "python -m pip install 'shelfbench[skimage]', or omit hog.engine",
+            )
         self.settings = settings
         self.workers = workers
         self._exchange: Exchange | None = None

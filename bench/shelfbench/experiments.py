@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.base.errors import InputError, NotInstalled, ShelfbenchError
 from shelfbench.base.locking import locked
 from shelfbench.base.storage import storage_errors
 from shelfbench.data.datasets import check_dataset
@@ -81,6 +81,9 @@ def run_study(
         )
         text = _recorded(spec, experiment)
     if (error := jobs.error()) is not None:
+        if any(isinstance(failure, NotInstalled) for failure in jobs.failures.values()):
+            for line in text.splitlines():  # what could be done here is worth seeing
+                console.log(line)
         raise error
     return text
 

@@ -11,6 +11,7 @@ from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, Fea
 from shelfbench.plugins.heads import joined
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.choosing import check_trainable, kind_of, load_features, network_features
 from shelfbench_deep.features.settings import BottleneckSettings
@@ -29,6 +30,7 @@ from shelfbench_deep.training.settings import FinetuningSettings, FullSettings, 
 def _features(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> FeatureParts:
     """Make the bottlenecks of the backbone, fine-tuned or not."""
     if finetuned:
+        _check_training()
         check_trainable(backbone)
     parts = network_features(backbone, settings)
     if finetuned:
@@ -53,6 +55,7 @@ def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice,
 def _two_layer(
     units: int, finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int
 ) -> Backend:
+    _check_two_layer()
     chosen: TwoLayerSettings = settings["two_layer"]
     return joined(
         _features(finetuned, settings, backbone, workers),
@@ -63,6 +66,7 @@ def _two_layer(
 
 
 def _full(network: str, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+    _check_training()
     chosen: FullSettings = settings["full"]
     training: TrainingSettings = settings["training"]
     pixels = chosen.pixels_of(network)
@@ -108,6 +112,7 @@ def _svm_spec(finetuned: bool) -> BackendSpec:
         sections={"svm": SVMSettings, **_sections(finetuned)},
         uses_backbone=True,
         columns=_columns("SVM", finetuned),
+        check=_check_training if finetuned else None,
     )
 
 
@@ -120,6 +125,7 @@ def _two_layer_spec(units: int, finetuned: bool) -> BackendSpec:
         sections={"two_layer": TwoLayerSettings, **_sections(finetuned)},
         uses_backbone=True,
         columns=_columns(f"2NN-{units}", finetuned),
+        check=_check_two_layer,
     )
 
 
@@ -135,9 +141,12 @@ def _full_spec(network: str, title: str) -> BackendSpec:
             "bottleneck": BottleneckSettings,
         },
         columns={"Feature": title, "Classifier": "its own", "Fine-tuning": "full tuning"},
+        check=_check_training,
     )
 
 
+_check_two_layer = partial(check_keras, "a 2NN")
+_check_training = partial(check_keras, "training a network")
 _AFTER = ", fine-tuned on a share of the products,"
 bottleneck = _features_spec(False)
 finetuned = _features_spec(True)

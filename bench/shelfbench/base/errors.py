@@ -5,6 +5,7 @@
     Exception
     └── ShelfbenchError   reported as one line, exit code 1
         ├── InputError    wrong input, exit code 2
+        │   └── NotInstalled   a package that is needed is not there; the remedy is pip's command
         └── RunError      a run that failed on correct input, exit code 1
 """
 
@@ -47,6 +48,10 @@ class InputError(ShelfbenchError):
     """Wrong input: a file, a setting or a name (exit code 2)."""
 
     exit_code = 2
+
+
+class NotInstalled(InputError):
+    """A package is not installed that only some of shelfbench needs; the remedy installs it (exit code 2)."""
 
 
 class RunError(ShelfbenchError):

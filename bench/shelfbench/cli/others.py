@@ -28,17 +28,27 @@ def datasets(options: argparse.Namespace, console: Console) -> None:
 
 
 def backends(options: argparse.Namespace, console: Console) -> None:
-    """List the installed backends."""
+    """List the installed backends, and what is missing for those that cannot be used here."""
     from shelfbench.plugins.finding import FEATURES, available, find
 
     names = available()
     width = max(map(len, names), default=0)
+    missing: dict[str, list[str]] = {}
     for name in names:
+        line = name
         try:
-            summary = find(name).summary
+            spec = find(name)
+            line = f"{name:{width}}  {printable(spec.summary)}"
+            if spec.check is not None:
+                spec.check()
         except ShelfbenchError as error:
-            summary = f"not usable: {error.message}"
-        show(f"{name:{width}}  {printable(summary)}")
+            missing.setdefault(str(error), []).append(line)
+        else:
+            show(line)
+    for why, lines in missing.items():
+        show(f"not usable here: {printable(why)}")
+        for line in lines:
+            show(f"  {line}")
     made = ", ".join(f"{features}-NAME" for features in available(FEATURES))
     show(
         "the network is --set backbone=keras:NAME, timm:NAME or a file, or stands after @ in a name (docs/networks.md)"

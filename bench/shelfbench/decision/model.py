@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.base.errors import InputError, NotInstalled, ShelfbenchError
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.given_features import GivenExtractor
 from shelfbench.data.given_names import PREFIX
@@ -174,6 +174,8 @@ def build_model(
         classifier = backend.load(inside)
         where = folder / weights
         scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
+    except NotInstalled:  # nothing is wrong with the files
+        raise
     except ShelfbenchError as error:
         if str(folder) in str(error):
             raise

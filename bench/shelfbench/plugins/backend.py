@@ -271,6 +271,9 @@ class BackendSpec:
         ``pixels`` first, and its extractor then tells the size that the network was made for.
     head : HeadSettings or None
         The section ``[heads.NAME]`` that its classifier comes from, if a study defines it.
+    check : callable or None
+        Raises `shelfbench.base.errors.NotInstalled` if a package is missing that it needs with any settings, without
+        importing that package; ``shelfbench backends`` then says so. `build` has to raise it, too.
     """
 
     summary: str
@@ -279,6 +282,7 @@ class BackendSpec:
     columns: Mapping[str, str] = field(default_factory=dict)
     uses_backbone: bool = False
     head: HeadSettings | None = None
+    check: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

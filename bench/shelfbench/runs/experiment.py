@@ -30,7 +30,7 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import FOREIGN, InputError, ShelfbenchError, explain
+from shelfbench.base.errors import FOREIGN, InputError, NotInstalled, ShelfbenchError, explain
 from shelfbench.base.stopping import stop_if_asked
 from shelfbench.base.storage import cache_dir
 from shelfbench.data.catalogue import Catalogue
@@ -143,7 +143,8 @@ class Jobs:
             error = explain(found, FOREIGN)
         for name in names:
             said = next((other for other, failure in self.failures.items() if str(failure) == str(error)), "")
-            say(f"{name}: failed (like {said})" if said else f"{name}: failed ({error})")
+            ended = "left out" if isinstance(error, NotInstalled) else "failed"
+            say(f"{name}: {ended} (like {said})" if said else f"{name}: {ended} ({error})")
             self._recorder.failed(name, str(error))
             self.failures[name] = error
         return None
@@ -175,7 +176,8 @@ class Jobs:
         """Make sure that there is something left to do or to report, and that no job was given anything wrong.
 
         A wrong name or setting that shows before anything is computed stops the run: it is corrected in a moment, and
-        the results of the other jobs would bind the directory to the wrong settings.
+        the results of the other jobs would bind the directory to the wrong settings. A job that needs a package which
+        is not installed is left out, and done when the run is started again with it.
 
         Raises
         ------
@@ -184,7 +186,8 @@ class Jobs:
         """
         unsaid, self._unsaid = self._unsaid, []
         nothing = len(self.failures) == len(self.names) and not self._recorder.done
-        slip = unsaid and any(isinstance(failure, InputError) for failure in self.failures.values())
+        wrong = [error for error in self.failures.values() if isinstance(error, InputError)]
+        slip = unsaid and any(not isinstance(error, NotInstalled) for error in wrong)
         error = self.error() if nothing or slip else None
         if error is None or len(unsaid) > 1:  # one alone is all that the error says
             for line in unsaid:
@@ -206,8 +209,12 @@ class Jobs:
         others = self._recorder.done
         if not others and len({str(error) for error in self.failures.values()}) == 1:
             return first if len(self.failures) > 1 else type(first)(f"{name}: {first.message}", first.remedy)
-        summary = f"{len(self.failures)} of {len(self.names)} {self._kind} failed ({name}: {first.message})"
-        return type(first)(f"{summary}; the others are in {self._recorder.out}" if others else summary, first.remedy)
+        absent = all(isinstance(error, NotInstalled) for error in self.failures.values())
+        ended, remedy = "failed", first.remedy
+        if absent:
+            ended, remedy = "were left out", f"{remedy}, and run the same command again"
+        summary = f"{len(self.failures)} of {len(self.names)} {self._kind} {ended} ({name}: {first.message})"
+        return type(first)(f"{summary}; the others are in {self._recorder.out}" if others else summary, remedy)
 
     def reason(self) -> str:
         """Every failure with its reason, for the record; empty if nothing failed."""

@@ -11,9 +11,11 @@ import os
 
 from shelfbench.base.processes import this_process
 from shelfbench_deep.engines.quiet import muted
+from shelfbench_deep.engines.versions import check_keras
 
 __all__ = ["keras"]
 
+check_keras("this")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # On a GPU, memory as it is needed: TensorFlow would take all at once and JAX three quarters, and leave no room for the
 # linear SVM in another library, or for another process.

@@ -1,4 +1,4 @@
-"""Which Keras runs on which engine, found out without loading either."""
+"""Whether Keras is installed, and which engine it runs on, found out without loading either."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
+from shelfbench.base.errors import NotInstalled
 from shelfbench.base.storage import load_json
 
 _DISTRIBUTIONS = {
@@ -15,6 +17,9 @@ _DISTRIBUTIONS = {
     "jax": ("jax",),
     "torch": ("torch",),
 }
+
+
+NEEDS_KERAS = "python -m pip install 'shelfbench[deep]'"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,37 @@ def framework() -> Framework:
     else:
         engine = os.environ.get("KERAS_BACKEND") or _configured()
     return Framework(engine, _version(*_DISTRIBUTIONS.get(engine, (engine,))), _version("keras"))
+
+
+def keras_installed() -> bool:
+    """Tell whether Keras is installed, with whatever engine, without loading it."""
+    return find_spec("keras") is not None
+
+
+def check_keras(what: str) -> None:
+    """Make sure that Keras and its engine are installed, without loading them.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, for the message: ``a 2NN``.
+
+    Raises
+    ------
+    NotInstalled
+        If one of them is missing.
+    """
+    if not keras_installed():
+        raise NotInstalled(f"{what} needs Keras, which is not installed", NEEDS_KERAS)
+    engine = framework().engine
+    if engine in _DISTRIBUTIONS and find_spec(engine) is None:
+        others = [name for name in _DISTRIBUTIONS if name != engine and find_spec(name) is not None]
+        extra = "deep" if engine == "tensorflow" else engine
+        otherwise = f", or set KERAS_BACKEND={others[0]}, which is installed" if others else ""
+        raise NotInstalled(
+            f"{what} needs Keras, which is set to run on {engine}, and {engine} is not installed",
+            f"python -m pip install 'shelfbench[{extra}]'{otherwise}",
+        )
 
 
 def openvino_version() -> str | None:

@@ -28,6 +28,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
 from shelfbench.verdict.metrics import top_k
 from shelfbench.verdict.ranking import Best, rank_of
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.experiments.top_five import CLASSES, NETWORKS_WITH_TOP, TOP, TopFive
 
 IMAGES = 50_000  # of the validation set
@@ -147,7 +148,10 @@ def run(experiment: Experiment) -> None:
     ------
     InputError
         If the data are missing or unsuitable, or no network can be built.
+    NotInstalled
+        If Keras or its engine is missing.
     """
+    check_keras("the experiment imagenet")
     study, jobs, console = experiment.study, experiment.jobs, experiment.console
     weights = study.backbone.weights
     extractors: dict[str, TopFive] = {}

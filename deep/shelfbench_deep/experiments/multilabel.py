@@ -25,6 +25,7 @@ from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.seeing import pixels_for
 from shelfbench.study.model import Study
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.experiments.labels import Task, task_of
 from shelfbench_deep.experiments.multilabel_head import LabelledImages, MultilabelHead, MultilabelSettings, score
 from shelfbench_deep.experiments.multilabel_networks import checked, names_of, train
@@ -48,7 +49,10 @@ def run(experiment: Experiment) -> None:
     ------
     InputError
         If the data have no labels, or no backbone can be built.
+    NotInstalled
+        If Keras or its engine is missing.
     """
+    check_keras("the experiment multilabel")
     study, jobs = experiment.study, experiment.jobs
     settings: MultilabelSettings = study.sections["multilabel"]
     groups: list[_Group] = []

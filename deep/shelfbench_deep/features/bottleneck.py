@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.quantised import Quantisable
 from shelfbench_deep.features.settings import DEFAULT, BottleneckSettings, Engine
 from shelfbench_deep.networks.backbones import Backbone, load_backbone
@@ -23,7 +24,8 @@ _AT_ONCE = 256
 class BottleneckExtractor(Quantisable):
     """Pooled features of a backbone, as a `shelfbench.plugins.backend.FeatureExtractor`.
 
-    Keras is loaded and the network is built at the first `extract`; until then the object is light and can be pickled.
+    The network is built at the first `extract`, which loads Keras if it needs it; until then the object is light and
+    can be pickled.
 
     Parameters
     ----------
@@ -56,8 +58,22 @@ class BottleneckExtractor(Quantisable):
         self._compiled: CompiledNetwork | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Describe everything that changes the features (JSON); reads the weights once, without loading Keras."""
+        """Describe everything that changes the features (JSON); reads the weights once, without loading Keras.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        NotInstalled
+            If Keras is needed and not installed: what cannot be computed here need not be described.
+        InputError
+            If the file of weights cannot be read.
+        """
         if self._description is None:
+            if self.engine.name == "keras" or self.backbone.needs_keras:
+                check_keras(f"the network {self.name}")
             self._description = {
                 "kind": "bottleneck",
                 **self.backbone.describe(),
@@ -92,8 +108,17 @@ class BottleneckExtractor(Quantisable):
         """Of products and of values between layers."""
         return self.engine.precision
 
+    def arrays(self) -> dict[str, np.ndarray] | None:
+        """Read the weights of a network that OpenVINO computes without Keras; None if it needs Keras."""
+        return None if self.backbone.needs_keras else self.backbone.arrays()
+
     def to_openvino(self) -> Any:
-        """Convert the network, from bytes to features, to an `openvino.Model`."""
+        """Make the network, from bytes to features, as an `openvino.Model`."""
+        if (arrays := self.arrays()) is not None:
+            from shelfbench_deep.networks.efficientnet_lite_openvino import efficientnet_lite0
+
+            self.device = "cpu"
+            return efficientnet_lite0(arrays, self.pixels)
         from shelfbench_deep.engines.openvino import from_keras
 
         return from_keras(self.model(), self._preprocess, self.pixels)

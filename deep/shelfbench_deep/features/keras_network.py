@@ -13,6 +13,7 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import BottleneckSettings, Engine
 from shelfbench_deep.networks.keras_file import KerasFile, input_side, open_keras, scales_itself
@@ -143,6 +144,7 @@ class KerasFileExtractor(BottleneckExtractor):
     def __init__(self, choice: BackboneChoice, bottleneck: BottleneckSettings, keys: OnnxSettings) -> None:
         if choice.weights != "imagenet":
             raise InputError(f"weights is {choice.weights!r}, and {choice.name} holds its own", "omit weights")
+        check_keras(f"the network {choice.name}")
         path = Path(choice.name).expanduser()
         if not path.is_file():
             raise InputError(f"there is no file {choice.name}", "name a model that Keras saved")
@@ -163,6 +165,10 @@ class KerasFileExtractor(BottleneckExtractor):
             **self.network.plan.describe(),
             **self._computing(),
         }
+
+    def arrays(self) -> None:
+        """Nothing: a model in a file needs Keras."""
+        return None
 
     def _build(self) -> keras.Model:
         return self.network.plan.network(self.network.file.model())

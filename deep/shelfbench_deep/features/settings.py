@@ -10,7 +10,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.processor import has_accelerator, multiplies_bfloat16_faster, multiplies_int8_faster
 from shelfbench.plugins.backend import EARLIER
-from shelfbench_deep.engines.versions import Framework, framework, nncf_version, openvino_version
+from shelfbench_deep.engines.versions import Framework, framework, keras_installed, nncf_version, openvino_version
 
 ENGINES = ("auto", "keras", "openvino", "torch")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
@@ -152,6 +152,8 @@ def why_not_openvino() -> str:
     """Say why OpenVINO cannot compute here; empty if it can. Loads no engine on a machine without a GPU."""
     if openvino_version() is None:
         return NO_OPENVINO
+    if not keras_installed():
+        return ""  # it computes what does not need Keras
     if (engine := framework().engine) != "tensorflow":
         return f"Keras runs on {engine}, and OpenVINO takes networks from TensorFlow"
     return _GPU if _on_gpu() else ""

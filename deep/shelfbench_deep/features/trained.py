@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, NotInstalled
 from shelfbench.base.storage import load_json, write_json, write_whole
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.settings import ON_KERAS, Engine, available_engine
 from shelfbench_deep.networks.blueprint import Blueprint, features_of
+from shelfbench_deep.networks.efficientnet_lite_layers import shapes
 from shelfbench_deep.networks.weights import hash_of_arrays, put_arrays
 
 if TYPE_CHECKING:
@@ -37,17 +40,24 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine
         The engine that computed the features that the classifier next to the network was fitted on, and that is to
         compute them again.
     """
+    named = zip((weight.path for weight in model.weights), model.get_weights(), strict=True)
+    dimensions = int((model.layers[-1].input if blueprint.classes else model.output).shape[-1])
+    _write(folder, blueprint, named, dimensions, engine)
+
+
+def _write(
+    folder: Path, blueprint: Blueprint, named: Iterable[tuple[str, np.ndarray]], dimensions: int, engine: Engine
+) -> None:
     from safetensors.numpy import save_file
 
-    values = zip(model.weights, model.get_weights(), strict=True)
-    arrays = {f"{i:05d}.{weight.path}": np.asarray(value, order="C") for i, (weight, value) in enumerate(values)}
+    arrays = {f"{i:05d}.{path}": np.asarray(value, order="C") for i, (path, value) in enumerate(named)}
     write_whole(folder / WEIGHTS, lambda aside: save_file(arrays, aside))
     write_json(
         folder / RECORD,
         {
             "blueprint": asdict(blueprint),
             "engine": asdict(engine),
-            "dimensions": int((model.layers[-1].input if blueprint.classes else model.output).shape[-1]),
+            "dimensions": dimensions,
             "sha256": hash_of_arrays(iter((name[:5], array) for name, array in arrays.items())),
         },
     )
@@ -56,7 +66,10 @@ def write_network(folder: Path, blueprint: Blueprint, model: keras.Model, engine
 def save_bottleneck(extractor: BottleneckExtractor, folder: Path) -> None:
     """Write the network of an extractor as `write_network` does, so that it needs no other file."""
     blueprint = Blueprint(network=extractor.name, pixels=extractor.pixels, classes=0)
-    write_network(folder, blueprint, extractor.model(), extractor.engine)
+    if (arrays := extractor.arrays()) is None:
+        write_network(folder, blueprint, extractor.model(), extractor.engine)
+    else:
+        _write(folder, blueprint, arrays.items(), extractor.dimensions, extractor.engine)
 
 
 def copy_network(source: Path, folder: Path, engine: Engine) -> None:
@@ -114,6 +127,22 @@ def load_network(folder: Path) -> keras.Model:
     InputError
         If a file is missing or damaged, or its hash differs from the record's.
     """
+    return _built(folder, *_read_weights(folder))
+
+
+def _built(folder: Path, blueprint: Blueprint, arrays: list[np.ndarray]) -> keras.Model:
+    try:
+        model = blueprint.build()
+        put_arrays(model, arrays)
+    except NotInstalled:
+        raise
+    except Exception as error:  # Keras raises all sorts of errors
+        raise unreadable(folder, error) from error
+    return model
+
+
+def _read_weights(folder: Path) -> tuple[Blueprint, list[np.ndarray]]:
+    """Read the weights of a network in the order of Keras, and check them."""
     from safetensors.numpy import load_file
 
     blueprint, record = read_network(folder)
@@ -126,11 +155,9 @@ def load_network(folder: Path) -> keras.Model:
             raise ValueError("an array is not of float32")
         if blueprint.least_parameters() > sum(array.size for array in arrays.values()):
             raise ValueError("it has fewer parameters than the network")
-        model = blueprint.build()
-        put_arrays(model, [arrays[name] for name in sorted(arrays)])
-    except Exception as error:  # safetensors and Keras raise all sorts of errors
+    except Exception as error:  # safetensors raises all sorts of errors
         raise unreadable(folder, error) from error
-    return model
+    return blueprint, [arrays[name] for name in sorted(arrays)]
 
 
 def unreadable(folder: Path, error: Exception) -> InputError:
@@ -155,7 +182,7 @@ class TrainedExtractor(BottleneckExtractor):
     Raises
     ------
     InputError
-        If the folder contains no readable network.
+        If the folder contains no readable network, or it needs Keras, which is not installed.
     """
 
     def __init__(self, folder: Path, engine: Engine | None = None) -> None:
@@ -163,8 +190,12 @@ class TrainedExtractor(BottleneckExtractor):
         self.blueprint, record = read_network(folder)
         self.name, self.pixels = self.blueprint.network, self.blueprint.pixels
         self.dimensions = int(record["dimensions"])
-        self._runs_on(engine or available_engine(_engine_of(record)), self.blueprint.known.batch)
+        engine = engine or available_engine(_engine_of(record))
+        if engine.name == "keras" or self.blueprint.known.application:
+            check_keras(f"the network {self.name}")
+        self._runs_on(engine, self.blueprint.known.batch)
         self._sha256 = str(record["sha256"])
+        self._kept: list[np.ndarray] | None = None
         self._preprocess = self.blueprint.preprocess
 
     def describe(self) -> dict[str, Any]:
@@ -176,6 +207,19 @@ class TrainedExtractor(BottleneckExtractor):
             **self._computing(),
         }
 
+    def arrays(self) -> dict[str, np.ndarray] | None:
+        """Read the weights of a network that OpenVINO computes without Keras; None if it needs Keras."""
+        if self.blueprint.known.application:
+            return None
+        if self._kept is None:  # the folder may be gone when Keras is asked for the same network
+            self._kept = _read_weights(self.folder)[1]
+        arrays = self._kept
+        expected = shapes()  # its own layer of logits comes after them
+        if [array.shape for array in arrays[: len(expected)]] != list(expected.values()):
+            raise unreadable(self.folder, ValueError("its weights are not those of the network"))
+        return dict(zip(expected, arrays, strict=False))
+
     def _build(self) -> keras.Model:
-        model = load_network(self.folder)
+        kept = self._kept
+        model = load_network(self.folder) if kept is None else _built(self.folder, self.blueprint, kept)
         return features_of(model) if self.blueprint.classes else model

@@ -16,7 +16,7 @@ from shelfbench.base.console import Bar, Console
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench.plugins.backend import TrainingData
-from shelfbench_deep.engines.versions import framework
+from shelfbench_deep.engines.versions import check_keras, framework
 from shelfbench_deep.heads.epoch import Epoch, better, mean_of
 from shelfbench_deep.heads.order import passes, window_of
 from shelfbench_deep.heads.softmax import log_softmax
@@ -272,10 +272,11 @@ class TwoLayer:
         Raises
         ------
         InputError
-            If a file is missing, damaged, or does not match the other.
+            If a file is missing, damaged, or does not match the other, or Keras is not installed.
         """
         from safetensors.numpy import load_file
 
+        check_keras("a 2NN")
         from shelfbench_deep.engines.native import jit_compile
 
         folder = Path(folder)

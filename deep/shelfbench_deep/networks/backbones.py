@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice
+from shelfbench_deep.networks.efficientnet_lite_layers import arrays_by_path, shapes
 from shelfbench_deep.networks.known import KNOWN, find_network
 from shelfbench_deep.networks.network import Network
 from shelfbench_deep.networks.weights import (
     hash_of_arrays,
+    misfit,
     packaged_weights,
     published_weights,
     read_arrays,
@@ -66,6 +70,32 @@ class Backbone:
             "preprocessing": self.network.preprocessing,
             "weights": weights,
         }
+
+    @property
+    def needs_keras(self) -> bool:
+        """Whether only Keras builds the network or reads its weights; OpenVINO computes the others by itself."""
+        return bool(self.network.application) or self.weights == "none" or self.weights.endswith(".h5")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Read the weights of a network that does not need Keras.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By path, in the order of Keras (`shelfbench_deep.networks.efficientnet_lite_layers.shapes`).
+
+        Raises
+        ------
+        InputError
+            If the file of weights cannot be read or does not fit the network.
+        """
+        path = self._file()
+        if path.suffix == ".pth":
+            return arrays_by_path(dict(read_arrays(path)))
+        found, expected = dict(read_arrays(path)), shapes()
+        if {name: array.shape for name, array in found.items()} != expected:
+            raise misfit(path, self.name)
+        return {name: np.asarray(found[name], np.float32) for name in expected}
 
     def model(self) -> keras.Model:
         """Build the network with its weights.

@@ -203,7 +203,7 @@ def set_weights(model: keras.Model, path: Path) -> None:
         arrays = dict(read_arrays(path))
         expected = {variable.path: tuple(variable.shape) for variable in model.weights}
         if {name: array.shape for name, array in arrays.items()} != expected:
-            raise InputError(f"{path} does not fit {model.name}", "save each variable under its Keras path")
+            raise misfit(path, model.name)
         for variable in model.weights:
             variable.assign(arrays[variable.path])
     else:
@@ -211,6 +211,11 @@ def set_weights(model: keras.Model, path: Path) -> None:
         with _reading(path), warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
+
+
+def misfit(path: Path, name: str) -> InputError:
+    """Make the message for a file of arrays by path that are not those of a network."""
+    return InputError(f"{path} does not fit {name}", "save each variable under its Keras path")
 
 
 @contextlib.contextmanager

@@ -16,11 +16,13 @@ from shelfbench.plugins.planned import PlannedJob, PlannedJobs
 from shelfbench.runs.entries import Entry
 from shelfbench.runs.experiment import Experiment
 from shelfbench.study.model import Study
+from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.timing.measuring import measure
 from shelfbench_deep.timing.settings import TimingSettings
 
 
 def _run(experiment: Experiment) -> None:
+    check_keras("the experiment timing")
     settings: TimingSettings = experiment.study.sections["timing"]
     settings = replace(settings, workers=settings.workers or experiment.workers)
     experiment.record.begin({}, {})
