@@ -38,7 +38,7 @@ def bench(session: nox.Session) -> None:
 
     Without ``--out`` it writes into ``results/local``, which git ignores.
     """
-    install(session, "deep")
+    install(session, "deep", "skimage")
     arguments = list(session.posargs)
     study = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "default"
     if not any(argument.split("=")[0] == "--out" for argument in arguments):
