@@ -14,7 +14,8 @@ from shelfbench.plugins.estimators import recipe_of, recipe_of_head
 from shelfbench.plugins.finding import find, find_kept
 from shelfbench.plugins.heads import estimator_backend
 from shelfbench.plugins.sklearn import sklearn_backend
-from tests.helpers.heads import DOCUMENT, FIVE, clusters, fitted, recipe
+from tests.helpers.heads import FIVE, clusters, fitted, recipe
+from tests.helpers.sources import ROOT
 
 KNN = "sklearn.neighbors.KNeighborsClassifier"
 SCALED = ["sklearn.preprocessing.StandardScaler", "sklearn.linear_model.LogisticRegression"]
@@ -54,7 +55,8 @@ def test_estimators_with_margins_conform(estimator, check):
 
 
 def test_what_the_document_calls_a_whole_backend_conforms(tmp_path, monkeypatch):
-    [code] = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    text = (ROOT / "docs" / "own-backend.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"a whole backend:\n\n```python\n(.*?)```", text, re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) < 15
     (tmp_path / "colour_backend.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)

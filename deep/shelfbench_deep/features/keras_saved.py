@@ -177,6 +177,9 @@ class SavedKerasExtractor(BottleneckExtractor):
             **self._computing(),
         }
 
+    def arrays(self) -> None:
+        """None: a model that Keras saved is computed from what Keras makes of it."""
+
     def _build(self) -> keras.Model:
         from safetensors.numpy import load_file
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -219,7 +220,7 @@ def test_the_study_gives_table_2_and_goes_on(shop, tmp_path, capsys):
     assert command(shop, out, both) == 2
     assert (out / "history" / "efficientnet_lite0-fc.parquet").stat().st_mtime_ns == before
     assert "JFT" in (out / "tables" / "table2x.md").read_text()
-    assert "<svg" not in (out / "report.html").read_text()
+    assert not re.search(r"(?<!xml,)<svg", (out / "report.html").read_text())
     assert (out / "figures" / "map.png").is_file()
     tables = {path.name: path.read_bytes() for path in (out / "tables").iterdir()}
     assert command(shop, tmp_path / "again") == 0
