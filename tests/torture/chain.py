@@ -29,10 +29,9 @@ TIMED = re.compile(r"(run\.json|report\.html|timings\.parquet|tables/.*|figures/
 # Nothing depends on it: locks are empty, and indexes and hashes of photos remember the place and time of a file.
 PASSING = re.compile(r"(^|/)(locks|indexes|digests)(/|$)|^tmp(/|$)|^cache/features/")
 # A command that is given again finds the features of the first, and says so.
+_MARK = r"(†|\$\^\{\\dagger\}\$)"
 _REUSED = re.compile(
-    ",? features reused"
-    "|†: with features that [^.<]*(; the seconds include what they cost then|, at what they cost then)\\."
-    "|†"
+    f",? features reused|{_MARK}: with features that [^.<]*(; the seconds include what|, at what) they cost then\\.|{_MARK}"
 )
 LEFT = re.compile(r"(^|/)(\.partial-|\.tmp|__autograph_generated)")
 
