@@ -31,7 +31,8 @@ PASSING = re.compile(r"(^|/)(locks|indexes|digests)(/|$)|^tmp(/|$)|^cache/featur
 # A command that is given again finds the features of the first, and says so.
 _MARK = r"(†|\$\^\{\\dagger\}\$)"
 _REUSED = re.compile(
-    f",? features reused|{_MARK}: with features that [^.<]*(; the seconds include what|, at what) they cost then\\.|{_MARK}"
+    f",? features reused|{_MARK}: with features that [^.<]*(; the seconds include what|, at what) they cost then\\."
+    f"|{_MARK}"
 )
 LEFT = re.compile(r"(^|/)(\.partial-|\.tmp|__autograph_generated)")
 
