@@ -30,6 +30,7 @@ TIMED = re.compile(r"(run\.json|report\.html|timings\.parquet|tables/.*|figures/
 PASSING = re.compile(r"(^|/)(locks|indexes|digests)(/|$)|^tmp(/|$)|^cache/features/")
 # A command that is given again finds the features of the first, and says so.
 _MARK = r"(†|\$\^\{\\dagger\}\$)"
+_NO_NOTE = r"\par\smallskip{\footnotesize }"
 _REUSED = re.compile(
     f",? features reused|{_MARK}: with features that [^.<]*(; the seconds include what|, at what) they cost then\\."
     f"|{_MARK}"
@@ -239,7 +240,7 @@ def masked(name: str, data: bytes) -> Any:
     text = re.sub(r"data:[\w/+;-]+,[\w+/=%]+|<svg.*?</svg>", "", data.decode("utf-8", "replace"), flags=re.DOTALL)
     if name.endswith(".csv"):
         return text.count("\n")
-    text = _REUSED.sub("", text)
+    text = _REUSED.sub("", text).replace(_NO_NOTE, "")
     return re.sub(r"[\d.,:\-–%]+\s*(seconds?|minutes?|s|min|ms|h|hours?)?\b|\(?cached\)?|<[^>]*>|\s", "", text)
 
 
