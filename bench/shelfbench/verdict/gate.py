@@ -48,7 +48,8 @@ class Change:
     least : float
         One-sided lower bound of `value`; those of all changes of a gate hold together with probability 1 - `LEVEL`. Of
         precision it is where the score test would reject: resamples of products of which none is lost have no loss
-        either, and few products say little.
+        either, and few products say little. Of acceptance it is that of the bootstrap, which fails more often on few
+        products: on 200 of one simulated law 10 times in 100 where 2.5 were said, on 600 4 times, on 2,000 2.7 times.
     p : float
         One-sided: small where the new value is lower by more than the tolerance. NaN where nothing could be lost.
     p_holm : float
