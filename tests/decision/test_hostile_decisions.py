@@ -360,3 +360,17 @@ def test_a_folder_that_changes_while_it_is_read_is_read_once(sound, tmp_path, mo
     model = bundle.load_model(folder, 1)
     assert model.ruling.passed
     assert model.warning == ""
+
+
+def test_a_library_that_is_broken_does_not_make_a_decision_unfit(sound, monkeypatch):
+    import shelfbench.decision.bundle as bundle
+    from shelfbench.base.errors import InputError
+
+    def broken(*arguments):
+        raise ImportError("libengine.so: cannot open shared object file")
+
+    monkeypatch.setattr("shelfbench.decision.model._backend", broken)
+    with pytest.raises(InputError, match=r"needs cannot be loaded \(libengine.so") as caught:
+        bundle.load_model(sound, 1)
+    assert "doctor --deep" in str(caught.value)
+    assert "make it again" not in str(caught.value)

@@ -106,6 +106,18 @@ def test_old_entries_go_and_everything_else_stays(tmp_path_factory, plan, days):
     assert not list(root.rglob(".partial-*"))
 
 
+@pytest.mark.parametrize("name", ["labels.json", "own.csv", f"{'a' * 40}/own.parquet"])
+def test_a_file_of_ones_own_beside_a_download_stays(tmp_path, name):
+    files = written(tmp_path, ENTRIES["datasets"])
+    own = tmp_path / "datasets" / "shop-0" / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("{}")
+    assert clean(0, root=tmp_path, now=NOW + 900 * DAY).removed == ()
+    assert all(path.exists() for path in (own, *files))
+    own.unlink()
+    assert len(clean(0, root=tmp_path, now=NOW + 900 * DAY).removed) == 1
+
+
 def test_the_newest_file_of_an_entry_or_its_last_use_decides(tmp_path, monkeypatch):
     monkeypatch.setenv("SHELFBENCH_CACHE", str(tmp_path))
     [path] = written(tmp_path, ENTRIES["elsewhere"], 1, age=NOW - 1e9)

@@ -11,7 +11,16 @@ from scipy.stats import binomtest, norm
 
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.compare import Contestant, holm
-from shelfbench.verdict.gate import LEVEL, GateSettings, can_fail, fallen_p, gate, needed_resamples, resampled_p
+from shelfbench.verdict.gate import (
+    LEVEL,
+    GateSettings,
+    can_fail,
+    fallen_p,
+    gate,
+    least_change,
+    needed_resamples,
+    resampled_p,
+)
 from shelfbench.verdict.metrics import acceptance
 from tests.simulations.gate import Case, shut
 
@@ -125,6 +134,32 @@ def test_the_test_of_precision_is_that_of_tango_and_not_below_the_exact_one(only
     spread = np.sqrt(products * (2 * found + tolerance * (1 - tolerance)))
     score = norm.sf((only_old - only_new - products * tolerance) / spread)
     assert fallen_p(only_old, only_new, products, tolerance) == pytest.approx(max(exact, score), rel=1e-3, abs=1e-6)
+
+
+def test_what_may_be_lost_of_precision_is_not_nothing_where_no_product_is_lost():
+    correct = np.arange(300) % 5 > 0
+    rng = np.random.default_rng(0)
+    [found] = gate([(model(-rng.random(300), correct), model(-rng.random(300), correct))])
+    assert found.precision.value == found.precision.low == 0
+    assert found.precision.least == pytest.approx(-0.0126, abs=1e-4)  # 1.96 ** 2 / (300 + 1.96 ** 2)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 900))
+@settings(deadline=None)
+def test_the_bound_of_a_loss_of_precision_is_below_the_change_and_follows_it(only_old, only_new, same):
+    products = only_old + only_new + same
+    bound = float(least_change(np.array(only_old), np.array(only_new), products, 0.025))
+    assert -1 <= bound < (only_new - only_old) / products
+    assert least_change(np.array(only_old + 1), np.array(only_new), products, 0.025) < bound
+    assert least_change(np.array(only_old), np.array(only_new), products, 0.01) < bound
+
+
+def test_the_bound_of_a_loss_of_precision_holds_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    for products, lost in ((150, 0.005), (300, 0.01), (1000, 0.02)):
+        parts = rng.multinomial(products, [lost + 0.001, 0.001, 1 - lost - 0.002], 4000)
+        bound = least_change(parts[:, 0], parts[:, 1], products, 0.025)
+        assert np.mean(bound > -lost) <= 0.035
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.floats(0, 0.2), st.floats(0, 0.2))

@@ -176,16 +176,24 @@ def build_model(
         scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     except NotInstalled:  # nothing is wrong with the files
         raise
+    except ImportError as error:  # nor here
+        raise InputError(
+            f"a library that {folder} needs cannot be loaded ({shown(_line(error), 200)})",
+            "shelfbench doctor --deep says what is broken",
+        ) from error
     except ShelfbenchError as error:
         if str(folder) in str(error):
             raise
         message = error.message.replace(str(inside), str(folder))
         refuse(where, f"cannot be used ({shown(message, 300)})")
     except Exception as error:  # whatever a library raises on unexpected values
-        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        first = shown(first.replace(str(inside), str(folder)), 200)
+        first = shown(_line(error).replace(str(inside), str(folder)), 200)
         refuse(where, f"cannot be used ({type(error).__name__}: {first})")
     return features, classifier, scores
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no message")
 
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:

@@ -98,8 +98,9 @@ _SEGMENTS = re.compile(
     rf"(key|{_HASH})\.json|{_HASH}\.(features|digests)\.npy|selections/{_HASH}\.(npy|json)|going/[^/]+"
 )
 _TRAINED = re.compile(r"(epochs-[^/]+/)?[^/]+\.(safetensors|json|parquet)|tensorboard/.+")
-# What the hub's own package leaves in a folder, and which revision is the newest known.
-_OF_HUB = re.compile(r"([^/]+/)?\.cache/huggingface/.+|[^/]+\.json|[0-9a-f]{40}/.+\.parquet", re.DOTALL)
+# What the hub's own package leaves in a folder; and, of datasets by the hub's name, which revision is the newest known.
+_OF_PACKAGE = re.compile(r"([^/]+/)?\.cache/huggingface/.+", re.DOTALL)
+_OF_HUB = re.compile(rf"{_OF_PACKAGE.pattern}|[^/]+\.json|[0-9a-f]{{40}}/.+\.parquet", re.DOTALL)
 _ANY = re.compile(r".+", re.DOTALL)
 KINDS = (
     Kind(
@@ -123,7 +124,7 @@ KINDS = (
         title="dataset",
         again="shelfbench fetch NAME downloads it",
         name=re.compile(r"[\w-]+"),
-        inside=_OF_HUB,
+        inside=_OF_PACKAGE,
         fetched=True,
     ),
     Kind(

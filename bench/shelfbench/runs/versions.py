@@ -73,7 +73,7 @@ def open_pair(old: Path, new: Path, backends: Sequence[str] = (), *, tolerance: 
     old : Path
     new : Path
     backends : sequence of str
-        Those to compare; by default all that the old run has.
+        Those to compare; by default all that the old run has finished, also those whose predictions it has lost.
     tolerance : float
         What may be lost.
 
@@ -97,7 +97,7 @@ def open_pair(old: Path, new: Path, backends: Sequence[str] = (), *, tolerance: 
         if name not in older.backends and name not in newer.backends:
             known = ", ".join(dict.fromkeys(older.backends + newer.backends))
             raise InputError(f"neither run has a backend {name!r}", f"there are {known}")
-    wanted = tuple(dict.fromkeys(backends)) or older.backends
+    wanted = tuple(dict.fromkeys(backends)) or _all_of(older)
     if not wanted:
         raise NothingMeasured(f"{old} has no predictions: it is a run of an experiment", "compare runs of backends")
     notes: list[str] = []
@@ -117,6 +117,12 @@ def open_pair(old: Path, new: Path, backends: Sequence[str] = (), *, tolerance: 
             "compare on more products",
         )
     return RunPair(old=older, new=newer, backends=wanted, notes=(*notes, *_doubts(older, newer, wanted)))
+
+
+def _all_of(run: Run) -> tuple[str, ...]:
+    """Name the backends of a run, also those that it finished and whose predictions are gone; none of experiments."""
+    gone = [name for name, entry in run.record.backends.items() if entry.done and name not in run.backends]
+    return (*run.backends, *gone) if run.backends else ()
 
 
 def _records(old: Run, new: Run) -> Iterator[str]:

@@ -31,6 +31,7 @@ TOLERANCE = 0.01
 
 _TESTS = 2  # of each backend: precision and acceptance
 _ROUNDING = 1e-12
+_HALVINGS = 50  # of a bound's place: to the last digit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,10 @@ class Change:
     low, high : float
         Its 95% percentile bootstrap interval.
     least : float
-        One-sided lower bound of `value`; those of all changes of a gate hold together with probability 1 - `LEVEL`.
+        One-sided lower bound of `value`; those of all changes of a gate hold together with probability 1 - `LEVEL`. Of
+        precision it is where the score test would reject: resamples of products of which none is lost have no loss
+        either, and few products say little. Of acceptance it is that of the bootstrap, which fails more often on few
+        products: on 200 of one simulated law 10 times in 100 where 2.5 were said, on 600 4 times, on 2,000 2.7 times.
     p : float
         One-sided: small where the new value is lower by more than the tolerance. NaN where nothing could be lost.
     p_holm : float
@@ -153,6 +157,7 @@ def gate(pairs: Sequence[tuple[Contestant, Contestant]], settings: GateSettings 
     only_old = np.count_nonzero(correct[::2] & ~correct[1::2], axis=1)
     only_new = np.count_nonzero(correct[1::2] & ~correct[::2], axis=1)
     precise = correct.mean(axis=1)
+    bounds = least_change(only_old, only_new, products, step)
     reached = np.array([acceptance(*rows, target).acceptance for rows in zip(confidence, correct, strict=True)])
     moved_acceptance = drawn.acceptance[1::2] - drawn.acceptance[::2]
     p = np.stack([fallen_p(only_old, only_new, products, tolerance), resampled_p(moved_acceptance, tolerance)])
@@ -162,6 +167,8 @@ def gate(pairs: Sequence[tuple[Contestant, Contestant]], settings: GateSettings 
     def change(row: int, values: np.ndarray, found: np.ndarray, test: int) -> Change:
         moved = found[2 * row + 1] - found[2 * row]
         low, high, least = np.quantile(moved, [0.025, 0.975, step])
+        if test == 0:
+            least = bounds[row]
         old, new = float(values[2 * row]), float(values[2 * row + 1])
         own, all_ = float(p[test, row]), float(adjusted[test, row])
         return Change(
@@ -238,13 +245,49 @@ def fallen_p(only_old: np.ndarray, only_new: np.ndarray, products: int, toleranc
     from scipy.stats import binom, norm
 
     lost, won = np.asarray(only_old, dtype=np.float64), np.asarray(only_new, dtype=np.float64)
-    # the likeliest share of products that only the new one gets right, if exactly the tolerance is lost
-    linear = (2 * products - lost + won) * tolerance - lost - won
-    constant = -won * tolerance * (1 - tolerance)
-    share = (np.sqrt(linear**2 - 8 * products * constant) - linear) / (4 * products)
-    spread = np.sqrt(products * (2 * share + tolerance * (1 - tolerance)))
-    beyond = np.divide(lost - won - products * tolerance, spread, out=np.zeros_like(spread), where=spread > 0)
+    beyond = _score(lost, won, products, np.asarray(tolerance, dtype=np.float64))
     return np.asarray(np.maximum(binom.sf(lost - 1, lost + won, 0.5), norm.sf(beyond)), dtype=np.float64)
+
+
+def least_change(only_old: np.ndarray, only_new: np.ndarray, products: int, level: float) -> np.ndarray:
+    """Compute one-sided lower bounds of the change in precision, by inverting the score test.
+
+    Parameters
+    ----------
+    only_old : ndarray of int
+        Products on which only the old one is right.
+    only_new : ndarray of int
+        Products on which only the new one is right.
+    products : int
+        All products.
+    level : float
+        Probability with which a bound may fail.
+
+    Returns
+    -------
+    ndarray of float64
+        Minus the largest loss that the test does not reject; below 0 even where no product is lost.
+    """
+    from scipy.stats import norm
+
+    lost, won = np.asarray(only_old, dtype=np.float64), np.asarray(only_new, dtype=np.float64)
+    inside, outside = (lost - won) / products, np.ones(np.broadcast(lost, won).shape)
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        kept = _score(lost, won, products, middle) >= norm.ppf(level)
+        inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
+    return np.asarray(-outside)
+
+
+def _score(lost: np.ndarray, won: np.ndarray, products: int, loss: np.ndarray) -> np.ndarray:
+    """How many standard deviations more is lost than a loss that is supposed; 0 where nothing could vary."""
+    # the likeliest share of products that only the new one gets right, if exactly that is lost
+    linear = (2 * products - lost + won) * loss - lost - won
+    constant = -won * loss * (1 - loss)
+    share = (np.sqrt(np.maximum(linear**2 - 8 * products * constant, 0)) - linear) / (4 * products)
+    spread = np.sqrt(np.maximum(products * (2 * share + loss * (1 - loss)), 0))
+    beyond: np.ndarray = np.divide(lost - won - products * loss, spread, out=np.zeros_like(spread), where=spread > 0)
+    return beyond
 
 
 def resampled_p(differences: np.ndarray, tolerance: float = 0.0) -> np.ndarray:

@@ -69,9 +69,11 @@ def replicates(
     InputError
         If shapes differ, there is no product, or a confidence is NaN.
 
-    Notes ----- A resample is a vector of counts by product, shared by all backends. Give a right product the score q -
-    p and a wrong one -p: a cut meets p/q where the scores up to it add up to at least 0. Each backend's products are
-    sorted once and cut into blocks; one sparse product counts the right and the wrong products of every block on many
+    Notes
+    -----
+    A resample is a vector of counts by product, shared by all backends. Give a right product the score q - p and a
+    wrong one -p: a cut meets p/q where the scores up to it add up to at least 0. Each backend's products are sorted
+    once and cut into blocks; one sparse product counts the right and the wrong products of every block on many
     resamples at once. The last feasible cut can lie only in a block that starts no further below 0 than its right
     products can make up for. Those blocks are searched row by row, the loosest first; as a rule, that is one block per
     resample.
