@@ -37,6 +37,10 @@ NOT_RUN = {
     r"python (-m )?tests[./]": "measures for minutes to hours; what it measures with has tests",
     r"cd shelfbench-my-backend|python -m pytest|--backend my-backend": "needs an installation, which "
     "tests/packaging/test_new_backend.py does",
+    r"python -m build": "builds this repository, which tests/packaging does",
+    r"compare (baseline new|OLD NEW)": "two runs of one's own; tests/test_ci.py does the steps",
+    r"compare results/mine bottleneck-2nn-2048 bottleneck-svm": "an example of two names; see tests/report",
+    r"plan cdiscount": "needs all of Cdiscount's photos; results/scale/cdiscount-plan.txt is what it says",
     r"^export ": "sets variables for commands that are not run either",
     r"set bottleneck\.precision=int8": "quantises for a minute; tests/deep/features has it",
 }
@@ -79,9 +83,10 @@ def why_not(command: Command) -> str:
 
 
 def python_of(page: Path) -> list[str]:
-    """Blocks of Python of a page; those for Slurm cannot be run."""
+    """Blocks of Python of a page; those for Slurm cannot be run, and scripts are run by tests/test_ci.py."""
     text = page.read_text(encoding="utf-8")
-    return [body for _, language, body in FENCE.findall(text) if language == "python" and "SLURMCluster" not in body]
+    bodies = [body for _, language, body in FENCE.findall(text) if language == "python"]
+    return [body for body in bodies if "SLURMCluster" not in body and "sys.argv" not in body]
 
 
 @cache
