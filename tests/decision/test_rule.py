@@ -174,7 +174,7 @@ def test_where_it_cannot_be_told_how_many_more_it_takes_that_is_said():
     sizes = {"train": 16_000, "tune": 1000, "certify": 12, "test": 2988}
     few = decide(products(sizes, skill=2000, seed=8), KEYS)
     assert (few.verdict, few.missing) == ("INCONCLUSIVE", None)
-    assert "a larger part of validation to certify on (split.certify=0.8)" in few.remedy
+    assert "a larger part of validation to certify on (split.certify=0.8, unless it is set already)" in few.remedy
     assert "how many cannot be told from 12, for it depends" in few.remedy
     assert "it takes 29 accepted ones if all are right, 142 if 95% are, 345 if 93% are; or a better" in few.remedy
     more = decide(products({**sizes, "certify": 300}, skill=6, seed=8), KEYS, "0.99", level=0.9)

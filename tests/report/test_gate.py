@@ -193,7 +193,10 @@ def test_what_only_one_of_the_runs_has(old, new, capsys):
     code, said, _ = asked(capsys, old, new, "--gate")
     assert code == 0
     assert f"note: only in {new}, and not compared: hog-svm" in said
-    assert asked(capsys, new, old, "--gate")[:2] == (4, f"not comparable: {old} has no predictions of hog-svm\n")
+    assert asked(capsys, new, old, "--gate")[:2] == (
+        4,
+        f"not comparable: {old} has no predictions of hog-svm; to compare the others, name them after the runs\n",
+    )
     assert asked(capsys, new, old, "bottleneck-2nn-512", "--gate")[0] == 0
     assert asked(capsys, old, new, "hog-svm", "--gate")[0] == 4
 
@@ -201,7 +204,10 @@ def test_what_only_one_of_the_runs_has(old, new, capsys):
 def test_a_baseline_that_has_lost_predictions_does_not_pass_on_the_rest(old, new, capsys):
     (old / "predictions" / "hog-svm.parquet").unlink()
     rewrite(new, lose(0.1), ["hog-svm"])
-    assert asked(capsys, old, new, "--gate")[:2] == (4, f"not comparable: {old} has no predictions of hog-svm\n")
+    assert asked(capsys, old, new, "--gate")[:2] == (
+        4,
+        f"not comparable: {old} has no predictions of hog-svm; to compare the others, name them after the runs\n",
+    )
     assert asked(capsys, old, new, "bottleneck-2nn-512", "--gate")[0] == 0
 
 

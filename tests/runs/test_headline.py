@@ -124,7 +124,7 @@ def test_too_few_products_promise_nothing_and_say_what_would():
 def test_a_small_validation_part_is_told_to_certify_on_more_of_it():
     found, row = said(products([2800, 1200], [0.91, 0.91], certify=100))
     assert not row["certified"]
-    assert "a larger part of validation to certify on (split.certify=0.8); how many" in found.next
+    assert "a larger part of validation to certify on (split.certify=0.8, unless it is set already); how" in found.next
 
 
 def test_a_hopeless_backend_needs_no_labels_but_a_better_one():

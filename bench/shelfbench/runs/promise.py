@@ -66,7 +66,8 @@ def lacking(found: Certificate, labelled: int) -> str:
     if found.missing is not None:
         more = more_labels(found.missing, found.total, labelled)
         return f"{more}{OBSERVED}; or {BETTER}"
-    larger = ", or a larger part of validation to certify on (split.certify=0.8)" if found.total < ESTIMABLE else ""
+    larger = ", or a larger part of validation to certify on (split.certify=0.8, unless it is set already)"
+    larger = larger if found.total < ESTIMABLE else ""
     return (
         f"more labelled products{larger}; how many cannot be told from {found.total:,}, for it depends on what they "
         f"will show: {needed(found.target, found.level)}; or {BETTER}"

@@ -163,7 +163,10 @@ def _missing(old: Run, new: Run, wanted: Sequence[str]) -> Iterator[str]:
             if name not in run.backends:
                 entry = run.record.backends.get(name)
                 why = printable(entry.reason) if entry and entry.failed else ""
-                yield f"{run.path} has no predictions of {printable(name)}{f' ({why})' if why else ''}"
+                yield (
+                    f"{run.path} has no predictions of {printable(name)}{f' ({why})' if why else ''}; to compare the "
+                    "others, name them after the runs"
+                )
 
 
 def _products(old: Run, new: Run, name: str, notes: list[str]) -> Iterator[str]:
