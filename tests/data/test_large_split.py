@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shelfbench.data import material as materials
 from shelfbench.data import split as splits
 from shelfbench.data.material import dataset_hash
+from shelfbench.data.repeated import perhaps_repeated
 from shelfbench.data.split import SplitSettings, make_split, paper_counts, split_hash
 from tests.data.test_split import catalogue
 
@@ -59,7 +60,7 @@ def test_products_are_drawn_as_by_a_search_for_each_category(seed):
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25), st.sampled_from([16, 20]))
 def test_no_repeated_digest_is_overlooked(pairs, width):
     digests = np.array([bytes([one]) * 8 + bytes([two]) * (width - 8) for one, two in pairs]).astype(f"V{width}")
-    kept = splits._perhaps_repeated(digests)
+    kept = perhaps_repeated(digests)
     values = [bytes(value) for value in digests]
     repeated = [row for row, value in enumerate(values) if values.count(value) > 1]
     assert set(repeated) <= set(kept.tolist())

@@ -204,6 +204,21 @@ def test_duplicates_across_splits_are_reported_dropped_or_grouped():
     assert (grouped[unaffected] == kept.frame(cat).set_index("product_id")["split"][unaffected]).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 79), st.integers(0, 79)), max_size=12), st.sampled_from(["keep", "drop"]))
+def test_photos_in_two_categories_are_counted(pairs, how):
+    cat = catalogue([40, 40], photos=1)
+    digests = shared_digests(cat, pairs)
+    report = split_of(cat, 3, digests, duplicates=how).duplicates
+    wrong = [product for product in range(80) if len(np.unique(cat.product_category[digests == digests[product]])) > 1]
+    assert report.get("products_with_a_photo_in_another_category", 0) == len(wrong)
+    if wrong:
+        one, two = (int(text.split(" in ")[0]) - 500 for text in report["such_as"].split(" and "))
+        assert {one, two} <= set(wrong)
+        assert digests[one] == digests[two]
+        assert cat.product_category[one] != cat.product_category[two]
+
+
 @pytest.mark.parametrize("how", ["keep", "drop", "group"])
 def test_empty_files_are_not_duplicates_of_each_other(how):
     from shelfbench.data.catalogue import DIGEST, digest

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import Catalogue, digest
+from shelfbench.data.repeated import contradictions, perhaps_repeated
 
 SPLITS = ("train", "validation", "test")
 ROLES = ("train", "tune", "certify", "test")
@@ -233,19 +234,6 @@ def _roles(split: np.ndarray, categories: np.ndarray, share: float, rng: np.rand
     return role
 
 
-def _perhaps_repeated(digests: np.ndarray) -> np.ndarray:
-    """Return the images whose digest begins as another one does: all that are there twice, and hardly any other.
-
-    Sorting eight bytes of each is a small part of the time and memory of sorting whole digests.
-    """
-    if digests.dtype.itemsize % 8:
-        return np.arange(len(digests))
-    begins = np.ascontiguousarray(digests).view(np.uint64)[:: digests.dtype.itemsize // 8]
-    order = np.argsort(begins)
-    equal = begins[order[1:]] == begins[order[:-1]]
-    return np.sort(order[np.append(equal, False) | np.append(False, equal)]) if len(order) else order
-
-
 def _components(owner: np.ndarray, digest: np.ndarray, products: int) -> np.ndarray:
     """Give the same label to products that share an image, directly or through other products."""
     from scipy.sparse import coo_array
@@ -367,11 +355,12 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
     # empty and missing files are not duplicates of each other
     of_kept = (position[catalogue.image_product] >= 0) & (digests != np.frombuffer(digest(b""), digests.dtype)[0])
     repeated = np.flatnonzero(of_kept)
-    repeated = repeated[_perhaps_repeated(digests[repeated])]
+    repeated = repeated[perhaps_repeated(digests[repeated])]
     _, digest_code = np.unique(digests[repeated], return_inverse=True)
     split, report = _handle_duplicates(
         split, position[catalogue.image_product[repeated]], digest_code, settings.duplicates
     )
+    report |= contradictions(catalogue, catalogue.image_product[repeated], digest_code)
     stays = split >= 0
     product, split, categories = product[stays], split[stays], categories[stays]
     for code, name in enumerate(SPLITS):

@@ -6,8 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from shelfbench.base.screen import printable
 from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.images import NEEDS_HEIF
+from shelfbench.data.repeated import CONTRADICTING
 from shelfbench.runs.data_record import DatasetRecord
 from shelfbench.runs.record import SplitRecord
 
@@ -55,6 +57,12 @@ def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
             parts.append("once it is installed, choose another --out, since this run keeps what it has")
     if products := dataset.unlabelled or 0:
         parts.append(f"{_number(products, 'product')} {'has' if products == 1 else 'have'} no label")
+    if products := int(dataset.duplicates.get(CONTRADICTING, 0)):
+        such = printable(str(dataset.duplicates.get("such_as", "")))
+        parts.append(
+            f"{_number(products, 'product')} {'shares' if products == 1 else 'share'} a photo with one of another "
+            f"category ({such}), so labels are wrong or categories overlap"
+        )
     if categories := split.untrained.categories:
         held_out = {"validation": split.untrained.validation, "test": split.untrained.test}
         wrong = " and ".join(f"{count:,} {part}" for part, count in held_out.items() if count)
