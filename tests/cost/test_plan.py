@@ -178,6 +178,7 @@ def test_nothing_is_downloaded_for_a_plan(tmp_path, fresh_cache, monkeypatch):
         plan_study(study, None, 1, QUIET)
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_elsewhere_is_planned_with_generated_photos(fresh_cache, monkeypatch):
     monkeypatch.delenv("SHELFBENCH_DATA", raising=False)
     settings = [(["dataset", "name"], "cdiscount"), (["backends"], ["hog-svm"]), (["split", "categories"], 30)]

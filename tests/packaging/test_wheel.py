@@ -182,8 +182,8 @@ def works(environment: Path, folder: Path, elsewhere: Path) -> None:
     ("change", "complaint"),
     [
         (("", ""), None),
-        (("summary=MINE", "summary=3"), 'incompatible type "int"; expected "str"'),
-        (("columns=", "colums="), 'Unexpected keyword argument "colums"'),
+        pytest.param(("summary=MINE", "summary=3"), 'incompatible type "int"; expected "str"', marks=pytest.mark.slow),
+        pytest.param(("columns=", "colums="), 'Unexpected keyword argument "colums"', marks=pytest.mark.slow),
         (("-> Backend:", "-> int:"), 'got "Backend", expected "int"'),
     ],
 )
