@@ -55,7 +55,6 @@ SET = {
     },
     "docs/platforms.md": {"versions": "3.11 3.12 3.13 2.35 2.19"},
     "docs/reading-a-run.md": {"the default of report.near_duplicates": "300,000"},
-    "docs/reliability.md": {"tries that a session of nox makes": "1,000,000"},
     "docs/results.md": {"sizes of catalogues": "2,400"},
     "docs/scale.md": {
         "sizes of catalogues; a length of features": "100,000 5,263 3,600",
