@@ -52,7 +52,7 @@ def typed(columns, *words, **environment):
     return written.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("columns", [60, 110])
+@pytest.mark.parametrize("columns", [60, pytest.param(110, marks=pytest.mark.slow)])
 def test_a_table_folds_on_a_terminal_and_is_whole_in_a_pipe(run, columns):
     words = ("compare", run, "--resamples", 50)
     whole, _ = piped(*words)

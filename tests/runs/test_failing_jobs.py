@@ -126,7 +126,11 @@ def test_damaged_timings_are_named(image_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("earlier", "message"), [(True, "cannot be read"), (False, "has changed since hog-svm was finished")]
+    ("earlier", "message"),
+    [
+        pytest.param(True, "cannot be read", marks=pytest.mark.slow),
+        (False, "has changed since hog-svm was finished"),
+    ],
 )
 def test_damaged_predictions_cost_their_backend_alone(image_folder, tmp_path, earlier, message):
     out = tmp_path / "run"

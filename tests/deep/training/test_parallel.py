@@ -148,11 +148,11 @@ def _in_child(engine, what, *given):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# a run tries one engine and one network; the other combinations are slow
+# each starts a process with an engine of its own, and trains twice there
 @pytest.fixture(
     scope="module",
     params=[
-        ("jax", "plain"),
+        pytest.param(("jax", "plain"), marks=pytest.mark.slow),
         pytest.param(("tensorflow", "batch norm"), marks=pytest.mark.slow),
         pytest.param(("tensorflow", "plain"), marks=pytest.mark.slow),
         pytest.param(("jax", "batch norm"), marks=pytest.mark.slow),
