@@ -38,7 +38,7 @@ NOT_RUN = {
     r"cd shelfbench-my-backend|python -m pytest|--backend my-backend": "needs an installation, which "
     "tests/packaging/test_new_backend.py does",
     r"python -m build": "builds this repository, which tests/packaging does",
-    r"compare (baseline new|OLD NEW)": "two runs of one's own; tests/test_ci.py does the steps",
+    r"compare (baseline new|OLD NEW|results/old results/new)": "two runs of one's own; tests/test_ci.py does the steps",
     r"compare results/mine bottleneck-2nn-2048 bottleneck-svm": "an example of two names; see tests/report",
     r"plan cdiscount": "needs all of Cdiscount's photos; results/scale/cdiscount-plan.txt is what it says",
     r"^export ": "sets variables for commands that are not run either",
