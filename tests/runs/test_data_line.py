@@ -27,8 +27,8 @@ def test_nothing_is_said_about_nothing():
 def test_photos_in_two_categories_are_named():
     found = {"products_with_a_photo_in_another_category": 4, "such_as": "1165 in T-shirts and 5062 in Watches"}
     assert data_line(DatasetRecord(duplicates=found), SplitRecord()) == (
-        "4 products share a photo with one of another category (1165 in T-shirts and 5062 in Watches), so labels are "
-        "wrong or categories overlap"
+        "4 products share a photo with one of another category (1165 in T-shirts and 5062 in Watches): a wrong label, "
+        "categories that overlap, or a picture that stands for a missing photo"
     )
 
 

@@ -161,7 +161,7 @@ def test_ties_are_those_that_were_never_told_from_the_leader():
     far[rng.permutation(400)[:200]] = False
     names = {"a": right, "b": near, "c": far}
     one = judge(100, {name: Judged(np.zeros(400), values) for name, values in names.items()})
-    two = judge(300, {name: Judged(np.zeros(400), names[name]) for name in one.better_half()})
+    two = judge(300, {name: Judged(np.zeros(400), names[name]) for name in (found.name for found in one.standings[:2])})
     found = ties([one, two], 300)
     assert {standing.name for standing, _ in found} == {"a", "b"} - {two.leader.name}
     assert all(judged is two for _, judged in found)

@@ -59,7 +59,7 @@ def core_limit() -> float | None:
     for group in _groups(CGROUPS, ""):
         with contextlib.suppress(OSError, ValueError):
             share, period = (group / "cpu.max").read_text(encoding="ascii").split()
-            found.append(int(share) / int(period))  # "max" is no number
+            found.append(int(share) / int(period))  # "max" means no limit, and int refuses it
     for group in _groups(CGROUPS / "cpu", "cpu"):
         with contextlib.suppress(OSError, ValueError):
             share, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))

@@ -35,7 +35,7 @@ def perhaps_repeated(digests: np.ndarray) -> np.ndarray:
 def contradictions(catalogue: Catalogue, owner: np.ndarray, digest: np.ndarray) -> dict[str, int | str]:
     """Count products that share a photo with a product of another category.
 
-    At least one label of each such pair is wrong, or their categories overlap.
+    A label may be wrong, the categories may overlap, or the picture stands for a photo that is missing.
 
     Parameters
     ----------

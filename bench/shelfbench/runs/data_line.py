@@ -61,7 +61,7 @@ def data_line(dataset: DatasetRecord, split: SplitRecord) -> str:
         such = printable(str(dataset.duplicates.get("such_as", "")))
         parts.append(
             f"{_number(products, 'product')} {'shares' if products == 1 else 'share'} a photo with one of another "
-            f"category ({such}), so labels are wrong or categories overlap"
+            f"category ({such}): a wrong label, categories that overlap, or a picture that stands for a missing photo"
         )
     if categories := split.untrained.categories:
         held_out = {"validation": split.untrained.validation, "test": split.untrained.test}

@@ -144,7 +144,7 @@ def gate(pairs: Sequence[tuple[Contestant, Contestant]], settings: GateSettings 
     Raises
     ------
     InputError
-        If there is no pair, or they do not cover the same products.
+        If no pair is given, or they do not cover the same products.
     """
     if not pairs:
         raise InputError("no backend to compare", "run the same backends in both runs")

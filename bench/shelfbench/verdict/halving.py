@@ -133,10 +133,6 @@ class Round:
         """The best of them."""
         return self.standings[0]
 
-    def better_half(self) -> tuple[str, ...]:
-        """Names of the better half, at least two."""
-        return tuple(found.name for found in self.standings[: max(2, -(-len(self.standings) // 2))])
-
 
 def judge(products: int, candidates: Mapping[str, Judged]) -> Round:
     """Compare candidates that learnt from the same part of train, on the same products of `tune`.
