@@ -80,6 +80,9 @@ def test_only_what_code_means_is_compared():
     plain = hashed("def f(a):\n    return a + 1\n")
     same = '"""Words."""\nfrom typing import Any\n\ndef f(a: Any) -> int:\n    """More."""\n    return (a + 1)  # one\n'
     assert hashed(same) == plain
+    typed = "def f(a):\n    b: int\n    found: int = cast('int', a) + 1\n    return found\n"
+    assert hashed(typed) == plain
+    assert hashed("class A:\n    a: int = 1\n") != hashed("class A:\n    a = 1\n")  # a field of a dataclass
     assert len({plain, hashed("def f(a):\n    return a + 2\n"), hashed("def f(b):\n    return b + 1\n")}) == 3
     assert made.code_hash(["code/*.py"], ["code/c/a.py"], lambda _: b"1") == made.code_hash([], [], lambda _: b"")
 

@@ -24,7 +24,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("pyproject.toml", "noxfile.py", "README.md", "LICENSE", "bench", "baselines", "deep")
+PARTS = ("pyproject.toml", "noxfile.py", "README.md", "LICENSE", "bench", "baselines", "deep", "results/made.toml")
 SMALL = ("--set", "generated.products=600", "--backend", "hog-svm")
 FIELDS = ("label", "what", "value", "unit", "command", "python", "cores")
 # Packages below this many MB are summed up.
@@ -90,7 +90,8 @@ def by_nox(folder: Path, source: Path, fresh: dict[str, str]) -> dict[str, str]:
     """Measure the command of the README from an environment without nox."""
     shutil.rmtree(folder / "env")  # two would take twice the disk
     wheels = fresh["PIP_FIND_LINKS"]
-    run(sys.executable, "-m", "pip", "download", "--quiet", "--dest", wheels, "nox", cwd=source)
+    # the extras that the session `bench` installs
+    run(sys.executable, "-m", "pip", "download", "--quiet", "--dest", wheels, "nox", ".[deep,skimage]", cwd=source)
     fresh = fresh | {"SHELFBENCH_CACHE": str(folder / "other-cache"), "MPLCONFIGDIR": str(folder / "other-mpl")}
     python = folder / "env-nox" / "bin" / "python"
     seconds = run(sys.executable, "-m", "venv", folder / "env-nox", cwd=folder)

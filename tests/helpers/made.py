@@ -103,10 +103,48 @@ def code_hash(patterns: Iterable[str], paths: Iterable[str], read: Callable[[str
 def meaning(path: str, content: bytes) -> str:
     """What a file says, without what only readers see."""
     if path.endswith(".py"):
-        return _dumped(ast.parse(content))
+        return _dumped(_Untyped().visit(ast.parse(content)))
     if path.endswith(".toml"):
         return json.dumps(tomllib.loads(content.decode()), sort_keys=True, default=str)
     return content.decode()
+
+
+class _Untyped(ast.NodeTransformer):
+    """Code as it would be without types: no `cast`, and no name given to a value only for its type before it returns."""
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        self.generic_visit(node)
+        is_cast = isinstance(node.func, ast.Name) and node.func.id == "cast" and len(node.args) == 2
+        return node.args[1] if is_cast else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        self.generic_visit(node)
+        for inside in ast.walk(node):  # a class's own fields are not in a function
+            for name in ("body", "orelse", "finalbody"):
+                if isinstance(body := getattr(inside, name, None), list):
+                    setattr(inside, name, _without_types(body))
+        return node
+
+
+def _without_types(body: list[Any]) -> list[Any]:
+    """Statements without annotations, where `name = value; return name` is `return value`."""
+    kept: list[Any] = []
+    for one in body:
+        if isinstance(one, ast.AnnAssign):
+            if one.value is None:
+                continue
+            one = ast.Assign(targets=[one.target], value=one.value)
+        last = kept[-1] if kept else None
+        if (
+            isinstance(one, ast.Return)
+            and isinstance(one.value, ast.Name)
+            and isinstance(last, ast.Assign)
+            and [getattr(target, "id", None) for target in last.targets] == [one.value.id]
+        ):
+            kept[-1] = ast.Return(value=last.value)
+        else:
+            kept.append(one)
+    return kept
 
 
 def _dumped(node: Any) -> str:
