@@ -110,7 +110,7 @@ def meaning(path: str, content: bytes) -> str:
 
 
 class _Untyped(ast.NodeTransformer):
-    """Code as it would be without types: no `cast`, and no name given to a value just for its type before it returns."""
+    """Code as it would be without types: no `cast`, and no name given to a value for its type before it returns."""
 
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
