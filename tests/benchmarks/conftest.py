@@ -25,7 +25,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output_json: dict) -> None:
     """Leave out paths and what the repository's checkout is called."""
-    output_json["full_size"] = bool(config.getoption("--full-size"))
+    output_json["full_size"] = bool(config.getoption("--full-size", default=False))
     for name in ("project", "branch"):
         output_json.get("commit_info", {}).pop(name, None)
 
@@ -33,7 +33,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """At full size the user's cache: catalogues and features that the rows need are made once."""
-    folder = cache_dir() if pytestconfig.getoption("--full-size") else tmp_path_factory.mktemp("cache")
+    folder = cache_dir() if pytestconfig.getoption("--full-size", default=False) else tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHELFBENCH_CACHE", str(folder))
         yield folder
@@ -42,7 +42,7 @@ def own_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def full_size(pytestconfig: pytest.Config) -> bool:
     """Whether the sizes are those of the goals."""
-    return bool(pytestconfig.getoption("--full-size"))
+    return bool(pytestconfig.getoption("--full-size", default=False))
 
 
 @pytest.fixture
