@@ -19,8 +19,9 @@ from shelfbench.data.ahead import in_background
 from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.given_stream import EmbeddedProducts, embedded_products
 from shelfbench.data.images import decode_batch
+from shelfbench.data.sources.products import Product
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import Product, products_of
+from shelfbench.data.stream import products_of
 from shelfbench.data.view import View, view_for
 from shelfbench.decision.climbing import climbed
 from shelfbench.decision.guarding import outside

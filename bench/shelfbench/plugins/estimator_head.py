@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from shelfbench.plugins.estimators import Recipe, first_line
 from shelfbench.plugins.grids import Search, shown
 from shelfbench.verdict.smoothing import Smoothing, fit_margins, fit_smoothing
 from shelfbench.verdict.temperature import log_normaliser
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROBABILITIES, MARGINS = "probabilities", "margins"
 # Images that are scored at once.
@@ -63,7 +66,7 @@ class EstimatorHead:
     """
 
     framework, device, batch = "scikit-learn", "cpu", 0
-    history = None
+    history: pd.DataFrame | None = None
 
     def __init__(self, recipe: Recipe | None = None, workers: int = 1) -> None:
         self.recipe, self.workers = recipe, workers
