@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.base.given import given_path
 from shelfbench.base.processor import cores
 from shelfbench.base.storage import load_json
@@ -279,8 +279,7 @@ def _predictions(path: Path, measure: str) -> pa.Table:
     try:
         return pq.read_table(path, columns=sorted(wanted & set(pq.read_schema(path).names)))
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason})", _ELSEWHERE) from None
+        raise InputError(f"{path} cannot be read ({first_line(error)})", _ELSEWHERE) from None
 
 
 def _classifier(folder: Path) -> tuple[str, str]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.errors import RunError, ShelfbenchError, first_line
 from shelfbench.base.processor import free_memory
 from shelfbench.base.serving import joblib_serves
 from shelfbench.base.stopping import stop_if_asked
 from shelfbench.data.rows import IN_MEMORY, as_float32
 from shelfbench.plugins.backend import TrainingData
-from shelfbench.plugins.estimators import Recipe, first_line
+from shelfbench.plugins.estimators import Recipe
 from shelfbench.plugins.grids import Search, shown
 from shelfbench.verdict.smoothing import Smoothing, fit_margins, fit_smoothing
 from shelfbench.verdict.temperature import log_normaliser

@@ -22,9 +22,8 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.base.errors import InputError, ShelfbenchError, first_line
 from shelfbench.base.storage import write_json, write_whole
-from shelfbench.plugins.estimators import first_line
 from shelfbench.plugins.kept_classes import CLASSES, prepared
 from shelfbench.plugins.kept_content import check_content
 from shelfbench.plugins.same_bytes import dump

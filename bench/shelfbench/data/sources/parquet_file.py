@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.data.catalogue import Catalogue
-from shelfbench.data.sources.parquet import ParquetImages, first_line, named_in, names_of, read_parquet
+from shelfbench.data.sources.parquet import ParquetImages, named_in, names_of, read_parquet
 from shelfbench.data.sources.parquet_columns import Photos, find_photos
 from shelfbench.data.sources.products import NamedPhotos, Product, gathered, id_texts, read_ahead
 from shelfbench.data.sources.settings import DatasetSettings
