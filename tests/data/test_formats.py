@@ -11,7 +11,7 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.data.formats import FORMATS
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
 

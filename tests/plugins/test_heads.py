@@ -13,7 +13,7 @@ from shelfbench.plugins import finding
 from shelfbench.plugins.backend import BackboneChoice, HeadSettings
 from shelfbench.plugins.conformance import CHECKS, on_features
 from shelfbench.plugins.estimators import recipe_of, recipe_of_head
-from shelfbench.plugins.finding import find, find_kept
+from shelfbench.plugins.finding import find, find_saved
 from shelfbench.plugins.heads import estimator_head, head_backend
 from shelfbench.plugins.sklearn import sklearn_backend
 from shelfbench.study.heads import read_heads
@@ -302,7 +302,7 @@ def test_heads_are_found_on_the_features_that_are_installed():
     with pytest.raises(InputError, match=r"define its head in the study, as \[heads\.lda\]"):
         find("hog-lda", heads)
     with pytest.raises(InputError, match="unknown backend 'nothing-knn'"):
-        find_kept("nothing-knn")
+        find_saved("nothing-knn")
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ def test_a_head_that_is_installed_goes_on_any_features(mean):
         spec, features = find(name), finding.find_features(name.partition("-")[0])
         assert set(spec.sections) == {*features.sections, *mean.sections}
         assert spec.columns == {**features.columns, **mean.columns}
-        assert find_kept(name).summary == spec.summary
+        assert find_saved(name).summary == spec.summary
     assert find("hog-2nn-512").columns["Classifier"] == "2NN-512", "ours, too"
     with pytest.raises(InputError, match=r"unknown backend 'hog-none'.*hog-mean"):
         find("hog-none")

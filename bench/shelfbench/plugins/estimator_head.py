@@ -235,7 +235,7 @@ class EstimatorHead:
 
     def save(self, folder: Path) -> None:
         """Write ``classifier.skops`` and ``classifier.json`` into an existing folder."""
-        from shelfbench.plugins.kept import save_head
+        from shelfbench.plugins.saved_estimator import save_head
 
         save_head(self, folder)
 
@@ -259,7 +259,7 @@ class EstimatorHead:
         InputError
             If a file is missing, was not written by `save`, or holds what must not be loaded.
         """
-        from shelfbench.plugins.kept import load_head
+        from shelfbench.plugins.saved_estimator import load_head
 
         return load_head(cls(recipe), folder)
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec, HeadSettings
 from shelfbench.plugins.estimators import recipe_of_head
-from shelfbench.plugins.heads import HeadSpec, estimator_head, head_backend, kept_head
+from shelfbench.plugins.heads import HeadSpec, estimator_head, head_backend, saved_head
 
 BACKENDS, FEATURES, HEADS = "shelfbench.backends", "shelfbench.features", "shelfbench.heads"
 Spec = TypeVar("Spec", BackendSpec, FeaturesSpec, HeadSpec)
@@ -91,7 +91,7 @@ def head_of(name: str) -> str:
     return "" if base in available() else base.partition("-")[2]
 
 
-def find_kept(name: str) -> BackendSpec:
+def find_saved(name: str) -> BackendSpec:
     """Load the spec of a backend that is to load a saved model: of its head, no more is needed than the model.
 
     So the study's own settings, which name what to import, are never read from a model.
@@ -113,7 +113,7 @@ def find_kept(name: str) -> BackendSpec:
     """
     features, _, head = name.partition("-")
     if name not in available() and head and head not in available(HEADS) and features in available(FEATURES):
-        return head_backend(find_features(features), kept_head(head))
+        return head_backend(find_features(features), saved_head(head))
     return find(name)
 
 

@@ -128,7 +128,7 @@ def estimator_head(recipe: Recipe) -> HeadSpec:
     return HeadSpec(summary=recipe.title, build=build, columns={"Classifier": recipe.title})
 
 
-def kept_head(name: str) -> HeadSpec:
+def saved_head(name: str) -> HeadSpec:
     """Make the head of a study that was saved; it can be loaded, and not be fitted.
 
     Parameters

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError, ShelfbenchError
-from shelfbench.base.given import given_path
-from shelfbench.data.given_names import PREFIX, source_of
+from shelfbench.base.public_arguments import path_argument
+from shelfbench.data.embedding_names import PREFIX, source_of
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
@@ -80,7 +80,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
 
 
 def _study_path(source: str | Path) -> Path:
-    given_path("no name" if source == "" else source, "study")
+    path_argument("no name" if source == "" else source, "study")
     path = STUDIES / f"{source}.toml"
     if not path.exists() or str(source).endswith(".toml"):
         path = Path(source).expanduser()

@@ -15,10 +15,10 @@ from typing import Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import load_json
+from shelfbench.data.embedding_names import source_of
 from shelfbench.data.extractor import FeatureExtractor
-from shelfbench.data.given_names import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureParts
-from shelfbench.plugins.given import given_features
+from shelfbench.plugins.embeddings import embedding_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.keras_saved import SavedKerasExtractor, keras_file_features
 from shelfbench_deep.features.onnx_saved import load_onnx, onnx_features
@@ -83,7 +83,7 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     """
     kind = kind_of(backbone.name)
     if kind == "given":
-        return given_features(backbone.name)
+        return embedding_features(backbone.name)
     if make := _MAKERS.get(kind):
         return replace(make(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
