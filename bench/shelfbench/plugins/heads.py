@@ -95,7 +95,7 @@ def head_backend(features: FeaturesSpec, head: HeadSpec) -> BackendSpec:
     return BackendSpec(
         summary=f"{features.summary}, {head.summary}",
         build=build,
-        sections={**features.sections, **head.sections},
+        sections={**head.sections, **features.sections},
         columns={**features.columns, **head.columns},
         uses_backbone=features.uses_backbone,
         check=check,
