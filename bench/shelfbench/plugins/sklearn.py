@@ -98,8 +98,10 @@ def sklearn_head(
 
     Parameters
     ----------
-    estimator, parameters, grid
-        See `sklearn_backend`.
+    estimator : str, sequence of str, or callable
+        As in `sklearn_backend`, as are the others.
+    parameters : mapping, optional
+    grid : mapping, optional
 
     Returns
     -------

@@ -40,24 +40,7 @@ EMPTY = "an empty picture in the BSON file"
 def products_in_bson(
     files: Sequence[Path], root: Path, several: bool, settings: DatasetSettings, console: Console
 ) -> Iterator[Product]:
-    """Read one product after the other, with or without a category, without building an index.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        The BSON files.
-    root, several, settings, console
-        See `shelfbench.data.formats.Format`.
-
-    Yields
-    ------
-    Product
-
-    Raises
-    ------
-    InputError
-        If a file is empty, truncated or not Cdiscount's; the message names the offset of the first bad document.
-    """
+    """Read one product after the other, without building an index (see `shelfbench.data.formats.Format`)."""
     for path in files:
         size = path.stat().st_size
         if size == 0:

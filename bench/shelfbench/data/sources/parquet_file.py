@@ -30,23 +30,7 @@ def read_parquet_file(path: Path, name: str, settings: DatasetSettings, console:
 def products_in_parquet(
     files: Sequence[Path], root: Path, several: bool, settings: DatasetSettings, console: Console
 ) -> Iterator[Product]:
-    """Read the products of Parquet files: the ids first (a few bytes per row), then the photos.
-
-    Parameters
-    ----------
-    files : sequence of Path
-    root, several, settings, console
-        See `shelfbench.data.formats.Format`.
-
-    Yields
-    ------
-    Product
-
-    Raises
-    ------
-    InputError
-        If a file is damaged, or they hold their photos in different ways.
-    """
+    """Read the ids first (a few bytes per row), then the photos (see `shelfbench.data.formats.Format`)."""
     names = [str(file) for file in files] if several else names_of(files)
     found = [_ids(file, name, settings) for file, name in zip(files, names, strict=True)]
     for shard in found:

@@ -73,8 +73,12 @@ def products_in_tables(
     Parameters
     ----------
     tables : sequence of Path
-    root, several, settings, console
-        See `shelfbench.data.formats.Format`.
+    root : Path
+        The folder that was given, or that of the table.
+    several : bool
+        Whether other paths were given, too.
+    settings : DatasetSettings
+    console : Console
     held : Contents, optional
         What lies in the folder that was given; photos there that no table names are told.
 

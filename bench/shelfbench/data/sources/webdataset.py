@@ -305,24 +305,7 @@ def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFra
 def products_in_tar(
     files: Sequence[Path], root: Path, several: bool, settings: DatasetSettings, console: Console
 ) -> Iterator[Product]:
-    """Read the products of WebDataset shards, whatever else the samples say.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        The archives, in order.
-    root, several, settings, console
-        See `shelfbench.data.formats.Format`.
-
-    Yields
-    ------
-    Product
-
-    Raises
-    ------
-    InputError
-        If an archive is damaged, or none has a photo.
-    """
+    """Read the products of shards, whatever else the samples say (see `shelfbench.data.formats.Format`)."""
     role = "product_id"
     indexes = [_index(path, {role: settings.product_id}, console) for path in files]
     counts = [len(index) for index in indexes]
