@@ -1,4 +1,4 @@
-"""The backends and features of this package, named by its entry points."""
+"""The backends, features and heads of this package, named by its entry points."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, FeatureParts, FeaturesSpec, as_record
-from shelfbench.plugins.heads import joined
+from shelfbench.plugins.backend import BackboneChoice, FeatureParts, FeaturesSpec, as_record
+from shelfbench.plugins.heads import Head, HeadSpec, head_backend
 from shelfbench_baselines.device import check_engine
 from shelfbench_baselines.hog import HogExtractor, HogSettings
 from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
@@ -18,11 +18,10 @@ def _features(settings: Mapping[str, Any], backbone: BackboneChoice, workers: in
     return FeatureParts(features=HogExtractor(chosen, workers), settings={"hog": as_record(chosen)})
 
 
-def _hog_svm(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
-    svm: SVMSettings = settings["svm"]
-    check_engine(svm.engine)
-    parts = _features(settings, backbone, workers)
-    return joined(parts, classifier=partial(LinearSVM, svm), load=LinearSVM.load, settings={"svm": as_record(svm)})
+def _svm(settings: Mapping[str, Any], workers: int) -> Head:
+    chosen: SVMSettings = settings["svm"]
+    check_engine(chosen.engine)
+    return Head(classifier=partial(LinearSVM, chosen), load=LinearSVM.load, settings={"svm": as_record(chosen)})
 
 
 hog = FeaturesSpec(
@@ -31,9 +30,11 @@ hog = FeaturesSpec(
     sections={"hog": HogSettings},
     columns={"Feature": "HOG", "Fine-tuning": "no"},
 )
-hog_svm = BackendSpec(
-    summary="histograms of oriented gradients, linear SVM",
-    build=_hog_svm,
-    columns={"Feature": "HOG", "Classifier": "SVM", "Fine-tuning": "no"},
-    sections={"hog": HogSettings, "svm": SVMSettings},
+svm = HeadSpec(
+    summary="linear SVM",
+    build=_svm,
+    sections={"svm": SVMSettings},
+    columns={"Classifier": "SVM"},
+    exports=True,
 )
+hog_svm = head_backend(hog, svm)

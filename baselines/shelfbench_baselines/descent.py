@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench_baselines.margins import Margins
+from shelfbench_baselines.margins import Margins, dots
 from shelfbench_baselines.squared_hinge import SquaredHinge, row_blocks
 
 # Share of the slope at which the line search ends, after one more secant step that is not evaluated.
@@ -282,9 +282,3 @@ class Descent:
         for name in ("live", "stage", "sweeps", "slope", "stuck", "loss", "active", "plain", "leap", "newton"):
             setattr(self, name, getattr(self, name)[kept])
         self.margins.keep(kept, self.live)
-
-
-def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute the inner product of each column."""
-    found: np.ndarray = np.einsum("ij,ij->j", left, right)
-    return found

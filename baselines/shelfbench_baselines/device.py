@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.base.processor import free_memory, has_accelerator
 from shelfbench_baselines.device_sweep import DeviceSweep
 from shelfbench_baselines.margins import Columns, Margins, widest_block
@@ -173,8 +173,7 @@ def margins_for(
     except Exception as error:  # each library raises its own errors
         if engine != "auto":
             raise
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        console.warn(f"NumPy computes the linear SVM, not {device.library} on {device.name}: {reason}")
+        console.warn(f"NumPy computes the linear SVM, not {device.library} on {device.name}: {first_line(error)}")
         return on_cpu, None
 
 

@@ -175,7 +175,7 @@ class Margins:
                     np.multiply(self._along[piece], step, out=out)
                     now += out
                 np.maximum(now, 0, out=out)
-                loss += _dots(out, out)
+                loss += dots(out, out)
                 active += (out > 0).view(np.uint8).sum(axis=0, dtype=np.float32)
             return np.stack([loss, active])
 
@@ -202,16 +202,16 @@ def _filled(categories: int) -> int:
 
 def _bend(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
     active = along * (slack > 0)
-    return _dots(active, active)
+    return dots(active, active)
 
 
 def _slope(slack: np.ndarray, along: np.ndarray, step: np.ndarray) -> np.ndarray:
     there = along * step
     there += slack
-    return _dots(np.maximum(there, 0, out=there), along)
+    return dots(np.maximum(there, 0, out=there), along)
 
 
-def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Compute the inner product of each column."""
     found: np.ndarray = np.einsum("ij,ij->j", left, right)
     return found

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench_baselines.descent import Descent, dots
+from shelfbench_baselines.descent import Descent
+from shelfbench_baselines.margins import dots
 from shelfbench_baselines.squared_hinge import SquaredHinge
 
 # Steps that are remembered.

@@ -19,9 +19,8 @@ import numpy as np
 from shelfbench.base.errors import RunError
 from shelfbench.base.processor import free_memory
 from shelfbench_baselines.blocks import Blocks
-from shelfbench_baselines.descent import dots
 from shelfbench_baselines.footprint import GRAM_LIMIT, SAMPLE, fits, sample_size, widest
-from shelfbench_baselines.margins import Columns, Margins
+from shelfbench_baselines.margins import Columns, Margins, dots
 from shelfbench_baselines.quasi_newton import QuasiNewton
 from shelfbench_baselines.squared_hinge import PIECE, ROWS, Item, Result, SquaredHinge, row_blocks
 

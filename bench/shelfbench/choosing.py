@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
-from shelfbench.base.given import given_count, given_path, given_settings
 from shelfbench.base.processor import cores
+from shelfbench.base.public_arguments import count_argument, path_argument, settings_argument
 from shelfbench.face import AnyPath, load_study
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def choose(
     from shelfbench.runs.quick_choice import Budget, run_command
 
     allowed = Budget.read(budget)
-    place = None if out is None else given_path(out, "out")
+    place = None if out is None else path_argument(out, "out")
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     if place is not None:
         from shelfbench.report.choosing import check_place
@@ -92,12 +92,12 @@ def choose(
     found = choose_quickly(
         chosen,
         allowed,
-        data=None if data is None else given_path(data, "data"),
-        workers=cores() if workers is None else given_count(workers, "workers"),
+        data=None if data is None else path_argument(data, "data"),
+        workers=cores() if workers is None else count_argument(workers, "workers"),
         console=console,
     )
     named = None if study is None else str(study if isinstance(study, (str, Path)) else study.name)
-    words = {"dataset": dataset, "data": data, "seed": seed, "settings": given_settings(settings)}
+    words = {"dataset": dataset, "data": data, "seed": seed, "settings": settings_argument(settings)}
     found = replace(found, command=run_command(named, found.winner, words))
     if place is not None:
         from shelfbench.report.choosing import write_choice

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, ShelfbenchError, explain
-from shelfbench.base.given import given_count, given_path
 from shelfbench.base.processor import cores
+from shelfbench.base.public_arguments import count_argument, path_argument
 from shelfbench.face import AnyPath, load_study
 
 if TYPE_CHECKING:
@@ -87,14 +87,14 @@ def run_seeds(
     from shelfbench.report.draws import build_draws
     from shelfbench.runs.draws import open_draws
 
-    number = given_count(seeds, "seeds")
+    number = count_argument(seeds, "seeds")
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
     if chosen.experiment:
         raise InputError(
             f"the study {chosen.name} is the experiment {chosen.experiment}, which draws are not made of",
             "use --seeds with a comparison of backends",
         )
-    folder = Path("results") / f"{chosen.name}-seeds" if out is None else given_path(out, "out")
+    folder = Path("results") / f"{chosen.name}-seeds" if out is None else path_argument(out, "out")
     console = Console(quiet, verbose)
     studies = {one: dataclasses.replace(chosen, seed=one) for one in range(chosen.seed, chosen.seed + number)}
     given = {"dataset": dataset, "backends": backends, "seed": seed, "settings": settings, "data": data}
@@ -104,8 +104,8 @@ def run_seeds(
         or ", ".join([f"shelfbench.run_seeds({chosen.name!r}", f"seeds={number}", f"out={str(folder)!r}", *words]) + ")"
     )
     _check_places(folder, studies, told)
-    place = None if data is None else given_path(data, "data")
-    threads = cores() if workers is None else given_count(workers, "workers")
+    place = None if data is None else path_argument(data, "data")
+    threads = cores() if workers is None else count_argument(workers, "workers")
     if repair:
         from shelfbench.runs.draws import draw_path
         from shelfbench.runs.repairing import note_damage

@@ -17,12 +17,12 @@ from shelfbench.data.datasets import check_dataset
 from shelfbench.plugins.experiment import ExperimentSpec, find_experiment
 from shelfbench.runs.comparison import run as run_comparison
 from shelfbench.runs.experiment import Experiment, Jobs
+from shelfbench.runs.parallel_training import take_part
 from shelfbench.runs.photos import Photos
 from shelfbench.runs.profiles import ProfileSettings
 from shelfbench.runs.profiles import planned as planned_profiles
 from shelfbench.runs.profiles import run as run_profiles
 from shelfbench.runs.recorder import Recorder
-from shelfbench.runs.together import take_part
 from shelfbench.study.model import Study
 
 COMPARISON = "comparison"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_count, given_path, given_settings
 from shelfbench.base.processor import cores
+from shelfbench.base.public_arguments import count_argument, path_argument, settings_argument
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,10 +95,10 @@ def run(
 
     given = {"dataset": dataset, "backends": backends, "out": out, "seed": seed, "settings": settings, "data": data}
     chosen = load_study(study, dataset=dataset, backends=backends, seed=seed, settings=settings)
-    place = Path("results") / chosen.name if out is None else given_path(out, "out")
+    place = Path("results") / chosen.name if out is None else path_argument(out, "out")
     console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
-    if "pixels" not in given_settings(settings) and (pixels := fixed_for_other_data(study, chosen)):
+    if "pixels" not in settings_argument(settings) and (pixels := fixed_for_other_data(study, chosen)):
         console.warn(
             f"networks see the photos at {pixels} px, which study {chosen.name} fixes for its own data; "
             "--set pixels=auto lets these photos decide"
@@ -111,8 +111,8 @@ def run(
         text = run_study(
             chosen,
             out=place,
-            data=None if data is None else given_path(data, "data"),
-            workers=cores() if workers is None else given_count(workers, "workers"),
+            data=None if data is None else path_argument(data, "data"),
+            workers=cores() if workers is None else count_argument(workers, "workers"),
             console=console,
             command=command or _call(study, given),
         )
@@ -159,7 +159,7 @@ def load_run(path: AnyPath, *, summary: str = "") -> Run:
 
     from shelfbench.runs.directory import open_run
 
-    return dataclasses.replace(open_run(given_path(path, "path"), experiments=True), summary=summary)
+    return dataclasses.replace(open_run(path_argument(path, "path"), experiments=True), summary=summary)
 
 
 def load_study(
@@ -201,10 +201,10 @@ def load_study(
     from shelfbench.study.overrides import setting
     from shelfbench.study.read import OWN, read_study
 
-    overrides = [setting(key, value) for key, value in given_settings(settings).items()]
+    overrides = [setting(key, value) for key, value in settings_argument(settings).items()]
     if dataset is not None:
         given = str(dataset)  # a path would make one slash of the two of a link
-        name = given if given == "" or is_elsewhere(given) else os.fspath(given_path(dataset, "dataset"))
+        name = given if given == "" or is_elsewhere(given) else os.fspath(path_argument(dataset, "dataset"))
         overrides.append((["dataset", "name"], name.rstrip("/") or name))
     named = next((str(value) for keys, value in reversed(overrides) if keys == ["dataset", "name"]), None)
     if study is None:
@@ -287,13 +287,13 @@ def plan(
 
     hour = 0.0 if price is None else amount(price, "the price of an hour")
     chosen = load_study(study, dataset=dataset, backends=backends, settings=settings)
-    place = None if data is None else given_path(data, "data")
-    count = cores() if workers is None else given_count(workers, "workers")
+    place = None if data is None else path_argument(data, "data")
+    count = cores() if workers is None else count_argument(workers, "workers")
     asked = Asked(
-        0 if images is None else given_count(images, "images"),
-        0 if categories is None else given_count(categories, "categories"),
+        0 if images is None else count_argument(images, "images"),
+        0 if categories is None else count_argument(categories, "categories"),
     )
-    shared = 1 if machines is None else given_count(machines, "machines")
+    shared = 1 if machines is None else count_argument(machines, "machines")
     found = plan_study(chosen, place, count, Console(quiet, verbose), asked=asked, again=again)
     return replace(found, price=hour, machines=shared)
 
@@ -375,10 +375,10 @@ def generate(
     from shelfbench.generator.write import generate_whole
     from shelfbench.study.sections import build_section
 
-    table = {str(key).removeprefix("generated."): value for key, value in given_settings(settings).items()}
+    table = {str(key).removeprefix("generated."): value for key, value in settings_argument(settings).items()}
     made = build_section(GeneratorSettings, table, "generated", "generate")
-    target = given_path(directory, "directory")
+    target = path_argument(directory, "directory")
     with storage_errors(target):
-        count = cores() if workers is None else given_count(workers, "workers")
+        count = cores() if workers is None else count_argument(workers, "workers")
         generate_whole(target, made, Console(quiet, verbose), count)
     return target

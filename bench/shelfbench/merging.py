@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_path
+from shelfbench.base.public_arguments import path_argument
 from shelfbench.face import AnyPath, load_run
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def merge(
 
     if isinstance(directories, (str, bytes)) or not isinstance(directories, Iterable):
         raise InputError(f"directories is {directories!r}", "give a list of run directories")
-    paths = [given_path(path, "a run directory") for path in directories]
-    place, console = given_path(out, "out"), Console(quiet, verbose)
+    paths = [path_argument(path, "a run directory") for path in directories]
+    place, console = path_argument(out, "out"), Console(quiet, verbose)
     called = f"shelfbench.merge({[str(path) for path in paths]!r}, out={str(place)!r})"
     for line in merge_runs(paths, place, command or called):
         console.warn(line)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
-from shelfbench.base.given import given_count, given_path
 from shelfbench.base.processor import cores
+from shelfbench.base.public_arguments import count_argument, path_argument
 from shelfbench.face import AnyPath, load_study
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def features(
     with spread_over(dask, console):
         return precompute(
             chosen,
-            data=None if data is None else given_path(data, "data"),
-            workers=cores() if workers is None else given_count(workers, "workers"),
+            data=None if data is None else path_argument(data, "data"),
+            workers=cores() if workers is None else count_argument(workers, "workers"),
             console=console,
             part=part,
         )

@@ -1,4 +1,4 @@
-"""The entry points of the backends on networks (C, Table 4)."""
+"""The backends on networks (C, Table 4), their features and heads, named by the entry points."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any
 
 from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, FeatureParts, FeaturesSpec, as_record
-from shelfbench.plugins.heads import joined
-from shelfbench_baselines.device import check_engine
-from shelfbench_baselines.linear_svm import LinearSVM, SVMSettings
+from shelfbench.plugins.heads import Head, HeadSpec, head_backend
+from shelfbench_baselines.backends import svm
 from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
 from shelfbench_deep.features.choosing import check_trainable, kind_of, load_features, network_features
@@ -41,24 +40,10 @@ def _features(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneCh
     return replace(parts, export_onnx=export_onnx) if none else parts
 
 
-def _svm(finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
-    chosen: SVMSettings = settings["svm"]
-    check_engine(chosen.engine)
-    return joined(
-        _features(finetuned, settings, backbone, workers),
-        classifier=partial(LinearSVM, chosen),
-        load=LinearSVM.load,
-        settings={"svm": as_record(chosen)},
-    )
-
-
-def _two_layer(
-    units: int, finetuned: bool, settings: Mapping[str, Any], backbone: BackboneChoice, workers: int
-) -> Backend:
+def _two_layer(units: int, settings: Mapping[str, Any], workers: int) -> Head:
     _check_two_layer()
     chosen: TwoLayerSettings = settings["two_layer"]
-    return joined(
-        _features(finetuned, settings, backbone, workers),
+    return Head(
         classifier=partial(TwoLayer, units, chosen),
         load=TwoLayer.load,
         settings={"units": units, "two_layer": as_record(chosen)},
@@ -86,46 +71,26 @@ def _no_head() -> OwnHead:
     raise RuntimeError("the head of a network trained end to end comes from its training")
 
 
-def _columns(classifier: str, finetuned: bool) -> dict[str, str]:
-    return {"Feature": "Bottlenecks", "Classifier": classifier, "Fine-tuning": "yes" if finetuned else "no"}
-
-
-def _sections(finetuned: bool) -> dict[str, type]:
-    training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
-    return {"bottleneck": BottleneckSettings, "onnx": OnnxSettings, **(training if finetuned else {})}
-
-
 def _features_spec(finetuned: bool) -> FeaturesSpec:
+    training = {"finetuning": FinetuningSettings, "training": TrainingSettings}
     return FeaturesSpec(
-        summary=f"bottlenecks of the backbone{_AFTER * finetuned}",
+        summary=f"bottlenecks of the backbone{', fine-tuned on a share of the products' * finetuned}",
         build=partial(_features, finetuned),
-        sections=_sections(finetuned),
+        sections={"bottleneck": BottleneckSettings, "onnx": OnnxSettings, **(training if finetuned else {})},
         uses_backbone=True,
         columns={"Feature": "Bottlenecks", "Fine-tuning": "yes" if finetuned else "no"},
-    )
-
-
-def _svm_spec(finetuned: bool) -> BackendSpec:
-    return BackendSpec(
-        summary=f"bottlenecks of the backbone{_AFTER * finetuned} and a linear SVM, one category against the rest",
-        build=partial(_svm, finetuned),
-        sections={"svm": SVMSettings, **_sections(finetuned)},
-        uses_backbone=True,
-        columns=_columns("SVM", finetuned),
         check=_check_training if finetuned else None,
     )
 
 
-def _two_layer_spec(units: int, finetuned: bool) -> BackendSpec:
-    return BackendSpec(
-        summary=(
-            f"bottlenecks of the backbone{_AFTER * finetuned} and a 2NN of {units} units in two equal hidden layers"
-        ),
-        build=partial(_two_layer, units, finetuned),
-        sections={"two_layer": TwoLayerSettings, **_sections(finetuned)},
-        uses_backbone=True,
-        columns=_columns(f"2NN-{units}", finetuned),
+def _two_layer_spec(units: int) -> HeadSpec:
+    return HeadSpec(
+        summary=f"2NN of {units} units in two equal hidden layers",
+        build=partial(_two_layer, units),
+        sections={"two_layer": TwoLayerSettings},
+        columns={"Classifier": f"2NN-{units}"},
         check=_check_two_layer,
+        exports=True,
     )
 
 
@@ -147,16 +112,15 @@ def _full_spec(network: str, title: str) -> BackendSpec:
 
 _check_two_layer = partial(check_keras, "a 2NN")
 _check_training = partial(check_keras, "training a network")
-_AFTER = ", fine-tuned on a share of the products,"
-bottleneck = _features_spec(False)
-finetuned = _features_spec(True)
-bottleneck_svm = _svm_spec(False)
-bottleneck_2nn_512 = _two_layer_spec(512, False)
-bottleneck_2nn_2048 = _two_layer_spec(2048, False)
-bottleneck_2nn_4096 = _two_layer_spec(4096, False)
-finetuned_svm = _svm_spec(True)
-finetuned_2nn_512 = _two_layer_spec(512, True)
-finetuned_2nn_2048 = _two_layer_spec(2048, True)
-finetuned_2nn_4096 = _two_layer_spec(4096, True)
+bottleneck, finetuned = _features_spec(False), _features_spec(True)
+two_layer_512, two_layer_2048, two_layer_4096 = map(_two_layer_spec, (512, 2048, 4096))
+bottleneck_svm = head_backend(bottleneck, svm)
+bottleneck_2nn_512 = head_backend(bottleneck, two_layer_512)
+bottleneck_2nn_2048 = head_backend(bottleneck, two_layer_2048)
+bottleneck_2nn_4096 = head_backend(bottleneck, two_layer_4096)
+finetuned_svm = head_backend(finetuned, svm)
+finetuned_2nn_512 = head_backend(finetuned, two_layer_512)
+finetuned_2nn_2048 = head_backend(finetuned, two_layer_2048)
+finetuned_2nn_4096 = head_backend(finetuned, two_layer_4096)
 full_inception_v3 = _full_spec("inception_v3", "Inception V3")
 full_xception = _full_spec("xception", "Xception")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
 from shelfbench.data.datasets import open_path
-from shelfbench.data.given_features import Embeddings
+from shelfbench.data.embeddings import Embeddings
 from shelfbench.data.sources.settings import DatasetSettings
 
 _AT_ONCE = 20_000

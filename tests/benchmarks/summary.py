@@ -17,7 +17,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shelfbench.base.grid import Grid
-from shelfbench.report.render import save_figure, write_forms
+from shelfbench.report.fonts import fit_fonts
+from shelfbench.report.render import drawn, write_forms
 from shelfbench.report.style import STYLE
 
 COLUMNS = ("stage", "opponent", "ours_s", "opponent_s", "ratio", "goal", "peak_mib")
@@ -157,7 +158,9 @@ def main(folder: Path) -> None:
     frame = frame_of(folder)
     write_forms(folder, "performance", frame[list(COLUMNS)], grid_of(frame))
     with mpl.rc_context(STYLE):
-        save_figure(chart(frame), folder / "performance")
+        figure = chart(frame)
+        for suffix, image in drawn(figure, fit_fonts(figure)).items():
+            (folder / f"performance{suffix}").write_bytes(image)
 
 
 if __name__ == "__main__":

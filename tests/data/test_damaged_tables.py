@@ -13,7 +13,7 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.catalogues import opened
 
 HEADER = ("file_name", "category", "product_id")

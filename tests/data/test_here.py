@@ -6,7 +6,7 @@ import pytest
 
 from shelfbench.base.console import Console
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.cases import put, write_rows
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture

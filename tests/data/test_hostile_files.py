@@ -18,7 +18,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_dataset
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.photos import noise_picture
 
 QUIET = Console(quiet=True)

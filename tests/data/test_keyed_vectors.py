@@ -9,7 +9,7 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_path
-from shelfbench.data.given_features import Embeddings
+from shelfbench.data.embeddings import Embeddings
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.vectors import Vectors
 

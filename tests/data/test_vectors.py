@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.datasets import open_path
-from shelfbench.data.given_features import Embeddings
-from shelfbench.data.given_names import source_of
+from shelfbench.data.embedding_names import source_of
+from shelfbench.data.embeddings import Embeddings
 from shelfbench.data.sources.keyed_vectors import split_source
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.vectors import Vectors

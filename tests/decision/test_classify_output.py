@@ -18,7 +18,7 @@ import pytest
 from shelfbench.base.console import Console
 from shelfbench.cli.main import main
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.decisions import COLUMNS, STRIPES, classified, make_decision, png, striped
 
 QUIET = Console(quiet=True)

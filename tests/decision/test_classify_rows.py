@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shelfbench.base.console import Console
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.decisions import classified, make_decision, png, striped
 from tests.helpers.photos import noise_picture
 

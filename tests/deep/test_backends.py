@@ -8,8 +8,9 @@ from shelfbench.plugins.backend import BackboneChoice, TrainingData
 from shelfbench.plugins.finding import find
 from shelfbench_baselines.linear_svm import LinearSVM
 from shelfbench_deep.heads.two_layer import TwoLayer
+from tests.helpers.sources import entry_points
 
-NAMES = ["bottleneck-svm", "bottleneck-2nn-512", "bottleneck-2nn-2048", "bottleneck-2nn-4096"]
+NAMES = [f"bottleneck-{head}" for head in entry_points("heads")]
 
 
 def built(name, backbone):
@@ -25,12 +26,8 @@ def test_built_from_its_entry_point(name):
     assert (backend.features.name, backend.features.pixels, backend.features.dimensions) == ("vgg16", 48, 512)
     classifier = backend.classifier()
     assert classifier is not backend.classifier()
-    if name == "bottleneck-svm":
-        assert isinstance(classifier, LinearSVM)
-    else:
-        assert isinstance(classifier, TwoLayer)
-        assert name == f"bottleneck-2nn-{classifier.units}"
-        assert spec.columns["Classifier"] == f"2NN-{classifier.units}"
+    assert isinstance(classifier, TwoLayer if "2nn" in name else LinearSVM)
+    assert spec.columns["Classifier"] == (f"2NN-{classifier.units}" if "2nn" in name else "SVM")
     assert pickle.loads(pickle.dumps(backend)).settings == backend.settings
 
 

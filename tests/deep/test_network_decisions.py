@@ -13,7 +13,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.data.images import decode
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from shelfbench.decision.bundle import load_model
 from shelfbench.experiments import run_study
 from shelfbench.study.overrides import parse_setting

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shelfbench.base import using
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import write_text
-from shelfbench.base.using import alone, entry_of, let_go, used
+from shelfbench.base.using import alone, entry_of, used
 from shelfbench.cli.main import main
 from shelfbench.data.feature_store import FeatureStore, image_digests
 from shelfbench.data.images import ImageSettings
@@ -52,6 +53,12 @@ FOREIGN_FILES = (
     *("notes.txt", "features/readme", "features/mine/a.npy", "digests/photo.jpg"),
     *("datasets/cdiscount/train.bson", "locks/{h}.lock"),
 )
+
+
+def let_go() -> None:
+    """Give back the folders that this process holds, as its end does."""
+    while using._held:
+        os.close(using._held.popitem()[1])
 
 
 def written(root: Path, files: tuple[str, ...], number: int = 0, size: int = 10, age: float = 0.0) -> list[Path]:

@@ -216,7 +216,7 @@ def test_the_time_of_a_container_is_its_smallest_limit(tmp_path, monkeypatch):
 
 
 def test_without_keras_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("shelfbench_deep.here.find_spec", lambda name: None)
+    monkeypatch.setattr("shelfbench_deep.doctor.find_spec", lambda name: None)
     uses, failed = checkup._uses()
     assert failed == []
     assert uses["training of networks"].endswith("(python -m pip install 'shelfbench[deep]')")

@@ -1,4 +1,4 @@
-"""Every backend of ours passes the suite that authors of backends run, and the suite notices what is wrong."""
+"""Everything of ours passes the suite that authors of backends run, and the suite notices what is wrong."""
 
 import dataclasses
 
@@ -11,9 +11,15 @@ from shelfbench.plugins.conformance import CHECKS, ConformanceError, saved_featu
 from shelfbench.plugins.finding import find
 from shelfbench.plugins.template import ColourSettings, NearestMean, mean_colour
 from shelfbench.study.read import build_section
+from tests.helpers.sources import entry_points
 
 SMALL = {"hog": {"pixels": 48, "cells": 8}, "svm": {"C": [0.01]}, "two_layer": {"epochs": 6, "batch": 15}}
-NAMES = ["hog-svm", "bottleneck-svm", "bottleneck-2nn-512", "bottleneck-2nn-2048", "bottleneck-2nn-4096"]
+# of the papers, by the names that others rely on
+PAPERS = {
+    "hog-svm",
+    *(f"{features}-{head}" for features in ("bottleneck", "finetuned") for head in ("svm", "2nn-512", "2nn-2048")),
+    *("bottleneck-2nn-4096", "finetuned-2nn-4096", "full-inception_v3", "full-xception"),
+}
 OF_FEATURES = [*CHECKS[:4], saved_features_are_the_same]
 
 
@@ -25,14 +31,20 @@ def build(name):
     return spec.build(settings, BackboneChoice(pixels=32), 1)
 
 
-# the five share two extractors, which are put through their checks once; the larger networks differ in units alone
-LARGE = NAMES[3:]
+# each kind of features once, and each head; fine-tuned features are bottlenecks, and larger networks differ in units
+FEATURES = [(f"{name}-svm", check) for name in entry_points("features") if name != "finetuned" for check in OF_FEATURES]
+HEADS = [(f"hog-{name}", check) for name in entry_points("heads") for check in CHECKS if check not in OF_FEATURES]
+LARGE = ("hog-2nn-2048", "hog-2nn-4096")
 CASES = [
     pytest.param(name, check, id=f"{name}-{check.__name__}", marks=[pytest.mark.slow] if name in LARGE else [])
-    for name in NAMES
-    for check in CHECKS
-    if check not in OF_FEATURES or name in ("hog-svm", "bottleneck-svm")
+    for name, check in FEATURES + HEADS
 ]
+
+
+def test_the_backends_of_the_papers_keep_their_names():
+    assert set(entry_points("backends")) == PAPERS
+    for name in PAPERS:
+        assert find(name).columns.keys() == {"Feature", "Classifier", "Fine-tuning"}
 
 
 @pytest.mark.parametrize(("name", "check"), CASES)

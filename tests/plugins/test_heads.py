@@ -3,17 +3,20 @@
 import dataclasses
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.plugins import finding
 from shelfbench.plugins.backend import BackboneChoice, HeadSettings
-from shelfbench.plugins.conformance import CHECKS
+from shelfbench.plugins.conformance import CHECKS, on_features
 from shelfbench.plugins.estimators import recipe_of, recipe_of_head
-from shelfbench.plugins.finding import find, find_kept
-from shelfbench.plugins.heads import estimator_backend
+from shelfbench.plugins.finding import find, find_saved
+from shelfbench.plugins.heads import estimator_head, head_backend
 from shelfbench.plugins.sklearn import sklearn_backend
+from shelfbench.study.heads import read_heads
 from tests.helpers.heads import FIVE, clusters, fitted, recipe
 from tests.helpers.sources import ROOT
 
@@ -30,7 +33,7 @@ def of_colours(images):
 
 
 def backend(made):
-    return estimator_backend(_features(), made, {}).build({}, BackboneChoice(), 1)
+    return head_backend(_features(), estimator_head(made)).build({}, BackboneChoice(), 1)
 
 
 def _features():
@@ -299,4 +302,39 @@ def test_heads_are_found_on_the_features_that_are_installed():
     with pytest.raises(InputError, match=r"define its head in the study, as \[heads\.lda\]"):
         find("hog-lda", heads)
     with pytest.raises(InputError, match="unknown backend 'nothing-knn'"):
-        find_kept("nothing-knn")
+        find_saved("nothing-knn")
+
+
+@pytest.fixture
+def mean(monkeypatch):
+    """The head of the document, as an installed package would offer it."""
+    text = (ROOT / "docs" / "own-backend.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"## A classifier for any features.*?```python\n(.*?)```", text, re.DOTALL)
+    made = {}
+    exec(code, made)
+    point = SimpleNamespace(name="mean", value="mypackage:nearest_mean", load=lambda: made["nearest_mean"])
+    installed = finding.entry_points
+    monkeypatch.setattr(
+        finding,
+        "entry_points",
+        lambda *, group: [*installed(group=group), *([point] if group == finding.HEADS else [])],
+    )
+    return made["nearest_mean"]
+
+
+def test_a_head_that_is_installed_goes_on_any_features(mean):
+    for name in ("hog-mean", "bottleneck-mean", "finetuned-mean"):
+        spec, features = find(name), finding.find_features(name.partition("-")[0])
+        assert set(spec.sections) == {*features.sections, *mean.sections}
+        assert spec.columns == {**features.columns, **mean.columns}
+        assert find_saved(name).summary == spec.summary
+    assert find("hog-2nn-512").columns["Classifier"] == "2NN-512", "ours, too"
+    with pytest.raises(InputError, match=r"unknown backend 'hog-none'.*hog-mean"):
+        find("hog-none")
+    with pytest.raises(InputError, match=r"heads\.mean: bottleneck-mean is a backend that is installed"):
+        read_heads({"mean": {"estimator": KNN}}, "mine.toml")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_head_of_the_document_conforms(check, mean):
+    check(on_features(mean))

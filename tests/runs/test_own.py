@@ -10,7 +10,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.data.images import ImageSettings
 from shelfbench.experiments import run_study
-from shelfbench.runs.seeing import _say_larger
+from shelfbench.runs.photo_views import _say_larger
 from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study, study_names
 from tests.helpers.photos import noise_picture

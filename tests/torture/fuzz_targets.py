@@ -27,7 +27,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.tar_index import members
-from shelfbench.data.stream import products_of
+from shelfbench.data.to_classify import products_of
 from tests.helpers.catalogues import opened
 from tests.helpers.photos import noise_picture
 from tests.torture.mutations import Mutation, damaged_bytes, damaged_json, damaged_text

@@ -149,6 +149,22 @@ def explain(error: Exception, remedy: str = "this is a bug") -> ShelfbenchError:
         return InputError(f"{str(error)[18:].strip()}: too many levels of symbolic links", "correct the path")
     if os.environ.get("SHELFBENCH_DEBUG"):
         raise error
-    said = str(error).strip().splitlines()
-    what = f"unexpected {type(error).__name__}: {said[0] if said else 'no message'}"
+    said = first_line(error) if str(error).strip() else "no message"
+    what = f"unexpected {type(error).__name__}: {said}"
     return RunError(what, f"{remedy}: SHELFBENCH_DEBUG=1 shows where")
+
+
+def first_line(error: object) -> str:
+    """Return the first line of a message, at most 200 characters; the name of the error's class if there is none.
+
+    Parameters
+    ----------
+    error : BaseException or str
+
+    Returns
+    -------
+    str
+        Without the colon or the full stop at its end.
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(":.") if lines else type(error).__name__

@@ -119,12 +119,6 @@ def _lock(handle: int) -> None:
             time.sleep(_WAIT)
 
 
-def let_go() -> None:
-    """Give back what this process holds, in a process that goes on after its work: a notebook, a test."""
-    while _held:
-        os.close(_held.popitem()[1])
-
-
 @contextmanager
 def alone(entry: Path) -> Iterator[bool | None]:
     """Have an entry for oneself while the block runs.

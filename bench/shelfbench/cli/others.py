@@ -29,7 +29,7 @@ def datasets(options: argparse.Namespace, console: Console) -> None:
 
 def backends(options: argparse.Namespace, console: Console) -> None:
     """List the installed backends, and what is missing for those that cannot be used here."""
-    from shelfbench.plugins.finding import FEATURES, available, find
+    from shelfbench.plugins.finding import FEATURES, HEADS, available, find
 
     names = available()
     width = max(map(len, names), default=0)
@@ -50,10 +50,11 @@ def backends(options: argparse.Namespace, console: Console) -> None:
         for line in lines:
             show(f"  {line}")
     made = ", ".join(f"{features}-NAME" for features in available(FEATURES))
+    heads = ", ".join([*available(HEADS), "or any classifier of scikit-learn that a study names as [heads.NAME]"])
     show(
         "the network is --set backbone=keras:NAME, timm:NAME or a file, or stands after @ in a name (docs/networks.md)"
     )
-    show(printable(f"[heads.NAME] of a study makes {made} of any classifier of scikit-learn (docs/classifiers.md)"))
+    show(printable(f"{made}: NAME is a head, {heads} (docs/classifiers.md)"))
 
 
 def new_backend(options: argparse.Namespace, console: Console) -> None:

@@ -18,10 +18,10 @@ from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.stored import Stored, look
 from shelfbench.cost.trial import Trial, Trials, some_digests
 from shelfbench.cost.undisturbed import NOTABLE
+from shelfbench.data.embeddings import EmbeddingExtractor
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore, image_digests
 from shelfbench.data.fingerprint import Fingerprint
-from shelfbench.data.given_features import GivenExtractor
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.photo_size import ChosenSize, choose_size
 from shelfbench.plugins.experiment import find_experiment
@@ -162,7 +162,7 @@ class _Lookup:
         """Look up the features of a job; None where they cannot be known before the run."""
         extractor = job.backend().features if job.backend else job.features() if job.features else None
         trained = job.backend is not None and job.backend().trainer is not None
-        if self.digests is None or extractor is None or trained or isinstance(extractor, GivenExtractor):
+        if self.digests is None or extractor is None or trained or isinstance(extractor, EmbeddingExtractor):
             return None
         if getattr(extractor, "calibration", 0):
             return Stored(

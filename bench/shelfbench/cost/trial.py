@@ -35,9 +35,9 @@ from shelfbench.cost.undisturbed import Undisturbed
 from shelfbench.data.ahead import Decoding
 from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.catalogue import DIGEST, Catalogue, digest
+from shelfbench.data.embeddings import EmbeddingExtractor, Embeddings
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
-from shelfbench.data.given_features import Embeddings, GivenExtractor
 from shelfbench.data.view import view_for
 from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingData
 from shelfbench.plugins.planned import PlannedJob
@@ -205,7 +205,7 @@ class Trials:
                 fitting=None if job.unknown else NO_FITTING,
             )
         backend = job.backend()
-        if isinstance(backend.features, GivenExtractor):
+        if isinstance(backend.features, EmbeddingExtractor):
             source = backend.features.source
             backend.features.read(Embeddings(source, self.catalogue, self.study.dataset, self.console).given)
         told, trainer = backend.features.describe(), backend.trainer
@@ -253,7 +253,7 @@ class Trials:
         return found
 
     def extracted(self, extractor: FeatureExtractor) -> Extraction:
-        if isinstance(extractor, GivenExtractor):
+        if isinstance(extractor, EmbeddingExtractor):
             return Extraction(0.0, 0.0, 0.0)
         key = ["extract", extractor.describe(), self.study.dataset.name]
         return self.kept(Extraction, key, lambda: self._extraction(extractor))

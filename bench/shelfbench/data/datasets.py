@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from shelfbench.base.console import Console
@@ -14,17 +13,12 @@ from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.base.using import used
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.fetch import fetch
+from shelfbench.data.formats import FORMATS
 from shelfbench.data.named import NamedDataset, find_named, named_datasets
-from shelfbench.data.sources.cdiscount import read_bson
 from shelfbench.data.sources.elsewhere import brought_here, is_elsewhere
 from shelfbench.data.sources.folder import read_folder
 from shelfbench.data.sources.nesting import PACKED
-from shelfbench.data.sources.parquet import read_parquet
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.sources.shards import names_photos
-from shelfbench.data.sources.table_catalogue import read_table_file
-from shelfbench.data.sources.table_files import TABLE_SUFFIXES
-from shelfbench.data.sources.webdataset import read_webdataset
 from shelfbench.generator import GeneratorSettings
 
 
@@ -64,40 +58,14 @@ def _generated(settings: GeneratorSettings, workers: int, console: Console) -> P
     return folder
 
 
-def _open_bson(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
-    return read_bson(path, name, settings, console)
-
-
-def _open_parquet(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
-    """Open one Parquet file, which holds photos or names them."""
-    if names_photos(path, settings):
-        return read_table_file(path, name, settings, console)
-    return read_parquet([path], name, settings, console)
-
-
-def _open_tar(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
-    """Open one shard of a WebDataset."""
-    return read_webdataset([path], name, settings, console)
-
-
-Reader = Callable[[Path, str, DatasetSettings, Console], Catalogue]
-
-# Readers of single files by suffix, in small letters.
-READERS: dict[str, Reader] = {
-    **dict.fromkeys(TABLE_SUFFIXES, read_table_file),
-    ".bson": _open_bson,
-    ".parquet": _open_parquet,
-    ".tar": _open_tar,
-}
-
-
 def open_path(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
     """Open the catalogue at a path, whatever its format.
 
     Parameters
     ----------
     path : Path
-        A file with a suffix among `READERS`, or a folder in one of the layouts of `shelfbench.data.sources.layout`.
+        A file with a suffix among `shelfbench.data.formats.FORMATS`, or a folder in one of the layouts of
+        `shelfbench.data.sources.layout`.
     name : str
         Name for messages and the record.
     settings : DatasetSettings
@@ -119,11 +87,11 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
             )
         if path.is_dir():
             return read_folder(path, name, settings, console)
-        if (reader := READERS.get(path.suffix.lower())) is None:
-            known = f"give a folder, or a file that ends in {', '.join(sorted(READERS))}"
+        if (form := FORMATS.get(path.suffix.lower())) is None:
+            known = f"give a folder, or a file that ends in {', '.join(sorted(FORMATS))}"
             remedy = next((remedy for ends, remedy in PACKED if path.name.lower().endswith(ends)), known)
             raise InputError(f"{path} is not a catalogue", remedy)
-        return reader(path, name, settings, console)
+        return form.read(path, name, settings, console)
     except PermissionError as error:
         raise InputError(f"no permission to read {error.filename}", "change its permissions") from None
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError, RunError, first_line
 from shelfbench.base.locking import waiting
 from shelfbench.base.partial import aside_file
 from shelfbench.base.storage import cache_dir, storage_errors
@@ -104,9 +104,8 @@ def fetch(name: str, console: Console) -> Path:
     except (InputError, RunError):
         raise
     except Exception as error:  # each hub raises its own errors without a network, without access or for a missing file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
-            f"{name} could not be fetched ({type(error).__name__}: {reason[:200]})", _place_by_hand(dataset)
+            f"{name} could not be fetched ({type(error).__name__}: {first_line(error)})", _place_by_hand(dataset)
         ) from error
     if (found := find_named(name, None)) is None:
         raise RunError(f"the download of {name} into {target} is incomplete", _place_by_hand(dataset))

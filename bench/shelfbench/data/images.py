@@ -15,7 +15,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.data.catalogue import Absent
 from shelfbench.data.jpeg import FILTERS, decode_plain, engine, plain_size, resized
 from shelfbench.data.metadata import TwoPhotos, orientation, out_of_step, without_metadata
@@ -242,9 +242,7 @@ def _opened(data: bytes, original: bytes | None, divisor: Divisor | None) -> Ima
     except MemoryError:
         raise UnreadableImage("too large for memory") from None
     except Exception as error:  # decoders raise all kinds of errors on a damaged stream
-        raise UnreadableImage(
-            str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        ) from None
+        raise UnreadableImage(first_line(error)) from None
 
 
 def _unidentified(data: bytes) -> str:

@@ -16,11 +16,12 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.data.ahead import in_background
-from shelfbench.data.given_names import NO_EMBEDDING
-from shelfbench.data.given_stream import EmbeddedProducts, embedded_products
+from shelfbench.data.embedding_names import NO_EMBEDDING
+from shelfbench.data.embeddings_to_classify import EmbeddedProducts, embedded_products
 from shelfbench.data.images import decode_batch
+from shelfbench.data.sources.products import Product
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.data.stream import Product, products_of
+from shelfbench.data.to_classify import products_of
 from shelfbench.data.view import View, view_for
 from shelfbench.decision.climbing import climbed
 from shelfbench.decision.guarding import outside
@@ -65,7 +66,7 @@ def classify(
     ----------
     model : Model
     paths : sequence of Path
-        See `shelfbench.data.stream.products_of`.
+        See `shelfbench.data.to_classify.products_of`.
     settings : DatasetSettings
         Names of columns.
     console : Console, optional
@@ -126,7 +127,7 @@ def answers(
     ----------
     model : Model
     paths : sequence of Path
-        See `shelfbench.data.stream.products_of`.
+        See `shelfbench.data.to_classify.products_of`.
     settings : DatasetSettings
         Names of columns.
     console : Console

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_path
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.base.processor import cores
+from shelfbench.base.public_arguments import path_argument
 from shelfbench.base.storage import load_json
 from shelfbench.base.version import __version__
 from shelfbench.cost.timing import versions
+from shelfbench.data.embedding_names import GivenEmbeddings
+from shelfbench.data.embeddings import EmbeddingExtractor
 from shelfbench.data.extractor import FeatureExtractor
-from shelfbench.data.given_features import GivenExtractor
-from shelfbench.data.given_names import Given
 from shelfbench.data.view import view_for
 from shelfbench.decision.bundle import write_decision
 from shelfbench.decision.decision import Decision, Saving
@@ -45,7 +45,7 @@ from shelfbench.decision.rule import MEASURES, Requirement, Ruling, judge
 from shelfbench.decision.rungs import named_targets, rung_targets, rungs_of
 from shelfbench.decision.tries import Tries, questions, shared, stated
 from shelfbench.plugins.backend import BackboneChoice, Backend
-from shelfbench.plugins.finding import find_kept, split_name
+from shelfbench.plugins.finding import find_saved, split_name
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.guarding import GUARD
 from shelfbench.runs.keeping import MODEL, SavedModel, read_model
@@ -133,7 +133,7 @@ def decide(
         If the run lacks the backend, its model or its products, a value is not valid, or the backend's features would
         now be computed differently.
     """
-    opened = open_run(run if isinstance(run, Run) else given_path(run, "run"))
+    opened = open_run(run if isinstance(run, Run) else path_argument(run, "run"))
     if backend not in opened.backends:
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
@@ -235,9 +235,9 @@ def decision_on(
             except (ValueError, OSError) as error:
                 raise InputError(f"{folder / name} cannot be read ({str(error)[:160]})", _ELSEWHERE) from None
     features = built.load_features(folder) if kept and built.load_features else built.features
-    given = _given(saved, folder / MODEL) if isinstance(features, GivenExtractor) else None
+    given = _given(saved, folder / MODEL) if isinstance(features, EmbeddingExtractor) else None
     if given is not None:
-        features = GivenExtractor(given.source, given)
+        features = EmbeddingExtractor(given.source, given)
     if features.pixels > MAX_SIDE:
         raise InputError(f"{backend} takes {features.pixels} pixels, more than {MAX_SIDE}", "run it on smaller images")
     if given is None:
@@ -279,8 +279,7 @@ def _predictions(path: Path, measure: str) -> pa.Table:
     try:
         return pq.read_table(path, columns=sorted(wanted & set(pq.read_schema(path).names)))
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason})", _ELSEWHERE) from None
+        raise InputError(f"{path} cannot be read ({first_line(error)})", _ELSEWHERE) from None
 
 
 def _classifier(folder: Path) -> tuple[str, str]:
@@ -294,17 +293,17 @@ def _classifier(folder: Path) -> tuple[str, str]:
 
 def _build(name: str, saved: SavedModel, where: str) -> Backend:
     """Build the backend as the run did."""
-    spec = find_kept(split_name(name, BackboneChoice())[0])
+    spec = find_saved(split_name(name, BackboneChoice())[0])
     sections = {
         key: build_section(kind, saved.sections.get(key, {}), key, where) for key, kind in spec.sections.items()
     }
     return spec.build(sections, saved.backbone, cores())
 
 
-def _given(saved: SavedModel, where: Path) -> Given:
+def _given(saved: SavedModel, where: Path) -> GivenEmbeddings:
     """Return what the run knew of the embeddings."""
     try:
-        return Given(**{key: value for key, value in saved.features["settings"].items() if key != "kind"})
+        return GivenEmbeddings(**{key: value for key, value in saved.features["settings"].items() if key != "kind"})
     except (KeyError, TypeError) as error:
         raise InputError(f"{where} does not say which embeddings it rests on ({error})", _ELSEWHERE) from None
 

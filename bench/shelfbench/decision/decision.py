@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_count, given_path, given_settings
 from shelfbench.base.grid import probability
 from shelfbench.base.processor import cores
+from shelfbench.base.public_arguments import count_argument, path_argument, settings_argument
 from shelfbench.base.screen import printable
 from shelfbench.decision.bundle import copy_decision, load_model
 from shelfbench.decision.classifying import classify, columns
@@ -126,7 +126,7 @@ class Decision:
         InputError
             If something else is at `path`, or the backend has no network that can be saved as ONNX.
         """
-        return self.write(Saving(given_path(path, "path"), onnx, command, console or Console(quiet=True)))
+        return self.write(Saving(path_argument(path, "path"), onnx, command, console or Console(quiet=True)))
 
     def classify(
         self,
@@ -141,7 +141,7 @@ class Decision:
         ----------
         paths : str, path, or sequence of them
             Images, folders of images, tables, ``*.parquet``, ``*.tar`` or ``*.bson``; see
-            `shelfbench.data.stream.products_of`.
+            `shelfbench.data.to_classify.products_of`.
         settings : mapping, optional
             ``dataset.file_name``, ``dataset.product_id`` and ``dataset.image``: names of columns, if they differ from
             these.
@@ -164,8 +164,8 @@ class Decision:
             If a path does not exist or what is there cannot be read.
         """
         several = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes)) else [paths]
-        given = [given_path(path, "a path") for path in several]
-        return classify(self.model, given, columns(given_settings(settings)), console)
+        given = [path_argument(path, "a path") for path in several]
+        return classify(self.model, given, columns(settings_argument(settings)), console)
 
     def __repr__(self) -> str:
         """Return backend, verdict and threshold in one line."""
@@ -245,8 +245,8 @@ def load_decision(path: AnyPath, *, workers: int | None = None) -> Decision:
     InputError
         If anything is not as it was written; the message names the file and a remedy.
     """
-    folder = given_path(path, "path")
-    model = load_model(folder, cores() if workers is None else given_count(workers, "workers"))
+    folder = path_argument(path, "path")
+    model = load_model(folder, cores() if workers is None else count_argument(workers, "workers"))
 
     def write(saving: Saving) -> str:
         if saving.onnx:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_path
+from shelfbench.base.public_arguments import path_argument
 from shelfbench.decision.deciding import decide
 from shelfbench.decision.decision import Decision
 from shelfbench.decision.rule import Verdict
@@ -74,7 +74,7 @@ def decide_family(
         As `shelfbench.decide`; or if a backend or a measure is named twice, or none is.
     """
     if isinstance(run, (str, Path)):
-        run = open_run(given_path(run, "run"))
+        run = open_run(path_argument(run, "run"))
     if unknown := [name for name in backends if name not in run.backends]:
         raise InputError(f"{run.path} has no predictions of {unknown[0]!r}", f"choose from: {', '.join(run.backends)}")
     for names, what in ((backends, "backend"), (measures, "measure")):

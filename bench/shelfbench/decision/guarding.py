@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.decision.hostile import refuse, shown
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling
 from shelfbench.runs.directory import Run
@@ -131,7 +131,7 @@ def watched(run: Run, backend: str, folder: Path) -> Watched | None:
     try:
         guard = load_guard(path)
     except Exception as error:  # safetensors raises errors of its own
-        raise InputError(f"{path} cannot be read ({_first(error)})", _ELSEWHERE) from None
+        raise InputError(f"{path} cannot be read ({first_line(error)})", _ELSEWHERE) from None
     try:
         table = pq.read_table(distances, columns=["product_id", "distance"]).to_pandas().set_index("product_id")
         products = pq.read_table(run.file("predictions", backend), columns=["product_id"])["product_id"].to_pandas()
@@ -139,7 +139,7 @@ def watched(run: Run, backend: str, folder: Path) -> Watched | None:
             raise ValueError("its products are not those of the predictions")
         return Watched(guard=guard, distances=table["distance"].astype(np.float64).reindex(products).to_numpy())
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{distances} cannot be read ({_first(error)})", _ELSEWHERE) from None
+        raise InputError(f"{distances} cannot be read ({first_line(error)})", _ELSEWHERE) from None
 
 
 def guard_of(folder: Path, inside: Path, dimensions: int) -> Guard:
@@ -167,7 +167,7 @@ def guard_of(folder: Path, inside: Path, dimensions: int) -> Guard:
     try:
         guard = load_guard(inside / GUARD)
     except Exception as error:  # whatever a library raises on unexpected values
-        refuse(where, f"cannot be used ({shown(_first(error), 200)})")
+        refuse(where, f"cannot be used ({shown(first_line(error), 200)})")
     if len(guard.centre) != dimensions:
         refuse(where, f"is for {len(guard.centre):,} features, and the model has {dimensions:,}")
     return guard
@@ -191,7 +191,3 @@ def outside(guard: Guard, cut: float, features: np.ndarray, starts: np.ndarray) 
     ndarray of bool, shape (products,)
     """
     return ~(by_product(guard.distances(features), starts) <= cut)
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__

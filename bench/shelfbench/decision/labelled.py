@@ -18,8 +18,8 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_path
 from shelfbench.base.grid import percent, probability
+from shelfbench.base.public_arguments import path_argument
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import file_sha256
 from shelfbench.data.sources.labels import as_key
@@ -117,7 +117,7 @@ def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, a
         If the table is not the one that was drawn, has a row without a category or another category than the one that
         was decided on before, or was drawn for another backend or promise; or if the run lacks the model.
     """
-    opened = open_run(run if isinstance(run, Run) else given_path(run, "run"))
+    opened = open_run(run if isinstance(run, Run) else path_argument(run, "run"))
     if backend not in opened.backends:
         raise InputError(
             f"{opened.path} has no predictions of {backend!r}", f"choose from: {', '.join(opened.backends)}"
@@ -127,7 +127,7 @@ def decide_labelled(run: Run | Path | str, backend: str, labelled: Path | str, a
         raise InputError(f"a labelled sample certifies no threshold on the {asked.measure}", "leave out --measure")
     opened.products(backend)  # refuses a file that lacks a product, or repeats one
     saved = read_model(opened.model(backend))
-    path = given_path(labelled, "labelled")
+    path = path_argument(labelled, "labelled")
     plan, cells, where = _read(opened.path, path)
     required = _required(opened, backend, plan, asked, path)
     fence = fence_again(opened, backend, required, plan.guard)

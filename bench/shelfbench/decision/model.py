@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, NotInstalled, ShelfbenchError
+from shelfbench.data.embedding_names import PREFIX
+from shelfbench.data.embeddings import EmbeddingExtractor
 from shelfbench.data.extractor import FeatureExtractor
-from shelfbench.data.given_features import GivenExtractor
-from shelfbench.data.given_names import PREFIX
 from shelfbench.decision.hostile import refuse, shown
 from shelfbench.decision.record import CLASSIFIER, DECISION, ESTIMATOR, NETWORK, NETWORK_FILES, PROBES, ModelSpec
 from shelfbench.decision.rule import Ruling
 from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier
-from shelfbench.plugins.finding import find_kept
+from shelfbench.plugins.finding import find_saved
 from shelfbench.study.sections import build_section
 from shelfbench.verdict.guard import Guard
 
@@ -104,7 +104,7 @@ def probe_inputs(features: FeatureExtractor) -> np.ndarray:
     ndarray
         `probe_images`, or float32 of shape (4, dimensions).
     """
-    if not isinstance(features, GivenExtractor):
+    if not isinstance(features, EmbeddingExtractor):
         return probe_images(features.pixels)
     number, column = np.ogrid[:PROBES, : features.dimensions]
     found: np.ndarray = np.sin((number + 1) * (column + 1)).astype(np.float32)
@@ -160,7 +160,7 @@ def build_model(
         backend = _backend(spec, workers)
         features = backend.features
         if spec.given:
-            features = GivenExtractor(spec.given.source, spec.given)
+            features = EmbeddingExtractor(spec.given.source, spec.given)
         present = [name for name in (NETWORK[0], *NETWORK_FILES) if (inside / name).exists()]
         if len(present) != (2 if backend.load_features else 0) or (present and present[0] != NETWORK[0]):
             refuse(folder / NETWORK[0], f"and the network beside it do not fit the backend {spec.backend}")
@@ -198,7 +198,7 @@ def _line(error: Exception) -> str:
 
 def _backend(spec: ModelSpec, workers: int) -> Backend:
     """Build the backend from its entry point; settings apply only if the folder has no network."""
-    offered = find_kept(spec.backend.partition("@")[0])
+    offered = find_saved(spec.backend.partition("@")[0])
     if spec.given and not offered.uses_backbone:
         raise InputError("it rests on embeddings, which the backend does not take")
     none = BackboneChoice(PREFIX + spec.given.source, "none") if spec.given else BackboneChoice(weights="none")

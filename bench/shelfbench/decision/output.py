@@ -61,7 +61,7 @@ def classify_to(
     folder : Path
         Written by `shelfbench decide`; treated as hostile, whatever it contains.
     paths : sequence of Path
-        See `shelfbench.data.stream.products_of`.
+        See `shelfbench.data.to_classify.products_of`.
     settings : DatasetSettings
         Names of columns.
     workers : int

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
-from shelfbench.data.given_names import Given
+from shelfbench.data.embedding_names import GivenEmbeddings
 from shelfbench.data.images import ImageSettings
 from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.ladder_record import RungEntry, check_rungs, rung_entry, rung_of
@@ -74,7 +74,7 @@ class ModelSpec:
         Settings that features are computed with; empty if the folder contains the network.
     names : tuple of str
         Display names of the categories, in the order of their codes.
-    given : Given or None
+    given : GivenEmbeddings or None
         The embeddings that it classifies in place of photos, if it does.
     """
 
@@ -84,7 +84,7 @@ class ModelSpec:
     sections: dict[str, Any]
     names: tuple[str, ...]
     scaled: bool = False
-    given: Given | None = None
+    given: GivenEmbeddings | None = None
 
 
 class CategoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,7 +163,7 @@ class OnnxEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class GivenEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See `shelfbench.data.given_features.Given`."""
+    """See `shelfbench.data.embedding_names.GivenEmbeddings`."""
 
     source: Text
     column: Text
@@ -294,7 +294,7 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             scaled=self.model.images.scaled is True,
             pixels=self.model.pixels,
             sections=self.model.sections,
-            given=Given(**msgspec.structs.asdict(self.model.given)) if self.model.given else None,
+            given=GivenEmbeddings(**msgspec.structs.asdict(self.model.given)) if self.model.given else None,
             names=tuple(entry.name for entry in self.categories),
         )
 

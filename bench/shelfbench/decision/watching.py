@@ -17,8 +17,8 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.given import given_path
 from shelfbench.base.locking import locked
+from shelfbench.base.public_arguments import path_argument
 from shelfbench.decision.bundle import load_record
 from shelfbench.decision.record import DecisionRecord
 from shelfbench.decision.rule import Verdict
@@ -114,11 +114,11 @@ def watch(
     >>> found.status, found.precision, found.interval  # doctest: +SKIP
     (<Status.OK: 'OK'>, 0.918, (0.893, 0.938))
     """
-    folder = given_path(decision, "decision")
+    folder = path_argument(decision, "decision")
     import pandas as pd
 
-    source = labelled if isinstance(labelled, pd.DataFrame) else given_path(labelled, "labelled")
-    place = None if state is None else given_path(state, "state")
+    source = labelled if isinstance(labelled, pd.DataFrame) else path_argument(labelled, "labelled")
+    place = None if state is None else path_argument(state, "state")
     return _watch(folder, source, place, Console(quiet))
 
 

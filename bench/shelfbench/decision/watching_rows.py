@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.base.spreadsheet import inert
 from shelfbench.data.sources.columns import find_column, listed
 from shelfbench.data.sources.json_tables import json_rows
@@ -175,7 +175,7 @@ def _parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield number, {r: _shown(v, path, number) for r, v in zip(places, values, strict=True)}
     except (pa.ArrowException, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0][:160]})", "write it again") from None
+        raise InputError(f"{path} cannot be read ({first_line(error)})", "write it again") from None
 
 
 def _frame(frame: pd.DataFrame) -> Iterator[Row]:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.base.storage import write_whole
 from shelfbench.decision.hostile import shown
 from shelfbench.verdict.monitor import FIRST, PARTS, SPREAD, Monitor
@@ -236,7 +236,7 @@ def load_state(path: Path, decision: str, target: float, level: float) -> State:
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, RuntimeError) as error:
-        _damaged(path, shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 160))
+        _damaged(path, shown(first_line(error), 160))
     except (NotImplementedError, RecursionError, MemoryError, msgspec.MsgspecError) as error:
         _damaged(path, shown(str(error), 160))
     if record.decision != decision:

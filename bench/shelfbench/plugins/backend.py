@@ -307,9 +307,10 @@ class FeatureParts:
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesSpec:
-    """The object of an entry point of the group ``shelfbench.features``: features on which a study may put any head.
+    """The object of an entry point of the group ``shelfbench.features``: features for any head.
 
-    With the entry point ``hog``, the section ``[heads.knn]`` of a study makes the backend ``hog-knn``.
+    With the entry point ``hog``, the section ``[heads.knn]`` of a study makes the backend ``hog-knn``, and so does a
+    `shelfbench.plugins.heads.HeadSpec` of that name.
 
     Attributes
     ----------
@@ -317,7 +318,7 @@ class FeaturesSpec:
         One line: ``histograms of oriented gradients``.
     build : callable
         ``build(settings, backbone, workers)`` returns the `FeatureParts`.
-    sections, columns, uses_backbone
+    sections, columns, uses_backbone, check
         As in `BackendSpec`; the columns are ``Feature`` and ``Fine-tuning``.
     """
 
@@ -326,6 +327,7 @@ class FeaturesSpec:
     sections: Mapping[str, type] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     uses_backbone: bool = False
+    check: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,10 @@ In the tests of a package that offers a backend::
         check(build)
 
 Each check takes a function that returns a freshly built `Backend`, and raises `ConformanceError`, which says what is
-wrong, if the backend falls short.
+wrong, if the backend falls short. For a head, `on_features` returns that function::
+
+    def test_conformance(check):
+        check(on_features(nearest_mean))
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.plugins.backend import Backend, Classifier, TrainingData
+from shelfbench.plugins.backend import BackboneChoice, Backend, Classifier, FeatureParts, FeaturesSpec, TrainingData
+from shelfbench.plugins.heads import HeadSpec, head_backend
+from shelfbench.plugins.template import ColourSettings, MeanColours
 
 Build = Callable[[], Backend]
 HISTORY = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"]
@@ -38,6 +43,24 @@ HISTORY = ["epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "lr"
 
 class ConformanceError(AssertionError):
     """A backend that does not do what every backend must."""
+
+
+def on_features(head: HeadSpec) -> Build:
+    """Put a head on simple features, with its default settings, to be checked as a backend.
+
+    Parameters
+    ----------
+    head : HeadSpec
+
+    Returns
+    -------
+    callable
+        Builds the `Backend`.
+    """
+    parts = FeatureParts(features=MeanColours(ColourSettings()))
+    colours = FeaturesSpec(summary="mean colours", build=lambda settings, backbone, workers: parts)
+    sections = {name: kind() for name, kind in head.sections.items()}
+    return lambda: head_backend(colours, head).build(sections, BackboneChoice(), 1)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -7,21 +7,24 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import RunError, ShelfbenchError
+from shelfbench.base.errors import RunError, ShelfbenchError, first_line
 from shelfbench.base.processor import free_memory
 from shelfbench.base.serving import joblib_serves
 from shelfbench.base.stopping import stop_if_asked
 from shelfbench.data.rows import IN_MEMORY, as_float32
 from shelfbench.plugins.backend import TrainingData
-from shelfbench.plugins.estimators import Recipe, first_line
+from shelfbench.plugins.estimators import Recipe
 from shelfbench.plugins.grids import Search, shown
 from shelfbench.verdict.smoothing import Smoothing, fit_margins, fit_smoothing
 from shelfbench.verdict.temperature import log_normaliser
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROBABILITIES, MARGINS = "probabilities", "margins"
 # Images that are scored at once.
@@ -63,7 +66,7 @@ class EstimatorHead:
     """
 
     framework, device, batch = "scikit-learn", "cpu", 0
-    history = None
+    history: pd.DataFrame | None = None
 
     def __init__(self, recipe: Recipe | None = None, workers: int = 1) -> None:
         self.recipe, self.workers = recipe, workers
@@ -232,7 +235,7 @@ class EstimatorHead:
 
     def save(self, folder: Path) -> None:
         """Write ``classifier.skops`` and ``classifier.json`` into an existing folder."""
-        from shelfbench.plugins.kept import save_head
+        from shelfbench.plugins.saved_estimator import save_head
 
         save_head(self, folder)
 
@@ -256,7 +259,7 @@ class EstimatorHead:
         InputError
             If a file is missing, was not written by `save`, or holds what must not be loaded.
         """
-        from shelfbench.plugins.kept import load_head
+        from shelfbench.plugins.saved_estimator import load_head
 
         return load_head(cls(recipe), folder)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.plugins.backend import HeadSettings
 
 _IN_CODE = "make it in a function of a package (shelfbench.plugins.sklearn)"
@@ -249,18 +249,3 @@ def _check_kind(estimator: Any, where: str, title: str) -> None:
         raise InputError(f"{where}: {title} is not a classifier", remedy)
     if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
         raise InputError(f"{where}: {title} gives neither probabilities nor scores with these parameters", remedy)
-
-
-def first_line(error: object) -> str:
-    """Return the first line of an error's text, at most 200 characters.
-
-    Parameters
-    ----------
-    error : BaseException or str
-
-    Returns
-    -------
-    str
-    """
-    lines = str(error).strip().splitlines()
-    return lines[0][:200].rstrip(":.") if lines else type(error).__name__

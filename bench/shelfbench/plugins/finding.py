@@ -1,21 +1,23 @@
 """How backends are found: by entry points, and by the heads that a study defines.
 
-A package offers a backend through the group ``shelfbench.backends``, and features for any head through the group
-``shelfbench.features``.
+A package offers a backend through the group ``shelfbench.backends``, features for any head through the group
+``shelfbench.features``, and a head for any features through the group ``shelfbench.heads``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec, HeadSettings
-from shelfbench.plugins.heads import head_backend, kept_backend
+from shelfbench.plugins.estimators import recipe_of_head
+from shelfbench.plugins.heads import HeadSpec, estimator_head, head_backend, saved_head
 
-BACKENDS, FEATURES = "shelfbench.backends", "shelfbench.features"
-Spec = TypeVar("Spec", BackendSpec, FeaturesSpec)
+BACKENDS, FEATURES, HEADS = "shelfbench.backends", "shelfbench.features", "shelfbench.heads"
+Spec = TypeVar("Spec", BackendSpec, FeaturesSpec, HeadSpec)
 
 
 def available(group: str = BACKENDS) -> dict[str, EntryPoint]:
@@ -42,7 +44,8 @@ def find(name: str, heads: Mapping[str, HeadSettings] | None = None) -> BackendS
     name : str
         Its name without ``@BACKBONE``.
     heads : mapping of str to HeadSettings, optional
-        The heads that the study defines: with ``knn``, ``hog-knn`` is the features ``hog`` and that head.
+        The heads that the study defines: with ``knn``, ``hog-knn`` is the features ``hog`` and that head. So is
+        ``hog-NAME`` with a head that is installed.
 
     Returns
     -------
@@ -56,12 +59,15 @@ def find(name: str, heads: Mapping[str, HeadSettings] | None = None) -> BackendS
     points = available()
     if name in points:
         return _loaded(points[name], BackendSpec, "backend", "see shelfbench.plugins.template for one that works")
-    offered = available(FEATURES)
+    offered, installed = available(FEATURES), available(HEADS)
     features, _, head = name.partition("-")
     if heads and head in heads and features in offered:
-        return head_backend(find_features(features), head, heads[head])
-    made = [f"{feature}-{head}" for head in heads or () for feature in offered]
-    known = ", ".join([*points, *made]) or "none installed"
+        made = replace(estimator_head(recipe_of_head(head, heads[head])), columns={"Classifier": head})
+        return replace(head_backend(find_features(features), made), head=heads[head])
+    if head in installed and features in offered:
+        return head_backend(find_features(features), find_head(head))
+    joined = [f"{feature}-{one}" for one in (*(heads or ()), *installed) for feature in offered]
+    known = ", ".join(dict.fromkeys([*points, *joined])) or "none installed"
     if features in offered and head:
         raise InputError(
             f"unknown backend {name!r}", f"define its head in the study, as [heads.{head}], or choose from: {known}"
@@ -85,7 +91,7 @@ def head_of(name: str) -> str:
     return "" if base in available() else base.partition("-")[2]
 
 
-def find_kept(name: str) -> BackendSpec:
+def find_saved(name: str) -> BackendSpec:
     """Load the spec of a backend that is to load a saved model: of its head, no more is needed than the model.
 
     So the study's own settings, which name what to import, are never read from a model.
@@ -98,7 +104,7 @@ def find_kept(name: str) -> BackendSpec:
     Returns
     -------
     BackendSpec
-        An installed one, or a head that cannot be fitted on features of an installed package.
+        An installed one, or a study's head, which cannot be fitted, on features of an installed package.
 
     Raises
     ------
@@ -106,8 +112,8 @@ def find_kept(name: str) -> BackendSpec:
         See `find`.
     """
     features, _, head = name.partition("-")
-    if name not in available() and head and features in available(FEATURES):
-        return kept_backend(find_features(features), head)
+    if name not in available() and head and head not in available(HEADS) and features in available(FEATURES):
+        return head_backend(find_features(features), saved_head(head))
     return find(name)
 
 
@@ -127,10 +133,33 @@ def find_features(name: str) -> FeaturesSpec:
     InputError
         If no installed package offers them, or the object offered is not a `FeaturesSpec`.
     """
-    offered = available(FEATURES)
+    return _found(FEATURES, name, FeaturesSpec, "features", "see shelfbench.plugins.backend.FeaturesSpec")
+
+
+def find_head(name: str) -> HeadSpec:
+    """Load the spec of a head.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    HeadSpec
+
+    Raises
+    ------
+    InputError
+        If no installed package offers it, or the object offered is not a `HeadSpec`.
+    """
+    return _found(HEADS, name, HeadSpec, "head", "see shelfbench.plugins.heads.HeadSpec")
+
+
+def _found(group: str, name: str, kind: type[Spec], what: str, remedy: str) -> Spec:
+    offered = available(group)
     if name not in offered:
-        raise InputError(f"unknown features {name!r}", f"choose from: {', '.join(offered) or 'none installed'}")
-    return _loaded(offered[name], FeaturesSpec, "features", "see shelfbench.plugins.backend.FeaturesSpec")
+        raise InputError(f"unknown {what} {name!r}", f"choose from: {', '.join(offered) or 'none installed'}")
+    return _loaded(offered[name], kind, what, remedy)
 
 
 def _loaded(point: EntryPoint, kind: type[Spec], what: str, remedy: str) -> Spec:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shelfbench.base.errors import RunError
-from shelfbench.plugins.estimators import Recipe, first_line
+from shelfbench.base.errors import RunError, first_line
+from shelfbench.plugins.estimators import Recipe
 
 # With fewer values than this, the best is always near an end.
 _LEAST = 3

@@ -1,44 +1,72 @@
-"""Backends made of a package's features and a head that a study defines (``[heads.NAME]``)."""
+"""Heads, which turn features into probabilities of categories, and the backends that they make with any features.
+
+A package offers a head through an entry point of the group ``shelfbench.heads``, whose object is a `HeadSpec`::
+
+    # pyproject.toml
+    [project.entry-points."shelfbench.heads"]
+    mean = "mypackage:mean"
+
+``hog-mean``, ``bottleneck-mean`` and so on are then backends. ``[heads.NAME]`` of a study makes heads of scikit-learn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, FeatureParts, FeaturesSpec, HeadSettings
-from shelfbench.plugins.estimators import Recipe, recipe_of_head
+from shelfbench.plugins.backend import BackboneChoice, Backend, BackendSpec, Classifier, FeaturesSpec
+from shelfbench.plugins.estimators import Recipe
 
 
-def head_backend(features: FeaturesSpec, name: str, head: HeadSettings) -> BackendSpec:
-    """Put a head of a study on features.
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The part of a `Backend` that turns features into probabilities; the attributes are those of `Backend`.
 
-    Parameters
+    Attributes
     ----------
-    features : FeaturesSpec
-    name : str
-        Name of the head in the study.
-    head : HeadSettings
-
-    Returns
-    -------
-    BackendSpec
+    classifier, load : callable
+    settings : dict
     """
-    recipe = recipe_of_head(name, head)
-    return replace(estimator_backend(features, recipe, {"Classifier": name}), head=head)
+
+    classifier: Callable[[], Classifier]
+    load: Callable[[Path], Classifier]
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def estimator_backend(features: FeaturesSpec, recipe: Recipe, columns: Mapping[str, str]) -> BackendSpec:
-    """Put an estimator on features.
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec:
+    """The object of an entry point of the group ``shelfbench.heads``: a classifier for any features.
+
+    Attributes
+    ----------
+    summary : str
+        One line: ``linear SVM``.
+    build : callable
+        ``build(settings, workers)`` returns the `Head`.
+    sections, columns, check
+        As in `BackendSpec`; the column is ``Classifier``.
+    exports : bool
+        Whether `Backend.export_onnx` of the features can write the classifier, too.
+    """
+
+    summary: str
+    build: Callable[[Mapping[str, Any], int], Head]
+    sections: Mapping[str, type] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[], None] | None = None
+    exports: bool = False
+
+
+def head_backend(features: FeaturesSpec, head: HeadSpec) -> BackendSpec:
+    """Put a head on features.
 
     Parameters
     ----------
     features : FeaturesSpec
-    recipe : Recipe
-        How the estimator is made.
-    columns : mapping of str to str
-        What Table 4 calls it, if not by the names of the features and the estimator.
+    head : HeadSpec
 
     Returns
     -------
@@ -46,78 +74,76 @@ def estimator_backend(features: FeaturesSpec, recipe: Recipe, columns: Mapping[s
     """
 
     def build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+        own = head.build(settings, workers)
+        parts = features.build(settings, backbone, workers)
+        return Backend(
+            features=parts.features,
+            classifier=own.classifier,
+            load=own.load,
+            settings={**parts.settings, **own.settings},
+            trainer=parts.trainer,
+            save_features=parts.save_features,
+            load_features=parts.load_features,
+            export_onnx=parts.export_onnx if head.exports else None,
+        )
+
+    def check() -> None:
+        for needed in (head.check, features.check):
+            if needed is not None:
+                needed()
+
+    return BackendSpec(
+        summary=f"{features.summary}, {head.summary}",
+        build=build,
+        sections={**head.sections, **features.sections},
+        columns={**features.columns, **head.columns},
+        uses_backbone=features.uses_backbone,
+        check=check,
+    )
+
+
+def estimator_head(recipe: Recipe) -> HeadSpec:
+    """Make a head of an estimator of scikit-learn.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How the estimator is made.
+
+    Returns
+    -------
+    HeadSpec
+    """
+
+    def build(settings: Mapping[str, Any], workers: int) -> Head:
         from shelfbench.plugins.estimator_head import EstimatorHead
 
         recipe.check()
-        return joined(
-            replace(features.build(settings, backbone, workers), export_onnx=None),
+        return Head(
             classifier=partial(EstimatorHead, recipe, workers),
             load=partial(EstimatorHead.load, recipe=recipe),
             settings={"head": recipe.record},
         )
 
-    return BackendSpec(
-        summary=f"{features.summary}, {recipe.title}",
-        build=build,
-        sections=features.sections,
-        columns={**features.columns, "Classifier": recipe.title, **columns},
-        uses_backbone=features.uses_backbone,
-    )
+    return HeadSpec(summary=recipe.title, build=build, columns={"Classifier": recipe.title})
 
 
-def kept_backend(features: FeaturesSpec, name: str) -> BackendSpec:
-    """Put a head that was saved on features; it can be loaded, and not be fitted.
+def saved_head(name: str) -> HeadSpec:
+    """Make the head of a study that was saved; it can be loaded, and not be fitted.
 
     Parameters
     ----------
-    features : FeaturesSpec
     name : str
-        Name of the head in the study.
+        Its name in the study.
 
     Returns
     -------
-    BackendSpec
+    HeadSpec
     """
 
-    def build(settings: Mapping[str, Any], backbone: BackboneChoice, workers: int) -> Backend:
+    def build(settings: Mapping[str, Any], workers: int) -> Head:
         from shelfbench.plugins.estimator_head import EstimatorHead
 
-        parts = replace(features.build(settings, backbone, workers), export_onnx=None)
-        return joined(parts, classifier=EstimatorHead, load=EstimatorHead.load, settings={})
+        return Head(classifier=EstimatorHead, load=EstimatorHead.load)
 
-    return BackendSpec(
-        summary=f"{features.summary}, {name}",
-        build=build,
-        sections=features.sections,
-        columns={**features.columns, "Classifier": name},
-        uses_backbone=features.uses_backbone,
-    )
-
-
-def joined(parts: FeatureParts, *, classifier: Any, load: Any, settings: dict[str, Any]) -> Backend:
-    """Join features and a classifier.
-
-    Parameters
-    ----------
-    parts : FeatureParts
-    classifier : callable
-        As in `Backend`.
-    load : callable
-        As in `Backend`.
-    settings : dict
-        The classifier's, for the record; those of the features come before them.
-
-    Returns
-    -------
-    Backend
-    """
-    return Backend(
-        features=parts.features,
-        classifier=classifier,
-        load=load,
-        settings={**parts.settings, **settings},
-        trainer=parts.trainer,
-        save_features=parts.save_features,
-        load_features=parts.load_features,
-        export_onnx=parts.export_onnx,
-    )
+    return HeadSpec(summary=name, build=build, columns={"Classifier": name})

@@ -21,6 +21,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from shelfbench.base.storage import file_sha256
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeatureParts, FeaturesSpec
 from shelfbench.plugins.estimators import recipe_of
 from shelfbench.plugins.finding import find_features
-from shelfbench.plugins.heads import estimator_backend
+from shelfbench.plugins.heads import HeadSpec, estimator_head, head_backend
 
 Function = Callable[[np.ndarray], Any]
 _PIXELS = 64
@@ -76,14 +77,38 @@ def sklearn_backend(
     InputError
         If no installed package offers the features, or the function is not one of a module.
     """
-    recipe = recipe_of(estimator, parameters, grid)
+    head = sklearn_head(estimator, parameters=parameters, grid=grid)
     if isinstance(features, str):
         if pixels is not None:
             raise InputError(f"the features {features!r} have a size of their own", "leave out pixels")
         spec = find_features(features)
     else:
         spec = _features_of(features, _PIXELS if pixels is None else pixels)
-    return estimator_backend(spec, recipe, columns or {})
+    made = head_backend(spec, head)
+    return replace(made, columns={**made.columns, **(columns or {})})
+
+
+def sklearn_head(
+    estimator: str | Sequence[str] | Callable[[], Any],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+) -> HeadSpec:
+    """Make a head, for any features, of a scikit-learn estimator.
+
+    Parameters
+    ----------
+    estimator : str, sequence of str, or callable
+        As in `sklearn_backend`, as are the others.
+    parameters : mapping, optional
+    grid : mapping, optional
+
+    Returns
+    -------
+    HeadSpec
+        The object of an entry point of the group ``shelfbench.heads``.
+    """
+    return estimator_head(recipe_of(estimator, parameters, grid))
 
 
 def _features_of(function: Function, pixels: int) -> FeaturesSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from markupsafe import Markup
 
@@ -13,7 +13,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid
 from shelfbench.report.render import fill, pairs_html, table_html, write_page, write_report
-from shelfbench.report.section import Data, Section, SectionSpec
+from shelfbench.report.section import Data, NamedTable, Section, SectionSpec
 from shelfbench.report.tables import machine_table
 from shelfbench.report.words import flat, status
 from shelfbench.runs.data_line import data_line
@@ -84,6 +84,28 @@ def write_experiment(
     left_out = filter(None, [data_line(record.dataset, record.split)])
     head = fill("header", title=title, verdict=verdict, lines=rest, warnings=[*left_out, *undone])
     write_page(run_dir, title, pieces, header=head, console=console)
+
+
+class Made(Protocol):
+    """What a report of an experiment is made from, if it has one table."""
+
+    @property
+    def record(self) -> RunRecord[Any]:
+        """Record of the run."""
+
+    @property
+    def table(self) -> NamedTable:
+        """All numbers."""
+
+
+def numbers(data: Made) -> Section:
+    """Show the table."""
+    return Section(title="In numbers", grids=(data.table,))
+
+
+def this_run(data: Made) -> Section:
+    """Show how the numbers were made."""
+    return record_section(data.record)
 
 
 def record_section(record: RunRecord[E]) -> Section:

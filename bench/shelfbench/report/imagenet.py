@@ -11,9 +11,9 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.claims import load_claims
-from shelfbench.report.experiment import done, record_section, write_experiment
+from shelfbench.report.experiment import done, numbers, this_run, write_experiment
 from shelfbench.report.measured import display
-from shelfbench.report.section import NamedTable, Section, SectionSpec
+from shelfbench.report.section import NamedTable, SectionSpec
 from shelfbench.runs.entries import NetworkEntry
 from shelfbench.runs.record import RunRecord, read_record
 
@@ -87,17 +87,7 @@ class ImagenetData:
         return tuple(notes)
 
 
-def table1x(data: ImagenetData) -> Section:
-    """Table 1 of X."""
-    return Section(title="In numbers", grids=(data.table,))
-
-
-def this_run(data: ImagenetData) -> Section:
-    """How the numbers were made."""
-    return record_section(data.record)
-
-
-SECTIONS = (SectionSpec(table1x), SectionSpec(this_run))
+SECTIONS: tuple[SectionSpec[ImagenetData], ...] = (SectionSpec(numbers), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:

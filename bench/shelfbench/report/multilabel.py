@@ -16,7 +16,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.base.storage import file_stem
 from shelfbench.report.claims import load_claims
-from shelfbench.report.experiment import done, record_section, write_experiment
+from shelfbench.report.experiment import done, this_run, write_experiment
 from shelfbench.report.measured import display
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.style import marks
@@ -208,12 +208,7 @@ def draw_curves(data: MultilabelData, shown: Sequence[str], title: str) -> Figur
     return figure
 
 
-def this_run(data: MultilabelData) -> Section:
-    """How the numbers were made."""
-    return record_section(data.record)
-
-
-SECTIONS = (SectionSpec(table2x), SectionSpec(this_run))
+SECTIONS: tuple[SectionSpec[MultilabelData], ...] = (SectionSpec(table2x), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:

@@ -15,7 +15,7 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.report.curves import Profile, draw, drawing, figure_names
-from shelfbench.report.experiment import done, record_section, write_experiment
+from shelfbench.report.experiment import done, numbers, this_run, write_experiment
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.runs.entries import TrainingEntry
 from shelfbench.runs.reading import reading
@@ -64,17 +64,7 @@ def curves(data: ProfilesData) -> Section:
     )
 
 
-def numbers(data: ProfilesData) -> Section:
-    """Make the table of the last and the best epochs."""
-    return Section(title="In numbers", grids=(data.table,))
-
-
-def this_run(data: ProfilesData) -> Section:
-    """Show how the profiles were made."""
-    return record_section(data.record)
-
-
-SECTIONS = (SectionSpec(curves), SectionSpec(numbers), SectionSpec(this_run))
+SECTIONS: tuple[SectionSpec[ProfilesData], ...] = (SectionSpec(curves), SectionSpec(numbers), SectionSpec(this_run))
 
 
 def report(run_dir: Path, console: Console) -> str:

@@ -264,7 +264,8 @@ def _written_figure(path: Path, figure: NamedFigure) -> tuple[bytes | None, str]
         picture = figure.draw()
         note = fit_fonts(picture)
         images = drawn(picture, note, photos=figure.kind == "photos")
-    _write_images(path, images)
+    for ending, image in images.items():
+        write_whole(path.with_name(path.name + ending), lambda aside, image=image: aside.write_bytes(image))  # type: ignore[misc]
     return images[suffix], note
 
 
@@ -275,16 +276,6 @@ def _kept_note(path: Path) -> str:
             return str(image.info.get(_NOTE, ""))
     except (OSError, ValueError, SyntaxError):
         return ""
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and SVG, the same bytes each time; `path` has no suffix."""
-    _write_images(path, drawn(figure, fit_fonts(figure)))
-
-
-def _write_images(path: Path, images: dict[str, bytes]) -> None:
-    for suffix, image in images.items():
-        write_whole(path.with_name(path.name + suffix), lambda aside, image=image: aside.write_bytes(image))  # type: ignore[misc]
 
 
 def drawn(figure: Figure, note: str = "", *, photos: bool = False) -> dict[str, bytes]:

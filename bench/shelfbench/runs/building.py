@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from shelfbench.data.embedding_names import source_of
+from shelfbench.data.embeddings import EmbeddingExtractor, EmbeddingFeatures
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenExtractor, GivenFeatures
-from shelfbench.data.given_names import source_of
 from shelfbench.data.material import Material
 from shelfbench.data.rows import rows_of
 from shelfbench.plugins.backend import (
@@ -28,7 +28,7 @@ from shelfbench.plugins.backend import (
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.seeing import note_network, pixels_for
+from shelfbench.runs.photo_views import note_network, pixels_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class BuiltBackend:
     backend : Backend
     backbone : BackboneChoice
         The backbone that it was built with.
-    store : FeatureStore or GivenFeatures
+    store : FeatureStore or EmbeddingFeatures
         Features of the network before its training, if it is trained.
     trained : TrainedNetwork or None
         The network after it.
@@ -54,7 +54,7 @@ class BuiltBackend:
     spec: BackendSpec
     backend: Backend
     backbone: BackboneChoice
-    store: FeatureStore | GivenFeatures
+    store: FeatureStore | EmbeddingFeatures
     trained: TrainedNetwork | None = None
     calibrated: bool = False
 
@@ -115,9 +115,9 @@ def columns_of(spec: BackendSpec, backbone: BackboneChoice) -> dict[str, str]:
     return {**spec.columns, **({"Feature": f"Embeddings ({Path(source).name})"} if source else {})}
 
 
-def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | GivenFeatures:
-    if isinstance(features, GivenExtractor):
-        return GivenFeatures(features, partial(experiment.embeddings, features.source), experiment.console)
+def _store(features: FeatureExtractor, experiment: Experiment) -> FeatureStore | EmbeddingFeatures:
+    if isinstance(features, EmbeddingExtractor):
+        return EmbeddingFeatures(features, partial(experiment.embeddings, features.source), experiment.console)
     return FeatureStore(features, experiment.study.images, experiment.console, experiment.workers)
 
 
@@ -156,7 +156,7 @@ def suited(built: BuiltBackend, sections: Mapping[str, Any], experiment: Experim
     BuiltBackend
         The same one if its size is fixed and nothing has to be calibrated.
     """
-    if isinstance(built.store, GivenFeatures):
+    if isinstance(built.store, EmbeddingFeatures):
         built.store.open()
     if built.size_is_open:
         backbone = replace(built.backbone, pixels=pixels_for(experiment, built.backend.features))

@@ -10,7 +10,7 @@ from shelfbench.data.calibration import drawn_photos
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.view import view_for
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.seeing import note_network
+from shelfbench.runs.photo_views import note_network
 
 
 def calibrated(extractor: FeatureExtractor, experiment: Experiment) -> FeatureExtractor:

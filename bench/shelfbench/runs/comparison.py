@@ -10,8 +10,8 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
+from shelfbench.data.embeddings import EmbeddingFeatures
 from shelfbench.data.feature_store import Features
-from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.truth import read_truth
 from shelfbench.plugins.backend import Classifier
 from shelfbench.plugins.finding import split_name
@@ -28,14 +28,14 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.groups import begun, grouped
 from shelfbench.runs.guarding import RunGuard, make_guard, save_guard
 from shelfbench.runs.keeping import backend_timings, save_model, write_histories
-from shelfbench.runs.kept import check_kept
 from shelfbench.runs.near_duplicates import seek_near_duplicates
 from shelfbench.runs.out_of_fold import keep_out_of_fold
+from shelfbench.runs.parallel_training import train_together
+from shelfbench.runs.photo_views import note_view
 from shelfbench.runs.photos import Photos
+from shelfbench.runs.reusable import check_reusable
 from shelfbench.runs.scored import scored_files
 from shelfbench.runs.scoring import choose_rule, score_blocks
-from shelfbench.runs.seeing import note_view
-from shelfbench.runs.together import train_together
 from shelfbench.verdict.predictions import ProductRule
 
 
@@ -62,7 +62,7 @@ def run(experiment: Experiment) -> Photos | None:
         base, backbone = split_name(name, study.backbone)
         if not jobs.add(name, _files(experiment.out, name), {"columns": columns_of(study.spec(base), backbone)}):
             if name not in jobs.failures:
-                jobs.attempt([name], partial(check_kept, name, backbone, experiment))
+                jobs.attempt([name], partial(check_reusable, name, backbone, experiment))
         elif (backend := jobs.prepare(name, partial(build_backend, name, study.sections, experiment))) is not None:
             built.append(backend)
     jobs.require()
@@ -90,7 +90,7 @@ def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
         return
     trained, features, guard = found
     for number, backend in enumerate(trained):
-        again = number > 0 and not isinstance(backend.store, GivenFeatures)
+        again = number > 0 and not isinstance(backend.store, EmbeddingFeatures)
         shared = dataclasses.replace(features, cached=True) if again else features
         if shared.cached:
             console.log(
@@ -109,7 +109,7 @@ def _features(
     material = experiment.material
     trained = _trained(group, experiment)
     first = trained[0]
-    given = isinstance(first.store, GivenFeatures)
+    given = isinstance(first.store, EmbeddingFeatures)
     if not given:
         note_view(experiment, first.backend.features if first.trained is None else first.trained.features)
         experiment.console.detail(f"features are kept in {first.store.folder}")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from shelfbench.base.screen import printable
-from shelfbench.data.given_names import NO_EMBEDDING
+from shelfbench.data.embedding_names import NO_EMBEDDING
 from shelfbench.data.images import NEEDS_HEIF
 from shelfbench.data.repeated import CONTRADICTING
 from shelfbench.runs.data_record import DatasetRecord

@@ -35,10 +35,10 @@ from shelfbench.base.stopping import stop_if_asked
 from shelfbench.base.storage import cache_dir
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.datasets import open_dataset
+from shelfbench.data.embedding_names import NO_EMBEDDING
+from shelfbench.data.embeddings import Embeddings
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import image_digests
-from shelfbench.data.given_features import Embeddings
-from shelfbench.data.given_names import NO_EMBEDDING
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.named import NamedDataset
 from shelfbench.data.photo_size import PhotoSize
@@ -241,7 +241,7 @@ class Experiment:
     calibrated : dict of str to FeatureExtractor
         Extractors that have been calibrated on training photos, by what they were before (`runs.calibrating`).
     photo_sizes : dict of View to PhotoSize
-        How large the photos are, seen in one way or another (`runs.seeing`).
+        How large the photos are, seen in one way or another (`shelfbench.runs.photo_views`).
     """
 
     study: Study

@@ -19,8 +19,8 @@ import pandas as pd
 from shelfbench.base.errors import InputError, RunError
 from shelfbench.base.storage import write_parquet
 from shelfbench.cost.timing import PeakMemory, Stopwatch, Timing, timings_frame
+from shelfbench.data.embeddings import EmbeddingFeatures
 from shelfbench.data.feature_store import Features, FeatureStore
-from shelfbench.data.given_features import GivenFeatures
 from shelfbench.data.material import Material
 from shelfbench.plugins.finding import split_name
 from shelfbench.plugins.planned import PlannedJob, PlannedJobs
@@ -197,13 +197,13 @@ class _Trainings:
         ]
         return _Trained(classifier.history, classifier.chosen, timings)
 
-    def _extracted(self, variant: Variant, store: FeatureStore | GivenFeatures, material: Material) -> Features:
+    def _extracted(self, variant: Variant, store: FeatureStore | EmbeddingFeatures, material: Material) -> Features:
         experiment = self.experiment
         key = (store.folder, _drawing(variant))
         if key in self._features:
             return dataclasses.replace(self._features[key], cached=True)
         features = store.features(material.catalogue, material.image, experiment.digests)
-        experiment.unreadable(material.unreadable(features.reasons), given=isinstance(store, GivenFeatures))
+        experiment.unreadable(material.unreadable(features.reasons), given=isinstance(store, EmbeddingFeatures))
         if not features.readable[material.images_of("train")].any():
             raise InputError(f"{material.catalogue.name}: no training image can be read", "check the files")
         self._features = {key: features}  # one at a time: they may be gigabytes

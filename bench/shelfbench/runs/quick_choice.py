@@ -19,7 +19,6 @@ from shelfbench.verdict.halving import Round, Standing, before_last, best, expec
 if TYPE_CHECKING:
     import pandas as pd
 
-BUDGET = "15%"
 _SHORT = 600.0  # seconds that one waits for without a second thought
 _WRITE = "write for example --budget 15% of the full study's time, or --budget 10m for ten minutes"
 

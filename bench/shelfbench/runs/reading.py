@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.base.storage import file_stem
 from shelfbench.runs.columns import check_columns
 from shelfbench.runs.entries import BackendEntry
@@ -126,8 +126,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing", AGAIN) from error
     except (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # a column of another type fails in whatever is done with it first
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
+        raise InputError(f"{path} cannot be read ({first_line(error)})", DELETE) from error
 
 
 def read_frame(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import HeadSettings
 from shelfbench.plugins.estimators import recipe_of_head
-from shelfbench.plugins.finding import FEATURES, available
+from shelfbench.plugins.finding import FEATURES, HEADS, available
 
 _KEYS = ("estimator", "parameters", "grid")
 _EXAMPLE = 'write estimator = "sklearn.neighbors.KNeighborsClassifier"'
@@ -59,7 +59,8 @@ def _read(table: Any, where: str, name: str) -> HeadSettings:
             raise InputError(f"{where}.grid.{key} is {values!r}", _LIST)
         if key in parameters:
             raise InputError(f"{where}: {key!r} is in parameters and in grid", "keep one of them")
-    if taken := [backend for feature in available(FEATURES) if (backend := f"{feature}-{name}") in available()]:
+    made = [f"{feature}-{name}" for feature in available(FEATURES)]
+    if taken := [backend for backend in made if name in available(HEADS) or backend in available()]:
         raise InputError(f"{where}: {taken[0]} is a backend that is installed", "give the head another name")
     return HeadSettings(estimator=_estimator(table.get("estimator"), where), parameters=parameters, grid=grid)
 

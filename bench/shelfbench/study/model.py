@@ -10,7 +10,7 @@ from typing import Any
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import fingerprint
-from shelfbench.data.given_names import source_of
+from shelfbench.data.embedding_names import source_of
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.split import SplitSettings

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError, ShelfbenchError
-from shelfbench.base.given import given_path
-from shelfbench.data.given_names import PREFIX, source_of
+from shelfbench.base.public_arguments import path_argument
+from shelfbench.data.embedding_names import PREFIX, source_of
 from shelfbench.data.sources.settings import DatasetSettings
-from shelfbench.plugins.backend import BackboneChoice, BackendSpec
+from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec
 from shelfbench.plugins.experiment import ExperimentSpec, experiments, find_experiment
-from shelfbench.plugins.finding import available, find, split_name
+from shelfbench.plugins.finding import FEATURES, HEADS, available, find, find_features, find_head, split_name
+from shelfbench.plugins.heads import HeadSpec
 from shelfbench.study.heads import check_heads, read_heads
 from shelfbench.study.model import ROOT_KEYS, SECTIONS, Study, Variant
 from shelfbench.study.overrides import Override
@@ -79,7 +80,7 @@ def read_study(source: str | Path | Study, overrides: Sequence[Override] = ()) -
 
 
 def _study_path(source: str | Path) -> Path:
-    given_path("no name" if source == "" else source, "study")
+    path_argument("no name" if source == "" else source, "study")
     path = STUDIES / f"{source}.toml"
     if not path.exists() or str(source).endswith(".toml"):
         path = Path(source).expanduser()
@@ -241,8 +242,10 @@ def _variants(tables: Any, sections: Mapping[str, Any], backbone: BackboneChoice
 def _declared_sections() -> dict[str, type]:
     """Collect the sections of installed plug-ins; one that cannot be imported fails only when it is used."""
     sections: dict[str, type] = {}
-    loaders: list[tuple[str, Callable[[str], BackendSpec | ExperimentSpec]]] = [
+    loaders: list[tuple[str, Callable[[str], BackendSpec | FeaturesSpec | HeadSpec | ExperimentSpec]]] = [
         *((name, find) for name in available()),
+        *((name, find_features) for name in available(FEATURES)),
+        *((name, find_head) for name in available(HEADS)),
         *((name, find_experiment) for name in experiments()),
     ]
     for name, load in loaders:

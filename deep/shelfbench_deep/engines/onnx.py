@@ -19,7 +19,6 @@ from shelfbench.base.processor import cores, has_accelerator
 from shelfbench_deep.engines.openvino import REQUEST, library
 from shelfbench_deep.engines.versions import installed_version
 
-POOLS = ("", "cls", "mean", "mean_nchw", "mean_nhwc")
 # Images per call of ONNX Runtime.
 _BATCH_CPU, _BATCH_GPU = 8, 64
 # The most numbers of one value between two layers: those of four images of 1,024 pixels with 256 channels, 4 GiB.
@@ -46,8 +45,8 @@ class OnnxPlan:
     mean, std : tuple of float
         Per channel in the network's order.
     channels : {"rgb", "bgr"}
-    pool : str
-        One of `POOLS`: rows as they are, the first token, the mean of tokens, the mean of a map in either layout.
+    pool : {"", "cls", "mean", "mean_nchw", "mean_nhwc"}
+        Rows as they are, the first token, the mean of tokens, the mean of a map in either layout.
     """
 
     input: str
@@ -207,7 +206,7 @@ class RuntimeGraph:
         ----------
         images : ndarray of uint8, shape (n, pixels, pixels, 3)
         pool : str
-            One of `POOLS`.
+            See `OnnxPlan`.
 
         Returns
         -------
@@ -243,7 +242,7 @@ def pooled(values: np.ndarray, pool: str) -> np.ndarray:
     ----------
     values : ndarray, shape (n, ...)
     pool : str
-        One of `POOLS`.
+        See `OnnxPlan`.
 
     Returns
     -------

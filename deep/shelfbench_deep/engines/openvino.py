@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import RunError
+from shelfbench.base.errors import RunError, first_line
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -36,9 +36,8 @@ def taking(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # OpenVINO has no class of errors of its own
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
-            f"OpenVINO cannot take the network {name} ({first[:200]})", "set bottleneck.engine=keras"
+            f"OpenVINO cannot take the network {name} ({first_line(error)})", "set bottleneck.engine=keras"
         ) from error
 
 

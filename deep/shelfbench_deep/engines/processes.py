@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError, RunError, first_line
 from shelfbench.base.processes import this_process
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def join(engine: str) -> None:
             heartbeat_timeout_seconds=_SILENT,
         )
     except RuntimeError as error:
-        said = str(error).splitlines()[0]
         raise InputError(
-            f"process {here.number} of {here.count} does not reach the first one at {here.address} ({said})",
+            f"process {here.number} of {here.count} does not reach the first one at "
+            f"{here.address} ({first_line(error)})",
             "start all processes, and give each the address of the first",
         ) from error
     if len(jax.devices()) != here.count * len(jax.local_devices()):
@@ -88,7 +88,7 @@ def kept_together() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         here = this_process()
         raise RunError(
-            f"process {here.number} of {here.count} has lost the others ({str(error).splitlines()[0]})",
+            f"process {here.number} of {here.count} has lost the others ({first_line(error)})",
             "start all processes again: the training resumes from its last checkpoint",
         ) from error
 

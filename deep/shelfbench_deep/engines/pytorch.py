@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Three = tuple[float, float, float]
 
 
-def seeing(model: torch.nn.Module, mean: Three, std: Three) -> torch.nn.Module:
+def normalising(model: torch.nn.Module, mean: Three, std: Three) -> torch.nn.Module:
     """Let a network take pixels as they are.
 
     Parameters
@@ -74,7 +74,7 @@ class TorchNetwork:
     Parameters
     ----------
     network : torch.nn.Module
-        From `seeing`.
+        From `normalising`.
     precision : {"float32", "bfloat16", "float16"}
         Of products; what needs more is computed in float32 (autocast).
     batch : int
@@ -126,7 +126,7 @@ def from_torch(network: torch.nn.Module, pixels: int, name: str) -> Any:
     Parameters
     ----------
     network : torch.nn.Module
-        From `seeing`. Its weights are copied.
+        From `normalising`. Its weights are copied.
     pixels : int
         Side of an image.
     name : str

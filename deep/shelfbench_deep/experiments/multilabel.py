@@ -23,7 +23,7 @@ from shelfbench.runs.building import readable_rows
 from shelfbench.runs.calibrating import calibrated
 from shelfbench.runs.entries import HeadEntry
 from shelfbench.runs.experiment import Experiment
-from shelfbench.runs.seeing import pixels_for
+from shelfbench.runs.photo_views import pixels_for
 from shelfbench.study.model import Study
 from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.experiments.labels import Task, task_of

@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.storage import load_json
+from shelfbench.data.embedding_names import source_of
 from shelfbench.data.extractor import FeatureExtractor
-from shelfbench.data.given_names import source_of
 from shelfbench.plugins.backend import BackboneChoice, FeatureParts
-from shelfbench.plugins.given import given_features
+from shelfbench.plugins.embeddings import embedding_features
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
-from shelfbench_deep.features.keras_saved import SavedKerasExtractor, holds_keras_file, keras_file_features
-from shelfbench_deep.features.onnx_saved import holds_onnx, load_onnx, onnx_features
+from shelfbench_deep.features.keras_saved import SavedKerasExtractor, keras_file_features
+from shelfbench_deep.features.onnx_saved import load_onnx, onnx_features
 from shelfbench_deep.features.quantised import QuantisedExtractor, holds_int8
-from shelfbench_deep.features.timm_saved import SavedTimm, holds_timm, timm_features
-from shelfbench_deep.features.trained import TrainedExtractor, save_bottleneck
+from shelfbench_deep.features.timm_saved import SavedTimm, timm_features
+from shelfbench_deep.features.trained import RECORD, TrainedExtractor, save_bottleneck
 from shelfbench_deep.networks.timm_network import PREFIX
 
 Maker = Callable[[BackboneChoice, Mapping[str, Any]], FeatureParts]
 _MAKERS: dict[str, Maker] = {"timm": timm_features, "onnx": onnx_features, "keras-file": keras_file_features}
-# How to tell which kind of network a folder holds, and what loads it.
-_LOADERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], FeatureExtractor]], ...] = (
-    (holds_timm, SavedTimm),
-    (holds_keras_file, SavedKerasExtractor),
-    (holds_onnx, load_onnx),
-    (holds_int8, QuantisedExtractor),
-)
+# What loads a network that a folder holds, by the kind in its record.
+_LOADERS: dict[str, Callable[[Path], FeatureExtractor]] = {
+    "timm": SavedTimm,
+    "onnx": load_onnx,
+    "keras-file": SavedKerasExtractor,
+}
 
 
 def kind_of(name: str) -> str:
@@ -83,7 +83,7 @@ def network_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> F
     """
     kind = kind_of(backbone.name)
     if kind == "given":
-        return given_features(backbone.name)
+        return embedding_features(backbone.name)
     if make := _MAKERS.get(kind):
         return replace(make(backbone, settings), load_features=load_features)
     return _keras_features(backbone, settings)
@@ -130,10 +130,18 @@ def load_features(folder: Path) -> FeatureExtractor:
     InputError
         If it holds no readable network.
     """
-    for holds, load in _LOADERS:
-        if holds(folder):
-            return load(folder)
-    return TrainedExtractor(folder)
+    if (load := _LOADERS.get(_kept_kind(folder))) is not None:
+        return load(folder)
+    return QuantisedExtractor(folder) if holds_int8(folder) else TrainedExtractor(folder)
+
+
+def _kept_kind(folder: Path) -> str:
+    """Return the kind in the record of a network that was saved; empty for none."""
+    try:
+        record = load_json(folder / RECORD)
+    except (OSError, ValueError):
+        return ""
+    return str(record.get("kind", "")) if isinstance(record, dict) else ""
 
 
 def _keras_features(backbone: BackboneChoice, settings: Mapping[str, Any]) -> FeatureParts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -130,14 +129,6 @@ def save_keras_file(extractor: KerasFileExtractor, folder: Path) -> None:
         "engine": asdict(network.engine),
     }
     write_json(folder / RECORD, msgspec.to_builtins(msgspec.convert(record, KerasRecord)))
-
-
-def holds_keras_file(folder: Path) -> bool:
-    """Tell whether a folder's ``network.json`` is about a model that Keras saved."""
-    with contextlib.suppress(OSError, ValueError):
-        record = load_json(folder / RECORD)
-        return isinstance(record, dict) and record.get("kind") == KIND
-    return False
 
 
 class SavedKerasExtractor(BottleneckExtractor):

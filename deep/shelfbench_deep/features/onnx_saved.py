@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from dataclasses import asdict
 from functools import partial
@@ -222,14 +221,6 @@ def check_bounds(extractor: OnnxExtractor) -> None:
             f"{network.path} computes values whose size depends on the photo, which a decision may not contain",
             "export it for a fixed number of images of a fixed size",
         )
-
-
-def holds_onnx(folder: Path) -> bool:
-    """Tell whether a folder's ``network.json`` is about an ONNX file; the file itself may be missing or damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        record = load_json(folder / RECORD)
-        return isinstance(record, dict) and record.get("kind") == KIND
-    return False
 
 
 def load_onnx(folder: Path) -> OnnxExtractor:

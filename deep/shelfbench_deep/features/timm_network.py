@@ -211,10 +211,10 @@ class TimmExtractor(Quantisable):
     def _build(self) -> torch.nn.Module:
         return build_timm(self.network, self.weights)
 
-    def _seeing(self) -> torch.nn.Module:
-        from shelfbench_deep.engines.pytorch import seeing
+    def _normalising(self) -> torch.nn.Module:
+        from shelfbench_deep.engines.pytorch import normalising
 
-        return seeing(self.module(), self.network.mean, self.network.std)
+        return normalising(self.module(), self.network.mean, self.network.std)
 
     def _check_engine(self) -> None:
         """Fall back to PyTorch, with one line, if OpenVINO cannot take this network."""
@@ -239,10 +239,10 @@ class TimmExtractor(Quantisable):
             pass
         from shelfbench_deep.engines.pytorch import apart, from_torch
 
-        seeing = self._seeing()
+        normalising = self._normalising()
         try:
-            converted = from_torch(seeing, self.pixels, self.name)
-            error = apart(seeing, converted, self.pixels, self.name)
+            converted = from_torch(normalising, self.pixels, self.name)
+            error = apart(normalising, converted, self.pixels, self.name)
             reason = "" if error <= _APART else f"its features there differ by {error:.1g} of their spread"
             self._converted = None if reason else converted
         except RunError as refused:
@@ -261,7 +261,7 @@ class TimmExtractor(Quantisable):
         from shelfbench_deep.engines.pytorch import TorchNetwork
 
         if self.engine.name == "torch":
-            network = TorchNetwork(self._seeing(), self.engine.precision, self.batch)
+            network = TorchNetwork(self._normalising(), self.engine.precision, self.batch)
             self.device = network.device
             return network
         from shelfbench_deep.engines.openvino import CompiledNetwork
@@ -274,7 +274,7 @@ class TimmExtractor(Quantisable):
         """Convert the network to an `openvino.Model`."""
         from shelfbench_deep.engines.pytorch import from_torch
 
-        return self._converted or from_torch(self._seeing(), self.pixels, self.name)
+        return self._converted or from_torch(self._normalising(), self.pixels, self.name)
 
 
 _HASHES: dict[Any, str] = {}

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
-from shelfbench.base.storage import load_json, write_json, write_whole
+from shelfbench.base.errors import InputError, first_line
+from shelfbench.base.storage import write_json, write_whole
 from shelfbench.data.view import View
 from shelfbench.plugins.backend import BackboneChoice, FeatureParts
 from shelfbench_deep.engines.versions import openvino_version
@@ -29,7 +29,6 @@ from shelfbench_deep.networks.timm_weights import build_timm, shapes_of, weights
 if TYPE_CHECKING:
     import torch
 
-KIND = "timm"
 # The largest file of weights that a decision may hold.
 LARGEST = 2048 << 20
 Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
@@ -147,15 +146,6 @@ def save_timm(extractor: TimmExtractor, folder: Path) -> None:
     write_json(folder / RECORD, msgspec.to_builtins(record))
 
 
-def holds_timm(folder: Path) -> bool:
-    """Tell whether a folder holds a network of timm."""
-    try:
-        record = load_json(folder / RECORD)
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("kind") == KIND
-
-
 class SavedTimm(TimmExtractor):
     """Features of a network that a decision took along.
 
@@ -206,8 +196,7 @@ class SavedTimm(TimmExtractor):
         except InputError:
             raise
         except Exception as error:  # safetensors and PyTorch raise all sorts of errors
-            first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise InputError(f"{path} cannot be read ({first})", "save the decision again") from error
+            raise InputError(f"{path} cannot be read ({first_line(error)})", "save the decision again") from error
         if weights_sha256(model) != self._expected:
             raise InputError(f"{path} does not hold the weights that {RECORD} names", "save the decision again")
         return model

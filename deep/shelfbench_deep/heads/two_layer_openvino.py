@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shelfbench.base.errors import RunError
+from shelfbench.base.errors import RunError, first_line
 from shelfbench_deep.engines.openvino import library
 from shelfbench_deep.heads.two_layer_cpu import EPSILON, blas_threads
 from shelfbench_deep.heads.two_layer_settings import TwoLayerSettings
@@ -301,8 +301,9 @@ class OpenVINOTraining:
         try:
             self._compiled = ov.Core().compile_model(graph.model(), "CPU", hints)
         except Exception as error:  # OpenVINO has no class of errors of its own
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise RunError(f"OpenVINO cannot train the 2NN ({first[:200]})", "set two_layer.engine=numpy") from error
+            raise RunError(
+                f"OpenVINO cannot train the 2NN ({first_line(error)})", "set two_layer.engine=numpy"
+            ) from error
         self._requests = [self._compiled.create_infer_request() for _ in range(2)]
         names = graph.names()
         self._banks = [{}, {}]

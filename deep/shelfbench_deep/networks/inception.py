@@ -6,12 +6,11 @@ Layers with weights have the names that ``keras.applications`` gives them in a f
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError
-from shelfbench_deep.networks.xception import FC_UNITS, check_flag, check_numbers, numbered, top
+from shelfbench_deep.networks.xception import FC_UNITS, Width, check_flag, check_numbers, numbered, top
 
 if TYPE_CHECKING:
     from shelfbench_deep.engines.keras import keras
@@ -20,7 +19,7 @@ LEAST_PIXELS = 75
 
 
 @dataclass(frozen=True)
-class InceptionSettings:
+class InceptionSettings(Width):
     """Section ``inception`` of a study.
 
     Attributes
@@ -52,10 +51,6 @@ class InceptionSettings:
         check_numbers("inception", self.width, self.dropout)
         check_flag("inception", "fc", self.fc)
         check_flag("inception", "port_2016", self.port_2016)
-
-    def channels(self, number: int) -> int:
-        """Scale a number of channels by `width`; at least 1."""
-        return max(1, math.floor(number * self.width + 0.5))
 
 
 PLAIN = InceptionSettings()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench_deep.networks.keras_allowed import allowed_architecture
 from shelfbench_deep.networks.weights import hash_of_arrays, read_arrays
 
@@ -114,8 +114,7 @@ def _opened(path: Path) -> Iterator[tuple[str, Path]]:
     except InputError:
         raise
     except Exception as error:  # zipfile, h5py and Keras raise all sorts of errors
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be used: {first[:200]}", _AGAIN) from error
+        raise InputError(f"{path} cannot be used: {first_line(error)}", _AGAIN) from error
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

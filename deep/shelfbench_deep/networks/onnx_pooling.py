@@ -24,7 +24,7 @@ def pooling(shape: tuple[int, ...], wanted: str, layout: str, path: Path) -> tup
     Returns
     -------
     pool : str
-        One of `shelfbench_deep.engines.onnx.POOLS`.
+        See `shelfbench_deep.engines.onnx.OnnxPlan`.
     says : str
         What was chosen, for the screen; empty if there was nothing to choose.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError, RunError, first_line
 from shelfbench.base.locking import waiting
 from shelfbench_deep.engines.versions import keras_home
 from shelfbench_deep.networks.network import Network
@@ -225,8 +225,7 @@ def _reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # h5py, safetensors and Keras raise all sorts of errors
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{path} cannot be read as weights of this network ({first})",
+            f"{path} cannot be read as weights of this network ({first_line(error)})",
             "save the network without its top as .weights.h5, or fetch it again",
         ) from error

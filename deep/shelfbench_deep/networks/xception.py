@@ -23,6 +23,16 @@ _ENTRY, _MIDDLE, _MIDDLE_BLOCKS, _EXIT = (128, 256, 728), 728, 8, (1024, 1536, 2
 _VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
+class Width:
+    """Settings with a `width`, which multiplies every number of channels."""
+
+    width: float
+
+    def channels(self, number: int) -> int:
+        """Scale a number of channels by `width`; at least 1."""
+        return max(1, math.floor(number * self.width + 0.5))
+
+
 def check_numbers(section: str, width: float, dropout: float) -> None:
     """Raise `InputError` for a `width` that is not positive or a `dropout` outside [0, 1)."""
     if not _is_number(width) or not 0 < width < math.inf:
@@ -42,7 +52,7 @@ def _is_number(value: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class XceptionSettings:
+class XceptionSettings(Width):
     """Section ``xception`` of a study: the plain network by default, and each of its ablations.
 
     Attributes
@@ -101,10 +111,6 @@ class XceptionSettings:
                 f"xception.between is true with xception.intermediate {self.intermediate!r}",
                 "it brings its own ReLU: set intermediate to 'none'",
             )
-
-    def channels(self, number: int) -> int:
-        """Scale a number of channels by `width`; at least 1."""
-        return max(1, math.floor(number * self.width + 0.5))
 
     def sizes(self, channels: int) -> list[int]:
         """Channels of each segment, as equal as possible; one each if there are fewer channels than segments."""

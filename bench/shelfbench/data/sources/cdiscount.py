@@ -26,6 +26,7 @@ from shelfbench.data.catalogue import Absent, Catalogue, Category
 from shelfbench.data.sources.bson_document import BadDocument, document_end, product
 from shelfbench.data.sources.bson_index import release, scan
 from shelfbench.data.sources.files import MOST_BYTES, too_large
+from shelfbench.data.sources.products import Product
 from shelfbench.data.sources.settings import DatasetSettings
 
 INDEX_VERSION = 1
@@ -36,44 +37,30 @@ RELEASE_BYTES = 1 << 24
 EMPTY = "an empty picture in the BSON file"
 
 
-def read_products(path: Path, most: int = MOST_BYTES) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-    """Read one product after the other, with or without a category, without building an index.
-
-    Parameters
-    ----------
-    path : Path
-        The BSON file.
-    most : int
-        Bytes of the largest picture that is read.
-
-    Yields
-    ------
-    tuple of int and tuple of bytes
-        Id and pictures.
-
-    Raises
-    ------
-    InputError
-        If the file is empty, truncated or not Cdiscount's; the message names the offset of the first bad document.
-    """
-    size = path.stat().st_size
-    if size == 0:
-        raise InputError(f"{path} is empty", "fetch the file again")
-    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        at = released = 0
-        while at < size:
-            try:
-                end = document_end(view, at, size)
-                identifier, _, pictures = product(view, at, end)
-            except (BadDocument, struct.error) as error:
-                raise InputError(
-                    f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
-                ) from None
-            yield identifier, tuple(_picture(view, start, length, most) for start, length in pictures)
-            at = end
-            if at - released > RELEASE_BYTES:
-                release(view)
-                released = at
+def products_in_bson(
+    files: Sequence[Path], root: Path, several: bool, settings: DatasetSettings, console: Console
+) -> Iterator[Product]:
+    """Read one product after the other, without building an index (see `shelfbench.data.formats.Format`)."""
+    for path in files:
+        size = path.stat().st_size
+        if size == 0:
+            raise InputError(f"{path} is empty", "fetch the file again")
+        with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            at = released = 0
+            while at < size:
+                try:
+                    end = document_end(view, at, size)
+                    identifier, _, pictures = product(view, at, end)
+                except (BadDocument, struct.error) as error:
+                    raise InputError(
+                        f"{path}: bad document at byte {at}: {error}", "is this Cdiscount's BSON? if so, fetch it again"
+                    ) from None
+                photos = tuple(_picture(view, start, length, settings.most) for start, length in pictures)
+                yield Product(str(identifier), photos)
+                at = end
+                if at - released > RELEASE_BYTES:
+                    release(view)
+                    released = at
 
 
 def build_index(path: Path, truncated: str, console: Console) -> tuple[dict[str, np.ndarray], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError, RunError, first_line
 from shelfbench.data.sources.links import scheme_of
 from shelfbench.data.sources.web import LinkError
 
@@ -37,13 +37,11 @@ def file_system(link: str) -> tuple[Any, str]:
         return found
     except ImportError as error:
         raise InputError(
-            f"{scheme_of(link)}:// needs another package ({str(error).splitlines()[0][:150]})",
+            f"{scheme_of(link)}:// needs another package ({first_line(error)})",
             "python -m pip install 'shelfbench[cloud]'",
         ) from None
     except ValueError as error:
-        raise InputError(
-            f"{link[:200]} cannot be opened ({str(error).splitlines()[0][:150]})", "correct the path"
-        ) from None
+        raise InputError(f"{link[:200]} cannot be opened ({first_line(error)})", "correct the path") from None
     except Exception as error:  # each store raises its own
         raise RunError(
             f"{link[:200]} cannot be opened: {explained(error)}", "check the path, the network and your access"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.data.catalogue import Absent, Catalogue, ImageBytes, TableRows
 from shelfbench.data.sources.files import MOST_BYTES, NoPhotos, too_large
 from shelfbench.data.sources.parquet_columns import Photos, class_names, find_photos, named_labels, same_names
@@ -100,11 +100,6 @@ def names_of(files: Sequence[Path]) -> list[str]:
     """Name each file in as few words as tell it from the others: relative to the folder that holds them all."""
     common = os.path.commonpath([file.parent for file in files])
     return [os.path.relpath(file, common) for file in files]
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class if it has none."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def read_parquet(

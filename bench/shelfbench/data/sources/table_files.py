@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 from shelfbench.data.sources.columns import find_column, listed, suggestion
 from shelfbench.data.sources.files import NO_PHOTO
 from shelfbench.data.sources.json_tables import read_json
@@ -131,7 +131,7 @@ def cells_of(path: Path, needed: Sequence[str], columns_of: ColumnsOf) -> tuple[
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
     except OSError as error:
-        said = error.strerror or str(error).strip().partition("\n")[0]  # Arrow's have several lines
+        said = error.strerror or first_line(error)  # Arrow's have several lines
         raise InputError(f"{path} cannot be read ({said})", "correct the path, or write the table again") from None
     raise InputError(f"{path} is not a table that can be read", f"save it as one of {', '.join(TABLE_SUFFIXES)}")
 
@@ -180,10 +180,7 @@ def _read_parquet(path: Path, columns_of: Any) -> Cells:
     except UnicodeDecodeError:
         raise InputError(f"{path} contains text that is not UTF-8", "write it as UTF-8") from None
     except pa.ArrowException as error:
-        said = str(error).strip().splitlines()
-        raise InputError(
-            f"{path} is not a readable Parquet file ({said[0] if said else type(error).__name__})", "write it again"
-        ) from None
+        raise InputError(f"{path} is not a readable Parquet file ({first_line(error)})", "write it again") from None
     return Cells(columns=cells, lines=np.arange(count, dtype=np.int64))
 
 

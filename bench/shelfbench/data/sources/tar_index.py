@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, first_line
 
 _BLOCK = 512
 _REGULAR = (b"0", b"\0", b"7")
@@ -89,7 +89,7 @@ def members(path: Path, view: mmap.mmap) -> Iterator[Member]:
                 info = tarfile.TarInfo.fromtarfile(slow)
             except (tarfile.HeaderError, tarfile.TarError, ValueError, OSError) as error:
                 raise InputError(
-                    f"{path}: bad header at byte {at} ({str(error).splitlines()[0] if str(error) else 'unknown'})",
+                    f"{path}: bad header at byte {at} ({first_line(error)})",
                     "is this a tar archive without compression? if so, fetch it again",
                 ) from None
             member = Member(info.name, info.offset_data, info.size)

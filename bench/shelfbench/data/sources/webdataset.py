@@ -29,6 +29,7 @@ from shelfbench.data.sources.cdiscount import RELEASE_BYTES
 from shelfbench.data.sources.contents import is_litter
 from shelfbench.data.sources.files import MOST_BYTES, too_large
 from shelfbench.data.sources.labels import as_key
+from shelfbench.data.sources.products import Product, gathered
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.split_words import split_within
 from shelfbench.data.sources.tables import LABEL, catalogue_from_rows, wanted_columns
@@ -37,23 +38,8 @@ from shelfbench.data.sources.tar_index import Member, members
 INDEX_VERSION = 1
 # Members that may say what a sample is, besides its JSON, and the longest that is read.
 _TEXTS, _LONGEST = ("cls", "label", "class", "category", "txt"), 1 << 20
-_PHOTOS = (
-    "jpg",
-    "jpeg",
-    "jpe",
-    "jfif",
-    "png",
-    "webp",
-    "gif",
-    "bmp",
-    "tif",
-    "tiff",
-    "avif",
-    "heic",
-    "heif",
-    "jp2",
-    "ppm",
-)
+_PHOTOS: tuple[str, ...] = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
+_PHOTOS += ("tif", "tiff", "avif", "heic", "heif", "jp2", "ppm")
 _ROWS = 1 << 16
 # Bytes of an archive that its headers are looked for in before the pages are released.
 _STRIDE = 1 << 28
@@ -316,44 +302,33 @@ def _frame(path: Path, index: pa.Table, settings: DatasetSettings) -> pd.DataFra
     return frame.assign(offset=index["offset"].to_numpy(), length=index["length"].to_numpy())
 
 
-def photos_of(files: Sequence[Path], settings: DatasetSettings, console: Console) -> tuple[np.ndarray, TarImages]:
-    """Find the photos of WebDataset shards, whatever else the samples say.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        The archives, in order.
-    settings : DatasetSettings
-        The key of the JSON with the product's id.
-    console : Console
-
-    Returns
-    -------
-    keys : ndarray of object, shape (images,)
-        The product of each photo: its id, or its archive and sample.
-    images : TarImages
-
-    Raises
-    ------
-    InputError
-        If an archive is damaged.
-    """
+def products_in_tar(
+    files: Sequence[Path], root: Path, several: bool, settings: DatasetSettings, console: Console
+) -> Iterator[Product]:
+    """Read the products of shards, whatever else the samples say (see `shelfbench.data.formats.Format`)."""
     role = "product_id"
     indexes = [_index(path, {role: settings.product_id}, console) for path in files]
     counts = [len(index) for index in indexes]
+    if not sum(counts):
+        raise InputError(f"{files[0]} contains no photos", "a WebDataset has KEY.jpg; unpack any other archive")
     names = np.repeat(np.array([path.name for path in files], object), counts)
     index = pa.concat_tables(indexes)
     keys, members, ids = (index[column].to_pandas().to_numpy(object) for column in ("key", "member", role))
-    own = names + ", " + keys if len(keys) else keys
     images = TarImages(
         tuple(files),
-        names + ", " + members if len(keys) else members,
+        names + ", " + members,
         np.repeat(np.arange(len(files), dtype=np.int32), counts),
         index["offset"].to_numpy(),
         index["length"].to_numpy(),
         most=settings.most,
     )
-    return np.where(pd.isna(ids), own, ids), images
+    for key, photos in gathered(np.where(pd.isna(ids), names + ", " + keys, ids)):
+        yield Product(key, tuple(images.read(photos)))
+
+
+def read_tar(path: Path, name: str, settings: DatasetSettings, console: Console) -> Catalogue:
+    """Read a catalogue from one shard of a WebDataset; see `read_webdataset`."""
+    return read_webdataset([path], name, settings, console)
 
 
 def read_webdataset(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shelfbench.data.given_features import GivenExtractor
-from shelfbench.data.given_names import source_of
+from shelfbench.data.embedding_names import source_of
+from shelfbench.data.embeddings import EmbeddingExtractor
 from shelfbench.plugins.backend import FeatureParts
 
 
-def given_features(backbone: str) -> FeatureParts:
+def embedding_features(backbone: str) -> FeatureParts:
     """Make the features of ``features:X``.
 
     Parameters
@@ -21,4 +21,4 @@ def given_features(backbone: str) -> FeatureParts:
         They are opened by the run, which has the catalogue.
     """
     source = source_of(backbone)
-    return FeatureParts(features=GivenExtractor(source), settings={"features": source})
+    return FeatureParts(features=EmbeddingExtractor(source), settings={"features": source})

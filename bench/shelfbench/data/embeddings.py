@@ -15,8 +15,8 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.data.catalogue import DIGEST, Catalogue, TableRows, digest
+from shelfbench.data.embedding_names import NO_EMBEDDING, PREFIX, GivenEmbeddings
 from shelfbench.data.feature_store import Features
-from shelfbench.data.given_names import NO_EMBEDDING, PREFIX, Given
 from shelfbench.data.selection import Put, Selections, in_memory, small
 from shelfbench.data.sources.keyed_vectors import PRODUCT, match, open_keyed, split_source
 from shelfbench.data.sources.settings import DatasetSettings
@@ -25,21 +25,21 @@ from shelfbench.data.sources.vectors import Block, Vectors
 _ABSENT = np.frombuffer(digest(b""), DIGEST)[0]
 
 
-class GivenExtractor:
+class EmbeddingExtractor:
     """Stands where an extractor of photos stands; takes embeddings and returns them.
 
     Parameters
     ----------
     source : str
         The column or the file.
-    given : Given, optional
+    given : GivenEmbeddings, optional
         If they have been read.
 
     Attributes
     ----------
     name, pixels, dimensions, batch, framework, device, fixed_size
         See `shelfbench.data.extractor.FeatureExtractor`; there are no pixels, and no dimensions before they are read.
-    given : Given or None
+    given : GivenEmbeddings or None
         None before they are read.
     """
 
@@ -49,13 +49,13 @@ class GivenExtractor:
     device = "none"
     fixed_size = True
 
-    def __init__(self, source: str, given: Given | None = None) -> None:
+    def __init__(self, source: str, given: GivenEmbeddings | None = None) -> None:
         self.source = source
         self.name = PREFIX + source
         self.given = given
         self.dimensions = given.dimensions if given else 0
 
-    def read(self, given: Given) -> None:
+    def read(self, given: GivenEmbeddings) -> None:
         """Take what is known once the embeddings have been read."""
         self.given, self.dimensions = given, given.dimensions
 
@@ -102,7 +102,7 @@ class Embeddings:
 
     Attributes
     ----------
-    given : Given
+    given : GivenEmbeddings
     digests : ndarray of V16, shape (images,)
         Hash of each image's embedding; that of nothing where there is none.
 
@@ -138,7 +138,7 @@ class Embeddings:
             raise InputError(f"{PREFIX}{source}: no image of {catalogue.name} has an embedding", "check the column")
         state = hashlib.sha256(f"{self._dimensions}\0".encode())
         state.update(np.ascontiguousarray(self.digests).data)
-        self.given = Given(
+        self.given = GivenEmbeddings(
             source=source, column=self._column, by=by, dimensions=self._dimensions, sha256=state.hexdigest()
         )
         self._say(catalogue, console)
@@ -252,18 +252,18 @@ def _digests(values: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(digest(row.data) for row in values), DIGEST)
 
 
-class GivenFeatures:
+class EmbeddingFeatures:
     """Embeddings in the place of a `shelfbench.data.feature_store.FeatureStore`.
 
     Parameters
     ----------
-    extractor : GivenExtractor
+    extractor : EmbeddingExtractor
     find : callable
         Returns the embeddings of the catalogue; called when they are first needed.
     console : Console
     """
 
-    def __init__(self, extractor: GivenExtractor, find: Callable[[], Embeddings], console: Console) -> None:
+    def __init__(self, extractor: EmbeddingExtractor, find: Callable[[], Embeddings], console: Console) -> None:
         self._extractor, self._find, self._console = extractor, find, console
 
     @cached_property

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench.plugins.kept_boosters import restored
-from shelfbench.plugins.kept_classes import is_part
+from shelfbench.plugins.saved_boosters import restored
+from shelfbench.plugins.saved_classes import is_part
 
 _METRICS = {
     *("braycurtis", "canberra", "chebyshev", "cityblock", "correlation", "cosine", "euclidean", "l1", "l2"),

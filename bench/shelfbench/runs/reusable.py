@@ -13,7 +13,7 @@ from shelfbench.runs.experiment import Experiment
 from shelfbench.runs.keeping import read_model
 
 
-def check_kept(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
+def check_reusable(name: str, backbone: BackboneChoice, experiment: Experiment) -> None:
     """Make sure that the predictions of an earlier command can still be read, and that their network is the same.
 
     Parameters

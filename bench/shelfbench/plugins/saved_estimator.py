@@ -4,7 +4,7 @@ skops rebuilds an object from a list of classes and arrays. It runs no code of t
 archives of any size, trusts all of scikit-learn, and hands arrays to compiled code that does not check them. So
 everything is checked first: the archive, the structure (only the kinds of nodes and the classes that are listed here),
 and the header of every array; and then, before it is used, what compiled code would index with
-(`shelfbench.plugins.kept_content`).
+(`shelfbench.plugins.saved_content`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError, ShelfbenchError
+from shelfbench.base.errors import InputError, ShelfbenchError, first_line
 from shelfbench.base.storage import write_json, write_whole
-from shelfbench.plugins.estimators import first_line
-from shelfbench.plugins.kept_classes import CLASSES, prepared
-from shelfbench.plugins.kept_content import check_content
 from shelfbench.plugins.same_bytes import dump
+from shelfbench.plugins.saved_classes import CLASSES, prepared
+from shelfbench.plugins.saved_content import check_content
 
 if TYPE_CHECKING:
     from shelfbench.plugins.estimator_head import EstimatorHead

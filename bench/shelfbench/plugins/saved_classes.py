@@ -1,7 +1,7 @@
 """Classes of scikit-learn and XGBoost that a saved classifier may consist of, and what is kept of them.
 
 A class is listed here if its ``predict_proba`` or ``decision_function`` computes with NumPy alone, which checks every
-index, or if `shelfbench.plugins.kept_content` checks what its compiled code would index with. None of them calls a
+index, or if `shelfbench.plugins.saved_content` checks what its compiled code would index with. None of them calls a
 function that a file could name, opens a file, or imports a module that a file names.
 """
 

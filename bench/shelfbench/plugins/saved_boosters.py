@@ -9,7 +9,6 @@ import numpy as np
 
 _BOOSTER = "_Booster"
 _OBJECTIVES = {"binary:logistic": "reg_loss_param", "multi:softprob": "softmax_multiclass_param"}
-_LEAST = {"left_children": -1, "right_children": -1}
 
 
 def restored(part: Any) -> None:

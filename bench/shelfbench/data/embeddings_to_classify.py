@@ -10,7 +10,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.data.catalogue import gather_products
-from shelfbench.data.given_names import Given
+from shelfbench.data.embedding_names import GivenEmbeddings
 from shelfbench.data.sources.columns import find_column
 from shelfbench.data.sources.keyed_vectors import open_keyed
 from shelfbench.data.sources.labels import as_key
@@ -37,7 +37,9 @@ class EmbeddedProducts:
     owner: np.ndarray
 
 
-def embedded_products(paths: Sequence[Path], given: Given, settings: DatasetSettings) -> Iterator[EmbeddedProducts]:
+def embedded_products(
+    paths: Sequence[Path], given: GivenEmbeddings, settings: DatasetSettings
+) -> Iterator[EmbeddedProducts]:
     """Read the embeddings of products from tables, or from ``*.npy`` and ``*.npz`` with keys.
 
     Parameters
@@ -45,7 +47,7 @@ def embedded_products(paths: Sequence[Path], given: Given, settings: DatasetSett
     paths : sequence of Path
         Tables with the column that the decision rests on; rows with the same ``product_id`` are one product, and
         without that column each row is one, named by ``file_name`` or by its place.
-    given : Given
+    given : GivenEmbeddings
         The embeddings that the decision rests on.
     settings : DatasetSettings
         Names of columns.
@@ -73,7 +75,7 @@ def embedded_products(paths: Sequence[Path], given: Given, settings: DatasetSett
         yield from _of_table(path, given, settings)
 
 
-def _of_table(path: Path, given: Given, settings: DatasetSettings) -> Iterator[EmbeddedProducts]:
+def _of_table(path: Path, given: GivenEmbeddings, settings: DatasetSettings) -> Iterator[EmbeddedProducts]:
     if path.suffix.lower() in ARRAYS:
         file = open_keyed(path, "", settings)
         column, lines = file.column, file.lines

@@ -36,7 +36,7 @@ def source_of(backbone: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class GivenEmbeddings:
     """What is known of embeddings once they have been read.
 
     Attributes

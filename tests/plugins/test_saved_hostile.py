@@ -9,7 +9,7 @@ import pytest
 
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.estimator_head import EstimatorHead
-from shelfbench.plugins.kept import load_estimator
+from shelfbench.plugins.saved_estimator import load_estimator
 from tests.helpers.heads import QUICK_OF, kept
 from tests.helpers.skops_files import (
     EMPTY,

@@ -10,7 +10,7 @@ import pytest
 from shelfbench.base.errors import InputError
 from shelfbench.plugins.estimator_head import EstimatorHead
 from shelfbench.plugins.estimators import recipe_of
-from shelfbench.plugins.kept_classes import CLASSES
+from shelfbench.plugins.saved_classes import CLASSES
 from tests.helpers.heads import QUICK_OF, kept
 
 # those that hold other estimators are made in code

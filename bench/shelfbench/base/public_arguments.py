@@ -13,7 +13,7 @@ from shelfbench.base.errors import InputError
 _LONGEST = 255  # bytes of a file's name, on every common file system
 
 
-def given_path(value: Any, name: str) -> Path:
+def path_argument(value: Any, name: str) -> Path:
     """Check a path.
 
     Parameters
@@ -44,7 +44,7 @@ def given_path(value: Any, name: str) -> Path:
     return path
 
 
-def given_count(value: Any, name: str) -> int:
+def count_argument(value: Any, name: str) -> int:
     """Check a whole number of at least 1; NumPy's count too.
 
     Parameters
@@ -71,7 +71,7 @@ def given_count(value: Any, name: str) -> int:
     return number
 
 
-def given_settings(value: Any) -> Mapping[Any, Any]:
+def settings_argument(value: Any) -> Mapping[Any, Any]:
     """Check settings; their keys and values are checked where they are used.
 
     Parameters
