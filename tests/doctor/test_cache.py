@@ -65,7 +65,9 @@ def written(root: Path, files: tuple[str, ...], number: int = 0, size: int = 10,
         made.append(note)
     for path in made:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.name != "fetched.json":
+        if path.name == "newest.json":
+            path.write_text('{"revision": "abc", "configs": ["plain"]}')
+        elif path.name != "fetched.json":
             path.write_bytes(b"x" * size)
     for path in made:
         for touched in (path, *path.parents):
@@ -106,11 +108,17 @@ def test_old_entries_go_and_everything_else_stays(tmp_path_factory, plan, days):
     assert not list(root.rglob(".partial-*"))
 
 
-@pytest.mark.parametrize("name", ["labels.json", "own.csv", f"{'a' * 40}/own.parquet"])
-def test_a_file_of_ones_own_beside_a_download_stays(tmp_path, name):
-    files = written(tmp_path, ENTRIES["datasets"])
-    own = tmp_path / "datasets" / "shop-0" / name
-    own.parent.mkdir(exist_ok=True)
+@pytest.mark.parametrize("name", ["labels.json", "own.csv", "abc/plain/own.parquet", f"{'a' * 40}/own.parquet"])
+@pytest.mark.parametrize(("kind", "entry"), [("datasets", "shop-0"), ("hub", "org--name-0")])
+def test_a_file_of_ones_own_beside_a_download_stays(tmp_path, kind, entry, name):
+    files = written(tmp_path, ENTRIES[kind])
+    # a download that goes on: one file has come, and there is no note of it yet
+    came = tmp_path / kind / entry / ("b" * 40)
+    for path in (came / "a.parquet", came / ".cache/huggingface/download/a.parquet.metadata"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    own = tmp_path / kind / entry / name
+    own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("{}")
     assert clean(0, root=tmp_path, now=NOW + 900 * DAY).removed == ()
     assert all(path.exists() for path in (own, *files))
