@@ -1,6 +1,7 @@
 """The list of the cache adds up to the folder, and cleaning removes whole entries that are old, its own and unused."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -14,16 +15,18 @@ from hypothesis import strategies as st
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.locking import locked
 from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import write_text
 from shelfbench.base.using import alone, entry_of, let_go, used
 from shelfbench.cli.main import main
-from shelfbench.data.feature_store import FeatureStore, image_digests
+from shelfbench.data.feature_store import Features, FeatureStore, image_digests
 from shelfbench.data.images import ImageSettings
 from shelfbench.doctor.cache import FOREIGN, LINK, cache_text, entries
 from shelfbench.doctor.cleaning import clean, parse_age
 from tests.data.test_feature_store import Means, catalogue
 from tests.helpers.photos import noise_picture
+from tests.torture.rights import powerless
 
 DAY = 86400.0
 NOW = 2_000_000_000.0
@@ -312,3 +315,39 @@ def test_json_tells_the_same(capsys, tmp_path, monkeypatch):
     assert {entry["kind"]: entry["never_removed_because"] for entry in told["entries"]} == {"tuned": "", None: FOREIGN}
     assert main(["cache", "--clean", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["removed"]) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights are given up as Linux knows them")
+def test_a_cache_that_may_only_be_read_is_read_and_runs_still_keep_out_of_each_other(tmp_path, monkeypatch):
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(cache))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    quiet = Console(quiet=True)
+
+    def features(count: int) -> Features:
+        photos = catalogue([noise_picture(seed) for seed in range(count)])
+        store = FeatureStore(Means(), ImageSettings("pad"), quiet, 1)
+        return store.features(photos, np.arange(count), image_digests(photos, quiet))
+
+    whole = features(5)
+    let_go()
+    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+
+    def only_reads() -> None:
+        powerless()
+        for folder in folders:
+            folder.chmod(0o555)
+        again = features(5)
+        assert not again.computed
+        np.testing.assert_array_equal(again.matrix, whole.matrix)
+        with locked(run), pytest.raises(InputError, match="another run is working in"), locked(run):
+            pass
+        with pytest.raises(InputError, match=r"no permission to write .*cache.*SHELFBENCH_CACHE"):
+            features(6)
+
+    child = multiprocessing.get_context("fork").Process(target=only_reads)
+    child.start()
+    child.join()
+    for folder in folders:
+        folder.chmod(0o755)
+    assert child.exitcode == 0

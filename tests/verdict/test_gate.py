@@ -210,7 +210,9 @@ def test_few_products_say_nothing_of_acceptance_and_still_shut_the_gate_for_prec
     assert enough.acceptance.least < enough.acceptance.low < 0  # at a fifth of the level
     some = np.arange(1, FEWEST)
     [few] = gate([(rows(old, some), rows(new, some))])
-    assert np.isnan(few.acceptance.p) and np.isnan(few.acceptance.least) and not few.acceptance.worse
+    assert np.isnan(few.acceptance.p)
+    assert np.isnan(few.acceptance.least)
+    assert not few.acceptance.worse
     assert few.precision.worse
 
 

@@ -37,7 +37,9 @@ def why_not_loaded(error: BaseException) -> tuple[str, str] | None:
         return None
     error = _first(error)
     asking, lacking = _asking(error), _top(_lacking(error))
-    if lacking in _OURS or lacking in sys.stdlib_module_names:
+    if lacking and lacking in _OURS:
+        return None
+    if lacking in sys.stdlib_module_names:
         lacking = ""
     offered = packages_distributions()
     if asking not in offered and asking not in _OURS:  # a module of one's own, who knows what it needs
