@@ -51,7 +51,7 @@ class InputError(ShelfbenchError):
 
 
 class NotInstalled(InputError):
-    """A package that only some of shelfbench needs is not installed, or broken; the remedy installs it (exit code 2)."""
+    """A package that only some of shelfbench needs is missing, or broken; the remedy installs it (exit code 2)."""
 
 
 class RunError(ShelfbenchError):
