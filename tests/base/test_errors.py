@@ -84,7 +84,11 @@ except ImportError:
         ("from engine_x.python import tf2", "engine_x 1.2 is installed, but cannot be loaded (No module named", AGAIN),
         ("from engine_x import core", "cannot be loaded (cannot import name 'core' from", AGAIN),
         (NATIVE, "cannot be loaded (libstdc++.so.6: cannot open", f"install libstdc++.so.6 on this system, or {AGAIN}"),
-        ("import ctypes; ctypes.CDLL('libx.so.9')", "(libx.so.9: cannot", f"install libx.so.9 on this system, or {AGAIN}"),
+        (
+            "import ctypes; ctypes.CDLL('libx.so.9')",
+            "(libx.so.9: cannot",
+            f"install libx.so.9 on this system, or {AGAIN}",
+        ),
         ("import absent_x", "absent_x is not installed, and engine_x 1.2", "python -m pip install absent_x"),
         (None, "loaded (module 'engine_x' has no attribute 'ops')", AGAIN),
     ],
@@ -116,7 +120,7 @@ def test_what_is_missing_is_named_and_a_slip_in_ones_own_module_is_not_blamed_on
     (tmp_path / "mine_x.py").write_text("import absent_x")
     for work, kind in (
         (lambda: importlib.import_module("mine_x"), RunError),
-        (lambda: importlib.import_module("absent_x"), NotInstalled),
+        (lambda: exec("import absent_x", {"__name__": "shelfbench.some"}), NotInstalled),
         (lambda: os.nothing, RunError),
         (lambda: importlib.import_module("shelfbench.nothing"), RunError),
     ):

@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -36,18 +36,16 @@ def why_not_loaded(error: BaseException) -> tuple[str, str] | None:
     if not _of_loading(error):
         return None
     error = _first(error)
-    asking, lacking = _asking(error), _top(_lacking(error))
+    offered = packages_distributions()
+    asking, lacking = _asking(error, offered), _top(_lacking(error))
     if lacking and lacking in _OURS:
         return None
     if lacking in sys.stdlib_module_names:
         lacking = ""
-    offered = packages_distributions()
-    if asking not in offered and asking not in _OURS:  # a module of one's own, who knows what it needs
-        asking = ""
-        if not lacking or not _there(lacking):
-            return None
+    if not asking and (not lacking or not _there(lacking)):  # a module of one's own, who knows what it needs
+        return None
     blamed = lacking or asking
-    if not blamed or (not lacking and asking in _OURS):
+    if blamed in _OURS:
         return None
     name = offered.get(blamed, [blamed])[0]
     if not _there(blamed):
@@ -108,12 +106,15 @@ def _first(error: BaseException) -> BaseException:
         error = before
 
 
-def _asking(error: BaseException) -> str:
-    """Name the package whose code met the error; empty if the error has not been raised."""
+def _asking(error: BaseException, offered: Mapping[str, list[str]]) -> str:
+    """Name the package whose code met the error; empty for a module of one's own, even of the same name."""
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         top = _top(str(frame.f_globals.get("__name__", "")))
-        if top not in sys.stdlib_module_names:
-            return top
+        if top in sys.stdlib_module_names:
+            continue
+        packages = [] if top in _OURS else offered.get(top, [])
+        places = [str(distribution(name).locate_file("")) for name in packages]
+        return top if top in _OURS or frame.f_code.co_filename.startswith(tuple(places)) else ""
     return ""
 
 

@@ -127,6 +127,7 @@ def reading(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # a column of another type fails in whatever is done with it first
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        reason = f"it has no {reason}" if isinstance(error, KeyError) else reason
         raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
