@@ -1,6 +1,7 @@
 """The list of the cache adds up to the folder, and cleaning removes whole entries that are old, its own and unused."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,16 +16,18 @@ from hypothesis import strategies as st
 from shelfbench.base import using
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.locking import locked
 from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import write_text
 from shelfbench.base.using import alone, entry_of, used
 from shelfbench.cli.main import main
-from shelfbench.data.feature_store import FeatureStore, image_digests
+from shelfbench.data.feature_store import Features, FeatureStore, image_digests
 from shelfbench.data.images import ImageSettings
 from shelfbench.doctor.cache import FOREIGN, LINK, cache_text, entries
 from shelfbench.doctor.cleaning import clean, parse_age
 from tests.data.test_feature_store import Means, catalogue
 from tests.helpers.photos import noise_picture
+from tests.torture.rights import powerless
 
 DAY = 86400.0
 NOW = 2_000_000_000.0
@@ -72,7 +75,9 @@ def written(root: Path, files: tuple[str, ...], number: int = 0, size: int = 10,
         made.append(note)
     for path in made:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.name != "fetched.json":
+        if path.name == "newest.json":
+            path.write_text('{"revision": "abc", "configs": ["plain"]}')
+        elif path.name != "fetched.json":
             path.write_bytes(b"x" * size)
     for path in made:
         for touched in (path, *path.parents):
@@ -113,11 +118,17 @@ def test_old_entries_go_and_everything_else_stays(tmp_path_factory, plan, days):
     assert not list(root.rglob(".partial-*"))
 
 
-@pytest.mark.parametrize("name", ["labels.json", "own.csv", f"{'a' * 40}/own.parquet"])
-def test_a_file_of_ones_own_beside_a_download_stays(tmp_path, name):
-    files = written(tmp_path, ENTRIES["datasets"])
-    own = tmp_path / "datasets" / "shop-0" / name
-    own.parent.mkdir(exist_ok=True)
+@pytest.mark.parametrize("name", ["labels.json", "own.csv", "abc/plain/own.parquet", f"{'a' * 40}/own.parquet"])
+@pytest.mark.parametrize(("kind", "entry"), [("datasets", "shop-0"), ("hub", "org--name-0")])
+def test_a_file_of_ones_own_beside_a_download_stays(tmp_path, kind, entry, name):
+    files = written(tmp_path, ENTRIES[kind])
+    # a download that goes on: one file has come, and there is no note of it yet
+    came = tmp_path / kind / entry / ("b" * 40)
+    for path in (came / "a.parquet", came / ".cache/huggingface/download/a.parquet.metadata"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    own = tmp_path / kind / entry / name
+    own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("{}")
     assert clean(0, root=tmp_path, now=NOW + 900 * DAY).removed == ()
     assert all(path.exists() for path in (own, *files))
@@ -311,3 +322,39 @@ def test_json_tells_the_same(capsys, tmp_path, monkeypatch):
     assert {entry["kind"]: entry["never_removed_because"] for entry in told["entries"]} == {"tuned": "", None: FOREIGN}
     assert main(["cache", "--clean", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["removed"]) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights are given up as Linux knows them")
+def test_a_cache_that_may_only_be_read_is_read_and_runs_still_keep_out_of_each_other(tmp_path, monkeypatch):
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    monkeypatch.setenv("SHELFBENCH_CACHE", str(cache))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    quiet = Console(quiet=True)
+
+    def features(count: int) -> Features:
+        photos = catalogue([noise_picture(seed) for seed in range(count)])
+        store = FeatureStore(Means(), ImageSettings("pad"), quiet, 1)
+        return store.features(photos, np.arange(count), image_digests(photos, quiet))
+
+    whole = features(5)
+    let_go()
+    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+
+    def only_reads() -> None:
+        powerless()
+        for folder in folders:
+            folder.chmod(0o555)
+        again = features(5)
+        assert not again.computed
+        np.testing.assert_array_equal(again.matrix, whole.matrix)
+        with locked(run), pytest.raises(InputError, match="another run is working in"), locked(run):
+            pass
+        with pytest.raises(InputError, match=r"no permission to write .*cache.*SHELFBENCH_CACHE"):
+            features(6)
+
+    child = multiprocessing.get_context("fork").Process(target=only_reads)
+    child.start()
+    child.join()
+    for folder in folders:
+        folder.chmod(0o755)
+    assert child.exitcode == 0

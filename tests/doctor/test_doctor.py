@@ -138,6 +138,11 @@ def test_an_engine_without_its_module_is_damaged(monkeypatch):
     [
         ("print('noise'); print('CPU')", True, "CPU"),
         ("raise ImportError('libcuda.so.1 is missing')", False, "ImportError: libcuda.so.1 is missing"),
+        (
+            "raise ImportError('libcuda.so.1 is missing\\n\\nSee the manual.')",
+            False,
+            "ImportError: libcuda.so.1 is missing",
+        ),
         ("import os; os.abort()", False, "it ends the process (signal 6)"),
     ],
 )

@@ -91,6 +91,16 @@ def test_a_loss_that_chance_explains_is_fine_and_says_what_could_go_unseen(old, 
     assert "Acceptance at 0.8, old" in said
 
 
+def test_on_few_products_the_gate_says_that_acceptance_is_not_judged(old, new, capsys):
+    for run in (old, new):
+        rewrite(run, lambda frame: pd.concat([frame[frame["split"] != "test"], frame[frame["split"] == "test"][:150]]))
+        (run / "split.parquet").unlink()
+    rewrite(new, lose(0.02), ["hog-svm"])
+    code, said, _ = asked(capsys, old, new, "--gate")
+    assert code == 0
+    assert "of precision (95% sure); 150 products are too few to say that of acceptance, or to test it" in said
+
+
 def test_what_is_tolerated_is_not_worse(old, new, capsys):
     rewrite(new, lose(0.1), ["hog-svm"])
     code, said, _ = asked(capsys, old, new, "--gate", "--tolerance", "0.6")

@@ -137,6 +137,15 @@ def test_the_svg_draws_the_same_lines_in_half_the_bytes():
     assert len(named) == len(set(named))
 
 
+@pytest.mark.parametrize(
+    "word", ["data:image/png;base64,zz", 'data:image/png;base64,zz"', 'an id="b" style="c: d" x="1.999"']
+)
+def test_words_that_look_like_a_drawing_stay_words(word):
+    figure = Figure(figsize=(2, 2))
+    figure.suptitle(word)
+    assert f"<!-- {word} -->" in drawn(figure)[".svg"].decode()
+
+
 def test_photos_in_an_svg_are_compressed_as_photos():
     figure = Figure(figsize=(2, 2))
     ramp = np.linspace(0, 255, 90, dtype=np.uint8)

@@ -17,6 +17,13 @@ planted
     The same model, but 2 points of all products, of those that are right, are made wrong: in one backend.
 again, 2 points worse
     Trained again, with 2 points less precision on average: in one backend, or in all.
+
+``nice python -m tests.simulations.gate results/decisions/gate-bounds.csv --bounds --tries 200`` writes another
+record: for one backend under each of some laws,
+whose true precision and acceptance are known from millions of products, and for several numbers of products, how often
+the bounds of what may be lost fail ("fails", of which 2.5% are allowed for each of the two), and how often the test of
+acceptance says worse where just as much is lost as is tolerated ("alarms", of which 2.5% are allowed). It does so on
+few products, too, where the gate itself says nothing of acceptance.
 """
 
 import argparse
@@ -26,7 +33,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shelfbench.verdict.compare import Contestant
-from shelfbench.verdict.gate import TOLERANCE, GateSettings, gate
+from shelfbench.verdict.gate import LEVEL, TOLERANCE, GateSettings, gate
+from shelfbench.verdict.metrics import acceptance
 
 PRODUCTS, DROP = 4000, 0.02
 COLUMNS = ("case", "backends", "products", "tries", "worse", "by_precision", "by_acceptance")
@@ -34,6 +42,10 @@ COLUMNS = ("case", "backends", "products", "tries", "worse", "by_precision", "by
 _SPREAD, _MEAN, _FALL = 8.5, 8.65, 0.69
 # A shift of all logits by 1 changes precision by this much.
 _SLOPE = 0.028
+BOUNDS = (
+    *("law", "precision_change", "acceptance_change", "products", "tries"),
+    *("precision_fails", "acceptance_fails", "either_fails", "alarms"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +128,86 @@ def shut(case, tries, seed=0):
     return counts
 
 
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """How the products of an old and a new model are drawn.
+
+    Attributes
+    ----------
+    name : str
+    mean : float
+        Of the logits of being right.
+    fall : float
+        By how much they fall.
+    heard : tuple of float
+        Noise in the confidence of the old and the new model.
+    """
+
+    name: str
+    mean: float = _MEAN
+    fall: float = 0.0
+    heard: tuple[float, float] = (0.75, 0.75)
+
+    def draw(self, rng, products):
+        """Draw the old and the new model."""
+        logit, noise = rng.normal(self.mean, _SPREAD, products), rng.normal(0, _SPREAD, products)
+        falls = zip((0.0, self.fall), self.heard, strict=True)
+        return [Case._model(rng, logit - fall, heard * noise, 0.0) for fall, heard in falls]
+
+    def truth(self):
+        """Return the true change in precision and in acceptance."""
+        sides = self.draw(np.random.default_rng(99), MANY)
+        (was, accepted), (now, accepts) = ((right.mean(), acceptance(sure, right).acceptance) for sure, right in sides)
+        return now - was, accepts - accepted
+
+
+LAWS = (
+    Law(name="again"),
+    Law(name="2 points worse", fall=_FALL),
+    Law(name="from all accepted to less", mean=12.6, fall=2.2),
+    Law(name="ranked worse", heard=(0.3, 2.5)),
+    Law(name="few accepted", mean=-2.0, heard=(1.2, 1.2)),
+)
+SIZES, MANY = (50, 100, 200, 400, 1000, 4000), 4_000_000
+
+
+def bounds(law, products, tries, truth):
+    """Count in how many tries the bounds of precision, of acceptance and of either fail, and acceptance alarms."""
+    counts, lost = np.zeros(4, int), max(0.0, -truth[1])
+    for number in range(tries):
+        models = law.draw(np.random.default_rng([products, number]), products)
+        pair = tuple(_named(0, model) for model in models)
+        [found] = gate([pair], GateSettings(seed=number, tolerance=lost, fewest=0))
+        fails = [truth[0] < found.precision.least, truth[1] < found.acceptance.least]
+        counts += [*fails, any(fails), found.acceptance.p <= LEVEL / 2]
+    return counts
+
+
+def write_bounds(place, tries):
+    """Write the record of the bounds."""
+    with open(place, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(BOUNDS)
+        for law in LAWS:
+            truth = law.truth()
+            for products in SIZES:
+                often = tries if products < 4000 else tries // 2
+                counts = bounds(law, products, often, truth)
+                change = [f"{value:.4f}" for value in truth]
+                table.writerow((law.name, *change, products, often, *counts.tolist()))
+                file.flush()
+
+
 def main():
     """Simulate and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", metavar="FILE.csv")
     parser.add_argument("--tries", type=int, default=1000)
+    parser.add_argument("--bounds", action="store_true")
     options = parser.parse_args()
+    if options.bounds:
+        write_bounds(options.out, options.tries)
+        return
     with open(options.out, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)

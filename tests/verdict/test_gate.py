@@ -12,6 +12,7 @@ from scipy.stats import binomtest, norm
 from shelfbench.base.errors import InputError
 from shelfbench.verdict.compare import Contestant, holm
 from shelfbench.verdict.gate import (
+    FEWEST,
     LEVEL,
     GateSettings,
     can_fail,
@@ -55,8 +56,8 @@ def rows(one, order):
 @given(pairs())
 @settings(max_examples=30, deadline=None)
 def test_the_other_way_round_every_difference_has_the_other_sign(found):
-    there = gate(found, GateSettings(resamples=FEW))
-    back = gate([pair[::-1] for pair in found], GateSettings(resamples=FEW))
+    there = gate(found, GateSettings(fewest=0, resamples=FEW))
+    back = gate([pair[::-1] for pair in found], GateSettings(fewest=0, resamples=FEW))
     for one, other in zip(there, back, strict=True):
         assert (one.only_old, one.only_new) == (other.only_new, other.only_old)
         for name in ("precision", "acceptance"):
@@ -73,7 +74,9 @@ def test_the_other_way_round_every_difference_has_the_other_sign(found):
 def test_the_order_of_the_products_changes_nothing(found, random):
     size = len(found[0][0].correct)
     mixed = [tuple(rows(one, random.sample(range(size), size)) for one in pair) for pair in found]
-    assert repr(gate(mixed, GateSettings(resamples=FEW))) == repr(gate(found, GateSettings(resamples=FEW)))
+    assert repr(gate(mixed, GateSettings(fewest=0, resamples=FEW))) == repr(
+        gate(found, GateSettings(fewest=0, resamples=FEW))
+    )
 
 
 @given(pairs(), st.integers(1, 40))
@@ -84,7 +87,7 @@ def test_products_that_both_get_right_leave_the_test_of_precision_as_it_is(found
         tuple(model([*one.confidence, *[-0.5] * more], [*one.correct, *[True] * more], name=one.name) for one in pair)
         for pair in found
     ]
-    any_loss = GateSettings(resamples=FEW, tolerance=0)
+    any_loss = GateSettings(fewest=0, resamples=FEW, tolerance=0)
     for one, other in zip(gate(found, any_loss), gate(longer, any_loss), strict=True):
         assert (one.only_old, one.only_new, one.precision.p) == (other.only_old, other.only_new, other.precision.p)
         assert other.precision.value == pytest.approx(one.precision.value * size / (size + more))
@@ -93,7 +96,7 @@ def test_products_that_both_get_right_leave_the_test_of_precision_as_it_is(found
 @given(pairs())
 @settings(max_examples=20, deadline=None)
 def test_what_has_not_changed_is_never_worse(found):
-    for one in gate([(old, old) for old, _ in found], GateSettings(resamples=FEW)):
+    for one in gate([(old, old) for old, _ in found], GateSettings(fewest=0, resamples=FEW)):
         assert not one.worse
         assert one.precision.p == 1
         assert one.acceptance.value == one.acceptance.low == one.acceptance.high == one.acceptance.least == 0
@@ -103,7 +106,7 @@ def test_what_has_not_changed_is_never_worse(found):
 @given(pairs(3))
 @settings(max_examples=20, deadline=None)
 def test_the_numbers_are_those_of_the_metrics_and_all_tests_are_adjusted_together(found):
-    measured = gate(found, GateSettings(target="0.8", resamples=FEW))
+    measured = gate(found, GateSettings(target="0.8", fewest=0, resamples=FEW))
     for (old, new), one in zip(found, measured, strict=True):
         for side, precise, reached in (
             (old, one.precision.old, one.acceptance.old),
@@ -197,6 +200,20 @@ def test_acceptance_alone_can_shut_the_gate():
     [found] = gate([(model(sure, correct), model(-rng.random(2000), correct))])
     assert not found.precision.worse
     assert found.acceptance.worse
+
+
+def test_few_products_say_nothing_of_acceptance_and_still_shut_the_gate_for_precision():
+    rng = np.random.default_rng(0)
+    right = np.arange(FEWEST) > 20
+    old, new = model(-rng.random(FEWEST), right), model(-rng.random(FEWEST), right & (np.arange(FEWEST) > 60))
+    [enough] = gate([(old, new)])
+    assert enough.acceptance.least < enough.acceptance.low < 0  # at a fifth of the level
+    some = np.arange(1, FEWEST)
+    [few] = gate([(rows(old, some), rows(new, some))])
+    assert np.isnan(few.acceptance.p)
+    assert np.isnan(few.acceptance.least)
+    assert not few.acceptance.worse
+    assert few.precision.worse
 
 
 def test_other_products_and_no_backends_are_refused():

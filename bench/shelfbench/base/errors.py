@@ -5,7 +5,7 @@
     Exception
     └── ShelfbenchError   reported as one line, exit code 1
         ├── InputError    wrong input, exit code 2
-        │   └── NotInstalled   a package that is needed is not there; the remedy is pip's command
+        │   └── NotInstalled   a package that is needed is not there, or broken; the remedy is pip's command
         └── RunError      a run that failed on correct input, exit code 1
 """
 
@@ -51,7 +51,7 @@ class InputError(ShelfbenchError):
 
 
 class NotInstalled(InputError):
-    """A package is not installed that only some of shelfbench needs; the remedy installs it (exit code 2)."""
+    """A package that only some of shelfbench needs is missing, or broken; the remedy installs it (exit code 2)."""
 
 
 class RunError(ShelfbenchError):
@@ -60,6 +60,8 @@ class RunError(ShelfbenchError):
     exit_code = 1
 
 
+# Of a place that may only be read.
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What is wrong with a path rather than with the system.
 _PATHS = frozenset(
     {
@@ -149,6 +151,10 @@ def explain(error: Exception, remedy: str = "this is a bug") -> ShelfbenchError:
         return InputError(f"{str(error)[18:].strip()}: too many levels of symbolic links", "correct the path")
     if os.environ.get("SHELFBENCH_DEBUG"):
         raise error
+    from shelfbench.base.loading import why_not_loaded
+
+    if (why := why_not_loaded(error)) is not None:
+        return NotInstalled(*why)
     said = first_line(error) if str(error).strip() else "no message"
     what = f"unexpected {type(error).__name__}: {said}"
     return RunError(what, f"{remedy}: SHELFBENCH_DEBUG=1 shows where")

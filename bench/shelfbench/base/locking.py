@@ -1,11 +1,13 @@
 """One process at a time in a folder: another one is refused, or waits until it finds what the first has made.
 
 The lock is a file in the user's cache, named after what is locked: the folder itself need not exist yet, and no lock
-file is left in it. The system takes back the lock of a process that is killed.
+file is left in it. The system takes back the lock of a process that is killed. Where the cache may only be read, the
+lock is a file of the user's own in the folder for temporary files: nothing is made in such a cache, but runs still are.
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 from collections.abc import Iterator
@@ -13,10 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import READ_ONLY, InputError
 from shelfbench.base.storage import cache_dir, storage_errors
+from shelfbench.base.temporary import temporary_folder
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from shelfbench.base.console import Console
 
 # Seconds between two tries of a process that waits.
@@ -93,14 +98,17 @@ def _name(folder: Path, *more: bytes) -> str:
 @contextmanager
 def _held(name: str, timeout: float = 0.0) -> Iterator[bool]:
     """Hold a lock; yields False, without it, if another process has it and the time is up."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     path = cache_dir() / "locks" / f"{name}.lock"
-    lock = FileLock(path)
     try:
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=timeout, poll_interval=_AGAIN)
+            try:
+                lock = _acquired(path, timeout)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                lock = _acquired(_own_folder() / path.name, timeout)
     except Timeout:
         yield False
         return
@@ -112,3 +120,22 @@ def _held(name: str, timeout: float = 0.0) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def _acquired(path: Path, timeout: float) -> BaseFileLock:
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    lock.acquire(timeout=timeout, poll_interval=_AGAIN)
+    return lock
+
+
+def _own_folder() -> Path:
+    """Make a folder for locks beside temporary files, which nobody else may use."""
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # Windows
+    folder = temporary_folder() / f"shelfbench-locks-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or not os.access(folder, os.W_OK):
+        raise PermissionError(None, "it belongs to somebody else", str(folder))
+    return folder

@@ -24,7 +24,7 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-_OURS = re.compile(r"\.partial-[0-9a-f]{12}(-.*)?", re.DOTALL)
+OURS = re.compile(r"\.partial-[0-9a-f]{12}(-.*)?", re.DOTALL)
 # Some writers replace the file that they were given, and with it the lock, which is then taken again: within this.
 _GRACE = 2.0
 # Where the file system knows no locks, what is older than this is abandoned.
@@ -159,7 +159,7 @@ def sweep(folder: Path, *, below: bool = False) -> int:
         except OSError:
             continue
         for entry in listed:
-            if _OURS.fullmatch(entry.name):
+            if OURS.fullmatch(entry.name):
                 with contextlib.suppress(OSError):
                     removed += _removed(Path(entry.path))
             elif below and entry.is_dir(follow_symlinks=False):

@@ -144,6 +144,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             used(path)
+            path.parent.mkdir(parents=True, exist_ok=True)  # an old one may have been cleaned away before it was held
             aside = stack.enter_context(aside_file(path))
         yield aside
         with storage_errors(path):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from shelfbench.base.partial import aside_folder
+from shelfbench.base.partial import OURS, aside_folder
 
 _VARIABLE = "TMPDIR"
 
@@ -40,3 +40,9 @@ def own_temporary_folder() -> Iterator[None]:
                 os.environ.pop(_VARIABLE, None)
             else:
                 os.environ[_VARIABLE] = told
+
+
+def temporary_folder() -> Path:
+    """Return the folder for temporary files; the one above that of this command alone."""
+    found = Path(tempfile.gettempdir())
+    return found.parent if OURS.fullmatch(found.name) else found

@@ -82,7 +82,8 @@ def used(path: Path) -> None:
     with contextlib.suppress(OSError):
         if (entry := entry_of(path)) is None or entry.name.startswith(_UNFINISHED) or entry.is_symlink():
             return
-        os.utime(entry)
+        with contextlib.suppress(OSError):  # of a cache that may only be read: it is held all the same
+            os.utime(entry)
         if fcntl is not None and entry.is_dir() and not _holds(entry):
             _hold(entry)
 

@@ -9,6 +9,7 @@ before that if the disk has no room for another.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -200,7 +201,8 @@ class Selections:
             failures = {str(key): str(why) for key, why in record["failures"].items()}
             found = Found(self._mapped(path, rows), float(record["seconds"]), failures)
             damage = "" if self._checksums(path) == record["checksums"] else "its checksum differs"
-            os.utime(kept)
+            with contextlib.suppress(OSError):  # of a cache that may only be read
+                os.utime(kept)
             used(kept)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             damage = str(error)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from shelfbench.base.errors import InputError, NotInstalled, ShelfbenchError
+from shelfbench.base.loading import why_not_loaded
 from shelfbench.data.embedding_names import PREFIX
 from shelfbench.data.embeddings import EmbeddingExtractor
 from shelfbench.data.extractor import FeatureExtractor
@@ -176,17 +177,19 @@ def build_model(
         scores = classifier.log_probabilities(features.extract(probe_inputs(features)))
     except NotInstalled:  # nothing is wrong with the files
         raise
-    except ImportError as error:  # nor here
-        raise InputError(
-            f"a library that {folder} needs cannot be loaded ({shown(_line(error), 200)})",
-            "shelfbench doctor --deep says what is broken",
-        ) from error
     except ShelfbenchError as error:
         if str(folder) in str(error):
             raise
         message = error.message.replace(str(inside), str(folder))
         refuse(where, f"cannot be used ({shown(message, 300)})")
     except Exception as error:  # whatever a library raises on unexpected values
+        if (why := why_not_loaded(error)) is not None:  # nor here
+            raise NotInstalled(*why) from error
+        if isinstance(error, ImportError):
+            raise InputError(
+                f"a library that {folder} needs cannot be loaded ({shown(_line(error), 200)})",
+                "shelfbench doctor --deep says what is broken",
+            ) from error
         first = shown(_line(error).replace(str(inside), str(folder)), 200)
         refuse(where, f"cannot be used ({type(error).__name__}: {first})")
     return features, classifier, scores

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.console import Console
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import READ_ONLY, InputError
 from shelfbench.base.grid import promise
 from shelfbench.base.storage import fingerprint
 from shelfbench.decision.ladder import LadderRuling
@@ -109,7 +109,7 @@ class Tries:
         except OSError as error:
             remedy = "copy the run to where it can be written, and decide there"
             said = f"{self.path} cannot be written ({error.strerror or error})"
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if error.errno not in READ_ONLY:
                 raise InputError(f"{said}, so this test would not be counted", remedy) from None
             console.warn(f"{said}: this test is not counted, and what is promised says so; {remedy}")
             return replace(self, unnoted=True)

@@ -179,12 +179,19 @@ class _Look:
 
 
 def _fetched(folder: Path) -> set[str]:
-    """Name the files that were downloaded, with their notes, by their path in the folder; none without a note."""
-    found: set[str] = set()
-    for note in folder.rglob(NOTE):
+    """Name the files that a download left, with their notes, by their path in the folder; none without a note."""
+    notes = list(folder.rglob(NOTE))
+    if not notes:
+        return set()
+    # which revision is the newest known of a dataset by the hub's name
+    found = {path.name for path in folder.glob("*.json") if set(known(path)) == {"revision", "configs"}}
+    for note in notes:
         files = known(note).get("files")
         inside = note.parent.relative_to(folder)
         found |= {(inside / name).as_posix() for name in (*(files if isinstance(files, dict) else ()), NOTE)}
+    for mark in folder.rglob("*.metadata"):  # of a file that came before a download was interrupted
+        above, marked, name = mark.relative_to(folder).as_posix().rpartition(".cache/huggingface/download/")
+        found |= {above + name.removesuffix(".metadata")} if marked else set()
     return found
 
 

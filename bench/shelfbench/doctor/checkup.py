@@ -12,10 +12,11 @@ from typing import Any
 from shelfbench.base.errors import explain
 from shelfbench.base.screen import folded, padded, screen_width, width_of
 from shelfbench.base.storage import cache_dir
+from shelfbench.base.temporary import temporary_folder
 from shelfbench.base.version import __version__
 from shelfbench.doctor.advice import advice
 from shelfbench.doctor.cache import size_text
-from shelfbench.doctor.machine import Machine, Place, cache_size, look, place, temporary_folder
+from shelfbench.doctor.machine import Machine, Place, cache_size, look, place
 from shelfbench.doctor.packages import ENGINES, PURPOSES, engines, extras, installed, needs, outdated_python
 from shelfbench.doctor.trying import Tried, load
 

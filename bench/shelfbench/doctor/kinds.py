@@ -12,6 +12,7 @@ from shelfbench.base.storage import load_json
 from shelfbench.base.using import HASHED
 
 _HASH = "[0-9a-f]{32}"
+_ANY = re.compile(r".+", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Kind:
     title: str
     again: str
     name: re.Pattern[str]
-    inside: re.Pattern[str] = re.compile(r"[^/]+\.(json|npy|npz|parquet|safetensors)")
+    inside: re.Pattern[str] = _ANY
     about: Callable[[Path], str] = lambda path: path.name
     single: bool = False
     fetched: bool = False
@@ -97,11 +98,11 @@ def _origin(folder: Path) -> str:
 _SEGMENTS = re.compile(
     rf"(key|{_HASH})\.json|{_HASH}\.(features|digests)\.npy|selections/{_HASH}\.(npy|json)|going/[^/]+"
 )
-_TRAINED = re.compile(r"(epochs-[^/]+/)?[^/]+\.(safetensors|json|parquet)|tensorboard/.+")
-# What the hub's own package leaves in a folder; and, of datasets by the hub's name, which revision is the newest known.
+_TRAINED = re.compile(
+    r"checkpoint\.safetensors|epochs-[^/]+/(network\.(safetensors|json)|tuned\.json|history\.parquet)|tensorboard/.+"
+)
+# What the hub's own package leaves in a folder.
 _OF_PACKAGE = re.compile(r"([^/]+/)?\.cache/huggingface/.+", re.DOTALL)
-_OF_HUB = re.compile(rf"{_OF_PACKAGE.pattern}|[^/]+\.json|[0-9a-f]{{40}}/.+\.parquet", re.DOTALL)
-_ANY = re.compile(r".+", re.DOTALL)
 KINDS = (
     Kind(
         folder="features",
@@ -116,7 +117,7 @@ KINDS = (
         title="generated catalogue",
         again="the next run with these settings draws it",
         name=re.compile(_HASH),
-        inside=re.compile(r"[^/]+\.(json|bson|csv)"),
+        inside=re.compile(r"generator\.json|train\.bson|(category_names|truth)\.csv"),
         about=_generated,
     ),
     Kind(
@@ -132,7 +133,7 @@ KINDS = (
         title="dataset of Hugging Face",
         again="the next run with this name downloads it",
         name=re.compile(r"[\w.-]+"),
-        inside=_OF_HUB,
+        inside=_OF_PACKAGE,
         fetched=True,
         about=_repository,
     ),
@@ -165,6 +166,7 @@ KINDS = (
         title="network in int8",
         again="the next run quantises it, in minutes",
         name=HASHED,
+        inside=re.compile(r"network(-int8\.safetensors|\.json)"),
         about=_named,
     ),
     Kind(

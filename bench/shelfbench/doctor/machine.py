@@ -106,12 +106,6 @@ def look() -> Machine:
     )
 
 
-def temporary_folder() -> Path:
-    """Return the folder for temporary files; the one above that of this command alone."""
-    found = Path(tempfile.gettempdir())
-    return found.parent if found.name.startswith(".partial-") else found
-
-
 def place(path: Path) -> Place:
     """Try whether a folder, or the first above it that exists, can be written to; nothing is left there.
 

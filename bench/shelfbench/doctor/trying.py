@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ _TRIES = {
     "NNCF": "import nncf; print()",
 }
 _PATIENCE = 120
+_ERROR = re.compile(r"[\w.]*(Error|Exception): (?!Traceback)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def load(engine: str, patience: float = _PATIENCE) -> Tried:
     except subprocess.TimeoutExpired:
         return Tried(False, f"it does not answer within {patience:.0f} seconds", patience)
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or [""]
+    if done.returncode:  # the last error that says something: some repeat a whole traceback, and add advice
+        lines = [line for line in lines if _ERROR.match(line.strip())] or lines
     said = lines[-1].strip()[:200]
     if done.returncode < 0:
         said = f"it ends the process (signal {-done.returncode})"

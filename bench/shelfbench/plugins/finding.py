@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from shelfbench.base.errors import InputError
+from shelfbench.base.errors import InputError, NotInstalled, explain
 from shelfbench.plugins.backend import BackboneChoice, BackendSpec, FeaturesSpec, HeadSettings
 from shelfbench.plugins.estimators import recipe_of_head
 from shelfbench.plugins.heads import HeadSpec, estimator_head, head_backend, saved_head
@@ -166,6 +166,8 @@ def _loaded(point: EntryPoint, kind: type[Spec], what: str, remedy: str) -> Spec
     try:
         spec = point.load()
     except ImportError as error:
+        if isinstance(said := explain(error), NotInstalled):
+            raise said from error
         raise InputError(
             f"{what} {point.name!r} cannot be imported ({error})", "install the package it needs"
         ) from error

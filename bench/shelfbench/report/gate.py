@@ -171,15 +171,21 @@ def _verdict(found: Sequence[Versions], settings: GateSettings) -> Iterator[str]
     if all(not (one.only_old or one.only_new or one.acceptance.value) for one in found):
         yield f"fine: the new run is right on the same {found[0].products:,} test products as the old one"
         return
-    most = [max(0.0, *(-moved.least for moved in side)) for side in _sides(found)]
     yield (
         f"fine: no loss of more than {_points(settings.tolerance)} beyond noise; what is lost may be up to "
-        f"{_points(most[0])} of precision and {_points(most[1])} of acceptance ({1 - LEVEL:.0%} sure)"
+        f"{_most(found, settings)}"
     )
 
 
-def _sides(found: Sequence[Versions]) -> tuple[list[Change], list[Change]]:
-    return [one.precision for one in found], [one.acceptance for one in found]
+def _most(found: Sequence[Versions], settings: GateSettings) -> str:
+    """Say how much may be lost; of acceptance only on enough products."""
+    sure = f"({1 - LEVEL:.0%} sure)"
+    precision = f"{_points(max(*(-one.precision.least for one in found), 0.0))} of precision"
+    if found[0].products < settings.fewest:
+        return (
+            f"{precision} {sure}; {found[0].products:,} products are too few to say that of acceptance, or to test it"
+        )
+    return f"{precision} and {_points(max(*(-one.acceptance.least for one in found), 0.0))} of acceptance {sure}"
 
 
 def _lost(moved: Change, what: str) -> str:

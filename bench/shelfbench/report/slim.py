@@ -25,6 +25,7 @@ _STYLE = re.compile(r'(?<= style=")[^"]*')
 _CSS = '<style type="text/css">'
 _NAME = re.compile(r' id="([^"]+)"')
 _REFERENCE = re.compile(r'(href="|url\()#([^")]+)')
+_WORDS = re.compile("<!--.*?-->", re.DOTALL)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -67,15 +68,18 @@ def slim_svg(text: str) -> str:
     Returns
     -------
     str
-        The same drawing. Comments, which hold the words of a text, stay.
+        The same drawing. Comments, which hold the words of a text, stay: a category may be called anything.
     """
+    words = iter(_WORDS.findall(text))
+    text = _WORDS.sub("<!---->", text)
     text = _PHOTO.sub(lambda found: f"data:image/jpeg;base64,{as_jpeg(found[1])}", text)
     text = _once(_DRAWN.sub(lambda found: found[1] + _path(found[2]), text))
     text = _LETTER.sub(r'\1 x="\2" y="\3"', text)
     text = _PLACE.sub(lambda found: found[1] + " ".join(_short(place) for place in found.groups()[1:] if place), text)
     text = text.replace(' y="0"/>', "/>")
     text = _STYLE.sub(lambda found: found[0].replace("; ", ";").replace(": ", ":"), text)
-    return re.sub(r"\n\s*", "\n", _classed(_renamed(text)))
+    text = re.sub(r"\n\s*", "\n", _classed(_renamed(text)))
+    return _WORDS.sub(lambda _: next(words), text)
 
 
 def as_jpeg(photo: str) -> str:

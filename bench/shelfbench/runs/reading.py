@@ -126,7 +126,8 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing", AGAIN) from error
     except (pa.ArrowException, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # a column of another type fails in whatever is done with it first
-        raise InputError(f"{path} cannot be read ({first_line(error)})", DELETE) from error
+        reason = f"it has no {first_line(error)}" if isinstance(error, KeyError) else first_line(error)
+        raise InputError(f"{path} cannot be read ({reason})", DELETE) from error
 
 
 def read_frame(path: Path) -> pd.DataFrame:

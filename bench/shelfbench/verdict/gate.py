@@ -29,6 +29,15 @@ LEVEL = 0.05
 TOLERANCE = 0.01
 """What may be lost: as much as the luck of training once more, and no more."""
 
+FEWEST = 200
+"""Products without which nothing is said of acceptance: on fewer, neither its test nor its bound keeps what it says."""
+
+_STRICTER = 5
+"""How many times more seldom than the bounds of acceptance may fail their quantiles would, if the bootstrap were exact.
+
+Its percentiles are too narrow where the new model ranks its products worse than the old one, on few products and many.
+"""
+
 _TESTS = 2  # of each backend: precision and acceptance
 _ROUNDING = 1e-12
 _HALVINGS = 50  # of a bound's place: to the last digit
@@ -48,10 +57,11 @@ class Change:
     least : float
         One-sided lower bound of `value`; those of all changes of a gate hold together with probability 1 - `LEVEL`. Of
         precision it is where the score test would reject: resamples of products of which none is lost have no loss
-        either, and few products say little. Of acceptance it is that of the bootstrap, which fails more often on few
-        products: on 200 of one simulated law 10 times in 100 where 2.5 were said, on 600 4 times, on 2,000 2.7 times.
+        either, and few products say little. Of acceptance it is a quantile of the bootstrap, at a fifth of the level
+        (`_STRICTER`); NaN on fewer than `FEWEST` products.
     p : float
-        One-sided: small where the new value is lower by more than the tolerance. NaN where nothing could be lost.
+        One-sided: small where the new value is lower by more than the tolerance. NaN where nothing could be lost, and
+        for acceptance on fewer than `FEWEST` products.
     p_holm : float
         `p`, adjusted for all tests of the gate.
     """
@@ -112,12 +122,15 @@ class GateSettings:
         How many resamples to draw; by default as many as Holm's strictest step needs, at least 2,000.
     seed : int
         The same seed and products give the same numbers, whatever the order of the rows.
+    fewest : int
+        Products without which nothing is said of acceptance.
     """
 
     target: Target = REQUIRED
     tolerance: float = TOLERANCE
     resamples: int | None = None
     seed: int = 0
+    fewest: int = FEWEST
 
     def drawn(self, backends: int) -> int:
         """Return the number of resamples for a number of backends."""
@@ -161,14 +174,17 @@ def gate(pairs: Sequence[tuple[Contestant, Contestant]], settings: GateSettings 
     reached = np.array([acceptance(*rows, target).acceptance for rows in zip(confidence, correct, strict=True)])
     moved_acceptance = drawn.acceptance[1::2] - drawn.acceptance[::2]
     p = np.stack([fallen_p(only_old, only_new, products, tolerance), resampled_p(moved_acceptance, tolerance)])
-    p[1, reached[::2] == 0] = np.nan  # what accepts nothing cannot accept less
+    few = products < settings.fewest
+    p[1, (reached[::2] == 0) | few] = np.nan  # what accepts nothing cannot accept less
     adjusted = holm(p.ravel()).reshape(p.shape)
 
     def change(row: int, values: np.ndarray, found: np.ndarray, test: int) -> Change:
         moved = found[2 * row + 1] - found[2 * row]
-        low, high, least = np.quantile(moved, [0.025, 0.975, step])
+        low, high, least = np.quantile(moved, [0.025, 0.975, step / _STRICTER])
         if test == 0:
             least = bounds[row]
+        elif few:
+            least = np.nan
         old, new = float(values[2 * row]), float(values[2 * row + 1])
         own, all_ = float(p[test, row]), float(adjusted[test, row])
         return Change(
@@ -198,9 +214,9 @@ def needed_resamples(backends: int) -> int:
     Returns
     -------
     int
-        At least 2,000; the smallest possible p value is then a fifth below that step.
+        At least 2,000; the smallest possible p value is then far enough below that step for the bound of acceptance.
     """
-    return max(RESAMPLES, math.ceil(1.25 * _TESTS * backends / LEVEL))
+    return max(RESAMPLES, math.ceil(1.25 * _STRICTER * _TESTS * backends / LEVEL))
 
 
 def can_fail(products: int, backends: int, tolerance: float = TOLERANCE) -> bool:
