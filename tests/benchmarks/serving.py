@@ -4,7 +4,7 @@ A catalogue of 600 products whose photos have 500 pixels is drawn, the study ``o
 backend is loaded in a process of its own, which classifies 200 other photos one by one from memory. Columns: engines
 that loading it brings in; seconds to load it; milliseconds of a photo as a watch shows them (the fastest tenth, the
 median and the slowest tenth; other programs make the latter longer) and of the processor (mean, all threads); MiB that
-the process holds at most; cores.
+the process holds afterwards; cores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 import shelfbench
 from shelfbench.base.processor import cores
@@ -36,14 +36,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--decision", type=Path, help="measure this one here, and print it; for the script itself")
     parser.add_argument("--photos", type=Path, help="*.bson for it")
+    parser.add_argument("--folder", type=Path, help="where what is made stays, for the next time")
     options = parser.parse_args()
     if options.decision:
         print(json.dumps(measured(options.decision, options.photos)))
         return
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
-        folder, rows = Path(name), []
+        folder, rows = options.folder or Path(name), []
         for place, seed in (("labelled", 0), ("flow", 1)):
-            shelfbench.generate(folder / place, settings={"products": 600, "pixels": 500, "seed": seed}, quiet=True)
+            if not (folder / place).exists():
+                settings = {"products": 600, "pixels": 500, "seed": seed}
+                shelfbench.generate(folder / place, settings=settings, quiet=True)
         run = shelfbench.run(dataset=folder / "labelled", backends=BACKENDS, out=folder / "run", quiet=True)
         for backend in BACKENDS:
             shelfbench.decide(run, backend, precision=0.5, confidence=0.9).save(folder / backend)
@@ -78,7 +81,7 @@ def measured(folder: Path, photos: Path) -> dict[str, object]:
         "pixels": decision.model.spec.pixels,
         "load_s": f"{loaded:.1f}",
         **{"fast_ms": f"{fast:.1f}", "median_ms": f"{usual:.1f}", "slow_ms": f"{slow:.1f}", "cpu_ms": f"{busy:.1f}"},
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "held_mib": psutil.Process().memory_info().rss >> 20,
         "cores": cores(),
     }
 

@@ -83,8 +83,8 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb(
         "run",
-        "run a study: from a catalogue to tables, figures and a page; prints the table of backends; exit 0, 1 if something "
-        "failed, 2 for wrong input or a package that is missing",
+        "run a study: from a catalogue to tables, figures and a page; prints the table of backends; exit 0, 1 if "
+        "something failed, 2 for wrong input or a package that is missing",
         "shelfbench run --dataset photos/ --backend hog-svm --backend bottleneck-2nn-2048 --out results/mine",
     )
     one.add_argument(
