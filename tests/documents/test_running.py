@@ -121,7 +121,7 @@ def shrunk(words: list[str]) -> list[str]:
 def run(command: Command, made: dict[Path, str], done: dict[str, Path]) -> None:
     """Type a command of shelfbench; a study that others have run into the same folder begins anew."""
     words = typed(command)
-    if words[0] in ("--help", "--print-completion"):
+    if words[0] in ("--help", "--version", "--print-completion"):
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert not ended.value.code
