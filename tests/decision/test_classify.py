@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import shelfbench
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.data.sources.settings import DatasetSettings
@@ -79,6 +80,23 @@ def test_the_same_products_get_the_same_answers(passed, done, shop, capsys):
     assert len(taken) == values["evidence"][2]["accepted"]
     assert "210 products" in said
     assert "photos/s" in said
+
+
+def test_photos_in_memory_get_the_answers_of_files(passed, shop):
+    decision = shelfbench.load_decision(passed)
+    photos = [shop / "lying-30-0.png", shop / "standing-30-0.png"]
+    first, second = (photo.read_bytes() for photo in photos)
+    given = {"a": first, "b": (second, second), "none": (), "text": b"no photo"}
+    found = decision.classify_photos(given).set_index("product")
+    assert list(found.index) == list(given)
+    known = decision.classify(photos)
+    for key, row in zip("ab", known.to_dict("records"), strict=True):
+        for name in ("category", "suggestion", "reason"):
+            assert found.loc[key, name] == row[name] or pd.isna(row[name])
+        assert found.loc[key, "confidence"] == pytest.approx(row["confidence"], abs=1e-9)
+    assert list(found.loc[["none", "text"], "category"]) == ["review", "review"]
+    with pytest.raises(InputError, match="the photos of 'a' are not bytes"):
+        decision.classify_photos({"a": "photo.jpg"})
 
 
 @pytest.mark.parametrize(("precision", "verdict"), [("0.999", "INCONCLUSIVE"), ("0.3", "PASS")])

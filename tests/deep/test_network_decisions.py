@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import shelfbench
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
@@ -22,6 +24,8 @@ from shelfbench.verdict.guard import UNLIKE
 from shelfbench_deep.engines.versions import nncf_version
 from shelfbench_deep.features.settings import Engine
 from shelfbench_deep.onnx_export import export_onnx
+from tests.documents.commands import FENCE
+from tests.helpers.sources import ROOT
 
 SETTINGS = [
     "generated.products=160",
@@ -158,6 +162,30 @@ def test_onnx_makes_the_same_first_choice(run, catalogue, name, tmp_path, capsys
     assert scores.shape == expected.shape
     assert (scores.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.999
     assert np.abs(np.maximum(scores, -20) - np.maximum(expected, -20)).max() < 0.01
+
+
+@pytest.mark.slow
+def test_the_example_of_the_document_answers_as_the_decision_does(run, catalogue, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx", reason="pip install 'shelfbench[onnx]'")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run(NAMES[0]), "run", ignore=shutil.ignore_patterns("tries.jsonl"))
+    words = ["--precision", "0.2", "--confidence", "0.5", "--onnx", "--out", "decision", "--quiet"]
+    assert main(["decide", "run", NAMES[0], *words]) == 0
+    text = (ROOT / "docs" / "deciding.md").read_text(encoding="utf-8")
+    [example] = [body for _, language, body in FENCE.findall(text) if language == "python" and "onnxruntime" in body]
+    names = {}
+    exec(example, names)
+    decision = shelfbench.load_decision("decision")
+    side, known = decision.model.spec.pixels, decision.classify(catalogue).set_index("product")
+    met = set()
+    for product in products_of([catalogue], DatasetSettings(), Console(quiet=True)):
+        row = known.loc[product.key]
+        if row["reason"] != UNLIKE:  # which the graph cannot tell
+            given = names["category_of"](np.stack([decode(photo, side) for photo in product.photos]))
+            assert given == row["category"]
+            met.add(given)
+    assert len(met) > 2
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def typed(command):
 
 def check_shelfbench(command: Command) -> None:
     words = typed(command)
-    if not words or words[0] in ("VERB", "--help", "--print-completion"):
+    if not words or words[0] in ("VERB", "--help", "--version", "--print-completion"):
         assert words[:1] != ["--print-completion"] or PrintCompletion
         return
     assert words[0] in verbs(), command.text

@@ -10,11 +10,17 @@ from importlib.util import find_spec
 import pytest
 
 import shelfbench
+from shelfbench.base.errors import InputError, NotInstalled, RunError
+from shelfbench.decision.rule import Verdict
+from shelfbench.report.gate import FINE, NOTHING, OTHER, WORSE
 from shelfbench.study.model import ROOT_KEYS
+from shelfbench.verdict.monitor import Status
 from tests.helpers.option_pages import PAGES, ROOT_SETTINGS, settings_page
 from tests.helpers.sources import ROOT
 
 DOCS = ROOT / "docs"
+# Verbs whose exit code is an answer.
+CODED = ("decide", "watch", "compare --gate")
 
 
 @pytest.mark.parametrize("place", PAGES)
@@ -49,6 +55,19 @@ def test_every_variable_of_the_environment_is_listed():
     read = {name for path in code for name in re.findall(r'environ\.get\("(\w+)"', path.read_text(encoding="utf-8"))}
     listed = (DOCS / "command-line.md").read_text(encoding="utf-8").partition("## Environment")[2]
     assert read - {"PYTHONPATH"} == set(re.findall(r"`([A-Z_]{4,})`", listed))
+
+
+def test_the_table_of_exit_codes_is_what_the_code_gives():
+    text = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| `.*$", text, re.MULTILINE)]
+    [decided], [watched], [compared] = ([row for row in rows if row[0].startswith(f"`{name}")] for name in CODED)
+    assert {one.value: one.exit_code for one in Verdict} == {decided[code + 1]: code for code in (0, 3, 4)}
+    assert {one.value: one.exit_code for one in Status} == {watched[code + 1]: code for code in (0, 3, 4)}
+    gate = {FINE: "fine", WORSE: "worse", NOTHING: "nothing measured", OTHER: "not comparable"}
+    assert {code: compared[code + 1].partition(",")[0] for code in gate} == gate
+    assert (RunError.exit_code, InputError.exit_code, NotInstalled.exit_code) == (1, 2, 2)
+    signals = {"130": 2, "143": 15, "129": 1}
+    assert all(f"{128 + number}" == code and code in text for code, number in signals.items())
 
 
 def test_every_page_is_in_the_navigation_once():

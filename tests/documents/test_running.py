@@ -5,13 +5,16 @@ smaller, two draws stand for five, and networks whose weights would be downloade
 command is changed. What an earlier page has run is copied and then resumed.
 """
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 # Why a command is parsed only, by a pattern of its text; the first that fits counts.
 NOT_RUN = {
-    r"python -m pip install|apt install": "installs into the environment of these tests",
+    r"python -m pip (install|wheel)|apt install": "installs into the environment of these tests",
     r"nox -s": "makes an environment of its own; the workflows run it",
     r"shelfbench fetch": "needs the internet; tests/data/test_fetch.py fetches from a stand-in of the hubs",
     r"dask (scheduler|worker)|--dask (tcp://|\.\.\.|local:4)": "other processes, which tests/spread starts",
@@ -82,10 +85,15 @@ def why_not(command: Command) -> str:
 
 
 def python_of(page: Path) -> list[str]:
-    """Blocks of Python of a page; those for Slurm cannot be run, and scripts are run by tests/test_ci.py."""
+    """Blocks of Python of a page; those for Slurm cannot be run, and scripts and ONNX are run by other tests.
+
+    These are tests/test_ci.py and tests/deep/test_network_decisions.py.
+    """
     text = page.read_text(encoding="utf-8")
     bodies = [body for _, language, body in FENCE.findall(text) if language == "python"]
-    return [body for body in bodies if "SLURMCluster" not in body and "sys.argv" not in body]
+    return [
+        body for body in bodies if not {"SLURMCluster", "sys.argv", "onnxruntime"} & set(re.findall(r"[\w.]+", body))
+    ]
 
 
 @cache
@@ -113,7 +121,7 @@ def shrunk(words: list[str]) -> list[str]:
 def run(command: Command, made: dict[Path, str], done: dict[str, Path]) -> None:
     """Type a command of shelfbench; a study that others have run into the same folder begins anew."""
     words = typed(command)
-    if words[0] in ("--help", "--print-completion"):
+    if words[0] in ("--help", "--version", "--print-completion"):
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert not ended.value.code
@@ -172,6 +180,27 @@ def test_the_python_of_a_page_works(page, here, monkeypatch):
         body = body.replace("seeds=5", 'seeds=2, backends=["hog-svm"]')
         (here / f"{name}.py").write_text(f"import shelfbench\n{body}", encoding="utf-8")
         assert import_module(name)
+
+
+def test_the_service_of_the_document_answers_a_photo(here):
+    names = {}
+    for body in python_of(ROOT / "docs" / "serving.md"):
+        exec(body, names)
+    server = names["server"](names["answer"], 0)
+    with server, ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(server.serve_forever)
+        photo = next((here / "new-photos").rglob("*.jpg"))
+        for body in (photo.read_bytes(), b"no photo"):
+            request = Request(f"http://127.0.0.1:{server.server_port}/4711", data=body)
+            with urlopen(request, timeout=60) as reply:
+                told = json.load(reply)
+            assert told["product"] == "4711"
+            if body != b"no photo":
+                [known] = names["decision"].classify(photo).to_dict("records")
+                assert told["category"] == known["category"]
+        assert (told["category"], told["confidence"]) == ("review", None)
+        server.shutdown()
+        serving.result()
 
 
 def test_every_reason_is_needed():

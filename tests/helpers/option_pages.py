@@ -35,7 +35,8 @@ SETTINGS = f"""# Every setting
 
 A study is a TOML file with these keys and sections ([those that come with shelfbench](studies.md)); on the command
 line, `--set SECTION.KEY=VALUE` changes one, as in `--set split.min_products=10`. Unknown keys are refused, with a
-suggestion. The defaults are those of a study that does not mention the key. `C` and `X` are [the papers](papers.md).
+suggestion. The defaults are those of a study that does not mention the key; where your own photos (the study `own`)
+have another one, it stands beside it. `C` and `X` are [the papers](papers.md).
 """
 ROOT_SETTINGS = """## A study itself
 
@@ -83,13 +84,15 @@ def _rows(verb: argparse.ArgumentParser) -> Iterator[str]:
 
 def settings_page() -> str:
     """Write the page of all sections of a study."""
+    own = read_study("own")
     sections: dict[str, type] = {**SECTIONS, "generated": GeneratorSettings}
-    sections |= {name: type(values) for name, values in read_study("own").sections.items()}
+    sections |= {name: type(values) for name, values in own.sections.items()}
     parts = [SETTINGS, ROOT_SETTINGS]
     for name, kind in sections.items():
         about, said = _documented(kind)
+        chosen = own.sections.get(name) or getattr(own, name)
         lines = [
-            f"| `{name}.{item.name}` | {_default(item)} | {said.get(item.name, '')} |\n"
+            f"| `{name}.{item.name}` | {_default(item, chosen)} | {said.get(item.name, '')} |\n"
             for item in dataclasses.fields(kind)
         ]
         table = f"| key | default | what it says |\n|---|---|---|\n{''.join(lines)}"
@@ -97,8 +100,14 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-def _default(item: dataclasses.Field[Any]) -> str:
+def _default(item: dataclasses.Field[Any], own: Any) -> str:
+    """Write the default of a key, and what the study `own` says, if that is something else."""
     value = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+    chosen = getattr(own, item.name)
+    return _written(value) if chosen == value else f"{_written(value)}; own: {_written(chosen)}"
+
+
+def _written(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):

@@ -51,7 +51,8 @@ def parser() -> argparse.ArgumentParser:
         prog="shelfbench",
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: shelfbench run --dataset PATH --out results/mine",
+        epilog="example: shelfbench run --dataset PATH --out results/mine\n"
+        "pages such as docs/dask.md are in the repository that shelfbench was installed from",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"shelfbench {__version__}")
@@ -82,7 +83,8 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb(
         "run",
-        "run a study: from a catalogue to tables, figures and a page; prints Table 4",
+        "run a study: from a catalogue to tables, figures and a page; prints the table of backends; exit 0, 1 if "
+        "something failed, 2 for wrong input or a package that is missing",
         "shelfbench run --dataset photos/ --backend hog-svm --backend bottleneck-2nn-2048 --out results/mine",
     )
     one.add_argument(
@@ -107,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         help="run directory; default: results/STUDY; a run that is already there is resumed",
     )
     one.add_argument("--repair", action="store_true", help="make anew what has changed on the disk since it was made")
-    one.add_argument("--seed", type=int, metavar="N", help="seed of split and training")
+    one.add_argument("--seed", type=int, metavar="N", help="seed of split and training; default: the study's, mostly 0")
     one.add_argument(
         "--seeds",
         type=positive,
@@ -312,7 +314,7 @@ def parser() -> argparse.ArgumentParser:
         type=folder,
         metavar="FILE",
         help="*.csv, *.jsonl or *.parquet with product_id, predicted, category (the true one, or empty), and perhaps "
-        "confidence, time, accepted, reason",
+        "confidence, time, accepted, reason; with a decision of several levels also level",
     )
     one.add_argument("--state", type=folder, metavar="FILE", help="what was seen; default: DECISION-watch.npz")
     add_caring(verb)

@@ -82,10 +82,36 @@ def classify(
     InputError
         If a path does not exist or what is there cannot be read.
     """
+    return _frame(model, answers(model, paths, settings, console or Console(quiet=True)))
+
+
+def classify_photos(model: Model, products: Iterable[Product]) -> pd.DataFrame:
+    """Classify products whose photos are in memory; nothing is logged, since a service asks again and again.
+
+    Parameters
+    ----------
+    model : Model
+    products : iterable of Product
+
+    Returns
+    -------
+    DataFrame
+        As from `classify`.
+
+    Raises
+    ------
+    InputError
+        If the decision rests on embeddings that were given.
+    """
+    if model.spec.given:
+        raise InputError("this decision takes embeddings, not photos", "classify a table of them")
+    return _frame(model, (rows for rows, _ in _rows(model, products, model.workers)))
+
+
+def _frame(model: Model, parts: Iterable[Sequence[Row]]) -> pd.DataFrame:
     import pyarrow as pa
 
-    rows = answers(model, paths, settings, console or Console(quiet=True))
-    table = pa.Table.from_pylist([asdict(row) for part in rows for row in part], schema(row_kind(model)))
+    table = pa.Table.from_pylist([asdict(row) for part in parts for row in part], schema(row_kind(model)))
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

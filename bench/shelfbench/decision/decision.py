@@ -14,8 +14,9 @@ from shelfbench.base.grid import probability
 from shelfbench.base.processor import cores
 from shelfbench.base.public_arguments import count_argument, path_argument, settings_argument
 from shelfbench.base.screen import printable
+from shelfbench.data.stream import Product
 from shelfbench.decision.bundle import copy_decision, load_model
-from shelfbench.decision.classifying import classify, columns
+from shelfbench.decision.classifying import classify, classify_photos, columns
 from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.model import Model
 from shelfbench.decision.rule import Ruling, Verdict
@@ -166,6 +167,35 @@ class Decision:
         several = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes)) else [paths]
         given = [path_argument(path, "a path") for path in several]
         return classify(self.model, given, columns(settings_argument(settings)), console)
+
+    def classify_photos(self, products: Mapping[str, bytes | Sequence[bytes]]) -> pd.DataFrame:
+        """Classify products whose photos are in memory, as a service gets them (docs/serving.md).
+
+        One call at a time: two threads must not use a decision at once.
+
+        Parameters
+        ----------
+        products : mapping of str to bytes, or to a sequence of them
+            For each product its encoded photo (JPEG, PNG ...), or several.
+
+        Returns
+        -------
+        DataFrame
+            As from `classify`, in the order of `products`; a photo that cannot be read sends its product to review,
+            with the reason.
+
+        Raises
+        ------
+        InputError
+            If a photo is not bytes, or the decision rests on embeddings that were given.
+        """
+        held = []
+        for key, given in products.items():
+            photos = (given,) if isinstance(given, bytes) else tuple(given)
+            if not all(isinstance(photo, bytes) for photo in photos):
+                raise InputError(f"the photos of {str(key)[:80]!r} are not bytes", "give what the file contains")
+            held.append(Product(str(key), photos))
+        return classify_photos(self.model, held)
 
     def __repr__(self) -> str:
         """Return backend, verdict and threshold in one line."""
