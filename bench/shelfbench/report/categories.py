@@ -110,7 +110,8 @@ def worst_of_chosen(data: RunData) -> Section | None:
     frame = data.once(_precision)
     worst = worst_categories(frame[frame["chosen"]])
     grid = _precision_grid(worst, data.name(data.chosen), whole=False)
-    return Section(title=ERRORS, grids=(NamedTable(name="worst_categories", grid=grid, frame=worst),))
+    table = NamedTable(name="worst_categories", grid=grid, frame=worst, on_page=len(worst) > 0)
+    return Section(title=ERRORS, grids=(table,))
 
 
 def figure7(data: RunData) -> Section | None:
@@ -158,12 +159,10 @@ def worst_categories(precise: pd.DataFrame, most: int = _WORST) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        At most `most` rows.
+        At most `most` rows, each of a category with an error among what is accepted.
     """
-    accepted = precise[precise["accepted"] > 0]
-    return accepted.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(
-        most
-    )
+    erring = precise[precise["correct"] < precise["accepted"]]
+    return erring.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(most)
 
 
 def _curve_frame(name: str, curve: CategoryCurve, keys: tuple[str, ...]) -> pd.DataFrame:
@@ -314,7 +313,7 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
         )
         for row in (frame.sort_values(["high", "key"]) if whole else frame).to_dict("records")
     )
-    title = "Precision by predicted category" if whole else f"The {len(rows)} worst predicted categories"
+    title = "Precision by predicted category" if whole else _worst_title(len(rows))
     first = (
         "" if whole else " Ordered by the upper end of the interval, lowest first; selected after the fact, on test."
     )
@@ -329,6 +328,12 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
             f"categories).{first}",
         ),
     )
+
+
+def _worst_title(number: int) -> str:
+    if not number:
+        return "No predicted category has an error"
+    return "The worst predicted category" if number == 1 else f"The {number} worst predicted categories"
 
 
 def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:

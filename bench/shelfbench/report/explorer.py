@@ -237,7 +237,7 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     data : dict
         From `explorer_data`.
     chosen : str or None
-        The backend whose departments are shown first.
+        The backend that is drawn stronger, and whose departments are shown first; without it, those of the first.
 
     Returns
     -------
@@ -246,7 +246,7 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     names = [entry["name"] for entry in data["backends"]]
     data = {
         **data,
-        "chosen": names.index(chosen) if chosen in names else 0,
+        "chosen": names.index(chosen) if chosen in names else None,
         "mode": first_mode(data),
         "backends": [{**entry, "modes": _in_steps(entry["modes"])} for entry in data["backends"]],
     }

@@ -6,15 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from shelfbench.base.grid import Grid, count, share
-from shelfbench.report.data import DOUBTS, RunData
+from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.label_noise import known_truth
+from shelfbench.report.photos import label_photos
+from shelfbench.report.render import fill
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.filed_scores import open_scores
 from shelfbench.verdict.suspects import SUSPECT, suspect_labels
 
 LISTED, SHOWN = 1000, 25
+LABELS = "Labels to check"
+_PHOTOS = 8  # a row of them
 TITLE = "Labels to look at"
 # Measured on generated catalogues: results/decisions/suspects.csv.
 USUALLY = "about one in three is wrong where 3% of all labels are"
@@ -46,14 +51,29 @@ def suspects(data: RunData) -> Section | None:
     Returns
     -------
     Section or None
-        The CSV lists the first 1,000, the most suspect first. None if no backend was chosen, or none of its scores are
-        kept.
+        The CSV lists the first 1,000, the most suspect first; the page shows photos of the first few. None if no
+        backend was chosen, or none of its scores are kept.
 
     Raises
     ------
     InputError
-        If the scores are damaged.
+        If the scores, or the thumbnails that the run left, are damaged.
     """
+    if (table := data.once(_table)) is None:
+        return None
+    assert table.frame is not None
+    notes = () if table.on_page else ("The scores contradict no label.",)
+    photos = label_photos(data, _photographed(data, table.frame)) if table.on_page else Markup()
+    return Section(title=LABELS, notes=notes, grids=(table,), html=photos)
+
+
+def link_to_labels(data: RunData) -> Section | None:
+    """Where to look for wrong labels; None if none is suspect."""
+    table = data.once(_table)
+    return Section(title=ERRORS, html=fill("labels_link", title=LABELS)) if table and table.on_page else None
+
+
+def _table(data: RunData) -> NamedTable | None:
     backend = data.choice.backend if data.choice else None
     if backend is None or not data.run.file("scores", backend).is_file():
         return None
@@ -83,7 +103,21 @@ def suspects(data: RunData) -> Section | None:
             f"{share_of} in all; {count(int(wrong.sum()))} of all labels looked at are wrong."
         )
         grid = replace(grid, title=f"{TITLE}: {share_of} are wrong", notes=(*grid.notes, note))
-    return Section(title=DOUBTS, grids=(NamedTable(name="suspects", grid=grid, frame=frame),))
+    return NamedTable(name="suspects", grid=grid, frame=frame, on_page=len(frame) > 0)
+
+
+def _photographed(data: RunData, frame: pd.DataFrame) -> list[dict[str, object]]:
+    """The first suspects, as their photos are captioned."""
+    names = data.record.dataset.category_names
+    return [
+        {
+            "product_id": row["product_id"],
+            "category": names.get(str(row["label"]), str(row["label"])),
+            "predicted": names.get(str(row["suggested"]), str(row["suggested"])),
+            "probability": row["suggested_probability"],
+        }
+        for row in frame.head(_PHOTOS).to_dict("records")
+    ]
 
 
 def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int) -> Grid:

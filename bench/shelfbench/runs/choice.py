@@ -17,6 +17,7 @@ from shelfbench.verdict.metrics import REQUIRED
 from shelfbench.verdict.resampling import replicates
 
 _RESAMPLES = 1000
+_HANDFUL = 10  # products
 _SAME_COST = 0.1  # costs that differ by less than this share are the same for a reader
 
 
@@ -90,6 +91,12 @@ class Choice:
     def few(self) -> bool:
         """Whether it was chosen on so few products that not to tell backends apart does not make them equal."""
         return 0 < self.products < ESTIMABLE
+
+    @property
+    def lucky(self) -> bool:
+        """Whether chance made the choice: on a handful of products, or in a tie on few."""
+        tie = bool(self.rivals) and self.rivals[0].acceptance == self.chosen_at
+        return 0 < self.products < _HANDFUL or (self.few and tie)
 
     def close(self, names: Sequence[str]) -> str:
         """Say of other backends that they are as good within noise, or may be if there are few products."""
