@@ -69,18 +69,20 @@ class Way:
             self._elsewhere("split", "--set", "split.rule=paper"),
         )
 
-    def label(self, backend: str, level: float) -> Step:
-        """Say how many products people should label; where labels would hardly help, what else would."""
-        chances = {budget: self._chance(backend, budget, level) for budget in _BUDGETS}
-        budget = next(
-            (budget for budget in _BUDGETS if chances[budget] >= _GOOD), max(chances, key=chances.__getitem__)
-        )
-        if chances[budget] < LIKELY:
+    def label(self, backend: str, level: float, certify: int) -> Step:
+        """Say how many products people should label; where labels would hardly help, what else would.
+
+        No fewer than those that certify today, which were not enough.
+        """
+        chances = {budget: self._chance(backend, budget, level) for budget in _BUDGETS if budget > certify}
+        good = [budget for budget, chance in chances.items() if chance >= _GOOD]
+        budget = min(good) if good else max(chances, key=lambda one: chances[one], default=0)
+        if chances.get(budget, 0.0) < LIKELY:
             return self.better([backend])
         strict = ["--confidence", f"{level:.9g}"] * (level != LEVEL)
         return Step(
-            f"What to do: have people label {budget} new products, none of this run. By what is known so far, that "
-            f"certifies {backend} with a chance of {chances[budget]:.0%}. Put photos of a few thousand new products, as "
+            f"What to do: have people label {budget} new products that are not in this run. By what is known so far, "
+            f"that certifies {backend} with a chance of {chances[budget]:.0%}. Put photos of a few thousand new products, as "
             "they come, into a folder (here new-photos/); this command draws those to label:",
             self.on_run("label", backend, "new-photos/", "--budget", str(budget), *strict),
         )
