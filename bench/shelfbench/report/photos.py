@@ -55,7 +55,7 @@ def surest_photos(data: RunData) -> Section | None:
     """
     surest = data.once(surest_frame)
     taken = _take(data, [] if surest is None else surest.to_dict("records"))
-    heading = f"{data.numbered('Figure 6', 'Most confident errors')}: true category"
+    heading = f"{data.numbered('Figure 6', 'Most confident errors')}: true category → predicted category"
     html = _thumbnails(data, "confusions", taken, heading)
     figures = (NamedFigure(name="figure6", draw=lambda: _figure6(taken), on_page=False),) if taken else ()
     return Section(title=ERRORS, html=html, figures=figures) if html else None
@@ -80,7 +80,7 @@ def label_photos(data: RunData, rows: Sequence[Mapping[str, Any]]) -> Markup:
     InputError
         As for `surest_photos`.
     """
-    return _thumbnails(data, "suspects", _take(data, rows), "Label")
+    return _thumbnails(data, "suspects", _take(data, rows), "Label → suggested label")
 
 
 def _take(data: RunData, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Image.Image, dict[str, Any]]]:

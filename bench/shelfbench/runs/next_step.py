@@ -17,6 +17,7 @@ from shelfbench.runs.record import RunRecord
 from shelfbench.verdict.certify import certify, coverage_grid, products_to_certify
 from shelfbench.verdict.labelling import LIKELY, plan_sampling
 from shelfbench.verdict.metrics import acceptance
+from shelfbench.verdict.walk import Tuned
 
 LEVEL = 0.95  # the probability that `decide` and `label` ask for by default
 _RUN = "shelfbench run "
@@ -82,8 +83,8 @@ class Way:
         strict = ["--confidence", f"{level:.9g}"] * (level != LEVEL)
         return Step(
             f"What to do: have people label {budget} new products that are not in this run. By what is known so far, "
-            f"that certifies {backend} with a chance of {chances[budget]:.0%}. Put photos of a few thousand new products, as "
-            "they come, into a folder (here new-photos/); this command draws those to label:",
+            f"that certifies {backend} with a chance of {chances[budget]:.0%}. Put photos of a few thousand new "
+            "products, as they come, into a folder (here new-photos/); this command draws those to label:",
             self.on_run("label", backend, "new-photos/", "--budget", str(budget), *strict),
         )
 
@@ -159,16 +160,12 @@ class Way:
 
     def _elsewhere(self, suffix: str, *options: str) -> str:
         """Write the command that repeats the run in a new directory."""
-        made = self.record.command
-        words = shlex.split(made) if made.startswith(_RUN) else ["shelfbench", "run", "--dataset", self._dataset]
+        made, data = self.record.command, self.record.dataset.name or "PATH"
+        words = shlex.split(made) if made.startswith(_RUN) else ["shelfbench", "run", "--dataset", data]
         if "--out" in words:
             at = words.index("--out")
             words[at : at + 2] = []
         return shlex.join([*words, *options, "--out", _place(self.path.with_name(f"{self.path.name}-{suffix}"))])
-
-    @property
-    def _dataset(self) -> str:
-        return self.record.dataset.name or "PATH"
 
     def _chance(self, backend: str, budget: int, level: float) -> float:
         """Estimate how probable it is that so many labels of a flow like the held-out products certify something."""
@@ -187,10 +184,11 @@ class Way:
         assert self.products is not None
         found = self.products(backend)
         tune = found.where(found.role == "tune")
-        if (
-            not len(tune.truth)
-            or not certify(tune.confidence, tune.correct, coverage_grid(tune.confidence), precision).certified
-        ):
+        if not len(tune.truth):
+            return 0.0
+        grid = coverage_grid(tune.confidence)
+        start = Tuned.of(tune.confidence, tune.correct, grid)
+        if not certify(tune.confidence, tune.correct, grid, precision, start=start).certified:
             return 0.0
         return acceptance(tune.confidence, tune.correct, precision).acceptance
 
