@@ -69,7 +69,6 @@ def said(found, path=Path("results/own"), level=0.95, made=None, **further):
     row = table4_row("x", found, "test") | {"seconds": COST, "cached": False} if (found.role == "test").any() else {}
     values = {
         "backend": "x",
-        "name": "X",
         "basis": "tune",
         "products": 1000,
         "chosen_at": 0.9,
@@ -95,7 +94,7 @@ def promises(text):
 def test_a_certified_threshold_is_the_headline_and_the_plain_one_comes_after_it():
     found, row = said(products([9000, 1000], [0.96, 0.96]))
     share = f"{row['certified_acceptance']:.0%}" if row["certified_acceptance"] < 0.995 else "100%"
-    assert re.match(rf"X takes {share.rstrip('%')}(\.\d)?% of the products at 90% precision", found.verdict)
+    assert re.match(rf"x takes {share.rstrip('%')}(\.\d)?% of the products at 90% precision", found.verdict)
     assert "(certified with 95% probability)" in found.verdict
     assert found.warnings == ()
     whole = str(found)
@@ -132,7 +131,7 @@ def test_too_few_products_promise_nothing_and_say_what_would():
     found, row = said(given)
     assert not row["certified"]
     assert found.verdict == (
-        "No threshold can be promised yet: the 200 products kept for certifying cannot settle whether X keeps 90% "
+        "No threshold can be promised yet: the 200 products kept for certifying cannot settle whether x keeps 90% "
         "precision."
     )
     assert "What would change it: more labelled products; how many cannot be told from 200, " in str(found)
@@ -167,13 +166,13 @@ def test_where_labels_would_certify_the_step_is_to_label_as_many_as_it_takes():
 
 def test_without_products_to_certify_on_they_are_to_be_labelled():
     found, _ = said(sorted_by_confidence(0.95, certify=0))
-    assert found.verdict == "No threshold can be promised for X: there are no products to certify on."
+    assert found.verdict == "No threshold can be promised for x: there are no products to certify on."
     assert typed(found).verb == "label"
 
 
 @pytest.mark.parametrize(
     "luck",
-    [{"products": 3}, {"products": 40, "rivals": (Rival(backend="y", name="Y", acceptance=0.9, seconds=1, test=1),)}],
+    [{"products": 3}, {"products": 40, "rivals": (Rival(backend="y", acceptance=0.9, seconds=1, test=1),)}],
 )
 def test_a_choice_by_luck_is_not_worth_labels_but_more_products(luck):
     parts = dict.fromkeys(("train", "validation", "test"), PartRecord(products=40))
@@ -191,7 +190,7 @@ def test_enough_products_with_a_small_validation_part_are_split_otherwise():
 
 def test_a_hopeless_backend_needs_no_labels_but_a_better_one():
     found, _ = said(products([9000, 1000], [0.5, 0.5]))
-    assert found.verdict.startswith("No threshold can be promised: X stays below 90% precision at every threshold")
+    assert found.verdict.startswith("No threshold can be promised: x stays below 90% precision at every threshold")
     assert "a better classifier, or a lower required precision; more labels alone would not be enough" in str(found)
     assert "have people label" not in found.next
 
@@ -306,24 +305,24 @@ def test_an_interval_on_thirty_right_products_is_not_a_point():
 
 
 def test_a_choice_within_noise_is_part_of_the_headline():
-    rival = Rival(backend="y", name="Y", acceptance=0.899, seconds=124.0, test=0.95)
+    rival = Rival(backend="y", acceptance=0.899, seconds=124.0, test=0.95)
     found, _ = said(products([9000, 1000], [0.96, 0.96]), rivals=(rival,))
-    assert found.verdict.endswith("(certified with 95% probability); Y is as good within noise.")
+    assert found.verdict.endswith("(certified with 95% probability); y is as good within noise.")
     assert found.details[0] == (
-        "X was chosen by a lead of 1 product of 1,000 on the tuning half of validation: Y is as good within noise, at "
+        "x was chosen by a lead of 1 product of 1,000 on the tuning half of validation: y is as good within noise, at "
         "2.4 times the cost."
     )
     assert (
-        ", and 95.0% with Y; that was fitted on test itself, so it is not a promise, and it played no part in the"
+        ", and 95.0% with y; that was fitted on test itself, so it is not a promise, and it played no part in the"
         in (found.details[-1])
     )
 
 
 def test_a_backend_that_was_not_chosen_but_is_certified_is_no_way_out():
     given = products([9000, 1000], [0.96, 0.96])
-    found, row = said(given, backend="y", name="Y")
+    found, row = said(given, backend="y")
     assert row["certified"]
-    assert found.verdict.startswith("No threshold can be promised for Y")
+    assert found.verdict.startswith("No threshold can be promised for y")
     assert "Not chosen, but certified in the table below: x. A backend that is picked because its" in str(found)
     assert not promises(str(found))
 

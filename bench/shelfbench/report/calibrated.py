@@ -125,7 +125,7 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Expected calibration error before and after."""
     rows = tuple(
         (
-            data.name(row["backend"]),
+            row["backend"],
             row["part"],
             count(int(row["products"])),
             _fitted(row),
@@ -171,7 +171,7 @@ def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
         axes.set_axis_off()
     for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
         _panel(axes, item)
-        axes.set_title(wrapped(data.name(item.backend), _TITLE, 8.5, 2), fontsize=8.5, pad=5)
+        axes.set_title(wrapped(item.backend, _TITLE, 8.5, 2), fontsize=8.5, pad=5)
         if number % across == 0:
             axes.set_ylabel("share that is right")
         if number + across >= len(shown):

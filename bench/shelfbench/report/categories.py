@@ -78,7 +78,7 @@ def kept_categories(data: RunData) -> Section | None:
         return None
     keys = {name: rows.keys for name, rows in data.held_out.items()}
     frame = pd.concat([_curve_frame(name, one.curve, keys[name]) for name, one in found.items()], ignore_index=True)
-    grid = _curve_grid(frame[frame["backend"] == data.chosen], data.name(data.chosen))
+    grid = _curve_grid(frame[frame["backend"] == data.chosen], data.chosen)
     return Section(title=ERRORS, grids=(NamedTable(name="categories", grid=grid, frame=frame),))
 
 
@@ -98,7 +98,7 @@ def precision_by_category(data: RunData) -> Section | None:
         return None
     frame = data.once(_precision)
     own = frame[frame["chosen"]]
-    grid = _precision_grid(own, data.name(data.chosen), whole=True)
+    grid = _precision_grid(own, data.chosen, whole=True)
     table = NamedTable(name="category_precision", grid=grid, frame=frame, on_page=False)
     return Section(title=ERRORS, grids=(table,))
 
@@ -109,7 +109,7 @@ def worst_of_chosen(data: RunData) -> Section | None:
         return None
     frame = data.once(_precision)
     worst = worst_categories(frame[frame["chosen"]])
-    grid = _precision_grid(worst, data.name(data.chosen), whole=False)
+    grid = _precision_grid(worst, data.chosen, whole=False)
     table = NamedTable(name="worst_categories", grid=grid, frame=worst, on_page=len(worst) > 0)
     return Section(title=ERRORS, grids=(table,))
 
@@ -235,7 +235,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     keys = ("precision", "acceptance_90", "acceptance_90_of_kept", "precision_of_accepted")
     rows = tuple(
         (
-            data.name(str(row["backend"])),
+            str(row["backend"]),
             f"{count(int(row['kept_categories']))} of {count(int(row['categories']))}",
             share(row["kept_products"] / row["products"]),
             *(
@@ -357,7 +357,7 @@ def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
                 markeredgecolor="white",
                 markeredgewidth=0.7,
                 linewidth=1.5,
-                label=data.name(name),
+                label=name,
             )
         handles.append(line)
     for axes, title, quantity in (
@@ -379,6 +379,6 @@ def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
     lowest = min(float(np.nanmin(curve.precision[curve.kept > 0], initial=1.0)) for curve in curves.values())
     left.set_ylim(max(0.0, np.floor(10 * lowest - 0.5) / 10), 1.005)
     right.set_ylim(0, 1.005)
-    columns = legend_columns(map(data.name, curves), 10.4, 3)
+    columns = legend_columns(curves, 10.4, 3)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=3.4)
     return figure

@@ -53,7 +53,7 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Every backend and target: plain, tuned, certified, oracle."""
     rows = tuple(
         (
-            data.name(row["backend"]),
+            row["backend"],
             asked(row["target"]),
             share(row["plain_acceptance_test"]),
             share(row["tuned_acceptance_test"]),
@@ -112,7 +112,7 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Every backend by every measure of confidence, at 0.9."""
     rows = tuple(
         (
-            data.name(row["backend"]),
+            row["backend"],
             MEASURES[row["measure"]].name,
             share(row["plain_acceptance_tune"]),
             share(row["plain_acceptance_test"]),

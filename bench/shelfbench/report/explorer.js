@@ -70,7 +70,7 @@
       path += index === 0 ? `M${x(from)} ${y(a)}H${x(p)}` : `L${x(p)} ${y(a)}`;
     });
     draw("path", { class: kind(number), d: path, "stroke-dasharray": DASHES[number % DASHES.length] });
-    if (shown) shown.add(new Option(one.label, String(number)));
+    if (shown) shown.add(new Option(one.name, String(number)));
   });
   if (shown) shown.value = String(data.chosen ?? 0);
   const line = draw("path", { class: "cursor", d: "" });
@@ -97,7 +97,7 @@
       row.dataset.backend = one.name;
       const head = document.createElement("th");
       head.scope = "row";
-      head.append(swatch(number), " " + one.label + (number === data.chosen ? " (chosen)" : ""));
+      head.append(swatch(number), " " + one.name + (number === data.chosen ? " (chosen)" : ""));
       row.append(head);
       cell(row, percent(accepted / data.total), "n");
       cell(row, whole(errors), "n");

@@ -175,7 +175,6 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
         entries.append(
             {
                 "name": backend,
-                "label": run.labels[backend].short,
                 "curve": _corners(acceptance_curve(test.confidence, test.correct)),
                 "modes": {
                     mode: {"accepted": cut.accepted.tolist(), "errors": cut.errors.tolist()}

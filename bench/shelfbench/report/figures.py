@@ -115,11 +115,10 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
 
 def _trained(data: RunData) -> dict[str, pd.DataFrame]:
     """The learning rate of every training by update, by what was trained."""
-    names = data.run.labels
-    histories = {names[name].short: history for name, history in data.run.history().items()}
+    histories = dict(data.run.history())
     # backends on one fine-tuned network share its training
     histories |= {
-        f"{names[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
+        f"{data.run.labels[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
     }
     kept = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     return {label: history for label, history in kept.items() if len(history)}
@@ -182,7 +181,7 @@ def _power(value: float) -> str:
 
 def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve per backend (C, Fig. 5)."""
-    columns = legend_columns((f"{data.name(backend)}:  0.000, chosen" for backend in data.run.backends), 7.6, 2)
+    columns = legend_columns((f"{backend}:  0.000, chosen" for backend in data.run.backends), 7.6, 2)
     rows = -(-len(data.run.backends) // columns)
     figure = Figure(figsize=(7.6, 5.2 + 0.2 * rows), layout="constrained")
     axes = figure.subplots()
@@ -200,7 +199,7 @@ def _acceptance_against_precision(data: RunData) -> Figure:
         if len(precision):
             lowest = min(lowest, float(precision[0]) - 0.03)
         # the chosen one is drawn stronger, and over the others
-        strong = {"linewidth": _CHOSEN} if chosen else {}
+        strong: dict[str, Any] = {"linewidth": _CHOSEN} if chosen else {}
         axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3 + chosen, **strong)
         if reached:
             axes.plot(
@@ -221,7 +220,7 @@ def _acceptance_against_precision(data: RunData) -> Figure:
             **strong,
             markeredgecolor="white",
             markersize=7.5,
-            label=f"{data.name(backend)}:  {reached:.3f}" + ", chosen" * chosen,
+            label=f"{backend}:  {reached:.3f}" + ", chosen" * chosen,
         )
         drawn.append((reached, handle))
     if not drawn:
@@ -321,7 +320,7 @@ def _cost(data: RunData, table: pd.DataFrame) -> Figure:
             markeredgecolor="white",
             clip_on=False,
             zorder=3,
-            label=wrapped(data.name(row["backend"]), 150, 8.5, 4) + ("†" if row["cached"] else ""),
+            label=wrapped(row["backend"], 150, 8.5, 4) + ("†" if row["cached"] else ""),
         )
     front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
     ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)

@@ -119,7 +119,7 @@ def _grid(found: Sequence[Versions], pair: RunPair, settings: GateSettings) -> G
     resamples = settings.drawn(len(found))
     rows = tuple(
         (
-            printable(pair.new.labels[one.name].short),
+            printable(one.name),
             share(one.precision.old),
             share(one.precision.new),
             change_text(one.precision),

@@ -167,7 +167,7 @@ def label_noise_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     known = frame[frame["noise_is"] == "known"].set_index("backend")
     rows = []
     for backend, part in frame[frame["noise_is"] == "assumed"].groupby("backend", sort=False):
-        cells = [data.name(str(backend)), share(float(part["precision"].iloc[0]))]
+        cells = [str(backend), share(float(part["precision"].iloc[0]))]
         if len(known):
             own = known.loc[str(backend)].to_dict()
             cells += [share(float(own[name])) for name in ("predicted_precision", "truth_precision")]

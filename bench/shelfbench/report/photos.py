@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
@@ -54,21 +55,21 @@ def surest_photos(data: RunData) -> Section | None:
         If the thumbnails that the run left are damaged.
     """
     surest = data.once(surest_frame)
-    taken = _take(data, [] if surest is None else surest.to_dict("records"))
+    taken = _take(data, surest)
     heading = f"{data.numbered('Figure 6', 'Most confident errors')}: true category → predicted category"
     html = _thumbnails(data, "confusions", taken, heading)
     figures = (NamedFigure(name="figure6", draw=lambda: _figure6(taken), on_page=False),) if taken else ()
     return Section(title=ERRORS, html=html, figures=figures) if html else None
 
 
-def label_photos(data: RunData, rows: Sequence[Mapping[str, Any]]) -> Markup:
+def label_photos(data: RunData, rows: pd.DataFrame) -> Markup:
     """Thumbnails of products whose label is to be checked; empty if there are no photos.
 
     Parameters
     ----------
     data : RunData
         As for `surest_photos`.
-    rows : sequence of mapping
+    rows : DataFrame
         With ``product_id``, ``category`` (its label), ``predicted`` and ``probability``.
 
     Returns
@@ -83,17 +84,17 @@ def label_photos(data: RunData, rows: Sequence[Mapping[str, Any]]) -> Markup:
     return _thumbnails(data, "suspects", _take(data, rows), "Label → suggested label")
 
 
-def _take(data: RunData, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Image.Image, dict[str, Any]]]:
+def _take(data: RunData, rows: pd.DataFrame | None) -> list[tuple[Image.Image, dict[str, Any]]]:
     """Photos of the products of some rows, at most 256 pixels wide and high, with their rows."""
-    if data.photograph is None:
+    if data.photograph is None or rows is None:
         return []
     found = []
-    for row in rows:
+    for row in rows.to_dict("records"):
         photo = data.photograph(row["product_id"])
         if photo is not None:
             image = photo.convert("RGB")
             image.thumbnail((256, 256))
-            found.append((image, dict(row)))
+            found.append((image, {str(key): value for key, value in row.items()}))
     return found
 
 

@@ -106,18 +106,18 @@ def _table(data: RunData) -> NamedTable | None:
     return NamedTable(name="suspects", grid=grid, frame=frame, on_page=len(frame) > 0)
 
 
-def _photographed(data: RunData, frame: pd.DataFrame) -> list[dict[str, object]]:
+def _photographed(data: RunData, frame: pd.DataFrame) -> pd.DataFrame:
     """The first suspects, as their photos are captioned."""
     names = data.record.dataset.category_names
-    return [
+    first = frame.head(_PHOTOS)
+    return pd.DataFrame(
         {
-            "product_id": row["product_id"],
-            "category": names.get(str(row["label"]), str(row["label"])),
-            "predicted": names.get(str(row["suggested"]), str(row["suggested"])),
-            "probability": row["suggested_probability"],
+            "product_id": first["product_id"],
+            "category": [names.get(str(key), str(key)) for key in first["label"]],
+            "predicted": [names.get(str(key), str(key)) for key in first["suggested"]],
+            "probability": first["suggested_probability"],
         }
-        for row in frame.head(_PHOTOS).to_dict("records")
-    ]
+    )
 
 
 def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int) -> Grid:
@@ -164,7 +164,7 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
         notes=(
             f"{count(found)} of {count(products)} products of {parts}: those whose label gets less than "
             f"{SUSPECT:.0%} of the probability that products with this label usually get, by the scores of "
-            f"{data.name(data.chosen)}; the smallest share first. Probabilities: mean over a product's images, before "
+            f"{data.chosen}; the smallest share first. Probabilities: mean over a product's images, before "
             "calibration; the probability left outside an image's 100 best categories is spread evenly over the rest.",
             MEASURED,
             "These are for a person to check; nothing is chosen based on them. Removing or relabelling products of the "

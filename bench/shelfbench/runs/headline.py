@@ -16,7 +16,7 @@ from shelfbench.base.grid import duration, percent
 from shelfbench.base.screen import CODE
 from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.next_step import LEVEL, Step, Way
-from shelfbench.runs.promise import BETTER, beyond_noise, mix_of, seen_before, shortfall, small_test
+from shelfbench.runs.promise import beyond_noise, mix_of, seen_before, shortfall, small_test
 from shelfbench.verdict.certify import ESTIMABLE
 
 _REQUIRED = 0.9  # what `decide` asks for by default
@@ -135,11 +135,11 @@ def _none_reaches(choice: Choice, backends: Sequence[str], way: Way) -> tuple[st
 
 def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]:
     """Return the promise, what it rests on, and what test has against it."""
-    also = [rival.name for rival in choice.rivals]
+    also = [rival.backend for rival in choice.rivals]
     noise = f"; {choice.close(also)}" if also else ""
     verdict = (
-        f"{choice.name} takes {_whole(row['certified_acceptance'])} of the products at 90% precision (certified with "
-        f"{100 * row['level']:.9g}% probability){noise}."
+        f"{choice.backend} takes {_whole(row['certified_acceptance'])} of the products at 90% precision (certified "
+        f"with {100 * row['level']:.9g}% probability){noise}."
     )
     details = [
         f"The promise: of the products taken, at least 90% are right, if they come as those of validation did. The "
@@ -185,7 +185,7 @@ def _not_yet(choice: Choice, row: dict[Any, Any] | None, way: Way) -> tuple[str,
         level, kept = float(row["level"]), int(row["certify_products"])
     if row is not None and remedy and not reason.endswith(" yet"):
         return (
-            f"No threshold can be promised: {choice.name} stays below 90% precision at every threshold that can be "
+            f"No threshold can be promised: {choice.backend} stays below 90% precision at every threshold that can be "
             "tested.",
             f"{_CHANGE}{remedy}.",
             way.better([backend]),
@@ -194,13 +194,13 @@ def _not_yet(choice: Choice, row: dict[Any, Any] | None, way: Way) -> tuple[str,
     step = way.more_products(choice.products, choice.part) if choice.lucky else way.label(backend, level, kept)
     if row is None or not remedy:
         return (
-            f"No threshold can be promised for {choice.name}: there are no products to certify on.",
+            f"No threshold can be promised for {choice.backend}: there are no products to certify on.",
             f"{_CHANGE}a validation part of two products or more, half of which certifies.",
             step,
         )
     return (
         f"No threshold can be promised yet: the {_kept(row)} kept for certifying cannot "
-        f"settle whether {choice.name} keeps 90% precision.",
+        f"settle whether {choice.backend} keeps 90% precision.",
         f"{_CHANGE}{remedy}.",
         step,
     )
@@ -213,7 +213,7 @@ def _tuned(choice: Choice) -> list[str]:
     short = ", short of 90%" if choice.tuned_precision < _REQUIRED else ""
     right = f"and is right on {percent(choice.tuned_precision)} of them{short}" if choice.tuned_acceptance else ""
     return [
-        f"On {choice.part}, {choice.name} accepts {percent(choice.chosen_at)} at 90% precision. The threshold fixed "
+        f"On {choice.part}, {choice.backend} accepts {percent(choice.chosen_at)} at 90% precision. The threshold fixed "
         f"there takes {percent(choice.tuned_acceptance)} of the test products {right}".rstrip()
         + "; it is not certified, so this is not a promise."
     ]
@@ -239,7 +239,7 @@ def _plain(choice: Choice) -> str:
     if not test["acceptance_90"]:
         return f"On test, no threshold reaches a precision of 90% on any share of the products. {cost}"
     first = next((rival for rival in choice.rivals if not np.isnan(rival.test)), None)
-    beside = f", and {percent(first.test)} with {first.name}" if first else ""
+    beside = f", and {percent(first.test)} with {first.backend}" if first else ""
     return (
         f"On test, the best threshold would have taken {percent(test['acceptance_90'])} of the products at 90% "
         f"precision (95% interval {percent(test['acceptance_90_low'])} to {percent(test['acceptance_90_high'])})"

@@ -100,8 +100,8 @@ class Way:
         return Step(
             f"What to do: add labelled products to the data. The {known:,} of {part} show neither which backend is "
             f"better nor how often it is right; with about {enough:,} labelled products in all"
-            f"{f' (now {now:,})' * bool(now)}, a tenth of them for validation, both can be told. Then run again, into a "
-            "new folder:",
+            f"{f' (now {now:,})' * bool(now)}, a tenth of them for validation, both can be told. Then run again, into "
+            "a new folder:",
             self._elsewhere("more"),
         )
 

@@ -32,12 +32,11 @@ class NothingMeasured(InputError):
 
 @dataclass(frozen=True)
 class BackendLabel:
-    """What Table 4 says about a backend, and its name, by which the page and the commands know it."""
+    """What Table 4 says about a backend, beside its name."""
 
     feature: str
     classifier: str
     fine_tuning: str
-    short: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -148,9 +147,7 @@ def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -
         {name: entry.settings for name, entry in entries.items()},
     )
     return {
-        name: BackendLabel(
-            features[name], entry.columns.get("Classifier", "–"), entry.columns.get("Fine-tuning", "–"), name
-        )
+        name: BackendLabel(features[name], entry.columns.get("Classifier", "–"), entry.columns.get("Fine-tuning", "–"))
         for name, entry in entries.items()
     }
 
