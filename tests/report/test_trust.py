@@ -264,7 +264,7 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
     assert "\n\nNo threshold can be promised yet: the " in text
-    assert "\n\nWhat would change it: more labelled products" in text
+    assert "What would change it: more labelled products" in text
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)
