@@ -174,6 +174,11 @@ def test_what_cannot_be_certified_says_so_and_shows_no_number(small_run):
     text = (small_run / "tables" / "certified.md").read_text(encoding="utf-8")
     assert "more labelled products" in text
     assert "how many cannot be told from" in text
+    # why is said once for all rows below the table, not in each of them
+    assert max(len(cell) for line in text.splitlines() if line.startswith("| ") for cell in line.split(" | ")) < 40
+    assert "| not yet |" in text
+    assert len(re.findall(r"^Not yet at 0\.99:", text, re.MULTILINE)) == 1
+    assert "No at 1: the target allows no error." in text
     for words in ("Plain acc., test", "Tuned acc., test", "Certified acc., certify", "Oracle acc., test"):
         assert words in text
 
