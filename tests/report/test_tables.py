@@ -21,7 +21,7 @@ from shelfbench.report.claims import load_claims, table4_claim
 from shelfbench.report.data import open_data
 from shelfbench.report.errors import confusions
 from shelfbench.report.render import write_forms
-from shelfbench.report.table4 import _best, render_table4, table4
+from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import metrics
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS
@@ -188,12 +188,6 @@ def test_the_terminal_table_is_narrow_and_marks_the_best(finished_run):
     assert [line.split()[:2] for line in body if line.count("*") >= 3] == [["bottleneck-2nn-4096", "(chosen)"]]
     assert re.search(r"\s210\*", body[0])
     assert all(re.search(r"\d{3}c", line) for line in body[2:])
-
-
-def test_nothing_is_the_best_that_chance_may_explain():
-    assert _best([1.0, 0.4, np.nan], [0.0, 0.3, np.nan]) == set()
-    assert _best([0.9, 0.4, 0.9], [0.8, 0.3, 0.8]) == {0, 2}
-    assert _best([0.9], [0.8]) == set()
 
 
 def test_the_terminal_table_never_cuts_a_long_name(small_run, monkeypatch):

@@ -198,8 +198,8 @@ def test_a_hopeless_backend_needs_no_labels_but_a_better_one():
 @pytest.mark.parametrize(
     ("tried", "right", "wanted"),
     [
-        ([HOG], 0.6, "shelfbench run --dataset 'my shop' --out results/own --backend bottleneck-svm"),
-        ([HOG, LITE], 0.6, f"{TYPED} --backend bottleneck-svm@keras:ConvNeXtTiny"),
+        ([HOG], 0.6, "shelfbench run --dataset 'my shop' --out results/own --backend "),
+        ([HOG, LITE], 0.6, f"{TYPED} --backend b1@keras:ConvNeXtTiny"),
         ([LITE, LARGE], 0.85, "shelfbench decide results/own x --precision 0.8 --all-categories --out decision"),
         ([LITE, LARGE], 0.79, "shelfbench decide results/own x --precision 0.7 --all-categories --out decision"),
         ([LITE, LARGE], 0.4, "shelfbench run --dataset 'my shop' --out results/own-mended"),
@@ -225,7 +225,7 @@ def test_a_run_made_from_python_does_not_go_on_with_a_command_that_nobody_typed(
 def test_few_products_on_which_no_backend_reaches_the_precision():
     found, _ = said(products([900, 100], [0.5, 0.5]), made=record(HOG), backend=None, products=2)
     assert "share of the 2 products of the tuning half of validation, which are too few to say" in found.verdict
-    assert typed(found).backend == ["bottleneck-svm", "bottleneck-2nn-2048"]
+    assert {"bottleneck-svm", "bottleneck-2nn-2048"} < set(typed(found).backend)
     found, _ = said(products([900, 100], [0.5, 0.5]), made=record(LITE), backend=None, products=2)
     assert typed(found).out == Path("results/own-more")
 

@@ -14,6 +14,7 @@ from shelfbench.base.grid import percent
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
 from shelfbench.runs.record import RunRecord
+from shelfbench.study.read import OWN, read_study
 from shelfbench.verdict.certify import certify, coverage_grid, products_to_certify
 from shelfbench.verdict.labelling import LIKELY, plan_sampling
 from shelfbench.verdict.metrics import acceptance
@@ -27,9 +28,7 @@ _GOOD = 0.8  # a chance that is worth the labels
 _RIGHT, _CERTIFY = Fraction(19, 20), 20
 _FLOW = 5000  # products of a flow like the held-out ones
 _LOWER = ("0.8", "0.7")
-# what is tried where no network was, and where one was: its features are better on most photos, at more time
-_NETWORK = ("bottleneck-svm", "bottleneck-2nn-2048")
-_LARGER = ("bottleneck-svm@keras:ConvNeXtTiny",)
+_LARGER = "keras:ConvNeXtTiny"  # larger than the network that comes with the package
 
 
 @dataclass(frozen=True)
@@ -110,29 +109,29 @@ class Way:
         return self._network() or self._lower(backends) or self._mended()
 
     def _network(self) -> Step | None:
-        """Name a network that has not been tried; None if two were, or the run cannot go on with another backend."""
-        wanted = _LARGER if self._networks else _NETWORK
-        if (
-            len(self._networks) > 1
-            or not self.record.command.startswith(_RUN)
-            or set(wanted) & set(self.record.backends)
-        ):
+        """Name backends on a network that has not been tried; None if two were, or the run cannot be gone on with."""
+        on_networks = self._networks
+        if len(set(on_networks.values())) > 1 or not self.record.command.startswith(_RUN):
             return None
-        what = (
-            "a larger network, whose weights Keras downloads once"
-            if self._networks
-            else "features of a pretrained network, which tell most products apart better than what was tried"
-        )
+        if on_networks:
+            what = "a larger network, whose weights Keras downloads once. This command adds it"
+            wanted = [f"{next(iter(on_networks)).partition('@')[0]}@{_LARGER}"]
+        else:
+            what = (
+                "features of a pretrained network, which tell most products apart better than what was tried. This "
+                "command adds the backends that use them"
+            )
+            wanted = list(read_study(OWN).backends)
+        wanted = [name for name in wanted if name not in self.record.backends]
         options = [word for name in wanted for word in ("--backend", name)]
-        return Step(
-            f"What to do: try {what}. This command adds {'it' if self._networks else 'them'} to this run:",
-            f"{self.record.command} {shlex.join(options)}",
-        )
+        text = f"What to do: try {what} to this run:"
+        return Step(text, f"{self.record.command} {shlex.join(options)}") if wanted else None
 
     @property
-    def _networks(self) -> set[str]:
-        """What the features of the backends come from, of those that come from a network."""
-        return {_network_of(entry.settings) for entry in self.record.backends.values() if entry.done} - {""}
+    def _networks(self) -> dict[str, str]:
+        """What the features of each backend come from, of those that come from a network."""
+        done = {name: _network_of(entry.settings) for name, entry in self.record.backends.items() if entry.done}
+        return {name: network for name, network in done.items() if network}
 
     def _lower(self, backends: Sequence[str]) -> Step | None:
         """Name the highest lower precision that `tune` speaks for, and the backend that accepts the most at it."""
@@ -140,11 +139,12 @@ class Way:
             reached = {name: self._reached(name, precision) for name in backends}
             best = max(reached, key=lambda name: reached[name], default="")
             if best and reached[best] > 0:
+                lower = ("--precision", precision, "--all-categories", "--out", "decision")
                 return Step(
                     f"What to do: ask for less. At a precision of {float(precision):.0%}, {best} takes "
                     f"{percent(reached[best])} of the tuning half of validation; this command tests whether that can "
                     "be promised:",
-                    self.on_run("decide", best, "--precision", precision, "--all-categories", "--out", "decision"),
+                    self.on_run("decide", best, *lower),
                 )
         return None
 
