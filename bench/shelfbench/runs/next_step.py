@@ -14,7 +14,6 @@ from shelfbench.base.grid import percent
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
 from shelfbench.runs.record import RunRecord
-from shelfbench.study.read import OWN, read_study
 from shelfbench.verdict.certify import certify, coverage_grid, products_to_certify
 from shelfbench.verdict.labelling import LIKELY, plan_sampling
 from shelfbench.verdict.metrics import acceptance
@@ -28,7 +27,11 @@ _GOOD = 0.8  # a chance that is worth the labels
 _RIGHT, _CERTIFY = Fraction(19, 20), 20
 _FLOW = 5000  # products of a flow like the held-out ones
 _LOWER = ("0.8", "0.7")
-_LARGER = "keras:ConvNeXtTiny"  # larger than the network that comes with the package
+_NETWORK = (
+    "bottleneck-svm",
+    "bottleneck-2nn-2048",
+)  # two of the study `own`, on the network that comes with the package
+_LARGER = "keras:ConvNeXtTiny"  # larger than that network
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Way:
                 "features of a pretrained network, which tell most products apart better than what was tried. This "
                 "command adds the backends that use them"
             )
-            wanted = list(read_study(OWN).backends)
+            wanted = list(_NETWORK)
         wanted = [name for name in wanted if name not in self.record.backends]
         options = [word for name in wanted for word in ("--backend", name)]
         text = f"What to do: try {what} to this run:"
