@@ -27,11 +27,9 @@ _GOOD = 0.8  # a chance that is worth the labels
 _RIGHT, _CERTIFY = Fraction(19, 20), 20
 _FLOW = 5000  # products of a flow like the held-out ones
 _LOWER = ("0.8", "0.7")
-_NETWORK = (
-    "bottleneck-svm",
-    "bottleneck-2nn-2048",
-)  # two of the study `own`, on the network that comes with the package
-_LARGER = "keras:ConvNeXtTiny"  # larger than that network
+# two backends of the study `own`, on the network that comes with the package; and a larger network
+_NETWORK = ("bottleneck-svm", "bottleneck-2nn-2048")
+_LARGER = "keras:ConvNeXtTiny"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Way:
         return shlex.join(["shelfbench", verb, _place(path), own, *options])
 
     def split_anew(self) -> Step:
-        """Say what to do about data that bring no validation part, or too small a one."""
+        """Say what to do about data that bring no validation part."""
         return Step(
             "What to do: let shelfbench draw the parts, a tenth of the products for validation, with this command:",
             self._elsewhere("split", "--set", "split.rule=paper"),
@@ -96,12 +94,13 @@ class Way:
             return step
         parts = [self.record.split.train, self.record.split.validation, self.record.split.test]
         now = sum(one.products or 0 for one in parts)
-        enough = round((products_to_certify(_RIGHT) or 0) * _CERTIFY, -2)
-        if now >= enough:  # it is the split that holds too few of them back
-            return self.split_anew()
+        certify = products_to_certify(_RIGHT) or 0
+        enough = certify * _CERTIFY
+        if now >= enough:  # this split keeps fewer back than usual
+            enough = certify * now // known
         return Step(
             f"What to do: add labelled products to the data. The {known:,} of {part} show neither which backend is "
-            f"better nor how often it is right; with about {enough:,} labelled products in all"
+            f"best nor how often it is right; with about {round(enough, -2):,} labelled products in all"
             f"{f' (now {now:,})' * bool(now)}, a tenth of them for validation, both can be told. Then run again, into "
             "a new folder:",
             self._elsewhere("more"),
