@@ -214,12 +214,19 @@ def test_what_is_tried_next_has_not_been_tried_and_may_help(tried, right, wanted
     assert nothing.command == found.command
 
 
-def test_a_run_made_from_python_does_not_go_on_with_a_command_that_nobody_typed():
-    made = record(HOG, command="shelfbench.run('own', dataset='shop')")
+@pytest.mark.parametrize("command", ["shelfbench.run('own', dataset='shop')", "shelfbench run 'own", ""])
+def test_a_run_made_from_python_does_not_go_on_with_a_command_that_nobody_typed(command):
+    made = record(HOG, command=command)
     assert typed(said(products([9000, 1000], [0.85, 0.85]), made=made)[0]).verb == "decide"
     found, _ = said(products([9000, 1000], [0.4, 0.4]), made=made)
     assert found.next.endswith("then run again.")
     assert found.command == ""
+
+
+def test_nothing_in_a_record_becomes_a_command_of_its_own():
+    made = record(HOG, command="shelfbench run --dataset shop; rm -rf x --out a")
+    found, _ = said(products([9000, 1000], [0.6, 0.6]), made=made)
+    assert found.command.startswith("shelfbench run --dataset 'shop;' rm -rf x")
 
 
 def test_few_products_on_which_no_backend_reaches_the_precision():

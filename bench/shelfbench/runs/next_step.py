@@ -20,7 +20,7 @@ from shelfbench.verdict.metrics import acceptance
 from shelfbench.verdict.walk import Tuned
 
 LEVEL = 0.95  # the probability that `decide` and `label` ask for by default
-_RUN = "shelfbench run "
+_RUN = ["shelfbench", "run"]
 _BUDGETS = (100, 200, 400, 800)  # labels that a shop may give a person to make
 _GOOD = 0.8  # a chance that is worth the labels
 # A backend that is right on 95% of what it accepts is certified on so many accepted products, a twentieth of all.
@@ -113,7 +113,7 @@ class Way:
     def _network(self) -> Step | None:
         """Name backends on a network that has not been tried; None if two were, or the run cannot be gone on with."""
         on_networks = self._networks
-        if len(set(on_networks.values())) > 1 or not self.record.command.startswith(_RUN):
+        if len(set(on_networks.values())) > 1 or not self._typed:
             return None
         if on_networks:
             what = "a larger network, whose weights Keras downloads once. This command adds it"
@@ -127,7 +127,16 @@ class Way:
         wanted = [name for name in wanted if name not in self.record.backends]
         options = [word for name in wanted for word in ("--backend", name)]
         text = f"What to do: try {what} to this run:"
-        return Step(text, f"{self.record.command} {shlex.join(options)}") if wanted else None
+        return Step(text, shlex.join([*self._typed, *options])) if wanted else None
+
+    @property
+    def _typed(self) -> list[str]:
+        """The words of the command that made the run, to be quoted anew where they are shown; empty if it was none."""
+        try:
+            words = shlex.split(self.record.command)
+        except ValueError:  # a record may hold anything
+            return []
+        return words if words[:2] == _RUN else []
 
     @property
     def _networks(self) -> dict[str, str]:
@@ -156,14 +165,13 @@ class Way:
             "What to do: mend the data. Merge categories that are mixed up with each other (“Where the errors are”), "
             "and correct wrong labels"
         )
-        if not self.record.command.startswith(_RUN):
+        if not self._typed:
             return Step(f"{text}; then run again.")
         return Step(f"{text}; then run again, in a new folder:", self._elsewhere("mended"))
 
     def _elsewhere(self, suffix: str, *options: str) -> str:
         """Write the command that repeats the run in a new directory."""
-        made, data = self.record.command, self.record.dataset.name or "PATH"
-        words = shlex.split(made) if made.startswith(_RUN) else ["shelfbench", "run", "--dataset", data]
+        words = self._typed or [*_RUN, "--dataset", self.record.dataset.name or "PATH"]
         if "--out" in words:
             at = words.index("--out")
             words[at : at + 2] = []
