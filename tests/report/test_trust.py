@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -308,12 +307,15 @@ def test_titles_of_long_names_do_not_run_into_each_other():
     from shelfbench.verdict.temperature import reliability
 
     found = reliability(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0)
-    shown = [Calibration(backend=str(n), part="test", before=None, after=found, temperature=1.0) for n in range(4)]
-    for label in ("Bottlenecks (dinov2-small/model.onnx) + logistic", "Bottlenecks (timm:vit_base_patch16_siglip_224)"):
+    for label in (
+        "bottleneck-logistic@dinov2-small/onnx/model.onnx",
+        "bottleneck-svm@timm:vit_base_patch16_siglip_224",
+    ):
+        shown = [Calibration(backend=label, part="test", before=None, after=found, temperature=1.0)] * 4
         with mpl.rc_context(STYLE):
-            figure = _diagram(SimpleNamespace(name=lambda _, label=label: label), shown)
+            figure = _diagram(shown)
             figure.draw_without_rendering()
-        titles = figure.findobj(lambda one: isinstance(one, Text) and one.get_text().startswith("Bottlenecks"))
+        titles = figure.findobj(lambda one: isinstance(one, Text) and one.get_text().startswith("bottleneck"))
         places = sorted((title.get_window_extent() for title in titles), key=lambda place: (round(place.y0), place.x0))
         beside = [pair for pair in itertools.pairwise(places) if abs(pair[0].y0 - pair[1].y0) < 2]
         assert len(titles) == 4

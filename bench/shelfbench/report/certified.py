@@ -46,7 +46,7 @@ def measures(data: RunData) -> Section:
         level, walk = data.run.confidence_level, data.run.record.settings.verdict.walk
         rows += certified_rows(backend, products, [required], level, others, walk=walk)
     frame = pd.DataFrame(rows)
-    return Section(title=PROMISED, grids=(NamedTable(name="measures", grid=measures_grid(data, frame), frame=frame),))
+    return Section(title=PROMISED, grids=(NamedTable(name="measures", grid=measures_grid(frame), frame=frame),))
 
 
 def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
@@ -108,7 +108,7 @@ def _guard_notes(run: Path) -> tuple[str, ...]:
     )
 
 
-def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+def measures_grid(frame: pd.DataFrame) -> Grid:
     """Every backend by every measure of confidence, at 0.9."""
     rows = tuple(
         (

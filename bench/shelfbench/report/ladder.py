@@ -17,10 +17,10 @@ def ladder(data: RunData) -> Section | None:
     frame = ladder_frame(data.run)
     if frame.empty:
         return None
-    return Section(title=PROMISED, grids=(NamedTable(name="ladder", grid=ladder_grid(data, frame), frame=frame),))
+    return Section(title=PROMISED, grids=(NamedTable(name="ladder", grid=ladder_grid(frame), frame=frame),))
 
 
-def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+def ladder_grid(frame: pd.DataFrame) -> Grid:
     """One row per backend and rung, and one for what is left to a person."""
     rows: list[tuple[str, ...]] = []
     short = False

@@ -30,7 +30,7 @@ def costs(data: RunData) -> Section | None:
     prices, frame = found
     if not len(frame):
         return None
-    grid = money_grid(data, frame, prices)
+    grid = money_grid(frame, prices)
     sentence = money_sentence(frame, prices)
     return Section(title=TITLE, notes=(sentence,), grids=(NamedTable(name="money", grid=grid, frame=frame),))
 
@@ -48,12 +48,11 @@ def _frame(data: RunData) -> tuple[Prices, pd.DataFrame] | None:
     return None if prices is None else (prices, money_frame(data.run, prices))
 
 
-def money_grid(data: RunData, frame: pd.DataFrame, prices: Prices) -> Grid:
+def money_grid(frame: pd.DataFrame, prices: Prices) -> Grid:
     """Every backend: its threshold, what that costs on products that did not choose it, and what it saves.
 
     Parameters
     ----------
-    data : RunData
     frame : DataFrame
         From `shelfbench.runs.money.money_frame`.
     prices : Prices
