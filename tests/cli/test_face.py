@@ -91,9 +91,9 @@ def test_a_run_from_python_is_that_of_the_command_line(tmp_path, small, capsys):
     words += ["--dataset", str(options["dataset"]), "--backend", "hog-svm", "--workers", "1", "--seed", "3"]
     assert main(["run", "default", "--out", str(tmp_path / "words"), *words]) == 0
     printed = capsys.readouterr()
-    assert "HOG" in printed.out
+    assert "hog-svm" in printed.out
     assert f"study default on {options['dataset']}" in printed.err
-    assert "HOG" in run.summary
+    assert "hog-svm" in run.summary
     other = shelfbench.load_run(tmp_path / "words")
     pd.testing.assert_frame_equal(run.predictions("hog-svm"), other.predictions("hog-svm"))
     columns = [name for name in run.table4.columns if name not in ("seconds", "cached")]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
@@ -15,7 +16,7 @@ from shelfbench.report.build import build_report
 from shelfbench.report.data import open_data
 from shelfbench.report.label_noise import label_noise
 from shelfbench.report.leakage import leakage
-from shelfbench.report.suspects import suspects
+from shelfbench.report.suspects import link_to_labels, suspects
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.out_of_fold import folds_of
 from shelfbench.study.overrides import parse_setting
@@ -180,6 +181,21 @@ def test_suspects_come_from_the_chosen_backend(doubted):
     assert "would void every certificate" in text
     assert "about one in three" in text
     assert text.count("\n| ") <= 2 + 25
+
+
+def test_labels_to_check_show_few_photos_if_any_may_be_shown(small_run):
+    asked = []
+
+    def photograph(product):
+        asked.append(product)
+        return Image.new("RGB", (300, 90), (len(asked) * 9, 90, 200))
+
+    data = open_data(small_run, photograph=photograph)
+    page = suspects(data).html
+    assert page.count("<img") == len(asked) == len(list((small_run / "figures" / "suspects").glob("*.jpg"))) <= 8
+    assert 'href="#labels-to-check"' in link_to_labels(data).html
+    assert suspects(open_data(small_run)).html == page  # the thumbnails that the run left
+    assert len(page) < 60_000
 
 
 def test_what_a_run_lacks_gives_no_table(small_run):

@@ -113,7 +113,7 @@ def test_the_slider_opens_with_what_is_promised_if_anything_is(certified, mode):
         "departments": [],
         "sizes": [9],
         "modes": {name: name for name in modes},
-        "backends": [{"name": "x", "label": "X", "curve": [], "modes": modes}],
+        "backends": [{"name": "x", "curve": [], "modes": modes}],
     }
     [opened] = re.findall(r'value="(\w+)" checked', str(explorer_html(data)))
     assert opened == mode

@@ -43,8 +43,9 @@ def test_svg_has_no_date_and_names_every_backend(finished_run):
     text = (finished_run / "figures" / "figure5.svg").read_text(encoding="utf-8")
     assert "dc:date" not in text
     comments = re.findall(r"<!-- (.*?) -->", text)  # text drawn as paths keeps its words as comments
-    for name in ("HOG + SVM", "Bottlenecks + SVM", "Bottlenecks + 2NN-512", "Bottlenecks + 2NN-4096"):
+    for name in ("hog-svm", "bottleneck-svm", "bottleneck-2nn-512", "bottleneck-2nn-4096"):
         assert any(comment.startswith(name) for comment in comments)
+    assert [name.partition(":")[0] for name in comments if name.endswith(", chosen")] == ["bottleneck-2nn-4096"]
     assert "required: 0.9" in comments
     assert "#b00020" in text  # the paper's two points and their labels
 

@@ -72,8 +72,8 @@ def test_a_run_that_was_told_costs_has_a_section_and_a_sentence(source):
 def test_where_nothing_saves_anything_that_is_said(source):
     frame = money_frame(open_run(source), Prices(0.0001, 1000))
     frame["tune_accepted"] = 0
-    assert "reviewing every product costs least" in money_sentence(frame, {}, Prices(0.0001, 1000))
-    assert money_sentence(pd.DataFrame(), {}, PRICES) == ""
+    assert "reviewing every product costs least" in money_sentence(frame, Prices(0.0001, 1000))
+    assert money_sentence(pd.DataFrame(), PRICES) == ""
 
 
 def test_costs_change_neither_the_record_nor_the_hash_of_a_run_without_them():

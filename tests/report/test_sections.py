@@ -19,6 +19,7 @@ from shelfbench.base.grid import Grid
 from shelfbench.report.build import SECTIONS
 from shelfbench.report.render import fill, write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
+from shelfbench.report.table4 import _best
 
 EVIL = "<script>alert('x')</script>\"'&"
 
@@ -165,10 +166,16 @@ def test_a_title_is_used_again_only_right_after_itself(finished_run):
     page = (finished_run / "report.html").read_text(encoding="utf-8")
     titles = re.findall("<h2>(.*?)</h2>", page)
     assert len(titles) == len(set(titles))
-    assert len(titles) == 11
+    assert len(titles) == 12
     assert len(SECTIONS) == len({spec.make for spec in SECTIONS})
 
 
 def test_a_missing_value_of_a_template_is_an_error():
     with pytest.raises(Exception, match="is undefined"):
         fill("code")
+
+
+def test_nothing_is_the_best_that_chance_may_explain():
+    assert _best([1.0, 0.4, np.nan], [0.0, 0.3, np.nan]) == set()
+    assert _best([0.9, 0.4, 0.9], [0.8, 0.3, 0.8]) == {0, 2}
+    assert _best([0.9], [0.8]) == set()

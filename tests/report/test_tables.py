@@ -184,8 +184,8 @@ def test_the_terminal_table_is_narrow_and_marks_the_best(finished_run):
     text = render_table4(open_data(finished_run))
     assert max(map(len, text.splitlines())) <= 110
     assert "0.598" in text
-    body = [line for line in text.splitlines() if line.startswith(("HOG", "Bottlenecks"))]
-    assert [line.split()[1] for line in body if line.count("*") >= 3] == ["2NN-4096"]
+    body = [line for line in text.splitlines() if line.startswith(("hog-", "bottleneck-"))]
+    assert [line.split()[:2] for line in body if line.count("*") >= 3] == [["bottleneck-2nn-4096", "(chosen)"]]
     assert re.search(r"\s210\*", body[0])
     assert all(re.search(r"\d{3}c", line) for line in body[2:])
 

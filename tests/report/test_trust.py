@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -174,6 +173,11 @@ def test_what_cannot_be_certified_says_so_and_shows_no_number(small_run):
     text = (small_run / "tables" / "certified.md").read_text(encoding="utf-8")
     assert "more labelled products" in text
     assert "how many cannot be told from" in text
+    # why is said once for all rows below the table, not in each of them
+    assert max(len(cell) for line in text.splitlines() if line.startswith("| ") for cell in line.split(" | ")) < 40
+    assert "| not yet |" in text
+    assert len(re.findall(r"^Not yet at 0\.99:", text, re.MULTILINE)) == 1
+    assert "No at 1: the target allows no error." in text
     for words in ("Plain acc., test", "Tuned acc., test", "Certified acc., certify", "Oracle acc., test"):
         assert words in text
 
@@ -264,7 +268,7 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(small_run):
     (small_run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     text = build_report(small_run, None, QUIET)
     assert "\n\nNo threshold can be promised yet: the " in text
-    assert "\n\nWhat would change it: more labelled products" in text
+    assert "What would change it: more labelled products" in text
     assert set(table(small_run, "measures")["measure"]) == {"confidence", "margin"}
     calibration = table(small_run, "calibration")
     assert calibration[["temperature", "error_before"]].isna().all(axis=None)
@@ -303,12 +307,15 @@ def test_titles_of_long_names_do_not_run_into_each_other():
     from shelfbench.verdict.temperature import reliability
 
     found = reliability(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0)
-    shown = [Calibration(backend=str(n), part="test", before=None, after=found, temperature=1.0) for n in range(4)]
-    for label in ("Bottlenecks (dinov2-small/model.onnx) + logistic", "Bottlenecks (timm:vit_base_patch16_siglip_224)"):
+    for label in (
+        "bottleneck-logistic@dinov2-small/onnx/model.onnx",
+        "bottleneck-svm@timm:vit_base_patch16_siglip_224",
+    ):
+        shown = [Calibration(backend=label, part="test", before=None, after=found, temperature=1.0)] * 4
         with mpl.rc_context(STYLE):
-            figure = _diagram(SimpleNamespace(name=lambda _, label=label: label), shown)
+            figure = _diagram(shown)
             figure.draw_without_rendering()
-        titles = figure.findobj(lambda one: isinstance(one, Text) and one.get_text().startswith("Bottlenecks"))
+        titles = figure.findobj(lambda one: isinstance(one, Text) and one.get_text().startswith("bottleneck"))
         places = sorted((title.get_window_extent() for title in titles), key=lambda place: (round(place.y0), place.x0))
         beside = [pair for pair in itertools.pairwise(places) if abs(pair[0].y0 - pair[1].y0) < 2]
         assert len(titles) == 4

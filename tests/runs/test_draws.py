@@ -51,7 +51,7 @@ def test_the_best_is_in_the_first_tier_and_far_behind_is_not(draws):
     shown = draws_grid(draws, draws.table)
     assert [row[1] for row in shown.rows] == sorted(row[1] for row in shown.rows)
     assert "Each draw has a test part of its own" in shown.notes[1]
-    assert sentences(draws)[0].startswith("Bottlenecks + ")
+    assert sentences(draws)[0].startswith("bottleneck-")
 
 
 def test_draws_that_share_their_test_products_are_compared_on_resamples_of_these(source, tmp_path):

@@ -63,10 +63,7 @@ def test_results_stand_side_by_side_and_are_those_of_their_runs(pair, tmp_path):
     assert merged.record.homes["bottleneck-2nn-512 (gpu)"] == (second, "bottleneck-2nn-512")
     assert merged.costs["bottleneck-2nn-512 (cpu)"] == open_run(first).costs["bottleneck-2nn-512"]
     assert merged.record.machine.cpu.startswith("several")
-    assert [label.short for label in merged.labels.values()][1:3] == [
-        "Bottlenecks (cpu) + 2NN-512",
-        "Bottlenecks (gpu) + 2NN-512",
-    ]
+    assert [label.feature for label in merged.labels.values()][1:3] == ["Bottlenecks (cpu)", "Bottlenecks (gpu)"]
 
 
 @pytest.mark.slow

@@ -66,6 +66,8 @@ class Grid:
         Lines below the table.
     best : frozenset of (int, int)
         Cells to highlight, as (row, column).
+    marked : frozenset of int
+        Rows that the page sets apart from the others.
     """
 
     title: str
@@ -74,6 +76,7 @@ class Grid:
     numeric: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
     best: frozenset[tuple[int, int]] = frozenset()
+    marked: frozenset[int] = frozenset()
 
     def markdown(self) -> str:
         """GitHub's Markdown; the best cells are bold."""

@@ -31,7 +31,7 @@ from shelfbench.runs.directory import Run
 from shelfbench.runs.guarding import DISTANCES
 from shelfbench.runs.reading import reading
 from shelfbench.verdict.categories import weak_categories
-from shelfbench.verdict.labelling import Sampling, draw_sample, plan_sampling
+from shelfbench.verdict.labelling import LIKELY, Sampling, draw_sample, plan_sampling
 from shelfbench.verdict.metrics import acceptance
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ FOLDER = "labelling"
 COLUMNS = ("row", "product_id", "stratum", "probability", "category", "plan")
 NONE = "?"
 """What a person writes where no category of the run fits, or nobody can tell: it counts as an error."""
-# With a smaller chance, it is said that the certificate is not to be expected.
-_LIKELY = 0.5
 
 
 class Drawn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -278,7 +276,7 @@ def _said(plan: LabellingPlan, sampling: Sampling, wanted: Wanted) -> list[str]:
         f"if the flow is as tune lets expect, they certify {target} with a chance of {sampling.chance:.0%}, for "
         f"{percent(sampling.accepted[0] / plan.flow)} of the flow to begin with and up to {percent(frame / plan.flow)}",
     ]
-    if sampling.chance < _LIKELY:
+    if sampling.chance < LIKELY:
         lines.append("a larger --budget, or a lower --precision, would make that likelier")
     if count < wanted.budget:
         lines.append(f"these are all such products: {wanted.budget - count:,} fewer than the budget allows")

@@ -120,7 +120,7 @@ def aggregation_grid(data: RunData, frame: pd.DataFrame) -> Grid:
                 best.add((len(rows), 1))
             rows.append(
                 (
-                    data.name(backend),
+                    backend,
                     _NAMES[method],
                     *(f"{share(right)} / {share(reached)}" for right, reached in cells),
                 )

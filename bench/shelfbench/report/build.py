@@ -27,7 +27,7 @@ from shelfbench.report.page import claims, command, header, the_data, the_study,
 from shelfbench.report.photos import surest_photos
 from shelfbench.report.render import write_page, write_report
 from shelfbench.report.section import SectionSpec
-from shelfbench.report.suspects import suspects
+from shelfbench.report.suspects import link_to_labels, suspects
 from shelfbench.report.table4 import render_table4, table4
 from shelfbench.report.tables import deciles, metrics
 from shelfbench.runs.draws import DRAWS
@@ -61,14 +61,15 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(confusions),
     SectionSpec(category_gain),
     SectionSpec(surest_photos),
+    SectionSpec(link_to_labels),
     SectionSpec(figure7),
     SectionSpec(extreme_categories, fold=_KINDS),
     SectionSpec(surest, fold=_KINDS),
     SectionSpec(kept_categories, fold=_KINDS),
     SectionSpec(deciles, fold="By size of category"),
+    SectionSpec(suspects),
     SectionSpec(leakage),
     SectionSpec(label_noise),
-    SectionSpec(suspects, fold="Labels to check"),
     SectionSpec(the_data),
     SectionSpec(unreadable, fold="Unreadable images by name"),
     SectionSpec(figure1),
@@ -103,7 +104,7 @@ def build_report(
     Returns
     -------
     str
-        Table 4, the verdict and what costs least, for the terminal.
+        For the terminal: what the numbers rest on, Table 4, warnings, and what to do.
 
     Raises
     ------
@@ -116,7 +117,10 @@ def build_report(
     pieces = write_report(data.run.path, SECTIONS, data, tables=data.tables, console=console)
     with console.stage("page"):
         write_page(data.run.path, title_of(data), pieces, header=header(data), console=console)
-    return "\n\n".join(filter(None, [render_table4(data), str(data.run.headline), in_words(data)]))
+    # what matters comes last, where a reader of a terminal looks first
+    said = data.run.headline
+    parts = [*said.details, in_words(data), render_table4(data), *said.warnings, said.verdict, said.next, said.code]
+    return "\n\n".join(filter(None, parts))
 
 
 def report_again(run_dir: Path, console: Console, prices: Prices | None = None) -> str:

@@ -78,7 +78,7 @@ def calibration(data: RunData) -> Section:
     frame = pd.DataFrame([_row(item) for item in found])
     if any(item.method for item in found):
         frame.insert(3, "calibration", [item.method for item in found])
-    table = NamedTable(name="calibration", grid=calibration_grid(data, frame), frame=frame)
+    table = NamedTable(name="calibration", grid=calibration_grid(frame), frame=frame)
     return Section(title=PROMISED, grids=(table,))
 
 
@@ -89,7 +89,7 @@ def reliability_diagram(data: RunData) -> Section | None:
         return None
     figure = NamedFigure(
         name="reliability",
-        draw=lambda: _diagram(data, shown),
+        draw=lambda: _diagram(shown),
         caption="Reliability on test: how often a backend is right when it claims a probability, before and after "
         "calibrating on tune. On the diagonal, claims match the truth.",
     )
@@ -121,11 +121,11 @@ def _mean(found: Reliability, values: np.ndarray) -> float:
     return float(np.average(values, weights=found.count)) if found.count.sum() else math.nan
 
 
-def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+def calibration_grid(frame: pd.DataFrame) -> Grid:
     """Expected calibration error before and after."""
     rows = tuple(
         (
-            data.name(row["backend"]),
+            row["backend"],
             row["part"],
             count(int(row["products"])),
             _fitted(row),
@@ -161,7 +161,7 @@ def calibration_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     )
 
 
-def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
+def _diagram(shown: list[Calibration]) -> Figure:
     """One panel per backend: precision against claimed probability on test, before and after."""
     across = min(len(shown), 3 + (-len(shown) % 4 < -len(shown) % 3))  # 3 or 4, whichever leaves fewer empty places
     down = math.ceil(len(shown) / across)
@@ -171,7 +171,7 @@ def _diagram(data: RunData, shown: list[Calibration]) -> Figure:
         axes.set_axis_off()
     for number, (axes, item) in enumerate(zip(panels, shown, strict=False)):
         _panel(axes, item)
-        axes.set_title(wrapped(data.name(item.backend), _TITLE, 8.5, 2), fontsize=8.5, pad=5)
+        axes.set_title(wrapped(item.backend, _TITLE, 8.5, 2), fontsize=8.5, pad=5)
         if number % across == 0:
             axes.set_ylabel("share that is right")
         if number + across >= len(shown):

@@ -78,7 +78,7 @@ def kept_categories(data: RunData) -> Section | None:
         return None
     keys = {name: rows.keys for name, rows in data.held_out.items()}
     frame = pd.concat([_curve_frame(name, one.curve, keys[name]) for name, one in found.items()], ignore_index=True)
-    grid = _curve_grid(frame[frame["backend"] == data.chosen], data.name(data.chosen))
+    grid = _curve_grid(frame[frame["backend"] == data.chosen], data.chosen)
     return Section(title=ERRORS, grids=(NamedTable(name="categories", grid=grid, frame=frame),))
 
 
@@ -98,7 +98,7 @@ def precision_by_category(data: RunData) -> Section | None:
         return None
     frame = data.once(_precision)
     own = frame[frame["chosen"]]
-    grid = _precision_grid(own, data.name(data.chosen), whole=True)
+    grid = _precision_grid(own, data.chosen, whole=True)
     table = NamedTable(name="category_precision", grid=grid, frame=frame, on_page=False)
     return Section(title=ERRORS, grids=(table,))
 
@@ -109,8 +109,9 @@ def worst_of_chosen(data: RunData) -> Section | None:
         return None
     frame = data.once(_precision)
     worst = worst_categories(frame[frame["chosen"]])
-    grid = _precision_grid(worst, data.name(data.chosen), whole=False)
-    return Section(title=ERRORS, grids=(NamedTable(name="worst_categories", grid=grid, frame=worst),))
+    grid = _precision_grid(worst, data.chosen, whole=False)
+    table = NamedTable(name="worst_categories", grid=grid, frame=worst, on_page=len(worst) > 0)
+    return Section(title=ERRORS, grids=(table,))
 
 
 def figure7(data: RunData) -> Section | None:
@@ -158,12 +159,10 @@ def worst_categories(precise: pd.DataFrame, most: int = _WORST) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        At most `most` rows.
+        At most `most` rows, each of a category with an error among what is accepted.
     """
-    accepted = precise[precise["accepted"] > 0]
-    return accepted.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(
-        most
-    )
+    erring = precise[precise["correct"] < precise["accepted"]]
+    return erring.sort_values(["high", "precision", "accepted", "key"], ascending=[True, True, False, True]).head(most)
 
 
 def _curve_frame(name: str, curve: CategoryCurve, keys: tuple[str, ...]) -> pd.DataFrame:
@@ -236,7 +235,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     keys = ("precision", "acceptance_90", "acceptance_90_of_kept", "precision_of_accepted")
     rows = tuple(
         (
-            data.name(str(row["backend"])),
+            str(row["backend"]),
             f"{count(int(row['kept_categories']))} of {count(int(row['categories']))}",
             share(row["kept_products"] / row["products"]),
             *(
@@ -314,7 +313,7 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
         )
         for row in (frame.sort_values(["high", "key"]) if whole else frame).to_dict("records")
     )
-    title = "Precision by predicted category" if whole else f"The {len(rows)} worst predicted categories"
+    title = "Precision by predicted category" if whole else _worst_title(len(rows))
     first = (
         "" if whole else " Ordered by the upper end of the interval, lowest first; selected after the fact, on test."
     )
@@ -329,6 +328,12 @@ def _precision_grid(frame: pd.DataFrame, name: str, whole: bool) -> Grid:
             f"categories).{first}",
         ),
     )
+
+
+def _worst_title(number: int) -> str:
+    if not number:
+        return "No predicted category has an error"
+    return "The worst predicted category" if number == 1 else f"The {number} worst predicted categories"
 
 
 def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
@@ -352,7 +357,7 @@ def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
                 markeredgecolor="white",
                 markeredgewidth=0.7,
                 linewidth=1.5,
-                label=data.name(name),
+                label=name,
             )
         handles.append(line)
     for axes, title, quantity in (
@@ -374,6 +379,6 @@ def _figure7(data: RunData, curves: Mapping[str, CategoryCurve]) -> Figure:
     lowest = min(float(np.nanmin(curve.precision[curve.kept > 0], initial=1.0)) for curve in curves.values())
     left.set_ylim(max(0.0, np.floor(10 * lowest - 0.5) / 10), 1.005)
     right.set_ylim(0, 1.005)
-    columns = legend_columns(map(data.name, curves), 10.4, 3)
+    columns = legend_columns(curves, 10.4, 3)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=3.4)
     return figure

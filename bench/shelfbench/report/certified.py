@@ -17,8 +17,9 @@ from shelfbench.runs.guarding import DISTANCES
 from shelfbench.runs.promise import BETTER, OBSERVED, beyond_noise, mix_of, mixture
 from shelfbench.verdict.confidence import DEFAULT, MEASURES
 from shelfbench.verdict.metrics import REQUIRED, exact_target
-from shelfbench.verdict.walk import FIRST
 
+_NOT, _CHANGE = "not certifiable", ". What would change it: "  # of the column `why`
+_YET = f"{_NOT} yet"
 _HOLDS = (
     "Certified: the threshold that passed the fixed-sequence binomial test on the certify half of validation. On "
     "future products its precision is at least the target with the stated probability, for each backend and target "
@@ -45,19 +46,19 @@ def measures(data: RunData) -> Section:
         level, walk = data.run.confidence_level, data.run.record.settings.verdict.walk
         rows += certified_rows(backend, products, [required], level, others, walk=walk)
     frame = pd.DataFrame(rows)
-    return Section(title=PROMISED, grids=(NamedTable(name="measures", grid=measures_grid(data, frame), frame=frame),))
+    return Section(title=PROMISED, grids=(NamedTable(name="measures", grid=measures_grid(frame), frame=frame),))
 
 
 def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     """Every backend and target: plain, tuned, certified, oracle."""
     rows = tuple(
         (
-            data.name(row["backend"]),
+            row["backend"],
             asked(row["target"]),
             share(row["plain_acceptance_test"]),
             share(row["tuned_acceptance_test"]),
             _interval(row, "tuned_precision_test"),
-            _interval(row, "certified_acceptance") if row["certified"] else _why(row["why"]),
+            _interval(row, "certified_acceptance") if row["certified"] else _not_yet(row),
             _interval(row, "certified_acceptance_test"),
             _marked(row),
             _at_the_mix(row),
@@ -66,12 +67,6 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         for row in frame.to_dict("records")
     )
     level = frame["level"].iloc[0] if len(frame) else np.nan
-    first = data.run.record.settings.verdict.walk == FIRST  # whose estimate of more labels is still shown
-    estimate = (
-        "More labelled products: an estimate, if their precision stays as observed; "
-        if first
-        else "Where nothing is certified, "
-    )
     return Grid(
         title="Acceptance that can be promised",
         headers=(
@@ -87,6 +82,7 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "Oracle acc., test",
         ),
         rows=rows,
+        marked=_of_chosen(data, frame),
         numeric=frozenset(range(1, 10)),
         notes=(
             "Plain: the threshold is fitted on the very test products that it is measured on. Tuned: fixed on the "
@@ -94,7 +90,8 @@ def certified_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "prec.: precision of the accepted products.",
             f"{_HOLDS}Probability: {asked(level)}. The certified acceptance is measured on certify; the acceptance "
             "of the same threshold on test is shown next to it. The promise is for products drawn like those of "
-            f"validation. Intervals: exact (Clopper-Pearson), 95%. {estimate}{BETTER}, would do too.",
+            f"validation. Intervals: exact (Clopper-Pearson), 95%. Where nothing is certified, {BETTER}, would do too.",
+            *_why_notes(frame),
             *_guard_notes(data.run.path),
             *_mix_notes(frame),
         ),
@@ -111,15 +108,15 @@ def _guard_notes(run: Path) -> tuple[str, ...]:
     )
 
 
-def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+def measures_grid(frame: pd.DataFrame) -> Grid:
     """Every backend by every measure of confidence, at 0.9."""
     rows = tuple(
         (
-            data.name(row["backend"]),
+            row["backend"],
             MEASURES[row["measure"]].name,
             share(row["plain_acceptance_tune"]),
             share(row["plain_acceptance_test"]),
-            _interval(row, "certified_acceptance") if row["certified"] else _why(row["why"]),
+            _interval(row, "certified_acceptance") if row["certified"] else _not_yet(row),
             share(row["certified_acceptance_test"]),
             _marked(row),
         )
@@ -143,6 +140,7 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             "Log-probability: the largest one, after calibration; all other tables use it. Margin: its distance to the "
             "second largest. Entropy: of the whole distribution; the smaller it is, the surer the backend. "
             + _HOLDS.rstrip(),
+            *_why_notes(frame),
             *_mix_notes(frame)[1:],
             *(
                 ("A measure that is not shown is missing from these predictions, which an earlier version wrote.",)
@@ -150,6 +148,10 @@ def measures_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             ),
         ),
     )
+
+
+def _of_chosen(data: RunData, frame: pd.DataFrame) -> frozenset[int]:
+    return frozenset(np.flatnonzero(frame["backend"] == (data.choice and data.choice.backend)).tolist())
 
 
 def _marked(row: dict[Any, Any]) -> str:
@@ -189,8 +191,34 @@ def _interval(row: dict[Any, Any], name: str) -> str:
     return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def _why(value: Any) -> str:
-    """Say in a cell why nothing is certified, without what goes for every row (see the notes)."""
-    if not isinstance(value, str) or not value:
+def _not_yet(row: dict[Any, Any]) -> str:
+    """Say in a cell that nothing is certified; why is said once, below the table."""
+    if not isinstance(row["why"], str) or not row["why"]:
         return MISSING
-    return value.replace(". What would change it: ", ": ").replace(f"; or {BETTER}", "").replace(OBSERVED, "")
+    if not row["why"].startswith(_YET):
+        return "no"
+    more = row["more_labels"]
+    return "not yet" if np.isnan(more) else f"not yet: about {more:,.0f} more"
+
+
+def _why_notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say why nothing is certified, and what would change that: once for all rows of which the same is true."""
+    targets: dict[str, list[str]] = {}
+    for row in frame.to_dict("records"):
+        cell = _not_yet(row)
+        if cell == MISSING:
+            continue
+        reason, _, remedy = row["why"].partition(_CHANGE)
+        if ":" in cell:
+            said = f"{cell.partition(':')[0]}: about so many more labelled products for certification{OBSERVED}"
+        elif cell == "no":
+            said = f"{cell}: {'; '.join(filter(None, [reason.removeprefix(_NOT).removeprefix(': '), remedy]))}"
+        else:
+            said = f"{cell}: {remedy.replace(f'; or {BETTER}', '')}"
+        found = targets.setdefault(said, [])
+        if asked(row["target"]) not in found:
+            found.append(asked(row["target"]))
+    return tuple(
+        f"{said.partition(':')[0].capitalize()} at {', '.join(found)}:{said.partition(':')[2]}."
+        for said, found in targets.items()
+    )

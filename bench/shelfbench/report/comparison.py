@@ -15,7 +15,7 @@ from shelfbench.base.screen import printable
 from shelfbench.report.data import BETTER, RunData, held_out
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import open_run
-from shelfbench.runs.reading import BackendLabel, Evaluated
+from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.compare import Comparison, Contestant, Difference, McNemar, compare, enough_resamples
 from shelfbench.verdict.gate import Change
 from shelfbench.verdict.metrics import REQUIRED, acceptance, exact_target
@@ -63,7 +63,7 @@ def comparison_matrix(data: RunData) -> Section | None:
     found = data.once(compared)
     if not found:
         return None
-    grid = matrix_grid(found, data.run.labels, REQUIRED, enough_resamples(len(found)))
+    grid = matrix_grid(found, REQUIRED, enough_resamples(len(found)))
     return Section(title=BETTER, grids=(NamedTable(name="comparison_matrix", grid=grid, frame=matrix_frame(found)),))
 
 
@@ -72,7 +72,7 @@ def comparison(data: RunData) -> Section | None:
     found = data.once(compared)
     if not found:
         return None
-    grid = comparison_grid(found, data.run.labels, REQUIRED, enough_resamples(len(found)))
+    grid = comparison_grid(found, REQUIRED, enough_resamples(len(found)))
     table = NamedTable(name="comparison", grid=grid, frame=comparison_frame(found, REQUIRED))
     return Section(title=BETTER, grids=(table,))
 
@@ -108,14 +108,12 @@ def comparison_frame(found: Sequence[Comparison], target: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparison_grid(
-    found: Sequence[Comparison], names: Mapping[str, BackendLabel], target: str, resamples: int
-) -> Grid:
+def comparison_grid(found: Sequence[Comparison], target: str, resamples: int) -> Grid:
     """All pairs, one row each."""
     rows = tuple(
         (
-            names[pair.first].short,
-            names[pair.second].short,
+            pair.first,
+            pair.second,
             change_text(pair.precision),
             _only(pair.correct),
             p_value(pair.correct.p_holm),
@@ -164,7 +162,7 @@ def matrix_frame(found: Sequence[Comparison]) -> pd.DataFrame:
     return table.rename_axis("backend").reset_index()
 
 
-def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], target: str, resamples: int) -> Grid:
+def matrix_grid(found: Sequence[Comparison], target: str, resamples: int) -> Grid:
     """All pairs in a matrix, with a star where a difference is significant after Holm's adjustment."""
     backends = _names(found)
     cells = [[MISSING] * len(backends) for _ in backends]
@@ -175,7 +173,7 @@ def matrix_grid(found: Sequence[Comparison], names: Mapping[str, BackendLabel], 
     return Grid(
         title=f"Backends compared, row minus column, on {found[0].products:,} test products",
         headers=("Backend", *(str(number) for number in range(1, len(backends) + 1))),
-        rows=tuple((f"{number}. {names[name].short}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
+        rows=tuple((f"{number}. {name}", *cells[number - 1]) for number, name in enumerate(backends, 1)),
         numeric=frozenset(range(1, len(backends) + 1)),
         notes=(
             f"Above the diagonal: difference in acceptance at {target}. Below it: difference in precision over all "
@@ -232,13 +230,13 @@ def compare_text(
     chosen = tuple(backends) if len(backends) == 2 else run.sound
     products = {name: held_out(run.products(name)) for name in chosen}
     found = compare_backends(products, target, resamples=resamples, seed=seed)
-    names, drawn = run.labels, resamples or enough_resamples(len(found))
+    drawn = resamples or enough_resamples(len(found))
     if len(found) > 1:
-        return matrix_grid(found, names, target, drawn).text()
-    return _in_words(found[0], names, target, drawn)
+        return matrix_grid(found, target, drawn).text()
+    return _in_words(found[0], target, drawn)
 
 
-def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, resamples: int) -> str:
+def _in_words(pair: Comparison, target: str, resamples: int) -> str:
     rows: list[tuple[str, ...]] = []
     for title, moved, p in (
         ("precision", pair.precision, pair.correct.p),
@@ -262,10 +260,7 @@ def _in_words(pair: Comparison, names: Mapping[str, BackendLabel], target: str, 
         _sentence("is right on", "of all test products", pair.precision, pair.correct.p),
         _sentence("can accept", f"of them at a precision of {target}", pair.acceptance, pair.acceptance.p),
     ]
-    sides = [
-        f"{side}: {printable(f'{names[name].short} ({name})')}"
-        for side, name in (("A", pair.first), ("B", pair.second))
-    ]
+    sides = [f"{side}: {printable(name)}" for side, name in (("A", pair.first), ("B", pair.second))]
     return "\n".join([*sentences, "", *sides, grid.text()])
 
 

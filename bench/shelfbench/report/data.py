@@ -117,10 +117,6 @@ class RunData:
         """The seed of everything that is drawn at random."""
         return self.record.seed or 0
 
-    def name(self, backend: str) -> str:
-        """Return the name of a backend in tables and figures."""
-        return self.run.labels[backend].short
-
 
 def held_out(products: Evaluated) -> Evaluated:
     """Keep the products of `tune` and test."""

@@ -58,7 +58,7 @@ def draws_grid(data: Draws, frame: pd.DataFrame) -> Grid:
     ordered = frame.sort_values("acceptance_mean", ascending=False, kind="stable")
     rows = tuple(
         (
-            name_of(data, row["backend"]),
+            row["backend"],
             str(row["tier"]) if row["tier"] else MISSING,
             f"{row['draws']} of {len(data.runs)}",
             _spread(row, "validation_precision"),
@@ -118,11 +118,6 @@ def _certified(row: dict[Any, Any]) -> str:
     return f"{part}: {_spread(row, 'certified_acceptance')}" if row["certified_draws"] else part
 
 
-def name_of(data: Draws, backend: str) -> str:
-    """Return the name of a backend in tables, as the first draw that has it calls it."""
-    return next(run.labels[backend].short for run in data.runs.values() if backend in run.labels)
-
-
 def _caption(data: Draws) -> str:
     return (
         f"Acceptance at a precision of 0.9 on test: a dot for each of {len(data.runs)} draws, their mean, and one "
@@ -149,7 +144,7 @@ def draws_figure(data: Draws) -> Figure:
             capsize=4,
             elinewidth=1.5,
         )
-    axes.set_yticks(range(len(table)), [name_of(data, row["backend"]) for row in table])
+    axes.set_yticks(range(len(table)), [row["backend"] for row in table])
     axes.set_ylim(-0.6, len(table) - 0.4)
     axes.set_xlabel("acceptance at a precision of 0.9, test")
     return figure
@@ -160,7 +155,7 @@ def each_draw(data: Draws) -> Section:
     rows = tuple(
         (
             str(row["seed"]),
-            name_of(data, row["backend"]),
+            row["backend"],
             share(row["validation_precision"]),
             share(row["precision"]),
             share(row["acceptance"]),
@@ -198,7 +193,7 @@ def pairs(data: Draws) -> Section | None:
     """Every pair of backends; None with a single backend."""
     if not data.gaps:
         return None
-    named = [name_of(data, backend) for backend in data.backends]
+    named = data.backends
     grid = Grid(
         title="Every pair, by acceptance at 0.9 on test",
         headers=("First", "Second", "Draws", "First − second", "p", "p, Holm"),
@@ -280,11 +275,11 @@ def sentences(data: Draws) -> list[str]:
     spread = "" if pd.isna(best["acceptance_sd"]) else f" ± {100 * best['acceptance_sd']:.1f} points"
     draws = f"{best['draws']} draw{'s' * (best['draws'] != 1)}"
     first = (
-        f"{name_of(data, best['backend'])} accepts {percent(best['acceptance_mean'])}{spread} of the test products at "
+        f"{best['backend']} accepts {percent(best['acceptance_mean'])}{spread} of the test products at "
         f"90% precision, over {draws}"
     )
-    level = [name_of(data, row["backend"]) for row in others if row["tier"] == 1]
-    untold = [name_of(data, row["backend"]) for row in others if not row["tier"]]
+    level = [row["backend"] for row in others if row["tier"] == 1]
+    untold = [row["backend"] for row in others if not row["tier"]]
     if level:
         first += f"; {listed(level)} cannot be told from it"
     elif others and not untold:

@@ -42,7 +42,7 @@ def surest(data: RunData) -> Section | None:
     frame = data.once(surest_frame)
     if frame is None:
         return None
-    table = NamedTable(name="surest_errors", grid=_surest_grid(frame, data.name(data.chosen)), frame=frame)
+    table = NamedTable(name="surest_errors", grid=_surest_grid(frame, data.chosen), frame=frame)
     return Section(title=ERRORS, grids=(table,))
 
 
@@ -102,7 +102,7 @@ def _departments_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     claim = load_claims()["C43"]
     books = f"In the paper {claim.printed} of the errors come from books, on other data ({claim.data})."
     return Grid(
-        title=f"Errors by department (level 1 of the true category): {data.name(data.chosen)}, test products",
+        title=f"Errors by department (level 1 of the true category): {data.chosen}, test products",
         headers=("Department", "Products", "Share of products", "Errors", "Share of errors", "Right [95%]"),
         rows=tuple(
             (
@@ -154,7 +154,7 @@ def _confusions(data: RunData, test: Evaluated) -> pd.DataFrame:
 
 def _confusions_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     return Grid(
-        title=f"Most confused pairs: {data.name(data.chosen)}, test products",
+        title=f"Most confused pairs: {data.chosen}, test products",
         headers=("True category", "Predicted", "Products", "Share of errors", "Share of its category"),
         rows=tuple(
             (
@@ -198,7 +198,7 @@ def _extremes(data: RunData, test: Evaluated) -> pd.DataFrame:
 
 def _extremes_grid(data: RunData, frame: pd.DataFrame) -> Grid:
     return Grid(
-        title=f"Best and worst true categories: {data.name(data.chosen)}, test products",
+        title=f"Best and worst true categories: {data.chosen}, test products",
         headers=("End", "Category", "Products", "Errors", "Recall [95%]"),
         rows=tuple(
             (

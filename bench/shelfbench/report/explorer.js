@@ -40,6 +40,7 @@
     if (kind) element.className = kind;
     return element;
   };
+  const kind = (number) => `curve c${number % COLOURS}${number === data.chosen ? " strong" : ""}`;
   const swatch = (number) => {
     const key = document.createElementNS(NS, "svg");
     key.setAttribute("class", "key");
@@ -47,7 +48,7 @@
     key.setAttribute("aria-hidden", "true");
     const line = document.createElementNS(NS, "path");
     line.setAttribute("d", "M1 4H29");
-    line.setAttribute("class", "curve c" + (number % COLOURS));
+    line.setAttribute("class", kind(number));
     line.setAttribute("stroke-dasharray", DASHES[number % DASHES.length]);
     key.append(line);
     return key;
@@ -68,10 +69,10 @@
     one.curve.forEach(([p, a], index) => {
       path += index === 0 ? `M${x(from)} ${y(a)}H${x(p)}` : `L${x(p)} ${y(a)}`;
     });
-    draw("path", { class: "curve c" + (number % COLOURS), d: path, "stroke-dasharray": DASHES[number % DASHES.length] });
-    if (shown) shown.add(new Option(one.label, String(number)));
+    draw("path", { class: kind(number), d: path, "stroke-dasharray": DASHES[number % DASHES.length] });
+    if (shown) shown.add(new Option(one.name, String(number)));
   });
-  if (shown) shown.value = String(data.chosen);
+  if (shown) shown.value = String(data.chosen ?? 0);
   const line = draw("path", { class: "cursor", d: "" });
   const dots = data.backends.map((_, number) => draw("circle", { class: "dot c" + (number % COLOURS), r: 5 }));
 
@@ -96,7 +97,7 @@
       row.dataset.backend = one.name;
       const head = document.createElement("th");
       head.scope = "row";
-      head.append(swatch(number), " " + one.label);
+      head.append(swatch(number), " " + one.name + (number === data.chosen ? " (chosen)" : ""));
       row.append(head);
       cell(row, percent(accepted / data.total), "n");
       cell(row, whole(errors), "n");

@@ -175,7 +175,6 @@ def explorer_data(run: Run) -> dict[str, Any] | None:
         entries.append(
             {
                 "name": backend,
-                "label": run.labels[backend].short,
                 "curve": _corners(acceptance_curve(test.confidence, test.correct)),
                 "modes": {
                     mode: {"accepted": cut.accepted.tolist(), "errors": cut.errors.tolist()}
@@ -237,7 +236,7 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     data : dict
         From `explorer_data`.
     chosen : str or None
-        The backend whose departments are shown first.
+        The backend that is drawn stronger, and whose departments are shown first; without it, those of the first.
 
     Returns
     -------
@@ -246,7 +245,7 @@ def explorer_html(data: dict[str, Any], chosen: str | None = None) -> Markup:
     names = [entry["name"] for entry in data["backends"]]
     data = {
         **data,
-        "chosen": names.index(chosen) if chosen in names else 0,
+        "chosen": names.index(chosen) if chosen in names else None,
         "mode": first_mode(data),
         "backends": [{**entry, "modes": _in_steps(entry["modes"])} for entry in data["backends"]],
     }

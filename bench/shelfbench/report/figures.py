@@ -26,6 +26,8 @@ from shelfbench.verdict.metrics import REQUIRED, accept_on_curve, acceptance_cur
 
 _CURVE = (3000.0, 800.0)  # pixels of Figure 5 at the most, for a precision of 1 and for all products
 _EPOCHS = 8  # marks of one training in Figure 2
+_FLAT = 0.9  # a learning rate that falls by less has nothing to show
+_CHOSEN = 3.2  # points: the line of the chosen backend
 
 
 def figure1(data: RunData) -> Section:
@@ -41,9 +43,9 @@ def figure1(data: RunData) -> Section:
 
 
 def figure2(data: RunData) -> Section | None:
-    """Learning rate against updates (C, Fig. 2); None if nothing was trained by updates and no paper matters."""
+    """Learning rate against updates (C, Fig. 2); None where all lines would be flat, and no paper matters."""
     trained = _trained(data)
-    if not trained and not data.papers:
+    if not data.papers and all(history["lr"].min() > _FLAT * history["lr"].max() for history in trained.values()):
         return None
     lines = (
         " Lines: the paper's recipes (Eq. 3), read with negative exponents, since the printed 7·10^5 and 10^4 would "
@@ -113,11 +115,10 @@ def _gallery(pictures: Sequence[Picture]) -> Figure:
 
 def _trained(data: RunData) -> dict[str, pd.DataFrame]:
     """The learning rate of every training by update, by what was trained."""
-    names = data.run.labels
-    histories = {names[name].short: history for name, history in data.run.history().items()}
+    histories = dict(data.run.history())
     # backends on one fine-tuned network share its training
     histories |= {
-        f"{names[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
+        f"{data.run.labels[name].feature}, fine-tuning": history for name, history in data.run.history("tuning").items()
     }
     kept = {label: history.dropna(subset=["step", "lr"]) for label, history in histories.items()}
     return {label: history for label, history in kept.items() if len(history)}
@@ -180,7 +181,7 @@ def _power(value: float) -> str:
 
 def _acceptance_against_precision(data: RunData) -> Figure:
     """Acceptance as a function of precision on test, one curve per backend (C, Fig. 5)."""
-    columns = legend_columns((f"{data.name(backend)}:  0.000" for backend in data.run.backends), 7.6, 2)
+    columns = legend_columns((f"{backend}:  0.000, chosen" for backend in data.run.backends), 7.6, 2)
     rows = -(-len(data.run.backends) // columns)
     figure = Figure(figsize=(7.6, 5.2 + 0.2 * rows), layout="constrained")
     axes = figure.subplots()
@@ -193,11 +194,13 @@ def _acceptance_against_precision(data: RunData) -> Figure:
             continue
         curve = acceptance_curve(test.confidence, test.correct)
         reached = accept_on_curve(curve, str(required)).acceptance
-        style = marks(number)
+        style, chosen = marks(number), backend == (data.choice and data.choice.backend)
         precision, share = thin_staircase(*curve.frontier(), _CURVE, required)
         if len(precision):
             lowest = min(lowest, float(precision[0]) - 0.03)
-        axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3)
+        # the chosen one is drawn stronger, and over the others
+        strong: dict[str, Any] = {"linewidth": _CHOSEN} if chosen else {}
+        axes.plot(precision, share, color=style["color"], linestyle=style["linestyle"], zorder=3 + chosen, **strong)
         if reached:
             axes.plot(
                 [required],
@@ -214,9 +217,10 @@ def _acceptance_against_precision(data: RunData) -> Figure:
             [],
             [],
             **style,
+            **strong,
             markeredgecolor="white",
             markersize=7.5,
-            label=f"{data.name(backend)}:  {reached:.3f}",
+            label=f"{backend}:  {reached:.3f}" + ", chosen" * chosen,
         )
         drawn.append((reached, handle))
     if not drawn:
@@ -316,7 +320,7 @@ def _cost(data: RunData, table: pd.DataFrame) -> Figure:
             markeredgecolor="white",
             clip_on=False,
             zorder=3,
-            label=wrapped(data.name(row["backend"]), 150, 8.5, 4) + ("†" if row["cached"] else ""),
+            label=wrapped(row["backend"], 150, 8.5, 4) + ("†" if row["cached"] else ""),
         )
     front = pareto_front(table["seconds"].to_numpy(), table["acceptance_90"].to_numpy())
     ends = np.append(table["seconds"].to_numpy()[front], table["seconds"].max() * 1.6)

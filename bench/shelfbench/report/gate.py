@@ -60,7 +60,7 @@ def compare_runs(old: Path, new: Path, backends: Sequence[str] = (), settings: G
     _check(settings, len(pair.backends))
     found = gate(pair.contestants(), settings)
     lines = [_side("old", old, pair), _side("new", new, pair), *map(_sentence, pair.notes)]
-    lines += ["", _grid(found, pair, settings).text(), *_verdict(found, settings)]
+    lines += ["", _grid(found, settings).text(), *_verdict(found, settings)]
     return Shut(WORSE if any(one.worse for one in found) else FINE, "\n".join(lines))
 
 
@@ -115,11 +115,11 @@ def _sentence(note: str) -> str:
     return f"note: {note}"
 
 
-def _grid(found: Sequence[Versions], pair: RunPair, settings: GateSettings) -> Grid:
+def _grid(found: Sequence[Versions], settings: GateSettings) -> Grid:
     resamples = settings.drawn(len(found))
     rows = tuple(
         (
-            printable(pair.new.labels[one.name].short),
+            printable(one.name),
             share(one.precision.old),
             share(one.precision.new),
             change_text(one.precision),

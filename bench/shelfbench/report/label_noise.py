@@ -43,9 +43,7 @@ def label_noise(data: RunData) -> Section | None:
     if not rows:
         return None
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return Section(
-        title=DOUBTS, grids=(NamedTable(name="label_noise", grid=label_noise_grid(data, frame), frame=frame),)
-    )
+    return Section(title=DOUBTS, grids=(NamedTable(name="label_noise", grid=label_noise_grid(frame), frame=frame),))
 
 
 def known_truth(data: RunData) -> pd.Series | None:
@@ -162,12 +160,12 @@ def _known(run: Run, products: Evaluated, known: pd.Series) -> list[dict[str, An
     ]
 
 
-def label_noise_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+def label_noise_grid(frame: pd.DataFrame) -> Grid:
     """Measured precision next to the true one, known or assumed."""
     known = frame[frame["noise_is"] == "known"].set_index("backend")
     rows = []
     for backend, part in frame[frame["noise_is"] == "assumed"].groupby("backend", sort=False):
-        cells = [data.name(str(backend)), share(float(part["precision"].iloc[0]))]
+        cells = [str(backend), share(float(part["precision"].iloc[0]))]
         if len(known):
             own = known.loc[str(backend)].to_dict()
             cells += [share(float(own[name])) for name in ("predicted_precision", "truth_precision")]

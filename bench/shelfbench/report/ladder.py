@@ -17,10 +17,10 @@ def ladder(data: RunData) -> Section | None:
     frame = ladder_frame(data.run)
     if frame.empty:
         return None
-    return Section(title=PROMISED, grids=(NamedTable(name="ladder", grid=ladder_grid(data, frame), frame=frame),))
+    return Section(title=PROMISED, grids=(NamedTable(name="ladder", grid=ladder_grid(frame), frame=frame),))
 
 
-def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
+def ladder_grid(frame: pd.DataFrame) -> Grid:
     """One row per backend and rung, and one for what is left to a person."""
     rows: list[tuple[str, ...]] = []
     short = False
@@ -31,7 +31,7 @@ def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             short |= below
             rows.append(
                 (
-                    data.name(str(backend)),
+                    str(backend),
                     str(row["level"]),
                     percent(row["certify_answered"] / row["certify_products"]) if used else "not used",
                     percent(row["test_answered"] / row["test_products"]) if used else MISSING,
@@ -46,7 +46,7 @@ def ladder_grid(data: RunData, frame: pd.DataFrame) -> Grid:
             percent(1 - rungs[f"{part}_answered"].sum() / rungs[f"{part}_products"].iloc[0])
             for part in ("certify", "test")
         ]
-        rows.append((data.name(str(backend)), "a person", *left, MISSING, MISSING))
+        rows.append((str(backend), "a person", *left, MISSING, MISSING))
     level, target = frame["confidence_level"].iloc[0], frame["target"].iloc[0]
     return Grid(
         title=f"A ladder: the category, else a level above it, else a person (decide --levels, {asked(target)})",

@@ -219,7 +219,7 @@ def leakage_grid(data: RunData, frame: pd.DataFrame, twins: Twinned) -> Grid:
     """Precision and acceptance of every backend, with and without twins."""
     rows = tuple(
         (
-            data.name(str(row["backend"])),
+            str(row["backend"]),
             share(row["precision"]),
             share(row["precision_without"]),
             share(row["precision_exact"]),

@@ -30,8 +30,8 @@ def costs(data: RunData) -> Section | None:
     prices, frame = found
     if not len(frame):
         return None
-    grid = money_grid(data, frame, prices)
-    sentence = money_sentence(frame, {name: data.name(name) for name in frame["backend"]}, prices)
+    grid = money_grid(frame, prices)
+    sentence = money_sentence(frame, prices)
     return Section(title=TITLE, notes=(sentence,), grids=(NamedTable(name="money", grid=grid, frame=frame),))
 
 
@@ -40,7 +40,7 @@ def in_words(data: RunData) -> str:
     found = data.once(_frame)
     if found is None:
         return ""
-    return money_sentence(found[1], {name: data.name(name) for name in data.run.backends}, found[0])
+    return money_sentence(found[1], found[0])
 
 
 def _frame(data: RunData) -> tuple[Prices, pd.DataFrame] | None:
@@ -48,12 +48,11 @@ def _frame(data: RunData) -> tuple[Prices, pd.DataFrame] | None:
     return None if prices is None else (prices, money_frame(data.run, prices))
 
 
-def money_grid(data: RunData, frame: pd.DataFrame, prices: Prices) -> Grid:
+def money_grid(frame: pd.DataFrame, prices: Prices) -> Grid:
     """Every backend: its threshold, what that costs on products that did not choose it, and what it saves.
 
     Parameters
     ----------
-    data : RunData
     frame : DataFrame
         From `shelfbench.runs.money.money_frame`.
     prices : Prices
@@ -68,7 +67,7 @@ def money_grid(data: RunData, frame: pd.DataFrame, prices: Prices) -> Grid:
         pays = paid_after(row["after"], row["after_low"], row["after_high"]).removeprefix("after ")
         rows.append(
             (
-                data.name(row["backend"]),
+                row["backend"],
                 f"≥ {probability(row['threshold'])}" if row["tune_accepted"] else "accepts nothing",
                 percent(row[f"{role}_accepted"] / row[f"{role}_products"]),
                 _cost(row, "certify_cost"),

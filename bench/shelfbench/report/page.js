@@ -32,6 +32,11 @@
       });
     });
   }
-  const box = document.getElementById("pictures");
-  if (box) box.addEventListener("change", () => document.body.classList.toggle("no-pictures", !box.checked));
+  const boxes = document.querySelectorAll("input.pictures");
+  for (const box of boxes) {
+    box.addEventListener("change", () => {
+      for (const other of boxes) other.checked = box.checked;
+      document.body.classList.toggle("no-pictures", !box.checked);
+    });
+  }
 })();

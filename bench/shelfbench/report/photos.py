@@ -1,14 +1,16 @@
-"""Figure 6: the most confident errors with their photos, as a gallery and as thumbnails for the page."""
+"""Photos on the page: the most confident errors (Figure 6, also as a gallery), and labels to check."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
@@ -28,7 +30,7 @@ _LETTERS = 7  # points
 
 @dataclass(frozen=True)
 class _Photo:
-    """A thumbnail, and the row of ``surest_errors.csv`` that it shows."""
+    """A thumbnail, and the row of a table that it shows."""
 
     thumbnail: bytes
     row: dict[str, Any]
@@ -52,25 +54,42 @@ def surest_photos(data: RunData) -> Section | None:
     InputError
         If the thumbnails that the run left are damaged.
     """
-    folder = data.run.path / "figures" / "confusions"
-    taken = _take(data)
-    figures: tuple[NamedFigure, ...] = ()
-    if taken:
-        photos = [_Photo(_jpeg(image), row) for image, row in taken]
-        _keep(folder, photos)
-        figures = (NamedFigure(name="figure6", draw=lambda: _figure6(taken), on_page=False),)
-    else:
-        photos = _kept(folder)
-    return Section(title=ERRORS, html=_thumbnails(data, folder, photos), figures=figures) if photos else None
-
-
-def _take(data: RunData) -> list[tuple[Image.Image, dict[str, Any]]]:
-    """Photos of the most confident errors, at most 256 pixels wide and high, with their rows."""
     surest = data.once(surest_frame)
-    if data.photograph is None or surest is None:
+    taken = _take(data, surest)
+    heading = f"{data.numbered('Figure 6', 'Most confident errors')}: true category → predicted category"
+    html = _thumbnails(data, "confusions", taken, heading)
+    figures = (NamedFigure(name="figure6", draw=lambda: _figure6(taken), on_page=False),) if taken else ()
+    return Section(title=ERRORS, html=html, figures=figures) if html else None
+
+
+def label_photos(data: RunData, rows: pd.DataFrame) -> Markup:
+    """Thumbnails of products whose label is to be checked; empty if there are no photos.
+
+    Parameters
+    ----------
+    data : RunData
+        As for `surest_photos`.
+    rows : DataFrame
+        With ``product_id``, ``category`` (its label), ``predicted`` and ``probability``.
+
+    Returns
+    -------
+    Markup
+
+    Raises
+    ------
+    InputError
+        As for `surest_photos`.
+    """
+    return _thumbnails(data, "suspects", _take(data, rows), "Label → suggested label")
+
+
+def _take(data: RunData, rows: pd.DataFrame | None) -> list[tuple[Image.Image, dict[str, Any]]]:
+    """Photos of the products of some rows, at most 256 pixels wide and high, with their rows."""
+    if data.photograph is None or rows is None:
         return []
     found = []
-    for row in surest.to_dict("records"):
+    for row in rows.to_dict("records"):
         photo = data.photograph(row["product_id"])
         if photo is not None:
             image = photo.convert("RGB")
@@ -79,9 +98,20 @@ def _take(data: RunData) -> list[tuple[Image.Image, dict[str, Any]]]:
     return found
 
 
+def _thumbnails(data: RunData, name: str, taken: Sequence[tuple[Image.Image, dict[str, Any]]], heading: str) -> Markup:
+    """Show photos that were just taken, and keep them; or those that the run left."""
+    folder = data.run.path / "figures" / name
+    if taken:
+        photos = [_Photo(_jpeg(image), row) for image, row in taken]
+        _keep(folder, photos)
+    else:
+        photos = _kept(folder)
+    return _shown(folder, photos, heading) if photos else Markup()
+
+
 def _keep(folder: Path, photos: list[_Photo]) -> None:
     """Keep the thumbnails for reports made without the data, with a list of what they show."""
-    listed = folder / "confusions.json"
+    listed = folder / f"{folder.name}.json"
     # the list is deleted first and written last, so that it never lists photos of another run
     listed.unlink(missing_ok=True)
     for stale in folder.glob("*.jpg"):
@@ -96,7 +126,7 @@ def _keep(folder: Path, photos: list[_Photo]) -> None:
 
 def _kept(folder: Path) -> list[_Photo]:
     """Thumbnails that the run left."""
-    listed = folder / "confusions.json"
+    listed = folder / f"{folder.name}.json"
     if not listed.is_file():
         return []
     try:
@@ -106,7 +136,7 @@ def _kept(folder: Path) -> list[_Photo]:
         raise _damaged(folder, error) from error
 
 
-def _thumbnails(data: RunData, folder: Path, photos: list[_Photo]) -> Markup:
+def _shown(folder: Path, photos: list[_Photo], heading: str) -> Markup:
     try:
         shown = [
             {
@@ -120,11 +150,11 @@ def _thumbnails(data: RunData, folder: Path, photos: list[_Photo]) -> Markup:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
-    return fill("thumbnails", heading=data.numbered("Figure 6", "Most confident errors"), photos=shown)
+    return fill("thumbnails", heading=heading, photos=shown)
 
 
 def _damaged(folder: Path, error: Exception) -> InputError:
-    listed = folder / "confusions.json"
+    listed = folder / f"{folder.name}.json"
     return InputError(f"{listed} cannot be read ({error})", "delete its folder and run the study again")
 
 

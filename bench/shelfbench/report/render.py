@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -180,13 +181,15 @@ def write_page(
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    found = Environment(
         loader=PackageLoader("shelfbench.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["anchor"] = lambda title: re.sub(r"\W+", "-", title.lower()).strip("-")
+    return found
 
 
 def fill(template: str, **values: Any) -> Markup:

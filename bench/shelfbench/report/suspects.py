@@ -6,15 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from shelfbench.base.grid import Grid, count, share
-from shelfbench.report.data import DOUBTS, RunData
+from shelfbench.report.data import ERRORS, RunData
 from shelfbench.report.label_noise import known_truth
+from shelfbench.report.photos import label_photos
+from shelfbench.report.render import fill
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.filed_scores import open_scores
 from shelfbench.verdict.suspects import SUSPECT, suspect_labels
 
 LISTED, SHOWN = 1000, 25
+LABELS = "Labels to check"
+_PHOTOS = 8  # a row of them
 TITLE = "Labels to look at"
 # Measured on generated catalogues: results/decisions/suspects.csv.
 USUALLY = "about one in three is wrong where 3% of all labels are"
@@ -46,14 +51,29 @@ def suspects(data: RunData) -> Section | None:
     Returns
     -------
     Section or None
-        The CSV lists the first 1,000, the most suspect first. None if no backend was chosen, or none of its scores are
-        kept.
+        The CSV lists the first 1,000, the most suspect first; the page shows photos of the first few. None if no
+        backend was chosen, or none of its scores are kept.
 
     Raises
     ------
     InputError
-        If the scores are damaged.
+        If the scores, or the thumbnails that the run left, are damaged.
     """
+    if (table := data.once(_table)) is None:
+        return None
+    assert table.frame is not None
+    notes = () if table.on_page else ("The scores contradict no label.",)
+    photos = label_photos(data, _photographed(data, table.frame)) if table.on_page else Markup()
+    return Section(title=LABELS, notes=notes, grids=(table,), html=photos)
+
+
+def link_to_labels(data: RunData) -> Section | None:
+    """Where to look for wrong labels; None if none is suspect."""
+    table = data.once(_table)
+    return Section(title=ERRORS, html=fill("labels_link", title=LABELS)) if table and table.on_page else None
+
+
+def _table(data: RunData) -> NamedTable | None:
     backend = data.choice.backend if data.choice else None
     if backend is None or not data.run.file("scores", backend).is_file():
         return None
@@ -83,7 +103,21 @@ def suspects(data: RunData) -> Section | None:
             f"{share_of} in all; {count(int(wrong.sum()))} of all labels looked at are wrong."
         )
         grid = replace(grid, title=f"{TITLE}: {share_of} are wrong", notes=(*grid.notes, note))
-    return Section(title=DOUBTS, grids=(NamedTable(name="suspects", grid=grid, frame=frame),))
+    return NamedTable(name="suspects", grid=grid, frame=frame, on_page=len(frame) > 0)
+
+
+def _photographed(data: RunData, frame: pd.DataFrame) -> pd.DataFrame:
+    """The first suspects, as their photos are captioned."""
+    names = data.record.dataset.category_names
+    first = frame.head(_PHOTOS)
+    return pd.DataFrame(
+        {
+            "product_id": first["product_id"],
+            "category": [names.get(str(key), str(key)) for key in first["label"]],
+            "predicted": [names.get(str(key), str(key)) for key in first["suggested"]],
+            "probability": first["suggested_probability"],
+        }
+    )
 
 
 def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int) -> Grid:
@@ -130,7 +164,7 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
         notes=(
             f"{count(found)} of {count(products)} products of {parts}: those whose label gets less than "
             f"{SUSPECT:.0%} of the probability that products with this label usually get, by the scores of "
-            f"{data.name(data.chosen)}; the smallest share first. Probabilities: mean over a product's images, before "
+            f"{data.chosen}; the smallest share first. Probabilities: mean over a product's images, before "
             "calibration; the probability left outside an image's 100 best categories is spread evenly over the rest.",
             MEASURED,
             "These are for a person to check; nothing is chosen based on them. Removing or relabelling products of the "

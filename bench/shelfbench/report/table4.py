@@ -15,7 +15,6 @@ from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.entries import BackendEntry
 
 _SHORT = {
-    "Fine-tuning": "Tuned",
     "Train prec.": "Train",
     "Val. prec.": "Val",
     "Val. acc. at 0.9": "Acc.",
@@ -23,6 +22,7 @@ _SHORT = {
     "Test acc. at 0.9": "Acc., 95% interval",
     "Seconds": "Sec.",
 }
+_NAMED = 4  # columns that say which backend it is
 _CACHED_NOTE = "†: with features that an earlier backend or run had computed; the seconds include what they cost then."
 
 
@@ -45,13 +45,21 @@ def _any(splits: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return next(iter(splits.values()))
 
 
-def _best(values: list[float], smallest: bool = False) -> set[int]:
-    """Rows of the best value; empty if there is nothing to choose between."""
+def _best(values: list[float], lows: list[float]) -> set[int]:
+    """Rows of the largest value; none where its interval reaches down to the smallest, so that chance may explain it.
+
+    So 1.000 [0.000, 1.000] is never the best of anything.
+    """
     known = [value for value in values if not np.isnan(value)]
     if len(known) < 2:
         return set()
-    best = min(known) if smallest else max(known)
-    return {row for row, value in enumerate(values) if value == best}
+    return {row for row, value in enumerate(values) if value == max(known) and lows[row] > min(known)}
+
+
+def _cheapest(seconds: list[float]) -> set[int]:
+    """Rows of the fewest seconds, which are measured and have no interval."""
+    known = [value for value in seconds if not np.isnan(value)]
+    return {row for row, value in enumerate(seconds) if value == min(known)} if len(known) > 1 else set()
 
 
 def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], set[tuple[int, str]]]:
@@ -64,18 +72,19 @@ def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], se
         "test": ("test", "precision"),
         "test_90": ("test", "acceptance_90"),
     }
-    columns = {
-        name: [float(splits.get(split, {}).get(key, np.nan)) for splits in by_backend.values()]
-        for name, (split, key) in places.items()
-    }
-    columns["seconds"] = [_any(splits)["seconds"] for splits in by_backend.values()]
+
+    def column(split: str, key: str) -> list[float]:
+        return [float(splits.get(split, {}).get(key, np.nan)) for splits in by_backend.values()]
+
+    columns = {name: column(*place) for name, place in places.items()}
     best = {
         (row, name)
-        for name, values in columns.items()
+        for name, (split, key) in places.items()
         if name != "train"
-        for row in _best(values, smallest=name == "seconds")
+        for row in _best(columns[name], column(split, f"{key}_low"))
     }
-    return list(by_backend), columns, best
+    columns["seconds"] = [_any(splits)["seconds"] for splits in by_backend.values()]
+    return list(by_backend), columns, best | {(row, "seconds") for row in _cheapest(columns["seconds"])}
 
 
 def table4_grid(data: RunData) -> Grid:
@@ -93,7 +102,7 @@ def table4_grid(data: RunData) -> Grid:
     table, names, papers = data.run.table4, data.run.labels, data.papers
     by_backend = _by_backend(table)
     backends, numbers, best = _numbers(table)
-    rows, cached = [], False
+    rows, cached, chosen = [], False, data.choice and data.choice.backend
     for row, backend in enumerate(backends):
         label, test = names[backend], by_backend[backend].get("test")
         claim = table4_claim(label.feature.partition(" (")[0], label.classifier, label.fine_tuning)
@@ -101,6 +110,7 @@ def table4_grid(data: RunData) -> Grid:
         cached |= reused
         rows.append(
             (
+                f"{backend} (chosen)" if backend == chosen else backend,
                 label.feature,
                 label.classifier,
                 label.fine_tuning,
@@ -115,11 +125,12 @@ def table4_grid(data: RunData) -> Grid:
                 *((_of_paper(claim),) if papers else ()),
             )
         )
-    places = {"validation": 4, "validation_90": 5, "test": 6, "test_90": 7, "seconds": 8}
+    places = {"validation": 5, "validation_90": 6, "test": 7, "test_90": 8, "seconds": 9}
     notes = [
         "Acceptance: plain, the largest share of all products that a threshold on confidence, set on these very "
         "products, accepts at a precision of at least 0.9; it is not a certified promise. Intervals: 95%, bootstrap by "
-        "product, with the threshold set again each time. Bold: best of the column.",
+        "product, with the threshold set again each time. Bold: best of the column, if its interval lies above the "
+        "column's smallest value.",
     ]
     if papers:
         notes.append(f"Paper: train / validation precision of Table 4 of C; {paper_note()}.")
@@ -127,6 +138,7 @@ def table4_grid(data: RunData) -> Grid:
     return Grid(
         title=data.numbered("Table 4", "Precision, and acceptance at a precision of 0.9"),
         headers=(
+            "Backend",
             "Feature",
             "Classifier",
             "Fine-tuning",
@@ -139,9 +151,10 @@ def table4_grid(data: RunData) -> Grid:
             *(("Paper",) if papers else ()),
         ),
         rows=tuple(rows),
-        numeric=frozenset(range(3, 10 if papers else 9)),
+        numeric=frozenset(range(_NAMED, 11 if papers else 10)),
         notes=(*notes, *_heads(data.record.backends), *_left_out(table, data.record.backends)),
         best=frozenset((row, places[name]) for row, name in best),
+        marked=frozenset(row for row, backend in enumerate(backends) if backend == chosen),
     )
 
 
@@ -195,18 +208,20 @@ def render_table4(data: RunData) -> str:
         foot.append("c: with features computed by an earlier backend or run, at what they cost then (cached).")
     foot += _left_out(table, data.record.backends)
     top = f"{data.compared} · {title}" if title else data.compared
+    # the name says what the three columns after it say
+    kept = [0, *range(_NAMED, len(grid.headers))]
     return Grid(
         title=top,
-        headers=tuple(_SHORT.get(head, head) for head in grid.headers),
-        rows=tuple(tuple(map(_narrow, row, range(len(row)))) for row in grid.rows),
-        numeric=grid.numeric,
+        headers=tuple(_SHORT.get(grid.headers[column], grid.headers[column]) for column in kept),
+        rows=tuple(tuple(_narrow(row[column], grid.headers[column]) for column in kept) for row in grid.rows),
+        numeric=frozenset(range(1, len(kept))),
         notes=tuple(foot),
-        best=grid.best,
+        best=frozenset((row, kept.index(column)) for row, column in grid.best),
     ).text()
 
 
-def _narrow(cell: str, column: int) -> str:
+def _narrow(cell: str, head: str) -> str:
     """Shorten a cell for the terminal: 0.839 0.829–0.849, 0.716/0.598, 634c."""
-    if column in (6, 7):
+    if head.startswith("Test"):
         return cell.replace(" [", " ").replace(", ", "–").removesuffix("]")
-    return cell.replace(" / ", "/").replace("†", "c") if column > 7 else cell
+    return cell.replace(" / ", "/").replace("†", "c")

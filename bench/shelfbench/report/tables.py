@@ -115,7 +115,7 @@ def metrics_grid(data: RunData, frame: pd.DataFrame, targets: Sequence[Fraction]
         values = dict(zip(part["metric"], part["value"], strict=True))
         rows.append(
             (
-                data.name(str(backend)),
+                str(backend),
                 str(split),
                 str(level),
                 count(int(values["rows"])),
@@ -159,7 +159,7 @@ def deciles_grid(data: RunData, frame: pd.DataFrame) -> Grid:
                 *(share(found.get(name, np.nan)) for name in backends),
             )
         )
-    heads = ("Decile", "Categories", "Train size", "Test products", *map(data.name, backends))
+    heads = ("Decile", "Categories", "Train size", "Test products", *backends)
     return Grid(
         title="Precision on test by decile of category size",
         headers=heads,

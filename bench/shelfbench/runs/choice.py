@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shelfbench.runs.entries import BackendEntry
-from shelfbench.runs.reading import Evaluated, label_backends
-from shelfbench.runs.record import RunRecord
+from shelfbench.runs.reading import Evaluated
 from shelfbench.verdict.certify import ESTIMABLE
 from shelfbench.verdict.metrics import REQUIRED
 from shelfbench.verdict.resampling import replicates
 
 _RESAMPLES = 1000
+_HANDFUL = 10  # products
 _SAME_COST = 0.1  # costs that differ by less than this share are the same for a reader
 
 
@@ -26,8 +25,7 @@ class Rival:
 
     Attributes
     ----------
-    backend, name : str
-        As in `Choice`.
+    backend : str
     acceptance : float
         Its acceptance where the choice was made.
     seconds : float
@@ -37,7 +35,6 @@ class Rival:
     """
 
     backend: str
-    name: str
     acceptance: float
     seconds: float
     test: float
@@ -51,8 +48,6 @@ class Choice:
     ----------
     backend : str or None
         None if no backend reaches the precision on any product.
-    name : str
-        Its name in tables and figures.
     basis : str
         The part of the data on which it was chosen: ``tune`` or ``validation``.
     products : int
@@ -71,7 +66,6 @@ class Choice:
     """
 
     backend: str | None
-    name: str = ""
     basis: str
     products: int = 0
     chosen_at: float = 0.0
@@ -91,6 +85,12 @@ class Choice:
         """Whether it was chosen on so few products that not to tell backends apart does not make them equal."""
         return 0 < self.products < ESTIMABLE
 
+    @property
+    def lucky(self) -> bool:
+        """Whether chance made the choice: on a handful of products, or in a tie on few."""
+        tie = bool(self.rivals) and self.rivals[0].acceptance == self.chosen_at
+        return 0 < self.products < _HANDFUL or (self.few and tie)
+
     def close(self, names: Sequence[str]) -> str:
         """Say of other backends that they are as good within noise, or may be if there are few products."""
         return f"{listed(names)} {'may be' if self.few else 'is' if len(names) == 1 else 'are'} as good" + (
@@ -106,17 +106,19 @@ class Choice:
         at = f", at {cost}" if cost else ""
         if first.acceptance == self.chosen_at:
             why = "for its lower cost" if self.seconds < first.seconds else "since it comes first in the study"
-            text = f"{self.name} was chosen in a tie, {why}: {first.name} accepts exactly as much on {self.part}{at}"
+            text = (
+                f"{self.backend} was chosen in a tie, {why}: {first.backend} accepts exactly as much on {self.part}{at}"
+            )
         else:
             text = (
-                f"{self.name} was chosen by a lead of {self._behind(first)} on {self.part}: "
-                f"{'on so few, ' * self.few}{self.close([first.name])}{at}"
+                f"{self.backend} was chosen by a lead of {self._behind(first)} on {self.part}: "
+                f"{'on so few, ' * self.few}{self.close([first.backend])}{at}"
             )
         if others and self.few:
-            text += f"; {self.close([other.name for other in others])}, too"
+            text += f"; {self.close([other.backend for other in others])}, too"
         elif others:
             text += f"; as good within noise {'is' if len(others) == 1 else 'are'} "
-            text += f"{'also ' * (first.acceptance != self.chosen_at)}{listed([other.name for other in others])}"
+            text += f"{'also ' * (first.acceptance != self.chosen_at)}{listed([other.backend for other in others])}"
         return f"{text}."
 
     def _behind(self, rival: Rival) -> str:
@@ -144,7 +146,6 @@ def listed(names: Sequence[str]) -> str:
 def choose(
     table: pd.DataFrame,
     metrics: pd.DataFrame,
-    record: RunRecord[BackendEntry],
     products: Callable[[str], Evaluated] | None = None,
 ) -> Choice | None:
     """Choose a backend by its acceptance on validation; ties go to the cheaper one.
@@ -155,8 +156,6 @@ def choose(
         `Run.table4`.
     metrics : DataFrame
         `Run.metrics`.
-    record : RunRecord
-        ``run.json``.
     products : callable, optional
         `Run.products`, to see which backends are as good within noise; without it, only ties are.
 
@@ -181,12 +180,10 @@ def choose(
     backend = str(best["backend"])
     test = table[(table["backend"] == backend) & (table["split"] == "test")].to_dict("records")
     values = own[(own["backend"] == backend) & (own["split"] == "test")].set_index("metric")["value"]
-    labels = label_backends(record, tuple(dict.fromkeys(table["backend"])))
     accepted_on_test = at[at["split"] == "test"].set_index("backend")["value"]
     close, count = _within_noise(ordered, basis, products)
     return Choice(
         backend=backend,
-        name=labels[backend].short,
         basis=basis,
         products=count,
         chosen_at=float(best["value"]),
@@ -197,7 +194,6 @@ def choose(
         rivals=tuple(
             Rival(
                 backend=str(row["backend"]),
-                name=labels[str(row["backend"])].short,
                 acceptance=float(row["value"]),
                 seconds=float(row["seconds"]),
                 test=float(accepted_on_test.get(row["backend"], np.nan)),

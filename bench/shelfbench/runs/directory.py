@@ -20,6 +20,7 @@ from shelfbench.runs.evaluating import Results, evaluation_of
 from shelfbench.runs.frames import Evaluation, certified_rows, curve_frame
 from shelfbench.runs.headline import Headline, headline
 from shelfbench.runs.intact import MODELS, Changed, Intact
+from shelfbench.runs.next_step import Way
 from shelfbench.runs.notebook import run_html, summary_html
 from shelfbench.runs.papers import shows_papers
 from shelfbench.runs.reading import (
@@ -335,14 +336,13 @@ class Run:
     @cached_property
     def verdict(self) -> Choice | None:
         """The backend to use, chosen on validation; None if there are no validation products to choose on."""
-        return choose(self.table4, self.metrics, self.record, self.products)
+        return choose(self.table4, self.metrics, self.products)
 
     @cached_property
     def headline(self) -> Headline:
         """What can be promised, in sentences, as at the top of the page; ``print(run.headline)`` shows all of them."""
-        record, split = self.record, self.record.split
-        twins = split.near_duplicates.products_with_a_twin if split.near_duplicates else {}
-        return headline(self.verdict, self.certified, split.test.products or 0, self.path, twins, homes=record.homes)
+        way = Way(path=self.path, record=self.record, products=self.products)
+        return headline(self.verdict, self.certified, self.record.split.test.products or 0, way)
 
     def _check_predictions(self) -> None:
         if not self.backends:

@@ -5,10 +5,8 @@ The page, the terminal and a notebook say the same.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,11 @@ import pandas as pd
 from shelfbench.base.grid import duration, percent
 from shelfbench.base.screen import CODE
 from shelfbench.runs.choice import Choice, listed
-from shelfbench.runs.promise import BETTER, beyond_noise, mix_of, seen_before, shortfall, small_test
+from shelfbench.runs.next_step import LEVEL, Step, Way
+from shelfbench.runs.promise import beyond_noise, mix_of, seen_before, shortfall, small_test
 from shelfbench.verdict.certify import ESTIMABLE
 
-_REQUIRED, _LEVEL = 0.9, 0.95  # what `decide` asks for by default
+_REQUIRED = 0.9  # what `decide` asks for by default
 _CHANGE = "What would change it: "
 _DEPLOY = "What to do: turn it into a decision that can be deployed, with this command:"
 _DOUBTED = (
@@ -38,7 +37,7 @@ class Headline:
     verdict : str
         What can be promised, or that nothing can.
     next : str
-        What to do about it: how to deploy it, or what would let something be promised.
+        What to do: deploy it, or what most likely lets something be promised.
     command : str
         The command for that, as it can be copied to a shell; empty if there is none.
     warnings : tuple of str
@@ -67,11 +66,9 @@ def headline(
     choice: Choice | None,
     certified: pd.DataFrame,
     test_products: int = 0,
-    path: Path | None = None,
-    twins: Mapping[str, Mapping[str, int]] | None = None,
-    homes: Mapping[str, tuple[Path, str]] | None = None,
+    way: Way | None = None,
 ) -> Headline:
-    """Say what can be promised about the chosen backend, and what else is known.
+    """Say what can be promised about the chosen backend, what to do next, and what else is known.
 
     Parameters
     ----------
@@ -81,70 +78,68 @@ def headline(
         `Run.certified`.
     test_products : int
         Products of test; 0 if there is no test.
-    path : Path, optional
-        Directory of the run, for the command that deploys its choice.
-    twins : dict of str to dict of str to int, optional
-        How many products have a twin in an earlier part, as the record has it.
-    homes : mapping of str to (Path, str), optional
-        Of merged runs: the run directory of each backend, and its name there.
+    way : Way, optional
+        Where the run lies and how it was made, for the command that comes next.
 
     Returns
     -------
     Headline
     """
-    small = small_test(test_products)
+    way = way or Way()
+    small, near = small_test(test_products), way.record.split.near_duplicates
+    twins = near.products_with_a_twin if near else {}
     if choice is None:
+        step = way.split_anew()
         return Headline(
-            verdict="No threshold can be promised: the split has no validation products.",
-            next=f"{_CHANGE}a validation part, to choose a backend and to certify on.",
+            verdict="No threshold can be promised: the split has no validation products, to choose a backend and to "
+            "certify on.",
+            next=step.text,
+            command=step.command,
         )
-    if choice.backend is None:
-        verdict, further = _none_reaches(choice)
-        return Headline(verdict=verdict, next=further, warnings=(small,) * bool(small))
     rows = certified[certified["target"] == _REQUIRED].to_dict("records") if len(certified) else []
+    if choice.backend is None:
+        verdict, step = _none_reaches(choice, [row["backend"] for row in rows], way)
+        return Headline(verdict=verdict, next=step.text, command=step.command, warnings=(small,) * bool(small))
     certifying = int(rows[0]["certify_products"]) if rows else 0
     own = next((row for row in rows if row["backend"] == choice.backend), None)
     if own is not None and own["certified"]:
         verdict, details, doubt = _promised(choice, own)
-        further, command = (
-            _DOUBTED if beyond_noise(own) else _DEPLOY,
-            _deploy(own["level"], *(homes or {}).get(choice.backend, (path or Path("DIR"), choice.backend))),
-        )
+        step = Step(_DOUBTED if beyond_noise(own) else _DEPLOY, _deploy(own["level"], choice.backend, way))
     else:
-        (verdict, further), command = _not_yet(choice, own), ""
-        details, doubt = [*_tuned(choice), *_certified_others(choice, rows)], ""
+        verdict, change, step = _not_yet(choice, own, way)
+        details, doubt = [change, *_tuned(choice), *_certified_others(choice, rows)], ""
     return Headline(
         verdict=verdict,
-        next=further,
-        command=command,
-        warnings=tuple(filter(None, [doubt, seen_before(twins or {}, certifying, test_products), small])),
+        next=step.text,
+        command=step.command,
+        warnings=tuple(filter(None, [doubt, seen_before(twins, certifying, test_products), small])),
         details=tuple(filter(None, [choice.noise(), *details, _plain(choice)])),
     )
 
 
-def _none_reaches(choice: Choice) -> tuple[str, str]:
-    """Say that no backend reaches the precision, and whether there are enough products to conclude anything from it."""
+def _none_reaches(choice: Choice, backends: Sequence[str], way: Way) -> tuple[str, Step]:
+    """Say that no backend reaches the precision, whether there are enough products to conclude that, and what to do."""
     if 0 < choice.products < ESTIMABLE:
         return (
             f"No threshold can be promised yet: no backend reaches a precision of 90% on any share of the "
             f"{choice.products:,} product{'s' * (choice.products != 1)} of {choice.part}, which are too few to say "
             "that none can.",
-            f"{_CHANGE}more labelled products; or {BETTER}.",
+            way.more_products(choice.products, choice.part),
         )
     return (
         "No threshold can be promised. No backend reaches a precision of 90% on any share of the validation products: "
         "none can work without a person.",
-        f"{_CHANGE}{BETTER}.",
+        way.better(backends),
     )
 
 
 def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]:
     """Return the promise, what it rests on, and what test has against it."""
-    also = [rival.name for rival in choice.rivals]
+    also = [rival.backend for rival in choice.rivals]
     noise = f"; {choice.close(also)}" if also else ""
     verdict = (
-        f"{choice.name} takes {_whole(row['certified_acceptance'])} of the products at 90% precision (certified with "
-        f"{100 * row['level']:.9g}% probability){noise}."
+        f"{choice.backend} takes {_whole(row['certified_acceptance'])} of the products at 90% precision (certified "
+        f"with {100 * row['level']:.9g}% probability){noise}."
     )
     details = [
         f"The promise: of the products taken, at least 90% are right, if they come as those of validation did. The "
@@ -171,13 +166,10 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]
     return verdict, details, shortfall(row["target"], (value, high), mix)
 
 
-def _deploy(level: float, path: Path, backend: str) -> str:
+def _deploy(level: float, backend: str, way: Way) -> str:
     """Write the command that turns the promise into a decision."""
-    confidence = ["--confidence", f"{level:.9g}"] * (level != _LEVEL)
-    # "./" keeps the name of a folder from being taken for an option
-    place = f"./{path}" if str(path).startswith("-") else str(path)
-    words = ["shelfbench", "decide", place, backend, *confidence, "--all-categories", "--out", "decision"]
-    return shlex.join(words)
+    confidence = ["--confidence", f"{level:.9g}"] * (level != LEVEL)
+    return way.on_run("decide", backend, *confidence, "--all-categories", "--out", "decision")
 
 
 def _kept(row: dict[Any, Any]) -> str:
@@ -185,23 +177,32 @@ def _kept(row: dict[Any, Any]) -> str:
     return f"{row['certify_products']:,} product{'s' * (row['certify_products'] != 1)}"
 
 
-def _not_yet(choice: Choice, row: dict[Any, Any] | None) -> tuple[str, str]:
-    """Say that nothing can be promised, why, and what would change that."""
+def _not_yet(choice: Choice, row: dict[Any, Any] | None, way: Way) -> tuple[str, str, Step]:
+    """Say that nothing can be promised, what would change that in all, and what to do first."""
     reason, _, remedy = ("" if row is None else str(row["why"])).partition(f". {_CHANGE}")
+    backend, level, kept = str(choice.backend), LEVEL, 0
+    if row is not None:
+        level, kept = float(row["level"]), int(row["certify_products"])
+    if row is not None and remedy and not reason.endswith(" yet"):
+        return (
+            f"No threshold can be promised: {choice.backend} stays below 90% precision at every threshold that can be "
+            "tested.",
+            f"{_CHANGE}{remedy}.",
+            way.better([backend]),
+        )
+    # labels certify what was chosen, so it must have been chosen on more than luck
+    step = way.more_products(choice.products, choice.part) if choice.lucky else way.label(backend, level, kept)
     if row is None or not remedy:
         return (
-            f"No threshold can be promised for {choice.name}: there are no products to certify on.",
+            f"No threshold can be promised for {choice.backend}: there are no products to certify on.",
             f"{_CHANGE}a validation part of two products or more, half of which certifies.",
-        )
-    if reason.endswith(" yet"):
-        return (
-            f"No threshold can be promised yet: the {_kept(row)} kept for certifying cannot "
-            f"settle whether {choice.name} keeps 90% precision.",
-            f"{_CHANGE}{remedy}.",
+            step,
         )
     return (
-        f"No threshold can be promised: {choice.name} stays below 90% precision at every threshold that can be tested.",
+        f"No threshold can be promised yet: the {_kept(row)} kept for certifying cannot "
+        f"settle whether {choice.backend} keeps 90% precision.",
         f"{_CHANGE}{remedy}.",
+        step,
     )
 
 
@@ -212,7 +213,7 @@ def _tuned(choice: Choice) -> list[str]:
     short = ", short of 90%" if choice.tuned_precision < _REQUIRED else ""
     right = f"and is right on {percent(choice.tuned_precision)} of them{short}" if choice.tuned_acceptance else ""
     return [
-        f"On {choice.part}, {choice.name} accepts {percent(choice.chosen_at)} at 90% precision. The threshold fixed "
+        f"On {choice.part}, {choice.backend} accepts {percent(choice.chosen_at)} at 90% precision. The threshold fixed "
         f"there takes {percent(choice.tuned_acceptance)} of the test products {right}".rstrip()
         + "; it is not certified, so this is not a promise."
     ]
@@ -238,7 +239,7 @@ def _plain(choice: Choice) -> str:
     if not test["acceptance_90"]:
         return f"On test, no threshold reaches a precision of 90% on any share of the products. {cost}"
     first = next((rival for rival in choice.rivals if not np.isnan(rival.test)), None)
-    beside = f", and {percent(first.test)} with {first.name}" if first else ""
+    beside = f", and {percent(first.test)} with {first.backend}" if first else ""
     return (
         f"On test, the best threshold would have taken {percent(test['acceptance_90'])} of the products at 90% "
         f"precision (95% interval {percent(test['acceptance_90_low'])} to {percent(test['acceptance_90_high'])})"

@@ -186,15 +186,13 @@ def _pays(row: Mapping[str, Any], spent_on: Computing, prices: Prices) -> dict[s
     return values
 
 
-def money_sentence(frame: pd.DataFrame, names: Mapping[str, str], prices: Prices) -> str:
+def money_sentence(frame: pd.DataFrame, prices: Prices) -> str:
     """Say which backend costs least, chosen on tune, and what it costs where it was not chosen.
 
     Parameters
     ----------
     frame : DataFrame
         From `money_frame`.
-    names : mapping of str to str
-        Backends' names in tables.
     prices : Prices
 
     Returns
@@ -218,7 +216,7 @@ def money_sentence(frame: pd.DataFrame, names: Mapping[str, str], prices: Prices
         else "; that saves nothing"
     )
     return (
-        f"{start}{names[row['backend']]} costs least of all backends on tune: it accepts confidences of at least "
+        f"{start}{row['backend']} costs least of all backends on tune: it accepts confidences of at least "
         f"{probability(row['threshold'])}, which costs {money(row[f'{role}_cost'])} a product on {role} (95% interval "
         f"{money(row[f'{role}_cost_low'])} to {money(row[f'{role}_cost_high'])}; "
         f"{percent(row[f'{role}_accepted'] / row[f'{role}_products'])} accepted). Reviewing every product costs "

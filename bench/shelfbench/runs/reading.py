@@ -32,12 +32,11 @@ class NothingMeasured(InputError):
 
 @dataclass(frozen=True)
 class BackendLabel:
-    """The name of a backend in Table 4 and the figures."""
+    """What Table 4 says about a backend, beside its name."""
 
     feature: str
     classifier: str
     fine_tuning: str
-    short: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,23 +140,15 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 def label_backends(record: RunRecord[BackendEntry], backends: tuple[str, ...]) -> dict[str, BackendLabel]:
-    """Name the backends as in Table 4; if two would have the same name, the full name tells them apart."""
-    named = {}
+    """Say what the columns of Table 4 say about each backend."""
+    entries = {name: record.backends.get(name, BackendEntry()) for name in backends}
     features = feature_labels(
-        {name: record.backends.get(name, BackendEntry()).columns.get("Feature", name) for name in backends},
-        {name: record.backends.get(name, BackendEntry()).settings for name in backends},
+        {name: entry.columns.get("Feature", name) for name, entry in entries.items()},
+        {name: entry.settings for name, entry in entries.items()},
     )
-    for name, feature in features.items():
-        columns = record.backends.get(name, BackendEntry()).columns
-        classifier, tuned = columns.get("Classifier", "–"), columns.get("Fine-tuning", "–")
-        short = feature if classifier in ("–", "its own") else f"{feature} + {classifier}"
-        named[name] = BackendLabel(feature, classifier, tuned, short + (", fine-tuned" if tuned == "yes" else ""))
-    counts = [label.short for label in named.values()]
     return {
-        name: label
-        if counts.count(label.short) == 1
-        else BackendLabel(label.feature, label.classifier, label.fine_tuning, name)
-        for name, label in named.items()
+        name: BackendLabel(features[name], entry.columns.get("Classifier", "–"), entry.columns.get("Fine-tuning", "–"))
+        for name, entry in entries.items()
     }
 
 

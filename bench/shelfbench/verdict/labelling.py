@@ -24,6 +24,8 @@ from shelfbench.verdict.walk import binomial_tail
 
 # Candidate cuts: those that accept 1/60, 2/60, ... of the flow.
 CUTS = 60
+# With a smaller chance, a certificate is not to be expected.
+LIKELY = 0.5
 # Draws from the posterior of the error rates, and samples drawn for each of them.
 _DRAWS, _SAMPLES = 40, 4
 # `tune` is summed up in this many groups of equal size, ordered by confidence.
