@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from shelfbench.runs.choice import choose
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
 from shelfbench.runs.record import RunRecord
 
@@ -73,6 +74,25 @@ def test_equal_acceptance_goes_to_the_cheaper_backend_and_that_is_said():
     assert even.backend == "a"
     assert "in a tie, since it comes first in the study: b accepts exactly as much" in even.noise()
     assert even.noise().endswith("at about the same cost.")
+
+
+@pytest.mark.parametrize(("first", "second"), [(12.0, 9.0), (3.0, 0.5)])
+def test_costs_that_differ_no_more_than_timing_does_are_no_reason(first, second):
+    choice = choose(*frames([("a", 0.5, 0.4, first), ("b", 0.5, 0.3, second)]), RunRecord())
+    assert choice.backend == "a"
+    assert choice.noise().endswith("b accepts exactly as much on the tuning half of validation, at about the same cost.")
+
+
+def test_a_cost_that_may_be_that_of_a_busy_machine_is_no_reason():
+    rows = frames([("a", 0.5, 0.4, 90.0), ("b", 0.5, 0.3, 30.0)])
+    for share, chosen in ((0.1, "b"), (0.7, "a")):
+        record = RunRecord(backends={"a": BackendEntry(others_share=share), "b": BackendEntry(others_share=0.0)})
+        choice = choose(*rows, record)
+        assert choice.backend == chosen
+    assert choice.noise().endswith(
+        "since it comes first in the study: b accepts exactly as much on the tuning half of validation (other programs "
+        "were at work while the two were timed, so that their costs cannot be told apart)."
+    )
 
 
 def test_without_tune_validation_decides_and_without_both_nothing_does():
