@@ -19,15 +19,13 @@ from shelfbench.cost import planning
 from shelfbench.cost.photos import Asked
 from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.planning import plan_study
+from shelfbench.cost.fitting import NO_FITTING, Fitting, random_features
 from shelfbench.cost.trial import (
-    NO_FITTING,
     Extraction,
-    Fitting,
     NetworkTraining,
     Sizes,
     Trial,
     Trials,
-    random_features,
 )
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob

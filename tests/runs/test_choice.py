@@ -80,7 +80,9 @@ def test_equal_acceptance_goes_to_the_cheaper_backend_and_that_is_said():
 def test_costs_that_differ_no_more_than_timing_does_are_no_reason(first, second):
     choice = choose(*frames([("a", 0.5, 0.4, first), ("b", 0.5, 0.3, second)]), RunRecord())
     assert choice.backend == "a"
-    assert choice.noise().endswith("b accepts exactly as much on the tuning half of validation, at about the same cost.")
+    assert choice.noise().endswith(
+        "b accepts exactly as much on the tuning half of validation, at about the same cost."
+    )
 
 
 def test_a_cost_that_may_be_that_of_a_busy_machine_is_no_reason():

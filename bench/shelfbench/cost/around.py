@@ -13,9 +13,10 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.cost import memory
+from shelfbench.cost.fitting import random_features
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.timing import PeakMemory
-from shelfbench.cost.trial import Trials, random_features, some_digests
+from shelfbench.cost.trial import Trials, some_digests
 from shelfbench.cost.undisturbed import Undisturbed
 from shelfbench.data.catalogue import digest
 from shelfbench.data.feature_store import FeatureStore
