@@ -34,8 +34,9 @@ _PROBES = ((64, 8), (256, 8), (256, 32))
 _FIRST, _MORE, _LEAST, _ENOUGH, _LONG = 512, 4, 2048, 1.0, 4.0
 # Categories at most on which a classifier is tried that fits each of them by itself.
 _SOME = 128
-# Images that are scored in a trial, and scores (images x categories) of it.
-_SCORED, _SCORES = 4096, 1 << 23
+# Images that are scored in a trial, scores (images x categories) of it, and seconds that this may take. The first
+# images show how many that are: nearest neighbours are quick to fit and slow to score.
+_SCORED, _SCORES, _SCORING, _WARM = 4096, 1 << 23, 15.0, 64
 _MIB = 2**20
 
 
@@ -114,7 +115,7 @@ def tried_fitting(backend: Backend, sizes: Sizes, study: Study, say: Callable[[s
     if len(points) > 1 and last.seconds > points[-2].seconds:
         per_image = (last.seconds - points[-2].seconds) / (last.images - points[-2].images)
     classifier, features, labels = fits.held[classes]
-    scored = features[: max(64, min(_SCORED, _SCORES // classes))]
+    scored = features[: _scorable(classifier, features, max(_WARM, min(_SCORED, _SCORES // classes)))]
     classifier.log_probabilities(scored)
     with Undisturbed() as predict:
         scores = classifier.log_probabilities(scored)
@@ -246,6 +247,15 @@ class _Fits:
         line = (took_more + slope * (end - more)) / max(took_more + slope * (start - more), took)
         power = (end / start) ** (math.log(took_more / took) / math.log(more / less))
         return max(line, power) if cautious else line
+
+
+def _scorable(classifier: Classifier, features: np.ndarray, most: int) -> int:
+    """Find how many images can be scored twice, up to a number, in the time that there is."""
+    few = features[:_WARM]
+    classifier.log_probabilities(few)
+    with Undisturbed() as watch:
+        classifier.log_probabilities(few)
+    return min(most, max(_WARM, int(len(few) * _SCORING / (2 * watch.wall + 1e-9))))
 
 
 def _is_enough(points: list[_Fit], dimensions: int) -> bool:
