@@ -26,7 +26,7 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench.base.using import used
-from shelfbench.cost.fitting import NO_FITTING, Fitting, tried_fitting
+from shelfbench.cost.fitting import LIMIT, NO_FITTING, Fitting, tried_fitting
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.timing import PeakMemory, machine, versions
 from shelfbench.cost.undisturbed import Undisturbed
@@ -224,7 +224,9 @@ class Trials:
             with Undisturbed() as first:
                 few = min(extractor.batch, 64)  # enough for processes and networks to start
                 extractor.extract(np.zeros((few, extractor.pixels, extractor.pixels, 3), np.uint8))
-            count, taken = min(extractor.batch, len(order)), 0.0
+            # where those take long, a batch would take longer than a trial should
+            affordable = max(few, int(few * LIMIT / max(first.wall, 1e-9)))
+            count, taken = min(extractor.batch, len(order), affordable), 0.0
             while True:
                 chosen, digests = some_digests(self.catalogue, count)
                 with tempfile.TemporaryDirectory() as folder:
