@@ -96,14 +96,17 @@ def test_a_trial_that_was_cut_short_says_what_it_rests_on(tried):
     assert found.shortened in line
 
 
-def test_where_the_first_fit_takes_all_the_time_it_is_the_only_one(tried):
+def test_where_the_first_fit_takes_all_the_time_it_is_the_only_one_and_tells_nothing(tried):
     found, fits, _ = tried(lambda images, classes: 70.0)
-    assert fits == [(64, 8)]
-    assert found.shortened == "64 images in 8 categories"
+    assert fits == [(32, 4)]
+    assert found.shortened == "32 images in 4 categories"
+    assert np.isnan(found.seconds(SIZES))
+    [line] = _shortened([SimpleNamespace(job=SimpleNamespace(name="mine"), trial=SimpleNamespace(fitting=found))])
+    assert line.startswith("mine: what its fit takes is not known, because one of 32 images in 4 categories took")
 
 
 def test_a_small_catalogue_is_fitted_once_all_of_it_is(tried):
     small = Sizes(images=50, train=40, tune=3, held_out=10, classes=3)
     found, fits, _ = tried(lambda images, classes: 0.5, small)
-    assert fits == [(40, 3)]
+    assert fits == [(32, 3), (40, 3)]
     assert found.seconds(small) == pytest.approx(0.5)

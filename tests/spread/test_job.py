@@ -67,7 +67,7 @@ def test_what_is_not_an_address_is_refused(text):
 )
 def test_an_address_of_a_dashboard_is_said_only_if_one_answers(page, said):
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802 (the library's name)
+        def do_GET(self):
             self.send_response(404 if page is None else 200)
             self.end_headers()
             self.wfile.write(page or b"")

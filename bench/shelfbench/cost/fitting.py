@@ -28,7 +28,7 @@ LIMIT = 60.0
 """Seconds that the fits of one backend's trial may take: none is begun that is predicted to exceed them."""
 # What is fitted first, in images and categories, to predict what more of them take: at least eight images of each
 # category, which is what estimators ask for that cross-validate.
-_PROBES = ((64, 8), (256, 8), (256, 32))
+_PROBES = ((32, 4), (256, 4), (256, 32))
 # A classifier is then fitted on so many images, and on this many times more: its time grows evenly only once there are
 # more images than a batch, and more than features. It is enough once a fit takes as long as this.
 _FIRST, _MORE, _LEAST, _ENOUGH, _LONG = 512, 4, 2048, 1.0, 4.0
@@ -111,7 +111,8 @@ def tried_fitting(backend: Backend, sizes: Sizes, study: Study, say: Callable[[s
     last = points[-1]
     cut = classes < wanted or not (last.images == sizes.train or _is_enough(points, backend.features.dimensions))
     more = sizes.classes / classes if divides else fits.by_categories(classes, sizes.classes)
-    per_image = last.seconds / last.images
+    # how one fit of so few images grows is anyone's guess
+    per_image = last.seconds / last.images if len(points) > 1 or last.images >= _FIRST or not cut else math.nan
     if len(points) > 1 and last.seconds > points[-2].seconds:
         per_image = (last.seconds - points[-2].seconds) / (last.images - points[-2].images)
     classifier, features, labels = fits.held[classes]
@@ -122,7 +123,7 @@ def tried_fitting(backend: Backend, sizes: Sizes, study: Study, say: Callable[[s
     grown = sizes.train / last.images if getattr(classifier, "grows", False) else 1.0
     history = classifier.history
     return Fitting(
-        base=max(0.0, last.seconds - per_image * last.images) * more,
+        base=max(0.0, last.seconds - per_image * last.images) * more,  # 0 for what is not known
         per_image=per_image * more,
         predict=(predict.seconds / len(scored) * grown + predicting(scores, sizes)) * more,
         mib=memory.mib,
@@ -245,8 +246,8 @@ class _Fits:
         slope = (took_more - took) / (more - less)
         # where the line has fallen to nothing, as little as the smaller of the two fits
         line = (took_more + slope * (end - more)) / max(took_more + slope * (start - more), took)
-        power = (end / start) ** (math.log(took_more / took) / math.log(more / less))
-        return max(line, power) if cautious else line
+        power = math.pow(end / start, math.log(took_more / took) / math.log(more / less))
+        return float(max(line, power) if cautious else line)
 
 
 def _scorable(classifier: Classifier, features: np.ndarray, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -152,12 +153,22 @@ def _progress(trials: int, console: Console) -> Iterator[Callable[[str], None]]:
 
 def _shortened(tried: Sequence[Tried]) -> tuple[str, ...]:
     """Name the backends whose trials were cut short."""
-    return tuple(
-        f"{found.job.name}: its trial was cut short, because more would have taken longer than {LIMIT:.0f} seconds. What "
-        f"is said of its fit and scores rests on {found.trial.fitting.shortened}, and may be off by several times."
-        for found in tried
-        if found.trial.fitting is not None and found.trial.fitting.shortened
-    )
+    said = []
+    for found in tried:
+        if (fitting := found.trial.fitting) is None or not fitting.shortened:
+            continue
+        if math.isnan(fitting.per_image):
+            said.append(
+                f"{found.job.name}: what its fit takes is not known, because one of {fitting.shortened} took so long "
+                f"that a second would have exceeded the {LIMIT:.0f} seconds of a trial."
+            )
+        else:
+            said.append(
+                f"{found.job.name}: its trial was cut short, because more would have taken longer than {LIMIT:.0f} "
+                f"seconds. What is said of its fit and scores rests on {fitting.shortened}, and may be off by several "
+                "times."
+            )
+    return tuple(said)
 
 
 def _disturbed(waits: list[float]) -> tuple[str, ...]:

@@ -94,8 +94,8 @@ def _notes(plan: Plan) -> tuple[str, ...]:
     if plan.sizes.images:
         notes.append(
             "Times are for an otherwise idle machine; †: reuses the features of an earlier row. Peak memory is that of "
-            "the stage named beside it, libraries and network included. Read is what goes through memory from disk: the "
-            "photos once, and the features once more for each time that a fit goes through all of them."
+            "the stage named beside it, libraries and network included. Read is what comes from disk: the photos once, "
+            "and the features as often as a fit goes through all of them (fast where memory holds them)."
         )
     if plan.machines > 1:
         notes.append(

@@ -202,7 +202,8 @@ class Trials:
             found = self._found[path] = measure()
         self.waits.append(watch.waited)
         kept = asdict(cast(Any, found))
-        write_json(path, {"machine": machine(), "key": key, "waited": watch.waited, "found": kept})
+        if not any(isinstance(value, float) and math.isnan(value) for value in kept.values()):  # else, try again
+            write_json(path, {"machine": machine(), "key": key, "waited": watch.waited, "found": kept})
         return found
 
     def extracted(self, extractor: FeatureExtractor) -> Extraction:

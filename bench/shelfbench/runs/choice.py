@@ -155,8 +155,10 @@ def costs_less(seconds: float, others_seconds: float, others: float = 0.0) -> bo
 
     Parameters
     ----------
-    seconds, others_seconds : float
-        Of the backend, and of the other one.
+    seconds : float
+        Of the backend.
+    others_seconds : float
+        Of the other one.
     others : float
         Share of the processors that other programs used while the other one was timed. Without them, it might have
         taken that much less.

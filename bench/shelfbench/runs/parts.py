@@ -146,8 +146,8 @@ def growing_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     place = np.empty(len(labels))
     order = np.lexsort((rng.random(len(labels)), labels))
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
-    for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
-        own = (np.arange(count) + rng.random()) / count
+    for start, size in zip(starts.tolist(), counts.tolist(), strict=True):
+        own = (np.arange(size) + rng.random()) / size
         own[0] -= 1
-        place[order[start : start + count]] = own
+        place[order[start : start + size]] = own
     return np.argsort(place, kind="stable")
