@@ -175,10 +175,12 @@ class _Fits:
         if points[-1].images >= _FIRST:  # the probes before it have told what they were for
             points = points[-1:]
         while points[-1].images < train and not _is_enough(points, self._backend.features.dimensions):
-            here = points[-1].images
+            here, took = points[-1].images, points[-1].wall
             for step in (_MORE * here if here >= _FIRST else _FIRST, 2 * here):
-                if self._predicted(min(step, train), classes) <= self._left:
-                    points.append(self._fit(min(step, train), classes))
+                images = min(step, train)
+                # few images hide what grows with their square
+                if max(self._predicted(images, classes), took * (images / here) ** 2) <= self._left:
+                    points.append(self._fit(images, classes))
                     break
             else:
                 break
