@@ -152,16 +152,20 @@ class _Fits:
     def __init__(self, backend: Backend, sizes: Sizes, say: Callable[[str], None]) -> None:
         self._backend, self._sizes, self._say = backend, sizes, say
         self._made: list[_Fit] = []
+        self._left = LIMIT
         self.held: dict[int, tuple[Classifier, np.ndarray, np.ndarray]] = {}
 
     def categories(self, wanted: int) -> int:
         """Find how many categories, up to a number, there is time to fit."""
         first = min(self._sizes.train, _FIRST)
-        for images, classes in _PROBES:
-            images, classes = min(images, first), min(classes, wanted)
-            if self._made and self._predicted(images, classes) > self._left:
+        probes = [(min(images, first), min(classes, wanted)) for images, classes in _PROBES]
+        if self._fit(*probes[0]).wall <= self._left and not self._room(first, wanted):
+            self._made.clear()  # it may have taken so long because it started a library: once more
+            self._fit(*probes[0])
+        for probe in probes:
+            if self._predicted(*probe) > self._left:
                 break
-            self._fit(images, classes)
+            self._fit(*probe)
             if self._room(first, wanted):
                 self._fit(first, wanted)
                 return wanted
@@ -209,6 +213,7 @@ class _Fits:
         with Undisturbed() as watch:
             classifier.fit(data, seed=0, console=Console(quiet=True))
         self._made.append(_Fit(images, classes, watch.seconds, watch.wall))
+        self._left -= watch.wall
         self.held[classes] = classifier, features, labels
         return self._made[-1]
 
@@ -216,10 +221,6 @@ class _Fits:
         """Whether there is time for a fit, and for the next one, of as many times more images."""
         times = 1 + _MORE * (images < self._sizes.train)
         return times * self._predicted(images, classes) <= self._left
-
-    @property
-    def _left(self) -> float:
-        return LIMIT - sum(fit.wall for fit in self._made)
 
     def _predicted(self, images: int, classes: int) -> float:
         """Predict the seconds that a fit will take on this machine as it is."""
