@@ -103,6 +103,8 @@ def test_where_the_first_fit_takes_all_the_time_it_is_the_only_one_and_tells_not
     assert np.isnan(found.seconds(SIZES))
     [line] = _shortened([SimpleNamespace(job=SimpleNamespace(name="mine"), trial=SimpleNamespace(fitting=found))])
     assert line.startswith("mine: what its fit takes is not known, because one of 32 images in 4 categories took")
+    small = Sizes(images=200, train=160, tune=10, held_out=40, classes=4)
+    assert tried(lambda images, classes: 40.0, small)[0].seconds(small) == pytest.approx(40.0 * 160 / 32)
 
 
 def test_a_small_catalogue_is_fitted_once_all_of_it_is(tried):

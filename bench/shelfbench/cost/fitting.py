@@ -32,6 +32,8 @@ _PROBES = ((32, 4), (256, 4), (256, 32))
 # A classifier is then fitted on so many images, and on this many times more: its time grows evenly only once there are
 # more images than a batch, and more than features. It is enough once a fit takes as long as this.
 _FIRST, _MORE, _LEAST, _ENOUGH, _LONG = 512, 4, 2048, 1.0, 4.0
+# From a single fit of fewer images, nothing is said of more than so many times as many.
+_FAR = 16
 # Categories at most on which a classifier is tried that fits each of them by itself.
 _SOME = 128
 # Images that are scored in a trial, scores (images x categories) of it, and seconds that this may take. The first
@@ -111,8 +113,9 @@ def tried_fitting(backend: Backend, sizes: Sizes, study: Study, say: Callable[[s
     last = points[-1]
     cut = classes < wanted or not (last.images == sizes.train or _is_enough(points, backend.features.dimensions))
     more = sizes.classes / classes if divides else fits.by_categories(classes, sizes.classes)
-    # how one fit of so few images grows is anyone's guess
-    per_image = last.seconds / last.images if len(points) > 1 or last.images >= _FIRST or not cut else math.nan
+    per_image = last.seconds / last.images
+    if len(points) == 1 and last.images < _FIRST and sizes.train > _FAR * last.images:
+        per_image = math.nan
     if len(points) > 1 and last.seconds > points[-2].seconds:
         per_image = (last.seconds - points[-2].seconds) / (last.images - points[-2].images)
     classifier, features, labels = fits.held[classes]
