@@ -107,6 +107,13 @@ def test_where_the_first_fit_takes_all_the_time_it_is_the_only_one_and_tells_not
     assert tried(lambda images, classes: 40.0, small)[0].seconds(small) == pytest.approx(40.0 * 160 / 32)
 
 
+def test_a_fit_that_starts_slowly_is_not_given_up(tried):
+    found, fits, _ = tried(lambda images, classes: 8.0 + 1e-3 * images)
+    assert fits[:3] == [(32, 4), (32, 4), (64, 4)]
+    assert Clock.now <= LIMIT
+    assert found.seconds(SIZES) == pytest.approx(48.0, rel=0.2)
+
+
 def test_a_small_catalogue_is_fitted_once_all_of_it_is(tried):
     small = Sizes(images=50, train=40, tune=3, held_out=10, classes=3)
     found, fits, _ = tried(lambda images, classes: 0.5, small)

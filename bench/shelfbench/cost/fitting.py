@@ -166,6 +166,10 @@ class _Fits:
             self._made.clear()  # it may have taken so long because it started a library: once more
             self._fit(*probes[0])
         for probe in probes:
+            last = self._made[-1]
+            near = min(2 * last.images, probe[0]), min(2 * last.classes, probe[1])
+            if self._predicted(*probe) > self._left >= self._predicted(*near):
+                self._fit(*near)  # it may grow less than in proportion
             if self._predicted(*probe) > self._left:
                 break
             self._fit(*probe)
