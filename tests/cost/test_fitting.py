@@ -81,7 +81,7 @@ def test_a_quick_classifier_is_tried_on_all_categories_until_that_takes_long_eno
 )
 def test_no_trial_takes_longer_than_its_limit(tried, cost, told):
     found, fits, _ = tried(cost)
-    assert Clock.now <= LIMIT, fits
+    assert Clock.now <= LIMIT + cost(*fits[0]), fits
     if told:
         assert found.seconds(SIZES) == pytest.approx(cost(SIZES.train, SIZES.classes), rel=0.2), fits
 
@@ -107,11 +107,11 @@ def test_where_the_first_fit_takes_all_the_time_it_is_the_only_one_and_tells_not
     assert tried(lambda images, classes: 40.0, small)[0].seconds(small) == pytest.approx(40.0 * 160 / 32)
 
 
-def test_a_fit_that_starts_slowly_is_not_given_up(tried):
+def test_a_fit_that_starts_slowly_is_not_given_up_and_few_images_tell_nothing_of_many(tried):
     found, fits, _ = tried(lambda images, classes: 8.0 + 1e-3 * images)
     assert fits[:3] == [(32, 4), (32, 4), (64, 4)]
-    assert Clock.now <= LIMIT
-    assert found.seconds(SIZES) == pytest.approx(48.0, rel=0.2)
+    assert Clock.now <= LIMIT + 8.1, "the first one may have started a library"
+    assert np.isnan(found.seconds(SIZES))
 
 
 def test_a_small_catalogue_is_fitted_once_all_of_it_is(tried):

@@ -25,14 +25,17 @@ from shelfbench.plugins.backend import Backend, Classifier, TrainingData
 from shelfbench.study.model import Study
 
 LIMIT = 60.0
-"""Seconds that the fits of one backend's trial may take: none is begun that is predicted to exceed them."""
+"""Seconds that the fits of one backend's trial may take: none is begun that is predicted to exceed them.
+
+A first fit that starts a library is made twice and counts once; it may take as long again.
+"""
 # What is fitted first, in images and categories, to predict what more of them take: at least eight images of each
 # category, which is what estimators ask for that cross-validate.
 _PROBES = ((32, 4), (256, 4), (256, 32))
 # A classifier is then fitted on so many images, and on this many times more: its time grows evenly only once there are
 # more images than a batch, and more than features. It is enough once a fit takes as long as this.
 _FIRST, _MORE, _LEAST, _ENOUGH, _LONG = 512, 4, 2048, 1.0, 4.0
-# From a single fit of fewer images, nothing is said of more than so many times as many.
+# From fits of fewer images than `_FIRST`, nothing is said of more than so many times as many.
 _FAR = 16
 # Categories at most on which a classifier is tried that fits each of them by itself.
 _SOME = 128
@@ -112,12 +115,15 @@ def tried_fitting(backend: Backend, sizes: Sizes, study: Study, say: Callable[[s
         points = fits.grow(classes)
     last = points[-1]
     cut = classes < wanted or not (last.images == sizes.train or _is_enough(points, backend.features.dimensions))
-    more = sizes.classes / classes if divides else fits.by_categories(classes, sizes.classes)
+    more = sizes.classes / classes
     per_image = last.seconds / last.images
-    if len(points) == 1 and last.images < _FIRST and sizes.train > _FAR * last.images:
-        per_image = math.nan
     if len(points) > 1 and last.seconds > points[-2].seconds:
         per_image = (last.seconds - points[-2].seconds) / (last.images - points[-2].images)
+    measured = fits.by_categories(classes, sizes.classes)
+    if not divides:
+        more = measured or more
+    if not (divides or measured) or (last.images < _FIRST and sizes.train > _FAR * last.images):
+        per_image = math.nan
     classifier, features, labels = fits.held[classes]
     scored = features[: _scorable(classifier, features, max(_WARM, min(_SCORED, _SCORES // classes)))]
     classifier.log_probabilities(scored)
@@ -162,8 +168,10 @@ class _Fits:
         """Find how many categories, up to a number, there is time to fit."""
         first = min(self._sizes.train, _FIRST)
         probes = [(min(images, first), min(classes, wanted)) for images, classes in _PROBES]
-        if self._fit(*probes[0]).wall <= self._left and not self._room(first, wanted):
-            self._made.clear()  # it may have taken so long because it started a library: once more
+        if self._fit(*probes[0]).wall <= LIMIT and not self._room(first, wanted):
+            # it may have taken so long because it started a library: once more, and it does not count
+            self._made.clear()
+            self._left = LIMIT
             self._fit(*probes[0])
         for probe in probes:
             last = self._made[-1]
@@ -198,7 +206,9 @@ class _Fits:
         return points
 
     def by_categories(self, classes: int, all_of_them: int) -> float:
-        """How many times as long a fit of all categories takes as one of some."""
+        """How many times as long a fit of all categories takes as one of some; 0 if no two fits tell."""
+        if classes < all_of_them and not self._pairs("classes"):
+            return 0.0
         return self._growth("classes", classes, all_of_them, cautious=False)
 
     def _fit(self, images: int, classes: int) -> _Fit:
@@ -235,18 +245,22 @@ class _Fits:
         more = self._growth("images", last.images, images) * self._growth("classes", last.classes, classes)
         return last.wall * more
 
+    def _pairs(self, along: str) -> list[tuple[_Fit, _Fit]]:
+        """Return two fits each, one after the other, that differ in nothing else."""
+        other = "classes" if along == "images" else "images"
+        return [
+            (before, after)
+            for before, after in zip(self._made, self._made[1:], strict=False)
+            if getattr(before, other) == getattr(after, other) and getattr(before, along) < getattr(after, along)
+        ]
+
     def _growth(self, along: str, start: int, end: int, *, cautious: bool = True) -> float:
         """How many times as long a fit of `end` images or categories takes as one of `start`.
 
         From the last two fits that differ in nothing else: on the line through them or, to be cautious, on their power
         if that is steeper. Without two such fits, in proportion.
         """
-        other = "classes" if along == "images" else "images"
-        pairs = [
-            (before, after)
-            for before, after in zip(self._made, self._made[1:], strict=False)
-            if getattr(before, other) == getattr(after, other) and getattr(before, along) < getattr(after, along)
-        ]
+        pairs = self._pairs(along)
         if not pairs:
             return end / start
         before, after = pairs[-1]

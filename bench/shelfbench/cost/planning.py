@@ -137,7 +137,7 @@ def _progress(trials: int, console: Console) -> Iterator[Callable[[str], None]]:
     """Show which trial is made and how long all of them have taken; yields what begins one."""
     console.log(
         f"{trials} short trials: together usually one to five minutes, and at most about {LIMIT:.0f} seconds for the "
-        "fits of one backend; what was measured on this machine before is used again"
+        "fits of one backend, once its library has started; what was measured on this machine before is used again"
     )
     started, begun = time.perf_counter(), 0
     with console.progress(trials, "plan", "trials") as bar:
@@ -160,7 +160,7 @@ def _shortened(tried: Sequence[Tried]) -> tuple[str, ...]:
         if math.isnan(fitting.per_image):
             said.append(
                 f"{found.job.name}: what its fit takes is not known, because one of {fitting.shortened} took so long "
-                f"that a second would have exceeded the {LIMIT:.0f} seconds of a trial."
+                f"that more would have exceeded the {LIMIT:.0f} seconds of a trial, and tells too little."
             )
         else:
             said.append(
