@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shelfbench.base.console import Console
+from shelfbench.base.errors import InputError
 from shelfbench.base.processor import cores
 from shelfbench.base.public_arguments import count_argument, path_argument, settings_argument
 from shelfbench.face import AnyPath, load_study
@@ -44,7 +45,8 @@ def choose(
     backends : sequence of str, optional
         The candidates, instead of the study's; ``NAME@BACKBONE`` for several backbones.
     budget : str
-        A share of the full study's estimated time (``15%``), or minutes (``10m``).
+        A share of the full study's estimated time (``15%``), or minutes (``10m``). Where there are too few products
+        for a share of the time to say anything, only minutes will do.
     out : str or path, optional
         A new folder, or that of an earlier choice, for ``choose.json``, a table, a figure and a page.
     seed : int, optional
@@ -68,7 +70,8 @@ def choose(
     Raises
     ------
     InputError
-        If the study, the data, the budget or a setting is wrong, or there are not two candidates to choose among.
+        If the study, the data, the budget or a setting is wrong, there are not two candidates to choose among, or
+        there are so few products that running all of them is quicker and surer.
 
     Examples
     --------
@@ -77,7 +80,7 @@ def choose(
     """
     from dataclasses import replace
 
-    from shelfbench.runs.choosing import choose_quickly
+    from shelfbench.runs.choosing import TooSmall, choose_quickly
     from shelfbench.runs.quick_choice import Budget, run_command
 
     allowed = Budget.read(budget)
@@ -89,16 +92,22 @@ def choose(
         check_place(place)
     console = Console(quiet, verbose)
     console.log(f"study {chosen.name}: {chosen.title}" if dataset is None else f"study {chosen.name} on {dataset}")
-    found = choose_quickly(
-        chosen,
-        allowed,
-        data=None if data is None else path_argument(data, "data"),
-        workers=cores() if workers is None else count_argument(workers, "workers"),
-        console=console,
-    )
     named = None if study is None else str(study if isinstance(study, (str, Path)) else study.name)
     words = {"dataset": dataset, "data": data, "seed": seed, "settings": settings_argument(settings)}
-    found = replace(found, command=run_command(named, found.winner, words))
+    try:
+        found = choose_quickly(
+            chosen,
+            allowed,
+            data=None if data is None else path_argument(data, "data"),
+            workers=cores() if workers is None else count_argument(workers, "workers"),
+            console=console,
+        )
+    except TooSmall as small:
+        run_all = run_command(named, backends or (), words)
+        raise InputError(
+            small.message, f"run all: {run_all} (to choose all the same, give minutes: --budget 10m)"
+        ) from None
+    found = replace(found, command=run_command(named, [found.winner], words))
     if place is not None:
         from shelfbench.report.choosing import write_choice
 

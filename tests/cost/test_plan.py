@@ -16,18 +16,16 @@ from shelfbench.base.errors import InputError
 from shelfbench.cli.arguments import cores
 from shelfbench.cli.main import main
 from shelfbench.cost import planning
+from shelfbench.cost.fitting import NO_FITTING, Fitting, random_features
 from shelfbench.cost.photos import Asked
 from shelfbench.cost.plan import Plan, Tried
 from shelfbench.cost.planning import plan_study
 from shelfbench.cost.trial import (
-    NO_FITTING,
     Extraction,
-    Fitting,
     NetworkTraining,
     Sizes,
     Trial,
     Trials,
-    random_features,
 )
 from shelfbench.plugins.experiment import ExperimentSpec
 from shelfbench.plugins.planned import PlannedJob

@@ -20,6 +20,7 @@ from shelfbench.runs import choosing
 from shelfbench.runs.choosing import choose_quickly
 from shelfbench.runs.parts import growing_order
 from shelfbench.runs.quick_choice import Budget
+from shelfbench.verdict.halving import LEAST_JUDGES, Judged, judge
 from tests.helpers.photos import noise_picture
 
 COLOURS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 200), "grey": (120, 120, 120)}
@@ -120,6 +121,7 @@ def offered(monkeypatch):
 
     monkeypatch.setattr(finding, "entry_points", points)
     monkeypatch.setattr(CLOCK, "now", 0.0)
+    monkeypatch.setattr("shelfbench.runs.parts.LEAST_JUDGES", 24)  # as many as `photos` have
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +186,36 @@ def test_a_larger_budget_never_ends_on_a_smaller_part_and_none_is_overdrawn(phot
 
 
 def test_a_budget_that_the_first_part_uses_up_is_said(photos):
-    found = chosen(photos, "right", "half", budget="1%")
+    found = chosen(photos, "right", "half", budget="0.001m")
     assert len(found.rounds) == 1
     assert not found.within_budget
-    assert "more than the budget (1% of the full study's time)" in str(found)
+    assert "more than the budget (0 seconds)" in str(found)
     assert found.winner == "right"
+
+
+def test_too_few_products_are_refused_with_the_command_that_runs_all(photos, capsys, monkeypatch):
+    given = words(photos, "--backend", "right", "--backend", "half", "--budget")
+    with monkeypatch.context() as patched:
+        patched.setattr("shelfbench.runs.parts.LEAST_JUDGES", 36)
+        assert main([*given, "20%"]) == 2
+        assert main([*given, "1m"]) == 0
+        read = capsys.readouterr()
+        assert "24 products would judge (tune), and fewer than 36 cannot tell a backend that is right on" in read.err
+        command = f"run all: shelfbench run --dataset {photos} --backend right --backend half (to choose all the same,"
+        assert command in read.err
+        assert read.err.count("\n") == 1
+    assert main([*given, "7%"]) == 2
+    said = "with 4 categories, no backend can drop out before 36 of 480 photos are used, more than 7%; run all"
+    assert said in capsys.readouterr().err
+
+
+def test_fewer_judges_than_the_least_never_tell_just_enough_from_always():
+    for judges, told in ((LEAST_JUDGES - 1, False), (4 * LEAST_JUDGES, True)):
+        correct = np.ones(judges, bool)
+        correct[: judges // 10] = False  # where it is surest, which counts the most
+        always = Judged(-np.arange(judges, dtype=float), np.ones(judges, bool))
+        found = judge(100, {"always": always, "just": Judged(always.confidence, correct)})
+        assert found.standings[1].tied is not told
 
 
 def test_minutes_are_a_budget_too(photos):

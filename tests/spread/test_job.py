@@ -4,6 +4,8 @@ import dataclasses
 import os
 import pickle
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.data.feature_store import FeatureStore, image_digests
 from shelfbench.data.images import ImageSettings
 from shelfbench.data.shards import compute_shard, is_done, plan_shards
-from shelfbench.spread.cluster import Where
+from shelfbench.spread.cluster import Where, _dashboard
 from shelfbench.spread.dask_spread import _Round, spread_over
 from shelfbench.spread.job import CannotSend, Job, OpenedJob, versions, written
 from tests.data.test_feature_store import QUIET, Means, catalogue
@@ -53,6 +55,30 @@ def test_addresses_are_read(text, found):
 def test_what_is_not_an_address_is_refused(text):
     with pytest.raises(InputError, match="--dask"), spread_over(text, QUIET):
         pass
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (None, ""),
+        (b"<h1>Status</h1>", "; dashboard {link}"),
+        (b"<p>Dask needs bokeh</p>", "; its dashboard needs bokeh: python -m pip install bokeh"),
+    ],
+)
+def test_an_address_of_a_dashboard_is_said_only_if_one_answers(page, said):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(404 if page is None else 200)
+            self.end_headers()
+            self.wfile.write(page or b"")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        link = f"http://127.0.0.1:{server.server_port}/status"
+        assert _dashboard(link) == said.format(link=link)
 
 
 def test_a_worker_finds_the_shards_in_the_files_and_nothing_else_is_sent(shop, store, shards):

@@ -250,6 +250,7 @@ _TIMES = (
     "finished",
     "seconds",
     "peak_rss_mib",
+    "others_share",
     "cached",
     "versions",
     "machine",

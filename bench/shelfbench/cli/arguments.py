@@ -158,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
         "--budget",
         default="15%",
         metavar="SHARE|TIME",
-        help="a share of the full study's time (15%%), or minutes (10m); default: 15%%",
+        help="a share of the full study's time (15%%), or minutes (10m), also for few products; default: 15%%",
     )
     one.add_argument("--out", type=folder, metavar="DIR", help="also keep a record, a table, a figure and a page here")
     one.add_argument("--seed", type=int, metavar="N", help="seed of split, parts and training")

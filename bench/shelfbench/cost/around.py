@@ -13,9 +13,10 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.cost import memory
+from shelfbench.cost.fitting import random_features
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.timing import PeakMemory
-from shelfbench.cost.trial import Trials, random_features, some_digests
+from shelfbench.cost.trial import Trials, some_digests
 from shelfbench.cost.undisturbed import Undisturbed
 from shelfbench.data.catalogue import digest
 from shelfbench.data.feature_store import FeatureStore
@@ -204,7 +205,7 @@ def tried_around(trials: Trials, sizes: Sizes, dimensions: Sequence[int], *, see
     held = max(0.01, sizes.held_out / max(1, sizes.images))
     twins = trials.kept(Twinning, ["twins", name], partial(_twinning, trials, held)) if seeks else None
     guards = [
-        trials.kept(Once, ["guard", width, sizes.classes], partial(_guarding, width, sizes)).seconds
+        trials.kept(Once, ["guard", width, sizes.classes], partial(_guarding, trials, width, sizes)).seconds
         for width in dict.fromkeys(dimensions)
     ]
     return Around(hashing=reading, twins=twins, guard=float(np.mean(guards)) if guards else 0.0, base=trials.base)
@@ -223,6 +224,7 @@ def _twinning(trials: Trials, held: float) -> Twinning:
     """Make fingerprints of some photos, and compare a quarter of them, then all."""
     catalogue = trials.catalogue
     chosen, digests = some_digests(catalogue, _COMPARED)
+    trials.console.log(f"near-duplicates: tries {len(chosen):,} photos")
     with tempfile.TemporaryDirectory() as folder, PeakMemory().watch() as peak:
         quiet = Console(quiet=True)
         store = FeatureStore(Fingerprint(), ImageSettings(fit="stretch"), quiet, trials.workers, Path(folder))
@@ -246,8 +248,9 @@ def _twinning(trials: Trials, held: float) -> Twinning:
     )
 
 
-def _guarding(width: int, sizes: Sizes) -> Once:
+def _guarding(trials: Trials, width: int, sizes: Sizes) -> Once:
     count = max(64, min(sizes.train, LEARNED, _GUARDED // width))
+    trials.console.log(f"guards: tries {count:,} features of {width:,} numbers")
     learned, labels = random_features(count, width, sizes.classes)
     judges = max(1, min(sizes.tune, count // 2))
     part = Photos(learned[:judges], labels[:judges], np.arange(judges))

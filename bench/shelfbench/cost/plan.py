@@ -34,6 +34,8 @@ class Plan:
     problems : dict of str to str
         Jobs that cannot be estimated, and why.
     notes : tuple of str
+    papers : bool
+        Whether the study reproduces the papers, so that the first one's week matters.
     at_scale : bool
         Whether to show the estimates for the 20 million images of the first paper, too.
     price : float
@@ -56,6 +58,7 @@ class Plan:
     tried: tuple[Tried, ...]
     problems: dict[str, str]
     notes: tuple[str, ...] = ()
+    papers: bool = False
     at_scale: bool = False
     price: float = 0.0
     machines: int = 1

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +14,10 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, explain
+from shelfbench.base.grid import duration
 from shelfbench.cost.around import tried_around
 from shelfbench.cost.estimate import Tried
+from shelfbench.cost.fitting import LIMIT
 from shelfbench.cost.photos import Asked, PlannedPhotos, planned_photos
 from shelfbench.cost.plan import Plan
 from shelfbench.cost.sizes import Sizes
@@ -79,28 +85,30 @@ def plan_study(
     problems: dict[str, str] = {}
     stored: dict[str, Stored] = {}
     chosen: dict[str, ChosenSize] = {}
-    for job in planned.jobs:
-        console.log(f"{job.name}: trial")
-        try:
-            sizes, suited = photos.sizes_of(job), _suited(job, photos, chosen)
-            trial = trials.of(suited, sizes)
-            owner = next((tried.job.name for tried in found if tried.trial.features == trial.features), None)
-            kept = lookup.of_job(suited, sizes) if owner is None else stored.get(owner)
-            if owner is None and kept is not None:
-                stored[job.name] = kept
-            found.append(Tried(job, trial, sizes, kept.there if kept else 0))
-        except Exception as error:  # a plug-in may raise anything; the other jobs are planned
-            problems[job.name] = str(explain(error, FOREIGN))
     compared = not study.experiment
     counts = (photos.sizes.images, _LARGE)
     seeks = tuple(compared and study.needs_photos and study.report.seeks_near_duplicates(count) for count in counts)
-    around = tried_around(
-        trials,
-        photos.sizes,
-        [tried.trial.dimensions for tried in found if tried.trial.extraction is not None and compared],
-        seeks=any(seeks),
-        hashed=lookup.whole or not study.needs_photos,
-    )
+    with _progress(len(planned.jobs) + 1, console) as begin:
+        for job in planned.jobs:
+            begin(job.name)
+            try:
+                sizes, suited = photos.sizes_of(job), _suited(job, photos, chosen)
+                trial = trials.of(suited, sizes)
+                owner = next((tried.job.name for tried in found if tried.trial.features == trial.features), None)
+                kept = lookup.of_job(suited, sizes) if owner is None else stored.get(owner)
+                if owner is None and kept is not None:
+                    stored[job.name] = kept
+                found.append(Tried(job, trial, sizes, kept.there if kept else 0))
+            except Exception as error:  # a plug-in may raise anything; the other jobs are planned
+                problems[job.name] = str(explain(error, FOREIGN))
+        begin("what a run does besides")
+        around = tried_around(
+            trials,
+            photos.sizes,
+            [tried.trial.dimensions for tried in found if tried.trial.extraction is not None and compared],
+            seeks=any(seeks),
+            hashed=lookup.whole or not study.needs_photos,
+        )
     around = replace(around, drawing=photos.drawing, opening=photos.opening, splitting=photos.splitting)
     return Plan(
         study=study.name,
@@ -112,14 +120,55 @@ def plan_study(
             *photos.notes,
             *(f"{name} at {size.pixels} px: {size.reason}." for name, size in chosen.items()),
             *_notes(planned),
+            *_shortened(found),
             *_disturbed(trials.waits),
         ),
+        papers=study.report.papers,
         at_scale=study.report.papers and compared and not asked,
         around=around,
         seeks=(seeks[0], seeks[1]),
         stored=stored,
         prints=lookup.prints() if any(seeks) else 0,
     )
+
+
+@contextmanager
+def _progress(trials: int, console: Console) -> Iterator[Callable[[str], None]]:
+    """Show which trial is made and how long all of them have taken; yields what begins one."""
+    console.log(
+        f"{trials} short trials: together usually one to five minutes, and at most about {LIMIT:.0f} seconds for the "
+        "fits of one backend, once its library has started; what was measured on this machine before is used again"
+    )
+    started, begun = time.perf_counter(), 0
+    with console.progress(trials, "plan", "trials") as bar:
+
+        def begin(what: str) -> None:
+            nonlocal begun
+            bar.update(min(begun, 1))  # the one before
+            begun += 1
+            console.log(f"trial {begun} of {trials}: {what} ({duration(time.perf_counter() - started)} so far)")
+
+        yield begin
+
+
+def _shortened(tried: Sequence[Tried]) -> tuple[str, ...]:
+    """Name the backends whose trials were cut short."""
+    said = []
+    for found in tried:
+        if (fitting := found.trial.fitting) is None or not fitting.shortened:
+            continue
+        if math.isnan(fitting.per_image):
+            said.append(
+                f"{found.job.name}: what its fit takes is not known, because one of {fitting.shortened} took so long "
+                f"that more would have exceeded the {LIMIT:.0f} seconds of a trial, and tells too little."
+            )
+        else:
+            said.append(
+                f"{found.job.name}: its trial was cut short, because more would have taken longer than {LIMIT:.0f} "
+                f"seconds. What is said of its fit and scores rests on {fitting.shortened}, and may be off by several "
+                "times."
+            )
+    return tuple(said)
 
 
 def _disturbed(waits: list[float]) -> tuple[str, ...]:

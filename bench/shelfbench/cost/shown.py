@@ -94,7 +94,8 @@ def _notes(plan: Plan) -> tuple[str, ...]:
     if plan.sizes.images:
         notes.append(
             "Times are for an otherwise idle machine; †: reuses the features of an earlier row. Peak memory is that of "
-            "the stage named beside it, libraries and network included."
+            "the stage named beside it, libraries and network included. Read is what comes from disk: the photos once, "
+            "and the features as often as a fit goes through all of them (fast where memory holds them)."
         )
     if plan.machines > 1:
         notes.append(
@@ -103,7 +104,7 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         )
     notes += [f"Features of {name}: {stored}." for name, stored in plan.stored.items()]
     for images in (0, _LARGE) if plan.at_scale else (0,):
-        if plan.experiment or not plan.sizes.images:
+        if plan.experiment or not plan.sizes.images or not plan.papers:
             continue
         count = images or plan.sizes.images
         if said := verdict(plan.estimates(images), count, plan.machines):

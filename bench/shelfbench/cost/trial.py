@@ -1,7 +1,6 @@
 """Short trials of backends, which need only the interface in `shelfbench.plugins.backend`.
 
-An extractor is given some of the dataset's own photos; a classifier is given random features of the right length and
-number of categories, in two sizes, between which its cost is assumed to grow linearly with the number of images. A
+An extractor is given some of the dataset's own photos; a classifier, random features (`shelfbench.cost.fitting`). A
 trainer may state what training its network costs, by a method that `shelfbench.plugins.backend.Trainer` does not
 require:
 
@@ -18,7 +17,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,8 +26,7 @@ import numpy as np
 from shelfbench.base.console import Console
 from shelfbench.base.storage import cache_dir, fingerprint, load_json, write_json
 from shelfbench.base.using import used
-from shelfbench.cost.products import product_rate
-from shelfbench.cost.scoring import choosing, chosen_on, predicting
+from shelfbench.cost.fitting import LIMIT, NO_FITTING, Fitting, tried_fitting
 from shelfbench.cost.sizes import Sizes
 from shelfbench.cost.timing import PeakMemory, machine, versions
 from shelfbench.cost.undisturbed import Undisturbed
@@ -39,7 +37,7 @@ from shelfbench.data.embeddings import EmbeddingExtractor, Embeddings
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.view import view_for
-from shelfbench.plugins.backend import Backend, Classifier, Trainer, TrainingData
+from shelfbench.plugins.backend import Backend, Trainer
 from shelfbench.plugins.planned import PlannedJob
 from shelfbench.study.model import Study
 
@@ -47,14 +45,6 @@ _Found = TypeVar("_Found")
 _VERSION = 3
 # Seconds after which a trial is long enough.
 _ENOUGH = 1.0
-# A classifier is fitted on so many images first, and then on this many times more: its time grows evenly only once
-# there are more images than a batch, and more than features. It is enough once a fit takes as long as this.
-_FIRST, _MORE, _LEAST, _LONG = 512, 4, 2048, 4.0
-# Categories at most on which a classifier is tried that fits each of them by itself.
-_SOME = 128
-# Images that are scored in a trial, and scores (images x categories) of it.
-_SCORED, _SCORES = 4096, 1 << 23
-_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -76,46 +66,6 @@ class Extraction:
     first: float
     per_image: float
     mib: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitting:
-    """Cost of a classifier.
-
-    Attributes
-    ----------
-    base, per_image : float
-        Seconds of fitting: independent of the number of training images, and per training image.
-    predict : float
-        Seconds of one image's log-probabilities and its share of a product's prediction.
-    mib, model_mib : float
-        Peak memory, and the size of the saved model.
-    rule : float
-        Seconds per image of `tune` of choosing how photos are combined and the calibration.
-    passes : float
-        How often fitting reads the features.
-    divides : bool
-        Whether fitting can be divided among machines.
-    rate : float
-        Operations a second of a product of float32 matrices; 0 if the classifier does not count those that it needs.
-    """
-
-    base: float
-    per_image: float
-    predict: float
-    mib: float
-    model_mib: float
-    rule: float = 0.0
-    passes: float = 1.0
-    divides: bool = False
-    rate: float = 0.0
-
-    def seconds(self, sizes: Sizes) -> float:
-        """Seconds of fitting and choosing, for the numbers of images of a study."""
-        return self.base + self.per_image * sizes.train + self.rule * chosen_on(sizes)
-
-
-NO_FITTING = Fitting(base=0.0, per_image=0.0, predict=0.0, mib=0.0, model_mib=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,10 +171,13 @@ class Trials:
             )
         extraction = self.extracted(backend.features)
         key = ["fit", job.key, backend.settings, backend.features.dimensions, sizes.classes]
-        fitting = self.kept(Fitting, key, lambda: self._fitting(backend, sizes))
+        fitting = self.kept(Fitting, key, partial(self._fitting, backend, sizes, job.name))
         training = None if trainer is None else self._training(trainer, trained, sizes.classes)
         counts = getattr(backend.classifier(), "footprint", None) if fitting.rate else None
         return Trial(**known, training=training, extraction=extraction, fitting=fitting, footprint=counts)
+
+    def _fitting(self, backend: Backend, sizes: Sizes, name: str) -> Fitting:
+        return tried_fitting(backend, sizes, self.study, lambda text: self.console.log(f"{name}: {text}"))
 
     def _training(self, trainer: Trainer, described: dict[str, Any] | None, classes: int) -> NetworkTraining:
         """Ask a trainer that can say; NaN for one that cannot."""
@@ -249,7 +202,8 @@ class Trials:
             found = self._found[path] = measure()
         self.waits.append(watch.waited)
         kept = asdict(cast(Any, found))
-        write_json(path, {"machine": machine(), "key": key, "waited": watch.waited, "found": kept})
+        if not any(isinstance(value, float) and math.isnan(value) for value in kept.values()):  # else, try again
+            write_json(path, {"machine": machine(), "key": key, "waited": watch.waited, "found": kept})
         return found
 
     def extracted(self, extractor: FeatureExtractor) -> Extraction:
@@ -271,7 +225,9 @@ class Trials:
             with Undisturbed() as first:
                 few = min(extractor.batch, 64)  # enough for processes and networks to start
                 extractor.extract(np.zeros((few, extractor.pixels, extractor.pixels, 3), np.uint8))
-            count, taken = min(extractor.batch, len(order)), 0.0
+            # where those take long, a batch would take longer than a trial should
+            affordable = max(few, int(few * LIMIT / max(first.wall, 1e-9)))
+            count, taken = min(extractor.batch, len(order), affordable), 0.0
             while True:
                 chosen, digests = some_digests(self.catalogue, count)
                 with tempfile.TemporaryDirectory() as folder:
@@ -283,64 +239,6 @@ class Trials:
                     break
                 count = min(2 * count, len(order))
         return Extraction(first.seconds, taken / count, memory.mib)
-
-    def _fitting(self, backend: Backend, sizes: Sizes) -> Fitting:
-        """Fit random features of growing numbers of images, until that takes long enough to tell."""
-        try:
-            classifier = backend.classifier()
-        except RuntimeError:  # the head of a network trained end to end is part of it
-            return NO_FITTING
-        divides = bool(getattr(classifier, "divides", False))
-        classes = min(sizes.classes, _SOME) if divides else sizes.classes
-        dimensions = backend.features.dimensions
-        count, seconds, counts = min(sizes.train, _FIRST), [], []
-        with PeakMemory().watch() as memory:
-            while True:
-                train, labels = random_features(count, dimensions, classes)
-                few = math.ceil(count * sizes.tune / sizes.train)
-                made = TrainingData(
-                    features=train,
-                    labels=labels,
-                    classes=classes,
-                    tune_features=train[:few],
-                    tune_labels=labels[:few],
-                )
-                classifier = backend.classifier()
-                with Undisturbed() as fit:
-                    classifier.fit(made, seed=0, console=Console(quiet=True))
-                seconds.append(fit.seconds)
-                counts.append(count)
-                if count == sizes.train or (len(counts) > 1 and _enough(fit.seconds, count, dimensions)):
-                    break
-                count = min(_MORE * count, sizes.train)
-        scored = train[: max(64, min(_SCORED, _SCORES // classes))]
-        classifier.log_probabilities(scored)
-        with Undisturbed() as predict:
-            scores = classifier.log_probabilities(scored)
-        grown = sizes.train / count if getattr(classifier, "grows", False) else 1.0
-        more = sizes.classes / classes
-        per_image = seconds[-1] / count
-        if len(counts) > 1 and seconds[-1] > seconds[-2]:
-            per_image = (seconds[-1] - seconds[-2]) / (counts[-1] - counts[-2])
-        history = classifier.history
-        return Fitting(
-            base=max(0.0, seconds[-1] - per_image * count) * more,
-            per_image=per_image * more,
-            predict=(predict.seconds / len(scored) * grown + predicting(scores, sizes)) * more,
-            mib=memory.mib,
-            model_mib=_saved(classifier) * grown * more,
-            rule=(predict.seconds / len(scored) * grown + choosing(scores, labels, self.study)) * more,
-            passes=float(getattr(classifier, "passes", 1 if history is None else len(history))),
-            divides=divides,
-            rate=product_rate(dimensions) if hasattr(classifier, "footprint") else 0.0,
-        )
-
-
-def _enough(seconds: float, count: int, dimensions: int) -> bool:
-    """Tell whether a fit took long enough, of enough images, to say what more of them take."""
-    return seconds >= 2 * _LONG or (
-        seconds >= _ENOUGH and count >= _LEAST and (count >= dimensions or seconds >= _LONG)
-    )
 
 
 def some_digests(catalogue: Catalogue, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -363,20 +261,6 @@ def some_digests(catalogue: Catalogue, count: int) -> tuple[np.ndarray, np.ndarr
     digests = np.zeros(len(images), DIGEST)
     digests[chosen] = np.frombuffer(b"".join(map(digest, images.read(chosen))), DIGEST)
     return chosen, digests
-
-
-def random_features(count: int, dimensions: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw features of categories about as close to each other as real ones: most can be told apart, not all."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((classes, dimensions), np.float32) * np.float32(4 / math.sqrt(2 * dimensions))
-    labels = np.arange(count) % classes
-    return centres[labels] + rng.standard_normal((count, dimensions), np.float32), labels
-
-
-def _saved(classifier: Classifier) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        classifier.save(Path(folder))
-        return sum(path.stat().st_size for path in Path(folder).iterdir()) / _MIB
 
 
 def _told(answer: dict[str, float]) -> NetworkTraining:

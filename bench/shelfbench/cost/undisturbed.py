@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -67,6 +68,44 @@ class Undisturbed:
     def waited(self) -> float:
         """Share of the time that was spent on waiting for other programs."""
         return 1 - self.seconds / self.wall if self.wall else 0.0
+
+
+class Others:
+    """Share of this machine's processors that other programs used while a block ran.
+
+    It says whether wall times may be those of a busy machine, and takes two looks, unlike `Undisturbed`, which takes
+    many.
+
+    Attributes
+    ----------
+    share : float or None
+        None where the system does not tell (other than Linux).
+    """
+
+    share: float | None = None
+
+    def __enter__(self) -> Others:
+        """Start."""
+        self._busy, self._own, self._started = _busy(), _used() + _children(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        room = (time.perf_counter() - self._started) * (os.cpu_count() or 1)
+        if (busy := _busy() - self._busy) and room:
+            self.share = min(1.0, max(0.0, busy - (_used() + _children() - self._own)) / room)
+
+
+def _children() -> float:
+    """Seconds of processors that children which have not ended, and theirs, have used."""
+    import psutil
+
+    total = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            times = child.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _used() -> float:

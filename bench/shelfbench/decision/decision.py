@@ -14,7 +14,7 @@ from shelfbench.base.grid import probability
 from shelfbench.base.processor import cores
 from shelfbench.base.public_arguments import count_argument, path_argument, settings_argument
 from shelfbench.base.screen import printable
-from shelfbench.data.to_classify import Product
+from shelfbench.data.sources.products import Product
 from shelfbench.decision.bundle import copy_decision, load_model
 from shelfbench.decision.classifying import classify, classify_photos, columns
 from shelfbench.decision.ladder import LadderRuling

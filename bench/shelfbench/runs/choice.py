@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shelfbench.cost.undisturbed import NOTABLE
+from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
+from shelfbench.runs.record import RunRecord
 from shelfbench.verdict.certify import ESTIMABLE
 from shelfbench.verdict.metrics import REQUIRED
 from shelfbench.verdict.resampling import replicates
 
 _RESAMPLES = 1000
 _HANDFUL = 10  # products
-_SAME_COST = 0.1  # costs that differ by less than this share are the same for a reader
+# Wall times of the same work differ by a third from one run to the next (results/scale/plan.csv), and by some seconds
+# with how long a library takes to start: costs tell two backends apart only beyond both.
+_TIMES, _SECONDS = 1.5, 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,8 @@ class Rival:
         Its acceptance where the choice was made.
     seconds : float
         Its cost.
+    others : float
+        Share of the processors that other programs used meanwhile; 0 if unknown.
     test : float
         Its plain acceptance on test; NaN if the split has no test.
     """
@@ -37,6 +44,7 @@ class Rival:
     backend: str
     acceptance: float
     seconds: float
+    others: float = 0.0
     test: float
 
 
@@ -56,6 +64,8 @@ class Choice:
         Its acceptance there.
     seconds : float
         Its cost.
+    others : float
+        As in `Rival`.
     test : dict
         Its row of Table 4 for test; empty if the split has no test.
     tuned_acceptance, tuned_precision : float
@@ -70,6 +80,7 @@ class Choice:
     products: int = 0
     chosen_at: float = 0.0
     seconds: float = float("nan")
+    others: float = 0.0
     test: dict[str, Any]
     tuned_acceptance: float = float("nan")
     tuned_precision: float = float("nan")
@@ -102,10 +113,10 @@ class Choice:
         if not self.rivals:
             return ""
         first, others = self.rivals[0], self.rivals[1:]
-        cost = self._cost(first)
-        at = f", at {cost}" if cost else ""
+        at = self._cost(first)
         if first.acceptance == self.chosen_at:
-            why = "for its lower cost" if self.seconds < first.seconds else "since it comes first in the study"
+            cheaper = costs_less(self.seconds, first.seconds, first.others)
+            why = "for its lower cost" if cheaper else "since it comes first in the study"
             text = (
                 f"{self.backend} was chosen in a tie, {why}: {first.backend} accepts exactly as much on {self.part}{at}"
             )
@@ -130,12 +141,38 @@ class Choice:
         return f"{count:,} product{'s' * (count != 1)} of {self.products:,}"
 
     def _cost(self, rival: Rival) -> str:
+        """Say what the rival costs, as far as wall times tell."""
         ratio = rival.seconds / self.seconds if self.seconds > 0 else np.nan
         if not np.isfinite(ratio):
             return ""
-        if abs(ratio - 1) < _SAME_COST:
-            return "about the same cost"
-        return f"{ratio:.1f} times the cost" if ratio > 1 else f"{ratio:.0%} of the cost"
+        if costs_less(self.seconds, rival.seconds, rival.others):
+            return f", at {ratio:.1f} times the cost"
+        if costs_less(rival.seconds, self.seconds, self.others):
+            return f", at {ratio:.0%} of the cost"
+        if max(self.others, rival.others) >= NOTABLE:
+            return " (other programs were at work while the two were timed, so that their costs cannot be told apart)"
+        return ", at about the same cost"
+
+
+def costs_less(seconds: float, others_seconds: float, others: float = 0.0) -> bool:
+    """Tell whether a backend costs less than another one, beyond what wall times differ by themselves.
+
+    Parameters
+    ----------
+    seconds : float
+        Of the backend.
+    others_seconds : float
+        Of the other one.
+    others : float
+        Share of the processors that other programs used while the other one was timed. Without them, it might have
+        taken that much less.
+
+    Returns
+    -------
+    bool
+    """
+    least = others_seconds * (1 - others)
+    return bool(least > _TIMES * seconds and least - seconds > _SECONDS)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -146,9 +183,10 @@ def listed(names: Sequence[str]) -> str:
 def choose(
     table: pd.DataFrame,
     metrics: pd.DataFrame,
+    record: RunRecord[BackendEntry],
     products: Callable[[str], Evaluated] | None = None,
 ) -> Choice | None:
-    """Choose a backend by its acceptance on validation; ties go to the cheaper one.
+    """Choose a backend by its acceptance on validation; ties go to the first in the study that none costs less than.
 
     Parameters
     ----------
@@ -156,6 +194,8 @@ def choose(
         `Run.table4`.
     metrics : DataFrame
         `Run.metrics`.
+    record : RunRecord
+        How much other programs used the processors meanwhile.
     products : callable, optional
         `Run.products`, to see which backends are as good within noise; without it, only ties are.
 
@@ -172,7 +212,8 @@ def choose(
     )
     if candidates.empty:
         return None
-    ordered = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable")
+    others = {name: entry.others_share or 0.0 for name, entry in record.backends.items()}
+    ordered = _ordered(candidates, others)
     best = ordered.iloc[0]
     if best["value"] == 0:
         count = len(_part(products, str(best["backend"]), basis).truth) if products is not None else 0
@@ -188,6 +229,7 @@ def choose(
         products=count,
         chosen_at=float(best["value"]),
         seconds=float(best["seconds"]),
+        others=others.get(backend, 0.0),
         test={str(key): value for key, value in test[0].items()} if test else {},
         tuned_acceptance=float(values.get("tuned_acceptance_90", np.nan)),
         tuned_precision=float(values.get("tuned_precision_90", np.nan)),
@@ -196,11 +238,22 @@ def choose(
                 backend=str(row["backend"]),
                 acceptance=float(row["value"]),
                 seconds=float(row["seconds"]),
+                others=others.get(str(row["backend"]), 0.0),
                 test=float(accepted_on_test.get(row["backend"], np.nan)),
             )
             for row in ordered.iloc[1:][close].to_dict("records")
         ),
     )
+
+
+def _ordered(candidates: pd.DataFrame, others: dict[str, float]) -> pd.DataFrame:
+    """Sort by acceptance and cost, and put the choice first."""
+    ordered = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable")
+    least = ordered["seconds"].iloc[0]
+    tied = candidates[candidates["value"] == ordered["value"].iloc[0]]
+    dearer = [costs_less(least, row["seconds"], others.get(str(row["backend"]), 0.0)) for _, row in tied.iterrows()]
+    first = tied.index[dearer.index(False)]
+    return ordered.loc[[first, *ordered.index.drop(first)]]
 
 
 def _part(products: Callable[[str], Evaluated], backend: str, basis: str) -> Evaluated:

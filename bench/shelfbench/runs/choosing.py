@@ -27,15 +27,13 @@ from shelfbench.data.rows import rows_of
 from shelfbench.plugins.finding import split_name
 from shelfbench.runs.building import BuiltBackend, build_backend, suited, training_data
 from shelfbench.runs.experiment import Experiment, Jobs
-from shelfbench.runs.parts import Parts
+from shelfbench.runs.parts import LEAST_GROWTH, Parts
 from shelfbench.runs.quick_choice import Budget, QuickChoice, TimedRound
 from shelfbench.runs.recorder import Recorder
 from shelfbench.runs.scoring import choose_rule, score
 from shelfbench.study.model import Study
 from shelfbench.verdict.halving import Judged, Round, before_last, judge, staying
 
-# A part that is not at least this much larger says little that the one before did not.
-LEAST_GROWTH = 1.5
 # Share of what is left that a part takes on the way to the last one.
 _ON_THE_WAY = 0.9
 # What an image that judges costs while a candidate learns, where one that it learns from costs 1: it is only scored.
@@ -76,6 +74,8 @@ def choose_quickly(
 
     Raises
     ------
+    TooSmall
+        If there are so few products that a share of the study's time says nothing for sure; not with minutes.
     InputError
         If the study, the data or the budget leave nothing to choose.
     ShelfbenchError
@@ -106,6 +106,10 @@ def _check(study: Study) -> None:
         )
 
 
+class TooSmall(InputError):
+    """There are too few products for a quick choice."""
+
+
 class _Hushed(Console):
     """Keeps to itself what a candidate has to say about a part: of everything, it may be otherwise."""
 
@@ -125,6 +129,10 @@ class _Choosing:
         self._hushed = _Hushed(experiment.console.quiet, experiment.console.verbose)
         self.parts = Parts.of(experiment.material, experiment.study.seed)  # opens the data
         self.all_images = len(experiment.material.image)
+        if budget.share is not None and (why := self.parts.too_few(budget.share, self.all_images)):
+            raise TooSmall(
+                f"{experiment.material.catalogue.name} is too small for a quick choice: {why}", "run all backends"
+            )
         judging = self.parts.material.only(np.sort(self.parts.tune)), self.parts.part(self.parts.first)
         self._judges = len(judging[0].image)
         self._first_judges = len(judging[1].image) - int(self.parts.images[self.parts.first])

@@ -10,6 +10,7 @@ from typing import Any
 from shelfbench.base.errors import InputError
 from shelfbench.base.storage import file_stem
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
+from shelfbench.cost.undisturbed import Others
 from shelfbench.data.embeddings import EmbeddingFeatures
 from shelfbench.data.feature_store import Features
 from shelfbench.data.truth import read_truth
@@ -145,13 +146,14 @@ def _run_backend(
     built: BuiltBackend, features: Features, guard: RunGuard | None, *, experiment: Experiment, before: float
 ) -> BackendEntry:
     """Fit, score and keep one backend; `before` is the peak memory (MiB) of the work already done for it."""
-    with PeakMemory().watch() as memory:
+    with PeakMemory().watch() as memory, Others() as others:
         chosen = _fit_and_keep(built, features, guard, experiment)
     return BackendEntry(
         columns=columns_of(built.spec, built.backbone),
         chosen=chosen,
         settings=built.backend.settings,
         peak_rss_mib=round(max(memory.mib, before), 1),
+        others_share=None if others.share is None else round(others.share, 3),
     )
 
 

@@ -336,7 +336,7 @@ class Run:
     @cached_property
     def verdict(self) -> Choice | None:
         """The backend to use, chosen on validation; None if there are no validation products to choose on."""
-        return choose(self.table4, self.metrics, self.products)
+        return choose(self.table4, self.metrics, self.record, self.products)
 
     @cached_property
     def headline(self) -> Headline:

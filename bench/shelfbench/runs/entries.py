@@ -50,12 +50,16 @@ class BackendEntry(Entry, kw_only=True):
         The settings that the backend was built from.
     peak_rss_mib : float or None
         Peak resident memory while it ran.
+    others_share : float or None
+        Share of the machine's processors that other programs used while it was fitted and scored; None in runs of
+        earlier versions, and where the system does not tell.
     """
 
     columns: dict[str, str] = {}
     chosen: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     peak_rss_mib: float | None = None
+    others_share: float | None = None
 
 
 class TrainingEntry(Entry, kw_only=True):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import count
 from shelfbench.data.material import Material
+from shelfbench.verdict.halving import LEAST_JUDGES
+from shelfbench.verdict.metrics import REQUIRED
 
 # Products of `tune` that judge: with 4,000, the interval of a precision is three points wide, and that of a difference
 # between two candidates, on the same products, about one. The first part shows how long things take; with fewer
 # judges it takes less, and how fast candidates learn is less sure.
 JUDGES, FIRST_JUDGES = 4000, 1000
+# A part that is not at least this much larger says little that the one before did not.
+LEAST_GROWTH = 1.5
 # The first part: this share of train, or this many products of each category, whichever is more.
 FIRST_SHARE, FIRST_EACH = 64, 2
 
@@ -88,6 +94,36 @@ class Parts:
         wanted = max(self.products // FIRST_SHARE, FIRST_EACH * len(self.material.classes))
         return max(1, min(wanted, self.products // 4))
 
+    def too_few(self, share: float, images: int) -> str:
+        """Say why there are too few products for a choice on parts of them; empty if there are enough.
+
+        Parameters
+        ----------
+        share : float
+            Of the full study, which is the budget.
+        images : int
+            Of the full study.
+
+        Returns
+        -------
+        str
+        """
+        if len(self.tune) < LEAST_JUDGES:
+            return (
+                f"{count(len(self.tune))} product{'s' * (len(self.tune) != 1)} would judge (tune), and fewer than "
+                f"{LEAST_JUDGES} cannot tell a backend that is right on {float(REQUIRED):.0%} from one that always is"
+            )
+        # Nobody drops out before the second part. Where the number of categories sets the size of the first one, both
+        # are a large share of few photos.
+        second = min(math.ceil(LEAST_GROWTH * self.first), self.products)
+        used = int(self.images[second]) + int(np.isin(self.material.owner, self.tune).sum())
+        if self.first <= self.products // FIRST_SHARE or used <= share * images:
+            return ""
+        return (
+            f"with {len(self.material.classes):,} categories, no backend can drop out before {used:,} of {images:,} "
+            f"photos are used, more than {share:.0%}"
+        )
+
     def part(self, products: int) -> Material:
         """Return a part of train, and the products that judge it: of the first part, only some."""
         judges = self.tune if products > self.first else self.tune[:FIRST_JUDGES]
@@ -110,8 +146,8 @@ def growing_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     place = np.empty(len(labels))
     order = np.lexsort((rng.random(len(labels)), labels))
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
-    for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
-        own = (np.arange(count) + rng.random()) / count
+    for start, size in zip(starts.tolist(), counts.tolist(), strict=True):
+        own = (np.arange(size) + rng.random()) / size
         own[0] -= 1
-        place[order[start : start + count]] = own
+        place[order[start : start + size]] = own
     return np.argsort(place, kind="stable")

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -343,14 +343,15 @@ class QuickChoice:
         }
 
 
-def run_command(study: str | None, backend: str, given: Mapping[str, Any]) -> str:
-    """Write the command that runs a backend on everything.
+def run_command(study: str | None, backends: Sequence[str], given: Mapping[str, Any]) -> str:
+    """Write the command that runs backends on everything.
 
     Parameters
     ----------
     study : str or None
         As it was named.
-    backend : str
+    backends : sequence of str
+        Empty for those of the study.
     given : mapping
         ``dataset``, ``data``, ``seed`` and ``settings`` of the choice; None where not given.
 
@@ -365,7 +366,9 @@ def run_command(study: str | None, backend: str, given: Mapping[str, Any]) -> st
     words += ["--seed", str(given["seed"])] if given.get("seed") is not None else []
     for key, value in (given.get("settings") or {}).items():
         words += ["--set", f"{key}={_as_toml(value)}"]
-    return shlex.join([*words, "--backend", backend])
+    for backend in backends:
+        words += ["--backend", backend]
+    return shlex.join(words)
 
 
 def _as_toml(value: Any) -> str:

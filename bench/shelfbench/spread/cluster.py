@@ -27,6 +27,8 @@ _SILENT = logging.CRITICAL + 1
 _TRY, _SAY = 1.0, 60.0
 # Seconds in which a scheduler that is there answers, on a busy machine too.
 _ANSWER = 15
+# Seconds in which its dashboard does, and what is read of its page.
+_DASHBOARD, _PAGE = 3, 4096
 # What the engine raises if its scheduler, or the worker that was asked, is gone.
 LOST = (OSError, TimeoutError, RuntimeError)
 
@@ -218,10 +220,7 @@ class Cluster:
             time.sleep(_TRY)
 
     def _tell(self, client: Client, workers: str) -> None:
-        from importlib.util import find_spec
-
-        needs = "" if find_spec("bokeh") else " (which needs bokeh: python -m pip install bokeh)"
-        self._console.log(f"Dask: {workers}; dashboard {client.dashboard_link}{needs}")
+        self._console.log(f"Dask: {workers}{_dashboard(client.dashboard_link)}")
 
     def _drop(self) -> None:
         for one in (self._client, self._local):
@@ -236,3 +235,18 @@ class Cluster:
     def close(self) -> None:
         """End what was started, and leave what was there."""
         self._drop()
+
+
+def _dashboard(link: str | None) -> str:
+    """Say where the dashboard is, if it answers: Dask gives an address where none runs (``--no-dashboard``), too."""
+    from http.client import HTTPException
+    from urllib.request import ProxyHandler, build_opener
+
+    try:
+        with build_opener(ProxyHandler({})).open(str(link), timeout=_DASHBOARD) as answer:
+            page = answer.read(_PAGE)
+    except (OSError, ValueError, HTTPException):
+        return ""
+    if b"Dask needs" in page:
+        return "; its dashboard needs bokeh: python -m pip install bokeh"
+    return f"; dashboard {link}"

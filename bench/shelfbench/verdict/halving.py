@@ -34,6 +34,13 @@ _SPREAD = 0.03
 _DRAW = 0.04
 # Share of the doublings up to all of train for which that pace is believed: curves flatten.
 _BELIEVED = 0.5
+LEAST_JUDGES = math.ceil(math.log(_TAILS[0]) / math.log(float(REQUIRED)))
+"""Products that must judge at least: 36.
+
+One candidate is behind another for sure if fewer than 2.5% of the resamples hold none of the products on which it alone
+is wrong. On fewer products than this, even one that is right on 90%, just enough, is not behind one that is always
+right, and nobody who matters would ever drop out.
+"""
 # Labelled products beyond which nobody would label to tell two candidates apart.
 _MOST = 10_000_000
 
