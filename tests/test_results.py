@@ -46,7 +46,18 @@ def test_every_result_says_what_makes_it_and_which_code_is_there():
         assert set(entry["made"]) == set(entry["code"]), f"{name}: python -m tests.helpers.made --note {name}"
         for patterns in made.groups(entry).values():
             for one in (one for pattern in patterns for one in made.alternatives(pattern)):
-                assert any(made._matches(path, one) for path in made.present()), (name, one)
+                assert any(made.matches(path, one) for path in made.present()), (name, one)
+
+
+def test_every_file_of_code_is_behind_a_result_or_said_to_change_no_number():
+    """A file that computes stands in a group of `[code]` in results/made.toml; one that does not, in `[no_number]`."""
+    behind = [one for entry in made.made().values() for group in made.groups(entry).values() for one in group]
+    known = [one for pattern in (*behind, *made.without_number()) for one in made.alternatives(pattern)]
+    code = [path for path in made.present() if not path.startswith("tests/")]
+    assert [path for path in code if not any(made.matches(path, one) for one in known)] == []
+    for pattern in made.without_number():
+        for one in made.alternatives(pattern):
+            assert any(made.matches(path, one) for path in code), one
 
 
 def test_commands_are_understood():

@@ -57,11 +57,12 @@ def owners(path: str) -> list[str]:
     return [
         name
         for name, entry in made().items()
-        if any(_matches(path, one) for pattern in entry["files"] for one in alternatives(pattern))
+        if any(matches(path, one) for pattern in entry["files"] for one in alternatives(pattern))
     ]
 
 
-def _matches(path: str, pattern: str) -> bool:
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path is one of a pattern, in which `*` stays in a folder and `**` does not."""
     return _compiled(pattern).fullmatch(path) is not None
 
 
@@ -74,6 +75,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def groups(entry: dict[str, Any]) -> dict[str, list[str]]:
     """Patterns of the code behind a result, by the name of a group of `[code]` or by themselves."""
     return {name: _listed()["code"].get(name, [name]) for name in entry["code"]}
+
+
+def without_number() -> list[str]:
+    """Patterns of the code on which no kept number depends."""
+    return [pattern for patterns in _listed()["no_number"].values() for pattern in patterns]
 
 
 def code_hash(patterns: Iterable[str], paths: Iterable[str], read: Callable[[str], bytes]) -> str:
@@ -93,7 +99,7 @@ def code_hash(patterns: Iterable[str], paths: Iterable[str], read: Callable[[str
         12 hexadecimal digits; of nothing, if no file matches.
     """
     wanted = [one for pattern in patterns for one in alternatives(pattern)]
-    own = sorted({path for path in paths for one in wanted if _matches(path, one)})
+    own = sorted({path for path in paths for one in wanted if matches(path, one)})
     whole = hashlib.sha256()
     for path in own:
         whole.update(f"{path}\0{meaning(path, read(path))}\0".encode())
