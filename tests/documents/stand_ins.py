@@ -53,7 +53,8 @@ def fill(shop: Path) -> None:
             assert main(["run", "--dataset", "PATH", "--backend", backend, "--out", f"results/{name}", "--quiet"]) == 0
         # decided in a copy, so that the tries on the run itself are those of the documents
         shutil.copytree("results/mine", "copy")
-        decided = main(["decide", "copy", "bottleneck-2nn-4096", "--out", "decision"])
+        # a training may differ by an error or two from one processor to the next
+        decided = main(["decide", "copy", "bottleneck-2nn-4096", "--precision", "0.8", "--out", "decision"])
         assert decided == 0, "the stand-in for a decision must promise something"
         shutil.rmtree("copy")
         answers = shelfbench.load_decision("decision").classify(["new-photos"])

@@ -26,7 +26,11 @@ def add_workers(one: argparse.ArgumentParser, positive: Callable[[str], int]) ->
     """
     either = one.add_mutually_exclusive_group()
     either.add_argument(
-        "--workers", type=positive, default=cores(), metavar="N", help="processes for decoding and HOG; default: cores"
+        "--workers",
+        type=positive,
+        default=cores(),
+        metavar="N",
+        help="processes for decoding and HOG; default: cores (fewer for all else: docs/command-line.md)",
     )
     either.add_argument(
         "--dask",
