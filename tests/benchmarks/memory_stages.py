@@ -231,10 +231,10 @@ def report(work: Work) -> Body:
     """Tables, figures and page."""
     import matplotlib.pyplot  # noqa: F401  (which takes seconds to load)
 
-    from shelfbench.report.build import SECTIONS
     from shelfbench.report.data import open_data
     from shelfbench.report.page import header, title_of
     from shelfbench.report.render import write_page, write_report
+    from shelfbench.report.sections import SECTIONS
     from shelfbench.runs.directory import open_run
 
     def body() -> None:

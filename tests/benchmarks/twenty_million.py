@@ -43,10 +43,10 @@ from shelfbench.data.catalogue import Catalogue, Category
 from shelfbench.data.feature_store import Features
 from shelfbench.data.material import Material, dataset_record, gather
 from shelfbench.data.split import make_split
-from shelfbench.report.build import SECTIONS
 from shelfbench.report.data import open_data
 from shelfbench.report.page import header, title_of
 from shelfbench.report.render import write_page, write_report
+from shelfbench.report.sections import SECTIONS
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.recorder import Recorder

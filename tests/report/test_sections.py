@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from shelfbench.base.grid import Grid
-from shelfbench.report.build import SECTIONS
 from shelfbench.report.render import fill, write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
+from shelfbench.report.sections import SECTIONS
 from shelfbench.report.table4 import _best
 
 EVIL = "<script>alert('x')</script>\"'&"
