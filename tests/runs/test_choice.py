@@ -9,6 +9,8 @@ from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
 from shelfbench.runs.record import RunRecord
 
+RIGHT = (("a", 0.92), ("b", 0.955))
+
 
 def frames(rows):
     """Table 4 and metrics of backends given as (name, acceptance on tune, on test, seconds)."""
@@ -74,6 +76,14 @@ def test_equal_acceptance_goes_to_the_cheaper_backend_and_that_is_said():
     assert even.backend == "a"
     assert "in a tie, since it comes first in the study: b accepts exactly as much" in even.noise()
     assert even.noise().endswith("at about the same cost.")
+
+
+def test_where_all_accept_everything_precision_decides():
+    table, metrics = frames([("a", 1.0, 0.4, 9.0), ("b", 1.0, 0.3, 90.0)])
+    known = [{"backend": name, "split": "tune", "metric": "precision", "value": value} for name, value in RIGHT]
+    choice = choose(table, pd.concat([metrics, pd.DataFrame(known).assign(level="product")]), RunRecord())
+    assert choice.backend == "b"
+    assert choice.noise().startswith("b was chosen in a tie, for its higher precision (95.5%, not 92.0%): a accepts")
 
 
 @pytest.mark.parametrize(("first", "second"), [(12.0, 9.0), (3.0, 0.5)])

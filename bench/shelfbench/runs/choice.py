@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shelfbench.base.grid import percent
 from shelfbench.cost.undisturbed import NOTABLE
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
@@ -31,8 +32,8 @@ class Rival:
     Attributes
     ----------
     backend : str
-    acceptance : float
-        Its acceptance where the choice was made.
+    acceptance, precision : float
+        Its acceptance where the choice was made, and its precision there, if all products were accepted.
     seconds : float
         Its cost.
     others : float
@@ -43,6 +44,7 @@ class Rival:
 
     backend: str
     acceptance: float
+    precision: float = 0.0
     seconds: float
     others: float = 0.0
     test: float
@@ -62,6 +64,8 @@ class Choice:
         Products of that part; 0 if unknown.
     chosen_at : float
         Its acceptance there.
+    precision : float
+        Its precision there, if all products were accepted; 0 if unknown.
     seconds : float
         Its cost.
     others : float
@@ -79,6 +83,7 @@ class Choice:
     basis: str
     products: int = 0
     chosen_at: float = 0.0
+    precision: float = 0.0
     seconds: float = float("nan")
     others: float = 0.0
     test: dict[str, Any]
@@ -131,6 +136,13 @@ class Choice:
             text += f"; as good within noise {'is' if len(others) == 1 else 'are'} "
             text += f"{'also ' * (first.acceptance != self.chosen_at)}{listed([other.backend for other in others])}"
         return f"{text}."
+
+    def _why(self, rival: Rival) -> str:
+        """Say what decided between this backend and one that accepts as much."""
+        if self.precision > rival.precision:
+            return f"for its higher precision ({percent(self.precision)}, not {percent(rival.precision)})"
+        cheaper = costs_less(self.seconds, rival.seconds, rival.others)
+        return "for its lower cost" if cheaper else "since it comes first in the study"
 
     def _behind(self, rival: Rival) -> str:
         """By how much the rival is behind, in products if they are known."""
@@ -186,7 +198,10 @@ def choose(
     record: RunRecord[BackendEntry],
     products: Callable[[str], Evaluated] | None = None,
 ) -> Choice | None:
-    """Choose a backend by its acceptance on validation; ties go to the first in the study that none costs less than.
+    """Choose a backend by its acceptance on validation; ties go to the one of the highest precision there.
+
+    Where all that a backend accepts is everything, acceptance says nothing more, and precision does. If that is equal,
+    too, the first in the study is chosen that none costs less than.
 
     Parameters
     ----------
@@ -210,6 +225,8 @@ def choose(
     candidates = at[at["split"] == basis].merge(
         table.groupby("backend", as_index=False)["seconds"].first(), on="backend"
     )
+    right = own[(own["metric"] == "precision") & (own["split"] == basis)].set_index("backend")["value"]
+    candidates["precision"] = candidates["backend"].map(right).fillna(0.0)
     if candidates.empty:
         return None
     others = {name: entry.others_share or 0.0 for name, entry in record.backends.items()}
@@ -228,6 +245,7 @@ def choose(
         basis=basis,
         products=count,
         chosen_at=float(best["value"]),
+        precision=float(best["precision"]),
         seconds=float(best["seconds"]),
         others=others.get(backend, 0.0),
         test={str(key): value for key, value in test[0].items()} if test else {},
@@ -237,6 +255,7 @@ def choose(
             Rival(
                 backend=str(row["backend"]),
                 acceptance=float(row["value"]),
+                precision=float(row["precision"]),
                 seconds=float(row["seconds"]),
                 others=others.get(str(row["backend"]), 0.0),
                 test=float(accepted_on_test.get(row["backend"], np.nan)),
@@ -247,10 +266,12 @@ def choose(
 
 
 def _ordered(candidates: pd.DataFrame, others: dict[str, float]) -> pd.DataFrame:
-    """Sort by acceptance and cost, and put the choice first."""
-    ordered = candidates.sort_values(["value", "seconds"], ascending=[False, True], kind="stable")
-    least = ordered["seconds"].iloc[0]
-    tied = candidates[candidates["value"] == ordered["value"].iloc[0]]
+    """Sort by acceptance, precision and cost, and put the choice first."""
+    by = ["value", "precision", "seconds"]
+    ordered = candidates.sort_values(by, ascending=[False, False, True], kind="stable")
+    best = ordered.iloc[0]
+    least = best["seconds"]
+    tied = candidates[(candidates["value"] == best["value"]) & (candidates["precision"] == best["precision"])]
     dearer = [costs_less(least, row["seconds"], others.get(str(row["backend"]), 0.0)) for _, row in tied.iterrows()]
     first = tied.index[dearer.index(False)]
     return ordered.loc[[first, *ordered.index.drop(first)]]
