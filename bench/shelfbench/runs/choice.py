@@ -120,11 +120,8 @@ class Choice:
         first, others = self.rivals[0], self.rivals[1:]
         at = self._cost(first)
         if first.acceptance == self.chosen_at:
-            cheaper = costs_less(self.seconds, first.seconds, first.others)
-            why = "for its lower cost" if cheaper else "since it comes first in the study"
-            text = (
-                f"{self.backend} was chosen in a tie, {why}: {first.backend} accepts exactly as much on {self.part}{at}"
-            )
+            text = f"{self.backend} was chosen in a tie, {self._why(first)}: "
+            text += f"{first.backend} accepts exactly as much on {self.part}{at}"
         else:
             text = (
                 f"{self.backend} was chosen by a lead of {self._behind(first)} on {self.part}: "
