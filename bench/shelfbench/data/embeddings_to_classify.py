@@ -13,7 +13,7 @@ from shelfbench.data.catalogue import gather_products
 from shelfbench.data.embedding_names import GivenEmbeddings
 from shelfbench.data.sources.columns import find_column
 from shelfbench.data.sources.keyed_vectors import open_keyed
-from shelfbench.data.sources.labels import as_key
+from shelfbench.data.sources.products import id_texts
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import TABLE_SUFFIXES, cells_of
 from shelfbench.data.sources.vectors import ARRAYS, Vectors
@@ -80,7 +80,7 @@ def _of_table(path: Path, given: GivenEmbeddings, settings: DatasetSettings) -> 
         file = open_keyed(path, "", settings)
         column, lines = file.column, file.lines
         by = "product_id" if "product_id" in file.keys else "file_name"
-        keys = _named(path, file.keys[by], lines, "row")
+        keys = id_texts(file.keys[by].tolist(), _places(path, "row", lines), path)
     else:
         column = given.column or "embedding"
         keys, lines = _ids(path, column, settings)
@@ -131,16 +131,10 @@ def _ids(path: Path, column: str, settings: DatasetSettings) -> tuple[np.ndarray
 
     cells, unit = cells_of(path, [column, settings.product_id], columns_of)
     values = cells.columns.get("product_id", cells.columns.get("file_name"))
-    return _named(path, np.full(len(cells.lines), None) if values is None else values, cells.lines, unit), cells.lines
+    ids = [None] * len(cells.lines) if values is None else values.tolist()
+    return id_texts(ids, _places(path, unit, cells.lines), path), cells.lines
 
 
-def _named(path: Path, values: np.ndarray, lines: np.ndarray, unit: str) -> np.ndarray:
-    """Return ids as text; a row without one is named by its place."""
-    try:
-        texts = [
-            f"{path.name}, {unit} {line}" if value is None or value != value else as_key(value)
-            for value, line in zip(values.tolist(), lines.tolist(), strict=True)
-        ]
-    except TypeError:
-        raise InputError(f"{path}: a product_id is not a plain value", "write text or a number") from None
-    return np.array(texts, object)
+def _places(path: Path, unit: str, lines: np.ndarray) -> list[str]:
+    """What names a row without an id."""
+    return [f"{path.name}, {unit} {line}" for line in lines.tolist()]

@@ -18,8 +18,9 @@ from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.next_step import LEVEL, Step, Way
 from shelfbench.runs.promise import beyond_noise, mix_of, seen_before, shortfall, small_test
 from shelfbench.verdict.certify import ESTIMABLE
+from shelfbench.verdict.metrics import REQUIRED
 
-_REQUIRED = 0.9  # what `decide` asks for by default
+_REQUIRED = float(REQUIRED)  # what `decide` asks for by default
 _CHANGE = "What would change it: "
 _DEPLOY = "What to do: turn it into a decision that can be deployed, with this command:"
 _DOUBTED = (

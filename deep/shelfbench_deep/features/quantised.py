@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.errors import InputError, RunError, first_line
 from shelfbench.base.partial import aside_folder
 from shelfbench.base.processor import multiplies_bfloat16_faster
 from shelfbench.base.storage import (
@@ -301,8 +301,7 @@ class QuantisedExtractor(FromPixels):
 
 
 def _unreadable(folder: Path, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0][:200] if str(error) else "no message"
     return InputError(
-        f"{folder} contains no readable network in int8 ({type(error).__name__}: {reason})",
+        f"{folder} contains no readable network in int8 ({type(error).__name__}: {first_line(error)})",
         "delete that folder and run the study again",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shelfbench.base.errors import InputError, NotInstalled
+from shelfbench.base.errors import InputError, NotInstalled, first_line
 from shelfbench.base.storage import load_json, write_json, write_whole
 from shelfbench_deep.engines.versions import check_keras
 from shelfbench_deep.features.bottleneck import BottleneckExtractor
@@ -162,9 +162,8 @@ def _read_weights(folder: Path) -> tuple[Blueprint, list[np.ndarray]]:
 
 def unreadable(folder: Path, error: Exception) -> InputError:
     """Make the message for a folder whose network or head cannot be read."""
-    reason = str(error).splitlines()[0] if str(error) else "no message"
     return InputError(
-        f"{folder} contains no readable network ({type(error).__name__}: {reason})",
+        f"{folder} contains no readable network ({type(error).__name__}: {first_line(error)})",
         "delete that folder and run the study again",
     )
 
