@@ -26,7 +26,7 @@ from shelfbench.verdict.metrics import REQUIRED, accept_on_curve, acceptance_cur
 
 _CURVE = (3000.0, 800.0)  # pixels of Figure 5 at the most, for a precision of 1 and for all products
 _EPOCHS = 8  # marks of one training in Figure 2
-_FLAT = 0.9  # a learning rate that falls by less has nothing to show
+_FLAT = 0.9  # a learning rate that falls by less looks like none
 _CHOSEN = 3.2  # points: the line of the chosen backend
 
 
@@ -43,18 +43,20 @@ def figure1(data: RunData) -> Section:
 
 
 def figure2(data: RunData) -> Section | None:
-    """Learning rate against updates (C, Fig. 2); None where all lines would be flat, and no paper matters."""
+    """Learning rate against updates (C, Fig. 2); None if nothing was trained by updates and no paper matters."""
     trained = _trained(data)
-    if not data.papers and all(history["lr"].min() > _FLAT * history["lr"].max() for history in trained.values()):
+    if not trained and not data.papers:
         return None
+    flat = all(history["lr"].min() > _FLAT * history["lr"].max() for history in trained.values())
     lines = (
         " Lines: the paper's recipes (Eq. 3), read with negative exponents, since the printed 7·10^5 and 10^4 would "
         "end training at once. Marks: what was used here."
     )
+    few = " It hardly falls in so few updates."
     figure = NamedFigure(
         name="figure2",
         draw=lambda: _learning_rates(trained, papers=data.papers),
-        caption=data.numbered("Figure 2", f"Learning rate against updates.{lines if data.papers else ''}"),
+        caption=data.numbered("Figure 2", f"Learning rate against updates.{lines if data.papers else few * flat}"),
     )
     return Section(title="Training", figures=(figure,))
 
