@@ -119,7 +119,7 @@ def test_everything_that_is_promised_is_there(done):
         "cached",
     ]
     assert len(table) == 9
-    assert "HOG" in text
+    assert "hog-svm" in text
     values = record(out)
     assert values["status"] == "complete"
     assert {backend["status"] for backend in values["backends"].values()} == {"done"}
