@@ -19,7 +19,7 @@ from shelfbench.base.grid import Grid
 from shelfbench.report.render import fill, write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.sections import SECTIONS
-from shelfbench.report.table4 import _best
+from shelfbench.report.table4 import _best, _cheapest
 
 EVIL = "<script>alert('x')</script>\"'&"
 
@@ -179,3 +179,8 @@ def test_nothing_is_the_best_that_chance_may_explain():
     assert _best([1.0, 0.4, np.nan], [0.0, 0.3, np.nan]) == set()
     assert _best([0.9, 0.4, 0.9], [0.8, 0.3, 0.8]) == {0, 2}
     assert _best([0.9], [0.8]) == set()
+    assert _cheapest([60.0, 20.0, np.nan], [0.0, 0.0, 0.0]) == {1}
+    # wall times differ by as much by themselves, and other programs may be why the second took so long
+    assert _cheapest([60.0, 20.0, 22.0], [0.0, 0.0, 0.0]) == set()
+    assert _cheapest([60.0, 20.0], [0.6, 0.0]) == set()
+    assert _cheapest([20.0], [0.0]) == set()
