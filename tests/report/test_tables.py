@@ -22,7 +22,7 @@ from shelfbench.report.data import open_data
 from shelfbench.report.errors import confusions
 from shelfbench.report.render import write_forms
 from shelfbench.report.table4 import render_table4, table4
-from shelfbench.report.tables import deciles, metrics
+from shelfbench.report.tables import metrics
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS
 from shelfbench.runs.reading_rows import read_images
@@ -146,13 +146,6 @@ def test_deciles_hold_every_product_once(finished_run):
     assert frame["products"].sum() == sizes["products"]
     weighted = (frame["precision"] * frame["products"]).sum() / sizes["products"]
     assert weighted == pytest.approx(metric(finished_run, "hog-svm", "test", "product", "precision"))
-
-
-def test_deciles_of_few_categories_are_left_to_the_files(finished_run, small_run):
-    assert [table.on_page for run in (finished_run, small_run) for table in deciles(open_data(run)).grids] == [
-        True,
-        False,
-    ]
 
 
 def test_further_targets_appear_in_metrics_and_ninety_always(small_run):
