@@ -180,6 +180,7 @@ def test_suspects_come_from_the_chosen_backend(doubted):
     text = (doubted / "tables" / "suspects.md").read_text(encoding="utf-8")
     assert "would void every certificate" in text
     assert "about one in three" in text
+    assert (f"The other {len(table) - 25}: tables/suspects.csv." in text) == (len(table) > 25)
     assert text.count("\n| ") <= 2 + 25
 
 

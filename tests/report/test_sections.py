@@ -16,10 +16,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from shelfbench.base.grid import Grid
+from shelfbench.report.data import open_data
 from shelfbench.report.render import fill, write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
 from shelfbench.report.sections import SECTIONS
-from shelfbench.report.table4 import _best
+from shelfbench.report.table4 import _best, _cheapest
+from shelfbench.report.tables import deciles
 
 EVIL = "<script>alert('x')</script>\"'&"
 
@@ -179,3 +181,15 @@ def test_nothing_is_the_best_that_chance_may_explain():
     assert _best([1.0, 0.4, np.nan], [0.0, 0.3, np.nan]) == set()
     assert _best([0.9, 0.4, 0.9], [0.8, 0.3, 0.8]) == {0, 2}
     assert _best([0.9], [0.8]) == set()
+    assert _cheapest([60.0, 20.0, np.nan], [0.0, 0.0, 0.0]) == {1}
+    # wall times differ by as much by themselves, and other programs may be why the second took so long
+    assert _cheapest([60.0, 20.0, 22.0], [0.0, 0.0, 0.0]) == set()
+    assert _cheapest([60.0, 20.0], [0.6, 0.0]) == set()
+    assert _cheapest([20.0], [0.0]) == set()
+
+
+def test_deciles_of_few_categories_are_left_to_the_files(finished_run, small_run):
+    assert [table.on_page for run in (finished_run, small_run) for table in deciles(open_data(run)).grids] == [
+        True,
+        False,
+    ]

@@ -220,6 +220,14 @@ def test_calibration_error_by_hand_before_and_after(trusted):
     assert (test["temperature"] < 1).all()
 
 
+def test_ways_of_aggregating_are_left_to_the_files_where_every_product_has_one_photo(trusted, monkeypatch):
+    data = open_data(trusted)
+    assert aggregation(data).grids[0].on_page
+    alone = lambda *given: [row for row in aggregation_rows(*given) if row["photos"] in ("all", "1")]  # noqa: E731
+    monkeypatch.setattr("shelfbench.report.aggregated.aggregation_rows", alone)
+    assert not aggregation(data).grids[0].on_page
+
+
 def test_aggregations_by_number_of_photos(trusted):
     found = table(trusted, "aggregation")
     own = found.query("backend == 'hog-svm' and part == 'test'")

@@ -107,6 +107,12 @@ def test_a_certified_threshold_is_the_headline_and_the_plain_one_comes_after_it(
     assert whole.split("\n\n")[2] == f"    {found.command}"
 
 
+def test_the_catalogues_own_mix_is_not_told_where_it_changes_nothing():
+    found, row = said(products([9000, 1000], [0.99, 0.99]))
+    assert abs(row["mix_precision"] - row["certified_precision_test"]) < 0.005
+    assert "own mix" not in str(found)
+
+
 @pytest.mark.parametrize("path", ["results/own", "my photos; rm -rf x", "-o", "it's $HOME"])
 def test_the_command_that_deploys_is_one_that_the_command_line_takes(path):
     given = products([9000, 1000], [0.99, 0.99])

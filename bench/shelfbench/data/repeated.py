@@ -56,8 +56,11 @@ def contradictions(catalogue: Catalogue, owner: np.ndarray, digest: np.ndarray) 
         return {}
     frame = frame[apart].sort_values(["digest", "category", "product"])
     first = frame[frame["digest"] == frame["digest"].iloc[0]].drop_duplicates("category").head(2)
-    such = (
-        f"{catalogue.product_id[row.product]} in {catalogue.categories[row.category].name}"
-        for row in first.itertuples()
-    )
-    return {CONTRADICTING: int(frame["product"].nunique()), "such_as": " and ".join(such)}
+    such = [
+        (str(catalogue.product_id[row.product]), catalogue.categories[row.category].name) for row in first.itertuples()
+    ]
+    # in folders, the id of a product begins with its category
+    texts = [
+        product if product.startswith(f"{category}/") else f"{product} in {category}" for product, category in such
+    ]
+    return {CONTRADICTING: int(frame["product"].nunique()), "such_as": " and ".join(texts)}

@@ -36,10 +36,15 @@ _COLUMNS = (
 
 
 def aggregation(data: RunData) -> Section:
-    """Results of each way of aggregating photos, for every backend."""
+    """Results of each way of aggregating photos, for every backend; on the page if any product has several."""
     rows = [row for backend in data.run.backends for row in aggregation_rows(data, backend)]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    table = NamedTable(name="aggregation", grid=aggregation_grid(data, frame), frame=frame)
+    table = NamedTable(
+        name="aggregation",
+        grid=aggregation_grid(data, frame),
+        frame=frame,
+        on_page=bool(set(frame["photos"]) - {"all", "1"}),
+    )
     return Section(title=PROMISED, grids=(table,))
 
 

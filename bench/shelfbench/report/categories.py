@@ -258,7 +258,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         f"{paper_note()}."
     )
     return Grid(
-        title=f"Gain from keeping only the best {_KEPT:.0%} of the predicted categories, test products",
+        title=f"What keeping only the best {_KEPT:.0%} of the predicted categories changes, test products",
         headers=(
             "Backend",
             "Categories",
@@ -271,7 +271,7 @@ def _gain_grid(data: RunData, frame: pd.DataFrame) -> Grid:
         rows=rows,
         numeric=frozenset(range(1, 7)),
         notes=(
-            f"All categories → the best of them (gain in points). {both} {_HOW} Precision met: of the accepted "
+            f"All categories → the best of them (change in points). {both} {_HOW} Precision met: of the accepted "
             "products.",
             *((paper,) if data.papers else ()),
         ),

@@ -86,6 +86,7 @@
     const rows = data.backends.map((one, number) => ({
       one, number, accepted: one.modes[mode].accepted[place][0], errors: one.modes[mode].errors[place][0],
     }));
+    document.getElementById("dots").textContent = mode;
     rows.forEach((row) => {
       dots[row.number].setAttribute("cx", x(target));
       dots[row.number].setAttribute("cy", y(row.accepted / data.total));

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from shelfbench.base.grid import MISSING, Grid, count, share
 from shelfbench.data.near_duplicates import CHANGES
+from shelfbench.data.repeated import CONTRADICTING
 from shelfbench.report.data import DOUBTS, RunData
 from shelfbench.report.section import NamedTable, Section
 from shelfbench.runs.directory import Run
@@ -197,6 +198,10 @@ def leakage_row(
     }
 
 
+def _products(number: float, which: str = "") -> str:
+    return " ".join(filter(None, [count(int(number)), which, "product" if number == 1 else "products"]))
+
+
 _CHANGED = {"mirrored": "mirrored", "brightness": "brighter or darker", "cropped": "cropped"}
 
 
@@ -212,6 +217,20 @@ def _near(changed: dict[str, int] | None) -> str:
         "(near: recompressed, resized, mirrored, brighter or darker by up to 10%, cropped by about 5%, or the same "
         f"thing in almost the same photo{''.join(f'; {part}' for part in counted)}). Copies that are cropped by "
         "much more, rotated, recoloured, set on another background or changed in two of these ways are mostly missed."
+    )
+
+
+def _label_differs(number: int, data: RunData) -> str:
+    """Count the twins of another category, and say how that differs from the count at the top of the page."""
+    elsewhere = (
+        " (the line at the top of the page counts equal photos in two categories within one part, too)"
+        if data.record.dataset.duplicates.get(CONTRADICTING)
+        else ""
+    )
+    return (
+        f" {count(number)} of these test products {'has' if number == 1 else 'have'} a twin of another category in "
+        f"train or validation, which points to wrong or overlapping labels{elsewhere}. near_duplicates.parquet lists "
+        "all twins."
     )
 
 
@@ -255,19 +274,18 @@ def leakage_grid(data: RunData, frame: pd.DataFrame, twins: Twinned) -> Grid:
         rows=rows,
         numeric=frozenset(range(1, len(heads))),
         notes=(
-            f"Of {count(int(first['products']))} test products, {count(int(first['products_exact']))} share a photo "
+            f"Of {_products(first['products'], 'test')}, {count(int(first['products_exact']))} share a photo "
             f"with a product of train or validation (exact: equal bytes), and {count(int(first['products_near']))} "
             f"more have nearly the same one {_near(twins.changed)}"
             + (
-                f" {count(int(first['products_label_differs']))} of them have a twin in another category there, which "
-                "points to wrong or overlapping labels. near_duplicates.parquet lists all of them."
+                _label_differs(int(first["products_label_differs"]), data)
                 if first["products_exact"] or first["products_near"]
                 else ""
             ),
             "Acc.: plain acceptance at a precision of 0.9, with the best threshold on the very products it is measured "
             "on, set again without twins. Accepted: the share of the accepted products that have a twin."
             + (f" Photos that could not be compared: {count(missed)}." if missed else ""),
-            f"Of {count(int(first['certify_products']))} products that certify, {count(int(first['certify_exact']))} "
+            f"Of {_products(first['certify_products'])} that certify, {count(int(first['certify_exact']))} "
             f"share a photo with a product of train or tune, and {count(int(first['certify_near']))} more have nearly "
             "the same one. Certified acc.: what is certified at 0.9 on certify, and certified again without them; "
             f"{MISSING} where nothing is. The promise is for products of which as many have been seen before.",

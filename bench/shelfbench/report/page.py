@@ -79,7 +79,7 @@ def _numbers(data: RunData) -> list[tuple[str, str]]:
             ("none", "certified yet"),
             (percent(test["precision"]), "precision when every test product is accepted"),
         ]
-    cost = "to extract, fit and predict" + (", features reused" if test["cached"] else "")
+    cost = "of this backend, to extract, fit and predict" + (", features reused" if test["cached"] else "")
     sizes = f"test products; {train} to train, {validation} to validate"
     return [*first, (duration(test["seconds"]), cost), (tested, sizes)]
 

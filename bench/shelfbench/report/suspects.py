@@ -21,8 +21,7 @@ LISTED, SHOWN = 1000, 25
 LABELS = "Labels to check"
 _PHOTOS = 8  # a row of them
 TITLE = "Labels to look at"
-# Measured on generated catalogues: results/decisions/suspects.csv.
-USUALLY = "about one in three is wrong where 3% of all labels are"
+# From results/decisions/suspects.csv.
 MEASURED = (
     "On generated catalogues, about one in three of the labels listed was wrong where 3% of all labels were (from one "
     "in two for the best backend to one in six for the weakest), three in four where 10% were, none where none was. "
@@ -157,11 +156,12 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
         for row in frame.head(SHOWN).to_dict("records")
     )
     return Grid(
-        title=f"{TITLE}: {USUALLY}",
+        title=TITLE,
         headers=("Rank", "Product", "Part", "Label", "Suggested", "Prob. of label", "Prob. of suggestion"),
         rows=rows,
         numeric=frozenset({0, 5, 6}),
         notes=(
+            *_elsewhere(len(frame), found),
             f"{count(found)} of {count(products)} products of {parts}: those whose label gets less than "
             f"{SUSPECT:.0%} of the probability that products with this label usually get, by the scores of "
             f"{data.chosen}; the smallest share first. Probabilities: mean over a product's images, before "
@@ -172,3 +172,10 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
             "measurement: check all labels of such a part, or none.",
         ),
     )
+
+
+def _elsewhere(listed: int, found: int) -> tuple[str, ...]:
+    """Say where the suspects are that the page has no room for; nothing if it shows all."""
+    if (more := listed - SHOWN) <= 0:
+        return ()
+    return (f"The {'other' if listed == found else 'next'} {count(more)}: tables/suspects.csv.",)

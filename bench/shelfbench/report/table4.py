@@ -12,6 +12,7 @@ from shelfbench.base.grid import MISSING, Grid, interval, seconds, share
 from shelfbench.report.claims import Claim, paper_note, table4_claim
 from shelfbench.report.data import RunData
 from shelfbench.report.section import NamedTable, Section
+from shelfbench.runs.choice import costs_less
 from shelfbench.runs.entries import BackendEntry
 
 _SHORT = {
@@ -56,13 +57,17 @@ def _best(values: list[float], lows: list[float]) -> set[int]:
     return {row for row, value in enumerate(values) if value == max(known) and lows[row] > min(known)}
 
 
-def _cheapest(seconds: list[float]) -> set[int]:
-    """Rows of the fewest seconds, which are measured and have no interval."""
-    known = [value for value in seconds if not np.isnan(value)]
-    return {row for row, value in enumerate(seconds) if value == min(known)} if len(known) > 1 else set()
+def _cheapest(seconds: list[float], others: list[float]) -> set[int]:
+    """The row that costs less than every other one, beyond what wall times differ by themselves; none if none does."""
+    known = [row for row, value in enumerate(seconds) if not np.isnan(value)]
+    first = min(known, key=seconds.__getitem__, default=-1)
+    rest = [row for row in known if row != first]
+    return {first} if rest and all(costs_less(seconds[first], seconds[row], others[row]) for row in rest) else set()
 
 
-def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], set[tuple[int, str]]]:
+def _numbers(
+    table: pd.DataFrame, entries: Mapping[str, BackendEntry]
+) -> tuple[list[str], dict[str, list[float]], set[tuple[int, str]]]:
     """Backends, the numbers by column, and which are the best (training precision has no best)."""
     by_backend = _by_backend(table)
     places = {
@@ -84,7 +89,8 @@ def _numbers(table: pd.DataFrame) -> tuple[list[str], dict[str, list[float]], se
         for row in _best(columns[name], column(split, f"{key}_low"))
     }
     columns["seconds"] = [_any(splits)["seconds"] for splits in by_backend.values()]
-    return list(by_backend), columns, best | {(row, "seconds") for row in _cheapest(columns["seconds"])}
+    others = [entries[name].others_share or 0.0 if name in entries else 0.0 for name in by_backend]
+    return list(by_backend), columns, best | {(row, "seconds") for row in _cheapest(columns["seconds"], others)}
 
 
 def table4_grid(data: RunData) -> Grid:
@@ -101,7 +107,7 @@ def table4_grid(data: RunData) -> Grid:
     """
     table, names, papers = data.run.table4, data.run.labels, data.papers
     by_backend = _by_backend(table)
-    backends, numbers, best = _numbers(table)
+    backends, numbers, best = _numbers(table, data.record.backends)
     rows, cached, chosen = [], False, data.choice and data.choice.backend
     for row, backend in enumerate(backends):
         label, test = names[backend], by_backend[backend].get("test")
@@ -130,7 +136,7 @@ def table4_grid(data: RunData) -> Grid:
         "Acceptance: plain, the largest share of all products that a threshold on confidence, set on these very "
         "products, accepts at a precision of at least 0.9; it is not a certified promise. Intervals: 95%, bootstrap by "
         "product, with the threshold set again each time. Bold: best of the column, if its interval lies above the "
-        "column's smallest value.",
+        "column's smallest value; of the seconds, the fewest if wall times tell them from all others.",
     ]
     if papers:
         notes.append(f"Paper: train / validation precision of Table 4 of C; {paper_note()}.")

@@ -16,6 +16,7 @@ from shelfbench.runs.frames import suffix
 from shelfbench.runs.reading import SPLITS
 from shelfbench.runs.record import Machine, SplitRecord
 
+_DECILES_OF = 20  # categories: with fewer, some tenths would be a single one
 _SIZES = ("products", "images", "categories")
 
 
@@ -137,9 +138,16 @@ def metrics_grid(data: RunData, frame: pd.DataFrame, targets: Sequence[Fraction]
 
 
 def deciles(data: RunData) -> Section:
-    """Precision by size of category."""
-    grid = deciles_grid(data, data.run.deciles)
-    return Section(title=ERRORS, grids=(NamedTable(name="deciles", grid=grid, frame=data.run.deciles),))
+    """Precision by size of category; on the page if a tenth of the categories is more than one."""
+    frame = data.run.deciles
+    categories = frame.drop_duplicates(["backend", "split", "decile"]).groupby(["backend", "split"])["categories"].sum()
+    table = NamedTable(
+        name="deciles",
+        grid=deciles_grid(data, frame),
+        frame=frame,
+        on_page=bool(categories.max() >= _DECILES_OF),
+    )
+    return Section(title=ERRORS, grids=(table,))
 
 
 def deciles_grid(data: RunData, frame: pd.DataFrame) -> Grid:

@@ -19,8 +19,10 @@ from shelfbench.runs.next_step import LEVEL, Step, Way
 from shelfbench.runs.promise import beyond_noise, mix_of, seen_before, shortfall, small_test
 from shelfbench.verdict.certify import ESTIMABLE
 from shelfbench.verdict.metrics import REQUIRED
+from shelfbench.verdict.mix import Mix
 
 _REQUIRED = float(REQUIRED)  # what `decide` asks for by default
+_AGREES = 0.005  # results that differ by less are said once
 _CHANGE = "What would change it: "
 _DEPLOY = "What to do: turn it into a decision that can be deployed, with this command:"
 _DOUBTED = (
@@ -154,7 +156,7 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]
         weighted = (
             f"; weighted back to the catalogue's own mix of categories, {percent(mix.acceptance)} and "
             f"{percent(mix.precision)} (95% interval {percent(mix.precision_low)} to {percent(mix.precision_high)})"
-            if mix is not None
+            if mix is not None and _differs(row, mix)
             else ""
         )
         details.append(
@@ -165,6 +167,12 @@ def _promised(choice: Choice, row: dict[Any, Any]) -> tuple[str, list[str], str]
     elif row["test_products"]:
         details.append("On test, the same threshold accepts no product.")
     return verdict, details, shortfall(row["target"], (value, high), mix)
+
+
+def _differs(row: dict[Any, Any], mix: Mix) -> bool:
+    """Tell whether the catalogue's own mix changes the results on test by more than half a point."""
+    acceptance, precision = row["certified_acceptance_test"], row["certified_precision_test"]
+    return bool(max(abs(mix.acceptance - acceptance), abs(mix.precision - precision)) > _AGREES)
 
 
 def _deploy(level: float, backend: str, way: Way) -> str:
@@ -236,7 +244,7 @@ def _plain(choice: Choice) -> str:
     """Say what the best thresholds on test would have given, and that they were fitted on test itself."""
     if not choice.test:
         return "There is no test part to measure it on."
-    test, cost = choice.test, f"Computing took {duration(choice.seconds)}."
+    test, cost = choice.test, f"Computing {choice.backend} took {duration(choice.seconds)}."
     if not test["acceptance_90"]:
         return f"On test, no threshold reaches a precision of 90% on any share of the products. {cost}"
     first = next((rival for rival in choice.rivals if not np.isnan(rival.test)), None)
