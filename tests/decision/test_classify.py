@@ -230,7 +230,7 @@ def test_a_decision_takes_no_folder_in_use(done, passed, tmp_path, capsys, monke
     assert sorted([*tmp_path.rglob("*"), *passed.rglob("*")]) == before
 
 
-def test_deciding_again_replaces_the_decision(done, passed, tmp_path):
+def test_deciding_again_replaces_the_decision(done, passed, tmp_path, capsys):
     import shutil
 
     out = tmp_path / "decision"
@@ -238,6 +238,9 @@ def test_deciding_again_replaces_the_decision(done, passed, tmp_path):
     assert main(["decide", str(done), "hog-svm", "--precision", "0.999", "--out", str(out), "--quiet"]) == 4
     assert json.loads((out / "decision.json").read_text())["verdict"] == "INCONCLUSIVE"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decision"]
+    said = capsys.readouterr().out
+    assert "\n  replaces the decision on hog-svm (70%, probability 0.95)\n" in said
+    assert "shelfbench classify" not in said
 
 
 def test_features_that_would_be_computed_otherwise_are_refused(done, tmp_path, capsys):

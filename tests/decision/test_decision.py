@@ -55,7 +55,9 @@ def test_python_and_the_command_line_write_the_same_bytes(done, decision, tmp_pa
     assert main(words) == decision.verdict.exit_code == 0
     assert contents(by_python, "shelfbench.Decision.save") == contents(by_words, " ".join(["shelfbench", *words]))
     assert (by_python / "decision.sha256").read_text() == f"{digest}  decision.json\n"
-    assert capsys.readouterr().out.startswith(f"{decision}\ndecision: {by_words} (sha256 of decision.json ")
+    said = capsys.readouterr().out
+    assert said.startswith(f"{decision}\ndecision: {by_words} (sha256 of decision.json ")
+    assert said.endswith(f")\nto put new products into categories:\n    shelfbench classify {by_words} photos/\n")
 
 
 def test_a_decision_says_what_it_is(done, decision):

@@ -181,7 +181,10 @@ def test_a_category_is_a_key_or_a_name_that_only_one_has():
             lambda table: table.assign(category=["", *table["category"][1:]]),
             r"line 2: no category \(1 of 150 rows has none",
         ),
-        (lambda table: table.assign(category="Shose"), "'Shose' is not a category of the run"),
+        (
+            lambda table: table.assign(category="C 01"),
+            "'C 01' is not a category of the run; did you mean 'c01'[?] give",
+        ),
         (lambda table: table.assign(plan="../../etc/x"), "is not a plan"),
         (lambda table: table.assign(plan="0123456789ab"), "is missing; decide in the run directory"),
         (lambda table: table.assign(plan=["0123456789ab", *table["plan"][1:]]), "names 2 plans"),

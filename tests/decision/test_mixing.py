@@ -55,7 +55,8 @@ def test_a_mix_is_read_as_it_is_written(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("easy,0.5\nshoes,0.5\n", "line 2: the run has no category 'shoes'"),
+        ("easy,0.5\nshoes,0.5\n", "line 2: the run has no category 'shoes'; name categories"),
+        ("easy,0.5\nHARD,0.5\n", "line 2: the run has no category 'HARD'; did you mean 'hard'[?] name categories"),
         ("easy,0.5\neasy,0.5\n", "line 2: 'easy' stands there twice"),
         ("easy,0.5\nhard,-1\n", "line 2: '-1' is not a share"),
         ("easy,0.5\nhard,nan\n", "line 2: 'nan' is not a share"),
@@ -87,7 +88,7 @@ def test_a_mix_says_how_it_was_read(tmp_path):
         "the mix of mix.csv (hard 75%, easy 25%; line 1, 'esay,none', taken for heads)"
     )
     path.write_text("esay,0.125\nhard,0.375\n", encoding="utf-8")
-    with pytest.raises(InputError, match="line 1: the run has no category 'esay'"):
+    with pytest.raises(InputError, match="line 1: the run has no category 'esay'; did you mean 'easy'"):
         read_flow(str(path), shop())
 
 

@@ -118,7 +118,7 @@ def check_python(command: Command) -> None:
     elif words[0] == "-m":
         module = words[1].replace(".", "/")
         places = [ROOT / top / module for top in (".", "bench", "baselines", "deep")]
-        assert words[1] in ("pytest", "pip", "build") or any(
+        assert words[1] in ("pytest", "pip", "build", "venv") or any(
             (place / "__main__.py").is_file() or place.with_suffix(".py").is_file() for place in places
         ), command.text
     elif words[0] == "-c":

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 # Why a command is parsed only, by a pattern of its text; the first that fits counts.
 NOT_RUN = {
-    r"python -m pip (install|wheel)|apt install": "installs into the environment of these tests",
+    r"python -m (pip (install|wheel)|venv)|apt install": "installs into the environment of these tests",
     r"nox -s": "makes an environment of its own; the workflows run it",
     r"shelfbench fetch": "needs the internet; tests/data/test_fetch.py fetches from a stand-in of the hubs",
     r"dask (scheduler|worker)|--dask (tcp://|\.\.\.|local:4)": "other processes, which tests/spread starts",

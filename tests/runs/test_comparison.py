@@ -199,12 +199,16 @@ def test_a_run_goes_on_in_its_directory(shop, tmp_path, capsys):
     out = tmp_path / "run"
     run(shop, out, backends=BACKENDS[:1])
     before = (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns
-    study = study_of(shop, "report.pictures=false", backends=BACKENDS[:2])
+    assert (out / "near_duplicates.parquet").exists()
+    study = study_of(shop, "report.pictures=false", "report.near_duplicates=off", backends=BACKENDS[:2])
     run_study(study, out=out, console=Console(), command="shelfbench run test")
+    assert not (out / "near_duplicates.parquet").exists()
     assert "hog-svm: already done" in capsys.readouterr().err
     assert (out / "predictions" / "hog-svm.parquet").stat().st_mtime_ns == before
     assert set(pd.read_csv(out / "tables" / "table4.csv")["backend"]) == set(BACKENDS[:2])
     assert set(pd.read_parquet(out / "timings.parquet")["backend"]) == set(BACKENDS[:2])
+    with pytest.raises(InputError, match=r"other settings \(report\.out_of_fold\b"):
+        run(shop, out, "report.out_of_fold=3", backends=BACKENDS[:1])
     with pytest.raises(InputError, match=r"other settings \(seed\b"):
         run(shop, out, "seed=5", backends=BACKENDS[:1])
     (shop / "extra.png").write_bytes(b"")

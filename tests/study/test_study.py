@@ -125,6 +125,7 @@ def test_the_hash_covers_what_changes_results_and_nothing_else(tmp_path):
         "pixels=96",
         "verdict.aggregation=vote",
         "verdict.calibrate=false",
+        "report.out_of_fold=3",
     ):
         assert read_study(source, [parse_setting(text)]).results_hash() != base, text
     for text in ("title=other", "report.pictures=false", "report.targets=[0.5]", "verdict.confidence_level=0.9"):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from shelfbench.base.screen import printable, show
-from shelfbench.cli.labelling import decide_labelled
+from shelfbench.cli.labelling import decide_labelled, keep
 from shelfbench.cli.money import given_prices
 from shelfbench.cli.others import given_settings
 
@@ -44,9 +43,7 @@ def decide(options: argparse.Namespace, console: Console) -> int:
     else:
         family = shelfbench.decide_family(run, options.backend, measures, **asked)
         decision, text = family.best, str(family)
-    digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
-    show(f"{text}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
-    return decision.verdict.exit_code
+    return keep(decision, text, options, command, console)
 
 
 def classify(options: argparse.Namespace, console: Console) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.screen import printable, printable_lines, show
+from shelfbench.base.screen import CODE, printable, printable_lines, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from shelfbench.base.console import Console
+    from shelfbench.decision.decision import Decision
     from shelfbench.runs.directory import Run
 
 # The options of ``decide`` that go with --labelled.
@@ -145,8 +147,40 @@ def decide_labelled(options: argparse.Namespace, console: Console, command: str)
         all_categories=options.all_categories,
     )
     decision = decide(options.directory, str(_single(options, "backend")), options.labelled, asked)
+    return keep(decision, str(decision), options, command, console)
+
+
+def keep(decision: Decision, text: str, options: argparse.Namespace, command: str, console: Console) -> int:
+    """Write a decision, show it, what it replaces, and the command that uses it.
+
+    Parameters
+    ----------
+    decision : Decision
+    text : str
+        Says what was decided.
+    options : Namespace
+        Of ``decide``.
+    command : str
+        For the record.
+    console : Console
+
+    Returns
+    -------
+    int
+        The exit code of the verdict.
+    """
+    from shelfbench.decision.bundle import replaced
+
+    earlier = replaced(options.out)
     digest = decision.save(options.out, onnx=options.onnx, command=command, console=console)
-    show(f"{decision}\ndecision: {printable(str(options.out))} (sha256 of decision.json {digest})")
+    lines = [text, f"decision: {printable(str(options.out))} (sha256 of decision.json {digest})"]
+    if earlier:
+        lines.append(f"  {printable(earlier)}")
+    if decision.ruling.passed:
+        flow = "photos/" if decision.model.spec.given is None else "products.parquet"
+        words = ["shelfbench", "classify", str(options.out), flow]
+        lines += ["to put new products into categories:", f"{CODE}{printable(shlex.join(words))}"]
+    show("\n".join(lines))
     return decision.verdict.exit_code
 
 

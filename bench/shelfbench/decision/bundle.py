@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 import numpy as np
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import promise
 from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.storage import file_sha256, storage_errors, write_json, write_text
 from shelfbench.decision.guarding import guard_of
@@ -138,6 +140,28 @@ def check_place(out: Path) -> None:
     names.discard(".DS_Store")
     if names and (DECISION not in names or names - set(LIMITS)):
         raise InputError(f"{out} contains something other than a decision", "name a new folder")
+
+
+def replaced(out: Path) -> str:
+    """Describe the decision that another one will replace.
+
+    Parameters
+    ----------
+    out : Path
+
+    Returns
+    -------
+    str
+        Backend, precision and probability; empty if there is no decision.
+    """
+    if not (out / DECISION).is_file():
+        return ""
+    try:
+        record = load_record(out)[0]
+    except InputError:
+        return "replaces a decision that cannot be read"
+    precision = f"{float(100 * Fraction(record.target)):.9g}%"
+    return f"replaces the decision on {record.model.backend} ({precision}, probability {promise(record.level)})"
 
 
 def load_model(folder: Path, workers: int) -> Model:

@@ -35,6 +35,7 @@ from shelfbench.decision.tries import Tries, stated
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import SavedModel, read_model
 from shelfbench.runs.reading import reading
+from shelfbench.study.sections import did_you_mean
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.labelling import Sampled, certify_sample
 from shelfbench.verdict.metrics import Target
@@ -247,9 +248,10 @@ def _categories(
         elif category != NONE or NONE in names:
             if len(found := keys.get(category, set()) or keys.get(category.casefold(), set())) != 1:
                 what = "is the name of several categories" if found else "is not a category of the run"
+                likely = "" if found else did_you_mean(category, [*names, *names.values()])
                 raise InputError(
                     f"{place}: {category[:60]!r} {what}",
-                    f"give the category's key, or {NONE} where none fits, which counts as an error",
+                    f"{likely}give the category's key, or {NONE} where none fits, which counts as an error",
                 )
             (given[number],) = found
     if not seen.all():

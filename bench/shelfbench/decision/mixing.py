@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.screen import printable
+from shelfbench.study.sections import did_you_mean
 from shelfbench.verdict.flow import Flow
 from shelfbench.verdict.mix import Mix, weigh_back
 
@@ -96,7 +97,8 @@ def _shares(path: Path, known: Collection[str]) -> tuple[dict[str, float], str]:
         if key not in known:
             raise InputError(
                 f"{path}: line {number}: the run has no category {key[:60]!r}",
-                "name categories by the keys in the run's split.parquet; leave out what the classifier does not know",
+                f"{did_you_mean(key, known)}name categories by the keys in the run's split.parquet; leave out what the "
+                "classifier does not know",
             )
         if key in found:
             raise InputError(f"{path}: line {number}: {key[:60]!r} stands there twice", "name each category once")

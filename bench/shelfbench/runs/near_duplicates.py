@@ -22,3 +22,5 @@ def seek_near_duplicates(experiment: Experiment) -> None:
             twins = find_twins(material, experiment.digests, experiment.workers, console)
         experiment.record.keep("near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
+    else:
+        experiment.record.keep("near_duplicates.parquet", None)

@@ -27,7 +27,7 @@ from shelfbench.runs.entries import Entry
 from shelfbench.runs.intact import check, check_shared, hashes_of
 from shelfbench.runs.reading import reading
 from shelfbench.runs.record import RECORD, RunRecord, as_json, read_json, read_record, write_record
-from shelfbench.study.model import Study
+from shelfbench.study.model import FITTED, Study
 
 ELSEWHERE = "choose another --out, or delete that folder"
 
@@ -132,18 +132,20 @@ class Recorder:
         if self._begun:
             write_record(self.out, self.values)
 
-    def keep(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table of the whole run, and note its hash.
+    def keep(self, name: str, table: pd.DataFrame | None) -> None:
+        """Write a table of the whole run, and note its hash; None deletes that of an earlier command.
 
         Parameters
         ----------
         name : str
             Of the file in the run directory.
-        table : DataFrame
+        table : DataFrame or None
         """
         files = self.values.setdefault("files", {})
         if files.pop(name, None):  # whoever kills this process must not leave the hash of another table
             self._write()
+        if table is None:
+            return (self.out / name).unlink(missing_ok=True)
         write_parquet(self.out / name, table)
         files[name] = file_sha256(self.out / name)
         self._write()
@@ -377,7 +379,8 @@ def _previous(out: Path, values: dict[str, Any]) -> dict[str, Any]:
         differ = [
             name
             for name in differences(previous.get("study"), values["study"])
-            if name not in ("title", "name", "backends") and not name.startswith("report")
+            if name not in ("title", "name", "backends")
+            and (not name.startswith("report") or name in [f"report.{setting}" for setting in FITTED])
         ]
         if "dataset.name" in differ:
             earlier, new = (study["dataset"]["name"] for study in (previous["study"], values["study"]))

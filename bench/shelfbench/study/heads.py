@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from shelfbench.base.errors import InputError
 from shelfbench.plugins.backend import HeadSettings
 from shelfbench.plugins.estimators import recipe_of_head
 from shelfbench.plugins.finding import FEATURES, HEADS, available
+from shelfbench.study.sections import did_you_mean
 
 _KEYS = ("estimator", "parameters", "grid")
 _EXAMPLE = 'write estimator = "sklearn.neighbors.KNeighborsClassifier"'
@@ -49,10 +49,9 @@ def _read(table: Any, where: str, name: str) -> HeadSettings:
         raise InputError(f"{where} is {table!r}, but it must be a section", _EXAMPLE)
     for key in table:
         if key not in _KEYS:
-            close = difflib.get_close_matches(key, _KEYS, 1)
             own = f"if it is the estimator's own, write parameters = {{ {key} = ... }}; "
-            likely = f"did you mean {close[0]!r}? " if close else own
-            raise InputError(f"{where}: unknown key {key!r}", f"{likely}known: {', '.join(_KEYS)}")
+            remedy = f"{did_you_mean(key, _KEYS) or own}known: {', '.join(_KEYS)}"
+            raise InputError(f"{where}: unknown key {key!r}", remedy)
     parameters, grid = _table(table, "parameters", where), _table(table, "grid", where)
     for key, values in grid.items():
         if not isinstance(values, (list, tuple)) or not values:

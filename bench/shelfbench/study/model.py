@@ -86,6 +86,9 @@ SECTIONS: dict[str, type] = {
 # Settings of the section verdict that change a promise, and no prediction.
 PROMISE = ("confidence_level", "walk")
 
+# Settings of the section report for which a backend is fitted, so that a finished one cannot take another value.
+FITTED = ("out_of_fold",)
+
 ROOT_KEYS = (
     "title",
     "seed",
@@ -270,7 +273,7 @@ class Study:
         return result
 
     def results_hash(self) -> str:
-        """Hash everything that can change a prediction: not the title, the report's settings, or which backends run.
+        """Hash what changes the files of a backend: not the title, which backends run, or what only the page shows.
 
         Nor the heads of backends, so that a run may go on with another one; a run directory compares those that it
         has results of by themselves (`shelfbench.runs.recorder`).
@@ -283,6 +286,8 @@ class Study:
         if heads := self.used_heads([variant.backend for variant in self.variants]):
             record["heads"] = {name: dataclasses.asdict(head) for name, head in heads.items()}
         record["verdict"] = {key: value for key, value in record["verdict"].items() if key not in PROMISE}
+        if fitted := {key: value for key, value in as_record(self.report).items() if key in FITTED}:
+            record["report"] = fitted
         sections = {name: values for name, section in self.sections.items() if (values := as_record(section))}
         return fingerprint({**record, **sections})
 

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from typing import Any
 
@@ -137,5 +137,22 @@ def suggest(word: str, known: Sequence[str]) -> str:
     -------
     str
     """
-    close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {close[0]!r}? known: {', '.join(known)}" if close else f"known: {', '.join(known)}"
+    return f"{did_you_mean(word, known)}known: {', '.join(known)}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Ask whether the nearest of many words was meant, in capitals or not.
+
+    Parameters
+    ----------
+    word : str
+    known : iterable of str
+
+    Returns
+    -------
+    str
+        With a blank at its end; empty if none is near.
+    """
+    plain = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(word.casefold(), plain, 1)
+    return f"did you mean {plain[close[0]]!r}? " if close else ""
