@@ -63,7 +63,11 @@ class ViewEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resample: Text
     crop: float
     background: tuple[int, int, int]
-    scaled: Literal[False] = False  # is the study's to say
+    scaled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scaled:
+            raise ValueError("`scaled` is the study's to say")
 
 
 class OnnxRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

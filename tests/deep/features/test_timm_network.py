@@ -139,6 +139,8 @@ def test_the_key_names_weights_and_preprocessing():
     ],
 )
 def test_wrong_names_come_with_a_suggestion(name, message):
+    if name.endswith("sapiens2") and name not in timm.list_models():
+        pytest.skip("this timm does not have it yet")
     with pytest.raises(InputError, match=f"(?s){message}"):
         extractor(name)
 
