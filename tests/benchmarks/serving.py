@@ -23,8 +23,10 @@ import numpy as np
 import psutil
 
 import shelfbench
+from shelfbench.base.console import Console
 from shelfbench.base.processor import cores
-from shelfbench.data.sources.cdiscount import read_products
+from shelfbench.data.sources.cdiscount import products_in_bson
+from shelfbench.data.sources.settings import DatasetSettings
 
 BACKENDS = ("hog-svm", "bottleneck-svm", "bottleneck-2nn-2048")
 PHOTOS, WARM = 200, 10
@@ -66,7 +68,8 @@ def measured(folder: Path, photos: Path) -> dict[str, object]:
     started = time.perf_counter()
     decision = shelfbench.load_decision(folder)
     loaded = time.perf_counter() - started
-    held = [product[0] for _, product in islice(read_products(photos, 1 << 28), PHOTOS + WARM)]
+    products = products_in_bson([photos], photos.parent, False, DatasetSettings(), Console(quiet=True))
+    held = [product.photos[0] for product in islice(products, PHOTOS + WARM)]
     for photo in held[:WARM]:
         decision.classify_photos({"photo": photo})
     walls, before = [], time.process_time()
