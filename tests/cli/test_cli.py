@@ -284,7 +284,7 @@ def test_ctrl_c_is_130_and_the_run_goes_on(capsys, wrong_inputs, monkeypatch):
     monkeypatch.setattr(LinearSVM, "fit", fit)
     assert main(["run", "--dataset", shop, "--out", out, *SMALL]) == 0
     captured = capsys.readouterr()
-    assert "HOG" in captured.out
+    assert "hog-svm" in captured.out
     assert "features reused" in captured.err
 
 
