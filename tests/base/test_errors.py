@@ -95,6 +95,8 @@ except ImportError:
 )
 def test_an_engine_that_is_installed_only_in_part_is_named_with_its_remedy(tmp_path, monkeypatch, code, said, remedy):
     monkeypatch.syspath_prepend(tmp_path)
+    # reading what is installed takes a second
+    monkeypatch.setattr("shelfbench.base.loading.packages_distributions", lambda: {"engine_x": ["engine_x"]})
     about = tmp_path / "engine_x-1.2.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: engine_x\nVersion: 1.2\n")
@@ -117,6 +119,7 @@ def test_an_engine_that_is_installed_only_in_part_is_named_with_its_remedy(tmp_p
 
 def test_what_is_missing_is_named_and_a_slip_in_ones_own_module_is_not_blamed_on_a_package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("shelfbench.base.loading.packages_distributions", dict)
     (tmp_path / "mine_x.py").write_text("import absent_x")
     for work, kind in (
         (lambda: importlib.import_module("mine_x"), RunError),
