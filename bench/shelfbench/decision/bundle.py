@@ -152,7 +152,7 @@ def replaced(out: Path) -> str:
     Returns
     -------
     str
-        Backend, precision and probability; empty if there is no decision.
+        Its backend, precision and probability; an empty string where `out` holds none.
     """
     if not (out / DECISION).is_file():
         return ""

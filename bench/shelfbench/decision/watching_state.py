@@ -26,6 +26,8 @@ from shelfbench.verdict.monitor import FIRST, PARTS, SPREAD, Monitor
 FORMAT = 1
 _ARRAYS = ("record", "flow", "labelled", "contents")
 _LARGEST = 8 << 30  # bytes of all arrays together: half a billion products
+# What NumPy and zipfile raise about damaged bytes.
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError)
 
 Count = Annotated[int, Meta(ge=0)]
 Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
@@ -235,10 +237,8 @@ def load_state(path: Path, decision: str, target: float, level: float) -> State:
         record = msgspec.json.decode(read["record"].tobytes(), type=StateRecord)
     except PermissionError:
         raise InputError(f"no permission to read {path}", "change its permissions") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, msgspec.MsgspecError, *_UNREADABLE) as error:
         _damaged(path, shown(first_line(error), 160))
-    except (NotImplementedError, RecursionError, MemoryError, msgspec.MsgspecError) as error:
-        _damaged(path, shown(str(error), 160))
     if record.decision != decision:
         raise InputError(
             f"{path} is the state of another decision ({record.decision[:16]}, and this is {decision[:16]})",

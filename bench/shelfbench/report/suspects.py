@@ -141,7 +141,7 @@ def suspects_grid(data: RunData, frame: pd.DataFrame, found: int, products: int)
     parts = (
         "train, validation and test (train by classifiers that were fitted on other parts of it)"
         if folded
-        else "validation and test (--set report.out_of_fold=5 looks at train too)"
+        else "validation and test (a run with --set report.out_of_fold=5, in a new --out, looks at train too)"
     )
     rows = tuple(
         (

@@ -23,4 +23,4 @@ def seek_near_duplicates(experiment: Experiment) -> None:
         experiment.record.keep("near_duplicates.parquet", twins.frame)
         experiment.record.near_duplicates(twins.record())
     else:
-        experiment.record.keep("near_duplicates.parquet", None)
+        experiment.record.drop("near_duplicates.parquet")

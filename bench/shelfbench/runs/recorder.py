@@ -132,23 +132,22 @@ class Recorder:
         if self._begun:
             write_record(self.out, self.values)
 
-    def keep(self, name: str, table: pd.DataFrame | None) -> None:
-        """Write a table of the whole run, and note its hash; None deletes that of an earlier command.
-
-        Parameters
-        ----------
-        name : str
-            Of the file in the run directory.
-        table : DataFrame or None
-        """
-        files = self.values.setdefault("files", {})
-        if files.pop(name, None):  # whoever kills this process must not leave the hash of another table
-            self._write()
-        if table is None:
-            return (self.out / name).unlink(missing_ok=True)
+    def keep(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table of the whole run by the name of its file, and note its hash."""
+        self._forget(name)
         write_parquet(self.out / name, table)
-        files[name] = file_sha256(self.out / name)
+        self.values["files"][name] = file_sha256(self.out / name)
         self._write()
+
+    def drop(self, name: str) -> None:
+        """Delete a table of the whole run that an earlier command wrote and this one does without."""
+        self._forget(name)
+        (self.out / name).unlink(missing_ok=True)
+
+    def _forget(self, name: str) -> None:
+        """Whoever kills this process must not leave the hash of another table."""
+        if self.values.setdefault("files", {}).pop(name, None):
+            self._write()
 
     def begin(self, dataset: dict[str, Any], split: dict[str, Any]) -> None:
         """Note the data and their split, and start to write: from here on, the directory is bound to this run.
