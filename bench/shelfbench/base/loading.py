@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 _OURS = ("shelfbench", "shelfbench_baselines", "shelfbench_deep", "__main__", "")
+_INSTALL = "python -m pip install {}"
 # What the loader of the system says of a library that is missing.
 _SYSTEM = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
 _LIBRARY = re.compile(r"cannot open shared object file|dlopen\(")
@@ -76,9 +77,6 @@ def _lacking(error: BaseException) -> str:
 
 def _top(module: str) -> str:
     return module.partition(".")[0]
-
-
-_INSTALL = "python -m pip install {}"
 
 
 def _called(module: str, offered: Mapping[str, list[str]]) -> str:
