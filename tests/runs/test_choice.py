@@ -86,6 +86,20 @@ def test_where_all_accept_everything_precision_decides():
     assert choice.noise().startswith("b was chosen in a tie, for its higher precision (95.5%, not 92.0%): a accepts")
 
 
+@pytest.mark.parametrize(("errors", "close"), [(40, 0), (12, 1)])
+def test_where_all_accept_everything_a_lower_precision_is_noise_or_is_not(errors, close):
+    """Of 600 products, `b` errs on 10; `a` on clearly more, or on hardly more."""
+    products = {"a": evaluated(np.arange(600) >= errors), "b": evaluated(np.arange(600) >= 10)}
+    table, metrics = frames([("a", 1.0, 0.4, 9.0), ("b", 1.0, 0.3, 90.0)])
+    known = [
+        {"backend": name, "split": "tune", "level": "product", "metric": "precision", "value": found.correct.mean()}
+        for name, found in products.items()
+    ]
+    choice = choose(table, pd.concat([metrics, pd.DataFrame(known)]), RunRecord(), products.__getitem__)
+    assert choice.backend == "b"
+    assert len(choice.rivals) == close
+
+
 @pytest.mark.parametrize(("first", "second"), [(12.0, 9.0), (3.0, 0.5)])
 def test_costs_that_differ_no_more_than_timing_does_are_no_reason(first, second):
     choice = choose(*frames([("a", 0.5, 0.4, first), ("b", 0.5, 0.3, second)]), RunRecord())

@@ -75,8 +75,8 @@ class Choice:
     tuned_acceptance, tuned_precision : float
         Share of test products taken, and precision met, by the threshold fixed on `basis`; NaN if unknown.
     rivals : tuple of Rival
-        Backends as good as this one within noise, the best first: the 95% interval of the difference in acceptance,
-        over resamples of the products of `basis`, does not exclude 0.
+        Backends as good as this one within noise, the best first: the 95% interval of the difference in acceptance (in
+        precision, where both accept everything), over resamples of the products of `basis`, does not exclude 0.
     """
 
     backend: str | None
@@ -293,8 +293,11 @@ def _within_noise(
         order = np.argsort(part.product_id, kind="stable")  # the same product in every column
         confidence.append(part.confidence[order])
         correct.append(part.correct[order])
-    drawn = replicates(np.stack(confidence), np.stack(correct), REQUIRED, resamples=_RESAMPLES).acceptance
-    low = np.quantile(drawn[0] - drawn[1:], 0.025, axis=1)
+    drawn = replicates(np.stack(confidence), np.stack(correct), REQUIRED, resamples=_RESAMPLES)
+    close = tied | (np.quantile(drawn.acceptance[0] - drawn.acceptance[1:], 0.025, axis=1) <= 0)
+    accepts = ordered["value"].to_numpy()
+    # where both accept everything, only precision tells them apart
+    everything = (accepts[0] == 1) & (accepts[1:] == 1)
+    close &= ~everything | (np.quantile(drawn.precision[0] - drawn.precision[1:], 0.025, axis=1) <= 0)
     # what accepts nothing is of no use, however few products tell it from the first
-    usable = (ordered["value"].iloc[1:] > 0).to_numpy()
-    return (tied | (low <= 0)) & usable, len(confidence[0])
+    return close & (accepts[1:] > 0), len(confidence[0])
