@@ -104,17 +104,20 @@ def test_requirements_that_are_not_met_are_named(monkeypatch):
         'shelfbench[inner]; extra == "outer"',
         'deep>=2; extra == "inner"',
         'jax[cuda12]>=1; extra == "gpu"',
+        'deep>=3; extra == "unasked"',
+        'missing>=1; extra == "unasked"',
     ]
-    faked(monkeypatch, requires, {"old": "1.9", "fine": "1.0", "deep": "1.0", "jax": "1"}, ["inner", "outer", "gpu"])
+    names = ["inner", "outer", "gpu", "unasked"]
+    faked(monkeypatch, requires, {"old": "1.9", "fine": "1.0", "deep": "1.0", "jax": "1"}, names)
     assert [str(need) for need in packages.needs()] == [
         "old<3,>=2 is needed, and 1.9 is installed",
         "missing>=1 is not installed",
     ]
     assert [str(need) for need in packages.needs("outer")] == ["deep>=2 is needed, and 1.0 is installed"]
     assert [need.requirement for need in packages.needs("gpu")] == ["plugin>=1"]
-    assert packages.extras() == {"inner": False, "outer": False, "gpu": False}
+    assert packages.extras() == dict.fromkeys(names, False)
     broken = list(checkup._broken(CACHE, CACHE, {}, {}))
-    assert len(broken) == 3  # one of an extra, once
+    assert len(broken) == 3  # one of an extra, once; none of an extra that is not all there
     assert all("python -m pip install" in line for line in broken)
 
 

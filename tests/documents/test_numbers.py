@@ -83,7 +83,7 @@ def csv(place: str) -> pd.DataFrame:
 
 
 def dask_ratios():
-    seconds = csv("scale/dask.csv").set_index(["pair", "workers"])["seconds"]
+    seconds = csv("scale/dask.csv").query("workers > 0").set_index(["pair", "workers"])["seconds"]
     return [seconds[pair, 1] / seconds[pair, 2] for pair in (0, 1)]
 
 

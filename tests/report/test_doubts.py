@@ -109,7 +109,7 @@ def test_leakage_counts_what_rests_on_twins(doubted):
 
 
 def test_leakage_covers_the_products_that_certify(doubted):
-    table = pd.read_csv(doubted / "tables" / "leakage.csv").set_index("backend")
+    table = pd.read_csv(doubted / "tables" / "leakage.csv", float_precision="round_trip").set_index("backend")
     twins = set(pd.read_parquet(doubted / "near_duplicates.parquet").query("role == 'certify'")["product_id"])
     for backend, row in table.iterrows():
         frame = pd.read_parquet(doubted / "predictions" / f"{backend}.parquet")

@@ -53,7 +53,7 @@ def test_letters_that_no_font_has_are_named_and_no_warning_reaches_the_screen(no
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         html = write_section(tmp_path, Section(title="t", figures=(figure,)))
-    assert not heard
+    assert not [one for one in heard if not issubclass(one.category, DeprecationWarning)]  # Python hides those
     assert capfd.readouterr().err == ""
     for words in ("Names. Boxes stand for letters", "Chinese or Japanese (", "Korean (", f"symbols ({MISSING})"):
         assert words in html
@@ -97,7 +97,7 @@ def test_a_script_is_drawn_if_a_font_has_it_or_else_named(text):
         figure = written(text)
         note = fit_fonts(figure)
         figure.savefig(io.BytesIO())
-    assert bool(note) == (have != lacking)
+    assert ("Boxes stand for" in note) == (have != lacking)
     assert all(letter in note for letter in sorted(lacking - have)[:1])
     missing = [str(one.message) for one in heard if "missing from" in str(one.message)]
     assert bool(missing) == (have != lacking)

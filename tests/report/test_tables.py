@@ -49,7 +49,7 @@ def rewrite(path, **columns):
 
 
 def metric(run, backend, split, level, name):
-    frame = pd.read_csv(run / "tables" / "metrics.csv")
+    frame = pd.read_csv(run / "tables" / "metrics.csv", float_precision="round_trip")
     found = frame.query("backend == @backend and split == @split and level == @level and metric == @name")
     return float(found["value"].iloc[0])
 
@@ -68,13 +68,13 @@ def test_table4_equals_a_plain_count_over_the_predictions(finished_run, split):
     for backend in ("hog-svm", "bottleneck-2nn-4096"):
         rows = pd.read_parquet(finished_run / "predictions" / f"{backend}.parquet").query("split == @split")
         right = rows["category"] == rows["predicted"]
-        assert table.loc[(backend, split), "precision"] == right.sum() / len(rows)
+        assert table.loc[(backend, split), "precision"] == pytest.approx(right.sum() / len(rows), rel=1e-15)
         best = 0
         for threshold in rows["confidence"].unique():
             taken = rows["confidence"] >= threshold
             if threshold > -np.inf and Fraction(int(right[taken].sum()), int(taken.sum())) >= Fraction(9, 10):
                 best = max(best, int(taken.sum()))
-        assert table.loc[(backend, split), "acceptance_90"] == best / len(rows)
+        assert table.loc[(backend, split), "acceptance_90"] == pytest.approx(best / len(rows), rel=1e-15)
 
 
 def test_seconds_are_extract_fit_and_predict_without_the_epochs_inside(finished_run):

@@ -30,7 +30,7 @@ TRUST = (certified, measures, calibration, reliability_diagram, aggregation)
 
 
 def table(run, name):
-    return pd.read_csv(run / "tables" / f"{name}.csv")
+    return pd.read_csv(run / "tables" / f"{name}.csv", float_precision="round_trip")
 
 
 def predictions(run, backend, role):

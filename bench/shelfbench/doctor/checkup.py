@@ -205,11 +205,16 @@ def _broken(cache: Place, temporary: Place, found: Mapping[str, str], tried: Map
 
 
 def _unfit_extras() -> Iterator[tuple[str, Any]]:
-    """Yield packages that are installed, and not in a version that their extra needs; each once."""
+    """Yield packages that are not in the version that their extra needs, each once.
+
+    Of an extra all of whose packages are installed: else nobody asked for it, and they came with something else, as
+    NVIDIA's do with PyTorch.
+    """
     told: set[str] = set()
     for extra in extras():
-        for need in needs(extra):
-            if need.installed and need.requirement not in told:
+        unmet = needs(extra)
+        for need in unmet if all(one.installed for one in unmet) else ():
+            if need.requirement not in told:
                 told.add(need.requirement)
                 yield extra, need
 
