@@ -2,7 +2,7 @@
 
 Makes ``results/decisions/watch.csv`` in about two minutes of one idle core::
 
-    python -m pip install mapie glide-py && python tests/simulations/watch.py
+    python -m pip install mapie glide-py && python tests/simulations/watch.py  # glide needs Python 3.12
 
 Streams are drawn here and hold labelled products of an accepted flow, right with a probability of 0.92 that falls to
 0.85 after some of them, or stays. The promise is 0.9 with 95% confidence. One table a day brings 20 labelled products
