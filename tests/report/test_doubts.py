@@ -23,6 +23,7 @@ from shelfbench.study.overrides import parse_setting
 from shelfbench.study.read import read_study
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.metrics import acceptance
+from tests.helpers.exact_csv import read_exactly
 from tests.helpers.reports import write_sections
 from tests.helpers.synthetic_run import BACKENDS, make_run
 
@@ -109,7 +110,7 @@ def test_leakage_counts_what_rests_on_twins(doubted):
 
 
 def test_leakage_covers_the_products_that_certify(doubted):
-    table = pd.read_csv(doubted / "tables" / "leakage.csv", float_precision="round_trip").set_index("backend")
+    table = read_exactly(doubted / "tables" / "leakage.csv").set_index("backend")
     twins = set(pd.read_parquet(doubted / "near_duplicates.parquet").query("role == 'certify'")["product_id"])
     for backend, row in table.iterrows():
         frame = pd.read_parquet(doubted / "predictions" / f"{backend}.parquet")

@@ -26,6 +26,7 @@ from shelfbench.report.tables import metrics
 from shelfbench.runs.directory import open_run
 from shelfbench.runs.frames import TABLE4_COLUMNS
 from shelfbench.runs.reading_rows import read_images
+from tests.helpers.exact_csv import read_exactly
 from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)
@@ -49,15 +50,14 @@ def rewrite(path, **columns):
 
 
 def metric(run, backend, split, level, name):
-    frame = pd.read_csv(run / "tables" / "metrics.csv", float_precision="round_trip")
+    frame = read_exactly(run / "tables" / "metrics.csv")
     found = frame.query("backend == @backend and split == @split and level == @level and metric == @name")
     return float(found["value"].iloc[0])
 
 
 def test_table4_has_the_columns_and_rows_that_others_rely_on(finished_run):
     table = pd.read_csv(finished_run / "tables" / "table4.csv")
-    assert tuple(table.columns) == TABLE4_COLUMNS
-    assert len(table) == 5 * 3
+    assert (tuple(table.columns), len(table)) == (TABLE4_COLUMNS, 5 * 3)
     assert table["precision"].between(table["precision_low"], table["precision_high"]).all()
     assert (table["acceptance_90_low"] <= table["acceptance_90_high"]).all()
 

@@ -23,6 +23,7 @@ from shelfbench.runs.directory import open_run
 from shelfbench.verdict.certify import certify, coverage_grid
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.settings import AGGREGATIONS
+from tests.helpers.exact_csv import read_exactly
 from tests.helpers.reports import write_sections
 
 QUIET = Console(quiet=True)
@@ -30,7 +31,7 @@ TRUST = (certified, measures, calibration, reliability_diagram, aggregation)
 
 
 def table(run, name):
-    return pd.read_csv(run / "tables" / f"{name}.csv", float_precision="round_trip")
+    return read_exactly(run / "tables" / f"{name}.csv")
 
 
 def predictions(run, backend, role):
