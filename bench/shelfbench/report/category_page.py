@@ -152,7 +152,7 @@ def _photos(found: CategoryErrors, data: Path | None, console: Console) -> tuple
     doubts = []
     if again.relabelled:
         doubts.append(
-            f"{again.relabelled:,} of the run's products have another category in the data now; no photos of these"
+            f"products of the run that have another category in the data now: {again.relabelled:,}; no photos of these"
         )
     if not shown:
         doubts.append("no photos: none of these products' photos can be read")

@@ -196,26 +196,34 @@ class CategoryErrors:
         if float(exact_interval(labels, errors)[0]) > self.contradicted:
             return (
                 f"{labels:,} of {errors:,} errors have a label that the scores contradict, more than elsewhere in this "
-                f"run ({percent(self.contradicted)}): check these labels first. Not all of them are wrong; where the label "
-                "is right, the photo shows what confuses."
+                f"run ({percent(self.contradicted)}): check these labels first. Not all of them are wrong; where the "
+                f"label is right, the photo shows what confuses.{self._few}"
             )
         sides = frame["predicted_key"].where(frame["key"] == self.key, frame["key"])
-        [(other, between), *_] = _most_common(sides)
-        if between >= _FEW_ERRORS and 2 * between >= errors:
+        [(other, between), *_] = _most_common(sides[sides != ""])
+        if between >= _FEW_ERRORS and 3 * between >= errors:
             there = int((frame["predicted_key"] == other).sum())
             return (
                 f"{between:,} of {errors:,} errors lie between this category and {self.shown[other]} ({there:,} are "
                 f"taken for it, {between - there:,} come from it). Photos may not show the border between the two: say "
                 "what belongs where and mend the labels by it, merge the two, or let decide switch the weaker one off."
+                f"{self._few}"
             )
-        if self.train < _FEW_PRODUCTS and 2 * self.train < self.usual:
-            return (
-                f"Train has only {self.train:,} of its products to learn from; half of the categories have more than "
-                f"{self.usual:,.0f}: add some."
-            )
+        if self._few:
+            return self._few.strip()
         return (
-            f"{errors:,} errors without a single cause: look at the photos. Where the answer is right, mend the label; "
-            "where the photo shows something else, mend the photo."
+            f"{errors:,} errors, with no other category more than {between:,}: no single cause. Look at the photos: "
+            "where the answer is right, mend the label; where the photo shows something else, mend the photo."
+        )
+
+    @property
+    def _few(self) -> str:
+        """Say that train has few products of it; empty if it has not."""
+        if self.train >= _FEW_PRODUCTS or 2 * self.train > self.usual:
+            return ""
+        return (
+            f" Train has only {self.train:,} products of it to learn from, where half of the categories have more than "
+            f"{self.usual:,.0f}: add some."
         )
 
 
