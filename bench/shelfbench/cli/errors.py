@@ -27,7 +27,7 @@ def add_errors(verb: Callable[[str, str, str], argparse.ArgumentParser], folder:
     one = verb(
         "errors",
         "say why a category errs and what to do: what it is taken for, what is taken for it, its surest errors",
-        "shelfbench errors results/mine Boots --out errors.html",
+        "shelfbench errors results/mine Sweater --out errors.html",
     )
     one.add_argument("directory", type=folder, metavar="DIR", help="a run directory")
     one.add_argument(
