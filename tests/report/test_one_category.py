@@ -17,7 +17,8 @@ from shelfbench.base.errors import InputError
 from shelfbench.cli.main import main
 from shelfbench.report.category_page import errors_text
 from shelfbench.report.data import open_data
-from shelfbench.report.one_category import UNREADABLE, category_errors, find_category, most_errors
+from shelfbench.report.one_category import category_errors
+from shelfbench.report.which_category import UNREADABLE, find_category, most_errors
 from shelfbench.runs.filed_scores import open_scores
 from shelfbench.verdict.suspects import suspect_labels
 from tests.helpers.photos import picture

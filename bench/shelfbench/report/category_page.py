@@ -17,9 +17,10 @@ from shelfbench.base.errors import InputError, ShelfbenchError
 from shelfbench.base.grid import Grid
 from shelfbench.base.screen import CODE, printable
 from shelfbench.report.data import RunData, open_data
-from shelfbench.report.one_category import CategoryErrors, category_errors, find_category, most_errors
+from shelfbench.report.one_category import CategoryErrors, category_errors
 from shelfbench.report.photos import grouped_photos
 from shelfbench.report.render import Piece, fill, table_html, write_csv, write_page
+from shelfbench.report.which_category import find_category, most_errors
 from shelfbench.runs.photos_again import photos_again
 
 _ON_SCREEN, _ON_PAGE = 15, 100  # rows of a table
@@ -107,7 +108,8 @@ def _check(category: str | None, out: Path | None, data: Path | None) -> None:
 def _list(data: RunData, backend: str) -> str:
     grid = most_errors(data, backend)
     if not grid.rows:
-        return f"{backend} is right on all products of tune and test."
+        products = len(data.held_out[backend].truth)
+        return f"{backend} makes no error on the {products:,} products of tune and test."
     other = ["--backend", backend] if backend != data.chosen else []
     words = ["shelfbench", "errors", str(data.run.path), grid.rows[0][0], *other]
     return f"{_cut(grid, _ON_SCREEN).text()}\n\nTo see why one of them errs:\n\n{CODE}{printable(shlex.join(words))}"
