@@ -80,18 +80,18 @@ def test_the_table_is_a_plain_selection(run, data, key, tmp_path):
     wanted = rows[rows["wrong"] & ((rows["category"] == key) | (rows["predicted"] == key))]
     wanted = wanted.sort_values("confidence", ascending=False, kind="stable")
     errors_text(run, key, backend=BACKEND, out=tmp_path / "new" / "errors.csv")
-    found = pd.read_csv(tmp_path / "new" / "errors.csv", keep_default_na=False)
+    found = pd.read_csv(tmp_path / "new" / "errors.csv", keep_default_na=False, dtype=str)
     assert len(found) > 5
     for ours, theirs in (("product_id",) * 2, ("role",) * 2, ("key", "category"), ("predicted_key", "predicted")):
-        assert found[ours].tolist() == wanted[theirs].tolist()
-    assert found["confidence"].tolist() == wanted["confidence"].tolist(), "unrounded"
-    assert not set(found["product_id"]) & set(data.run.split.query("role == 'certify'")["product_id"])
+        assert found[ours].tolist() == wanted[theirs].astype(str).tolist()
+    assert list(map(float, found["confidence"])) == wanted["confidence"].tolist(), "unrounded"
+    assert not set(wanted["product_id"]) & set(data.run.split.query("role == 'certify'")["product_id"])
     [row] = data.run.certified.query("backend == @BACKEND and target == 0.9").to_dict("records")
     threshold = row["certified_threshold"] if row["certified"] else row["tuned_threshold"]
-    assert found["accepted"].tolist() == (wanted["confidence"] >= threshold).tolist()
+    assert found["accepted"].tolist() == (wanted["confidence"] >= threshold).astype(str).tolist()
     scores = open_scores(data.run, BACKEND)
     suspects = scores.products["product_id"].iloc[suspect_labels(scores).product]
-    assert found["check_label"].tolist() == wanted["product_id"].isin(suspects).tolist()
+    assert found["check_label"].tolist() == wanted["product_id"].isin(suspects).astype(str).tolist()
 
 
 def test_counts_in_both_directions_with_rejected_products(run, data):
