@@ -102,7 +102,7 @@ def _opened(settings: DatasetSettings, generated: GeneratorSettings, data: Path 
     except InputError as error:
         if named or is_elsewhere(name) or Path(name).is_absolute():
             raise
-        remedy = "go to the folder in which the run was started, or name it with --data"
+        remedy = "go to the folder in which the run was started, or name that folder with --data"
         raise InputError(error.message, remedy) from error
 
 
