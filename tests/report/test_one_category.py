@@ -202,6 +202,25 @@ def test_the_page_shows_photos_of_the_errors(run, tmp_path, capsys):
     assert not (run / "figures").exists()
 
 
+@pytest.mark.parametrize("predicted", ["", None])
+def test_a_category_without_errors_or_without_answers_has_a_page(copy, predicted, tmp_path, capsys):
+    file = copy / "predictions" / f"{BACKEND}.parquet"
+    rows = pd.read_parquet(file)
+    own, taken = rows["category"] == "c07", rows["predicted"] == "c07"
+    rows.loc[own, "predicted"] = "c07" if predicted is None else ""
+    rows.loc[own, "confidence"] = -0.5 if predicted is None else -np.inf
+    rows.loc[taken & ~own, "predicted"] = "c03"
+    rows.to_parquet(file)
+    for out in ("errors.html", "errors.csv"):
+        assert main(["errors", str(copy), "c07", "--backend", BACKEND, "--out", str(tmp_path / out)]) == 0
+    said, page = capsys.readouterr(), (tmp_path / "errors.html").read_text(encoding="utf-8")
+    says = "No errors on 8 products" if predicted is None else "8 of 8 errors: no photo can be read"
+    assert says in said.out
+    assert says in page
+    assert "warning" not in said.err
+    assert len(pd.read_csv(tmp_path / "errors.csv")) == (0 if predicted is None else 8)
+
+
 def test_products_that_have_another_category_now_have_no_photo(copy, run, tmp_path):
     shop = shutil.copytree(run.parent / "shop", tmp_path / "shop")
     table = pd.read_parquet(shop / "metadata.parquet")

@@ -143,14 +143,14 @@ def _write_page(found: CategoryErrors, out: Path, data: Path | None, console: Co
 
 def _photos(found: CategoryErrors, data: Path | None, console: Console) -> tuple[Markup, list[str]]:
     """Thumbnails of the errors, and what to doubt about them."""
-    rows = _pictured(found)
-    if not len(rows):
+    answered = found.frame[found.frame["predicted_key"] != ""]
+    if not len(answered):
         return Markup(), []
     try:
         again = photos_again(found.data.run, data, console)
     except ShelfbenchError as error:
         return Markup(), [f"no photos: {error}"]
-    shown = grouped_photos(replace(found.data, photograph=again.of_product), rows)
+    shown = grouped_photos(replace(found.data, photograph=again.of_product), _pictured(found, answered))
     doubts = []
     if again.relabelled:
         doubts.append(
@@ -161,9 +161,8 @@ def _photos(found: CategoryErrors, data: Path | None, console: Console) -> tuple
     return shown, doubts
 
 
-def _pictured(found: CategoryErrors) -> pd.DataFrame:
+def _pictured(found: CategoryErrors, answered: pd.DataFrame) -> pd.DataFrame:
     """The errors to show: the surest ones of each pair of label and answer, the most frequent pairs first."""
-    answered = found.frame[found.frame["predicted_key"] != ""]
     rows = pd.DataFrame(
         {
             "product_id": answered["product_id"],
