@@ -20,6 +20,7 @@ from shelfbench.decision.labelling_flow import answered_flow
 from shelfbench.decision.labelling_kept import rows_said
 from shelfbench.decision.rule import Requirement
 from shelfbench.decision.tries import Tries
+from shelfbench.runs.category_names import Spellings
 from shelfbench.runs.directory import open_run
 from tests.helpers.synthetic_run import make_run
 
@@ -160,13 +161,18 @@ def test_wrong_labels_fail_and_what_nobody_can_tell_is_an_error(here, tmp_path, 
 
 
 def test_a_category_is_a_key_or_a_name_that_only_one_has():
-    names = {"1": "Shoes", "2": "Shirts", "shirts": "Other", "=1": "=SUM", "3": "Twins", "4": "Twins"}
-    meant = labelled_module._spellings(names)
-    assert meant["1"] == {"1"}
-    assert meant["shoes"] == {"1"}
-    assert meant["shirts"] == {"shirts"}, "a key means itself"
-    assert meant["'=1"] == meant["=1"] == {"=1"}
-    assert meant["twins"] == {"3", "4"}
+    spellings = Spellings({"1": "Shoes", "2": "Shirts", "shirts": "Other", "=1": "=SUM", "3": "Twins", "4": "Twins"})
+    for written, keys in {
+        "1": {"1"},
+        "shoes": {"1"},
+        "shirts": {"shirts"},  # a key means itself
+        "Shirts": {"2"},
+        "'=1": {"=1"},
+        "=sum": {"=1"},
+        "TWINS": {"3", "4"},
+        "": set(),
+    }.items():
+        assert spellings.meant(written) == keys, written
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ PLACEHOLDERS = {
     "A": "hog-svm",
     "B": "bottleneck-svm",
     "DIR": "results/mine",
+    "CATEGORY": "Sweater",
     "NAME": "mine",
     "3/64": "1/2",
 }

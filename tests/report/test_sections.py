@@ -136,8 +136,9 @@ def test_everything_that_a_template_is_given_is_escaped(tmp_path):
     assert "alert('x')" not in page
     for name, values in {
         "thumbnails": {
-            "heading": EVIL,
-            "photos": [dict.fromkeys(("data", "category", "predicted", "probability", "product"), EVIL)],
+            "groups": [
+                (EVIL, [dict.fromkeys(("data", "category", "predicted", "probability", "product", "note"), EVIL)])
+            ],
         },
         "pairs": {"rows": [(EVIL, EVIL)]},
         "code": {"text": EVIL},

@@ -12,6 +12,7 @@ from shelfbench.base.version import __version__
 from shelfbench.cli.caring import add_caring
 from shelfbench.cli.comparing import add_compare
 from shelfbench.cli.completion import SHELLS, PrintCompletion
+from shelfbench.cli.errors import add_errors
 from shelfbench.cli.labelling import add_label
 from shelfbench.cli.money import add_prices
 from shelfbench.cli.spreading import add_features, add_workers
@@ -166,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the study (repeatable)"
     )
     one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
+    add_errors(verb, folder)
     add_compare(verb, folder, positive)
     one = verb(
         "merge",

@@ -18,6 +18,7 @@ from shelfbench.cli.arguments import parser
 from shelfbench.cli.caring import cache, doctor
 from shelfbench.cli.comparing import compare
 from shelfbench.cli.deciding import classify, decide
+from shelfbench.cli.errors import errors
 from shelfbench.cli.labelling import label
 from shelfbench.cli.money import given_prices, price_settings
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
@@ -120,7 +121,7 @@ def _command(options: argparse.Namespace) -> str:
 VERBS = {
     verb.__name__.replace("_", "-"): verb
     for verb in (
-        *(run, features, plan, choose, report, compare, merge, claims, decide, classify, watch, label),
+        *(run, features, plan, choose, report, errors, compare, merge, claims, decide, classify, watch, label),
         *(datasets, backends, new_backend, fetch, generate, doctor, cache),
     )
 }

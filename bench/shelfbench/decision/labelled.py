@@ -20,7 +20,6 @@ from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import percent, probability
 from shelfbench.base.public_arguments import path_argument
-from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import file_sha256
 from shelfbench.data.sources.labels import as_key
 from shelfbench.data.sources.table_files import cells_of
@@ -32,6 +31,7 @@ from shelfbench.decision.labelling_guard import Fence, fence_again
 from shelfbench.decision.labelling_kept import KeptLabels, rows_said, sample_question
 from shelfbench.decision.rule import Requirement, Ruling, Verdict
 from shelfbench.decision.tries import Tries, stated
+from shelfbench.runs.category_names import Spellings
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.keeping import SavedModel, read_model
 from shelfbench.runs.reading import reading
@@ -224,7 +224,7 @@ def _categories(
     plan: LabellingPlan, cells: pd.DataFrame, where: list[str], names: dict[str, str]
 ) -> tuple[str | None, ...]:
     """Compare every row with the plan, and read the key of its category."""
-    keys = _spellings(names)
+    spellings = Spellings(names)
     given: list[str | None] = [None] * len(plan.drawn)
     seen = np.zeros(len(plan.drawn), bool)
     empty = []
@@ -246,7 +246,7 @@ def _categories(
         if category == "":
             empty.append(place)
         elif category != NONE or NONE in names:
-            if len(found := keys.get(category, set()) or keys.get(category.casefold(), set())) != 1:
+            if len(found := spellings.meant(category)) != 1:
                 what = "is the name of several categories" if found else "is not a category of the run"
                 likely = "" if found else did_you_mean(category, [*names, *names.values()])
                 raise InputError(
@@ -267,16 +267,6 @@ def _categories(
             f"fill in every row; {NONE} where none fits or nobody can tell, which counts as an error",
         )
     return tuple(given)
-
-
-def _spellings(names: dict[str, str]) -> dict[str, set[str]]:
-    """List the categories that a text may mean: its key, or its name in any case, with or without an apostrophe."""
-    found: dict[str, set[str]] = {}
-    for key, name in names.items():
-        for text in {name.strip().casefold(), inert(name).strip().casefold()}:
-            found.setdefault(text, set()).add(key)
-    # a key means itself, whatever else is called that
-    return found | {text.strip(): {key} for key in names for text in (inert(key), key)}
 
 
 def _plain(product: str) -> str:

@@ -1,4 +1,4 @@
-"""Photos on the page: the most confident errors (Figure 6, also as a gallery), and labels to check."""
+"""Photos on a page: the most confident errors (Figure 6, also as a gallery), labels to check, one category's errors."""
 
 from __future__ import annotations
 
@@ -84,6 +84,28 @@ def label_photos(data: RunData, rows: pd.DataFrame) -> Markup:
     return _thumbnails(data, "suspects", _take(data, rows), "Label → suggested label")
 
 
+def grouped_photos(data: RunData, rows: pd.DataFrame) -> Markup:
+    """Thumbnails of errors in groups; nothing is kept in the run directory.
+
+    Parameters
+    ----------
+    data : RunData
+        As for `surest_photos`.
+    rows : DataFrame
+        As for `label_photos`, with ``group``, a heading, and ``note``, a few more words on each.
+
+    Returns
+    -------
+    Markup
+        Empty if there are no photos.
+    """
+    groups: dict[str, list[_Photo]] = {}
+    for image, row in _take(data, rows):
+        groups.setdefault(row["group"], []).append(_Photo(_jpeg(image), row))
+    shown = [(heading, _captioned(photos)) for heading, photos in groups.items()]
+    return fill("thumbnails", groups=shown) if shown else Markup()
+
+
 def _take(data: RunData, rows: pd.DataFrame | None) -> list[tuple[Image.Image, dict[str, Any]]]:
     """Photos of the products of some rows, at most 256 pixels wide and high, with their rows."""
     if data.photograph is None or rows is None:
@@ -138,19 +160,24 @@ def _kept(folder: Path) -> list[_Photo]:
 
 def _shown(folder: Path, photos: list[_Photo], heading: str) -> Markup:
     try:
-        shown = [
-            {
-                "data": base64.b64encode(photo.thumbnail).decode("ascii"),
-                "category": photo.row["category"],
-                "predicted": photo.row["predicted"],
-                "probability": percent(float(photo.row["probability"])),
-                "product": photo.row["product_id"],
-            }
-            for photo in photos
-        ]
+        return fill("thumbnails", groups=[(heading, _captioned(photos))])
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
-    return fill("thumbnails", heading=heading, photos=shown)
+
+
+def _captioned(photos: list[_Photo]) -> list[dict[str, Any]]:
+    """Photos as the template shows them."""
+    return [
+        {
+            "data": base64.b64encode(photo.thumbnail).decode("ascii"),
+            "category": photo.row["category"],
+            "predicted": photo.row["predicted"],
+            "probability": percent(float(photo.row["probability"])),
+            "product": photo.row["product_id"],
+            "note": photo.row.get("note", ""),
+        }
+        for photo in photos
+    ]
 
 
 def _damaged(folder: Path, error: Exception) -> InputError:

@@ -233,15 +233,20 @@ def pairs_html(rows: Iterable[tuple[str, object]]) -> Markup:
 
 def write_forms(folder: Path, name: str, frame: pd.DataFrame, grid: Grid) -> None:
     """Write a table into a folder as CSV, Markdown and LaTeX; no spreadsheet runs a name in it."""
+    write_csv(folder / f"{name}.csv", frame)
+    write_text(folder / f"{name}.md", grid.markdown())
+    write_text(folder / f"{name}.tex", grid.latex())
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all; no spreadsheet runs a name in it."""
 
     def as_csv(aside: Path) -> None:
         with open(aside, "w", encoding="utf-8", newline="") as handle:
             lines: Any = LineFeeds(handle)
             _inert(frame).to_csv(lines, index=False, lineterminator="\r\n")
 
-    write_whole(folder / f"{name}.csv", as_csv)
-    write_text(folder / f"{name}.md", grid.markdown())
-    write_text(folder / f"{name}.tex", grid.latex())
+    write_whole(path, as_csv)
 
 
 def _inert(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,108 @@
+"""Which category to look at: those that err most, and the one that is meant by what somebody writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from shelfbench.base.errors import InputError
+from shelfbench.base.grid import Grid, count, interval
+from shelfbench.report.data import RunData, held_out
+from shelfbench.runs.category_names import Spellings
+from shelfbench.study.sections import did_you_mean
+from shelfbench.verdict.typology import by_group, confusions
+
+UNREADABLE = "no readable photo"
+
+
+def find_category(data: RunData, text: str) -> str:
+    """Find the category that is meant by a key or a display name.
+
+    Parameters
+    ----------
+    data : RunData
+    text : str
+        A key, a name as it is written, or either in other capitals.
+
+    Returns
+    -------
+    str
+        Its key.
+
+    Raises
+    ------
+    InputError
+        If no category is called that, or several are.
+    """
+    names = _names(data)
+    found = sorted(Spellings(names).meant(text))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{text[:60]!r} is the name of several categories", f"give the key: {', '.join(found)}")
+    likely = did_you_mean(text, [*names, *names.values()])
+    raise InputError(
+        f"{data.run.path} has no category {text[:60]!r}",
+        f"{likely}give a key or a name; without one, the command lists the categories that err most",
+    )
+
+
+def most_errors(data: RunData, backend: str) -> Grid:
+    """List the categories with errors on tune and test, those with the most first.
+
+    Parameters
+    ----------
+    data : RunData
+    backend : str
+
+    Returns
+    -------
+    Grid
+        Without rows if nothing is wrong.
+    """
+    held, shown, names = held_out(data.run.products(backend)), shown_names(data), _names(data)
+    found = by_group(held.truth, held.correct, len(held.keys))
+    answers: dict[int, str] = {}
+    for pair in confusions(held.truth, held.predicted, len(held.truth)):
+        answers.setdefault(pair.truth, f"{shown[held.keys[pair.predicted]]} ({pair.products:,})")
+    with_keys = any(key != name for key, name in names.items())
+    order = [code for code in np.argsort(-found.errors, kind="stable").tolist() if found.errors[code]]
+    rows = tuple(
+        (
+            *((held.keys[code],) if with_keys else ()),
+            names[held.keys[code]],
+            count(int(found.products[code])),
+            count(int(found.errors[code])),
+            interval(*(float(ends[code]) for ends in (found.right, found.low, found.high))),
+            answers.get(code, UNREADABLE),
+        )
+        for code in order
+    )
+    first = 1 + with_keys
+    return Grid(
+        title=f"The categories that err most: {backend}, products of tune and test",
+        headers=(
+            *(("Key",) if with_keys else ()),
+            "Category",
+            "Products",
+            "Errors",
+            "Right [95%]",
+            "Most often taken for",
+        ),
+        rows=rows,
+        numeric=frozenset(range(first, first + 3)),
+    )
+
+
+def shown_names(data: RunData) -> dict[str, str]:
+    """Display names by key; with the key in parentheses where several categories share a name."""
+    names = _names(data)
+    often = Counter(names.values())
+    return {key: name if often[name] == 1 else f"{name} ({key})" for key, name in names.items()}
+
+
+def _names(data: RunData) -> dict[str, str]:
+    """Display names of the categories of the split, by key."""
+    keys = data.run.products(data.run.backends[0]).keys
+    return {key: data.run.categories.get(key, key) for key in keys}
