@@ -89,7 +89,7 @@ def _title(plan: Plan) -> str:
 
 
 def _machines(plan: Plan) -> str:
-    return f", on {plan.machines:,} machines" if plan.machines > 1 else ""
+    return f", on {plan.machines:,} machines with Dask" if plan.machines > 1 else ""
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:
