@@ -341,8 +341,9 @@ class LinearSVM:
         from safetensors.numpy import load_file
 
         try:
-            record = load_json(folder / "classifier.json")
-            tensors = load_file(folder / "weights.safetensors")
+            record, tensors = load_json(folder / "classifier.json"), load_file(folder / "weights.safetensors")
+            if record["classifier"] != "linear_svm":
+                raise ValueError(f"a classifier of kind {record['classifier']!r}")
             svm = cls(SVMSettings(**record["settings"]))
             svm.chosen = record["chosen"]
             # models saved by earlier versions use the older name

@@ -49,7 +49,8 @@ def run(
         The name of a study that comes with shelfbench, the path of a TOML file, or a study from `load_study`. By
         default ``own`` if there is a dataset, and ``default`` otherwise.
     dataset : str or path, optional
-        A named dataset, or the path of a ``*.bson``, Parquet files or a folder of images, instead of the study's.
+        A named dataset, or the path of a folder of images, a table of paths or links, ``*.parquet``, ``*.tar`` or
+        ``*.bson``, instead of the study's.
     backends : sequence of str, optional
         Run these instead of the study's.
     out : str or path, optional
@@ -313,7 +314,7 @@ def classify(
     decision : Decision, str or path
         A decision from `decide` or `load_decision`, or the folder of a saved one.
     paths : str, path, or sequence of them
-        Images, folders of images, ``*.parquet`` or ``*.bson``.
+        Images, folders of images, tables, ``*.parquet``, ``*.tar`` or ``*.bson``.
     settings : mapping of str to object, optional
         Names of columns: ``dataset.product_id`` and ``dataset.image``.
     workers : int, optional

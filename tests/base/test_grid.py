@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfbench.base.grid import Grid, duration, promise, seconds, share
+from shelfbench.base.grid import Grid, duration, number_of, promise, seconds, share
 
 
 def test_latex_escapes_what_it_must():
@@ -76,3 +76,9 @@ def test_no_name_breaks_out_of_its_cell():
     for written in (latex, text):
         assert "\x1b" not in written
         assert "a b" in written
+
+
+def test_one_of_a_thing_is_not_several():
+    assert [number_of(number, "product") for number in (0, 1, 1200)] == ["0 products", "1 product", "1,200 products"]
+    assert number_of(1, "category", "categories") == "1 category"
+    assert number_of(2, "category", "categories") == "2 categories"

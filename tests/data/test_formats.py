@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from shelfbench.base.console import Console
-from shelfbench.data.formats import FORMATS
+from shelfbench.base.errors import InputError
+from shelfbench.cli.arguments import parser
+from shelfbench.data.formats import ENDINGS, FORMATS, HOLDING
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.to_classify import products_of
 from tests.helpers.catalogues import opened
@@ -71,3 +73,20 @@ def test_a_file_is_opened_for_both(tmp_path, suffix):
     assert dict(zip(keys, catalogue.images.read(range(len(keys))), strict=True)) == PHOTOS
     found = products_of([path], DatasetSettings(), Console(quiet=True))
     assert {product.key: product.photos for product in found} == {key: (data,) for key, data in PHOTOS.items()}
+
+
+def test_who_asks_what_can_be_given_is_told_of_every_format(tmp_path):
+    assert set(ENDINGS.split(", ")) == set(FORMATS)
+    with pytest.raises(InputError) as nothing_to_run:
+        opened(tmp_path)
+    with pytest.raises(InputError, match=HOLDING.replace(".", r"\.")) as nothing_to_classify:
+        list(products_of([tmp_path], DatasetSettings(), Console(quiet=True)))
+    verbs = next(action.choices for action in parser()._actions if action.dest == "verb")
+    helps = [
+        next(action.help for action in verbs[verb]._actions if action.dest == name)
+        for verb, name in (("run", "dataset"), ("classify", "paths"))
+    ]
+    for told in (str(nothing_to_run.value), *helps):  # which stand where FORMATS cannot be imported
+        assert all(f"*{suffix}" in told for suffix in HOLDING.split(", ")), told
+        assert "table" in told
+    assert str(tmp_path) in str(nothing_to_classify.value)

@@ -234,6 +234,12 @@ CASES = {
     "an npz as weights": ("sound", sealed("weights.safetensors", object_array)),
     "a Keras archive with a Lambda layer": ("sound", added("model.keras", zipped)),
     "a Keras configuration with a Lambda layer": ("sound", added("config.json", lambda _: json.dumps(LAMBDA).encode())),
+    "another classifier": (
+        "sound",
+        sealed(
+            "classifier.json", lambda _: b'{"classifier": "two_layer", "settings": {}, "chosen": {"temperature": 1}}'
+        ),
+    ),
     "a Lambda layer as settings": ("sound", sealed("classifier.json", lambda _: json.dumps(LAMBDA).encode())),
     "a Lambda layer as network": ("network", sealed("network.json", lambda _: json.dumps(LAMBDA).encode())),
     "a Lambda layer as setting of the network": ("network", network_json(settings=LAMBDA, classes=3)),

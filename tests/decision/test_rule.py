@@ -177,6 +177,8 @@ def test_where_it_cannot_be_told_how_many_more_it_takes_that_is_said():
     assert "a larger part of validation to certify on (split.certify=0.8, unless it is set already)" in few.remedy
     assert "how many cannot be told from 12, for it depends" in few.remedy
     assert "it takes 29 accepted ones if all are right, 142 if 95% are, 345 if 93% are; or a better" in few.remedy
+    one = decide(products({**sizes, "certify": 1}, skill=2000, seed=8), KEYS)
+    assert re.match(r"1 product to certify on does not certify 0\.9 .* and does not rule it out", one.reason)
     more = decide(products({**sizes, "certify": 300}, skill=6, seed=8), KEYS, "0.99", level=0.9)
     assert (more.verdict, more.missing) == ("INCONCLUSIVE", None)
     assert "split.certify" not in more.remedy

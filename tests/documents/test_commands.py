@@ -38,7 +38,7 @@ PLACEHOLDERS = {
 OWN_STUDIES = {"shop.toml"}
 OWN_BACKENDS = {"my-backend"}
 # Programs that are not ours: only that they are meant is known.
-OTHERS = {"dask", "cd", "export", "apt", "srun"}
+OTHERS = {"dask", "cd", "export", "apt", "srun", "cat", "END", "sbatch", "jobs=$(sbatch"}
 
 
 @pytest.fixture(autouse=True, scope="module")

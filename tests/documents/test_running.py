@@ -44,6 +44,7 @@ NOT_RUN = {
     r"compare (baseline new|OLD NEW)": "two runs of one's own; tests/test_ci.py does the steps",
     r"plan cdiscount": "needs all of Cdiscount's photos; results/scale/cdiscount-plan.txt is what it says",
     r"^export ": "sets variables for commands that are not run either",
+    r"SLURM_ARRAY|^(cat >|END$|jobs=|sbatch )": "needs Slurm; tests/cli/test_moving.py runs it with a stand-in",
     r"set bottleneck\.precision=int8": "quantises for a minute; tests/deep/features has it",
 }
 SHRUNK = {

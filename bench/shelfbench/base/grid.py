@@ -257,6 +257,11 @@ def count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else MISSING
 
 
+def number_of(things: int, one: str, many: str = "") -> str:
+    """A number of things in words: 1 product, 1,200 products."""
+    return f"{things:,} {one if things == 1 else many or f'{one}s'}"
+
+
 def seconds(value: float, cached: bool = False) -> str:
     """Seconds, marked with † if the features had been computed earlier."""
     if math.isnan(value):

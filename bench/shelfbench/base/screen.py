@@ -81,9 +81,9 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
-def show(text: str) -> None:
+def show(text: str, folds: bool = True) -> None:
     """Print lines on stdout, without control characters; on a terminal, sentences fold at blanks, commands do not."""
-    width = screen_width()
+    width = screen_width() if folds else None
     try:
         for line in printable_lines(text).split("\n"):
             for part in [line] if width is None else _sentence(line, width):

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from shelfbench.base.errors import InputError, RunError, ShelfbenchError, system_error
-from shelfbench.base.partial import aside_file, hold
+from shelfbench.base.partial import aside_file, aside_folder, hold, put_folder
 from shelfbench.base.using import cache_dir as cache_dir
 from shelfbench.base.using import used
 
@@ -153,6 +153,32 @@ def whole_file(path: Path) -> Iterator[Path]:
                 os.fsync(handle.fileno())
             aside.chmod(0o666 & ~_UMASK)  # safetensors makes files readable by the owner only
             os.replace(aside, path)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Have a folder filled aside by a block; if it ends well, the folder moves to its place.
+
+    Parameters
+    ----------
+    path : Path
+        The final place; a folder that is there is replaced, and stays as it is if the block fails.
+
+    Yields
+    ------
+    Path
+        An empty folder.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    RunError
+        If the disk is full.
+    """
+    with storage_errors(path), aside_folder(path) as aside:
+        yield aside
+        put_folder(aside, path)
 
 
 class LineFeeds:

@@ -142,10 +142,16 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--images", type=positive, metavar="N", help="plan for N images instead of the dataset's")
     one.add_argument("--categories", type=positive, metavar="K", help="plan for K categories instead of the dataset's")
-    one.add_argument("--machines", type=positive, metavar="M", help="divide what can be divided among M such machines")
+    one.add_argument(
+        "--machines",
+        type=positive,
+        metavar="M",
+        help="divide what can be divided among M such machines: what that takes beside one machine, and the commands "
+        "for it",
+    )
     one.add_argument("--price", metavar="COST", help="what an hour of a machine costs: also show the plan in money")
     one.add_argument("--again", action="store_true", help="repeat measurements already made on this machine")
-    one.add_argument("--workers", type=positive, default=cores(), metavar="N", help="as for run; default: cores")
+    one.add_argument("--workers", type=positive, metavar="N", help="as for run; default: cores")
     one = verb(
         "choose",
         "choose among backends in a small share of a study's time, on growing parts of train",

@@ -21,6 +21,7 @@ from shelfbench.cli.deciding import classify, decide
 from shelfbench.cli.errors import errors
 from shelfbench.cli.labelling import label
 from shelfbench.cli.money import given_prices, price_settings
+from shelfbench.cli.moving import show_commands
 from shelfbench.cli.others import backends, datasets, fetch, generate, given_settings, new_backend, watch
 from shelfbench.cli.several import merge, run_seeds
 from shelfbench.cli.spreading import features
@@ -75,6 +76,8 @@ def plan(options: argparse.Namespace, console: Console) -> None:
         verbose=options.verbose,
     )
     show(str(found))
+    if found.machines > 1:
+        show_commands(options, found)
 
 
 def choose(options: argparse.Namespace, console: Console) -> None:

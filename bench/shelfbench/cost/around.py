@@ -44,6 +44,8 @@ class StageEstimate:
     name : str
     seconds : float
     memory_mib, disk_mib, read_mib : float
+    first : bool
+        Whether features can be computed only after it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class StageEstimate:
     memory_mib: float = math.nan
     disk_mib: float = 0.0
     read_mib: float = 0.0
+    first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +138,18 @@ class Around:
         found = []
         photos = memory.photos(sizes.images, sizes)
         if self.drawing:
-            found.append(StageEstimate(name="draw the catalogue", seconds=self.drawing * sizes.images, disk_mib=photos))
+            found.append(
+                StageEstimate(
+                    name="draw the catalogue", seconds=self.drawing * sizes.images, disk_mib=photos, first=True
+                )
+            )
         found.append(
             StageEstimate(
                 name="open, split",
                 seconds=(self.opening + self.splitting) * sizes.rows,
                 memory_mib=columns,
                 disk_mib=sizes.images * 40 / memory.MIB,
+                first=True,
             )
         )
         if self.hashing:
@@ -152,6 +160,7 @@ class Around:
                     memory_mib=columns,
                     disk_mib=sizes.images * 16 / memory.MIB,
                     read_mib=photos,
+                    first=True,
                 )
             )
         if seeks and self.twins is not None:

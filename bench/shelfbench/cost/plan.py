@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from shelfbench.cost.around import Around, StageEstimate
@@ -67,6 +67,11 @@ class Plan:
     stored: Mapping[str, Stored] = field(default_factory=dict)
     prints: int = 0
 
+    @property
+    def alone(self) -> Plan:
+        """The same on one machine."""
+        return replace(self, machines=1)
+
     def estimates(self, images: int = 0) -> list[Estimate]:
         """Estimate every job, in the study's order.
 
@@ -119,7 +124,11 @@ class Plan:
 
     def money(self, seconds: float) -> float:
         """Return what some seconds cost on all machines."""
-        return seconds * self.machines * self.price / _HOUR
+        return self.paid(seconds * self.machines)
+
+    def paid(self, seconds: float) -> float:
+        """Return what some seconds of one machine cost."""
+        return seconds * self.price / _HOUR
 
     @property
     def table(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shelfbench.base.grid import MISSING, Grid, asked, digits, span
 from shelfbench.cost.estimate import STAGES, Estimate
+from shelfbench.cost.ways import ways
 from shelfbench.cost.week import verdict
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def _grids(plan: Plan, images: int, title: str) -> list[Grid]:
         found.append(_around(plan, stages, images))
     if plan.price:
         found.append(_in_money(plan, images, title))
+    if plan.machines > 1 and plan.tried:
+        found.append(_ways(plan, images))
     return found
 
 
@@ -86,7 +89,7 @@ def _title(plan: Plan) -> str:
 
 
 def _machines(plan: Plan) -> str:
-    return f", on {plan.machines:,} machines" if plan.machines > 1 else ""
+    return f", on {plan.machines:,} machines with Dask" if plan.machines > 1 else ""
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:
@@ -99,8 +102,10 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         )
     if plan.machines > 1:
         notes.append(
-            "Features are divided among the machines, and fits whose categories are fitted one by one; all else is "
-            "done on one of them while the others wait. Nothing is reckoned for what they lose by working together."
+            "With Dask, features are divided among the machines, and fits whose categories are fitted one by one; all "
+            "else is done on one of them while the others wait. Jobs divide only features: classifiers are fitted, and "
+            "all else is done, in the one job of the run. Nothing is reckoned for what machines lose by working "
+            "together."
         )
     notes += [f"Features of {name}: {stored}." for name, stored in plan.stored.items()]
     for images in (0, _LARGE) if plan.at_scale else (0,):
@@ -140,6 +145,21 @@ def _in_money(plan: Plan, images: int, title: str) -> Grid:
         headers=(_what(plan), *_MONEY),
         rows=tuple(rows),
         numeric=frozenset(range(1, len(_MONEY) + 1)),
+    )
+
+
+def _ways(plan: Plan, images: int) -> Grid:
+    """Set the time, and the money, of one machine beside those of several."""
+    least, rows = _at_least(plan.estimates(images)), []
+    for way in ways(plan, images):
+        known = [least + span(way.seconds), least + digits(plan.paid(way.paid))]
+        rows.append((way.name, *([_UNKNOWN] * 2 if math.isnan(way.seconds) else known)))
+    heads = ("Way", "Time", "In money")[: 3 if plan.price else 2]
+    return Grid(
+        title=f"One machine or {plan.machines:,}",
+        headers=heads,
+        rows=tuple(row[: len(heads)] for row in rows),
+        numeric=frozenset(range(1, len(heads))),
     )
 
 

@@ -13,7 +13,7 @@ from shelfbench.base.storage import cache_dir, fingerprint
 from shelfbench.base.using import used
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.fetch import fetch
-from shelfbench.data.formats import FORMATS
+from shelfbench.data.formats import ENDINGS, FORMATS
 from shelfbench.data.named import NamedDataset, find_named, named_datasets
 from shelfbench.data.sources.elsewhere import brought_here, is_elsewhere
 from shelfbench.data.sources.folder import read_folder
@@ -88,7 +88,7 @@ def open_path(path: Path, name: str, settings: DatasetSettings, console: Console
         if path.is_dir():
             return read_folder(path, name, settings, console)
         if (form := FORMATS.get(path.suffix.lower())) is None:
-            known = f"give a folder, or a file that ends in {', '.join(sorted(FORMATS))}"
+            known = f"give a folder, or a file that ends in {ENDINGS}"
             remedy = next((remedy for ends, remedy in PACKED if path.name.lower().endswith(ends)), known)
             raise InputError(f"{path} is not a catalogue", remedy)
         return form.read(path, name, settings, console)
@@ -107,7 +107,8 @@ def _path_of(name: str, data: Path | None) -> Path:
     if not path.exists() and os.sep not in name:
         raise InputError(
             f"no dataset {name!r}",
-            f"choose from {', '.join(named_datasets())}, or give the path of a folder, a table, Parquet or BSON",
+            f"choose from {', '.join(named_datasets())}, or give the path of a folder, or of a file that ends in "
+            f"{ENDINGS}",
         )
     if not path.exists():
         raise InputError(

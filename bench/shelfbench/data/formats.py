@@ -46,3 +46,6 @@ FORMATS: dict[str, Format] = {
     ".parquet": Format(read_parquet_file, products_in_parquet),
     ".tar": Format(read_tar, products_in_tar),
 }
+# As they are listed for who gives something else: all of them, and those of files that hold photos themselves.
+ENDINGS = ", ".join(sorted(FORMATS))
+HOLDING = ", ".join(sorted(suffix for suffix, form in FORMATS.items() if not form.table))

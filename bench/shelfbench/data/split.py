@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.data.catalogue import Catalogue, digest
 from shelfbench.data.repeated import contradictions, perhaps_repeated
 
@@ -156,7 +157,7 @@ def _choose_categories(
     kept = np.flatnonzero(sizes >= floor)
     if len(kept) == 0:
         raise InputError(
-            f"{catalogue.name}: none of its {len(sizes)} categories has {floor} products (the largest has "
+            f"{catalogue.name}: none of its {len(sizes)} categories has {number_of(floor, 'product')} (the largest has "
             f"{sizes.max()})",
             f"lower the minimum, for example --set split.min_products={max(1, sizes.max() // 2)}",
         )
@@ -164,7 +165,7 @@ def _choose_categories(
         if settings.categories > len(kept):
             raise InputError(
                 f"{catalogue.name}: split.categories={settings.categories}, but the number of categories with at least "
-                f"{floor} products is {len(kept)}",
+                f"{number_of(floor, 'product')} is {len(kept)}",
                 f"ask for at most {len(kept)}, or lower split.min_products",
             )
         kept = np.sort(rng.choice(kept, settings.categories, replace=False))
@@ -330,7 +331,7 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
         problem = (
             f"{catalogue.name} has only one category ({catalogue.categories[kept[0]].key})"
             if len(catalogue.categories) == 1
-            else f"{catalogue.name}: only one category has {floor} products or more"
+            else f"{catalogue.name}: only one category has {number_of(floor, 'product')} or more"
         )
         raise InputError(
             problem,
@@ -346,8 +347,8 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
         split, rule = (
             _draw(categories, rng),
             (
-                f"by product, categories with {floor} products or more; with 100 or more: 80% train, 10% validation, "
-                "10% test; with fewer: 10 products test, the rest 8:1 train and validation"
+                f"by product, categories with {number_of(floor, 'product')} or more; with 100 or more: 80% train, 10% "
+                "validation, 10% test; with fewer: 10 products test, the rest 8:1 train and validation"
             ),
         )
     position = np.full(len(catalogue.product_id), -1, np.int64)
@@ -370,9 +371,10 @@ def make_split(catalogue: Catalogue, settings: SplitSettings, seed: int, digests
             )
     present = len(np.unique(catalogue.product_category))
     reason = (
-        f"fewer than {floor} products (split.min_products)"
+        f"fewer than {number_of(floor, 'product')} (split.min_products)"
         if not settings.categories
-        else f"fewer than {floor} products, or not among the {settings.categories} categories drawn (split.categories)"
+        else f"fewer than {number_of(floor, 'product')}, or not among the {settings.categories} categories drawn "
+        "(split.categories)"
     )
     excluded = len(catalogue.product_id) - int(stays.sum()) - int(report["products_dropped"])
     return Split(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.data.formats import FORMATS, Format
+from shelfbench.base.grid import number_of
+from shelfbench.data.formats import ENDINGS, FORMATS, HOLDING, Format
 from shelfbench.data.sources.contents import Contents, as_paths, contents_of, is_metadata, shown
 from shelfbench.data.sources.files import is_photo, read_file, skipped
 from shelfbench.data.sources.products import Product
@@ -63,7 +64,9 @@ def _products(path: Path, several: bool, settings: DatasetSettings, console: Con
     if path.is_dir():
         yield from _from_folder(path, several, settings, console)
     elif not path.is_file():
-        raise InputError(f"{path} is neither a file nor a folder", "give images, tables, Parquet, BSON or a folder")
+        raise InputError(
+            f"{path} is neither a file nor a folder", f"give images, a folder, or files that end in {ENDINGS}"
+        )
     elif (form := _format_of(path, settings)) is not None:
         yield from form.products([path], path.parent, several, settings, console)
     else:
@@ -91,15 +94,16 @@ def _from_folder(folder: Path, several: bool, settings: DatasetSettings, console
     found = {suffix: _ending(held, suffix) for suffix, form in FORMATS.items() if not form.table}
     files = [path for paths in found.values() for path in paths]
     if (photos := held.count()) and files:
-        number = "1 image" if photos == 1 else f"{photos:,} images"
-        console.warn(f"{folder}: left out {number} beside {shown(path.name for path in files)}")
+        console.warn(f"{folder}: left out {number_of(photos, 'image')} beside {shown(path.name for path in files)}")
     for suffix, paths in found.items():
         if paths:
             yield from FORMATS[suffix].products(paths, folder, several, settings, console)
     if files:
         return
     if not photos:
-        raise InputError(f"{folder} contains no image", f"give images, Parquet, BSON, or a folder with {METADATA[0]}")
+        raise InputError(
+            f"{folder} contains no image", f"give images, files that end in {HOLDING}, or a folder with {METADATA[0]}"
+        )
     others = [folder.joinpath(*parts, name) for parts, names in held.others.items() for name in names]
     if others:
         console.warn(f"{folder}: {skipped(others)}")

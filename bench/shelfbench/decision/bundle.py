@@ -6,8 +6,7 @@ It may come from anyone, so loading it trusts nothing: see `load_model`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import promise
-from shelfbench.base.partial import aside_folder, put_folder
-from shelfbench.base.storage import file_sha256, storage_errors, write_json, write_text
+from shelfbench.base.storage import file_sha256, whole_folder, write_json, write_text
 from shelfbench.decision.guarding import guard_of
 from shelfbench.decision.hostile import check_safetensors, copy_known, refuse, strict_json, typed
 from shelfbench.decision.model import Model, build_model, classifier_files
@@ -69,7 +67,8 @@ def write_decision(
     ValueError
         If the backend wrote a file that a decision may not contain.
     """
-    with _new_folder(out) as aside:
+    check_place(out)
+    with whole_folder(out) as aside:
         found = fill(aside)
         hashes = {path.name: file_sha256(path) for path in sorted(aside.iterdir())}
         if strangers := set(hashes) - set(LIMITS):
@@ -103,19 +102,11 @@ def copy_decision(folder: Path, out: Path, files: Mapping[str, str]) -> str:
     InputError
         If something else is at `out`, or the folder has changed since it was loaded.
     """
-    with _new_folder(out) as aside:
+    check_place(out)
+    with whole_folder(out) as aside:
         if copy_known(folder, aside, LIMITS) != files:
             raise InputError(f"{folder} has changed since it was loaded", "load it again")
     return files[DECISION]
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which then replaces `out`; on failure, leave everything as it was."""
-    check_place(out)
-    with storage_errors(out), aside_folder(out) as aside:
-        yield aside
-        put_folder(aside, out)
 
 
 def check_place(out: Path) -> None:

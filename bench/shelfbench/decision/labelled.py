@@ -18,7 +18,7 @@ import pandas as pd
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent, probability
+from shelfbench.base.grid import number_of, percent, probability
 from shelfbench.base.public_arguments import path_argument
 from shelfbench.base.storage import file_sha256
 from shelfbench.data.sources.labels import as_key
@@ -214,7 +214,10 @@ def _required(run: Run, backend: str, plan: LabellingPlan, asked: Asked, path: P
             "leave out --precision and --confidence, or draw a sample for what you ask",
         )
     if asked.all_categories and plan.off:
-        raise InputError(f"{path} was drawn with {len(plan.off)} categories switched off", "leave out --all-categories")
+        raise InputError(
+            f"{path} was drawn with {number_of(len(plan.off), 'category', 'categories')} switched off",
+            "leave out --all-categories",
+        )
     if plan.predictions != tune_fingerprint(tune_of(run, backend)):
         raise InputError(f"{path} was drawn for another run of {backend}", "give the run directory it was drawn for")
     return required

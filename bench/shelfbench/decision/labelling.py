@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent, probability, promise
+from shelfbench.base.grid import number_of, percent, probability, promise
 from shelfbench.base.spreadsheet import inert
 from shelfbench.base.storage import LineFeeds, fingerprint, write_json, write_whole
 from shelfbench.decision.labelling_flow import Flow
@@ -257,7 +257,7 @@ def _left(run: Run, backend: str, required: Requirement) -> list[str]:
     left = tries.also(sample_question(required, backend, "", ())).left
     if left <= 0:
         raise InputError(
-            f"after {len(tries.made):,} tests on this run, a sample could promise nothing",
+            f"after {number_of(len(tries.made), 'test')} on this run, a sample could promise nothing",
             "run the study again, with further labelled products, in another directory",
         )
     if not (count := len(tries.made) + len(tries.elsewhere)):

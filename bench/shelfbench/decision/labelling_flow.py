@@ -10,6 +10,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.base.spreadsheet import inert
 from shelfbench.data.sources.settings import DatasetSettings
 from shelfbench.data.sources.table_files import cells_of
@@ -105,7 +106,7 @@ def classified_flow(
     )
     model = decision_on(run, backend, saved, anything, guard=None if fence is None else fence.guard).model
     frame = classify(model, paths, settings, Console(quiet=True))
-    console.log(f"{len(frame):,} products classified by {backend}")
+    console.log(f"{number_of(len(frame), 'product')} classified by {backend}")
     sure = frame["confidence"].to_numpy(np.float64)
     flow = _flow(frame["product"].tolist(), frame["suggestion"].tolist(), sure, "the flow")
     return replace(flow, outside=(frame["reason"] == UNLIKE).to_numpy(bool), fence=fence)

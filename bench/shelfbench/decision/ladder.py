@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import percent, promise
+from shelfbench.base.grid import number_of, percent, promise
 from shelfbench.decision.evidence import Evidence
 from shelfbench.decision.rule import MEASURES, Requirement, Ruling, Verdict
 from shelfbench.runs.levels import CATEGORY, LevelAnswers, NamedLevel, rung_answers
@@ -269,7 +269,7 @@ def _explained(found: LadderCertificate, names: Sequence[str], off: int) -> tupl
     level = promise(found.level)
     if found.certified:
         parts = ", ".join(
-            f"{percent(count / found.total)} at {name} ({count:,} products, {right:,} of them right)"
+            f"{percent(count / found.total)} at {name} ({number_of(count, 'product')}, {right:,} of them right)"
             for name, count, right in zip(names, found.accepted, found.correct, strict=True)
             if count
         )
@@ -278,20 +278,21 @@ def _explained(found: LadderCertificate, names: Sequence[str], off: int) -> tupl
             Verdict.PASS,
             f"precision on every rung ({wanted}) certified together with probability {level} on {found.total:,} "
             f"labelled products: {parts}; {left} left to a person"
-            + (f"; {off} {'category' if off == 1 else 'categories'} switched off" if off else ""),
+            + (f"; {number_of(off, 'category', 'categories')} switched off" if off else ""),
             "",
         )
     if found.hopeless:
         return (
             Verdict.FAIL,
-            f"on none of the settings that {found.total:,} products to certify on can test does every rung reach its "
-            f"precision ({wanted}): even the upper bounds are below it",
+            f"on none of the settings that {number_of(found.total, 'product')} to certify on can test does every rung "
+            f"reach its precision ({wanted}): even the upper bounds are below it",
             f"{BETTER}; more labels alone would not be enough",
         )
+    do = "does" if found.total == 1 else "do"
     return (
         Verdict.INCONCLUSIVE,
-        f"{found.total:,} products to certify on do not certify a precision on every rung ({wanted}) with probability "
-        f"{level}, and do not rule it out",
+        f"{number_of(found.total, 'product')} to certify on {do} not certify a precision on every rung ({wanted}) with "
+        f"probability {level}, and {do} not rule it out",
         f"more labelled products, or {BETTER}; how many more it would take is not estimated for a ladder",
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import promise
+from shelfbench.base.grid import number_of, promise
 from shelfbench.decision.evidence import Evidence, products_of
 from shelfbench.decision.mixing import at_the_mix, drawn, said
 from shelfbench.decision.money import Money
@@ -313,20 +313,21 @@ def _explained(found: Certificate, off: int, labelled: int) -> tuple[Verdict, st
             f"precision of at least {target} certified with probability {level} on {found.total:,} labelled products: "
             f"{found.accepted:,} accepted ({found.acceptance:.1%}, 95% interval {found.acceptance_low:.1%} to "
             f"{found.acceptance_high:.1%}), {found.correct:,} of them right"
-            + (f"; {off} {'category' if off == 1 else 'categories'} switched off" if off else ""),
+            + (f"; {number_of(off, 'category', 'categories')} switched off" if off else ""),
             "",
         )
     remedy = lacking(found, labelled)
     if found.hopeless:
         return (
             Verdict.FAIL,
-            f"no threshold that {found.total:,} products to certify on can test reaches a precision of {target}: even "
-            "the upper bounds are below it",
+            f"no threshold that {number_of(found.total, 'product')} to certify on can test reaches a precision "
+            f"of {target}: even the upper bounds are below it",
             remedy,
         )
+    do = "does" if found.total == 1 else "do"
     return (
         Verdict.INCONCLUSIVE,
-        f"{found.total:,} products to certify on do not certify {target} with probability {level}, and do not rule it "
-        "out",
+        f"{number_of(found.total, 'product')} to certify on {do} not certify {target} with probability {level}, and "
+        f"{do} not rule it out",
         remedy,
     )

@@ -24,7 +24,7 @@ from typing import Any
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import READ_ONLY, InputError
-from shelfbench.base.grid import promise
+from shelfbench.base.grid import number_of, promise
 from shelfbench.base.storage import fingerprint
 from shelfbench.decision.ladder import LadderRuling
 from shelfbench.decision.rule import Requirement, Ruling, Verdict
@@ -236,11 +236,11 @@ def stated(ruling: Ruling, tries: Tries) -> Ruling:
     count, left = len(tries.made) + len(tries.elsewhere), tries.left
     if not ruling.passed or (count < 2 and not tries.unnoted):
         return ruling
-    among = f"the {count:,} tests on the same products to certify on"
+    among = f"the {number_of(count, 'test')} on the same products to certify on"
     if tries.elsewhere:
-        among = f"the {count:,} tests on this run and on the other draws of its study"
+        among = f"the {number_of(count, 'test')} on this run and on the other draws of its study"
     elif any("labelled" in made for made in tries.made):
-        among = f"the {count:,} tests on this run, labelled samples among them,"
+        among = f"the {number_of(count, 'test')} on this run, labelled samples among them,"
     if left <= 0:
         if isinstance(ruling, LadderRuling):
             silent = tuple(replace(rung, threshold=None, evidence=(), mix=None) for rung in ruling.rungs)

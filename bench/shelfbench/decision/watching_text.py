@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shelfbench.base.grid import number_of
 from shelfbench.base.screen import printable, screen_width
 from shelfbench.base.text_table import TextTable
 from shelfbench.decision.record import DecisionRecord
@@ -116,7 +117,9 @@ class Watched:
                 f"  {bet.right:,} of {bet.labels:,} labelled products so far are right: {bet.right / bet.labels:.3f} "
                 f"[{low:.3f}, {high:.3f}] (holds at all looks together with probability {bet.level:.9g})"
             )
-        lines.append(f"  new in this table: {self.labels:,} labels of accepted products, {self.right:,} of them right")
+        lines.append(
+            f"  new in this table: {number_of(self.labels, 'label')} of accepted products, {self.right:,} of them right"
+        )
         lines += [f"  {note}" for note in self.notes]
         if self.status in _NEXT:
             lines.append(f"  what to do next: {_NEXT[self.status]}")
@@ -131,7 +134,7 @@ class Watched:
         if bet.broken_at is not None:
             return (
                 f"fewer than {target} of the accepted products are right, with a confidence of {bet.level:.9g} (after "
-                f"{bet.broken_at:,} labels, found on {self.state.broken_on[:10]})"
+                f"{number_of(bet.broken_at, 'label')}, found on {self.state.broken_on[:10]})"
             )
         if not bet.labels:
             return "no accepted product has a label yet, so that nothing can be told"

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from shelfbench.base.errors import explain
+from shelfbench.base.grid import number_of
 from shelfbench.base.screen import folded, padded, screen_width, width_of
 from shelfbench.base.storage import cache_dir
 from shelfbench.base.temporary import temporary_folder
@@ -92,7 +93,7 @@ class Checkup:
 
     def _verdict(self) -> str:
         if self.broken:
-            return f"{len(self.broken)} thing{'s' * (len(self.broken) > 1)} to mend, listed under Broken"
+            return f"{number_of(len(self.broken), 'thing')} to mend, listed under Broken"
         tried = "" if self.tried else " (shelfbench doctor --deep also loads the engines)"
         return f"Nothing is broken{tried}."
 

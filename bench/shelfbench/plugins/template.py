@@ -133,6 +133,8 @@ class NearestMean:
         loaded = cls()
         try:
             record = load_json(folder / "classifier.json")
+            if record["classifier"] != "nearest_mean":
+                raise ValueError(f"a classifier of kind {record['classifier']!r}")
             tensors = load_file(folder / "weights.safetensors")
             loaded.means, loaded.seen = tensors["means"], tensors["seen"]
             loaded.scale, loaded.chosen = float(record["scale"]), dict(record["chosen"])

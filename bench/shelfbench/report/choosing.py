@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
-from shelfbench.base.partial import aside_folder, put_folder
-from shelfbench.base.storage import storage_errors, write_json
+from shelfbench.base.storage import storage_errors, whole_folder, write_json
 from shelfbench.cost.timing import machine, versions
 from shelfbench.report.render import fill, pairs_html, write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
@@ -97,8 +96,7 @@ def write_choice(out: Path, choice: QuickChoice, study: Study, console: Console)
         If the folder cannot be written.
     """
     check_place(out)
-    place = out.absolute()
-    with storage_errors(out), aside_folder(place) as aside:
+    with whole_folder(out.absolute()) as aside:
         data = ChoiceData(choice, study)
         pieces = write_report(aside, SECTIONS, data, console=Console(quiet=True))
         verdict, *lines = choice.sentences()
@@ -107,7 +105,6 @@ def write_choice(out: Path, choice: QuickChoice, study: Study, console: Console)
         write_page(aside, title, pieces, header=head)
         values = {**choice.record(), "settings": study.record(), "machine": machine(), "versions": versions()}
         write_json(aside / RECORD, values)
-        put_folder(aside, place)
     console.log(f"choice: {out / 'report.html'}")
 
 

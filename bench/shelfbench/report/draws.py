@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from shelfbench.base.console import Console
-from shelfbench.base.grid import MISSING, Grid, count, percent, seconds, share
+from shelfbench.base.grid import MISSING, Grid, count, number_of, percent, seconds, share
 from shelfbench.report.comparison import p_value
 from shelfbench.report.render import fill, pairs_html, write_page, write_report
 from shelfbench.report.section import NamedFigure, NamedTable, Section, SectionSpec
@@ -73,7 +73,7 @@ def draws_grid(data: Draws, frame: pd.DataFrame) -> Grid:
         for row in ordered.to_dict("records")
     )
     return Grid(
-        title=f"Backends over {len(data.runs)} draws of split and training",
+        title=f"Backends over {number_of(len(data.runs), 'draw')} of split and training",
         headers=(
             "Backend",
             "Tier",
@@ -120,8 +120,8 @@ def _certified(row: dict[Any, Any]) -> str:
 
 def _caption(data: Draws) -> str:
     return (
-        f"Acceptance at a precision of 0.9 on test: a dot for each of {len(data.runs)} draws, their mean, and one "
-        "standard deviation to either side."
+        f"Acceptance at a precision of 0.9 on test: a dot for each of {number_of(len(data.runs), 'draw')}, their mean, "
+        "and one standard deviation to either side."
     )
 
 
@@ -270,10 +270,10 @@ def sentences(data: Draws) -> list[str]:
     frame = data.table.sort_values("acceptance_mean", ascending=False, kind="stable")
     rows = [row for row in frame.to_dict("records") if not math.isnan(row["acceptance_mean"])]
     if not rows:
-        return [f"{len(data.runs)} draws without test products: there is nothing to compare."]
+        return [f"{number_of(len(data.runs), 'draw')} without test products: there is nothing to compare."]
     best, others = rows[0], rows[1:]
     spread = "" if pd.isna(best["acceptance_sd"]) else f" ± {100 * best['acceptance_sd']:.1f} points"
-    draws = f"{best['draws']} draw{'s' * (best['draws'] != 1)}"
+    draws = number_of(best["draws"], "draw")
     first = (
         f"{best['backend']} accepts {percent(best['acceptance_mean'])}{spread} of the test products at "
         f"90% precision, over {draws}"
@@ -315,7 +315,7 @@ def build_draws(folder: Path, console: Console) -> str:
     data = open_draws(folder)
     pieces = write_report(folder, SECTIONS, data, console=console)
     record = next(iter(data.runs.values())).record
-    title = f"{record.dataset.title or record.dataset.name or folder.name} · {len(data.runs)} draws"
+    title = f"{record.dataset.title or record.dataset.name or folder.name} · {number_of(len(data.runs), 'draw')}"
     verdict, *lines = sentences(data)
     warnings = [f"Seed {seed} failed: {reason}" for seed, reason in data.failures.items()]
     head = fill("header", title=title, verdict=verdict, lines=lines, warnings=warnings)

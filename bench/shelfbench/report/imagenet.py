@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from shelfbench.base.console import Console
-from shelfbench.base.grid import MISSING, Grid, count, share
+from shelfbench.base.grid import MISSING, Grid, count, number_of, share
 from shelfbench.report.claims import load_claims
 from shelfbench.report.experiment import done, numbers, this_run, write_experiment
 from shelfbench.report.measured import display
@@ -80,7 +80,7 @@ class ImagenetData:
             "The paper leaves out the blacklisted images of the validation set; here every image in the folder counts.",
         ]
         if unreadable := max((entry.unreadable for entry in self.networks.values()), default=0):
-            notes.append(f"{unreadable:,} images cannot be read.")
+            notes.append(f"{number_of(unreadable, 'image')} cannot be read.")
         if any(entry.weights == "none" for entry in self.networks.values()):
             classes = self.record.dataset.categories
             notes.insert(0, f"A rehearsal on {classes} classes with random weights: our numbers are at chance level.")

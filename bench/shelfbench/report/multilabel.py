@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from shelfbench.base.console import Console
-from shelfbench.base.grid import MISSING, Grid, count, share
+from shelfbench.base.grid import MISSING, Grid, count, number_of, share
 from shelfbench.base.storage import file_stem
 from shelfbench.report.claims import load_claims
 from shelfbench.report.experiment import done, this_run, write_experiment
@@ -129,7 +129,7 @@ class MultilabelData:
         if note and shows_papers(self.record):  # it is about the data that the study names
             notes = (note, *notes)
         unseen = first.unseen_labels
-        return notes + ((f"{unseen} labels that no training image carries are left out.",) if unseen else ())
+        return notes + ((f"{number_of(unseen, 'label')} that no training image carries: left out.",) if unseen else ())
 
     def _trainings(self) -> list[str]:
         """Say what the heads, and the networks, were trained on."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from shelfbench.base.grid import MISSING, Grid, count, duration, percent
+from shelfbench.base.grid import MISSING, Grid, count, duration, number_of, percent
 from shelfbench.data.material import BY_PATH
 from shelfbench.report.data import THIS_RUN, RunData
 from shelfbench.report.ledger import claims_grid, findings
@@ -37,7 +37,7 @@ def header(data: RunData) -> Markup:
     number = len(data.run.backends)
     return fill(
         "verdict",
-        title=f"{title_of(data)} · {number} backend{'s' * (number != 1)}",
+        title=f"{title_of(data)} · {number_of(number, 'backend')}",
         verdict=found.verdict,
         next=found.next,
         command=found.command,
@@ -99,7 +99,8 @@ def the_data(data: RunData) -> Section:
         ("Split", ", ".join(filter(None, (split.rule, split.hash)))),
         (
             "Excluded",
-            f"{count(excluded.products)} products of {count(excluded.categories)} categories: "
+            f"{number_of(excluded.products or 0, 'product')} of "
+            f"{number_of(excluded.categories or 0, 'category', 'categories')}: "
             f"{excluded.reason or MISSING}"
             if known
             else None,

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from shelfbench.base.console import Console
-from shelfbench.base.grid import Grid
+from shelfbench.base.grid import Grid, number_of
 from shelfbench.cost.measurements import Measurements
 from shelfbench.report.backbones import (
     CAPTION,
@@ -114,5 +114,5 @@ def report(run_dir: Path, console: Console) -> str:
     precisions = precisions_of(Path(source).expanduser()) if source else {}
     data = TimingData(devices=devices, precisions=precisions, record=record)
     write_experiment(run_dir, record or RunRecord(), SECTIONS, data, console=console)
-    console.log(f"tables and figures of {len(devices)} device{'s' * (len(devices) != 1)}")
+    console.log(f"tables and figures of {number_of(len(devices), 'device')}")
     return short_table(devices)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.grid import percent
+from shelfbench.base.grid import number_of, percent
 from shelfbench.cost.undisturbed import NOTABLE
 from shelfbench.runs.entries import BackendEntry
 from shelfbench.runs.reading import Evaluated
@@ -147,7 +147,7 @@ class Choice:
         if not self.products:
             return f"{100 * behind:.1f} points"
         count = max(round(behind * self.products), 1)
-        return f"{count:,} product{'s' * (count != 1)} of {self.products:,}"
+        return f"{number_of(count, 'product')} of {self.products:,}"
 
     def _cost(self, rival: Rival) -> str:
         """Say what the rival costs, as far as wall times tell."""

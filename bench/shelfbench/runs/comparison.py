@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.base.storage import file_stem
 from shelfbench.cost.timing import PeakMemory, Stopwatch, timings_frame
 from shelfbench.cost.undisturbed import Others
@@ -97,7 +98,7 @@ def _run_group(group: list[BuiltBackend], experiment: Experiment) -> None:
             console.log(
                 f"{backend.name}: features reused (computing them took {features.seconds:.1f} s)"
                 if not features.computed or number
-                else f"{backend.name}: features of {images - features.computed:,} images reused"
+                else f"{backend.name}: features of {number_of(images - features.computed, 'image')} reused"
             )
         before = extracting.mib if number == 0 else 0.0
         jobs.run(backend.name, partial(_run_backend, backend, shared, guard, experiment=experiment, before=before))

@@ -31,6 +31,7 @@ import numpy as np
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import FOREIGN, InputError, NotInstalled, ShelfbenchError, explain
+from shelfbench.base.grid import number_of
 from shelfbench.base.stopping import stop_if_asked
 from shelfbench.base.storage import cache_dir
 from shelfbench.data.catalogue import Catalogue
@@ -302,7 +303,8 @@ class Experiment:
             split = make_split(catalogue, study.split, study.seed, digests)
             material = gather(catalogue, split)
         left_out = (
-            f"; {split.excluded_products:,} products in {split.excluded_categories:,} categories left out: "
+            f"; {number_of(split.excluded_products, 'product')} in "
+            f"{number_of(split.excluded_categories, 'category', 'categories')} left out: "
             f"{split.excluded_reason}"
         )
         console.log(

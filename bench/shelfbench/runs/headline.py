@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shelfbench.base.grid import duration, percent
+from shelfbench.base.grid import duration, number_of, percent
 from shelfbench.base.screen import CODE
 from shelfbench.runs.choice import Choice, listed
 from shelfbench.runs.next_step import LEVEL, Step, Way
@@ -125,7 +125,7 @@ def _none_reaches(choice: Choice, backends: Sequence[str], way: Way) -> tuple[st
     if 0 < choice.products < ESTIMABLE:
         return (
             f"No threshold can be promised yet: no backend reaches a precision of 90% on any share of the "
-            f"{choice.products:,} product{'s' * (choice.products != 1)} of {choice.part}, which are too few to say "
+            f"{number_of(choice.products, 'product')} of {choice.part}, which are too few to say "
             "that none can.",
             way.more_products(choice.products, choice.part),
         )
@@ -183,7 +183,7 @@ def _deploy(level: float, backend: str, way: Way) -> str:
 
 def _kept(row: dict[Any, Any]) -> str:
     """Count the products of certify, in words."""
-    return f"{row['certify_products']:,} product{'s' * (row['certify_products'] != 1)}"
+    return number_of(row["certify_products"], "product")
 
 
 def _not_yet(choice: Choice, row: dict[Any, Any] | None, way: Way) -> tuple[str, str, Step]:

@@ -10,8 +10,7 @@ import msgspec
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.partial import aside_folder, put_folder
-from shelfbench.base.storage import file_stem, storage_errors, write_json, write_parquet
+from shelfbench.base.storage import file_stem, whole_folder, write_json, write_parquet
 from shelfbench.cost.timing import Timing
 from shelfbench.data.extractor import FeatureExtractor
 from shelfbench.data.feature_store import Features
@@ -106,7 +105,7 @@ def save_model(
         The run directory.
     """
     target = out / "models" / file_stem(built.name)
-    with storage_errors(target), aside_folder(target) as aside:
+    with whole_folder(target) as aside:
         classifier.save(aside)
         if built.trained is not None:
             built.trained.save(aside)
@@ -126,7 +125,6 @@ def save_model(
             sections={name: dataclasses.asdict(study.sections[name]) for name in built.spec.sections},
         )
         write_json(aside / MODEL, as_json(saved))
-        put_folder(aside, target)
 
 
 def write_histories(built: BuiltBackend, classifier: Classifier, out: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.partial import aside_folder, put_folder
-from shelfbench.base.storage import file_sha256, file_stem, storage_errors, write_parquet
+from shelfbench.base.storage import file_sha256, file_stem, storage_errors, whole_folder, write_parquet
 from shelfbench.runs.directory import Run, open_run
 from shelfbench.runs.intact import hashes_of
 from shelfbench.runs.reading import reading
@@ -56,7 +54,8 @@ def merge_runs(directories: Sequence[Path], out: Path, command: str = "") -> lis
     runs = _opened(directories, out)
     _check_same(runs)
     names = _names(runs)
-    with _new_folder(out) as aside:
+    _check_place(out)
+    with whole_folder(out) as aside:
         timings = []
         for run, named in zip(runs, names, strict=True):
             for name, own in named.items():
@@ -316,17 +315,13 @@ def _doubts(run: Run) -> Iterator[str]:
         yield f"{run.path}: {name} is left out: {error}"
 
 
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which then replaces `out`; on failure, leave everything as it was."""
+def _check_place(out: Path) -> None:
+    """Refuse to write a merge where something else is."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out} is not a folder", "name a new folder")
     with storage_errors(out):
         if out.exists() and any(out.iterdir()) and not _is_merge(out):
             raise InputError(f"{out} contains something other than merged runs", "name a new folder")
-        with aside_folder(out) as aside:
-            yield aside
-            put_folder(aside, out)
 
 
 def _is_merge(out: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shelfbench.base.errors import InputError
-from shelfbench.base.grid import count
+from shelfbench.base.grid import number_of
 from shelfbench.data.material import Material
 from shelfbench.verdict.halving import LEAST_JUDGES
 from shelfbench.verdict.metrics import REQUIRED
@@ -110,7 +110,7 @@ class Parts:
         """
         if len(self.tune) < LEAST_JUDGES:
             return (
-                f"{count(len(self.tune))} product{'s' * (len(self.tune) != 1)} would judge (tune), and fewer than "
+                f"{number_of(len(self.tune), 'product')} would judge (tune), and fewer than "
                 f"{LEAST_JUDGES} cannot tell a backend that is right on {float(REQUIRED):.0%} from one that always is"
             )
         # Nobody drops out before the second part. Where the number of categories sets the size of the first one, both

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.data.datasets import check_dataset
 from shelfbench.data.feature_store import FeatureStore
 from shelfbench.data.near_duplicates import fingerprint_store
@@ -48,10 +49,9 @@ class Precomputed:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        there = self.images - self.computed
-        return (
-            f"{self.name} (for {', '.join(self.backends)}): {self.images:,} images, {self.computed:,} computed now"
-            + (f", {there:,} there before" if there else "")
+        there, images = self.images - self.computed, number_of(self.images, "image")
+        return f"{self.name} (for {', '.join(self.backends)}): {images}, {self.computed:,} computed now" + (
+            f", {there:,} there before" if there else ""
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shelfbench.base.grid import percent
+from shelfbench.base.grid import number_of, percent
 from shelfbench.verdict.certify import ESTIMABLE, Certificate, products_to_certify
 from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.mix import Mix
@@ -227,6 +227,6 @@ def small_test(products: int) -> str:
     low, high = exact_interval(products // 2, products)
     points = round(50 * float(high - low))
     return (
-        f"There {'is' if products == 1 else 'are'} only {products:,} test product{'s' * (products != 1)}: read no more "
+        f"There {'is' if products == 1 else 'are'} only {number_of(products, 'test product')}: read no more "
         f"than a trend from them. A share measured on so few can be off by {points} points either way."
     )

@@ -20,7 +20,6 @@ import pandas as pd
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError
 from shelfbench.base.locking import waiting
-from shelfbench.base.partial import aside_folder, put_folder
 from shelfbench.base.processes import this_process
 from shelfbench.base.storage import (
     cache_dir,
@@ -28,6 +27,7 @@ from shelfbench.base.storage import (
     fingerprint,
     load_json,
     storage_errors,
+    whole_folder,
     write_json,
     write_parquet,
 )
@@ -345,12 +345,11 @@ def _as_numbers(identity: str) -> tuple[int, ...]:
 
 def _write(done: Path, prepared: Prepared, history: pd.DataFrame, record: dict[str, Any]) -> None:
     """Write a finished training into a folder, whole or not at all."""
-    with storage_errors(done.parent), aside_folder(done) as aside:
+    with whole_folder(done) as aside:
         used(done.parent)
         write_network(aside, prepared.blueprint, prepared.model)
         write_parquet(aside / _HISTORY, history)
         write_json(aside / _RECORD, record)
-        put_folder(aside, done)
 
 
 def _read(done: Path, cached: bool, engine: Engine) -> TrainedNetwork:

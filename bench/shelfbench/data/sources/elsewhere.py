@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from shelfbench.base.console import Console
 from shelfbench.base.errors import InputError, RunError
+from shelfbench.base.grid import number_of
 from shelfbench.base.locking import waiting
 from shelfbench.base.storage import cache_dir, load_json, storage_errors, write_json, write_text, write_whole
 from shelfbench.base.using import used
@@ -200,7 +201,7 @@ def _copy(store: Any, link: str, home: Path, wanted: dict[str, tuple[str, Any]],
             f"{link} takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {home}",
             "free some space, or choose another disk with SHELFBENCH_CACHE",
         )
-    console.log(f"copying {len(wanted):,} files ({size / 1e6:,.0f} MB) of {link} into {home}")
+    console.log(f"copying {number_of(len(wanted), 'file')} ({size / 1e6:,.0f} MB) of {link} into {home}")
     failed: list[str] = []
     stop = threading.Event()
 

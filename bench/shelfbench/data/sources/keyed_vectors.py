@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.data.catalogue import Catalogue
 from shelfbench.data.sources.columns import find_column, listed, usual
 from shelfbench.data.sources.labels import as_key
@@ -116,7 +117,9 @@ def _of_npy(path: Path, column: str, settings: DatasetSettings) -> KeyedFile:
         )
     keys, lines = _keys(beside[0], settings)
     if len(lines) != count:
-        raise InputError(f"{path} has {count:,} rows, but {beside[0].name} has {len(lines):,}", "make them the same")
+        raise InputError(
+            f"{path} has {number_of(count, 'row')}, but {beside[0].name} has {len(lines):,}", "make them the same"
+        )
     return KeyedFile(path, "", keys, np.arange(count))
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.data.sources.contents import (
     Contents,
     Parts,
@@ -120,7 +121,7 @@ def _one_kind(
     ]
     notes = []
     if len(beside) == 1 and photos and (bson or any(embeds_photos(path, settings) for path in as_paths(root, shards))):
-        said = f"{photos:,} image file{'s' * (photos > 1)} (in {path_of(next(iter(held.images)))})"
+        said = f"{number_of(photos, 'image file')} (in {path_of(next(iter(held.images)))})"
         if photos > (STRAYS * rows_of(as_paths(root, shards)) if shards else FEW):
             beside.append(said)
         else:  # the figures of a README, perhaps
@@ -205,7 +206,7 @@ def _folders(held: Contents, settings: DatasetSettings) -> Layout:
             continue
         raise InputError(
             f"{root} contains folders of categories, but also {path_of(parts)}, which says the category of "
-            f"{len(rows):,} photos",
+            f"{number_of(len(rows), 'photo')}",
             f"give the table by itself (--dataset {table}), or move it elsewhere",
         )
     unread = [

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shelfbench.base.errors import InputError
+from shelfbench.base.grid import number_of
 from shelfbench.data.sources.contents import Contents, Parts, path_of, shown
 from shelfbench.data.sources.missing_files import ARCHIVES
 from shelfbench.data.sources.split_words import split_of, split_within
@@ -85,7 +86,7 @@ def nesting_of(held: Contents, folders: str = "") -> Nesting:
     names = held.children(base)
     if not names:
         raise InputError(
-            f"{held.root} contains {held.count()} images but no category",
+            f"{held.root} contains {number_of(held.count(), 'image')} but no category",
             "put each image into a folder named after its category, or list them in metadata.csv",
         )
     parts, more = _parts(held, base, names)
@@ -116,7 +117,7 @@ def _no_photos(held: Contents) -> InputError:
             return InputError(f"{held.root} contains no product images, but {shown(found, 3)}", remedy)
     return InputError(
         f"{held.root} contains no product images",
-        "give a *.bson file, Parquet files, a table of paths, or a folder with one subfolder per category",
+        "give a *.bson file, *.parquet or *.tar files, a table of paths, or a folder with one subfolder per category",
     )
 
 
@@ -236,7 +237,7 @@ def _strays(held: Contents, tops: Sequence[Parts]) -> list[str]:
         )
     if not stray:
         return []
-    return [f"skipped {len(stray):,} photo{'s' * (len(stray) > 1)} beside the folders of categories: {shown(stray, 3)}"]
+    return [f"skipped {number_of(len(stray), 'photo')} beside the folders of categories: {shown(stray, 3)}"]
 
 
 def _levels(held: Contents, tops: Sequence[Parts], roles: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -310,7 +311,7 @@ def _empty(held: Contents, top: Parts) -> list[str]:
     """Tell of folders without photos, and of hidden ones, beside those of the categories."""
     plain, hidden = held.folders_without(top)
     where = f" in {path_of(top)}" if top else ""
-    notes = [f"{len(plain):,} folder{'s' * (len(plain) > 1)}{where} without photos: {shown(plain)}"] if plain else []
+    notes = [f"{number_of(len(plain), 'folder')}{where} without photos: {shown(plain)}"] if plain else []
     if hidden:
-        notes.append(f"{len(hidden):,} hidden folder{'s' * (len(hidden) > 1)}{where} not read: {shown(hidden)}")
+        notes.append(f"{number_of(len(hidden), 'hidden folder')}{where} not read: {shown(hidden)}")
     return notes
