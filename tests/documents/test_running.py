@@ -112,6 +112,8 @@ def shrunk(words: list[str]) -> list[str]:
     if words[0] not in ("run", "plan", "choose", "features"):
         return words
     study = options.study or ("own" if options.dataset else "default")
+    if words == ["choose", "default"]:  # it refuses what is too small to tell backends apart
+        return [*words, "--set", "generated.products=1500"]
     more = [added for what, added in SHRUNK.items() if what == study or what in " ".join(words[1:])]
     words = [*words, *(word for added in more if added[-1] not in words for word in added)]
     if options.verb == "run" and options.seeds:
