@@ -1,9 +1,11 @@
 """Why a category errs: against plain counting over the predictions."""
 
 import base64
+import html
 import io
 import json
 import re
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -18,7 +20,7 @@ from shelfbench.cli.main import main
 from shelfbench.report.category_page import errors_text
 from shelfbench.report.data import open_data
 from shelfbench.report.one_category import category_errors
-from shelfbench.report.which_category import UNREADABLE, find_category, most_errors
+from shelfbench.report.which_category import UNREADABLE, find_category, link_to_category, most_errors
 from shelfbench.runs.filed_scores import open_scores
 from shelfbench.verdict.suspects import suspect_labels
 from tests.helpers.photos import picture
@@ -123,6 +125,15 @@ def test_those_that_err_most(run, data):
     assert int(re.search(r"\((\d+)\)$", answer)[1]) == of_it.max()
     text = errors_text(run, backend=BACKEND)
     assert f"    shelfbench errors {run} {key}" in text
+
+
+def test_the_page_of_the_run_names_the_command_for_the_category_with_the_most_errors(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = re.search("<pre>(.*)</pre>", link_to_category(data).html)[1]
+    verb, *words = shlex.split(html.unescape(command))
+    assert (verb, main(words)) == ("shelfbench", 0)
+    title = re.search("<h1>Why does (.*) err", (tmp_path / "errors.html").read_text())[1]
+    assert most_errors(data, data.chosen).rows[0][0] in title
 
 
 def test_a_category_is_found_by_key_and_by_name(data, run):

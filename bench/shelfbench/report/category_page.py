@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from shelfbench.report.data import RunData, open_data
 from shelfbench.report.one_category import CategoryErrors, category_errors
 from shelfbench.report.photos import grouped_photos
 from shelfbench.report.render import Piece, fill, table_html, write_csv, write_page
-from shelfbench.report.which_category import find_category, most_errors
+from shelfbench.report.which_category import errors_command, find_category, most_errors
 from shelfbench.runs.photos_again import photos_again
 
 _ON_SCREEN, _ON_PAGE = 15, 100  # rows of a table
@@ -111,13 +110,13 @@ def _list(data: RunData, backend: str) -> str:
         products = len(data.held_out[backend].truth)
         return f"{backend} makes no error on the {products:,} products of tune and test."
     other = ["--backend", backend] if backend != data.chosen else []
-    words = ["shelfbench", "errors", str(data.run.path), grid.rows[0][0], *other]
-    return f"{_cut(grid, _ON_SCREEN).text()}\n\nTo see why one of them errs:\n\n{CODE}{printable(shlex.join(words))}"
+    command = errors_command(data, grid.rows[0][0], *other)
+    return f"{_cut(grid, _ON_SCREEN).text()}\n\nTo see why one of them errs:\n\n{CODE}{command}"
 
 
 def _command(found: CategoryErrors, *more: str) -> str:
     other = ["--backend", found.backend] if found.backend != found.data.chosen else []
-    return printable(shlex.join(["shelfbench", "errors", str(found.data.run.path), found.key, *other, *more]))
+    return errors_command(found.data, found.key, *other, *more)
 
 
 def _cut(grid: Grid, most: int) -> Grid:

@@ -22,6 +22,7 @@ from shelfbench.report.section import SectionSpec
 from shelfbench.report.suspects import link_to_labels, suspects
 from shelfbench.report.table4 import table4
 from shelfbench.report.tables import deciles, metrics
+from shelfbench.report.which_category import link_to_category
 
 _TRUST = "Calibration, measures of confidence, photos of a product"
 _KINDS = "Best and worst categories, most confident errors, categories kept"
@@ -45,6 +46,7 @@ SECTIONS: tuple[SectionSpec[RunData], ...] = (
     SectionSpec(precision_by_category),
     SectionSpec(departments),
     SectionSpec(confusions),
+    SectionSpec(link_to_category),
     SectionSpec(category_gain),
     SectionSpec(surest_photos),
     SectionSpec(link_to_labels),

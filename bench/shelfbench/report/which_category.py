@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 
 import numpy as np
 
 from shelfbench.base.errors import InputError
 from shelfbench.base.grid import Grid, count, interval
-from shelfbench.report.data import RunData, held_out
+from shelfbench.base.screen import printable
+from shelfbench.report.data import ERRORS, RunData, held_out
+from shelfbench.report.render import fill
+from shelfbench.report.section import Section
 from shelfbench.runs.category_names import Spellings
+from shelfbench.runs.next_step import as_word
 from shelfbench.study.sections import did_you_mean
 from shelfbench.verdict.typology import by_group, confusions
 
@@ -93,6 +98,24 @@ def most_errors(data: RunData, backend: str) -> Grid:
         rows=rows,
         numeric=frozenset(range(first, first + 3)),
     )
+
+
+def errors_command(data: RunData, key: str, *options: str) -> str:
+    """Write the command that shows one category by itself."""
+    return printable(shlex.join(["shelfbench", "errors", as_word(data.run.path), key, *options]))
+
+
+def link_to_category(data: RunData) -> Section | None:
+    """How to see one category by itself, such as the one with the most errors; None if nothing is wrong."""
+    grid = most_errors(data, data.chosen)
+    if not grid.rows:
+        return None
+    text = (
+        "Why one category errs, with photos and what to do, says this command; here for the one with the most errors "
+        "on tune and test:"
+    )
+    command = errors_command(data, grid.rows[0][0], "--out", "errors.html")
+    return Section(title=ERRORS, html=fill("note", text=text) + fill("code", text=command))
 
 
 def shown_names(data: RunData) -> dict[str, str]:

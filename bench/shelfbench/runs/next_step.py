@@ -61,7 +61,7 @@ class Way:
     def on_run(self, verb: str, backend: str, *options: str) -> str:
         """Write a command about a backend of the run; of merged runs, in the run directory that it came from."""
         path, own = self.record.homes.get(backend, (self.path, backend))
-        return shlex.join(["shelfbench", verb, _place(path), own, *options])
+        return shlex.join(["shelfbench", verb, as_word(path), own, *options])
 
     def split_anew(self) -> Step:
         """Say what to do about data that bring no validation part."""
@@ -175,7 +175,7 @@ class Way:
         if "--out" in words:
             at = words.index("--out")
             words[at : at + 2] = []
-        return shlex.join([*words, *options, "--out", _place(self.path.with_name(f"{self.path.name}-{suffix}"))])
+        return shlex.join([*words, *options, "--out", as_word(self.path.with_name(f"{self.path.name}-{suffix}"))])
 
     def _chance(self, backend: str, budget: int, level: float) -> float:
         """Estimate how probable it is that so many labels of a flow like the held-out products certify something."""
@@ -203,8 +203,8 @@ class Way:
         return acceptance(tune.confidence, tune.correct, precision).acceptance
 
 
-def _place(path: Path) -> str:
-    # "./" keeps the name of a folder from being taken for an option
+def as_word(path: Path) -> str:
+    """Write a path as a word of a command; "./" keeps the name of a folder from being taken for an option."""
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 
