@@ -202,8 +202,8 @@ class CategoryErrors:
             return (
                 f"{between:,} of {errors:,} errors lie between this category and {self.shown[other]} ({there:,} are "
                 f"taken for it, {between - there:,} come from it). Photos may not show the border between the two: say "
-                "what belongs where and mend the labels by it, merge the two, or let the decision switch the weaker one "
-                f"off.{self._few}"
+                "what belongs where and mend the labels by it, merge the two, or let the decision switch the weaker "
+                f"one off.{self._few}"
             )
         if self._few:
             return self._few.strip()
