@@ -90,7 +90,7 @@ def test_a_study_runs_on_it(site, tmp_path):
     code = f"import sys; from shelfbench.cli.main import main; sys.exit(main({words!r}))"
     found = command("-c", code, cwd=tmp_path, site=site)
     assert found.returncode == 0, found.stderr
-    assert "mean colours" in found.stdout
+    assert NAME in found.stdout
     assert (tmp_path / "run" / "predictions" / f"{NAME}.parquet").is_file()
 
 
