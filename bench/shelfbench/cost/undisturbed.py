@@ -119,9 +119,9 @@ def _busy() -> float:
     try:
         fields = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:]
         user, nice, system, _, _, irq, soft = map(int, fields[:7])
-    except (OSError, ValueError):
+        return float(user + nice + system + irq + soft) / float(os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, AttributeError):  # not Linux
         return 0.0
-    return float(user + nice + system + irq + soft) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def _threads() -> dict[tuple[str, str], tuple[float, float]]:
