@@ -48,7 +48,7 @@ def test_every_row_of_table_4_on_thirty_categories(tmp_path, monkeypatch):
     assert set(table["backend"]) == ROWS
     assert set(table["split"]) == {"train", "validation", "test"}
     assert table["precision"].between(0, 1).all()
-    assert "Bottlen" in text
+    assert "bottleneck-svm" in text
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["status"] == "complete"
     # 5% of a category's products, at least one
