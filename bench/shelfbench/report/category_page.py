@@ -157,7 +157,8 @@ def _photos(found: CategoryErrors, data: Path | None, console: Console) -> tuple
         )
     if not shown:
         doubts.append("no photos: none of these products' photos can be read")
-    return shown, doubts
+        return shown, doubts
+    return fill("note", text="Photos as they are in the data now.") + shown, doubts
 
 
 def _pictured(found: CategoryErrors, answered: pd.DataFrame) -> pd.DataFrame:

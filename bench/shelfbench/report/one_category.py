@@ -22,7 +22,7 @@ from shelfbench.verdict.intervals import exact_interval
 from shelfbench.verdict.metrics import REQUIRED
 from shelfbench.verdict.suspects import suspect_labels
 
-_FEW_ERRORS = 5  # below which there is no pattern to be seen
+_FEW_ERRORS = 5  # fewer show no pattern
 _FEW_PRODUCTS = 50  # in train
 
 

@@ -107,14 +107,15 @@ def errors_command(data: RunData, key: str, *options: str) -> str:
 
 def link_to_category(data: RunData) -> Section | None:
     """How to see one category by itself, such as the one with the most errors; None if nothing is wrong."""
-    grid = most_errors(data, data.chosen)
-    if not grid.rows:
+    held = data.held_out[data.chosen]
+    errors = np.bincount(held.truth[~held.correct], minlength=len(held.keys))
+    if not errors.any():
         return None
     text = (
         "Why one category errs, with photos and what to do, says this command; here for the one with the most errors "
         "on tune and test:"
     )
-    command = errors_command(data, grid.rows[0][0], "--out", "errors.html")
+    command = errors_command(data, held.keys[int(errors.argmax())], "--out", "errors.html")
     return Section(title=ERRORS, html=fill("note", text=text) + fill("code", text=command))
 
 
